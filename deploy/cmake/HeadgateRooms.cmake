@@ -1,0 +1,78 @@
+# Rooms (one static library per folder or group of folders), programs, and code generated from proto/*.proto.
+set(HG_GENERATED ${CMAKE_BINARY_DIR}/generated)
+
+# Keeps those of the named libraries that exist: a room without sources has no target yet.
+function(hg_existing ret_libs)
+  set(found)
+  foreach(lib IN LISTS ARGN)
+    if(TARGET ${lib})
+      list(APPEND found ${lib})
+    endif()
+  endforeach()
+  set(${ret_libs} ${found} PARENT_SCOPE)
+endfunction()
+
+# hg_settings(TARGET PLANE): what every target of ours has. PLANE (data, control or empty) chooses the OpenSSL.
+function(hg_settings target plane)
+  target_compile_options(${target} PRIVATE ${HG_WARNINGS})
+  target_include_directories(${target} SYSTEM PRIVATE ${HG_GENERATED})
+  set_target_properties(${target} PROPERTIES HG_PLANE "${plane}")
+endfunction()
+
+# hg_proto_code(RET_SOURCES): compiles proto/NAME.proto into generated/proto/NAME.pb-c.{c,h}, included as
+# "proto/NAME.pb-c.h". Target hg_proto_generated is what users of the headers wait for. Imports in a .proto are written
+# from the project root: import "proto/resources.proto".
+function(hg_proto_code ret_sources)
+  find_program(HG_PROTOC_C protoc-c REQUIRED)
+  file(GLOB protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/proto/*.proto)
+  set(sources)
+  set(outputs)
+  foreach(proto IN LISTS protos)
+    string(REGEX REPLACE "\\.proto$" ".pb-c" stem ${HG_GENERATED}/${proto})
+    add_custom_command(OUTPUT ${stem}.c ${stem}.h
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${HG_GENERATED}
+      COMMAND ${HG_PROTOC_C} -I${CMAKE_SOURCE_DIR} --c_out=${HG_GENERATED} ${proto}
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${protos} COMMENT "protoc-c ${proto}" VERBATIM)
+    set_source_files_properties(${stem}.c PROPERTIES COMPILE_OPTIONS -w)
+    list(APPEND sources ${stem}.c)
+    list(APPEND outputs ${stem}.c ${stem}.h)
+  endforeach()
+  add_custom_target(hg_proto_generated DEPENDS ${outputs})
+  set(${ret_sources} ${sources} PARENT_SCOPE)
+endfunction()
+
+# hg_room(NAME [PLANE data|control] GLOB PATTERN... [SOURCES FILE...] LIBS TARGET...): main.c is never part of a room.
+function(hg_room name)
+  cmake_parse_arguments(arg "" "PLANE" "GLOB;SOURCES;LIBS" ${ARGN})
+  list(TRANSFORM arg_GLOB PREPEND ${CMAKE_SOURCE_DIR}/)
+  file(GLOB sources CONFIGURE_DEPENDS ${arg_GLOB})
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  if(NOT sources AND NOT arg_SOURCES)
+    return()
+  endif()
+  add_library(${name} STATIC ${sources} ${arg_SOURCES})
+  hg_settings(${name} "${arg_PLANE}")
+  hg_existing(libs ${arg_LIBS})
+  target_link_libraries(${name} PUBLIC ${libs})
+  add_dependencies(${name} hg_proto_generated)
+endfunction()
+
+# hg_executable(NAME PLANE SOURCES FILE... LIBS TARGET...): any program of ours, tests included.
+function(hg_executable name plane)
+  cmake_parse_arguments(arg "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  hg_settings(${name} "${plane}")
+  hg_existing(libs ${arg_LIBS})
+  target_link_libraries(${name} PRIVATE ${libs})
+  add_dependencies(${name} hg_proto_generated)
+endfunction()
+
+# hg_program(NAME [PLANE data|control] MAIN FILE LIBS TARGET...): an installed program; left out while FILE is missing.
+function(hg_program name)
+  cmake_parse_arguments(arg "" "PLANE;MAIN" "LIBS" ${ARGN})
+  file(GLOB main CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${arg_MAIN})
+  if(main)
+    hg_executable(${name} "${arg_PLANE}" SOURCES ${main} LIBS ${arg_LIBS})
+    install(TARGETS ${name} RUNTIME DESTINATION bin)
+  endif()
+endfunction()
