@@ -1,0 +1,124 @@
+#include "common/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/alloc.h"
+
+enum { ALIGNMENT = 16, CHUNK_SIZE = 4096 - 64 };
+
+struct arena_chunk {
+    _Alignas(ALIGNMENT) struct arena_chunk *next;
+};
+
+void arena_init(struct arena *a, void *first, size_t first_size, size_t limit) {
+    *a = (struct arena){.limit = limit};
+    if (!first)
+        return;
+    uintptr_t start = ((uintptr_t)first + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
+    uintptr_t end = (uintptr_t)first + first_size;
+    if (start < end) {
+        a->at = (char *)start;
+        a->end = (char *)end;
+    }
+}
+
+void arena_finish(struct arena *a) {
+    for (struct arena_chunk *c = a->chunks, *next; c; c = next) {
+        next = c->next;
+        hg_free(c);
+    }
+    *a = (struct arena){0};
+}
+
+static void *push_chunk(struct arena *a, size_t room) {
+    struct arena_chunk *c = hg_malloc(sizeof *c + room);
+    if (!c)
+        return NULL;
+    c->next = a->chunks;
+    a->chunks = c;
+    return c + 1;
+}
+
+#ifdef HG_ARENA_EMULATE
+static void *take(struct arena *a, size_t size, size_t rounded) {
+    (void)rounded;
+    return push_chunk(a, size);
+}
+#else
+static void *take(struct arena *a, size_t size, size_t rounded) {
+    (void)size;
+    if ((size_t)(a->end - a->at) < rounded) {
+        size_t room = rounded > CHUNK_SIZE / 4 ? rounded : CHUNK_SIZE;
+        char *chunk = push_chunk(a, room);
+        if (!chunk)
+            return NULL;
+        if (room == rounded)
+            return chunk; /* large: a chunk of its own, the current one goes on */
+        a->at = chunk;
+        a->end = chunk + room;
+    }
+    void *piece = a->at;
+    a->at += rounded;
+    return piece;
+}
+#endif
+
+void *arena_alloc(struct arena *a, size_t size) {
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    size_t rounded = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    if (rounded == 0)
+        rounded = ALIGNMENT;
+    if (a->limit && rounded > a->limit - a->used)
+        return NULL;
+    void *piece = take(a, size, rounded);
+    if (piece)
+        a->used += rounded;
+    return piece;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    void *piece = arena_alloc(a, bytes);
+    if (piece)
+        memset(piece, 0, bytes);
+    return piece;
+}
+
+void *arena_memdup(struct arena *a, const void *bytes, size_t size) {
+    void *copy = arena_alloc(a, size);
+    if (copy && size)
+        memcpy(copy, bytes, size);
+    return copy;
+}
+
+struct str arena_str(struct arena *a, struct str s) {
+    char *copy = s.n < SIZE_MAX ? arena_alloc(a, s.n + 1) : NULL;
+    if (!copy)
+        return (struct str){NULL, 0};
+    if (s.n)
+        memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return (struct str){copy, s.n};
+}
+
+char *arena_strdup(struct arena *a, const char *text) {
+    return (char *)arena_str(a, str_of(text)).p;
+}
+
+char *arena_printf(struct arena *a, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *text = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1);
+    if (text)
+        vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
+}

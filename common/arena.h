@@ -1,0 +1,30 @@
+/* arena.h — memory that is freed all at once.
+ *
+ * An arena hands out pieces from chunks and frees them together. The first chunk can be the caller's, so that a small user
+ * takes nothing from the heap. With HG_ARENA_EMULATE (the address-sanitizer builds) each piece is a heap block of its own, so
+ * that an overrun or a use after free is seen. Thread: one at a time. */
+#pragma once
+
+#include <stddef.h>
+
+#include "common/str.h"
+
+struct arena_chunk;
+
+struct arena {
+    char               *at, *end;    /* free room of the current chunk */
+    struct arena_chunk *chunks;      /* heap chunks, newest first */
+    size_t              limit;       /* bytes that may be taken in all; 0: no limit */
+    size_t              used;        /* bytes handed out, rounded up to the alignment */
+};
+
+/* `first` may be NULL; otherwise it is `first_size` bytes that outlive the arena. */
+void       arena_init(struct arena *a, void *first, size_t first_size, size_t limit);
+void       arena_finish(struct arena *a);                         /* a zeroed struct is allowed */
+void      *arena_alloc(struct arena *a, size_t size);             /* 16-byte aligned, not cleared; NULL: memory or limit */
+void      *arena_calloc(struct arena *a, size_t count, size_t size);
+void      *arena_memdup(struct arena *a, const void *bytes, size_t size);
+char      *arena_strdup(struct arena *a, const char *text);
+/* A copy that ends in NUL behind its n bytes; p is NULL on failure. */
+struct str arena_str(struct arena *a, struct str s);
+char      *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));

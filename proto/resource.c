@@ -1,0 +1,281 @@
+#include "proto/resource.h"
+
+#include <openssl/evp.h>
+
+#include "common/alloc.h"
+
+struct kind_row {
+    Headgate__Kind                    kind;
+    const char                       *name;
+    const ProtobufCMessageDescriptor *descriptor;
+};
+
+static const struct kind_row rows[] = {
+    {HEADGATE__KIND__KIND_SETTINGS, "settings", &headgate__settings__descriptor},
+    {HEADGATE__KIND__KIND_LISTENER, "listener", &headgate__listener__descriptor},
+    {HEADGATE__KIND__KIND_ROUTE_TABLE, "route-table", &headgate__route_table__descriptor},
+    {HEADGATE__KIND__KIND_CLUSTER, "cluster", &headgate__cluster__descriptor},
+    {HEADGATE__KIND__KIND_ENDPOINT_SET, "endpoint-set", &headgate__endpoint_set__descriptor},
+};
+
+enum { KIND_COUNT = sizeof rows / sizeof *rows, DEPTH_MAX = 32 };
+
+static const struct kind_row *find_kind(Headgate__Kind kind) {
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (rows[i].kind == kind)
+            return &rows[i];
+    return NULL;
+}
+
+const char *kind_name(Headgate__Kind kind) {
+    const struct kind_row *row = find_kind(kind);
+    return row ? row->name : NULL;
+}
+
+Headgate__Kind kind_from_name(struct str name) {
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (str_eq(name, str_of(rows[i].name)))
+            return rows[i].kind;
+    return HEADGATE__KIND__KIND_UNSPECIFIED;
+}
+
+const ProtobufCMessageDescriptor *kind_descriptor(Headgate__Kind kind) {
+    const struct kind_row *row = find_kind(kind);
+    return row ? row->descriptor : NULL;
+}
+
+const Headgate__Kind *kind_all(size_t *ret_count) {
+    static const Headgate__Kind kinds[KIND_COUNT] = {
+        HEADGATE__KIND__KIND_SETTINGS, HEADGATE__KIND__KIND_LISTENER,     HEADGATE__KIND__KIND_ROUTE_TABLE,
+        HEADGATE__KIND__KIND_CLUSTER,  HEADGATE__KIND__KIND_ENDPOINT_SET,
+    };
+    *ret_count = KIND_COUNT;
+    return kinds;
+}
+
+bool resource_name_is_valid(struct str name) {
+    if (name.n == 0 || name.n > RESOURCE_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!is_letter && !(c >= '0' && c <= '9') && (c == '\0' || !strchr("-_.:/@*", c)))
+            return false;
+    }
+    return true;
+}
+
+int resource_id_of(const void *bytes, size_t size, struct resource_id *ret) {
+    struct resource_id id;
+    unsigned length = 0;
+    if (EVP_Digest(bytes, size, id.bytes, &length, EVP_sha256(), NULL) != 1 || length != RESOURCE_ID_SIZE)
+        return -1;
+    *ret = id;
+    return 0;
+}
+
+bool resource_id_equal(const struct resource_id *a, const struct resource_id *b) {
+    return memcmp(a->bytes, b->bytes, RESOURCE_ID_SIZE) == 0;
+}
+
+void resource_id_format(const struct resource_id *id, char text[2 * RESOURCE_ID_SIZE + 1]) {
+    hex_encode(id->bytes, RESOURCE_ID_SIZE, text);
+}
+
+int resource_id_from_bytes(const ProtobufCBinaryData *bytes, struct resource_id *ret) {
+    if (bytes->len != RESOURCE_ID_SIZE)
+        return -1;
+    memcpy(ret->bytes, bytes->data, RESOURCE_ID_SIZE);
+    return 0;
+}
+
+/* ---- strictness: a walk over a decoded message by its descriptor ---- */
+
+struct walk {
+    const char        *resource;
+    struct strbuf      path;
+    struct error_list *errors;
+    size_t             faults;
+    unsigned           depth;
+};
+
+static void report(struct walk *w, enum error_code code, const char *message) {
+    struct error *e = error_addf(w->errors, code, "%s", message);
+    error_set_resource(w->errors, e, w->resource, w->path.p ? w->path.p : "");
+    w->faults++;
+}
+
+static void walk_message(struct walk *w, const ProtobufCMessage *m);
+
+static void check_unknown_fields(struct walk *w, const ProtobufCMessage *m) {
+    for (unsigned i = 0; i < m->n_unknown_fields; i++) {
+        char message[160];
+        snprintf(message, sizeof message, "unknown field number %u of %s", m->unknown_fields[i].tag,
+                 m->descriptor->short_name);
+        report(w, ERROR_UNSUPPORTED, message);
+    }
+}
+
+static void walk_value(struct walk *w, const ProtobufCFieldDescriptor *f, const void *value) {
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
+        ProtobufCMessage *inner;
+        memcpy(&inner, value, sizeof inner);
+        if (inner)
+            walk_message(w, inner);
+        return;
+    }
+    int number;
+    memcpy(&number, value, sizeof number);
+    if (!protobuf_c_enum_descriptor_get_value(f->descriptor, number)) {
+        char message[160];
+        const ProtobufCEnumDescriptor *e = f->descriptor;
+        snprintf(message, sizeof message, "unknown value %d of %s", number, e->short_name);
+        report(w, ERROR_UNSUPPORTED, message);
+    }
+}
+
+static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+    const char *base = (const char *)m;
+    uint32_t which;
+    protobuf_c_boolean has;
+    if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+        memcpy(&which, base + f->quantifier_offset, sizeof which);
+        return which == f->id;
+    }
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE || f->label == PROTOBUF_C_LABEL_REQUIRED)
+        return true;
+    memcpy(&has, base + f->quantifier_offset, sizeof has);
+    return has;
+}
+
+static void walk_repeated(struct walk *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+    const char *base = (const char *)m;
+    size_t count, name_end = w->path.n;
+    const char *items;
+    memcpy(&count, base + f->quantifier_offset, sizeof count);
+    memcpy(&items, base + f->offset, sizeof items);
+    size_t width = f->type == PROTOBUF_C_TYPE_MESSAGE ? sizeof(void *) : sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        strbuf_printf(&w->path, "[%zu]", i);
+        walk_value(w, f, items + i * width);
+        if (w->path.p)
+            w->path.p[w->path.n = name_end] = '\0';
+    }
+}
+
+static void walk_field(struct walk *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+    size_t end = w->path.n;
+    if (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_ENUM)
+        return;
+    strbuf_printf(&w->path, end ? ".%s" : "%s", f->name);
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        walk_repeated(w, m, f);
+    else if (is_set(m, f))
+        walk_value(w, f, (const char *)m + f->offset);
+    if (w->path.p)
+        w->path.p[w->path.n = end] = '\0';
+}
+
+static void walk_message(struct walk *w, const ProtobufCMessage *m) {
+    if (w->depth++ >= DEPTH_MAX)
+        report(w, ERROR_RANGE, "nested too deeply");
+    else {
+        check_unknown_fields(w, m);
+        for (unsigned i = 0; i < m->descriptor->n_fields; i++)
+            walk_field(w, m, &m->descriptor->fields[i]);
+    }
+    w->depth--;
+}
+
+size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path, struct error_list *errors) {
+    struct walk w = {.resource = resource, .errors = errors};
+    strbuf_puts(&w.path, path ? path : "");
+    walk_message(&w, m);
+    strbuf_finish(&w.path);
+    return w.faults;
+}
+
+static ProtobufCMessage *refuse(struct error_list *errors, const char *resource, enum error_code code,
+                                const char *message) {
+    struct error *e = error_addf(errors, code, "%s", message);
+    error_set_resource(errors, e, resource, NULL);
+    return NULL;
+}
+
+ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const void *bytes, size_t size,
+                                  struct error_list *errors) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    const char *text = kind_name(kind);
+    if (text)
+        snprintf(resource, sizeof resource, "%s/%.*s", text, (int)(name.n > RESOURCE_NAME_MAX ? RESOURCE_NAME_MAX : name.n),
+                 name.p);
+    else
+        snprintf(resource, sizeof resource, "kind %d", (int)kind);
+    if (!text)
+        return refuse(errors, resource, ERROR_UNSUPPORTED, "unknown kind of resource");
+    if (!resource_name_is_valid(name))
+        return refuse(errors, resource, ERROR_SYNTAX, "not a valid resource name");
+    if (size > RESOURCE_BYTES_MAX)
+        return refuse(errors, resource, ERROR_RANGE, "resource is too large");
+    ProtobufCMessage *m = protobuf_c_message_unpack(kind_descriptor(kind), NULL, size, bytes);
+    if (!m)
+        return refuse(errors, resource, ERROR_SYNTAX, "not a well-formed message of this kind");
+    if (message_check_known(m, resource, "", errors)) {
+        protobuf_c_message_free_unpacked(m, NULL);
+        return NULL;
+    }
+    return m;
+}
+
+int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_size) {
+    size_t size = protobuf_c_message_get_packed_size(m);
+    uint8_t *bytes = hg_malloc(size);
+    if (!bytes)
+        return -1;
+    protobuf_c_message_pack(m, bytes);
+    *ret_bytes = bytes;
+    *ret_size = size;
+    return 0;
+}
+
+int entry_compare(const Headgate__Entry *a, const Headgate__Entry *b) {
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    return strcmp(a->name ? a->name : "", b->name ? b->name : "");
+}
+
+static void put_u32(uint8_t out[4], uint32_t v) {
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+static int hash_entry(EVP_MD_CTX *digest, const Headgate__Entry *e) {
+    uint8_t head[8];
+    if (!e->name || e->id.len != RESOURCE_ID_SIZE)
+        return -1;
+    size_t name_size = strlen(e->name);
+    put_u32(head, (uint32_t)e->kind);
+    put_u32(head + 4, (uint32_t)name_size);
+    return EVP_DigestUpdate(digest, head, sizeof head) == 1 && EVP_DigestUpdate(digest, e->name, name_size) == 1 &&
+                   EVP_DigestUpdate(digest, e->id.data, e->id.len) == 1
+               ? 0
+               : -1;
+}
+
+int manifest_hash(Headgate__Entry *const *entries, size_t count, struct resource_id *ret) {
+    struct resource_id id;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    int status = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 ? 0 : -1;
+    for (size_t i = 0; status == 0 && i < count; i++) {
+        if (i && entry_compare(entries[i - 1], entries[i]) >= 0)
+            status = -1;
+        else
+            status = hash_entry(digest, entries[i]);
+    }
+    if (status == 0 && EVP_DigestFinal_ex(digest, id.bytes, NULL) != 1)
+        status = -1;
+    EVP_MD_CTX_free(digest);
+    if (status == 0)
+        *ret = id;
+    return status;
+}
