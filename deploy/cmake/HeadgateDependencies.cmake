@@ -1,7 +1,7 @@
 # The libraries, one target each, named hg_NAME. Data plane and control plane use different builds of OpenSSL:
 #
-#   data plane     OpenSSL >= 3.5 (QUIC), static, from the prefix that deploy/bootstrap made; where the distribution has
-#                  3.5 the prefix is /usr, and its shared library is used
+#   data plane     OpenSSL >= 3.5 (QUIC), static, from the prefix that deploy/bootstrap made, or the distribution's where
+#                  that is new enough
 #   control plane  the system's, because libgrpc is linked with that one
 #
 # hg_crypto and hg_ssl resolve to one or the other by the HG_PLANE property of the target that is compiled or linked
@@ -40,48 +40,39 @@ target_link_libraries(hg_math INTERFACE m)
 hg_library(hg_system_crypto libcrypto)
 hg_library(hg_system_ssl libssl libcrypto)
 
-# --- the prefix of deploy/bootstrap
+# --- the prefix of deploy/bootstrap; what is not in it is the distribution's
 if(NOT HG_DEPS_PREFIX)
   execute_process(COMMAND ${CMAKE_SOURCE_DIR}/deploy/bootstrap --print-prefix
     OUTPUT_VARIABLE prefix OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
   if(failed)
-    message(WARNING "deploy/bootstrap has not been run: the data plane is linked with the system's OpenSSL and without QUIC")
-    set(prefix "")
+    message(FATAL_ERROR "OpenSSL >= 3.5, ngtcp2 and nghttp3 are not prepared. Run deploy/bootstrap (make build does).")
   endif()
-  set(HG_DEPS_PREFIX "${prefix}" CACHE PATH "Where deploy/bootstrap put OpenSSL >= 3.5, ngtcp2 and nghttp3" FORCE)
+  set(HG_DEPS_PREFIX "${prefix}")
 endif()
 
-# hg_prefix_library(NAME HEADER LIB): a static library of the prefix.
-function(hg_prefix_library name header lib)
-  find_path(${name}_include ${header} PATHS ${HG_DEPS_PREFIX}/include NO_DEFAULT_PATH REQUIRED)
-  find_library(${name}_path lib${lib}.a PATHS ${HG_DEPS_PREFIX}/lib NO_DEFAULT_PATH REQUIRED)
+# hg_prefix_library(NAME MODULE LIB [LIBS TARGET...]): static from the prefix, or by pkg-config.
+function(hg_prefix_library name module lib)
+  cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
+  if(NOT EXISTS ${HG_DEPS_PREFIX}/lib/lib${lib}.a)
+    hg_library(${name} ${module})
+    return()
+  endif()
   add_library(${name} STATIC IMPORTED GLOBAL)
-  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION ${${name}_path})
-  target_include_directories(${name} SYSTEM INTERFACE ${${name}_include})
-  target_link_libraries(${name} INTERFACE ${ARGN})
+  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION ${HG_DEPS_PREFIX}/lib/lib${lib}.a)
+  target_include_directories(${name} SYSTEM INTERFACE ${HG_DEPS_PREFIX}/include)
+  target_link_libraries(${name} INTERFACE ${arg_LIBS})
 endfunction()
 
+hg_prefix_library(hg_new_crypto libcrypto>=3.5 crypto LIBS Threads::Threads ${CMAKE_DL_LIBS})
+hg_prefix_library(hg_new_ssl libssl>=3.5 ssl LIBS hg_new_crypto)
+hg_prefix_library(hg_ngtcp2 libngtcp2 ngtcp2)
+hg_prefix_library(hg_ngtcp2_crypto libngtcp2_crypto_ossl ngtcp2_crypto_ossl LIBS hg_ngtcp2 hg_new_ssl)
+hg_prefix_library(hg_nghttp3 libnghttp3 nghttp3)
 add_library(hg_quic INTERFACE)
-if(NOT HG_DEPS_PREFIX OR HG_DEPS_PREFIX STREQUAL /usr)
-  set(data_crypto hg_system_crypto)
-  set(data_ssl hg_system_ssl)
-  if(HG_DEPS_PREFIX)
-    hg_library(hg_ngtcp2 libngtcp2 libngtcp2_crypto_ossl libnghttp3)
-    target_link_libraries(hg_quic INTERFACE hg_ngtcp2)
-  endif()
-else()
-  hg_prefix_library(hg_prefix_crypto openssl/evp.h crypto Threads::Threads ${CMAKE_DL_LIBS})
-  hg_prefix_library(hg_prefix_ssl openssl/ssl.h ssl hg_prefix_crypto)
-  hg_prefix_library(hg_ngtcp2 ngtcp2/ngtcp2.h ngtcp2)
-  hg_prefix_library(hg_ngtcp2_crypto ngtcp2/ngtcp2_crypto_ossl.h ngtcp2_crypto_ossl hg_ngtcp2 hg_prefix_ssl)
-  hg_prefix_library(hg_nghttp3 nghttp3/nghttp3.h nghttp3)
-  set(data_crypto hg_prefix_crypto)
-  set(data_ssl hg_prefix_ssl)
-  target_link_libraries(hg_quic INTERFACE hg_ngtcp2_crypto hg_nghttp3)
-endif()
+target_link_libraries(hg_quic INTERFACE hg_ngtcp2_crypto hg_nghttp3)
 
 set(is_data "$<STREQUAL:$<TARGET_PROPERTY:HG_PLANE>,data>")
 add_library(hg_crypto INTERFACE)
-target_link_libraries(hg_crypto INTERFACE "$<IF:${is_data},${data_crypto},hg_system_crypto>")
+target_link_libraries(hg_crypto INTERFACE "$<IF:${is_data},hg_new_crypto,hg_system_crypto>")
 add_library(hg_ssl INTERFACE)
-target_link_libraries(hg_ssl INTERFACE "$<IF:${is_data},${data_ssl},hg_system_ssl>")
+target_link_libraries(hg_ssl INTERFACE "$<IF:${is_data},hg_new_ssl,hg_system_ssl>")
