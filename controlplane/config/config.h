@@ -1,0 +1,155 @@
+/* config.h — what users write, turned into resources, and back.
+ *
+ * A configuration is a list of sources: the root file and its includes, each a path and bytes. `config_load` reads them from
+ * disk; everything else works on the list alone, so that a program that sends files and a daemon that receives them see
+ * the same. One schema (schema.h) drives reading, checking, rendering, the JSON Schema and the reference for people.
+ *
+ * Every fault is added to the caller's error list with file, line, column, path ("route-tables[0].hosts[1].domains[0]"),
+ * what was expected and the nearest known name; all faults of all files are reported. Functions that return int return 0,
+ * or -1 after adding at least one error. Thread: any, nothing is shared. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/error.h"
+#include "common/str.h"
+#include "proto/resource.h"
+
+enum {
+    CONFIG_FILE_MAX = 16 << 20,     /* bytes of one file */
+    CONFIG_BYTES_MAX = 64 << 20,    /* bytes of all files */
+    CONFIG_FILES_MAX = 1000,
+    CONFIG_INCLUDE_DEPTH_MAX = 16,
+};
+
+/* ---- sources ---- */
+
+struct config_source {
+    char  *path;                    /* as users know it: the argument, or the including file's folder and what include says */
+    char  *bytes;
+    size_t size;
+    bool   is_unreadable;           /* could not be read, and that is reported; `bytes` is NULL */
+};
+
+/* The first is the root, the others are its includes in any order. A zeroed struct is a valid empty list. */
+struct config_sources {
+    struct config_source *items;
+    size_t                count, capacity;
+    size_t                bytes;            /* of all items */
+    char                **directories;      /* filled by config_load: see there; sorted, each once */
+    size_t                directory_count, directory_capacity;
+};
+
+void config_sources_finish(struct config_sources *sources);
+/* Appends a copy. Refuses what is over the limits above. */
+int config_sources_add(struct config_sources *sources, struct str path, struct str bytes, struct error_list *errors);
+/* Reads the file at `path` and its includes from disk. On failure *sources holds what could be read: config_compile on it
+ * finds the other faults. Whether it fails or not, `directories` names every directory in which a change can change the
+ * outcome: those of the files, of include patterns, and of symbolic links on the way to them. */
+int config_load(const char *path, struct config_sources *sources, struct error_list *errors);
+
+/* ---- resources ---- */
+
+struct config_resource {
+    Headgate__Kind     kind;
+    const char        *name;
+    const uint8_t     *bytes;       /* the encoded message; not NULL, may be of size 0 */
+    size_t             size;
+    struct resource_id id;
+};
+
+/* Sorted by kind, then name in byte order, each once. A zeroed struct is a valid empty set. Who only borrows a set (from a
+ * store, say) fills in `items` and `count` and does not call config_resources_finish. */
+struct config_resources {
+    struct config_resource *items;
+    size_t                  count, capacity;
+    struct arena            arena;  /* names and bytes */
+};
+
+void config_resources_finish(struct config_resources *set);
+/* NULL: not there. */
+const struct config_resource *config_resources_find(const struct config_resources *set, Headgate__Kind kind,
+                                                    struct str name);
+/* Appends a copy and computes the id; the set need not be sorted in between. Returns 0, or -1 without memory. */
+int config_resources_add(struct config_resources *set, Headgate__Kind kind, struct str name, const void *bytes, size_t size);
+void config_resources_sort(struct config_resources *set);
+
+/* ---- from text to resources ---- */
+
+struct config_options {
+    /* The value of an environment variable for ${NAME}, or NULL when it is not set. When the function is NULL, variables
+     * are an error: who sends a configuration must not read the environment of who receives it. */
+    const char *(*variable)(void *context, const char *name);
+    void *context;
+};
+
+/* For `variable`: the environment of this process. */
+const char *config_variable_from_environment(void *context, const char *name);
+
+/* Turns a whole configuration into its resources. The settings resource "default" is always among them, and each cluster has
+ * an endpoint set of its name. The same input gives the same bytes. `ret` is an empty set, untouched on failure; warnings
+ * (unreachable rules, empty clusters) are added on success and on failure. `options` may be NULL. */
+int config_compile(const struct config_sources *sources, const struct config_options *options,
+                   struct config_resources *ret, struct error_list *errors, struct error_list *warnings);
+
+/* One resource in the form that it has inside a whole file, without the need of a name (a cluster with its endpoints, whose set is
+ * the second resource of `ret`; an endpoint set as {endpoints: [...]}). Checked against `existing`, of which it replaces
+ * or joins one: its references, and what the others would conflict with. `ret` gets only what was compiled. */
+int config_compile_one(Headgate__Kind kind, struct str name, const struct config_source *source,
+                       const struct config_options *options, const struct config_resources *existing,
+                       struct config_resources *ret, struct error_list *errors, struct error_list *warnings);
+
+/* What deleting kind/name removes from `existing` (a cluster goes with its endpoint set): kind and name only, bytes are
+ * empty. Refused when it is not there, when others refer to it (all of them are named), for settings, and for the endpoint set of a
+ * cluster that stays. */
+int config_delete_one(Headgate__Kind kind, struct str name, const struct config_resources *existing,
+                      struct config_resources *ret_removed, struct error_list *errors);
+
+/* Every check that config_compile makes, on encoded resources of any origin (a rollback, another control plane). Errors
+ * carry resource and path. */
+int config_check_resources(const struct config_resources *set, struct error_list *errors, struct error_list *warnings);
+
+/* What `headgate run --listen A [--listen B] --to C [--to D]` means: one listener, one route table, one cluster. */
+int config_from_command_line(const char *const *listen, size_t listen_count, const char *const *to, size_t to_count,
+                             struct config_resources *ret, struct error_list *errors);
+
+/* ---- from resources to text ---- */
+
+struct config_render_options {
+    bool is_json;
+    bool is_effective;              /* with defaults, and with what routes inherit from the settings */
+};
+
+/* The whole configuration that makes these resources: compiling the text gives the same ids (unless is_effective). */
+int config_render(const struct config_resources *set, const struct config_render_options *options, struct strbuf *out,
+                  struct error_list *errors);
+/* One resource of the set in the form that config_compile_one reads; a cluster with its endpoints. */
+int config_render_one(const struct config_resources *set, Headgate__Kind kind, struct str name,
+                      const struct config_render_options *options, struct strbuf *out, struct error_list *errors);
+
+/* One difference. A path or value is text as users write it; NULL: was not set. */
+struct config_change {
+    const char *path;               /* "hosts[0].rules[2].timeouts.request"; "" is the whole resource */
+    const char *before, *after;
+};
+
+struct config_changes {
+    struct config_change *items;
+    size_t                count, capacity;
+    struct arena          arena;
+};
+
+void config_changes_finish(struct config_changes *changes);
+/* Appends the differences between two encodings of one kind; NULL bytes: the resource is not there. */
+int config_diff(Headgate__Kind kind, const void *before, size_t before_size, const void *after, size_t after_size,
+                struct config_changes *ret, struct error_list *errors);
+
+/* ---- the schema, for editors and for people ---- */
+
+/* JSON Schema (draft 2020-12) of a whole configuration. */
+int config_json_schema(struct strbuf *out);
+/* The reference of every key, in Markdown. */
+int config_reference_markdown(struct strbuf *out);
