@@ -1,0 +1,73 @@
+/* stats.h — what a worker counts.
+ *
+ * One block per worker, written by that worker alone and read by the main thread (relaxed atomics both ways, so no locked
+ * instruction on the request path). Counters only grow; gauges go both ways. The list below is the single place that names
+ * them: metric name without the "headgate_" prefix, help text. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define STATS_COUNTERS(X)                                                                          \
+    X(connections_total, "Client connections accepted")                                            \
+    X(connections_refused_per_ip_total, "Client connections closed at accept: too many from their address") \
+    X(connections_refused_limit_total, "Client connections closed at accept: worker limit reached") \
+    X(connections_accept_errors_total, "accept(2) failures")                                       \
+    X(requests_total, "Requests begun")                                                            \
+    X(responses_1xx_total, "Interim responses sent")                                               \
+    X(responses_2xx_total, "Responses sent with a 2xx status")                                     \
+    X(responses_3xx_total, "Responses sent with a 3xx status")                                     \
+    X(responses_4xx_total, "Responses sent with a 4xx status")                                     \
+    X(responses_5xx_total, "Responses sent with a 5xx status")                                     \
+    X(client_received_bytes_total, "Bytes read from clients")                                      \
+    X(client_sent_bytes_total, "Bytes written to clients")                                         \
+    X(origin_received_bytes_total, "Bytes read from origins")                                      \
+    X(origin_sent_bytes_total, "Bytes written to origins")                                         \
+    X(client_protocol_errors_total, "Malformed requests")                                          \
+    X(origin_protocol_errors_total, "Malformed responses")                                         \
+    X(client_header_timeouts_total, "Requests whose head did not arrive in time")                  \
+    X(client_body_timeouts_total, "Requests whose body did not arrive in time or fast enough")     \
+    X(client_write_timeouts_total, "Clients that did not take their response in time")             \
+    X(client_idle_timeouts_total, "Idle client connections closed")                                \
+    X(client_aborts_total, "Exchanges that the client gave up")                                    \
+    X(origin_connects_total, "Connections opened to origins")                                      \
+    X(origin_connect_failures_total, "Connections to origins that failed")                         \
+    X(origin_connect_timeouts_total, "Connections to origins that timed out")                      \
+    X(origin_reuses_total, "Exchanges on a kept origin connection")                                \
+    X(origin_resets_total, "Exchanges that the origin broke off")                                  \
+    X(origin_timeouts_total, "Exchanges that waited too long for the origin")                      \
+    X(retries_total, "Attempts after the first")                                                   \
+    X(no_route_total, "Requests without a matching route")                                         \
+    X(no_endpoint_total, "Requests whose cluster had no usable endpoint")                          \
+    X(requests_too_large_total, "Requests refused with 413, 414 or 431")                           \
+    X(overload_total, "Requests refused because the worker was out of memory or budget")           \
+    X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
+    X(snapshots_total, "Snapshots switched to")
+
+#define STATS_GAUGES(X)                                                                            \
+    X(connections, "Open client connections")                                                      \
+    X(exchanges, "Open exchanges")                                                                 \
+    X(origin_connections, "Open origin connections")                                               \
+    X(origin_idle_connections, "Kept origin connections")                                          \
+    X(buffered_bytes, "Body bytes held")
+
+struct stats {
+#define STATS_MEMBER(name, help) _Atomic uint64_t name;
+    STATS_COUNTERS(STATS_MEMBER)
+    STATS_GAUGES(STATS_MEMBER)
+#undef STATS_MEMBER
+};
+
+/* For the owning worker only: a plain load and store. */
+static inline void stats_add(_Atomic uint64_t *value, uint64_t n) {
+    atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline void stats_sub(_Atomic uint64_t *value, uint64_t n) {
+    stats_add(value, (uint64_t)0 - n);
+}
+
+/* For any thread. */
+static inline uint64_t stats_read(const _Atomic uint64_t *value) {
+    return atomic_load_explicit(value, memory_order_relaxed);
+}

@@ -1,0 +1,110 @@
+/* worker.h — one thread that serves traffic: its loop, its memory, its lists.
+ *
+ * A worker shares nothing mutable with other workers but the tables of net/ip_caps.h and what the mailbox carries. One turn of
+ * its loop is: events (read, parse, mark dirty) -> flush (write what is dirty) -> settle (borrowed bytes that are still held
+ * are copied) -> reap (what is finished is freed) -> wait. Nothing is freed and no socket is written inside a codec callback,
+ * so nothing can vanish under its caller. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "dataplane/core/slice.h"
+#include "dataplane/core/stats.h"
+#include "dataplane/core/wheel.h"
+
+struct worker;
+struct log_ring;
+struct exchange;
+struct snapshot_view;
+struct gather;
+
+/* Something with output to write: a connection, or in tests a loopback leg. */
+struct flushable {
+    struct flushable *next_dirty;
+    bool              is_dirty;
+    void            (*flush)(struct flushable *);
+};
+
+/* Something that is freed after the flush of the present turn. */
+struct reapable {
+    struct reapable *next_reaped;
+    bool             is_reaped;
+    void           (*reap)(struct reapable *);
+};
+
+/* A holder of borrowed slices. The settling code calls `settle`, which copies them and reports lack of memory by itself. */
+struct borrower {
+    struct borrower *next_borrower;
+    bool             is_listed;
+    void           (*settle)(struct borrower *);
+};
+
+/* A message to a worker. Handled once, in order, on the worker's thread at a loop boundary. */
+struct worker_message {
+    struct worker_message *next;
+    void                 (*handle)(struct worker *, struct worker_message *);
+};
+
+struct worker {
+    unsigned           index;
+    struct ev_loop    *loop;
+    uint64_t           now;              /* microseconds, monotonic, as of this turn's wake-up */
+    uint64_t           random;           /* state of worker_random() */
+    struct slice_pool  pool;
+    struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */
+    struct wheel       wheel;
+    struct stats      *stats;
+    struct log_ring   *access_log;       /* NULL: off */
+    uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
+    uint64_t           buffer_limit;
+    struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
+    void              *clusters;         /* back/runtime.h */
+    void              *listeners;        /* net/listener.h */
+    struct exchange   *free_exchanges;   /* http/exchange.c */
+    size_t             free_exchange_count;
+
+    struct flushable  *dirty_first, *dirty_last;
+    struct reapable   *reaped;
+    struct borrower   *borrowers;
+
+    pthread_t          thread;
+    bool               has_thread;
+    pthread_mutex_t    mailbox_lock;     /* guards mailbox_first and mailbox_last only */
+    struct worker_message *mailbox_first, *mailbox_last;
+    ev_async           mailbox_wakeup;
+    ev_prepare         before_wait;
+    ev_check           after_wait;
+    ev_timer           ticker;           /* runs only while the wheel has timers */
+};
+
+/* Sets up loop and memory, no thread. `loop_flags` as for ev_loop_new. Returns 0, or -1 without memory; a half-built or
+ * zeroed worker can be finished. Thread: main. */
+int  worker_init(struct worker *w, unsigned index, unsigned loop_flags);
+/* Thread: main, after the worker's thread has ended. Handles what is left in the mailbox. */
+void worker_finish(struct worker *w);
+int  worker_start(struct worker *w);                  /* begins the thread; 0 or an errno */
+void worker_stop_and_join(struct worker *w);
+
+/* Puts a message into the worker's mailbox and wakes it. Thread: any. The message is the worker's from here on. */
+void worker_post(struct worker *w, struct worker_message *m);
+
+/* Thread of all below: the worker's. */
+void worker_mark_dirty(struct worker *w, struct flushable *f);
+void worker_forget_dirty(struct worker *w, struct flushable *f);  /* it will not be flushed any more */
+void worker_reap_later(struct worker *w, struct reapable *r);     /* each thing once */
+void worker_borrow(struct worker *w, struct borrower *b);         /* it now holds borrowed slices */
+void worker_forget_borrower(struct worker *w, struct borrower *b);
+/* Room of READ_MAX bytes for a read. May flush and settle, so not to be called from within a codec. Never NULL. */
+uint8_t *worker_read_room(struct worker *w);
+/* Flush, settle and reap, as at the end of a turn. Tests without a running loop call it. */
+void worker_end_turn(struct worker *w);
+uint32_t worker_random(struct worker *w);                         /* not for secrets */
+
+static inline void worker_set_timer(struct worker *w, struct timer *t, uint64_t deadline) {
+    wheel_set(&w->wheel, t, deadline);
+}

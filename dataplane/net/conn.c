@@ -1,0 +1,234 @@
+#include "dataplane/net/conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct conn *conn_of_flushable(struct flushable *f) {
+    return (struct conn *)f;
+}
+
+static void count_bytes(struct conn *c, bool sent, size_t n) {
+    struct stats *s = c->worker->stats;
+    if (c->ops->is_client)
+        stats_add(sent ? &s->client_sent_bytes_total : &s->client_received_bytes_total, n);
+    else
+        stats_add(sent ? &s->origin_sent_bytes_total : &s->origin_received_bytes_total, n);
+}
+
+/* ---- watching ---- */
+
+static void watch(struct conn *c, int events) {
+    if (c->is_closed || (c->io.events & (EV_READ | EV_WRITE)) == events)
+        return;
+    ev_io_stop(c->worker->loop, &c->io);
+    ev_io_set(&c->io, c->io.fd, events);
+    if (events)
+        ev_io_start(c->worker->loop, &c->io);
+}
+
+static int watched(const struct conn *c) {
+    return c->io.events & (EV_READ | EV_WRITE);
+}
+
+void conn_want_read(struct conn *c) {
+    if (!c->is_eof && !c->is_connecting)
+        watch(c, watched(c) | EV_READ);
+}
+
+void conn_pause_read(struct conn *c) {
+    watch(c, watched(c) & ~EV_READ);
+}
+
+void conn_mark_dirty(struct conn *c) {
+    if (!c->is_closed)
+        worker_mark_dirty(c->worker, &c->flushable);
+}
+
+/* ---- reading ---- */
+
+static void read_some(struct conn *c) {
+    size_t limit = c->ops->read_limit(c);
+    if (limit == 0) {
+        conn_pause_read(c);
+        return;
+    }
+    uint8_t *room = worker_read_room(c->worker);
+    if (c->is_closed) /* making room flushes, and flushing can close */
+        return;
+    ssize_t n = recv(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX, 0);
+    if (n > 0) {
+        slice_pool_read_done(&c->worker->pool, (size_t)n);
+        count_bytes(c, false, (size_t)n);
+        c->ops->on_bytes(c, room, (size_t)n);
+    } else if (n == 0) {
+        c->is_eof = true;
+        conn_pause_read(c);
+        c->ops->on_eof(c);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        c->ops->on_error(c, errno);
+    }
+}
+
+static void finish_connect(struct conn *c) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    c->is_connecting = false;
+    watch(c, 0);
+    if (error)
+        c->ops->on_error(c, error);
+    else
+        c->ops->on_connected(c);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *io, int events) {
+    (void)loop;
+    struct conn *c = io->data;
+    if (c->is_connecting) {
+        finish_connect(c);
+        return;
+    }
+    if (events & EV_WRITE)
+        conn_mark_dirty(c);
+    if (events & EV_READ)
+        read_some(c);
+}
+
+/* ---- writing ---- */
+
+static bool gather_unsent(struct conn *c, struct gather *g) {
+    while (c->out.first) {
+        if (gather_is_full(g))
+            return false;
+        struct slice *s = slice_queue_pop(&c->out);
+        gather_slice(g, s);
+    }
+    return true;
+}
+
+/* 1: everything went; 0: the kernel takes no more for now; -1: failed and reported. */
+static int send_gathered(struct conn *c, struct gather *g) {
+    size_t wanted = g->bytes;
+    struct msghdr message = {.msg_iov = g->pieces, .msg_iovlen = g->count};
+    ssize_t n = g->count == 1 ? send(c->io.fd, g->pieces[0].iov_base, g->pieces[0].iov_len, MSG_NOSIGNAL)
+                              : sendmsg(c->io.fd, &message, MSG_NOSIGNAL);
+    int error = n < 0 ? errno : 0;
+    if (error == EAGAIN || error == EINTR)
+        n = error = 0;
+    struct slice_queue tail = c->out, rest = {0};
+    if (gather_finish(g, n > 0 ? (size_t)n : 0, &rest) < 0 && !error)
+        error = ENOMEM;
+    if (rest.first) { /* what was gathered stood before what is still queued */
+        rest.last->next = tail.first;
+        rest.last = tail.last ? tail.last : rest.last;
+        rest.bytes += tail.bytes;
+        c->out = rest;
+    }
+    if (error) {
+        c->ops->on_error(c, error);
+        return -1;
+    }
+    count_bytes(c, true, (size_t)n);
+    return (size_t)n == wanted;
+}
+
+static void flush_conn(struct flushable *f) {
+    struct conn *c = conn_of_flushable(f);
+    struct gather *g = c->worker->gather;
+    int sent = 1;
+    while (!c->is_closed && !c->is_connecting && sent == 1) {
+        gather_begin(g, &c->worker->pool);
+        if (gather_unsent(c, g))
+            c->ops->produce(c, g);
+        if (g->bytes == 0)
+            break;
+        if (c->is_closed) {
+            struct slice_queue dropped = {0};
+            gather_finish(g, g->bytes, &dropped);
+            return;
+        }
+        sent = send_gathered(c, g);
+    }
+    if (c->is_closed || sent < 0 || c->is_connecting)
+        return;
+    watch(c, sent ? watched(c) & ~EV_WRITE : watched(c) | EV_WRITE);
+    if (sent)
+        c->ops->on_written(c);
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t earliest(const struct conn *c) {
+    uint64_t first = 0;
+    for (int i = 0; i < DEADLINE_COUNT; i++)
+        if (c->deadlines[i] && (!first || c->deadlines[i] < first))
+            first = c->deadlines[i];
+    return first;
+}
+
+void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when) {
+    if (c->is_closed)
+        return;
+    c->deadlines[which] = when;
+    worker_set_timer(c->worker, &c->timer, earliest(c));
+}
+
+static void on_timer(struct timer *t) {
+    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, timer));
+    for (int i = 0; i < DEADLINE_COUNT && !c->is_closed; i++) {
+        if (!c->deadlines[i] || c->deadlines[i] > c->worker->now)
+            continue;
+        c->deadlines[i] = 0;
+        c->ops->on_deadline(c, (enum conn_deadline)i);
+    }
+    if (!c->is_closed)
+        worker_set_timer(c->worker, &c->timer, earliest(c));
+}
+
+/* ---- life ---- */
+
+static void reap_conn(struct reapable *r) {
+    struct conn *c = (struct conn *)((char *)r - offsetof(struct conn, reapable));
+    c->ops->destroy(c);
+}
+
+void conn_init(struct conn *c, struct worker *w, int fd, const struct conn_ops *ops) {
+    *c = (struct conn){.ops = ops, .worker = w};
+    c->flushable.flush = flush_conn;
+    c->reapable.reap = reap_conn;
+    c->timer.fire = on_timer;
+    ev_io_init(&c->io, on_io, fd, 0);
+    c->io.data = c;
+}
+
+int conn_connect(struct conn *c, struct worker *w, const struct address *to, const struct conn_ops *ops) {
+    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    if (fd < 0)
+        return errno;
+    if (to->u.any.sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        return error;
+    }
+    conn_init(c, w, fd, ops);
+    c->is_connecting = true;
+    watch(c, EV_WRITE);
+    return 0;
+}
+
+void conn_close(struct conn *c) {
+    if (c->is_closed)
+        return;
+    watch(c, 0);
+    c->is_closed = true;
+    close(c->io.fd);
+    slice_queue_clear(&c->out, &c->worker->pool);
+    wheel_remove(&c->worker->wheel, &c->timer);
+    worker_forget_dirty(c->worker, &c->flushable);
+    worker_reap_later(c->worker, &c->reapable);
+}
