@@ -1,0 +1,43 @@
+# Thin: every target names the script or the preset that does the work. `make help` lists them.
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build run test soak bench lint format-check install
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+
+bootstrap: ## install what building needs (called by the others)
+	@deploy/bootstrap build
+
+build: bootstrap ## optimized, hardened programs in build/bin
+	@mkdir -p build && cmake --preset release >build/release.log 2>&1 || { cat build/release.log; exit 1; }
+	@cmake --build --preset release -j $(JOBS)
+	@ln -sfn release/bin build/bin
+
+run: build ## start everything on an example with three small origins, and say what to curl
+	@deploy/run
+
+test: ## every test, under sanitizers (tests/run --help for parts)
+	@deploy/bootstrap build test
+	@tests/run
+
+soak: build ## the long counts and timings
+	@deploy/bootstrap build test bench
+	@tests/soak/run
+
+bench: build ## beside nginx, HAProxy and nghttpx; writes docs/performance.md
+	@deploy/bootstrap build test bench
+	@tests/bench/run
+
+lint: ## static analysis and the house rules that a script can see
+	@deploy/bootstrap build test
+	@tests/run checks analysis
+
+format-check: ## what clang-format would change (it changes nothing)
+	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
+install: build ## programs below DESTDIR/PREFIX, units and examples with them
+	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
