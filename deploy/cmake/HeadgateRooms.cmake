@@ -41,12 +41,16 @@ function(hg_proto_code ret_sources)
   set(${ret_sources} ${sources} PARENT_SCOPE)
 endfunction()
 
-# hg_room(NAME [PLANE data|control] GLOB PATTERN... [SOURCES FILE...] LIBS TARGET...): main.c is never part of a room.
+# hg_room(NAME [PLANE data|control] GLOB PATTERN... [EXCEPT FOLDER...] [SOURCES FILE...] LIBS TARGET...): main.c is never
+# part of a room.
 function(hg_room name)
-  cmake_parse_arguments(arg "" "PLANE" "GLOB;SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "PLANE" "GLOB;EXCEPT;SOURCES;LIBS" ${ARGN})
   list(TRANSFORM arg_GLOB PREPEND ${CMAKE_SOURCE_DIR}/)
   file(GLOB sources CONFIGURE_DEPENDS ${arg_GLOB})
   list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  foreach(folder IN LISTS arg_EXCEPT)
+    list(FILTER sources EXCLUDE REGEX "/${folder}/")
+  endforeach()
   if(NOT sources AND NOT arg_SOURCES)
     return()
   endif()
