@@ -36,6 +36,8 @@ enum holder_operation {
     HOLDER_STATE_DIR = 4,
     /* `path` opened for appending, created with mode 0640 if absent, with the file-system rights of the data plane's user. */
     HOLDER_OPEN_LOG = 5,
+    /* Closes what is held and was not asked for by this data plane: what its predecessor had prepared and not committed. */
+    HOLDER_UNLISTEN_OTHERS = 6,
 };
 
 struct holder_request {

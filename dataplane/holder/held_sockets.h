@@ -1,0 +1,40 @@
+/* held_sockets.h — the listening sockets that outlive a crash of the data plane. Thread: main. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/address.h"
+#include "dataplane/holder/identity.h"
+
+/* The sockets of one address. */
+struct held_address {
+    struct held_address *next;
+    struct address       asked;          /* as asked for, perhaps with port 0 */
+    struct address       bound;
+    dev_t                device;         /* of a Unix-domain socket's file, so that only our own is removed */
+    ino_t                inode;
+    bool                 is_claimed;     /* asked for by the present data plane */
+    unsigned             count;
+    int                  fds[];
+};
+
+struct held_sockets {
+    struct held_address *first;
+    unsigned             addresses;
+    unsigned             sockets;
+    unsigned             sockets_max;    /* from the limit of open files */
+    struct identity      files;          /* whose rights Unix-domain paths are used with */
+};
+
+/* Removes the files of Unix-domain sockets too. */
+void held_sockets_finish(struct held_sockets *held);
+/* HOLDER_LISTEN. Returns 0 and *ret (valid until the next call here), or a positive errno. */
+int  held_sockets_listen(struct held_sockets *held, const struct address *asked, unsigned count, int backlog,
+                         const struct held_address **ret);
+/* HOLDER_UNLISTEN. Returns 0 or ENOENT. */
+int  held_sockets_unlisten(struct held_sockets *held, const struct address *asked);
+/* A new data plane begins: nothing is claimed. */
+void held_sockets_unclaim(struct held_sockets *held);
+/* HOLDER_UNLISTEN_OTHERS. */
+void held_sockets_unlisten_unclaimed(struct held_sockets *held);
