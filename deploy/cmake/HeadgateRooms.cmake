@@ -19,13 +19,13 @@ function(hg_settings target plane)
   set_target_properties(${target} PROPERTIES HG_PLANE "${plane}")
 endfunction()
 
-# hg_proto_code(RET_SOURCES): compiles proto/NAME.proto into generated/proto/NAME.pb-c.{c,h}, included as
-# "proto/NAME.pb-c.h". Target hg_proto_generated is what users of the headers wait for. Imports in a .proto are written
-# from the project root: import "proto/resources.proto".
-function(hg_proto_code ret_sources)
+# hg_proto_code(PATTERN...): how FOLDER/NAME.proto becomes generated/FOLDER/NAME.pb-c.{c,h}, included as
+# "FOLDER/NAME.pb-c.h". Users of the headers wait for the target hg_generated. Imports in a .proto are written from the
+# project root: import "proto/resources.proto".
+function(hg_proto_code)
   find_program(HG_PROTOC_C protoc-c REQUIRED)
-  file(GLOB protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/proto/*.proto)
-  set(sources)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_SOURCE_DIR}/)
+  file(GLOB protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${ARGN})
   set(outputs)
   foreach(proto IN LISTS protos)
     string(REGEX REPLACE "\\.proto$" ".pb-c" stem ${HG_GENERATED}/${proto})
@@ -34,31 +34,35 @@ function(hg_proto_code ret_sources)
       COMMAND ${HG_PROTOC_C} -I${CMAKE_SOURCE_DIR} --c_out=${HG_GENERATED} ${proto}
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DEPENDS ${protos} COMMENT "protoc-c ${proto}" VERBATIM)
     set_source_files_properties(${stem}.c PROPERTIES COMPILE_OPTIONS -w)
-    list(APPEND sources ${stem}.c)
     list(APPEND outputs ${stem}.c ${stem}.h)
   endforeach()
-  add_custom_target(hg_proto_generated DEPENDS ${outputs})
-  set(${ret_sources} ${sources} PARENT_SCOPE)
+  add_custom_target(hg_generated DEPENDS ${outputs})
 endfunction()
 
-# hg_room(NAME [PLANE data|control] GLOB PATTERN... [EXCEPT FOLDER...] [SOURCES FILE...] LIBS TARGET...): main.c is never
-# part of a room.
+# hg_room(NAME [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the code
+# of their *.proto. main.c is never part of a room.
 function(hg_room name)
-  cmake_parse_arguments(arg "" "PLANE" "GLOB;EXCEPT;SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "PLANE" "GLOB;EXCEPT;LIBS" ${ARGN})
   list(TRANSFORM arg_GLOB PREPEND ${CMAKE_SOURCE_DIR}/)
-  file(GLOB sources CONFIGURE_DEPENDS ${arg_GLOB})
+  list(TRANSFORM arg_GLOB APPEND /*.c OUTPUT_VARIABLE c_patterns)
+  list(TRANSFORM arg_GLOB APPEND /*.proto OUTPUT_VARIABLE proto_patterns)
+  file(GLOB sources CONFIGURE_DEPENDS ${c_patterns})
+  file(GLOB generated CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${proto_patterns})
+  list(TRANSFORM generated PREPEND ${HG_GENERATED}/)
+  list(TRANSFORM generated REPLACE "\\.proto$" ".pb-c.c")
+  list(APPEND sources ${generated})
   list(FILTER sources EXCLUDE REGEX "/main\\.c$")
   foreach(folder IN LISTS arg_EXCEPT)
     list(FILTER sources EXCLUDE REGEX "/${folder}/")
   endforeach()
-  if(NOT sources AND NOT arg_SOURCES)
+  if(NOT sources)
     return()
   endif()
-  add_library(${name} STATIC ${sources} ${arg_SOURCES})
+  add_library(${name} STATIC ${sources})
   hg_settings(${name} "${arg_PLANE}")
   hg_existing(libs ${arg_LIBS})
   target_link_libraries(${name} PUBLIC ${libs})
-  add_dependencies(${name} hg_proto_generated)
+  add_dependencies(${name} hg_generated)
 endfunction()
 
 # hg_executable(NAME PLANE SOURCES FILE... LIBS TARGET...): any program of ours, tests included.
@@ -68,7 +72,7 @@ function(hg_executable name plane)
   hg_settings(${name} "${plane}")
   hg_existing(libs ${arg_LIBS})
   target_link_libraries(${name} PRIVATE ${libs})
-  add_dependencies(${name} hg_proto_generated)
+  add_dependencies(${name} hg_generated)
 endfunction()
 
 # hg_program(NAME [PLANE data|control] MAIN FILE LIBS TARGET...): an installed program; left out while FILE is missing.
