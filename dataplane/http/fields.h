@@ -114,18 +114,15 @@ bool          field_name_is_valid(struct str name);
 /* No control bytes but HTAB, no white space at either end (RFC 9110 section 5.5). May be empty. */
 bool          field_value_is_valid(struct str value);
 
-static inline struct str field_name(const struct field *f)
-{
+static inline struct str field_name(const struct field *f) {
     return (struct str){f->name, f->name_len};
 }
 
-static inline struct str field_value(const struct field *f)
-{
+static inline struct str field_value(const struct field *f) {
     return (struct str){f->value, f->value_len};
 }
 
-static inline bool field_is(const struct field *f, struct str name)
-{
+static inline bool field_is(const struct field *f, struct str name) {
     return f->name_len == name.n && memcmp(f->name, name.p, name.n) == 0;
 }
 
@@ -148,8 +145,7 @@ uint32_t fields_remove_ids(struct fields *fields, uint64_t mask); /* mask of FIE
 uint32_t fields_remove_name(struct fields *fields, struct str name);
 
 /* Iteration: `for (struct field *f = NULL; (f = fields_next(fields, f, id)); )`. `f` NULL: from the start. */
-static inline struct field *fields_next(const struct fields *fields, const struct field *f, enum field_id id)
-{
+static inline struct field *fields_next(const struct fields *fields, const struct field *f, enum field_id id) {
     for (uint32_t i = f ? (uint32_t)(f - fields->v) + 1 : 0; i < fields->count; i++)
         if (fields->v[i].id == id)
             return &fields->v[i];
@@ -157,22 +153,19 @@ static inline struct field *fields_next(const struct fields *fields, const struc
 }
 
 /* The first field of that id, or NULL. */
-static inline struct field *fields_find(const struct fields *fields, enum field_id id)
-{
+static inline struct field *fields_find(const struct fields *fields, enum field_id id) {
     return fields_next(fields, NULL, id);
 }
 
 /* As fields_next, for a name in lower case. */
-static inline struct field *fields_next_name(const struct fields *fields, const struct field *f, struct str name)
-{
+static inline struct field *fields_next_name(const struct fields *fields, const struct field *f, struct str name) {
     for (uint32_t i = f ? (uint32_t)(f - fields->v) + 1 : 0; i < fields->count; i++)
         if (field_is(&fields->v[i], name))
             return &fields->v[i];
     return NULL;
 }
 
-static inline struct field *fields_find_name(const struct fields *fields, struct str name)
-{
+static inline struct field *fields_find_name(const struct fields *fields, struct str name) {
     return fields_next_name(fields, NULL, name);
 }
 

@@ -62,8 +62,7 @@ struct head {
 };
 
 /* What a new head starts as. */
-static inline void head_init(struct head *head)
-{
+static inline void head_init(struct head *head) {
     *head = (struct head){.content_length = -1};
 }
 

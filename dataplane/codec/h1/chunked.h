@@ -4,9 +4,10 @@
  * Extensions are checked against the grammar, without the optional white space around ";" and "=", and dropped. Every line
  * ends in exactly CRLF. Thread: one at a time.
  *
- * Bounds: an extension part takes at most CHUNK_EXTENSION_MAX bytes; what the chunks take on the wire beyond their data is free up to
- * 16 bytes + twice the data of a chunk, the rest adds up (and is paid back by later chunks) to at most
- * CHUNK_OVERHEAD_MAX; the trailer section has limits->trailer_bytes and limits->headers. */
+ * Bounds: the extensions of a chunk take at most CHUNK_EXTENSION_MAX bytes. Of a size line, 16 bytes + twice the data of its
+ * chunk are free; what goes beyond adds up, is paid back by chunks that take less, and may reach CHUNK_OVERHEAD_MAX. So a body
+ * of d bytes in k chunks is at most 3d + 16k + 16 KiB long. The trailer section has limits->trailer_bytes and
+ * limits->headers. */
 #pragma once
 
 #include "dataplane/codec/h1/parser.h"
@@ -22,23 +23,22 @@ enum chunked_state {
     CHUNKED_DATA_LF,
     CHUNKED_TRAILERS,
     CHUNKED_DONE,
-    CHUNKED_FAILED
+    CHUNKED_FAILED,
 };
 
 struct chunked {
     enum chunked_state      state;
     enum h1_error           error;
     uint64_t                left;      /* data bytes of this chunk still to come; the size while it is read */
-    uint32_t                line;      /* bytes of the current size line */
     uint32_t                overhead;  /* see above */
+    uint16_t                extension_bytes;
     uint8_t                 digits;
     uint8_t                 extension; /* where in the grammar of extensions */
-    uint16_t                extension_bytes;
     const struct h1_limits *limits;
     struct arena           *arena;
     struct h1_scan          scan;      /* of the trailer section */
-    char                   *trailer_bytes;
-    uint32_t                trailer_capacity;
+    char                   *held;      /* what came of it so far */
+    uint32_t                held_bytes, held_capacity;
     struct fields           trailers;  /* after CHUNKED_EVENT_END; names that RFC 9110 section 6.5.1 forbids are left out */
 };
 

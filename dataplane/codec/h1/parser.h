@@ -49,6 +49,7 @@
     X(TRANSFER_ENCODING_OLD, 400, "transfer-encoding-old") \
     X(CONNECTION, 400, "connection") \
     X(EXPECT, 417, "expect") \
+    X(CONNECT_CONTENT, 400, "connect-content") \
     X(CHUNK_SIZE, 400, "chunk-size") \
     X(CHUNK_EXTENSION, 400, "chunk-extension") \
     X(CHUNK_END, 400, "chunk-end") \
@@ -70,7 +71,7 @@ struct h1_limits {
     uint32_t header_bytes;  /* of a head, from its first byte to the end of its empty line */
     uint32_t headers;       /* fields of a head, or of a trailer section */
     uint32_t uri_bytes;     /* of a request target */
-    uint32_t trailer_bytes; /* of a trailer section */
+    uint32_t trailer_bytes; /* of a trailer section, its empty line not counted */
 };
 
 enum { H1_METHOD_MAX = 32 };
@@ -98,8 +99,7 @@ struct h1_scan {
 enum h1_scan_result h1_scan_head(struct h1_scan *scan, const struct h1_limits *limits, const char *bytes, size_t n);
 
 /* Nothing has come but (part of) an empty line: the connection counts as idle. */
-static inline bool h1_scan_is_idle(const struct h1_scan *scan, size_t n)
-{
+static inline bool h1_scan_is_idle(const struct h1_scan *scan, size_t n) {
     return n <= 2 && scan->lines == 0 && scan->line == n;
 }
 

@@ -18,8 +18,8 @@ enum h1_connection {
     H1_CONNECTION_UPGRADE,    /* writes head->upgrade too */
 };
 
-/* Each returns the exact length of the section and writes it when that is at most `room`; else writes nothing. The
- * version is always HTTP/1.1. A response without a reason gets the registered one. 1xx and 204 carry no framing fields.
+/* Each returns the exact length of the section. It has been written when that is at most `room`; otherwise out[0..room)
+ * holds nothing of use. The version is always HTTP/1.1. A response without a reason gets the registered one. 1xx and 204 carry no framing fields.
  * In a request te_trailers adds "TE: trailers" and the TE option in Connection. */
 size_t h1_write_request_head(const struct head *head, enum h1_connection connection, char *out, size_t room);
 size_t h1_write_response_head(const struct head *head, enum h1_connection connection, char *out, size_t room);

@@ -1,0 +1,187 @@
+#include "dataplane/http/fields.h"
+
+enum { LONGEST_NAME = 24 };
+
+static const struct {
+    struct str name;
+    unsigned   flags;
+} known[FIELD_ID_COUNT] = {
+#define X(id, text, flags) [FIELD_##id] = {{text, sizeof(text) - 1}, flags},
+    FIELD_NAMES(X)
+#undef X
+};
+
+/* The first id whose name has at least that many bytes. */
+static const uint8_t first_of_length[LONGEST_NAME + 2] = {
+    [0] = FIELD_TE, [1] = FIELD_TE,
+    [2] = FIELD_TE,
+    [3] = FIELD_AGE,
+    [4] = FIELD_HOST,
+    [5] = FIELD_RANGE,
+    [6] = FIELD_ACCEPT,
+    [7] = FIELD_TRAILER,
+    [8] = FIELD_IF_MATCH,
+    [9] = FIELD_FORWARDED,
+    [10] = FIELD_CONNECTION,
+    [11] = FIELD_RETRY_AFTER,
+    [12] = FIELD_CONTENT_TYPE,
+    [13] = FIELD_CACHE_CONTROL,
+    [14] = FIELD_CONTENT_LENGTH,
+    [15] = FIELD_ACCEPT_ENCODING,
+    [16] = FIELD_CONTENT_ENCODING,
+    [17] = FIELD_IF_MODIFIED_SINCE,
+    [18] = FIELD_PROXY_AUTHENTICATE,
+    [19] = FIELD_IF_UNMODIFIED_SINCE,
+    [20] = FIELD_SEC_WEBSOCKET_ACCEPT,
+    [21] = FIELD_SEC_WEBSOCKET_VERSION,
+    [22] = FIELD_SEC_WEBSOCKET_PROTOCOL,
+    [23] = FIELD_SEC_WEBSOCKET_EXTENSIONS,
+    [24] = FIELD_SEC_WEBSOCKET_EXTENSIONS,
+    [25] = FIELD_ID_COUNT,
+};
+
+enum field_id field_lookup(const char *name, size_t n) {
+    if (n == 0 || n > LONGEST_NAME)
+        return FIELD_OTHER;
+    for (unsigned id = first_of_length[n]; id < first_of_length[n + 1]; id++) {
+        const char *candidate = known[id].name.p;
+        /* The ends differ nearly always, and cost less than a call. */
+        if (candidate[0] == name[0] && candidate[n - 1] == name[n - 1] && memcmp(candidate, name, n) == 0)
+            return id;
+    }
+    return FIELD_OTHER;
+}
+
+struct str field_id_name(enum field_id id) {
+    return id < FIELD_ID_COUNT ? known[id].name : (struct str){NULL, 0};
+}
+
+unsigned field_id_flags(enum field_id id) {
+    return id < FIELD_ID_COUNT ? known[id].flags : 0;
+}
+
+static bool is_lower_token_byte(unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+bool field_name_is_valid(struct str name) {
+    if (name.n == 0 || name.n > UINT16_MAX)
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (!is_lower_token_byte((unsigned char)name.p[i]))
+            return false;
+    return true;
+}
+
+bool field_value_is_valid(struct str value) {
+    if (value.n > UINT32_MAX || str_trim(value).n != value.n)
+        return false;
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
+    uint32_t need;
+    if (__builtin_add_overflow(fields->count, more, &need) || need > UINT32_MAX / 2)
+        return -1;
+    if (need <= fields->capacity)
+        return 0;
+    uint32_t capacity = fields->capacity ? fields->capacity * 2 : 16;
+    if (capacity < need)
+        capacity = need;
+    struct field *v = arena_alloc(arena, capacity * sizeof *v);
+    if (!v)
+        return -1;
+    if (fields->count)
+        memcpy(v, fields->v, fields->count * sizeof *v);
+    fields->v = v;
+    fields->capacity = capacity;
+    return 0;
+}
+
+static int append(struct fields *fields, struct arena *arena, struct field field) {
+    if (fields->count == fields->capacity && fields_reserve(fields, arena, 1))
+        return -1;
+    fields->v[fields->count++] = field;
+    return 0;
+}
+
+static struct field field_of(enum field_id id, struct str name, struct str value) {
+    return (struct field){name.p, value.p, (uint32_t)value.n, (uint16_t)name.n, (uint16_t)id};
+}
+
+int fields_add(struct fields *fields, struct arena *arena, struct str name, struct str value) {
+    return append(fields, arena, field_of(field_lookup(name.p, name.n), name, value));
+}
+
+int fields_add_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
+    return append(fields, arena, field_of(id, known[id].name, value));
+}
+
+int fields_set(struct fields *fields, struct arena *arena, struct str name, struct str value) {
+    struct field *first = fields_find_name(fields, name);
+    if (!first)
+        return fields_add(fields, arena, name, value);
+    first->value = value.p;
+    first->value_len = (uint32_t)value.n;
+    struct field *again;
+    while ((again = fields_next_name(fields, first, name)))
+        fields_remove_at(fields, (uint32_t)(again - fields->v));
+    return 0;
+}
+
+int fields_set_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
+    return fields_set(fields, arena, known[id].name, value);
+}
+
+int fields_append(struct fields *fields, struct arena *arena, const struct fields *from) {
+    if (from->count == 0)
+        return 0;
+    if (fields_reserve(fields, arena, from->count))
+        return -1;
+    memcpy(fields->v + fields->count, from->v, from->count * sizeof *from->v);
+    fields->count += from->count;
+    return 0;
+}
+
+void fields_remove_at(struct fields *fields, uint32_t index) {
+    fields->count--;
+    memmove(fields->v + index, fields->v + index + 1, (fields->count - index) * sizeof *fields->v);
+}
+
+uint32_t fields_remove_ids(struct fields *fields, uint64_t mask) {
+    uint32_t kept = 0, count = fields->count;
+    for (uint32_t i = 0; i < count; i++)
+        if (!(FIELD_BIT(fields->v[i].id) & mask))
+            fields->v[kept++] = fields->v[i];
+    fields->count = kept;
+    return count - kept;
+}
+
+uint32_t fields_remove(struct fields *fields, enum field_id id) {
+    return fields_remove_ids(fields, FIELD_BIT(id));
+}
+
+uint32_t fields_remove_name(struct fields *fields, struct str name) {
+    uint32_t kept = 0, count = fields->count;
+    for (uint32_t i = 0; i < count; i++)
+        if (!field_is(&fields->v[i], name))
+            fields->v[kept++] = fields->v[i];
+    fields->count = kept;
+    return count - kept;
+}
+
+bool field_list_next(struct str *rest, struct str *ret_member) {
+    while (rest->p) {
+        struct str member = str_trim(str_cut(rest, ','));
+        if (member.n) {
+            *ret_member = member;
+            return true;
+        }
+    }
+    return false;
+}
