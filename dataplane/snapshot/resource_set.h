@@ -13,14 +13,23 @@
 #include "common/str.h"
 #include "proto/resource.h"
 
+/* The bytes behind one id; resources of equal bytes share them. */
+struct resource_body {
+    struct resource_id id;            /* SHA-256 of the bytes */
+    unsigned           refcount;
+    size_t             size;
+    uint8_t            bytes[];
+};
+
 struct resource {
     Headgate__Kind     kind;
-    const char        *name;
-    struct resource_id id;            /* SHA-256 of `bytes` */
+    unsigned           refcount;
+    struct resource_id id;            /* that of the body */
     ProtobufCMessage  *message;       /* Headgate__Listener, ... by kind; passed resource_decode() */
     const uint8_t     *bytes;         /* as the control plane wrote them */
     size_t             size;
-    unsigned           refcount;
+    struct resource_body *body;
+    char               name[];
 };
 
 /* A view of consecutive resources. */
@@ -46,6 +55,7 @@ struct snapshot_identity {
 struct resource_set {
     struct snapshot_identity id;
     struct resource_part     intent, state;
+    unsigned                 refcount;
 };
 
 /* The resource that counts: the state's where the state part has one of that kind and name, otherwise the intent's.
@@ -53,8 +63,24 @@ struct resource_set {
 const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind, const char *name);
 /* All resources of one kind in one part, in order of their names. */
 struct resource_range resource_part_of_kind(const struct resource_part *part, Headgate__Kind kind);
-/* Frees the set and its references to resources. NULL is allowed. */
-void resource_set_destroy(struct resource_set *set);
+/* The one of that kind and name in one part, or NULL. */
+struct resource *resource_part_find(const struct resource_part *part, Headgate__Kind kind, const char *name);
 
+/* With one reference, that of the caller; both parts empty. NULL: no memory. */
+struct resource_set *resource_set_create(void);
+struct resource_set *resource_set_ref(struct resource_set *set);
+void                 resource_set_unref(struct resource_set *set);  /* NULL is allowed; the last one frees */
+
+/* Order of the parts: kind, then name in byte order; as entry_compare(). */
+int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind, const char *b_name);
+
+/* Decodes a body as a resource of that kind and name. The resource takes a reference of its own. NULL: its faults, or lack
+ * of memory, are in `errors`. */
+struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body, struct error_list *errors);
 struct resource *resource_ref(struct resource *r);
-void             resource_unref(struct resource *r); /* NULL is allowed */
+void             resource_unref(struct resource *r);                /* NULL is allowed */
+
+/* Room for `size` bytes, to be filled; one reference; the id is not set yet. NULL: no memory. */
+struct resource_body *resource_body_create(size_t size);
+struct resource_body *resource_body_ref(struct resource_body *body);
+void                  resource_body_unref(struct resource_body *body); /* NULL is allowed */

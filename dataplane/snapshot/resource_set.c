@@ -1,0 +1,125 @@
+#include "dataplane/snapshot/resource_set.h"
+
+#include <string.h>
+
+#include "common/alloc.h"
+
+/* ---- bodies ---- */
+
+struct resource_body *resource_body_create(size_t size) {
+    struct resource_body *body = hg_malloc(sizeof *body + size);
+    if (!body)
+        return NULL;
+    *body = (struct resource_body){.refcount = 1, .size = size};
+    return body;
+}
+
+struct resource_body *resource_body_ref(struct resource_body *body) {
+    body->refcount++;
+    return body;
+}
+
+void resource_body_unref(struct resource_body *body) {
+    if (body && --body->refcount == 0)
+        hg_free(body);
+}
+
+/* ---- resources ---- */
+
+struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body, struct error_list *errors) {
+    size_t name_size = strlen(name) + 1;
+    ProtobufCMessage *message = resource_decode(kind, str_of(name), body->bytes, body->size, errors);
+    if (!message)
+        return NULL;
+    struct resource *r = hg_malloc(sizeof *r + name_size);
+    if (!r) {
+        error_addf(errors, ERROR_MEMORY, "out of memory");
+        protobuf_c_message_free_unpacked(message, NULL);
+        return NULL;
+    }
+    *r = (struct resource){.kind = kind, .refcount = 1, .id = body->id, .message = message, .bytes = body->bytes,
+                           .size = body->size, .body = resource_body_ref(body)};
+    memcpy(r->name, name, name_size);
+    return r;
+}
+
+struct resource *resource_ref(struct resource *r) {
+    r->refcount++;
+    return r;
+}
+
+void resource_unref(struct resource *r) {
+    if (!r || --r->refcount > 0)
+        return;
+    protobuf_c_message_free_unpacked(r->message, NULL);
+    resource_body_unref(r->body);
+    hg_free(r);
+}
+
+/* ---- parts ---- */
+
+int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind, const char *b_name) {
+    if (a_kind != b_kind)
+        return a_kind < b_kind ? -1 : 1;
+    return strcmp(a_name, b_name);
+}
+
+/* The first position whose resource is not before (kind, name). */
+static size_t lower_bound(const struct resource_part *part, Headgate__Kind kind, const char *name) {
+    size_t low = 0, high = part->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct resource *r = part->items[middle];
+        if (resource_key_compare(r->kind, r->name, kind, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct resource *resource_part_find(const struct resource_part *part, Headgate__Kind kind, const char *name) {
+    size_t at = lower_bound(part, kind, name);
+    if (at == part->count || resource_key_compare(part->items[at]->kind, part->items[at]->name, kind, name) != 0)
+        return NULL;
+    return part->items[at];
+}
+
+struct resource_range resource_part_of_kind(const struct resource_part *part, Headgate__Kind kind) {
+    size_t first = lower_bound(part, kind, ""), end = lower_bound(part, (Headgate__Kind)(kind + 1), "");
+    return (struct resource_range){part->items ? part->items + first : NULL, end - first};
+}
+
+static void part_finish(struct resource_part *part) {
+    for (size_t i = 0; i < part->count; i++)
+        resource_unref(part->items[i]);
+    hg_free(part->items);
+    *part = (struct resource_part){0};
+}
+
+/* ---- sets ---- */
+
+const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind, const char *name) {
+    const struct resource *r = resource_part_find(&set->state, kind, name);
+    return r ? r : resource_part_find(&set->intent, kind, name);
+}
+
+struct resource_set *resource_set_create(void) {
+    struct resource_set *set = hg_calloc(1, sizeof *set);
+    if (set)
+        set->refcount = 1;
+    return set;
+}
+
+struct resource_set *resource_set_ref(struct resource_set *set) {
+    set->refcount++;
+    return set;
+}
+
+void resource_set_unref(struct resource_set *set) {
+    if (!set || --set->refcount > 0)
+        return;
+    part_finish(&set->intent);
+    part_finish(&set->state);
+    hg_free(set);
+}
