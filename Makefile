@@ -36,8 +36,8 @@ lint: ## static analysis and the house rules that a script can see
 	@deploy/bootstrap build test
 	@tests/run checks analysis
 
-format-check: ## what clang-format would change (it changes nothing)
-	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+format-check: ## columns, tabs, blanks at line ends (it changes nothing)
+	@tests/check/layout
 
 install: build ## programs below DESTDIR/PREFIX, units and examples with them
 	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
