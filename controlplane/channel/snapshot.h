@@ -1,0 +1,60 @@
+/* snapshot.h — snapshots as the control plane holds them: immutable, counted, with the bytes of their resources.
+ *
+ * A snapshot is two parts, intent and state. Parts are shared between snapshots (a health flip makes a new state beside the
+ * old intent), bodies between parts (an unchanged resource is in memory once). Thread: one at a time. */
+#pragma once
+
+#include "common/arena.h"
+#include "controlplane/config/config.h"
+#include "proto/resource.h"
+
+/* The bytes of one resource. */
+struct blob {
+    unsigned references;
+    struct resource_id id;
+    size_t size;
+    uint8_t bytes[];
+};
+
+/* One half of a snapshot. */
+struct part {
+    unsigned references;
+    size_t count;
+    Headgate__Entry **entries;  /* sorted by kind, then name; each once */
+    struct blob **bodies;       /* one for each entry; NULL where only the entries are known (what a data plane holds) */
+    struct resource_id hash;    /* manifest_hash over the entries */
+    struct arena arena;
+};
+
+struct snapshot {
+    unsigned references;
+    uint8_t lineage[LINEAGE_SIZE];
+    uint64_t version;           /* 0: no intent */
+    uint64_t generation;
+    struct part *intent, *state; /* never NULL */
+};
+
+/* A part of these resources, which must be sorted and have their ids. Bodies that `previous` has under the same kind, name
+ * and id are shared with it, and the bytes of such a resource may be NULL; `previous` may be NULL. The caller gets a
+ * reference, or NULL without memory or when the list is not sorted. */
+struct part *part_create(const struct config_resource *resources, size_t count, const struct part *previous);
+/* A part of which only the entries are known. NULL: not strictly sorted, an id of another size, a bad name, no memory. */
+struct part *part_create_held(Headgate__Entry *const *entries, size_t count);
+struct part *part_ref(struct part *p);
+void part_unref(struct part *p); /* NULL is allowed */
+/* The index of an entry, or -1. */
+ssize_t part_find(const struct part *p, Headgate__Kind kind, const char *name);
+/* The part as a borrowed set for config.h: hg_free(ret->items), valid as long as the part. 0, or -1 without memory. */
+int part_resources(const struct part *p, struct config_resources *ret);
+
+/* Takes over both references, also on failure (NULL: no memory). */
+struct snapshot *snapshot_create(const uint8_t lineage[LINEAGE_SIZE], uint64_t version, uint64_t generation,
+                                 struct part *intent, struct part *state);
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s); /* NULL is allowed */
+/* The same lineage, version, generation, and hashes. NULL is like nothing but NULL. */
+bool snapshot_is_same(const struct snapshot *a, const struct snapshot *b);
+/* The same hashes: what traffic sees is equal. */
+bool snapshot_serves_same(const struct snapshot *a, const struct snapshot *b);
+/* Fills a message that borrows from the snapshot. */
+void snapshot_id_fill(const struct snapshot *s, Headgate__SnapshotId *ret);
