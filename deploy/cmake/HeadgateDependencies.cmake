@@ -1,7 +1,7 @@
 # The libraries, one target each, named hg_NAME. Data plane and control plane use different builds of OpenSSL:
 #
-#   data plane     OpenSSL >= 3.5 (QUIC), static, from the prefix that deploy/bootstrap made, or the distribution's where
-#                  that is new enough
+#   data plane     OpenSSL >= 3.5 (QUIC), static, from the prefix that deploy/bootstrap made, or the distribution's
+#                  where that is new enough
 #   control plane  the system's, because libgrpc is linked with that one
 #
 # hg_crypto and hg_ssl resolve to one or the other by the HG_PLANE property of the target that is compiled or linked

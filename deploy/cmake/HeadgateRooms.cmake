@@ -39,8 +39,8 @@ function(hg_proto_code)
   add_custom_target(hg_generated DEPENDS ${outputs})
 endfunction()
 
-# hg_room(NAME [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the code
-# of their *.proto. main.c is never part of a room.
+# hg_room(NAME [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the
+# code of their *.proto. main.c is never part of a room.
 function(hg_room name)
   cmake_parse_arguments(arg "" "PLANE" "GLOB;EXCEPT;LIBS" ${ARGN})
   list(TRANSFORM arg_GLOB PREPEND ${CMAKE_SOURCE_DIR}/)

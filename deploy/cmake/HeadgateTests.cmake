@@ -66,7 +66,8 @@ function(hg_bench_programs)
   foreach(file IN LISTS files)
     get_filename_component(name ${file} NAME_WE)
     hg_executable(bench_${name} "" SOURCES ${file} LIBS hg_common)
-    set_target_properties(bench_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    set_target_properties(bench_${name} PROPERTIES
+      OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
   endforeach()
 endfunction()
 
