@@ -1,0 +1,256 @@
+#include "controlplane/store/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+
+/* ---- what is given ---- */
+
+static int refuse(const struct store_resource *r, enum error_code code, const char *message,
+                  struct error_list *errors) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    const char *kind = kind_name(r->kind), *name = r->name ? r->name : "";
+    if (kind)
+        snprintf(resource, sizeof resource, "%s/%.*s", kind, RESOURCE_NAME_MAX, name);
+    else
+        snprintf(resource, sizeof resource, "kind %d/%.*s", (int)r->kind, RESOURCE_NAME_MAX, name);
+    error_set_resource(errors, error_addf(errors, code, "%s", message), resource, NULL);
+    return -1;
+}
+
+static int check_resource(const struct store_resource *r, struct error_list *errors) {
+    if (!kind_name(r->kind))
+        return refuse(r, ERROR_UNSUPPORTED, "unknown kind of resource", errors);
+    if (!resource_name_is_valid(str_of(r->name)))
+        return refuse(r, ERROR_SYNTAX, "not a valid resource name", errors);
+    if (r->size > RESOURCE_BYTES_MAX)
+        return refuse(r, ERROR_RANGE, "resource is too large", errors);
+    return 0;
+}
+
+static int check_commit(const struct store *s, const struct store_commit *c, struct error_list *errors) {
+    if (check_writable(s, errors) < 0)
+        return -1;
+    if (c->parent != s->head.newest) {
+        error_addf(errors, ERROR_STATE, "made from version %" PRIu64 ", but the newest is %" PRIu64,
+                   c->parent, s->head.newest);
+        return -1;
+    }
+    if (c->count > RESOURCES_MAX) {
+        error_addf(errors, ERROR_RANGE, "%zu resources, at most %d", c->count, RESOURCES_MAX);
+        return -1;
+    }
+    if (strlen(c->author ? c->author : "") > STORE_AUTHOR_MAX) {
+        error_addf(errors, ERROR_RANGE, "the author has more than %d bytes", STORE_AUTHOR_MAX);
+        return -1;
+    }
+    if (strlen(c->message ? c->message : "") > STORE_MESSAGE_MAX) {
+        error_addf(errors, ERROR_RANGE, "the message has more than %d bytes", STORE_MESSAGE_MAX);
+        return -1;
+    }
+    int status = 0;
+    for (size_t i = 0; i < c->count; i++)
+        if (check_resource(&c->resources[i], errors) < 0)
+            status = -1;
+    return status;
+}
+
+/* ---- sorting ---- */
+
+static int compare_resources(const void *a, const void *b) {
+    const struct store_resource *left = *(const struct store_resource *const *)a;
+    const struct store_resource *right = *(const struct store_resource *const *)b;
+    if (left->kind != right->kind)
+        return left->kind < right->kind ? -1 : 1;
+    return strcmp(left->name, right->name);
+}
+
+/* Pointers to the resources in the order of manifests, in `arena`; NULL with an error. */
+static const struct store_resource **sort_resources(const struct store *s, const struct store_commit *c,
+                                                    struct arena *arena, struct error_list *errors) {
+    const struct store_resource **sorted = arena_alloc(arena, c->count * sizeof *sorted);
+    bool in_order = true, has_twice = false;
+    if (!sorted) {
+        report_memory(s, errors);
+        return NULL;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        sorted[i] = &c->resources[i];
+        if (i && compare_resources(&sorted[i - 1], &sorted[i]) > 0)
+            in_order = false;
+    }
+    if (!in_order)
+        qsort(sorted, c->count, sizeof *sorted, compare_resources);
+    for (size_t i = 1; i < c->count; i++)
+        if (compare_resources(&sorted[i - 1], &sorted[i]) == 0) {
+            refuse(sorted[i], ERROR_CONFLICT, "given twice", errors);
+            has_twice = true;
+        }
+    return has_twice ? NULL : sorted;
+}
+
+/* ---- the new manifest ---- */
+
+static int fill_entries(struct store_manifest *m, const struct store_resource *const *sorted, size_t count) {
+    struct store_entry *entries = arena_alloc(&m->arena, count * sizeof *entries);
+    for (size_t i = 0; entries && i < count; i++) {
+        char *name = arena_strdup(&m->arena, sorted[i]->name);
+        if (!name)
+            return -1;
+        entries[i] = (struct store_entry){.kind = sorted[i]->kind, .name = name, .id = sorted[i]->id};
+    }
+    m->entries = entries;
+    return entries ? 0 : -1;
+}
+
+static int fill_version(struct store_manifest *m, const struct store *s, const struct store_commit *c) {
+    m->version = (struct store_version){
+        .number = s->head.newest + 1,
+        .parent = s->head.newest,
+        .restores = c->restores,
+        .time_us = c->time_us ? c->time_us : clock_realtime_us(),
+        .author = arena_strdup(&m->arena, c->author ? c->author : ""),
+        .message = arena_strdup(&m->arena, c->message ? c->message : ""),
+        .resources = c->count,
+    };
+    return m->version.author && m->version.message ? 0 : -1;
+}
+
+/* ---- which objects are new ---- */
+
+static struct str id_key(const struct resource_id *id) {
+    return (struct str){(const char *)id->bytes, RESOURCE_ID_SIZE};
+}
+
+static int current_ids(const struct store *s, struct map *ids) {
+    size_t count = s->current ? s->current->version.resources : 0;
+    for (size_t i = 0; i < count; i++)
+        if (map_set(ids, id_key(&s->current->entries[i].id), s->current) < 0)
+            return -1;
+    return 0;
+}
+
+/* Bytes must have the id that they are given with: the name of an object is what verify trusts. */
+static int check_bytes(const struct store *s, const struct store_resource *r, struct error_list *errors) {
+    struct resource_id id;
+    if (resource_id_of(r->bytes, r->size, &id) < 0)
+        return report_memory(s, errors);
+    if (!resource_id_equal(&id, &r->id))
+        return refuse(r, ERROR_INTEGRITY, "the bytes do not have the id that they are given with", errors);
+    return 0;
+}
+
+static int add_object(struct object_writer *w, const struct store_resource *r, struct error_list *errors) {
+    if (!r->bytes) {
+        if (object_check(w->store, &r->id, NULL, errors) == 0)
+            return 0;
+        return refuse(r, ERROR_REFERENCE, "is given without bytes, and the store does not have its object",
+                      errors);
+    }
+    if (check_bytes(w->store, r, errors) < 0)
+        return -1;
+    if (hg_grow(&w->new_objects, &w->capacity, w->count + 1, sizeof *w->new_objects) < 0)
+        return report_memory(w->store, errors);
+    w->new_objects[w->count++] = r;
+    return 0;
+}
+
+static int choose_objects(struct object_writer *w, const struct store_commit *c, struct error_list *errors) {
+    struct map ids = {0};
+    int status = current_ids(w->store, &ids);
+    if (status < 0)
+        report_memory(w->store, errors);
+    for (size_t i = 0; status == 0 && i < c->count; i++)
+        if (!map_get(&ids, id_key(&c->resources[i].id)))
+            status = add_object(w, &c->resources[i], errors);
+    map_finish(&ids);
+    return status;
+}
+
+/* ---- writing ---- */
+
+static int write_version(struct store *s, uint64_t number, const struct str frames[2],
+                         struct error_list *errors) {
+    static const char temporary[] = TEMPORARY_FOLDER "/version";
+    char path[PATH_SIZE];
+    path_of_version(number, path);
+    if (disk_write_file(&s->disk, temporary, frames, 2, true, errors) < 0)
+        return -1;
+    if (disk_rename(&s->disk, temporary, path, errors) < 0) {
+        disk_remove(&s->disk, temporary, errors);
+        return -1;
+    }
+    if (disk_sync_folder(&s->disk, VERSIONS_FOLDER, errors) == 0)
+        return 0;
+    disk_remove(&s->disk, path, errors);
+    return -1;
+}
+
+/* The head is the last to be written: without it nothing of the new version counts. */
+static int write_head(struct store *s, const struct store_manifest *m, bool pin, struct error_list *errors) {
+    struct head head = {
+        .newest = m->version.number,
+        .oldest = s->head.oldest ? s->head.oldest : m->version.number,
+        .newest_hash = m->version.hash,
+        .pinned = pin,
+    };
+    char path[PATH_SIZE];
+    if (head_write(s, &head, errors) == 0)
+        return 0;
+    path_of_version(m->version.number, path);
+    if (!s->is_uncertain)
+        disk_remove(&s->disk, path, errors);
+    return -1;
+}
+
+static int write_all(struct store *s, const struct store_commit *c, struct store_manifest *m,
+                     const struct str frames[2], struct error_list *errors) {
+    struct object_writer w = {.store = s};
+    int status = choose_objects(&w, c, errors);
+    if (status == 0)
+        status = objects_write(&w, errors);
+    if (status == 0) {
+        status = write_version(s, m->version.number, frames, errors);
+        if (status == 0)
+            status = write_head(s, m, c->pin, errors);
+        if (status < 0 && !s->is_uncertain)
+            objects_undo(&w);
+    }
+    object_writer_finish(&w);
+    return status;
+}
+
+static int commit_sorted(struct store *s, const struct store_commit *c,
+                         const struct store_resource *const *sorted, struct store_manifest *m,
+                         struct arena *arena, struct error_list *errors) {
+    struct str frames[2];
+    const struct resource_id *parent_hash = s->head.newest ? &s->head.newest_hash : NULL;
+    if (fill_entries(m, sorted, c->count) < 0 || fill_version(m, s, c) < 0 ||
+        version_encode(s, m, parent_hash, arena, frames) < 0)
+        return report_memory(s, errors);
+    return write_all(s, c, m, frames, errors);
+}
+
+int store_commit(struct store *s, const struct store_commit *commit, struct error_list *errors) {
+    if (check_commit(s, commit, errors) < 0)
+        return -1;
+    struct arena arena = {0};
+    const struct store_resource **sorted = sort_resources(s, commit, &arena, errors);
+    struct store_manifest *m = sorted ? manifest_create() : NULL;
+    int status = -1;
+    if (m)
+        status = commit_sorted(s, commit, sorted, m, &arena, errors);
+    else if (sorted)
+        report_memory(s, errors);
+    arena_finish(&arena);
+    if (status < 0) {
+        store_manifest_unref(m);
+        return -1;
+    }
+    manifest_enlist(s, m);
+    store_manifest_unref(s->current);
+    s->current = m;
+    return 0;
+}

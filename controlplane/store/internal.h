@@ -1,0 +1,118 @@
+/* internal.h — what the files of the store share. Thread: as store.h says. */
+#pragma once
+
+#include "common/alloc.h"
+#include "common/map.h"
+#include "controlplane/store/disk.h"
+#include "controlplane/store/frame.h"
+#include "controlplane/store/store.h"
+#include "controlplane/store/store.pb-c.h"
+
+enum {
+    PATH_SIZE = 96,            /* of every path below the folder */
+    HEAD_FILE_MAX = 4096,
+    RECORD_FRAME_MAX = 8192,   /* the first frame of a version file */
+    VERSION_FILE_MAX = 512 << 20,
+};
+
+#define FORMAT_FILE "format"
+#define LOCK_FILE "lock"
+#define HEAD_FILE "HEAD"
+#define STATE_FILE "state"
+#define TEMPORARY_FOLDER "tmp"
+#define VERSIONS_FOLDER "versions"
+#define OBJECTS_FOLDER "objects"
+
+struct head {
+    uint64_t newest, oldest;
+    struct resource_id newest_hash;
+    bool pinned;
+};
+
+struct store {
+    struct disk disk;
+    char *folder;
+    int lock;
+    uint8_t lineage[LINEAGE_SIZE];
+    struct head head;
+    struct store_manifest *current; /* one reference; NULL without a version */
+    struct store_manifest *live;    /* every referenced manifest, the current one too */
+    bool is_uncertain;              /* it is not known what the disk has: nothing may be written */
+};
+
+/* ---- files.c: paths, and replacing whole files ---- */
+
+void path_of_version(uint64_t number, char path[PATH_SIZE]);
+/* The number of a file name in the folder of versions; 0 when it is not exactly such a name. */
+uint64_t version_of_name(const char *name);
+void path_of_object(const struct resource_id *id, char path[PATH_SIZE]);
+void path_of_fan_out(unsigned first_byte, char path[PATH_SIZE]);
+
+int report_memory(const struct store *s, struct error_list *errors); /* adds ERROR_MEMORY, returns -1 */
+/* -1 with an error when nothing may be written any more. */
+int check_writable(const struct store *s, struct error_list *errors);
+/* Puts a file in the place of `name` at the top of the folder, durably. When only the last step fails, the
+ * store becomes uncertain. */
+int replace_file(struct store *s, const char *name, const struct str *parts, size_t count,
+                 struct error_list *errors);
+
+int head_write(struct store *s, const struct head *head, struct error_list *errors);
+int head_read(const struct store *s, struct head *ret_head, uint8_t ret_lineage[LINEAGE_SIZE],
+              struct error_list *errors);
+/* The exact bytes of the format file. */
+void format_text(const struct store *s, char text[128]);
+
+/* ---- manifest.c: manifests in memory, version files ---- */
+
+/* A manifest with one reference and an arena, not yet in the list of live ones; NULL without memory. */
+struct store_manifest *manifest_create(void);
+/* From then on store_gc keeps its objects. */
+void manifest_enlist(struct store *s, struct store_manifest *m);
+
+/* Both frames of the file of version m->version, whose intent_hash and hash it sets. */
+int version_encode(const struct store *s, struct store_manifest *m, const struct resource_id *parent_hash,
+                   struct arena *arena, struct str ret_frames[2]);
+
+/* A record as read; texts and parent hash in `arena`. */
+struct record {
+    struct store_version version;
+    bool has_parent_hash;
+    struct resource_id parent_hash, manifest_hash;
+    struct frame frame;
+};
+
+/* Decodes the record at the start of a version file and checks what it says of itself. Returns 0,
+ * MESSAGE_MALFORMED or MESSAGE_MEMORY. */
+int record_decode(const struct store *s, struct str file, uint64_t number, struct arena *arena,
+                  struct record *ret_record);
+/* Reads only the record; texts in `arena`. Returns 0, MESSAGE_MALFORMED or MESSAGE_MEMORY, with an error. */
+int record_read(const struct store *s, uint64_t number, struct arena *arena, struct record *ret_record,
+                struct error_list *errors);
+/* Reads and checks the whole version file. `record` may be NULL. */
+struct store_manifest *version_read(const struct store *s, uint64_t number, struct record *record,
+                                    struct error_list *errors);
+
+/* ---- objects.c ---- */
+
+/* What store_commit writes to the folder of objects. */
+struct object_writer {
+    struct store *store;
+    const struct store_resource **new_objects; /* to be written */
+    size_t count, capacity;
+    size_t written, placed; /* steps done, to undo them */
+    bool *existed;
+};
+
+/* Writes those objects durably. On failure what it made is removed again. */
+int objects_write(struct object_writer *w, struct error_list *errors);
+/* Removes what objects_write made: the commit failed later. */
+void objects_undo(struct object_writer *w);
+void object_writer_finish(struct object_writer *w);
+
+/* Calls `visit` with the path below the folder and the id of each object there is; names that are not an
+ * object's come with `id` NULL. Stops as disk_list does. */
+typedef int object_visitor(void *context, const char *path, const struct resource_id *id);
+int objects_list(const struct store *s, object_visitor *visit, void *context, struct error_list *errors);
+/* Whether the object is there and whole: 0; -1 with an error. */
+int object_check(const struct store *s, const struct resource_id *id, uint64_t *ret_size,
+                 struct error_list *errors);

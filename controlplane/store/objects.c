@@ -1,0 +1,189 @@
+#include "controlplane/store/internal.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* With more new objects than this, two syncfs calls are cheaper than an fsync for each. */
+enum { SYNC_ALL_ABOVE = 16 };
+
+/* ---- reading ---- */
+
+static int report_object(const struct store *s, const char *path, enum error_code code, const char *message,
+                         struct error_list *errors) {
+    disk_report(&s->disk, path, code, message, errors);
+    return -1;
+}
+
+int store_read_object(const struct store *s, const struct resource_id *id, uint8_t **ret_bytes,
+                      size_t *ret_size, struct error_list *errors) {
+    char path[PATH_SIZE];
+    struct str bytes;
+    uint64_t file_size;
+    struct resource_id found;
+    path_of_object(id, path);
+    int status = disk_read_file(&s->disk, path, RESOURCE_BYTES_MAX, &bytes, &file_size, errors);
+    if (status > 0)
+        return report_object(s, path, ERROR_REFERENCE, "the object is missing", errors);
+    if (status < 0)
+        return -1;
+    if (file_size != bytes.n || resource_id_of(bytes.p, bytes.n, &found) < 0 ||
+        !resource_id_equal(&found, id)) {
+        hg_free((void *)bytes.p);
+        return report_object(s, path, ERROR_INTEGRITY,
+                             "the object is damaged: its bytes do not have its hash", errors);
+    }
+    *ret_bytes = (uint8_t *)bytes.p;
+    *ret_size = bytes.n;
+    return 0;
+}
+
+int object_check(const struct store *s, const struct resource_id *id, uint64_t *ret_size,
+                 struct error_list *errors) {
+    uint8_t *bytes;
+    size_t size;
+    if (store_read_object(s, id, &bytes, &size, errors) < 0)
+        return -1;
+    hg_free(bytes);
+    if (ret_size)
+        *ret_size = size;
+    return 0;
+}
+
+/* ---- listing ---- */
+
+struct object_visit {
+    object_visitor *visit;
+    void *context;
+    unsigned first_byte;
+};
+
+static int visit_name(void *context, const char *name) {
+    const struct object_visit *v = context;
+    char path[PATH_SIZE + NAME_MAX], canonical[PATH_SIZE];
+    struct resource_id id = {.bytes = {(uint8_t)v->first_byte}};
+    path_of_fan_out(v->first_byte, path);
+    snprintf(path + strlen(path), NAME_MAX + 2, "/%s", name);
+    bool is_hex = hex_decode(str_of(name), id.bytes + 1, RESOURCE_ID_SIZE - 1) == 0;
+    path_of_object(&id, canonical);
+    return v->visit(v->context, path, is_hex && strcmp(path, canonical) == 0 ? &id : NULL);
+}
+
+int objects_list(const struct store *s,
+                 int (*visit)(void *context, const char *path, const struct resource_id *id), void *context,
+                 struct error_list *errors) {
+    struct object_visit v = {.visit = visit, .context = context};
+    int status = 0;
+    for (; status == 0 && v.first_byte < 256; v.first_byte++) {
+        char path[PATH_SIZE];
+        path_of_fan_out(v.first_byte, path);
+        status = disk_list(&s->disk, path, visit_name, &v, errors);
+    }
+    return status;
+}
+
+/* ---- writing ---- */
+
+static void path_of_temporary(size_t index, char path[PATH_SIZE]) {
+    snprintf(path, PATH_SIZE, TEMPORARY_FOLDER "/object-%zu", index);
+}
+
+static int write_temporaries(struct object_writer *w, bool sync, struct error_list *errors) {
+    char path[PATH_SIZE];
+    for (; w->written < w->count; w->written++) {
+        const struct store_resource *r = w->new_objects[w->written];
+        struct str bytes = {r->bytes, r->size};
+        path_of_temporary(w->written, path);
+        if (disk_write_file(&w->store->disk, path, &bytes, 1, sync, errors) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int place_objects(struct object_writer *w, struct error_list *errors) {
+    char from[PATH_SIZE], to[PATH_SIZE];
+    for (; w->placed < w->count; w->placed++) {
+        path_of_temporary(w->placed, from);
+        path_of_object(&w->new_objects[w->placed]->id, to);
+        w->existed[w->placed] = disk_file_size(&w->store->disk, to) >= 0;
+        if (disk_rename(&w->store->disk, from, to, errors) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Each folder once: the objects come sorted by id. */
+static int sync_fan_outs(const struct object_writer *w, struct error_list *errors) {
+    char path[PATH_SIZE];
+    int last = -1;
+    for (size_t i = 0; i < w->count; i++) {
+        int first_byte = w->new_objects[i]->id.bytes[0];
+        path_of_fan_out((unsigned)first_byte, path);
+        if (first_byte != last && disk_sync_folder(&w->store->disk, path, errors) < 0)
+            return -1;
+        last = first_byte;
+    }
+    return 0;
+}
+
+static int write_steps(struct object_writer *w, struct error_list *errors) {
+    const struct disk *disk = &w->store->disk;
+    bool sync_all = w->count > SYNC_ALL_ABOVE;
+    if (write_temporaries(w, !sync_all, errors) < 0)
+        return -1;
+    /* Bytes before names: a name that outlives a power cut must stand for whole bytes. */
+    if (sync_all && disk_sync_all(disk, errors) < 0)
+        return -1;
+    if (place_objects(w, errors) < 0)
+        return -1;
+    return sync_all ? disk_sync_all(disk, errors) : sync_fan_outs(w, errors);
+}
+
+static int compare_ids(const void *a, const void *b) {
+    const struct store_resource *const *left = a, *const *right = b;
+    return memcmp((*left)->id.bytes, (*right)->id.bytes, RESOURCE_ID_SIZE);
+}
+
+/* Sorts by id and leaves each id once. */
+static void sort_objects(struct object_writer *w) {
+    size_t kept = 0;
+    if (w->count > 1)
+        qsort(w->new_objects, w->count, sizeof *w->new_objects, compare_ids);
+    for (size_t i = 0; i < w->count; i++)
+        if (i == 0 || compare_ids(&w->new_objects[i], &w->new_objects[kept - 1]) != 0)
+            w->new_objects[kept++] = w->new_objects[i];
+    w->count = kept;
+}
+
+int objects_write(struct object_writer *w, struct error_list *errors) {
+    sort_objects(w);
+    w->existed = hg_calloc(w->count, sizeof *w->existed);
+    if (!w->existed)
+        return report_memory(w->store, errors);
+    if (write_steps(w, errors) == 0)
+        return 0;
+    objects_undo(w);
+    return -1;
+}
+
+/* What cannot be removed now is removed by store_open (temporaries) or store_gc (objects). */
+void objects_undo(struct object_writer *w) {
+    struct error_list unused = {0};
+    char path[PATH_SIZE];
+    for (size_t i = w->placed; i < w->written; i++) {
+        path_of_temporary(i, path);
+        disk_remove(&w->store->disk, path, &unused);
+    }
+    for (size_t i = 0; i < w->placed; i++) {
+        path_of_object(&w->new_objects[i]->id, path);
+        if (!w->existed[i])
+            disk_remove(&w->store->disk, path, &unused);
+    }
+    error_list_finish(&unused);
+}
+
+void object_writer_finish(struct object_writer *w) {
+    hg_free(w->new_objects);
+    hg_free(w->existed);
+    *w = (struct object_writer){0};
+}

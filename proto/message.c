@@ -1,0 +1,34 @@
+#include "proto/message.h"
+
+#include "common/alloc.h"
+
+struct memory {
+    struct arena *arena;
+    bool failed;
+};
+
+static void *take_memory(void *context, size_t size) {
+    struct memory *memory = context;
+    void *block = memory->arena ? arena_alloc(memory->arena, size) : hg_malloc(size);
+    if (!block)
+        memory->failed = true;
+    return block;
+}
+
+static void give_back(void *context, void *block) {
+    struct memory *memory = context;
+    if (!memory->arena)
+        hg_free(block);
+}
+
+int message_unpack(const ProtobufCMessageDescriptor *descriptor, struct arena *arena, struct str bytes,
+                   ProtobufCMessage **ret_message) {
+    struct memory memory = {.arena = arena};
+    ProtobufCAllocator allocator = {.alloc = take_memory, .free = give_back, .allocator_data = &memory};
+    ProtobufCMessage *m = protobuf_c_message_unpack(descriptor, &allocator, bytes.n,
+                                                    (const uint8_t *)bytes.p);
+    if (!m)
+        return memory.failed ? MESSAGE_MEMORY : MESSAGE_MALFORMED;
+    *ret_message = m;
+    return 0;
+}
