@@ -1,0 +1,318 @@
+#include "dataplane/snapshot/delta.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "dataplane/snapshot/messages.h"
+
+static int fail(struct error_list *errors, enum error_code code, const char *message) {
+    error_addf(errors, code, "%s", message);
+    return -1;
+}
+
+static int fail_memory(struct error_list *errors) {
+    return fail(errors, ERROR_MEMORY, "out of memory");
+}
+
+static int fail_entry(struct error_list *errors, enum error_code code, const Headgate__Entry *e, const char *message) {
+    char resource[RESOURCE_NAME_MAX + 64];
+    const char *kind = kind_name(e->kind), *name = e->name ? e->name : "";
+    if (kind)
+        snprintf(resource, sizeof resource, "%s/%.*s", kind, RESOURCE_NAME_MAX, name);
+    else
+        snprintf(resource, sizeof resource, "kind %d/%.*s", (int)e->kind, RESOURCE_NAME_MAX, name);
+    struct error *error = error_addf(errors, code, "%s", message);
+    error_set_resource(errors, error, resource, NULL);
+    return -1;
+}
+
+/* ---- entries ---- */
+
+static int check_entry(const Headgate__Entry *e, struct error_list *errors) {
+    if (!e->has_kind || !e->name)
+        return fail_entry(errors, ERROR_MISSING, e, "an entry without kind or name");
+    if (!kind_name(e->kind))
+        return fail_entry(errors, ERROR_UNSUPPORTED, e, "unknown kind of resource");
+    if (!resource_name_is_valid(str_of(e->name)))
+        return fail_entry(errors, ERROR_SYNTAX, e, "not a valid resource name");
+    if (e->has_id && e->id.len != RESOURCE_ID_SIZE)
+        return fail_entry(errors, ERROR_SYNTAX, e, "an id is 32 bytes");
+    return 0;
+}
+
+int delta_add_entries(struct entry_list *list, Headgate__Entry **entries, size_t count, struct error_list *errors) {
+    int status = 0;
+    if (count > RESOURCES_MAX - list->count)
+        return fail(errors, ERROR_RANGE, "too many entries");
+    if (count && hg_grow(&list->items, &list->capacity, list->count + count, sizeof *list->items) < 0)
+        return fail_memory(errors);
+    for (size_t i = 0; i < count; i++) {
+        if (check_entry(entries[i], errors) < 0)
+            status = -1;
+        else
+            list->items[list->count++] = entries[i];
+    }
+    return status;
+}
+
+static int compare_for_sort(const void *a, const void *b) {
+    return entry_compare(*(Headgate__Entry *const *)a, *(Headgate__Entry *const *)b);
+}
+
+static int sort_entries(struct entry_list *list, struct error_list *errors) {
+    int status = 0;
+    if (list->count)
+        qsort(list->items, list->count, sizeof *list->items, compare_for_sort);
+    for (size_t i = 1; i < list->count; i++)
+        if (entry_compare(list->items[i - 1], list->items[i]) == 0)
+            status = fail_entry(errors, ERROR_CONFLICT, list->items[i], "stands twice in one transfer");
+    return status;
+}
+
+/* ---- bodies ---- */
+
+static struct str id_key(const struct resource_id *id) {
+    return (struct str){(const char *)id->bytes, sizeof id->bytes};
+}
+
+int delta_take_body(struct delta *d, struct resource_body *body, struct error_list *errors) {
+    struct resource_id actual;
+    char text[2 * RESOURCE_ID_SIZE + 1];
+    int status = 0;
+    if (resource_id_of(body->bytes, body->size, &actual) < 0)
+        status = fail_memory(errors);
+    else if (!resource_id_equal(&actual, &body->id)) {
+        resource_id_format(&body->id, text);
+        error_addf(errors, ERROR_INTEGRITY, "the body of %s has another hash", text);
+        status = -1;
+    } else if (map_get(&d->bodies, id_key(&body->id)))
+        resource_body_unref(body); /* sent twice: the first stays */
+    else if (map_set(&d->bodies, id_key(&body->id), body) < 0)
+        status = fail_memory(errors);
+    if (status < 0)
+        resource_body_unref(body);
+    return status;
+}
+
+/* The block of the open body, with room for `more` bytes behind what it has. */
+static struct resource_body *make_room(struct delta *d, size_t more) {
+    if (!d->open) {
+        d->open_capacity = more;
+        return d->open = resource_body_create(more);
+    }
+    size_t need = d->open->size + more;
+    if (need <= d->open_capacity)
+        return d->open;
+    size_t capacity = need > 2 * d->open_capacity ? need : 2 * d->open_capacity;
+    struct resource_body *larger = hg_realloc(d->open, sizeof *larger + capacity);
+    if (!larger)
+        return NULL;
+    d->open_capacity = capacity;
+    return d->open = larger;
+}
+
+static int add_piece(struct delta *d, const struct resource_id *id, const ProtobufCBinaryData *piece, struct error_list *errors) {
+    size_t before = d->open ? d->open->size : 0;
+    if (piece->len > RESOURCE_BYTES_MAX - before)
+        return fail(errors, ERROR_RANGE, "a resource is larger than 64 MiB");
+    if (piece->len > DELTA_BYTES_MAX - d->bytes || d->pieces++ >= RESOURCES_MAX)
+        return fail(errors, ERROR_RANGE, "too many bodies in one transfer, or more than 512 MiB of them");
+    struct resource_body *body = make_room(d, piece->len);
+    if (!body)
+        return fail_memory(errors);
+    if (piece->len)
+        memcpy(body->bytes + before, piece->data, piece->len);
+    body->size = before + piece->len;
+    body->id = *id;
+    d->bytes += piece->len;
+    return 0;
+}
+
+int delta_add_body(struct delta *d, const Headgate__Body *body, struct error_list *errors) {
+    struct resource_id id;
+    if (!body->has_id || resource_id_from_bytes(&body->id, &id) < 0)
+        return fail(errors, ERROR_SYNTAX, "a body without an id of 32 bytes");
+    if (d->open && !resource_id_equal(&d->open->id, &id))
+        return fail(errors, ERROR_SYNTAX, "a body in pieces is interrupted by another one");
+    if (add_piece(d, &id, &body->bytes, errors) < 0)
+        return -1;
+    if (body->more)
+        return 0;
+    struct resource_body *whole = d->open;
+    d->open = NULL;
+    return delta_take_body(d, whole, errors);
+}
+
+/* ---- putting together ---- */
+
+struct assembly {
+    struct delta              *delta;
+    const struct resource_set *base;
+    struct resource_set       *result;
+    struct map                 base_bodies;  /* by id; made when first asked for */
+    bool                       has_base_bodies;
+    struct error_list         *errors;
+    int                        status;
+};
+
+static void index_bodies(struct assembly *a, const struct resource_part *part) {
+    for (size_t i = 0; i < part->count; i++)
+        if (map_set(&a->base_bodies, id_key(&part->items[i]->body->id), part->items[i]->body) < 0)
+            a->status = fail_memory(a->errors);
+}
+
+static struct resource_body *find_body(struct assembly *a, struct str key) {
+    struct resource_body *body = map_get(&a->delta->bodies, key);
+    if (body)
+        return body;
+    if (!a->has_base_bodies) {
+        a->has_base_bodies = true;
+        index_bodies(a, &a->base->intent);
+        index_bodies(a, &a->base->state);
+    }
+    return map_get(&a->base_bodies, key);
+}
+
+/* A resource of that kind, name and id that is decoded already. */
+static struct resource *find_known(const struct assembly *a, const Headgate__Entry *e) {
+    const struct resource_part *parts[] = {&a->base->intent, &a->base->state, &a->result->intent};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct resource *r = resource_part_find(parts[i], e->kind, e->name);
+        if (r && memcmp(r->id.bytes, e->id.data, RESOURCE_ID_SIZE) == 0)
+            return resource_ref(r);
+    }
+    return NULL;
+}
+
+static struct resource *obtain(struct assembly *a, const Headgate__Entry *e) {
+    if (!e->has_id) {
+        a->status = fail_entry(a->errors, ERROR_MISSING, e, "an entry without an id");
+        return NULL;
+    }
+    struct resource *r = find_known(a, e);
+    if (r)
+        return r;
+    struct resource_body *body = find_body(a, (struct str){(const char *)e->id.data, e->id.len});
+    if (!body)
+        a->status = fail_entry(a->errors, ERROR_MISSING, e, "its body was not sent and is not held");
+    else if (!(r = resource_create(e->kind, e->name, body, a->errors)))
+        a->status = -1;
+    return r;
+}
+
+/* Whether the next removal is of `r`. Removals before it name nothing that could be removed. */
+static bool is_removed(struct assembly *a, const struct resource *r, const struct entry_list *removes, size_t *next) {
+    for (; *next < removes->count; ++*next) {
+        const Headgate__Entry *e = removes->items[*next];
+        int order = resource_key_compare(e->kind, e->name, r->kind, r->name);
+        if (order == 0)
+            ++*next;
+        if (order >= 0)
+            return order == 0;
+        a->status = fail_entry(a->errors, ERROR_CONFLICT, e, "is removed, but is not there or also set");
+    }
+    return false;
+}
+
+static int compare_next(const struct resource_part *base, size_t at_base, const struct entry_list *upserts, size_t at_upsert) {
+    if (at_base == base->count)
+        return 1;
+    if (at_upsert == upserts->count)
+        return -1;
+    const struct resource *r = base->items[at_base];
+    const Headgate__Entry *e = upserts->items[at_upsert];
+    return resource_key_compare(r->kind, r->name, e->kind, e->name);
+}
+
+/* Both sides are sorted: one walk. */
+static void merge(struct assembly *a, const struct resource_part *base, const struct delta_part *delta, struct resource_part *out) {
+    size_t at_base = 0, at_upsert = 0, at_remove = 0;
+    while (at_base < base->count || at_upsert < delta->upserts.count) {
+        int order = compare_next(base, at_base, &delta->upserts, at_upsert);
+        struct resource *r = NULL;
+        if (order >= 0)
+            r = obtain(a, delta->upserts.items[at_upsert++]);
+        else if (!is_removed(a, base->items[at_base], &delta->removes, &at_remove))
+            r = resource_ref(base->items[at_base]);
+        if (order <= 0)
+            at_base++;
+        if (r)
+            out->items[out->count++] = r;
+    }
+    for (; at_remove < delta->removes.count; at_remove++)
+        a->status = fail_entry(a->errors, ERROR_CONFLICT, delta->removes.items[at_remove],
+                               "is removed, but is not there or also set");
+}
+
+static void merge_part(struct assembly *a, const struct resource_part *base, struct delta_part *delta, struct resource_part *out) {
+    size_t most = base->count + delta->upserts.count;
+    if (sort_entries(&delta->upserts, a->errors) < 0 || sort_entries(&delta->removes, a->errors) < 0)
+        a->status = -1;
+    else if (most && !(out->items = hg_malloc(most * sizeof *out->items)))
+        a->status = fail_memory(a->errors);
+    else
+        merge(a, base, delta, out);
+    if (out->count > RESOURCES_MAX)
+        a->status = fail(a->errors, ERROR_RANGE, "too many resources");
+}
+
+static void check_hash(struct assembly *a, const struct resource_part *part, const struct resource_id *announced, const char *what) {
+    struct entry_view view;
+    struct resource_id actual;
+    if (entry_view_init(&view, part) < 0) {
+        a->status = fail_memory(a->errors);
+        return;
+    }
+    if (manifest_hash(view.pointers, view.count, &actual) < 0)
+        a->status = fail_memory(a->errors);
+    else if (!resource_id_equal(&actual, announced)) {
+        error_addf(a->errors, ERROR_INTEGRITY, "the %s that results is not the one that was announced", what);
+        a->status = -1;
+    }
+    entry_view_finish(&view);
+}
+
+static void assemble(struct assembly *a) {
+    if (a->delta->open)
+        a->status = fail(a->errors, ERROR_SYNTAX, "the last body is not complete");
+    merge_part(a, &a->base->intent, &a->delta->intent, &a->result->intent);
+    merge_part(a, &a->base->state, &a->delta->state, &a->result->state);
+    if (a->status < 0)
+        return;
+    check_hash(a, &a->result->intent, &a->result->id.intent_hash, "intent");
+    check_hash(a, &a->result->state, &a->result->id.state_hash, "state");
+}
+
+int delta_apply(struct delta *d, const struct resource_set *base, const struct snapshot_identity *identity,
+                struct resource_set **ret, struct error_list *errors) {
+    static const struct resource_set nothing;
+    struct assembly a = {.delta = d, .base = base ? base : &nothing, .result = resource_set_create(), .errors = errors};
+    if (!a.result)
+        return fail_memory(errors);
+    a.result->id = *identity;
+    assemble(&a);
+    map_finish(&a.base_bodies);
+    if (a.status < 0)
+        resource_set_unref(a.result);
+    else
+        *ret = a.result;
+    return a.status;
+}
+
+static void part_finish(struct delta_part *part) {
+    hg_free(part->upserts.items);
+    hg_free(part->removes.items);
+}
+
+void delta_finish(struct delta *d) {
+    const struct map_entry *entry;
+    part_finish(&d->intent);
+    part_finish(&d->state);
+    resource_body_unref(d->open);
+    for (size_t at = 0; (entry = map_next(&d->bodies, &at));)
+        resource_body_unref(entry->value);
+    map_finish(&d->bodies);
+    *d = (struct delta){0};
+}
