@@ -156,8 +156,8 @@ void strbuf_printf(struct strbuf *b, const char *format, ...) {
     va_end(args);
 }
 
-/* Length of the well-formed UTF-8 sequence at p (RFC 3629), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t left) {
+size_t utf8_length(const char *text, size_t left) {
+    const unsigned char *p = (const unsigned char *)text;
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
     if (n < 2 || n > left)
@@ -184,7 +184,7 @@ void strbuf_add_json(struct strbuf *b, struct str s) {
     strbuf_putc(b, '"');
     for (size_t i = 0; i < s.n;) {
         unsigned char c = (unsigned char)s.p[i];
-        size_t n = utf8_length((const unsigned char *)s.p + i, s.n - i);
+        size_t n = utf8_length(s.p + i, s.n - i);
         if (c < 0x20 || c == 0x7f)
             add_json_escape(b, c);
         else if (c == '"' || c == '\\')

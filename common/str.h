@@ -46,6 +46,9 @@ size_t      str_distance(struct str a, struct str b, size_t limit);
 /* The candidate nearest to `s`, or NULL when none is near enough to be a likely slip of the keyboard. */
 const char *str_nearest(struct str s, const char *const *candidates, size_t count);
 
+/* Length of the well-formed UTF-8 sequence (RFC 3629) at p, of which `left` bytes (at least 1) can be read, or 0. */
+size_t      utf8_length(const char *p, size_t left);
+
 /* A buffer that always ends in NUL (not counted in n). A zeroed struct is a valid empty buffer. When memory runs out, the
  * failed call changes nothing, `failed` stays set, and later appends do nothing: check once at the end. */
 struct strbuf {
