@@ -7,7 +7,7 @@
 
 #include "controlplane/channel/channel.h"
 
-enum { SCRIPT_ENTRIES_MAX = 4096 };
+enum { SCRIPT_ENTRIES_MAX = 128 };
 
 struct script_entry {
     Headgate__Kind kind;
@@ -32,8 +32,8 @@ struct script {
     struct channel *channel;
     struct data_plane *stream; /* NULL: not connected */
     struct script_manifest serving[2], prepared[2];
-    struct script_body *bodies; /* every body that ever came */
-    size_t body_count;
+    struct script_body *bodies;   /* of what is served, and of the open transfer */
+    size_t body_count;            /* that ever came */
     struct strbuf piece;          /* of a body that comes in pieces */
     uint64_t version, generation; /* served */
     uint64_t nonce, prepared_version, prepared_generation;
@@ -94,6 +94,28 @@ static inline bool script_has_body(const struct script *s, const struct resource
     return false;
 }
 
+static inline bool script_serves(const struct script *s, const struct resource_id *id) {
+    for (int part = 0; part < 2; part++)
+        for (size_t i = 0; i < s->serving[part].count; i++)
+            if (resource_id_equal(&s->serving[part].entries[i].id, id))
+                return true;
+    return false;
+}
+
+/* A transfer that was not committed leaves nothing behind. */
+static inline void script_drop_bodies(struct script *s) {
+    struct script_body **link = &s->bodies;
+    while (*link) {
+        struct script_body *b = *link;
+        if (script_serves(s, &b->id)) {
+            link = &b->next;
+            continue;
+        }
+        *link = b->next;
+        free(b);
+    }
+}
+
 static inline void script_take_body(struct script *s, const Headgate__Body *m) {
     struct resource_id id, hash;
     strbuf_add(&s->piece, m->bytes.data, m->bytes.len);
@@ -131,6 +153,7 @@ static inline void script_prepare(struct script *s, const Headgate__Prepare *p) 
         s->transfers++;
         memcpy(s->prepared, s->serving, sizeof s->serving);
         strbuf_reset(&s->piece);
+        script_drop_bodies(s);
         if (!p->id) {
             s->is_broken = true;
             return;
