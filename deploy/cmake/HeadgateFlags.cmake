@@ -13,9 +13,8 @@ check_pie_supported(LANGUAGES C)
 
 add_compile_definitions(_GNU_SOURCE HG_VERSION="${HG_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})
-add_link_options(LINKER:--as-needed)    # a program loads only what it calls
 
-# A program is linked only with the shared libraries that it uses: hg_common names libev, the holder has no need of it.
+# A program loads only what it calls: hg_common names libev, and the holder has no need of it.
 add_link_options(LINKER:--as-needed)
 
 set(HG_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror)
