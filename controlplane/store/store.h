@@ -127,7 +127,7 @@ struct store_commit {
     const char                  *author;    /* NULL: empty */
     const char                  *message;   /* NULL: empty */
     uint64_t                     time_us;   /* 0: now */
-    uint64_t                     parent;    /* the version that this was made from (0: none); must be the newest */
+    uint64_t                     parent;    /* the version it was made from (0: none); must be the newest */
     uint64_t                     restores;  /* a rollback: see store_version; otherwise 0 */
     bool                         pin;       /* pin intent to the new version; otherwise the pin is lifted */
 };
