@@ -22,6 +22,7 @@ struct log_ring;
 struct exchange;
 struct snapshot_view;
 struct gather;
+struct route_scratch;
 
 /* Something with output to write: a connection, or in tests a loopback leg. */
 struct flushable {
@@ -64,7 +65,7 @@ struct worker {
     uint64_t           buffer_limit;
     struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
     void              *clusters;         /* back/runtime.h */
-    void              *listeners;        /* net/listener.h */
+    struct route_scratch *route_scratch; /* routing/route.h */
     struct exchange   *free_exchanges;   /* http/exchange.c */
     size_t             free_exchange_count;
 

@@ -128,7 +128,9 @@ static int send_gathered(struct conn *c, struct gather *g) {
         c->out = rest;
     }
     if (error) {
-        c->ops->on_error(c, error);
+        c->is_broken = true;
+        slice_queue_clear(&c->out, &c->worker->pool);
+        c->ops->on_write_error(c, error);
         return -1;
     }
     count_bytes(c, true, (size_t)n);
@@ -139,6 +141,8 @@ static void flush_conn(struct flushable *f) {
     struct conn *c = conn_of_flushable(f);
     struct gather *g = c->worker->gather;
     int sent = 1;
+    if (c->is_broken)
+        return;
     while (!c->is_closed && !c->is_connecting && sent == 1) {
         gather_begin(g, &c->worker->pool);
         if (gather_unsent(c, g))
@@ -155,6 +159,8 @@ static void flush_conn(struct flushable *f) {
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
     watch(c, sent ? watched(c) & ~EV_WRITE : watched(c) | EV_WRITE);
+    if (!sent || c->deadlines[DEADLINE_WRITE])
+        conn_set_deadline(c, DEADLINE_WRITE, sent || !c->write_timeout ? 0 : c->worker->now + c->write_timeout);
     if (sent)
         c->ops->on_written(c);
 }

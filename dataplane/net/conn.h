@@ -25,7 +25,10 @@ struct conn_ops {
     /* Bytes in the hot buffer, writable, valid until the turn's settling. */
     void (*on_bytes)(struct conn *, uint8_t *bytes, size_t n);
     void (*on_eof)(struct conn *);                       /* the peer will send no more; reading has stopped */
-    void (*on_error)(struct conn *, int error);          /* read, write or connect failed with this errno */
+    /* Connecting or reading failed with this errno. */
+    void (*on_error)(struct conn *, int error);
+    /* Writing failed; what was unsent is dropped. What the peer has sent can still be read. */
+    void (*on_write_error)(struct conn *, int error);
     void (*on_connected)(struct conn *);                 /* after conn_connect only */
     /* Adds what there is to write to the gather; called again while it fills it. */
     void (*produce)(struct conn *, struct gather *);
@@ -44,8 +47,10 @@ struct conn {
     struct timer           timer;
     uint64_t               deadlines[DEADLINE_COUNT];
     struct slice_queue     out;         /* produced and not yet taken by the kernel; owned */
+    uint64_t               write_timeout; /* microseconds without progress until on_deadline(DEADLINE_WRITE); 0: none */
     bool                   is_connecting;
     bool                   is_eof;
+    bool                   is_broken;    /* a write failed */
     bool                   is_closed;
 };
 

@@ -1,0 +1,101 @@
+/* cluster.h — clusters: the immutable definition in a snapshot, and what a worker keeps for each at run time.
+ *
+ * Run-time state (pools, balancer positions) belongs to a cluster's name and an endpoint's address. It survives every change of
+ * the definition: reconciling adds and removes endpoints and leaves the others alone. Thread: definitions are made on the
+ * main thread and read by all; run-time state is the worker's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/address.h"
+#include "common/map.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/http/client_codec.h"
+#include "proto/resources.pb-c.h"
+
+struct endpoint_definition {
+    struct address address;
+    struct str     text;                   /* "127.0.0.1:9001" */
+    struct str     hostname;               /* may be empty */
+    uint32_t       weight;
+    bool           is_usable;              /* neither unhealthy nor draining */
+};
+
+struct cluster_definition {
+    struct str                        name;
+    uint32_t                          slot;      /* index of the name in every worker's table, for the process's life */
+    uint64_t                          serial;    /* differs between any two definitions of the process */
+    const struct client_codec        *codec;
+    struct client_options             options;
+    uint64_t                          idle_timeout, connection_lifetime;
+    uint32_t                          idle_connections, requests_per_connection;
+    const struct endpoint_definition *endpoints;
+    size_t                            endpoint_count;
+    unsigned                          references; /* main thread: snapshots that hold it */
+};
+
+struct cluster_runtime;
+
+struct endpoint_runtime {
+    struct address            address;
+    char                      text[ADDRESS_TEXT_MAX];
+    struct str                hostname;          /* owned */
+    uint32_t                  weight;
+    double                    virtual_time;      /* earliest deadline first: when its next turn is due */
+    uint32_t                  heap_index;
+    struct client_connection  idle;              /* list head, most recently used first */
+    uint32_t                  idle_count;
+    uint32_t                  connections;       /* all, connecting ones too */
+    bool                      is_listed;         /* in the newest definition */
+    bool                      is_usable;
+    struct cluster_runtime   *cluster;
+};
+
+struct cluster_runtime {
+    struct worker            *worker;
+    uint64_t                  serial;            /* of the definition that it was last reconciled with */
+    const struct client_codec *codec;
+    struct client_options     options;
+    uint64_t                  idle_timeout, connection_lifetime;
+    uint32_t                  idle_connections, requests_per_connection;
+    struct map                by_address;        /* text -> endpoint_runtime */
+    struct endpoint_runtime **heap;              /* usable ones, ordered by virtual time */
+    uint32_t                  usable;
+    double                    virtual_now;
+    uint32_t                  gone;              /* endpoints that left and still have connections */
+    bool                      is_dropped;
+};
+
+/* All clusters of a worker, by slot. A zeroed struct is valid. */
+struct cluster_table {
+    struct cluster_runtime **slots;
+    size_t                   capacity;
+};
+
+/* The run-time state of this definition's cluster, made or reconciled as needed. NULL: no memory. */
+struct cluster_runtime  *cluster_of(struct worker *, const struct cluster_definition *);
+/* The cluster has left the snapshot: its pool is closed. */
+void                     cluster_drop(struct worker *, uint32_t slot);
+void                     clusters_finish(struct worker *);
+/* The endpoint whose turn it is, another one than `not_this` when there is one. NULL: none is usable. */
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct endpoint_runtime *not_this);
+
+/* ---- pool.c */
+
+/* A kept connection, taken out of the pool, or NULL. */
+struct client_connection *pool_take(struct endpoint_runtime *);
+/* Opens one; `waiter` gets the owner's calls below. NULL: errno. */
+struct client_connection *pool_connect(struct endpoint_runtime *, void *waiter);
+/* Whoever waits no longer wants it: it goes to the pool once connected. */
+void                      pool_forget_waiter(struct client_connection *);
+void                      pool_close_idle(struct endpoint_runtime *);
+
+/* Set once by the program: a waited-for connection is ready, or failed with an errno (and is gone). */
+struct pool_waiter_ops {
+    void (*ready)(void *waiter, struct client_connection *);
+    void (*failed)(void *waiter, int error);
+};
+void pool_set_waiter_ops(const struct pool_waiter_ops *);
+/* cluster.c: the last connection of an endpoint that is gone has closed. */
+void endpoint_forget(struct endpoint_runtime *);

@@ -1,0 +1,233 @@
+#include "dataplane/back/proxy.h"
+
+#include <errno.h>
+
+#include "dataplane/back/cluster.h"
+
+/* Of one exchange, in x->terminal_state. */
+struct proxy {
+    const struct cluster_definition *cluster;
+    struct endpoint_runtime         *endpoint;     /* of the present attempt; only compared once the attempt is over */
+    struct client_connection        *connecting;   /* that this exchange waits for */
+    uint32_t                         retries_left;
+    uint32_t                         stale_left;   /* attempts over kept connections that turned out to be dead */
+    bool                             reused;       /* the present attempt runs on a kept connection */
+};
+
+enum { STALE_MAX = 3 };
+
+_Static_assert(sizeof(struct proxy) <= EXCHANGE_TERMINAL_SIZE, "struct exchange has room for it");
+
+static struct proxy *proxy_of(struct exchange *x) {
+    return (struct proxy *)x->terminal_state;
+}
+
+static void attempt(struct exchange *x);
+
+/* ---- one attempt ---- */
+
+static void note_endpoint(struct exchange *x, const struct endpoint_runtime *e) {
+    x->endpoint = arena_str(&x->arena, str_of(e->text));
+}
+
+static void set_try_deadline(struct exchange *x) {
+    uint64_t per_try = x->route->retry.per_try_timeout;
+    if (per_try)
+        exchange_set_phase_deadline(x, x->worker->now + per_try);
+}
+
+static void use(struct exchange *x, struct client_connection *c) {
+    struct proxy *p = proxy_of(x);
+    p->connecting = NULL;
+    exchange_attach_back(x, p->endpoint->cluster->codec->open(c));
+    set_try_deadline(x);
+}
+
+static void ready(void *waiter, struct client_connection *c) {
+    use(waiter, c);
+}
+
+static void fail_or_retry(struct exchange *x, enum abort_code code) {
+    if (!proxy_terminal.retry(x, code))
+        exchange_fail(x, code);
+}
+
+static void failed(void *waiter, int error) {
+    struct exchange *x = waiter;
+    proxy_of(x)->connecting = NULL;
+    fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
+}
+
+void proxy_init(void) {
+    static const struct pool_waiter_ops ops = {.ready = ready, .failed = failed};
+    pool_set_waiter_ops(&ops);
+}
+
+static void connect_new(struct exchange *x, struct endpoint_runtime *e) {
+    struct proxy *p = proxy_of(x);
+    p->reused = false;
+    p->connecting = pool_connect(e, x);
+    if (!p->connecting)
+        fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
+}
+
+static void attempt(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    struct cluster_runtime *c = cluster_of(x->worker, p->cluster);
+    struct endpoint_runtime *e = c ? cluster_pick(c, p->endpoint) : NULL;
+    if (!e) {
+        exchange_fail(x, c ? ABORT_NO_ENDPOINT : ABORT_MEMORY);
+        return;
+    }
+    p->endpoint = e;
+    x->attempts++;
+    note_endpoint(x, e);
+    struct client_connection *kept = p->stale_left ? pool_take(e) : NULL;
+    if (kept) {
+        p->reused = true;
+        use(x, kept);
+    } else {
+        connect_new(x, e);
+    }
+}
+
+/* ---- retries ---- */
+
+static bool may_repeat_method(const struct exchange *x) {
+    const struct route *r = x->route;
+    return r->retry.method_count ? route_retries_method(r, x->request.head) : method_is_idempotent(x->request.head->method);
+}
+
+static bool policy_allows(struct exchange *x, enum abort_code code) {
+    struct proxy *p = proxy_of(x);
+    const struct route *r = x->route;
+    bool is_connect = code == ABORT_CONNECT_FAILED || code == ABORT_CONNECT_TIMEOUT;
+    bool is_reset = code == ABORT_ORIGIN_RESET || code == ABORT_ORIGIN_TIMEOUT;
+    if (p->retries_left == 0)
+        return false;
+    if (is_connect)
+        return r->retry.on_connect_failure;
+    return is_reset && r->retry.on_reset && may_repeat_method(x);
+}
+
+/* RFC 9110 section 9.2.2: what the origin provably did not see may always be sent again; what it may have seen only when
+ * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
+static bool is_stale(const struct exchange *x, enum abort_code code) {
+    const struct proxy *p = (const struct proxy *)x->terminal_state;
+    if (!p->reused || p->stale_left == 0)
+        return false;
+    return code == ABORT_ORIGIN_STALE ||
+           (code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
+}
+
+static bool retry(struct exchange *x, enum abort_code code) {
+    struct proxy *p = proxy_of(x);
+    if (x->is_over || !exchange_is_replayable(x))
+        return false;
+    if (is_stale(x, code))
+        p->stale_left--;
+    else if (policy_allows(x, code))
+        p->retries_left--;
+    else
+        return false;
+    stats_add(&x->worker->stats->retries_total, 1);
+    x->request.pulled_end = false;
+    attempt(x);
+    return true;
+}
+
+static bool refuses(struct exchange *x, const struct head *head) {
+    struct proxy *p = proxy_of(x);
+    if (p->retries_left == 0 || !route_retries_status(x->route, head->status) || !exchange_is_replayable(x) ||
+        !may_repeat_method(x))
+        return false;
+    p->retries_left--;
+    stats_add(&x->worker->stats->retries_total, 1);
+    exchange_drop_back(x, ABORT_ORIGIN_RESET);
+    x->request.pulled_end = false;
+    attempt(x);
+    return true;
+}
+
+static void on_deadline(struct exchange *x) {
+    bool may_retry = x->response.state == FLOW_HEAD && policy_allows(x, ABORT_ORIGIN_TIMEOUT);
+    exchange_drop_back(x, ABORT_ORIGIN_TIMEOUT);
+    if (!may_retry || !retry(x, ABORT_ORIGIN_TIMEOUT))
+        exchange_fail(x, ABORT_ORIGIN_TIMEOUT);
+}
+
+/* ---- begin and end ---- */
+
+static void forward(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    uint32_t index = route_pick_cluster(x->route, worker_random(x->worker));
+    const struct bound_table *routes = x->listener->routes;
+    p->cluster = routes->clusters[index];
+    if (!p->cluster) {
+        exchange_fail(x, ABORT_NO_CLUSTER);
+        return;
+    }
+    enum abort_code bad = exchange_prepare_forward(x);
+    if (bad) {
+        exchange_fail(x, bad);
+        return;
+    }
+    x->cluster = p->cluster->name;
+    p->retries_left = x->route->retry.retries;
+    p->stale_left = STALE_MAX;
+    attempt(x);
+}
+
+static void respond(struct exchange *x) {
+    const Headgate__Respond *m = x->route->rule->respond;
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    int status = head ? 0 : -1;
+    if (head) {
+        head_init(head);
+        head->status = (uint16_t)m->status;
+        if (m->body.len)
+            status |= fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, str_of(m->content_type));
+        for (size_t i = 0; i < m->n_headers; i++)
+            status |= fields_add(&head->fields, &x->arena, str_of(m->headers[i]->name), str_of(m->headers[i]->value));
+    }
+    if (status < 0)
+        exchange_fail(x, ABORT_MEMORY);
+    else
+        exchange_answer(x, head, (struct str){(const char *)m->body.data, m->body.len});
+}
+
+static void redirect(struct exchange *x) {
+    const struct head *request = x->request.head;
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    struct str location;
+    if (!head || route_redirect_location(x->route, &x->match, x->is_tls ? STR("https") : STR("http"), request->authority, x->path,
+                                         request->has_query, request->query, &x->arena, &location) < 0) {
+        exchange_fail(x, ABORT_MEMORY);
+        return;
+    }
+    head_init(head);
+    head->status = (uint16_t)x->route->rule->redirect->status;
+    if (fields_add_id(&head->fields, &x->arena, FIELD_LOCATION, location) < 0)
+        exchange_fail(x, ABORT_MEMORY);
+    else
+        exchange_answer(x, head, STR(""));
+}
+
+static void start(struct exchange *x) {
+    switch (x->route->action) {
+    case ROUTE_RESPOND: respond(x); break;
+    case ROUTE_REDIRECT: redirect(x); break;
+    case ROUTE_FORWARD: forward(x); break;
+    }
+}
+
+static void finish(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    if (p->connecting)
+        pool_forget_waiter(p->connecting);
+    p->connecting = NULL;
+}
+
+const struct terminal_ops proxy_terminal = {
+    .name = "proxy", .start = start, .retry = retry, .refuses = refuses, .on_deadline = on_deadline, .finish = finish,
+};

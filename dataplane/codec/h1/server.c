@@ -1,0 +1,522 @@
+#include "dataplane/codec/h1/server.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "common/alloc.h"
+#include "dataplane/codec/h1/body.h"
+#include "dataplane/codec/h1/writer.h"
+#include "dataplane/net/conn.h"
+
+enum { PIPELINE_MAX = 64 << 10, LINGER_US = 2000000, LINGER_BYTES = 256 << 10, PEER_TEXT = 46 };
+
+enum input_state {
+    INPUT_HEAD,          /* waiting for, or in, a request head */
+    INPUT_BODY,
+    INPUT_DONE,          /* the request is complete, its response is not */
+    INPUT_STOPPED,       /* nobody wants the rest of this request: read no more, close after the response */
+    INPUT_LINGER,        /* response sent and write side closed: discarding until the client closes */
+};
+
+struct h1_server {
+    struct conn                conn;          /* first */
+    struct leg                 leg;
+    struct listener_connection membership;
+    struct exchange_origin     origin;
+    struct h1_limits           limits;
+    struct h1_input            input;
+    struct h1_scan             scan;
+    struct h1_body_reader      reader;
+    struct h1_body_writer      writer;
+    const struct head         *response;      /* to be written; NULL: none or written already */
+    bool                       response_ends; /* no body follows the head */
+    bool                       has_response;  /* its head has been taken over by send_head */
+    bool                       is_writing;    /* its head is written, the body follows */
+    bool                       continue_due;  /* "100 Continue" is to be written */
+    bool                       expects;       /* the client waits for it */
+    bool                       keep_alive;
+    bool                       close_after;   /* once everything is written */
+    bool                       is_head_request;
+    bool                       is_old;        /* HTTP/1.0 */
+    bool                       in_process;
+    enum input_state           state;
+    uint32_t                   requests;
+    uint32_t                   lingered;
+    uint64_t                   body_began;
+    char                       peer[PEER_TEXT];
+};
+
+static const struct conn_ops server_conn_ops;
+static const struct leg_ops server_leg_ops;
+static void process_kept(struct h1_server *s);
+static void await_body(struct h1_server *s);
+
+static struct h1_server *of_leg(struct leg *leg) {
+    return (struct h1_server *)((char *)leg - offsetof(struct h1_server, leg));
+}
+
+static void close_now(struct h1_server *s) {
+    conn_close(&s->conn);
+}
+
+/* The connection is of no more use: the exchange is told, and everything ends. */
+static void give_up(struct h1_server *s, enum abort_code code) {
+    if (s->leg.exchange)
+        exchange_on_abort(&s->leg, code);
+    close_now(s);
+}
+
+/* ---- deadlines ---- */
+
+static void await_request(struct h1_server *s) {
+    const struct timeouts *t = &s->origin.listener->timeouts;
+    bool is_first = s->requests == 0;
+    uint64_t wait = is_first ? t->header : t->idle;
+    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
+    conn_set_deadline(&s->conn, DEADLINE_IDLE, wait ? s->conn.worker->now + wait : 0);
+}
+
+static void await_head(struct h1_server *s) {
+    uint64_t wait = s->origin.listener->timeouts.header;
+    if (s->conn.deadlines[DEADLINE_READ] || !wait)
+        return; /* absolute: it does not move with the bytes */
+    conn_set_deadline(&s->conn, DEADLINE_IDLE, 0);
+    conn_set_deadline(&s->conn, DEADLINE_READ, s->conn.worker->now + wait);
+}
+
+static void await_body(struct h1_server *s) {
+    uint64_t wait = s->leg.exchange ? exchange_timeouts(s->leg.exchange)->body : 0;
+    bool is_waiting = s->state == INPUT_BODY && exchange_credit(&s->leg) > 0;
+    conn_set_deadline(&s->conn, DEADLINE_READ, is_waiting && wait ? s->conn.worker->now + wait : 0);
+}
+
+static void on_deadline(struct conn *c, enum conn_deadline which) {
+    struct h1_server *s = (struct h1_server *)c;
+    struct stats *stats = c->worker->stats;
+    if (which == DEADLINE_WRITE) {
+        give_up(s, ABORT_CLIENT_WRITE_TIMEOUT);
+    } else if (s->state == INPUT_BODY && s->leg.exchange) {
+        exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, NULL);
+    } else if (s->state == INPUT_HEAD && s->input.n && !h1_scan_is_idle(&s->scan, s->input.n)) {
+        stats_add(&stats->client_header_timeouts_total, 1);
+        s->state = INPUT_STOPPED;
+        if (exchange_open(c->worker, &s->leg, &s->origin))
+            exchange_refuse(&s->leg, ABORT_CLIENT_HEAD_TIMEOUT, NULL);
+        else
+            close_now(s);
+    } else {
+        if (s->state == INPUT_HEAD)
+            stats_add(&stats->client_idle_timeouts_total, 1);
+        give_up(s, ABORT_CLIENT_HEAD_TIMEOUT);
+    }
+}
+
+/* ---- request ---- */
+
+static void refuse(struct h1_server *s, enum h1_error error) {
+    static const struct {
+        uint16_t        status;
+        enum abort_code code;
+    } codes[] = {{400, ABORT_CLIENT_PROTOCOL},  {414, ABORT_URI_TOO_LONG},          {417, ABORT_EXPECTATION},
+                 {431, ABORT_HEADERS_TOO_LARGE}, {501, ABORT_CODING_NOT_IMPLEMENTED}, {505, ABORT_VERSION_NOT_SUPPORTED},
+                 {503, ABORT_MEMORY}};
+    enum abort_code code = ABORT_CLIENT_PROTOCOL;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i].status == h1_error_status(error))
+            code = codes[i].code;
+    s->state = INPUT_STOPPED;
+    s->keep_alive = false;
+    exchange_refuse(&s->leg, code, h1_error_word(error));
+}
+
+/* An answer without an exchange, when there is no memory for one. */
+static void refuse_bare(struct h1_server *s) {
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    s->state = INPUT_STOPPED;
+    s->close_after = true;
+    if (slice_queue_copy(&s->conn.out, &s->conn.worker->pool, text, sizeof text - 1) < 0)
+        close_now(s);
+    else
+        conn_mark_dirty(&s->conn);
+}
+
+static void begin_body(struct h1_server *s, struct head *head) {
+    struct exchange *x = s->leg.exchange;
+    enum h1_framing framing = h1_request_framing(head);
+    uint64_t length = framing == H1_BODY_LENGTH ? (uint64_t)head->content_length : 0;
+    s->expects = head->expect_continue && framing != H1_BODY_NONE;
+    s->state = framing == H1_BODY_NONE ? INPUT_DONE : INPUT_BODY;
+    s->body_began = s->conn.worker->now;
+    if (h1_body_reader_init(&s->reader, framing, length, &s->limits, exchange_arena(x)) < 0) {
+        refuse(s, H1_MEMORY);
+        return;
+    }
+    exchange_on_head(&s->leg, head, framing == H1_BODY_NONE);
+}
+
+static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
+    struct exchange *x = s->leg.exchange;
+    struct head *head = arena_alloc(exchange_arena(x), sizeof *head);
+    char *copy = arena_memdup(exchange_arena(x), bytes, n);
+    if (!head || !copy) {
+        refuse(s, H1_MEMORY);
+        return;
+    }
+    enum h1_error error = h1_parse_request(exchange_arena(x), copy, n, &s->limits, head);
+    x->log_method = head->method_text;
+    x->log_target = head->target;
+    s->is_head_request = head->method == METHOD_HEAD;
+    s->is_old = head->version_minor == 0;
+    x->log_version = s->is_old ? 10 : 11;
+    s->keep_alive = head->keep_alive;
+    if (error)
+        refuse(s, error);
+    else
+        begin_body(s, head);
+}
+
+static void renew_definition(struct h1_server *s) {
+    const struct listener_definition *d = s->membership.listener->definition;
+    if (s->origin.listener == d)
+        return;
+    s->origin.listener = d;
+    const struct limits *l = &d->settings->limits;
+    s->limits = (struct h1_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
+    s->conn.write_timeout = d->timeouts.write;
+}
+
+/* Returns how many bytes were taken: none while the head is incomplete. */
+static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
+    if (s->scan.looked == 0)
+        renew_definition(s);
+    enum h1_scan_result result = h1_scan_head(&s->scan, &s->limits, (const char *)bytes, n);
+    if (result == H1_SCAN_MORE) {
+        if (!h1_scan_is_idle(&s->scan, n))
+            await_head(s);
+        return 0;
+    }
+    enum h1_error error = s->scan.error;
+    size_t start = s->scan.start, end = s->scan.end;
+    s->scan = (struct h1_scan){.section = H1_REQUEST};
+    s->requests++;
+    s->has_response = s->is_writing = s->expects = s->is_head_request = s->is_old = false;
+    conn_set_deadline(&s->conn, DEADLINE_IDLE, 0);
+    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
+    if (!exchange_open(s->conn.worker, &s->leg, &s->origin)) {
+        refuse_bare(s);
+        return n;
+    }
+    if (result == H1_SCAN_ERROR) {
+        refuse(s, error);
+        return n;
+    }
+    begin_request(s, bytes + start, end - start);
+    return end;
+}
+
+static bool is_too_slow(const struct h1_server *s) {
+    const struct exchange *x = s->leg.exchange;
+    uint64_t elapsed = s->conn.worker->now - s->body_began, rate = x->listener->settings->limits.min_body_rate;
+    return rate && elapsed > 2 * exchange_timeouts(x)->body && s->reader.bytes * 1000000 / elapsed < rate;
+}
+
+static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
+    size_t used;
+    enum h1_error error;
+    switch (h1_body_read(&s->reader, &s->leg, s->conn.worker, bytes, n, is_hot, &used, &error)) {
+    case H1_READ_MORE:
+        if (s->leg.exchange && is_too_slow(s))
+            exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, "rate");
+        break;
+    case H1_READ_END: s->state = INPUT_DONE; break;
+    case H1_READ_ERROR: refuse(s, error); return n;
+    case H1_READ_GONE: s->state = INPUT_STOPPED; return n;
+    }
+    await_body(s);
+    return used;
+}
+
+/* Takes what can be taken now. */
+static size_t process(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
+    size_t done = 0, used = 1;
+    s->in_process = true;
+    while (used && done < n && !s->conn.is_closed) {
+        if (s->state == INPUT_HEAD)
+            used = read_head(s, bytes + done, n - done);
+        else if (s->state == INPUT_BODY)
+            used = read_body(s, bytes + done, n - done, is_hot);
+        else if (s->state == INPUT_DONE)
+            used = 0;
+        else
+            used = n - done; /* stopped or lingering: dropped */
+        done += used;
+    }
+    s->in_process = false;
+    return done;
+}
+
+static void linger(struct h1_server *s, size_t n) {
+    s->lingered += (uint32_t)n;
+    if (s->lingered > LINGER_BYTES)
+        close_now(s);
+}
+
+static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+    struct h1_server *s = (struct h1_server *)c;
+    if (s->state == INPUT_LINGER || s->state == INPUT_STOPPED) {
+        linger(s, n);
+        return;
+    }
+    if (s->input.n) {
+        if (h1_input_add(&s->input, bytes, n) < 0)
+            give_up(s, ABORT_MEMORY);
+        else
+            process_kept(s);
+        return;
+    }
+    size_t done = process(s, bytes, n, true);
+    if (!c->is_closed && done < n && h1_input_add(&s->input, bytes + done, n - done) < 0)
+        give_up(s, ABORT_MEMORY);
+}
+
+/* What was kept is tried again: more has come, credit has come, or the connection is free for the next request. */
+static void process_kept(struct h1_server *s) {
+    if (s->in_process || s->conn.is_closed || s->input.n == 0)
+        return;
+    size_t done = process(s, (const uint8_t *)s->input.p, s->input.n, false);
+    if (done)
+        h1_input_drop(&s->input, done);
+}
+
+static size_t read_limit(struct conn *c) {
+    struct h1_server *s = (struct h1_server *)c;
+    switch (s->state) {
+    case INPUT_HEAD: return READ_MAX;
+    case INPUT_BODY: return s->input.n >= PIPELINE_MAX || exchange_credit(&s->leg) == 0 ? 0 : READ_MAX;
+    case INPUT_DONE: return s->input.n >= PIPELINE_MAX ? 0 : 16384;
+    case INPUT_STOPPED:
+    case INPUT_LINGER: return READ_MAX;
+    }
+    return 0;
+}
+
+static void on_eof(struct conn *c) {
+    struct h1_server *s = (struct h1_server *)c;
+    if (s->state == INPUT_BODY)
+        give_up(s, ABORT_CLIENT_GONE);
+    else if (!s->leg.exchange && !conn_has_unsent(c) && !c->flushable.is_dirty)
+        close_now(s); /* idle, or in the middle of a head */
+    else
+        s->close_after = true; /* half-closed: the response still goes out */
+}
+
+static void on_error(struct conn *c, int error) {
+    (void)error;
+    give_up((struct h1_server *)c, ABORT_CLIENT_GONE);
+}
+
+/* ---- response ---- */
+
+static bool may_persist(const struct h1_server *s) {
+    const struct limits *l = &s->origin.listener->settings->limits;
+    return s->keep_alive && !s->close_after && s->state != INPUT_STOPPED && !s->conn.is_eof &&
+           s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
+}
+
+/* RFC 9112 section 6: how the end of this response is told. */
+static enum h1_framing response_framing(const struct h1_server *s, struct head *head) {
+    head->chunked = false;
+    if (s->is_head_request || head->status == 204 || head->status == 304)
+        return H1_BODY_NONE;
+    if (head->content_length < 0 && s->response_ends)
+        head->content_length = 0;
+    if (head->content_length >= 0)
+        return head->content_length ? H1_BODY_LENGTH : H1_BODY_NONE;
+    if (s->is_old)
+        return H1_BODY_UNTIL_CLOSE;
+    head->chunked = true;
+    return H1_BODY_CHUNKED;
+}
+
+static bool write_head(struct h1_server *s, struct gather *g) {
+    struct head head = *s->response;
+    enum h1_framing framing = response_framing(s, &head);
+    s->keep_alive = may_persist(s) && framing != H1_BODY_UNTIL_CLOSE;
+    enum h1_connection connection = !s->keep_alive ? H1_CONNECTION_CLOSE
+                                    : s->is_old    ? H1_CONNECTION_KEEP_ALIVE
+                                                   : H1_CONNECTION_DEFAULT;
+    size_t room_size = GATHER_SCRATCH - g->scratch_used;
+    char *room = (char *)gather_room(g, 1);
+    size_t n = room ? h1_write_response_head(&head, connection, room, room_size) : 0;
+    if (n == 0 || n > room_size)
+        return false;
+    gather_wrote(g, n);
+    s->writer = (struct h1_body_writer){.framing = framing, .left = head.content_length > 0 ? (uint64_t)head.content_length : 0};
+    s->response = NULL;
+    s->is_writing = true;
+    return true;
+}
+
+/* The response is with the gather in full and the exchange is over. */
+static void response_done(struct h1_server *s) {
+    s->is_writing = s->has_response = false;
+    if (s->state != INPUT_DONE || !s->keep_alive) {
+        s->close_after = true;
+        return;
+    }
+    s->state = INPUT_HEAD;
+    await_request(s);
+}
+
+static void produce(struct conn *c, struct gather *g) {
+    struct h1_server *s = (struct h1_server *)c;
+    if (s->state == INPUT_BODY && s->input.n)
+        process_kept(s); /* credit has come */
+    if (s->continue_due) {
+        s->continue_due = false;
+        gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    }
+    if (s->response && !write_head(s, g)) {
+        give_up(s, ABORT_MEMORY);
+        return;
+    }
+    if (!s->is_writing || !s->leg.exchange)
+        return;
+    switch (h1_body_write(&s->writer, &s->leg, g)) {
+    case H1_WRITE_WAIT:
+    case H1_WRITE_FULL: break;
+    case H1_WRITE_END: response_done(s); break;
+    case H1_WRITE_BROKEN: give_up(s, ABORT_ORIGIN_PROTOCOL); break;
+    }
+}
+
+/* RFC 9112 section 9.6: closing with unread input would reset the connection and take the response from the client. */
+static void begin_linger(struct h1_server *s) {
+    if (s->conn.is_eof) {
+        close_now(s);
+        return;
+    }
+    shutdown(conn_fd(&s->conn), SHUT_WR);
+    s->state = INPUT_LINGER;
+    h1_input_finish(&s->input);
+    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
+    conn_set_deadline(&s->conn, DEADLINE_IDLE, s->conn.worker->now + LINGER_US);
+    conn_want_read(&s->conn);
+}
+
+static void on_written(struct conn *c) {
+    struct h1_server *s = (struct h1_server *)c;
+    if (s->leg.exchange)
+        return;
+    if (s->close_after) {
+        if (s->state != INPUT_LINGER)
+            begin_linger(s);
+        return;
+    }
+    if (s->state != INPUT_HEAD)
+        return;
+    process_kept(s);
+    if (!c->is_closed)
+        conn_want_read(c);
+}
+
+static void on_write_error(struct conn *c, int error) {
+    on_error(c, error);
+}
+
+/* ---- from the core ---- */
+
+static void send_interim(struct h1_server *s, const struct head *head) {
+    char text[4096];
+    size_t n = h1_write_response_head(head, H1_CONNECTION_DEFAULT, text, sizeof text);
+    if (n > sizeof text || slice_queue_copy(&s->conn.out, &s->conn.worker->pool, text, n) < 0)
+        return; /* interim responses may be dropped (RFC 9110 section 15.2) */
+    conn_mark_dirty(&s->conn);
+}
+
+static void send_head(struct leg *leg, const struct head *head, bool end) {
+    struct h1_server *s = of_leg(leg);
+    if (head->status < 200 && head->status != 101) {
+        send_interim(s, head);
+        return;
+    }
+    s->response = head;
+    s->response_ends = end;
+    s->has_response = true;
+    s->continue_due = false;
+    if (s->expects && s->state == INPUT_BODY && s->reader.bytes == 0 && s->input.n == 0)
+        s->keep_alive = false; /* the client may or may not send the body now: only closing is safe */
+    conn_mark_dirty(&s->conn);
+}
+
+static void want_pull(struct leg *leg) {
+    conn_mark_dirty(&of_leg(leg)->conn);
+}
+
+static void grant(struct leg *leg, size_t n) {
+    struct h1_server *s = of_leg(leg);
+    (void)n;
+    if (s->expects && s->state == INPUT_BODY) {
+        s->continue_due = !s->has_response;
+        s->expects = false;
+    }
+    conn_want_read(&s->conn);
+    await_body(s);
+    if (s->continue_due || s->input.n)
+        conn_mark_dirty(&s->conn);
+}
+
+static void stop(struct leg *leg) {
+    struct h1_server *s = of_leg(leg);
+    if (s->state == INPUT_BODY)
+        s->state = INPUT_STOPPED;
+    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
+}
+
+/* The response cannot be completed: the client must see that it is cut. */
+static void abort_stream(struct leg *leg, enum abort_code code) {
+    (void)code;
+    close_now(of_leg(leg));
+}
+
+static const struct leg_ops server_leg_ops = {
+    .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
+};
+
+/* ---- life ---- */
+
+static void destroy(struct conn *c) {
+    struct h1_server *s = (struct h1_server *)c;
+    h1_input_finish(&s->input);
+    listener_remove(&s->membership);
+    hg_free(s);
+}
+
+static const struct conn_ops server_conn_ops = {
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
+    .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
+};
+
+int h1_server_accept(struct listener_runtime *l, int fd, const struct address *peer, uint32_t cap_slot) {
+    struct h1_server *s = hg_calloc(1, sizeof *s);
+    char text[ADDRESS_TEXT_MAX];
+    if (!s)
+        return -1;
+    conn_init(&s->conn, l->worker, fd, &server_conn_ops);
+    listener_add(l, &s->membership, cap_slot);
+    s->leg.ops = &server_leg_ops;
+    s->scan.section = H1_REQUEST;
+    size_t n = address_format_host(peer, text);
+    n = n < sizeof s->peer ? n : sizeof s->peer - 1;
+    memcpy(s->peer, text, n);
+    s->origin = (struct exchange_origin){.peer = {s->peer, n}, .version = 11};
+    renew_definition(s);
+    await_request(s);
+    conn_want_read(&s->conn);
+    return 0;
+}
+
+void h1_server_cut(struct listener_connection *m) {
+    struct h1_server *s = (struct h1_server *)((char *)m - offsetof(struct h1_server, membership));
+    give_up(s, ABORT_SHUTDOWN);
+}

@@ -1,0 +1,65 @@
+/* definitions.h — the immutable half of a snapshot that the HTTP core reads: settings and listeners.
+ *
+ * Built on the main thread by snapshot/build.c, shared by all workers, never changed afterwards. A definition lives as long as
+ * a view (below) of its snapshot is referenced. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/address.h"
+#include "common/str.h"
+#include "dataplane/routing/route.h"
+#include "proto/resources.pb-c.h"
+
+struct worker;
+struct cluster_definition;
+struct filter;
+
+struct limits {                        /* bytes, counts */
+    uint64_t body, buffer, min_body_rate;
+    uint32_t header_bytes, headers, uri_bytes, trailer_bytes, requests_per_connection;
+};
+
+/* The settings resource with its defaults filled in. */
+struct settings {
+    struct limits   limits;
+    struct timeouts timeouts;
+    uint64_t        worker_buffer;
+    uint32_t        connections_per_ip, connections;
+    uint32_t        trusted_hops;
+    bool            x_forwarded, x_real_ip, forwarded, via;
+    struct str      server_name;
+    struct str      request_id_header; /* lower-case */
+    Headgate__AccessLog__Format access_log_format;
+    const Headgate__Settings *message; /* the rest: path policy, access log path, statsd */
+};
+
+/* A route table with the clusters of this snapshot in its slots (routing/route.h numbers them). */
+struct bound_table {
+    const struct route_table                 *table;
+    const struct cluster_definition *const   *clusters;  /* NULL entries: no such cluster */
+};
+
+struct listener_definition {
+    struct str                name;
+    const struct settings    *settings;
+    struct timeouts           timeouts;      /* header, idle, write of the listener; the rest from the settings */
+    const struct bound_table *routes;
+    const struct filter      *filters;       /* outermost first */
+    unsigned                  filter_count;
+};
+
+/* A worker's hold on a snapshot. New exchanges take a reference; when a view that is no longer the worker's newest loses its
+ * last one, the worker reports the snapshot quiet. Thread: the worker's. */
+struct snapshot_view {
+    struct snapshot *snapshot;
+    uint64_t         references;
+    void           (*quiet)(struct worker *, struct snapshot_view *);
+};
+
+static inline void view_ref(struct snapshot_view *view) { view->references++; }
+static inline void view_unref(struct worker *w, struct snapshot_view *view) {
+    if (--view->references == 0)
+        view->quiet(w, view);
+}

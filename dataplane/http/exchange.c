@@ -1,0 +1,620 @@
+/* exchange.c — the life of an exchange: what codecs and terminals report, and how it ends. docs/internals/exchange.md */
+#include "dataplane/http/exchange.h"
+
+#include <assert.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "dataplane/http/exchange_private.h"
+
+enum { EXCHANGES_KEPT = 256, ARENA_LIMIT = 1 << 20 };
+
+static struct exchange_hooks hooks;
+
+void exchange_set_hooks(const struct exchange_hooks *h) {
+    hooks = *h;
+}
+
+struct arena *exchange_arena(struct exchange *x) {
+    return &x->arena;
+}
+
+struct worker *exchange_worker(struct exchange *x) {
+    return x->worker;
+}
+
+/* ---- timers ---- */
+
+void exchange_set_timer(struct exchange *x) {
+    uint64_t a = x->phase_deadline, b = x->request_deadline;
+    worker_set_timer(x->worker, &x->timer, a && (!b || a < b) ? a : b);
+}
+
+void exchange_set_phase_deadline(struct exchange *x, uint64_t when) {
+    x->phase_deadline = when;
+    exchange_set_timer(x);
+}
+
+static void release_credit(struct exchange *x) {
+    if (!x->withholds_credit)
+        return;
+    x->withholds_credit = false;
+    flow_grant(x, &x->request);
+}
+
+static void on_timer(struct timer *t) {
+    struct exchange *x = (struct exchange *)((char *)t - offsetof(struct exchange, timer));
+    uint64_t now = x->worker->now;
+    if (x->request_deadline && x->request_deadline <= now) {
+        exchange_fail(x, ABORT_REQUEST_TIMEOUT);
+        return;
+    }
+    if (x->phase_deadline && x->phase_deadline <= now) {
+        x->phase_deadline = 0;
+        if (x->withholds_credit) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
+            release_credit(x);
+        else
+            x->terminal->on_deadline(x);
+    }
+    if (!x->is_over)
+        exchange_set_timer(x);
+}
+
+/* ---- memory ---- */
+
+static void exchange_free(struct exchange *x) {
+    struct worker *w = x->worker;
+    arena_finish(&x->arena);
+    if (w->free_exchange_count >= EXCHANGES_KEPT) {
+        hg_free(x);
+        return;
+    }
+    x->next_free = w->free_exchanges;
+    w->free_exchanges = x;
+    w->free_exchange_count++;
+}
+
+static struct exchange *exchange_alloc(struct worker *w) {
+    struct exchange *x = w->free_exchanges;
+    if (!x)
+        return hg_malloc(sizeof *x);
+    w->free_exchanges = x->next_free;
+    w->free_exchange_count--;
+    return x;
+}
+
+void exchange_free_cache(struct worker *w) {
+    struct exchange *x;
+    while ((x = w->free_exchanges)) {
+        w->free_exchanges = x->next_free;
+        hg_free(x);
+    }
+    w->free_exchange_count = 0;
+}
+
+static void settle(struct borrower *b) {
+    struct exchange *x = (struct exchange *)((char *)b - offsetof(struct exchange, borrower));
+    int status = slice_queue_settle(&x->request.queue, &x->worker->pool);
+    if (slice_queue_settle(&x->response.queue, &x->worker->pool) < 0 || status < 0) {
+        slice_queue_clear(&x->request.queue, &x->worker->pool);
+        slice_queue_clear(&x->response.queue, &x->worker->pool);
+        exchange_fail(x, ABORT_MEMORY);
+    }
+}
+
+static void reap(struct reapable *r) {
+    struct exchange *x = (struct exchange *)r;
+    struct worker *w = x->worker;
+    struct snapshot_view *view = x->view;
+    stats_sub(&w->stats->exchanges, 1);
+    exchange_free(x);
+    if (view)
+        view_unref(w, view);
+}
+
+const struct timeouts *exchange_timeouts(const struct exchange *x) {
+    return x->route ? &x->route->timeouts : &x->listener->timeouts;
+}
+
+uint64_t exchange_body_limit(const struct exchange *x) {
+    return x->route ? x->route->body_limit : x->listener->settings->limits.body;
+}
+
+/* ---- begin ---- */
+
+static struct exchange *exchange_clear(struct exchange *x, struct worker *w) {
+    memset(x, 0, offsetof(struct exchange, terminal_state));
+    memset(x->terminal_state, 0, sizeof x->terminal_state);
+    x->worker = w;
+    x->reapable.reap = reap;
+    x->borrower.settle = settle;
+    x->timer.fire = on_timer;
+    x->remembered = -1;
+    arena_init(&x->arena, x->first_arena, sizeof x->first_arena, ARENA_LIMIT);
+    return x;
+}
+
+struct exchange *exchange_open(struct worker *w, struct leg *front, const struct exchange_origin *origin) {
+    const struct limits *limits = &origin->listener->settings->limits;
+    if (w->buffer_used + 2 * limits->buffer > w->buffer_limit) {
+        stats_add(&w->stats->overload_total, 1);
+        return NULL;
+    }
+    struct exchange *x = exchange_alloc(w);
+    if (!x) {
+        stats_add(&w->stats->overload_total, 1);
+        return NULL;
+    }
+    exchange_clear(x, w);
+    flow_init(&x->request, limits->buffer);
+    flow_init(&x->response, limits->buffer);
+    x->listener = origin->listener;
+    x->peer = x->client = origin->peer;
+    x->log_version = origin->version;
+    x->is_tls = origin->is_tls;
+    x->terminal = hooks.terminal;
+    x->front = front;
+    front->exchange = x;
+    x->request.source = x->response.sink = front;
+    if ((x->view = w->view))
+        view_ref(x->view);
+    x->began = w->now;
+    stats_add(&w->stats->requests_total, 1);
+    stats_add(&w->stats->exchanges, 1);
+    return x;
+}
+
+/* ---- end ---- */
+
+void leg_detach(struct exchange *x, struct leg *leg) {
+    if (!leg)
+        return;
+    leg->exchange = NULL;
+    if (x->front == leg)
+        x->front = NULL;
+    if (x->back == leg)
+        x->back = NULL;
+    struct flow *flows[] = {&x->request, &x->response};
+    for (int i = 0; i < 2; i++) {
+        if (flows[i]->source == leg)
+            flows[i]->source = NULL;
+        if (flows[i]->sink == leg)
+            flows[i]->sink = NULL;
+    }
+}
+
+static void abort_leg(struct exchange *x, struct leg *leg, enum abort_code code) {
+    if (!leg)
+        return;
+    leg_detach(x, leg);
+    leg->ops->abort(leg, code);
+}
+
+static void finish_layers(struct exchange *x) {
+    for (unsigned i = x->entered; i-- > 0;) {
+        struct layer *l = &x->layers[i];
+        if (!l->done && l->filter->ops->on_done)
+            l->filter->ops->on_done(l);
+        l->done = true;
+    }
+}
+
+static void count_status(struct exchange *x) {
+    struct stats *s = x->worker->stats;
+    _Atomic uint64_t *classes[] = {&s->responses_2xx_total, &s->responses_3xx_total, &s->responses_4xx_total,
+                                   &s->responses_5xx_total};
+    if (x->status >= 200 && x->status < 600)
+        stats_add(classes[x->status / 100 - 2], 1);
+}
+
+void exchange_over(struct exchange *x) {
+    if (x->is_over)
+        return;
+    x->is_over = true;
+    x->done_at = x->worker->now;
+    if (x->has_started_terminal && x->terminal->finish)
+        x->terminal->finish(x);
+    abort_leg(x, x->back, x->abort ? x->abort : ABORT_CLIENT_GONE);
+    leg_detach(x, x->front);
+    finish_layers(x);
+    flow_drop(x, &x->request);
+    flow_drop(x, &x->response);
+    count_status(x);
+    if (hooks.log)
+        hooks.log(x);
+    wheel_remove(&x->worker->wheel, &x->timer);
+    worker_forget_borrower(x->worker, &x->borrower);
+    worker_reap_later(x->worker, &x->reapable);
+}
+
+static void count_abort(struct exchange *x, enum abort_code code) {
+    struct stats *s = x->worker->stats;
+    switch (code) {
+    case ABORT_CLIENT_GONE: stats_add(&s->client_aborts_total, 1); break;
+    case ABORT_CLIENT_PROTOCOL:
+    case ABORT_BAD_PATH:
+    case ABORT_VERSION_NOT_SUPPORTED:
+    case ABORT_CODING_NOT_IMPLEMENTED: stats_add(&s->client_protocol_errors_total, 1); break;
+    case ABORT_URI_TOO_LONG:
+    case ABORT_HEADERS_TOO_LARGE:
+    case ABORT_BODY_TOO_LARGE: stats_add(&s->requests_too_large_total, 1); break;
+    case ABORT_CLIENT_BODY_TIMEOUT: stats_add(&s->client_body_timeouts_total, 1); break;
+    case ABORT_CLIENT_WRITE_TIMEOUT: stats_add(&s->client_write_timeouts_total, 1); break;
+    case ABORT_NO_ROUTE: stats_add(&s->no_route_total, 1); break;
+    case ABORT_NO_CLUSTER:
+    case ABORT_NO_ENDPOINT: stats_add(&s->no_endpoint_total, 1); break;
+    case ABORT_ORIGIN_RESET: stats_add(&s->origin_resets_total, 1); break;
+    case ABORT_ORIGIN_PROTOCOL:
+    case ABORT_ORIGIN_TOO_LARGE: stats_add(&s->origin_protocol_errors_total, 1); break;
+    case ABORT_ORIGIN_TIMEOUT:
+    case ABORT_ORIGIN_BODY_TIMEOUT:
+    case ABORT_REQUEST_TIMEOUT: stats_add(&s->origin_timeouts_total, 1); break;
+    case ABORT_OVERLOAD:
+    case ABORT_MEMORY: stats_add(&s->overload_total, 1); break;
+    default: break;
+    }
+}
+
+/* No head has gone out: the answer becomes an error response of our own. */
+static bool answer_with_error(struct exchange *x, enum abort_code code) {
+    const struct abort_meaning *m = abort_meaning(code);
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    char *body = arena_printf(&x->arena, "%u %.*s\n%s (%s)\n", m->status, STR_FMT(status_reason(m->status)), m->reason,
+                              x->detail ? x->detail : m->word);
+    if (!head || !body || m->status == 0)
+        return false;
+    head_init(head);
+    head->status = m->status;
+    if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, STR("text/plain; charset=utf-8")) < 0)
+        return false;
+    flow_drop(x, &x->response);
+    x->response.head = NULL;
+    return reply_attach(x, head, str_of(body)) == 0;
+}
+
+void exchange_fail(struct exchange *x, enum abort_code code) {
+    if (x->is_over)
+        return;
+    if (x->abort == ABORT_NONE) {
+        x->abort = code;
+        count_abort(x, code);
+    }
+    abort_leg(x, x->back, code);
+    x->is_parked = false;
+    if (x->front && !x->is_answered && x->response.state == FLOW_HEAD && answer_with_error(x, code))
+        return;
+    struct leg *front = x->front;
+    exchange_over(x);
+    if (front)
+        front->ops->abort(front, code);
+}
+
+/* ---- layers ---- */
+
+static int make_layers(struct exchange *x) {
+    unsigned n = x->listener->filter_count;
+    if (n == 0)
+        return 0;
+    size_t states = 0;
+    for (unsigned i = 0; i < n; i++)
+        states += (x->listener->filters[i].ops->state_size + 15) & ~(size_t)15;
+    char *memory = arena_calloc(&x->arena, 1, n * sizeof(struct layer) + 16 + states);
+    if (!memory)
+        return -1;
+    x->layers = (struct layer *)memory;
+    x->layer_count = n;
+    char *state = memory + ((n * sizeof(struct layer) + 15) & ~(size_t)15);
+    for (unsigned i = 0; i < n; i++) {
+        const struct filter *f = &x->listener->filters[i];
+        x->layers[i] = (struct layer){.filter = f, .exchange = x, .state = state, .index = i};
+        state += (f->ops->state_size + 15) & ~(size_t)15;
+    }
+    return 0;
+}
+
+static void start_terminal(struct exchange *x) {
+    x->has_started_terminal = true;
+    if (x->request.source && x->request.state == FLOW_BODY)
+        flow_grant(x, &x->request);
+    x->terminal->start(x);
+}
+
+void exchange_enter_layers(struct exchange *x, unsigned from) {
+    for (unsigned i = from; i < x->layer_count; i++) {
+        struct layer *l = &x->layers[i];
+        l->entered = true;
+        x->entered = i + 1;
+        if (!l->filter->ops->on_request)
+            continue;
+        x->in_hook = true;
+        x->remembered = -1;
+        enum verdict v = l->filter->ops->on_request(l, x->request.head);
+        x->in_hook = false;
+        if (v == WAIT && x->remembered >= 0)
+            v = (enum verdict)x->remembered;
+        if (x->is_over)
+            return;
+        if (v == WAIT) {
+            x->is_parked = true;
+            return;
+        }
+        if (v == REPLIED) {
+            x->entered = i; /* this layer does not see its own response */
+            l->done = true;
+            if (l->filter->ops->on_done)
+                l->filter->ops->on_done(l);
+            return;
+        }
+    }
+    start_terminal(x);
+}
+
+static void pass_response_head(struct exchange *x) {
+    struct head *head = x->response.head;
+    if (response_prepare(x, head) < 0) {
+        exchange_fail(x, ABORT_MEMORY);
+        return;
+    }
+    x->is_answered = true;
+    x->status = head->status;
+    bool end = x->response.state == FLOW_END && !x->response.queue.first && !x->response.trailers;
+    for (unsigned i = 0; end && i < x->entered; i++)
+        end = !x->layers[i].filter->ops->pull_response;
+    x->front->ops->send_head(x->front, head, end);
+}
+
+void exchange_leave_layers(struct exchange *x) {
+    while (x->response_left > 0) {
+        struct layer *l = &x->layers[--x->response_left];
+        if (!l->filter->ops->on_response)
+            continue;
+        x->in_hook = true;
+        x->remembered = -1;
+        enum verdict v = l->filter->ops->on_response(l, x->response.head);
+        x->in_hook = false;
+        if (v == WAIT && x->remembered >= 0)
+            v = (enum verdict)x->remembered;
+        if (x->is_over)
+            return;
+        if (v == WAIT) {
+            x->is_parked = true;
+            return;
+        }
+    }
+    if (x->front)
+        pass_response_head(x);
+}
+
+void exchange_resume(struct exchange *x, struct layer *l, enum verdict v) {
+    (void)l;
+    if (x->in_hook) {
+        x->remembered = (int)v;
+        return;
+    }
+    if (!x->is_parked || x->is_over)
+        return;
+    x->is_parked = false;
+    if (x->response.head)
+        exchange_leave_layers(x);
+    else if (v == GO_ON)
+        exchange_enter_layers(x, x->entered);
+}
+
+/* ---- request ---- */
+
+static void on_request_head(struct exchange *x, struct head *head, bool end) {
+    x->request.head = head;
+    flow_advance(&x->request, end ? FLOW_END : FLOW_BODY);
+    x->withholds_credit = !end && head->expect_continue;
+    enum abort_code refused = request_prepare(x, head);
+    if (refused == ABORT_NONE && head->content_length > 0 && (uint64_t)head->content_length > exchange_body_limit(x))
+        refused = ABORT_BODY_TOO_LARGE;
+    if (refused == ABORT_NONE && make_layers(x) < 0)
+        refused = ABORT_MEMORY;
+    if (refused != ABORT_NONE) {
+        exchange_fail(x, refused);
+        return;
+    }
+    uint64_t request_timeout = exchange_timeouts(x)->request;
+    if (request_timeout) {
+        x->request_deadline = x->began + request_timeout;
+        exchange_set_timer(x);
+    }
+    exchange_enter_layers(x, 0);
+}
+
+/* ---- response ---- */
+
+static void on_interim(struct exchange *x, struct head *head) {
+    if (head->status == 100)
+        release_credit(x);
+    if (++x->interim_count > EXCHANGE_INTERIM_MAX) {
+        exchange_fail(x, ABORT_ORIGIN_PROTOCOL);
+        return;
+    }
+    stats_add(&x->worker->stats->responses_1xx_total, 1);
+    bool client_knows_interim = x->log_version > 10;
+    if (x->front && client_knows_interim && !x->is_answered && head->status != 100)
+        x->front->ops->send_head(x->front, head, false);
+}
+
+static void on_final_head(struct exchange *x, struct head *head, bool end) {
+    if (!x->is_reply && x->terminal->refuses && x->terminal->refuses(x, head))
+        return;
+    x->head_at = x->worker->now;
+    exchange_set_phase_deadline(x, 0);
+    x->response.head = head;
+    flow_advance(&x->response, end ? FLOW_END : FLOW_BODY);
+    x->response_left = x->entered;
+    exchange_leave_layers(x);
+}
+
+void exchange_on_head(struct leg *leg, struct head *head, bool end) {
+    struct exchange *x = leg->exchange;
+    if (leg == x->front)
+        on_request_head(x, head, end);
+    else if (head->status < 200 && head->status != 101)
+        on_interim(x, head);
+    else
+        on_final_head(x, head, end);
+}
+
+/* ---- bodies ---- */
+
+static void tell_sink(struct exchange *x, struct flow *f) {
+    if (!f->sink)
+        return;
+    if (f == &x->response && !x->is_answered)
+        return; /* the head is still with a layer */
+    f->sink->ops->want_pull(f->sink);
+}
+
+void exchange_on_body(struct leg *leg, struct slice *s) {
+    struct exchange *x = leg->exchange;
+    struct flow *f = flow_of_source(x, leg);
+    flow_push(x, f, s);
+    if (f == &x->request && f->bytes > exchange_body_limit(x)) {
+        exchange_fail(x, ABORT_BODY_TOO_LARGE);
+        return;
+    }
+    tell_sink(x, f);
+}
+
+/* The origin has said all. Its connection goes back to the pool while the client still reads. */
+static void release_back(struct exchange *x) {
+    struct leg *back = x->back;
+    if (!back)
+        return;
+    bool sent_all = x->request.state == FLOW_END && x->request.pulled_end;
+    leg_detach(x, back);
+    if (sent_all)
+        return;
+    x->request.pulled_end = true;
+    flow_drop(x, &x->request);
+    if (x->request.source && x->request.state != FLOW_END)
+        x->request.source->ops->stop(x->request.source);
+}
+
+void exchange_on_end(struct leg *leg, struct fields *trailers) {
+    struct exchange *x = leg->exchange;
+    struct flow *f = flow_of_source(x, leg);
+    f->trailers = trailers;
+    flow_advance(f, FLOW_END);
+    x->worker->buffer_used -= f->granted;
+    stats_sub(&x->worker->stats->buffered_bytes, f->granted);
+    f->granted = 0;
+    for (unsigned i = 0; trailers && i < x->entered; i++) {
+        const struct filter_ops *ops = x->layers[i].filter->ops;
+        if (f == &x->request && ops->on_request_trailers)
+            ops->on_request_trailers(&x->layers[i], trailers);
+        if (f == &x->response && ops->on_response_trailers)
+            ops->on_response_trailers(&x->layers[i], trailers);
+    }
+    if (leg == x->back)
+        release_back(x);
+    tell_sink(x, f);
+}
+
+/* ---- aborts ---- */
+
+static void on_back_abort(struct exchange *x, enum abort_code code) {
+    exchange_set_phase_deadline(x, 0);
+    if (x->response.state == FLOW_HEAD) {
+        if (x->is_reply || !x->terminal->retry || !x->terminal->retry(x, code))
+            exchange_fail(x, code);
+        return;
+    }
+    if (!x->is_answered) { /* a layer still holds the head; answer with an error instead */
+        x->response.state = FLOW_HEAD;
+        exchange_fail(x, code);
+        return;
+    }
+    exchange_fail(x, code);
+}
+
+void exchange_on_abort(struct leg *leg, enum abort_code code) {
+    struct exchange *x = leg->exchange;
+    bool is_front = leg == x->front;
+    leg_detach(x, leg);
+    if (!is_front) {
+        on_back_abort(x, code);
+        return;
+    }
+    if (x->abort == ABORT_NONE) {
+        x->abort = code;
+        count_abort(x, code);
+    }
+    exchange_over(x);
+}
+
+void exchange_on_stop(struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    struct flow *f = flow_of_sink(x, leg);
+    f->pulled_end = true;
+    f->sink = NULL;
+    flow_drop(x, f);
+    if (f->source && f->state == FLOW_BODY)
+        f->source->ops->stop(f->source);
+}
+
+void exchange_refuse(struct leg *leg, enum abort_code code, const char *detail) {
+    struct exchange *x = leg->exchange;
+    x->detail = detail;
+    if (x->request.state < FLOW_END)
+        x->request.state = FLOW_ABORTED;
+    exchange_fail(x, code);
+}
+
+/* ---- terminals ---- */
+
+void exchange_attach_back(struct exchange *x, struct leg *leg) {
+    leg->exchange = x;
+    x->back = leg;
+    x->is_reply = false;
+    x->request.sink = leg;
+    x->response.source = leg;
+    uint64_t credit = x->response.limit - x->response.granted;
+    x->response.granted += credit;
+    x->worker->buffer_used += credit;
+    stats_add(&x->worker->stats->buffered_bytes, credit);
+    bool end = x->request.state == FLOW_END && !x->request.queue.first && !x->request.trailers;
+    for (unsigned i = 0; end && i < x->entered; i++)
+        end = !x->layers[i].filter->ops->pull_request;
+    leg->ops->send_head(leg, x->request.head, end);
+    if (end)
+        x->request.pulled_end = true;
+    if (end && exchange_timeouts(x)->response_head)
+        exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
+    else if (x->withholds_credit)
+        exchange_set_phase_deadline(x, x->worker->now + 1000000);
+}
+
+bool exchange_is_replayable(const struct exchange *x) {
+    return x->request.used == x->request.bytes;
+}
+
+void exchange_drop_back(struct exchange *x, enum abort_code code) {
+    abort_leg(x, x->back, code);
+}
+
+enum abort_code exchange_prepare_forward(struct exchange *x) {
+    return request_prepare_forward(x, x->request.head);
+}
+
+void exchange_answer(struct exchange *x, struct head *head, struct str body) {
+    if (reply_attach(x, head, body) < 0)
+        exchange_fail(x, ABORT_MEMORY);
+}
+
+int exchange_reply(struct exchange *x, unsigned status, const char *content_type, const void *body, size_t size) {
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    struct str copy = arena_str(&x->arena, (struct str){body, size});
+    struct str type = arena_str(&x->arena, str_of(content_type));
+    if (!head || !copy.p || !type.p)
+        return -1;
+    head_init(head);
+    head->status = (uint16_t)status;
+    if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, type) < 0)
+        return -1;
+    return reply_attach(x, head, copy);
+}

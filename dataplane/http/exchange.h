@@ -1,0 +1,177 @@
+/* exchange.h — one HTTP request and its response, whatever the version on either side.
+ *
+ * Words: front (client side), back (origin side), request and response flows, leg (a codec stream's half of an exchange), layer (a
+ * filter at work). Thread: an exchange lives and dies on one worker; nothing here is shared or locked.
+ *
+ * Data moves by one rule: the source pushes what it was granted credit for (exchange_on_body), the sink pulls when it can write
+ * (exchange_pull), and credit goes back to the source as the sink takes bytes. Codecs call the functions below; the core
+ * calls codecs through leg_ops, which only record and mark dirty and never call up. docs/internals/exchange.md has the order of
+ * calls and the closing states. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "dataplane/core/slice.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/http/abort.h"
+#include "dataplane/http/definitions.h"
+#include "dataplane/http/filter.h"
+#include "dataplane/http/head.h"
+#include "dataplane/routing/route.h"
+
+struct exchange;
+struct leg;
+
+struct leg_ops {                                         /* core -> codec; record intent and mark dirty, never call up */
+    const char *name;                                    /* "h1", "static", "loopback" */
+    /* As sink: write this head; `end`: nothing follows. Again for each 1xx. The head stays valid until the leg is detached. */
+    void (*send_head)(struct leg *, const struct head *, bool end);
+    void (*want_pull)(struct leg *);                     /* as sink: there is something to pull, or the end */
+    void (*grant)(struct leg *, size_t n);               /* as source: n more bytes are welcome */
+    void (*stop)(struct leg *);                          /* as source: no more is wanted; the other flow lives on */
+    void (*abort)(struct leg *, enum abort_code);        /* last call; the leg is already detached */
+};
+
+struct leg {                                             /* embedded in the codec's stream */
+    const struct leg_ops *ops;
+    struct exchange      *exchange;                      /* NULL: detached */
+};
+
+enum flow_state { FLOW_HEAD, FLOW_BODY, FLOW_END, FLOW_ABORTED }; /* what the source has delivered; only moves right */
+
+struct flow {                                            /* one direction */
+    enum flow_state    state;
+    bool               pulled_end;                       /* the sink has seen PULL_END or PULL_ABORT, or is gone */
+    struct head       *head;
+    struct fields     *trailers;
+    struct slice_queue queue;                            /* admitted by the source, not yet pulled */
+    uint64_t           limit;                            /* bytes */
+    uint64_t           used;                             /* in the queue */
+    uint64_t           granted;                          /* credit that the source holds and has not used */
+    uint64_t           bytes;                            /* admitted so far */
+    struct leg        *source, *sink;                    /* NULL once detached */
+};
+
+/* What answers once the request has passed all layers: the proxy, in production. */
+struct terminal_ops {
+    const char *name;
+    /* The request head is complete. Attaches a back leg sooner or later, or calls exchange_fail. */
+    void (*start)(struct exchange *);
+    /* The back leg broke off before a response head was passed on. True: another attempt is under way. */
+    bool (*retry)(struct exchange *, enum abort_code);
+    /* The final response head has come; true: it is not to be passed on, another attempt is under way. */
+    bool (*refuses)(struct exchange *, const struct head *);
+    /* The exchange's deadline for the present phase has passed. */
+    void (*on_deadline)(struct exchange *);
+    /* The exchange ends; anything still pending (a connect) is given up. Once. */
+    void (*finish)(struct exchange *);
+};
+
+enum { EXCHANGE_FIRST_ARENA = 3072, EXCHANGE_INTERIM_MAX = 8, EXCHANGE_TERMINAL_SIZE = 192 };
+
+struct exchange {
+    struct reapable                   reapable;
+    struct borrower                   borrower;
+    struct timer                      timer;
+    struct worker                    *worker;
+    struct snapshot_view             *view;
+    const struct listener_definition *listener;
+    const struct route               *route;             /* NULL until matched */
+    struct route_match                match;
+    struct str                        path;              /* canonical */
+    struct leg                       *front, *back;
+    struct flow                       request, response;
+    struct arena                      arena;
+    struct layer                     *layers;            /* all of the chain, in one block */
+    unsigned                          layer_count;
+    unsigned                          entered;           /* layers that have seen the request */
+    unsigned                          response_left;     /* layers that have yet to see the response head */
+    const struct terminal_ops        *terminal;
+    bool                              has_started_terminal;
+    bool                              is_parked;         /* a layer said WAIT */
+    bool                              in_hook;
+    int                               remembered;        /* a verdict that came while in_hook, or -1 */
+    bool                              is_answered;       /* the final response head went to the front */
+    bool                              is_over;
+    bool                              withholds_credit;  /* Expect: 100-continue, and nobody asked for the body yet */
+    unsigned                          interim_count;
+    uint64_t                          phase_deadline;    /* connect, response head, expect; 0: none */
+    uint64_t                          request_deadline;  /* the whole exchange; 0: none */
+    /* for the access log */
+    struct str                        client;            /* address text of the trusted client, in the arena */
+    struct str                        peer;              /* address text of the connection */
+    struct str                        request_id;
+    struct str                        log_method, log_target, log_host, log_user_agent, log_referer;
+    struct str                        cluster, endpoint; /* of the last attempt; static as long as the view, or arena */
+    uint8_t                           log_version;       /* 10, 11, 20, 30 */
+    uint16_t                          status;            /* sent to the client; 0: none */
+    enum abort_code                   abort;             /* why it ended early */
+    const char                       *detail;            /* a finer word for it, static; NULL: none */
+    bool                              is_tls;
+    bool                              is_reply;          /* the back leg is an answer of our own */
+    unsigned                          attempts;
+    uint64_t                          began, head_at, done_at; /* worker clock; head_at: the final head came */
+    uint64_t                          began_realtime;
+    _Alignas(16) unsigned char        terminal_state[EXCHANGE_TERMINAL_SIZE];
+    struct exchange                  *next_free;
+    _Alignas(16) char                 first_arena[EXCHANGE_FIRST_ARENA];
+};
+
+/* What the front codec knows of its connection. All outlives the exchange. */
+struct exchange_origin {
+    const struct listener_definition *listener;
+    struct str                        peer;              /* address text without port */
+    bool                              is_tls;
+    uint8_t                           version;           /* 10, 11, 20, 30 */
+};
+
+/* ---- codec -> core */
+
+/* Begins an exchange on the worker's present view. The initial request credit is flow limit bytes (request.granted). NULL: no
+ * memory or no budget; the codec refuses the stream. */
+struct exchange *exchange_open(struct worker *, struct leg *front, const struct exchange_origin *);
+void  exchange_on_head(struct leg *, struct head *, bool end);  /* request from the front; 1xx and final response from the back */
+/* Takes the slice. The codec never delivers more than flow->granted. */
+void  exchange_on_body(struct leg *, struct slice *);
+void  exchange_on_end(struct leg *, struct fields *trailers);   /* trailers may be NULL, else they live in the arena */
+/* The source or sink broke off. The leg is detached on return. */
+void  exchange_on_abort(struct leg *, enum abort_code);
+/* As sink: will take no more, the other flow lives on (write side of the connection is dead). */
+void  exchange_on_stop(struct leg *);
+/* A malformed or refused request: answers with the status of the code, as the request flow is unusable. `detail` is a static
+ * word for the log, or NULL. */
+void  exchange_refuse(struct leg *, enum abort_code, const char *detail);
+/* For the sink of a flow. PULL_DATA: *ret holds 1..max bytes. After PULL_END or PULL_ABORT on the response the exchange is over
+ * and the leg is detached on return; the codec keeps what it needs before. */
+enum pull exchange_pull(struct leg *, size_t max, struct slice **ret);
+struct fields *exchange_trailers(struct leg *);                 /* for the sink, at PULL_END; may be NULL */
+uint64_t exchange_credit(const struct leg *);                   /* bytes that this source may deliver now */
+
+/* ---- terminal -> core */
+
+void exchange_attach_back(struct exchange *, struct leg *);     /* the leg is given the request head right away */
+/* Ends the exchange with an error response, or by aborting the front when a head has gone out already. */
+void exchange_fail(struct exchange *, enum abort_code);
+void exchange_set_phase_deadline(struct exchange *, uint64_t when); /* 0: none */
+/* Answers with bytes that live as long as the exchange. */
+void exchange_answer(struct exchange *, struct head *, struct str body);
+/* Whether another attempt could send the same request: nothing of its body has been pulled. */
+bool exchange_is_replayable(const struct exchange *);
+const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the route when matched */
+uint64_t               exchange_body_limit(const struct exchange *);
+/* Gives the back leg of an attempt up; another one can be attached. */
+void exchange_drop_back(struct exchange *, enum abort_code);
+/* Makes the request head what the origin is to see. Once, before the first attempt. ABORT_NONE, or why not. */
+enum abort_code exchange_prepare_forward(struct exchange *);
+
+/* ---- set-up: what the core needs from further up, given once by the program (or a test) before the first exchange */
+
+struct exchange_hooks {
+    const struct terminal_ops *terminal;
+    void (*log)(struct exchange *);                             /* the exchange is complete; may be NULL */
+};
+void exchange_set_hooks(const struct exchange_hooks *);
+void exchange_free_cache(struct worker *);                      /* at worker_finish */

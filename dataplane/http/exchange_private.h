@@ -1,0 +1,32 @@
+/* exchange_private.h — what the files of the exchange share among themselves. Not for codecs, filters or terminals. */
+#pragma once
+
+#include "dataplane/http/exchange.h"
+
+void flow_init(struct flow *f, uint64_t limit);
+void flow_advance(struct flow *f, enum flow_state to);            /* asserts that it moves right */
+/* Issues credit to the source when at least half the limit is free, or when it holds nothing. */
+void flow_grant(struct exchange *x, struct flow *f);
+void flow_drop(struct exchange *x, struct flow *f);               /* empties the queue and takes credit back */
+void flow_push(struct exchange *x, struct flow *f, struct slice *s);
+
+static inline struct flow *flow_of_source(struct exchange *x, const struct leg *leg) {
+    return leg == x->front ? &x->request : &x->response;
+}
+static inline struct flow *flow_of_sink(struct exchange *x, const struct leg *leg) {
+    return leg == x->front ? &x->response : &x->request;
+}
+
+void leg_detach(struct exchange *x, struct leg *leg);             /* both pointers are cleared; the codec is not told */
+void exchange_over(struct exchange *x);                           /* ends it: legs detached, on the reap list */
+void exchange_enter_layers(struct exchange *x, unsigned from);    /* request head inwards, then the terminal */
+void exchange_leave_layers(struct exchange *x);                   /* response head outwards, then the front */
+void exchange_set_timer(struct exchange *x);
+/* request.c: route, canonical path, fields for the origin. Returns ABORT_NONE, or why the request is refused. */
+enum abort_code request_prepare(struct exchange *x, struct head *head);
+/* What goes to the origin: hop-by-hop fields out, forwarding fields in. Once, before the terminal starts. */
+enum abort_code request_prepare_forward(struct exchange *x, struct head *head);
+/* What goes to the client: hop-by-hop fields out, Via and Server in. */
+int response_prepare(struct exchange *x, struct head *head);
+/* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
+int reply_attach(struct exchange *x, struct head *head, struct str body);

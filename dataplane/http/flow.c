@@ -1,0 +1,149 @@
+/* flow.c — one direction of an exchange: queue, credit, pulling through the stages. */
+#include <assert.h>
+
+#include "dataplane/http/exchange_private.h"
+
+void flow_init(struct flow *f, uint64_t limit) {
+    *f = (struct flow){.limit = limit};
+}
+
+void flow_advance(struct flow *f, enum flow_state to) {
+    assert(to >= f->state);
+    f->state = to;
+}
+
+static void charge(struct exchange *x, uint64_t more, uint64_t less) {
+    x->worker->buffer_used += more - less;
+    stats_add(&x->worker->stats->buffered_bytes, more - less);
+}
+
+void flow_push(struct exchange *x, struct flow *f, struct slice *s) {
+    assert(s->n <= f->granted);
+    f->granted -= s->n;
+    f->used += s->n;
+    f->bytes += s->n;
+    slice_queue_push(&f->queue, s);
+    if (!s->block)
+        worker_borrow(x->worker, &x->borrower);
+}
+
+static void took(struct exchange *x, struct flow *f, size_t n) {
+    assert(n <= f->used);
+    f->used -= n;
+    charge(x, 0, n);
+}
+
+void flow_grant(struct exchange *x, struct flow *f) {
+    if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit))
+        return;
+    uint64_t room = f->limit - f->used - f->granted;
+    if (room == 0 || (room < f->limit / 2 && f->used + f->granted > 0))
+        return;
+    struct worker *w = x->worker;
+    if (w->buffer_used + room > w->buffer_limit) {
+        if (f->granted || f->used)
+            return; /* short of memory: no new credit until this flow has drained */
+        room = room < 4096 ? room : 4096; /* a trickle, so that it can end */
+    }
+    f->granted += room;
+    charge(x, room, 0);
+    f->source->ops->grant(f->source, room);
+}
+
+void flow_drop(struct exchange *x, struct flow *f) {
+    slice_queue_clear(&f->queue, &x->worker->pool);
+    charge(x, 0, f->used + f->granted);
+    f->used = 0;
+    f->granted = 0;
+}
+
+/* ---- pulling ---- */
+
+static enum pull pull_queue(struct exchange *x, struct flow *f, size_t max, struct slice **ret) {
+    struct slice *s = f->queue.first;
+    if (f->state == FLOW_ABORTED)
+        return PULL_ABORT;
+    if (!s)
+        return f->state == FLOW_END ? PULL_END : PULL_WAIT;
+    if (s->n > max) {
+        struct slice *front = slice_split(&x->worker->pool, s, max);
+        if (!front)
+            return PULL_WAIT;
+        f->queue.bytes -= max;
+        *ret = front;
+    } else {
+        *ret = slice_queue_pop(&f->queue);
+    }
+    took(x, f, (*ret)->n);
+    return PULL_DATA;
+}
+
+static bool stage_may_see(const struct exchange *x, const struct layer *l) {
+    (void)x;
+    return l->entered;
+}
+
+/* The request's bytes come from the front: layer 0 stands next to the source, so the inner neighbour of layer i is i - 1. */
+static enum pull pull_request_from(struct exchange *x, int layer, size_t max, struct slice **ret) {
+    for (; layer >= 0; layer--) {
+        struct layer *l = &x->layers[layer];
+        if (l->filter->ops->pull_request && stage_may_see(x, l))
+            return l->filter->ops->pull_request(l, max, ret);
+    }
+    return pull_queue(x, &x->request, max, ret);
+}
+
+/* The response's bytes come from the origin: the inner neighbour of layer i is i + 1, up to the last layer entered. */
+static enum pull pull_response_from(struct exchange *x, unsigned layer, size_t max, struct slice **ret) {
+    for (; layer < x->entered; layer++) {
+        struct layer *l = &x->layers[layer];
+        if (l->filter->ops->pull_response && stage_may_see(x, l))
+            return l->filter->ops->pull_response(l, max, ret);
+    }
+    return pull_queue(x, &x->response, max, ret);
+}
+
+enum pull layer_pull_request(struct layer *l, size_t max, struct slice **ret) {
+    return pull_request_from(l->exchange, (int)l->index - 1, max, ret);
+}
+
+enum pull layer_pull_response(struct layer *l, size_t max, struct slice **ret) {
+    return pull_response_from(l->exchange, l->index + 1, max, ret);
+}
+
+/* The whole request is on its way: from here on the origin's answer is awaited. */
+static void request_is_sent(struct exchange *x) {
+    x->request.pulled_end = true;
+    if (x->response.state == FLOW_HEAD)
+        exchange_set_phase_deadline(x, exchange_timeouts(x)->response_head
+                                           ? x->worker->now + exchange_timeouts(x)->response_head
+                                           : 0);
+}
+
+enum pull exchange_pull(struct leg *leg, size_t max, struct slice **ret) {
+    struct exchange *x = leg->exchange;
+    bool is_response = leg == x->front;
+    struct flow *f = is_response ? &x->response : &x->request;
+    enum pull result = is_response ? pull_response_from(x, 0, max, ret) : pull_request_from(x, (int)x->entered - 1, max, ret);
+    if (result == PULL_DATA) {
+        assert((*ret)->n <= max && (*ret)->n > 0);
+        flow_grant(x, f);
+    } else if (result == PULL_END || result == PULL_ABORT) {
+        f->pulled_end = true;
+        if (is_response)
+            exchange_over(x);
+        else if (result == PULL_END)
+            request_is_sent(x);
+    }
+    return result;
+}
+
+struct fields *exchange_trailers(struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    return x ? flow_of_sink(x, leg)->trailers : NULL;
+}
+
+uint64_t exchange_credit(const struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    return x ? flow_of_source(x, leg)->granted : 0;
+}

@@ -1,0 +1,92 @@
+/* reply.c — a leg that answers from memory: direct responses, redirects, our own errors. */
+#include "common/alloc.h"
+#include "dataplane/http/exchange_private.h"
+
+struct reply {
+    struct leg       leg;
+    struct flushable flushable;
+    struct worker   *worker;
+    struct head     *head;
+    struct str       left;               /* of the body */
+    bool             has_sent_head;
+};
+
+static void mark(struct leg *leg) {
+    struct reply *r = (struct reply *)leg;
+    worker_mark_dirty(r->worker, &r->flushable);
+}
+
+static void on_grant(struct leg *leg, size_t n) {
+    (void)n;
+    mark(leg);
+}
+
+static void on_abort(struct leg *leg, enum abort_code code) {
+    (void)code;
+    struct reply *r = (struct reply *)leg;
+    worker_forget_dirty(r->worker, &r->flushable);
+}
+
+static void ignore_head(struct leg *leg, const struct head *head, bool end) {
+    (void)leg;
+    (void)head;
+    (void)end;
+}
+
+static void ignore(struct leg *leg) {
+    (void)leg;
+}
+
+static const struct leg_ops reply_ops = {
+    .name = "reply", .send_head = ignore_head, .want_pull = ignore, .grant = on_grant, .stop = ignore, .abort = on_abort,
+};
+
+/* Gives as much of the body as there is credit for. */
+static void push_body(struct reply *r) {
+    uint64_t credit = exchange_credit(&r->leg);
+    size_t n = r->left.n < credit ? r->left.n : credit;
+    struct slice *s = n ? slice_borrow(&r->worker->pool, (const uint8_t *)r->left.p, n) : NULL;
+    if (n && !s) {
+        exchange_on_abort(&r->leg, ABORT_MEMORY);
+        return;
+    }
+    r->left = (struct str){r->left.p + n, r->left.n - n};
+    if (s)
+        exchange_on_body(&r->leg, s);
+    if (r->left.n == 0 && r->leg.exchange)
+        exchange_on_end(&r->leg, NULL);
+}
+
+static void flush_reply(struct flushable *f) {
+    struct reply *r = (struct reply *)((char *)f - offsetof(struct reply, flushable));
+    struct exchange *x = r->leg.exchange;
+    if (!x)
+        return;
+    if (!r->has_sent_head) {
+        r->has_sent_head = true;
+        exchange_on_head(&r->leg, r->head, false);
+    }
+    if (r->leg.exchange && x->response.granted == 0)
+        flow_grant(x, &x->response);
+    if (r->leg.exchange)
+        push_body(r);
+}
+
+int reply_attach(struct exchange *x, struct head *head, struct str body) {
+    struct reply *r = arena_calloc(&x->arena, 1, sizeof *r);
+    if (!r)
+        return -1;
+    bool is_head_request = x->request.head && x->request.head->method == METHOD_HEAD;
+    bool has_no_body = head->status == 204 || head->status == 304;
+    head->content_length = has_no_body ? -1 : (int64_t)body.n;
+    *r = (struct reply){.leg.ops = &reply_ops, .worker = x->worker, .head = head,
+                        .left = is_head_request || has_no_body ? STR("") : body};
+    r->flushable.flush = flush_reply;
+    r->leg.exchange = x;
+    x->back = &r->leg;
+    x->is_reply = true;
+    x->response.source = &r->leg;
+    x->request.sink = &r->leg;
+    worker_mark_dirty(x->worker, &r->flushable);
+    return 0;
+}

@@ -1,0 +1,226 @@
+/* request.c — what the core does to heads: whose request it is, which route, what goes on to the origin and back. */
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "dataplane/http/date.h"
+#include "dataplane/http/exchange_private.h"
+#include "dataplane/routing/path.h"
+
+enum { REQUEST_ID_MAX = 128, FORWARD_FIELDS = 8 };
+
+/* ---- who is the client ---- */
+
+/* With n trusted proxies the client is the n-th entry from the right of X-Forwarded-For (or the leftmost there is). */
+static struct str trusted_client(const struct exchange *x, const struct head *head) {
+    unsigned hops = x->listener->settings->trusted_hops;
+    struct str found = x->peer;
+    for (uint32_t i = head->fields.count; hops && i-- > 0;) {
+        const struct field *f = &head->fields.v[i];
+        struct str value = field_value(f);
+        while (f->id == FIELD_X_FORWARDED_FOR && hops && value.n) {
+            size_t comma = value.n;
+            while (comma && value.p[comma - 1] != ',')
+                comma--;
+            struct str entry = str_trim((struct str){value.p + comma, value.n - comma});
+            value.n = comma ? comma - 1 : 0;
+            if (!entry.n)
+                continue;
+            found = entry;
+            hops--;
+        }
+    }
+    return found;
+}
+
+static bool is_valid_request_id(struct str id) {
+    for (size_t i = 0; i < id.n; i++)
+        if (id.p[i] <= ' ' || id.p[i] > '~')
+            return false;
+    return id.n > 0 && id.n <= REQUEST_ID_MAX;
+}
+
+static struct str make_request_id(struct exchange *x) {
+    uint32_t bits[4];
+    char *text = arena_alloc(&x->arena, 33);
+    if (!text)
+        return (struct str){NULL, 0};
+    for (int i = 0; i < 4; i++)
+        bits[i] = worker_random(x->worker);
+    hex_encode((const uint8_t *)bits, sizeof bits, text);
+    return (struct str){text, 32};
+}
+
+static struct field *find_request_id(const struct exchange *x, const struct head *head) {
+    struct str name = x->listener->settings->request_id_header;
+    return str_eq(name, STR("x-request-id")) ? fields_find(&head->fields, FIELD_X_REQUEST_ID)
+                                             : fields_find_name(&head->fields, name);
+}
+
+static void identify(struct exchange *x, const struct head *head) {
+    const struct field *id = find_request_id(x, head);
+    bool is_believed = x->listener->settings->trusted_hops > 0 && id && is_valid_request_id(field_value(id));
+    x->client = x->listener->settings->trusted_hops ? trusted_client(x, head) : x->peer;
+    x->request_id = is_believed ? field_value(id) : make_request_id(x);
+    x->log_host = head->authority;
+    const struct field *agent = fields_find(&head->fields, FIELD_USER_AGENT);
+    const struct field *referer = fields_find(&head->fields, FIELD_REFERER);
+    if (agent)
+        x->log_user_agent = field_value(agent);
+    if (referer)
+        x->log_referer = field_value(referer);
+}
+
+/* ---- which route ---- */
+
+static enum abort_code find_path(struct exchange *x, const struct head *head) {
+    if (head->form == TARGET_ASTERISK) {
+        x->path = head->path;
+        return ABORT_NONE;
+    }
+    enum path_result result =
+        path_canonical(&x->arena, x->listener->settings->message->path, head->path, &x->path);
+    if (result == PATH_OK)
+        return ABORT_NONE;
+    x->detail = path_result_word(result);
+    return result == PATH_MEMORY ? ABORT_MEMORY : ABORT_BAD_PATH;
+}
+
+enum abort_code request_prepare(struct exchange *x, struct head *head) {
+    identify(x, head);
+    if (head->method == METHOD_CONNECT)
+        return ABORT_METHOD_NOT_IMPLEMENTED;
+    enum abort_code bad = find_path(x, head);
+    if (bad)
+        return bad;
+    struct route_request request = {.host = head->host, .path = x->path, .query = head->query,
+                                    .method = head->method_text, .fields = &head->fields};
+    route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
+    x->route = x->match.route;
+    if (x->route)
+        return ABORT_NONE;
+    return x->match.limit_hit ? ABORT_REGEX_LIMIT : ABORT_NO_ROUTE;
+}
+
+/* ---- forwarding fields ---- */
+
+static int add(struct exchange *x, struct head *head, enum field_id id, struct str value) {
+    return value.p ? fields_add_id(&head->fields, &x->arena, id, value) : -1;
+}
+
+/* What a client may not say itself unless it comes through a trusted proxy. */
+static void drop_untrusted(struct exchange *x, struct head *head) {
+    const struct settings *s = x->listener->settings;
+    const uint64_t ours = FIELD_BIT(FIELD_X_FORWARDED_FOR) | FIELD_BIT(FIELD_X_FORWARDED_PROTO) |
+                          FIELD_BIT(FIELD_X_FORWARDED_HOST) | FIELD_BIT(FIELD_X_REAL_IP) | FIELD_BIT(FIELD_FORWARDED);
+    if (s->trusted_hops == 0 && (head->seen & ours))
+        fields_remove_ids(&head->fields, ours);
+    else if (head->seen & FIELD_BIT(FIELD_X_REAL_IP))
+        fields_remove_ids(&head->fields, FIELD_BIT(FIELD_X_REAL_IP));
+}
+
+/* One field with the whole chain: repeated fields are joined, the connection's address comes last. */
+static struct str forwarded_chain(struct exchange *x, const struct head *head) {
+    size_t size = x->peer.n;
+    for (const struct field *f = NULL; (f = fields_next(&head->fields, f, FIELD_X_FORWARDED_FOR));)
+        size += f->value_len + 2;
+    char *text = arena_alloc(&x->arena, size), *at = text;
+    if (!text)
+        return (struct str){NULL, 0};
+    for (const struct field *f = NULL; (f = fields_next(&head->fields, f, FIELD_X_FORWARDED_FOR));) {
+        at = mempcpy(at, f->value, f->value_len);
+        at = mempcpy(at, ", ", 2);
+    }
+    memcpy(at, x->peer.p, x->peer.n);
+    return (struct str){text, size};
+}
+
+static int add_x_forwarded(struct exchange *x, struct head *head) {
+    struct str chain = x->peer;
+    if (fields_find(&head->fields, FIELD_X_FORWARDED_FOR)) {
+        chain = forwarded_chain(x, head);
+        fields_remove(&head->fields, FIELD_X_FORWARDED_FOR);
+    }
+    int status = add(x, head, FIELD_X_FORWARDED_FOR, chain);
+    if (!fields_find(&head->fields, FIELD_X_FORWARDED_PROTO))
+        status |= add(x, head, FIELD_X_FORWARDED_PROTO, x->is_tls ? STR("https") : STR("http"));
+    if (head->authority.n && !fields_find(&head->fields, FIELD_X_FORWARDED_HOST))
+        status |= add(x, head, FIELD_X_FORWARDED_HOST, head->authority);
+    return status;
+}
+
+/* RFC 7239. An IPv6 address is quoted and in brackets. */
+static int add_forwarded(struct exchange *x, struct head *head) {
+    bool is_v6 = memchr(x->peer.p, ':', x->peer.n) != NULL && x->peer.p[0] != 'u';
+    const char *form = is_v6 ? "for=\"[%.*s]\";proto=%s" : "for=%.*s;proto=%s";
+    char *own = arena_printf(&x->arena, form, STR_FMT(x->peer), x->is_tls ? "https" : "http");
+    if (own && head->authority.n)
+        own = arena_printf(&x->arena, "%s;host=\"%.*s\"", own, STR_FMT(head->authority));
+    return own ? add(x, head, FIELD_FORWARDED, str_of(own)) : -1;
+}
+
+static int add_via(struct exchange *x, struct head *head, unsigned version) {
+    const char *text = version == 10 ? "1.0" : version == 20 ? "2" : version == 30 ? "3" : "1.1";
+    struct str name = x->listener->settings->server_name;
+    char *value = arena_alloc(&x->arena, name.n + 5);
+    if (!value)
+        return -1;
+    size_t n = strlen(text);
+    memcpy(value, text, n);
+    value[n] = ' ';
+    memcpy(value + n + 1, name.p, name.n);
+    return add(x, head, FIELD_VIA, (struct str){value, n + 1 + name.n});
+}
+
+/* The target goes on in its canonical form, as the rule rewrites it; Host as the rule says. */
+static enum abort_code rewrite(struct exchange *x, struct head *head) {
+    struct str host = route_rewrite_host(x->route);
+    if (host.n)
+        head->authority = host;
+    if (head->form == TARGET_ASTERISK)
+        return ABORT_NONE;
+    return route_rewrite_target(x->route, &x->match, x->path, head->has_query, head->query, x->worker->route_scratch,
+                                &x->arena, &head->target) < 0
+               ? ABORT_MEMORY
+               : ABORT_NONE;
+}
+
+enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
+    const struct settings *s = x->listener->settings;
+    int status = fields_reserve(&head->fields, &x->arena, FORWARD_FIELDS);
+    if (status < 0)
+        return ABORT_MEMORY;
+    head_remove_hop_by_hop(head);
+    head->upgrade = (struct str){NULL, 0};
+    drop_untrusted(x, head);
+    if (s->x_forwarded)
+        status |= add_x_forwarded(x, head);
+    if (s->x_real_ip)
+        status |= add(x, head, FIELD_X_REAL_IP, x->client);
+    if (s->forwarded)
+        status |= add_forwarded(x, head);
+    if (s->via)
+        status |= add_via(x, head, x->log_version);
+    if (s->request_id_header.n && x->request_id.p)
+        status |= fields_set(&head->fields, &x->arena, s->request_id_header, x->request_id);
+    return status < 0 ? ABORT_MEMORY : rewrite(x, head);
+}
+
+/* ---- response ---- */
+
+int response_prepare(struct exchange *x, struct head *head) {
+    const struct settings *s = x->listener->settings;
+    if (fields_reserve(&head->fields, &x->arena, 4) < 0)
+        return -1;
+    head_remove_hop_by_hop(head);
+    head->upgrade = (struct str){NULL, 0};
+    int status = 0;
+    if (!fields_find(&head->fields, FIELD_DATE)) {
+        struct str now = arena_str(&x->arena, date_now(x->worker->now)->http);
+        status |= add(x, head, FIELD_DATE, now);
+    }
+    if (x->is_reply && !fields_find(&head->fields, FIELD_SERVER))
+        status |= add(x, head, FIELD_SERVER, s->server_name);
+    if (!x->is_reply && s->via)
+        status |= add_via(x, head, 11);
+    return status;
+}

@@ -1,0 +1,184 @@
+#include "dataplane/net/listener.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "dataplane/http/definitions.h"
+#include "dataplane/net/ip_caps.h"
+
+enum { ACCEPTS_PER_EVENT = 64 };
+#define PAUSE_SECONDS 0.1
+
+static bool is_out_of_descriptors(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+static void set_watching(struct listener_runtime *l, bool on) {
+    for (unsigned i = 0; i < l->watcher_count; i++) {
+        if (on)
+            ev_io_start(l->worker->loop, &l->watchers[i]);
+        else
+            ev_io_stop(l->worker->loop, &l->watchers[i]);
+    }
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *t, int events) {
+    (void)loop;
+    (void)events;
+    struct listener_runtime *l = t->data;
+    if (!l->is_draining)
+        set_watching(l, true);
+}
+
+static void admit(struct listener_runtime *l, int fd, const struct address *peer) {
+    struct stats *s = l->worker->stats;
+    int one = 1;
+    if (stats_read(&s->connections) >= l->connections_limit) {
+        stats_add(&s->connections_refused_limit_total, 1);
+        close(fd);
+        return;
+    }
+    uint32_t slot = ip_caps_take(l->caps, peer, l->connections_per_ip);
+    if (slot == IP_CAP_REFUSED) {
+        stats_add(&s->connections_refused_per_ip_total, 1);
+        close(fd);
+        return;
+    }
+    if (peer->u.any.sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (l->accept(l, fd, peer, slot) < 0) {
+        ip_caps_give(l->caps, slot);
+        close(fd);
+        return;
+    }
+    stats_add(&s->connections_total, 1);
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
+    (void)loop;
+    (void)events;
+    struct listener_runtime *l = io->data;
+    for (int i = 0; i < ACCEPTS_PER_EVENT && !l->is_draining; i++) {
+        struct address peer = {.length = sizeof peer.u};
+        int fd = accept4(io->fd, &peer.u.any, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            admit(l, fd, &peer);
+            continue;
+        }
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+            return;
+        stats_add(&l->worker->stats->connections_accept_errors_total, 1);
+        if (is_out_of_descriptors(errno)) { /* waiting helps, spinning does not */
+            set_watching(l, false);
+            ev_timer_set(&l->pause, PAUSE_SECONDS, 0.);
+            ev_timer_start(l->worker->loop, &l->pause);
+        }
+        return;
+    }
+}
+
+/* ---- draining ---- */
+
+void listener_cut_all(struct listener_runtime *l) {
+    for (struct listener_connection *c = l->connections.next, *next; c != &l->connections; c = next) {
+        next = c->next;
+        l->cut(c);
+    }
+}
+
+static void on_drain_timeout(struct timer *t) {
+    listener_cut_all((struct listener_runtime *)((char *)t - offsetof(struct listener_runtime, drain_timer)));
+}
+
+void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d) {
+    struct snapshot_view *old = l->view;
+    l->definition = d;
+    l->connections_per_ip = d->settings->connections_per_ip;
+    l->connections_limit = d->settings->connections;
+    l->view = l->worker->view;
+    view_ref(l->view);
+    if (old)
+        view_unref(l->worker, old);
+}
+
+void listener_drain(struct listener_runtime *l, uint64_t timeout) {
+    if (l->is_draining)
+        return;
+    set_watching(l, false);
+    ev_timer_stop(l->worker->loop, &l->pause);
+    l->is_draining = true;
+    if (l->open == 0) {
+        listener_destroy(l);
+        return;
+    }
+    worker_set_timer(l->worker, &l->drain_timer, l->worker->now + (timeout ? timeout : 1));
+}
+
+/* ---- life ---- */
+
+struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address, const int *fds, unsigned count,
+                                         accept_function accept, void (*cut)(struct listener_connection *),
+                                         struct ip_caps *caps) {
+    struct listener_runtime *l = hg_calloc(1, sizeof *l);
+    ev_io *watchers = hg_calloc(count, sizeof *watchers);
+    if (!l || !watchers) {
+        hg_free(l);
+        hg_free(watchers);
+        return NULL;
+    }
+    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .accept = accept, .cut = cut,
+                                   .watchers = watchers, .watcher_count = count};
+    l->connections.next = l->connections.prev = &l->connections;
+    l->next = *list;
+    l->link = list;
+    if (l->next)
+        l->next->link = &l->next;
+    *list = l;
+    l->drain_timer.fire = on_drain_timeout;
+    ev_init(&l->pause, on_pause_over);
+    l->pause.data = l;
+    for (unsigned i = 0; i < count; i++) {
+        ev_io_init(&watchers[i], on_acceptable, fds[i], EV_READ);
+        watchers[i].data = l;
+    }
+    set_watching(l, true);
+    return l;
+}
+
+void listener_destroy(struct listener_runtime *l) {
+    if (!l)
+        return;
+    set_watching(l, false);
+    ev_timer_stop(l->worker->loop, &l->pause);
+    wheel_remove(&l->worker->wheel, &l->drain_timer);
+    struct snapshot_view *view = l->view;
+    struct worker *w = l->worker;
+    *l->link = l->next;
+    if (l->next)
+        l->next->link = l->link;
+    hg_free(l->watchers);
+    hg_free(l);
+    if (view)
+        view_unref(w, view);
+}
+
+void listener_add(struct listener_runtime *l, struct listener_connection *c, uint32_t cap_slot) {
+    *c = (struct listener_connection){.next = &l->connections, .prev = l->connections.prev, .listener = l,
+                                      .cap_slot = cap_slot};
+    c->prev->next = c;
+    l->connections.prev = c;
+    l->open++;
+    stats_add(&l->worker->stats->connections, 1);
+}
+
+void listener_remove(struct listener_connection *c) {
+    struct listener_runtime *l = c->listener;
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    ip_caps_give(l->caps, c->cap_slot);
+    stats_sub(&l->worker->stats->connections, 1);
+    if (--l->open == 0 && l->is_draining)
+        listener_destroy(l);
+}

@@ -1,0 +1,62 @@
+/* listener.h — accepting client connections, per worker.
+ *
+ * A worker has one listener_runtime per address that it serves. It outlives the address's place in the snapshot: connections
+ * that are open when the address goes stay on it, draining, until the last one is closed. Thread: the worker's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "common/address.h"
+#include "dataplane/core/worker.h"
+
+struct listener_definition;
+struct listener_runtime;
+struct ip_caps;
+struct snapshot_view;
+
+/* An open client connection, as the listener sees it. Embedded in the codec's connection. */
+struct listener_connection {
+    struct listener_connection *next, *prev;
+    struct listener_runtime    *listener;
+    uint32_t                    cap_slot;      /* net/ip_caps.h */
+};
+
+/* What speaks on accepted sockets. Takes the descriptor. Returns 0, or -1 and the descriptor is closed by the caller. */
+typedef int (*accept_function)(struct listener_runtime *, int fd, const struct address *peer, uint32_t cap_slot);
+
+struct listener_runtime {
+    struct listener_runtime          *next, **link; /* the worker's list; destroying unlinks */
+    struct worker                    *worker;
+    struct address                    address;
+    const struct listener_definition *definition;   /* what new exchanges use; kept alive by `view` */
+    struct snapshot_view             *view;
+    struct ip_caps                   *caps;
+    accept_function                   accept;
+    void                            (*cut)(struct listener_connection *); /* the drain timeout is over */
+    ev_io                            *watchers;     /* one per socket that this worker serves */
+    unsigned                          watcher_count;
+    ev_timer                          pause;        /* after running out of descriptors */
+    bool                              is_draining;
+    struct timer                      drain_timer;
+    struct listener_connection        connections;  /* list head */
+    uint64_t                          open;
+    uint32_t                          connections_per_ip, connections_limit;
+};
+
+/* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory. */
+struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *, const int *fds, unsigned count,
+                                         accept_function, void (*cut)(struct listener_connection *), struct ip_caps *);
+/* Another definition from the worker's present view, for exchanges from now on. */
+void listener_set_definition(struct listener_runtime *, const struct listener_definition *);
+/* Stops accepting; open connections finish what they do, and are cut after `timeout` microseconds. The runtime frees itself
+ * when the last connection is gone. */
+void listener_drain(struct listener_runtime *, uint64_t timeout);
+/* Frees everything at once; connections must be gone. */
+void listener_destroy(struct listener_runtime *);
+void listener_cut_all(struct listener_runtime *);   /* every open connection, now; they are freed at the end of the turn */
+
+void listener_add(struct listener_runtime *, struct listener_connection *, uint32_t cap_slot);
+void listener_remove(struct listener_connection *); /* may free the runtime */

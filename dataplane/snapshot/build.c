@@ -1,0 +1,220 @@
+#include "dataplane/snapshot/build.h"
+
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "dataplane/snapshot/clusters.h"
+#include "dataplane/snapshot/settings.h"
+
+/* A compiled table and the messages that it points into. */
+struct shared_table {
+    struct route_table *table;
+    struct resource    *table_resource, *settings_resource;
+    unsigned            references;
+};
+
+static void fault(struct error_list *errors, const char *kind, const char *name, const char *path, enum error_code code,
+                  const char *format, const char *argument) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    snprintf(resource, sizeof resource, "%s/%s", kind, name);
+    error_set_resource(errors, error_addf(errors, code, format, argument), resource, path);
+}
+
+/* ---- route tables ---- */
+
+static void table_unref(struct shared_table *t) {
+    if (!t || --t->references)
+        return;
+    route_table_free(t->table);
+    resource_unref(t->table_resource);
+    resource_unref(t->settings_resource);
+    hg_free(t);
+}
+
+static struct shared_table *table_make(const struct snapshot *s, struct resource *r, struct error_list *errors) {
+    struct shared_table *t = hg_calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->references = 1;
+    t->table_resource = resource_ref(r);
+    t->settings_resource = s->settings_resource ? resource_ref(s->settings_resource) : NULL;
+    t->table = route_table_build((const Headgate__RouteTable *)r->message, r->name, s->settings.message, errors);
+    if (t->table)
+        return t;
+    table_unref(t);
+    return NULL;
+}
+
+static bool same_resource(const struct resource *a, const struct resource *b) {
+    return a == b || (a && b && resource_id_equal(&a->id, &b->id));
+}
+
+static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous, const struct resource *r) {
+    for (size_t i = 0; previous && i < previous->table_count; i++) {
+        struct shared_table *t = previous->tables[i];
+        if (strcmp(t->table_resource->name, r->name) != 0)
+            continue;
+        if (!same_resource(t->table_resource, r) || !same_resource(t->settings_resource, s->settings_resource))
+            return NULL;
+        t->references++;
+        return t;
+    }
+    return NULL;
+}
+
+/* The table's cluster names, bound to the clusters of this snapshot. */
+static int table_bind(struct snapshot *s, struct shared_table *t, struct error_list *errors) {
+    size_t n = route_table_cluster_count(t->table);
+    const struct cluster_definition **clusters = arena_calloc(&s->arena, n, sizeof *clusters);
+    struct bound_table *bound = arena_alloc(&s->arena, sizeof *bound);
+    if (!clusters || !bound)
+        return -1;
+    int status = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct str name = route_table_cluster_name(t->table, i);
+        clusters[i] = map_get(&s->cluster_by_name, name);
+        if (clusters[i])
+            continue;
+        char *text = arena_printf(&s->arena, "%.*s", STR_FMT(name));
+        fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, "there is no cluster \"%s\"",
+              text ? text : "?");
+        status = -1;
+    }
+    *bound = (struct bound_table){.table = t->table, .clusters = clusters};
+    return map_set(&s->table_by_name, str_of(t->table_resource->name), bound) < 0 ? -1 : status;
+}
+
+static int build_tables(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
+                        struct error_list *errors) {
+    struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_ROUTE_TABLE);
+    int status = 0;
+    s->tables = arena_calloc(&s->arena, range.count, sizeof *s->tables);
+    if (!s->tables)
+        return -1;
+    for (size_t i = 0; i < range.count; i++) {
+        struct shared_table *t = table_reuse(s, previous, range.items[i]);
+        if (!t)
+            t = table_make(s, range.items[i], errors);
+        if (t)
+            s->tables[s->table_count++] = t;
+        if (!t || table_bind(s, t, errors) < 0)
+            status = -1;
+    }
+    return status;
+}
+
+/* ---- listeners ---- */
+
+static bool is_taken(const struct snapshot *s, const struct address *a) {
+    for (size_t i = 0; i < s->address_count; i++)
+        if (address_equal(&s->addresses[i].address, a))
+            return true;
+    return false;
+}
+
+static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const char *name,
+                         const struct listener_definition *d, struct error_list *errors) {
+    size_t before = errors->count;
+    for (size_t i = 0; i < m->n_addresses; i++) {
+        struct address a;
+        char path[64];
+        snprintf(path, sizeof path, "addresses[%zu]", i);
+        if (address_parse(str_of(m->addresses[i]), &a) < 0)
+            fault(errors, "listener", name, path, ERROR_SYNTAX, "\"%s\" is not an address and port", m->addresses[i]);
+        else if (is_taken(s, &a))
+            fault(errors, "listener", name, path, ERROR_CONFLICT, "\"%s\" is another listener's too", m->addresses[i]);
+        else
+            s->addresses[s->address_count++] = (struct served_address){a, d};
+    }
+    if (m->n_addresses == 0)
+        fault(errors, "listener", name, "addresses", ERROR_MISSING, "%s", "there is no address");
+    return errors->count == before ? 0 : -1;
+}
+
+static int check_protocols(const Headgate__Listener *m, const char *name, struct error_list *errors) {
+    for (size_t i = 0; i < m->n_protocols; i++) {
+        if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP1)
+            continue;
+        fault(errors, "listener", name, "protocols", ERROR_UNSUPPORTED, "%s", "this version serves HTTP/1.1 only");
+        return -1;
+    }
+    return 0;
+}
+
+static int build_listener(struct snapshot *s, const struct resource *r, struct error_list *errors) {
+    const Headgate__Listener *m = (const Headgate__Listener *)r->message;
+    struct listener_definition *d = arena_calloc(&s->arena, 1, sizeof *d);
+    if (!d)
+        return -1;
+    d->name = arena_str(&s->arena, str_of(r->name));
+    d->settings = &s->settings;
+    d->timeouts = s->settings.timeouts;
+    timeouts_override(&d->timeouts, m->timeouts);
+    d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
+    if (!d->routes)
+        fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
+              m->route_table ? m->route_table : "");
+    int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors);
+    return d->name.p && d->routes && status == 0 ? 0 : -1;
+}
+
+static int build_listeners(struct snapshot *s, const struct resource_set *resources, struct error_list *errors) {
+    struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_LISTENER);
+    size_t most = 0;
+    int status = 0;
+    for (size_t i = 0; i < range.count; i++)
+        most += ((const Headgate__Listener *)range.items[i]->message)->n_addresses;
+    s->addresses = arena_calloc(&s->arena, most, sizeof *s->addresses);
+    if (!s->addresses)
+        return -1;
+    for (size_t i = 0; i < range.count; i++)
+        status |= build_listener(s, range.items[i], errors);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static int build(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
+                 struct error_list *errors) {
+    const struct resource *settings = resource_set_find(resources, HEADGATE__KIND__KIND_SETTINGS, "default");
+    s->settings_resource = settings ? resource_ref((struct resource *)(uintptr_t)settings) : NULL;
+    if (settings_fill(&s->settings, settings ? (const Headgate__Settings *)settings->message : NULL, &s->arena) < 0)
+        return -1;
+    int status = snapshot_build_clusters(s, resources, previous, errors);
+    status |= build_tables(s, resources, previous, errors);
+    status |= build_listeners(s, resources, errors);
+    return status;
+}
+
+int snapshot_build(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
+                   struct error_list *errors) {
+    struct snapshot *s = hg_calloc(1, sizeof *s);
+    int status = -1;
+    if (s) {
+        s->id = resources->id;
+        status = build(s, resources, previous, errors);
+    }
+    if (status == 0) {
+        *ret = s;
+        return 0;
+    }
+    if (error_list_is_empty(errors))
+        error_addf(errors, ERROR_MEMORY, "out of memory");
+    snapshot_free(s);
+    return -1;
+}
+
+void snapshot_free(struct snapshot *s) {
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->cluster_count; i++)
+        cluster_definition_unref(s->clusters[i]);
+    for (size_t i = 0; i < s->table_count; i++)
+        table_unref(s->tables[i]);
+    resource_unref(s->settings_resource);
+    map_finish(&s->cluster_by_name);
+    map_finish(&s->table_by_name);
+    hg_free(s->views);
+    arena_finish(&s->arena);
+    hg_free(s);
+}

@@ -1,0 +1,52 @@
+/* build.h — from the decoded resources of a snapshot to what workers use.
+ *
+ * Definitions are immutable and shared: what is unchanged since the previous snapshot (same resource ids) is taken over, not built
+ * again. Building happens on the main thread, off the hot path, and touches no socket. Thread: main. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "common/arena.h"
+#include "common/error.h"
+#include "common/map.h"
+#include "dataplane/back/cluster.h"
+#include "dataplane/http/definitions.h"
+#include "dataplane/snapshot/resource_set.h"
+
+/* One address that is listened on, and what serves it. */
+struct served_address {
+    struct address                    address;
+    const struct listener_definition *listener;
+};
+
+struct shared_table;                             /* a compiled route table, shared between snapshots */
+
+struct snapshot {
+    struct snapshot_identity     id;
+    struct arena                 arena;          /* all that is not shared */
+    struct settings              settings;
+    struct resource             *settings_resource; /* NULL: all defaults */
+    struct served_address       *addresses;
+    size_t                       address_count;
+    struct cluster_definition  **clusters;       /* by name */
+    size_t                       cluster_count;
+    struct map                   cluster_by_name;
+    struct shared_table        **tables;
+    size_t                       table_count;
+    struct map                   table_by_name;  /* name -> struct bound_table */
+    struct cluster_definition  **changed;        /* new, or other than in the previous snapshot */
+    size_t                       changed_count;
+    uint32_t                    *dropped;        /* slots of clusters that the previous snapshot had and this has not */
+    size_t                       dropped_count;
+    /* once published: */
+    struct snapshot_view        *views;          /* one per worker */
+    _Atomic unsigned             quiet_workers;
+    struct snapshot             *next_retired;
+};
+
+/* Builds a snapshot of `resources`; `previous` may be NULL. Every fault is added to `errors` with resource and field path.
+ * Returns 0, or -1 (then *ret is untouched). */
+int  snapshot_build(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
+                    struct error_list *errors);
+/* Frees a snapshot that no worker uses: never published, or quiet on all. NULL is allowed. */
+void snapshot_free(struct snapshot *);

@@ -1,0 +1,182 @@
+#include "dataplane/snapshot/clusters.h"
+
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "dataplane/codec/h1/client.h"
+
+/* What a definition was made of: unchanged parts mean that it can be shared. */
+struct owned_definition {
+    struct cluster_definition  definition;      /* first */
+    struct arena               arena;
+    struct resource_id         cluster_id, endpoints_id, settings_id;
+    bool                       has_endpoints, has_settings;
+};
+
+/* A cluster's place in every worker's table. Names keep theirs for the life of the process, so that pools survive a cluster
+ * that goes and comes back, and a stale slot is never another cluster's. */
+static struct map slots;
+static uint64_t next_serial;
+
+static int slot_of(struct str name, uint32_t *ret) {
+    void *known = map_get(&slots, name);
+    if (!known) {
+        char *copy = hg_strndup(name.p, name.n);
+        known = (void *)(uintptr_t)(slots.count + 1);
+        if (!copy || map_set(&slots, (struct str){copy, name.n}, known) < 0) {
+            hg_free(copy);
+            return -1;
+        }
+    }
+    *ret = (uint32_t)(uintptr_t)known - 1;
+    return 0;
+}
+
+void cluster_definition_unref(struct cluster_definition *d) {
+    struct owned_definition *o = (struct owned_definition *)d;
+    if (!d || --d->references)
+        return;
+    arena_finish(&o->arena);
+    hg_free(o);
+}
+
+static void fault(struct error_list *errors, const char *kind, const char *name, const char *path, enum error_code code,
+                  const char *message) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    snprintf(resource, sizeof resource, "%s/%s", kind, name);
+    error_set_resource(errors, error_addf(errors, code, "%s", message), resource, path);
+}
+
+static int fill_endpoint(struct owned_definition *o, struct endpoint_definition *e, const Headgate__Endpoint *m) {
+    char text[ADDRESS_TEXT_MAX];
+    if (!m->address || address_parse(str_of(m->address), &e->address) < 0)
+        return -1;
+    address_format(&e->address, text);
+    e->text = arena_str(&o->arena, str_of(text));
+    e->hostname = m->hostname ? arena_str(&o->arena, str_of(m->hostname)) : (struct str){NULL, 0};
+    e->weight = m->weight;
+    e->is_usable = m->health != HEADGATE__ENDPOINT__HEALTH__UNHEALTHY && m->health != HEADGATE__ENDPOINT__HEALTH__DRAINING &&
+                   m->weight > 0;
+    return e->text.p ? 0 : -1;
+}
+
+static int fill_endpoints(struct owned_definition *o, const struct resource *r, struct error_list *errors) {
+    const Headgate__EndpointSet *set = (const Headgate__EndpointSet *)r->message;
+    struct endpoint_definition *e = arena_calloc(&o->arena, set->n_endpoints, sizeof *e);
+    size_t before = errors->count;
+    char path[64];
+    if (!e)
+        return -1;
+    for (size_t i = 0; i < set->n_endpoints; i++) {
+        snprintf(path, sizeof path, "endpoints[%zu].address", i);
+        if (fill_endpoint(o, &e[i], set->endpoints[i]) < 0)
+            fault(errors, "endpoint-set", r->name, path, ERROR_SYNTAX, "not an address and port");
+        else if (set->endpoints[i]->weight > 65535)
+            fault(errors, "endpoint-set", r->name, path, ERROR_RANGE, "weight is above 65535");
+    }
+    o->definition.endpoints = e;
+    o->definition.endpoint_count = set->n_endpoints;
+    return errors->count == before ? 0 : -1;
+}
+
+static void fill_options(struct cluster_definition *d, const Headgate__Cluster *m, const struct settings *settings) {
+    const struct timeouts *t = &settings->timeouts;
+    d->options = (struct client_options){
+        .connect_timeout = m->has_connect_timeout ? m->connect_timeout : t->connect,
+        .idle_timeout = m->idle_timeout,
+        .write_timeout = t->write,
+        .response_body_timeout = t->response_body,
+        .header_bytes = settings->limits.header_bytes,
+        .headers = settings->limits.headers,
+        .trailer_bytes = settings->limits.trailer_bytes,
+    };
+    d->idle_timeout = m->idle_timeout;
+    d->connection_lifetime = m->connection_lifetime;
+    d->idle_connections = m->idle_connections;
+    d->requests_per_connection = m->requests_per_connection;
+    d->codec = &h1_client_codec;
+}
+
+static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
+                                       const struct snapshot *s, struct error_list *errors) {
+    const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
+    struct owned_definition *o = hg_calloc(1, sizeof *o);
+    if (!o)
+        return NULL;
+    struct cluster_definition *d = &o->definition;
+    d->references = 1;
+    d->serial = ++next_serial;
+    d->name = arena_str(&o->arena, str_of(cluster->name));
+    o->cluster_id = cluster->id;
+    if ((o->has_endpoints = endpoints != NULL))
+        o->endpoints_id = endpoints->id;
+    if ((o->has_settings = s->settings_resource != NULL))
+        o->settings_id = s->settings_resource->id;
+    fill_options(d, m, &s->settings);
+    if (m->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP1)
+        fault(errors, "cluster", cluster->name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
+    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || (endpoints && fill_endpoints(o, endpoints, errors) < 0)) {
+        cluster_definition_unref(d);
+        return NULL;
+    }
+    return d;
+}
+
+static bool is_same(const struct cluster_definition *d, const struct resource *cluster, const struct resource *endpoints,
+                    const struct resource *settings) {
+    const struct owned_definition *o = (const struct owned_definition *)d;
+    if (!resource_id_equal(&o->cluster_id, &cluster->id) || o->has_endpoints != (endpoints != NULL) ||
+        o->has_settings != (settings != NULL))
+        return false;
+    return (!endpoints || resource_id_equal(&o->endpoints_id, &endpoints->id)) &&
+           (!settings || resource_id_equal(&o->settings_id, &settings->id));
+}
+
+/* Takes the previous definition over, or makes one. NULL: errors has more now, or memory is short. */
+static struct cluster_definition *reuse_or_make(struct snapshot *s, const struct resource_set *resources,
+                                                const struct snapshot *previous, const struct resource *cluster,
+                                                struct error_list *errors) {
+    const struct resource *endpoints = resource_set_find(resources, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster->name);
+    struct cluster_definition *d = previous ? map_get(&previous->cluster_by_name, str_of(cluster->name)) : NULL;
+    if (d && is_same(d, cluster, endpoints, s->settings_resource)) {
+        d->references++;
+        return d;
+    }
+    d = make(cluster, endpoints, s, errors);
+    if (d)
+        s->changed[s->changed_count++] = d;
+    return d;
+}
+
+static int find_dropped(struct snapshot *s, const struct snapshot *previous) {
+    if (!previous)
+        return 0;
+    s->dropped = arena_alloc(&s->arena, (previous->cluster_count + 1) * sizeof *s->dropped);
+    if (!s->dropped)
+        return -1;
+    for (size_t i = 0; i < previous->cluster_count; i++)
+        if (!map_get(&s->cluster_by_name, previous->clusters[i]->name))
+            s->dropped[s->dropped_count++] = previous->clusters[i]->slot;
+    return 0;
+}
+
+int snapshot_build_clusters(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
+                            struct error_list *errors) {
+    struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_CLUSTER);
+    s->clusters = arena_calloc(&s->arena, range.count, sizeof *s->clusters);
+    s->changed = arena_calloc(&s->arena, range.count, sizeof *s->changed);
+    if (!s->clusters || !s->changed)
+        return -1;
+    int status = 0;
+    for (size_t i = 0; i < range.count; i++) {
+        struct cluster_definition *d = reuse_or_make(s, resources, previous, range.items[i], errors);
+        if (!d) {
+            status = -1;
+            continue; /* the other faults are reported as well */
+        }
+        s->clusters[s->cluster_count++] = d;
+        if (map_set(&s->cluster_by_name, d->name, d) < 0)
+            return -1;
+    }
+    return status == 0 ? find_dropped(s, previous) : -1;
+}

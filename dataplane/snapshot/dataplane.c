@@ -1,0 +1,397 @@
+#include "dataplane/snapshot/dataplane.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "dataplane/back/proxy.h"
+#include "dataplane/codec/h1/server.h"
+#include "dataplane/http/access_log.h"
+#include "dataplane/http/exchange.h"
+#include "dataplane/net/gather.h"
+#include "dataplane/net/ip_caps.h"
+#include "dataplane/net/listener.h"
+#include "dataplane/snapshot/listen_sockets.h"
+
+enum { CLUSTERS_PER_SLICE = 16 };
+
+struct dataplane;
+
+/* The descriptors of one served address, for one worker. */
+struct address_sockets {
+    const int *fds;
+    unsigned   count;
+};
+
+/* A snapshot on its way to one worker. Owned by the worker's seat; used again for the next one. */
+struct switch_message {
+    struct worker_message   message;
+    struct snapshot        *snapshot;
+    struct address_sockets *sockets;    /* one per snapshot->addresses */
+    int                    *fds;
+    struct log_ring        *access_log;
+};
+
+struct drain_message {
+    struct worker_message message;
+};
+
+struct seat {                           /* a worker and what belongs to it */
+    struct dataplane        *dataplane;
+    struct worker            worker;
+    struct cluster_table     clusters;
+    struct listener_runtime *listeners;
+    struct switch_message    switching;
+    struct worker_message    sweep;
+    struct snapshot_view    *swept_view;     /* whose changed clusters are being reconciled; NULL: none */
+    size_t                   swept;
+    bool                     is_sweep_posted;
+    bool                     is_draining;
+    struct drain_message     draining;
+    struct log_ring         *access_log;
+};
+
+struct dataplane {
+    struct ev_loop   *loop;
+    struct seat      *seats;
+    unsigned          worker_count;
+    struct ip_caps   *caps;
+    ev_async          news;             /* a worker has switched, or a snapshot has become quiet */
+    _Atomic unsigned  switched;
+    struct snapshot  *current;
+    struct snapshot  *retired;          /* waiting for the last worker to become quiet */
+    uint64_t          switch_began;
+    void            (*switch_done)(void *, uint64_t);
+    void             *switch_arg;
+    bool              is_switching, is_draining;
+    ev_timer          drain_poll;
+    uint64_t          drain_until;
+    void            (*drain_done)(void *);
+    void             *drain_arg;
+};
+
+static struct seat *seat_of(struct worker *w) {
+    return (struct seat *)((char *)w - offsetof(struct seat, worker));
+}
+
+/* ---- on a worker's thread ---- */
+
+static void on_view_quiet(struct worker *w, struct snapshot_view *view) {
+    struct dataplane *d = seat_of(w)->dataplane;
+    atomic_fetch_add_explicit(&view->snapshot->quiet_workers, 1, memory_order_release);
+    ev_async_send(d->loop, &d->news);
+}
+
+static struct listener_runtime *find_listener(struct seat *s, const struct address *a) {
+    for (struct listener_runtime *l = s->listeners; l; l = l->next)
+        if (!l->is_draining && address_equal(&l->address, a))
+            return l;
+    return NULL;
+}
+
+static void take_address(struct seat *s, const struct served_address *a, const struct address_sockets *sockets) {
+    struct listener_runtime *l = find_listener(s, &a->address);
+    if (!l && sockets->count) /* without memory the other workers serve the address */
+        l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, h1_server_accept,
+                            h1_server_cut, s->dataplane->caps);
+    if (l)
+        listener_set_definition(l, a->listener);
+}
+
+static bool serves(const struct snapshot *snapshot, const struct address *a) {
+    for (size_t i = 0; i < snapshot->address_count; i++)
+        if (address_equal(&snapshot->addresses[i].address, a))
+            return true;
+    return false;
+}
+
+static void drop_addresses(struct seat *s, const struct snapshot *snapshot) {
+    for (struct listener_runtime *l = s->listeners, *next; l; l = next) {
+        next = l->next;
+        if (!snapshot || !serves(snapshot, &l->address))
+            listener_drain(l, l->definition ? l->definition->settings->timeouts.drain : 0);
+    }
+}
+
+/* Changed clusters are reconciled in slices, so that a large change does not hold up requests; a request for a cluster that
+ * has not had its turn reconciles that one itself (back/cluster.c). So does what a later switch cuts short here. */
+static void sweep_slice(struct worker *w, struct worker_message *m) {
+    struct seat *s = seat_of(w);
+    const struct snapshot *snapshot = s->swept_view->snapshot;
+    s->is_sweep_posted = false;
+    for (int i = 0; i < CLUSTERS_PER_SLICE && s->swept < snapshot->changed_count; i++, s->swept++) {
+        const struct cluster_definition *d = snapshot->changed[s->swept];
+        if (d->slot < s->clusters.capacity && s->clusters.slots[d->slot])
+            cluster_of(w, d);
+    }
+    if (s->swept < snapshot->changed_count) {
+        s->is_sweep_posted = true;
+        worker_post(w, m);
+        return;
+    }
+    struct snapshot_view *done = s->swept_view;
+    s->swept_view = NULL;
+    view_unref(w, done);
+}
+
+static void begin_sweep(struct seat *s) {
+    struct snapshot_view *unfinished = s->swept_view;
+    s->swept_view = s->worker.view;
+    s->swept = 0;
+    view_ref(s->swept_view);
+    if (unfinished)
+        view_unref(&s->worker, unfinished);
+    s->sweep.handle = sweep_slice;
+    if (!s->is_sweep_posted)
+        sweep_slice(&s->worker, &s->sweep);
+}
+
+static void take_snapshot(struct worker *w, struct worker_message *m) {
+    struct switch_message *message = (struct switch_message *)m;
+    struct seat *s = seat_of(w);
+    struct snapshot *snapshot = message->snapshot;
+    struct snapshot_view *old = w->view;
+    w->view = &snapshot->views[w->index];
+    view_ref(w->view);
+    w->buffer_limit = snapshot->settings.worker_buffer;
+    w->access_log = message->access_log;
+    for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
+        take_address(s, &snapshot->addresses[i], &message->sockets[i]);
+    drop_addresses(s, snapshot);
+    for (size_t i = 0; i < snapshot->dropped_count; i++)
+        cluster_drop(w, snapshot->dropped[i]);
+    begin_sweep(s);
+    if (old)
+        view_unref(w, old);
+    stats_add(&w->stats->snapshots_total, 1);
+    atomic_fetch_add_explicit(&s->dataplane->switched, 1, memory_order_release);
+    ev_async_send(s->dataplane->loop, &s->dataplane->news);
+}
+
+static void begin_drain(struct worker *w, struct worker_message *m) {
+    (void)m;
+    seat_of(w)->is_draining = true;
+    drop_addresses(seat_of(w), NULL);
+}
+
+/* ---- on the main thread ---- */
+
+static void free_quiet_snapshots(struct dataplane *d) {
+    struct snapshot **at = &d->retired;
+    while (*at) {
+        struct snapshot *s = *at;
+        if (atomic_load_explicit(&s->quiet_workers, memory_order_acquire) < d->worker_count) {
+            at = &s->next_retired;
+            continue;
+        }
+        *at = s->next_retired;
+        snapshot_free(s);
+    }
+}
+
+static void finish_switch(struct dataplane *d) {
+    if (!d->is_switching || atomic_load_explicit(&d->switched, memory_order_acquire) < d->worker_count)
+        return;
+    d->is_switching = false;
+    if (d->switch_done)
+        d->switch_done(d->switch_arg, clock_monotonic_us() - d->switch_began);
+}
+
+static void on_news(struct ev_loop *loop, ev_async *watcher, int events) {
+    (void)loop;
+    (void)events;
+    struct dataplane *d = watcher->data;
+    finish_switch(d);
+    free_quiet_snapshots(d);
+}
+
+/* Fills the message's socket table: worker w of n serves the descriptors w, w + n, ... of each address. */
+static int gather_sockets(struct dataplane *d, struct seat *s, const struct snapshot *snapshot,
+                          const struct listen_sockets *sockets) {
+    struct switch_message *m = &s->switching;
+    size_t total = 0, at = 0;
+    hg_free(m->sockets);
+    hg_free(m->fds);
+    for (size_t i = 0; i < snapshot->address_count; i++)
+        total += listen_socket_count(sockets, &snapshot->addresses[i].address);
+    m->sockets = hg_calloc(snapshot->address_count, sizeof *m->sockets);
+    m->fds = hg_calloc(total, sizeof *m->fds);
+    if (!m->sockets || !m->fds)
+        return -1;
+    for (size_t i = 0; i < snapshot->address_count; i++) {
+        const struct address *a = &snapshot->addresses[i].address;
+        unsigned count = listen_socket_count(sockets, a);
+        m->sockets[i].fds = m->fds + at;
+        for (unsigned k = s->worker.index; k < count; k += d->worker_count, m->sockets[i].count++)
+            m->fds[at++] = listen_socket_fd(sockets, a, k);
+    }
+    return 0;
+}
+
+static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets) {
+    snapshot->views = hg_calloc(d->worker_count, sizeof *snapshot->views);
+    if (!snapshot->views)
+        return -1;
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        struct seat *s = &d->seats[i];
+        snapshot->views[i] = (struct snapshot_view){.snapshot = snapshot, .quiet = on_view_quiet};
+        if (gather_sockets(d, s, snapshot, sockets) < 0)
+            return -1;
+        s->switching.snapshot = snapshot;
+        s->switching.access_log = s->access_log;
+        s->switching.message.handle = take_snapshot;
+    }
+    return 0;
+}
+
+int dataplane_switch(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets,
+                     void (*done)(void *arg, uint64_t switch_us), void *arg) {
+    if (prepare_messages(d, snapshot, sockets) < 0)
+        return -1;
+    if (d->current) {
+        d->current->next_retired = d->retired;
+        d->retired = d->current;
+    }
+    d->current = snapshot;
+    d->switch_began = clock_monotonic_us();
+    d->switch_done = done;
+    d->switch_arg = arg;
+    d->is_switching = true;
+    atomic_store(&d->switched, 0);
+    for (unsigned i = 0; i < d->worker_count; i++)
+        worker_post(&d->seats[i].worker, &d->seats[i].switching.message);
+    return 0;
+}
+
+const struct snapshot *dataplane_snapshot(const struct dataplane *d) {
+    return d->current;
+}
+
+unsigned dataplane_worker_count(const struct dataplane *d) {
+    return d->worker_count;
+}
+
+const struct stats *dataplane_worker_stats(const struct dataplane *d, unsigned worker) {
+    return d->seats[worker].worker.stats;
+}
+
+void dataplane_set_access_log(struct dataplane *d, unsigned worker, struct log_ring *ring) {
+    d->seats[worker].access_log = ring;
+}
+
+/* ---- draining ---- */
+
+static uint64_t open_connections(const struct dataplane *d) {
+    uint64_t open = 0;
+    for (unsigned i = 0; i < d->worker_count; i++)
+        open += stats_read(&d->seats[i].worker.stats->connections);
+    return open;
+}
+
+static void poll_drain(struct ev_loop *loop, ev_timer *timer, int events) {
+    (void)events;
+    struct dataplane *d = timer->data;
+    if (open_connections(d) && clock_monotonic_us() < d->drain_until)
+        return;
+    ev_timer_stop(loop, timer);
+    d->drain_done(d->drain_arg);
+}
+
+void dataplane_drain(struct dataplane *d, uint64_t timeout_us, void (*done)(void *arg), void *arg) {
+    if (d->is_draining)
+        return;
+    d->is_draining = true;
+    d->drain_until = clock_monotonic_us() + timeout_us;
+    d->drain_done = done;
+    d->drain_arg = arg;
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        d->seats[i].draining.message.handle = begin_drain;
+        worker_post(&d->seats[i].worker, &d->seats[i].draining.message);
+    }
+    d->drain_poll.data = d;
+    ev_timer_init(&d->drain_poll, poll_drain, 0.01, 0.01);
+    ev_timer_start(d->loop, &d->drain_poll);
+}
+
+bool dataplane_is_draining(const struct dataplane *d) {
+    return d->is_draining;
+}
+
+/* ---- life ---- */
+
+static int seat_init(struct dataplane *d, unsigned index) {
+    struct seat *s = &d->seats[index];
+    s->dataplane = d;
+    if (worker_init(&s->worker, index, EVFLAG_AUTO | EVFLAG_NOENV) < 0)
+        return -1;
+    s->worker.clusters = &s->clusters;
+    s->worker.gather = hg_malloc(sizeof(struct gather));
+    s->worker.route_scratch = route_scratch_create();
+    return s->worker.gather && s->worker.route_scratch ? 0 : -1;
+}
+
+static void seat_finish(struct seat *s) {
+    if (!s->dataplane)
+        return;
+    drop_addresses(s, NULL);
+    for (struct listener_runtime *l = s->listeners; l; l = l->next)
+        listener_cut_all(l);
+    if (s->worker.loop)
+        worker_end_turn(&s->worker);
+    clusters_finish(&s->worker);
+    if (s->worker.loop)
+        worker_end_turn(&s->worker);
+    if (s->worker.view)
+        view_unref(&s->worker, s->worker.view);
+    exchange_free_cache(&s->worker);
+    route_scratch_destroy(s->worker.route_scratch);
+    hg_free(s->worker.gather);
+    worker_finish(&s->worker);
+    hg_free(s->switching.sockets);
+    hg_free(s->switching.fds);
+}
+
+struct dataplane *dataplane_create(struct ev_loop *main_loop, unsigned workers) {
+    static const struct exchange_hooks hooks = {.terminal = &proxy_terminal, .log = access_log_write};
+    struct dataplane *d = hg_calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    exchange_set_hooks(&hooks);
+    proxy_init();
+    d->loop = main_loop;
+    d->seats = hg_calloc(workers, sizeof *d->seats);
+    d->caps = ip_caps_create();
+    ev_async_init(&d->news, on_news);
+    d->news.data = d;
+    ev_async_start(main_loop, &d->news);
+    bool ok = d->seats && d->caps;
+    for (; ok && d->worker_count < workers; d->worker_count++)
+        ok = seat_init(d, d->worker_count) == 0;
+    for (unsigned i = 0; ok && i < workers; i++) {
+        errno = worker_start(&d->seats[i].worker);
+        ok = errno == 0;
+    }
+    if (ok)
+        return d;
+    dataplane_destroy(d);
+    return NULL;
+}
+
+void dataplane_destroy(struct dataplane *d) {
+    if (!d)
+        return;
+    for (unsigned i = 0; i < d->worker_count; i++)
+        worker_stop_and_join(&d->seats[i].worker);
+    for (unsigned i = 0; d->seats && i < d->worker_count; i++)
+        seat_finish(&d->seats[i]);
+    ev_async_stop(d->loop, &d->news);
+    ev_timer_stop(d->loop, &d->drain_poll);
+    for (struct snapshot *s = d->retired, *next; s; s = next) {
+        next = s->next_retired;
+        snapshot_free(s);
+    }
+    snapshot_free(d->current);
+    ip_caps_destroy(d->caps);
+    hg_free(d->seats);
+    hg_free(d);
+}
