@@ -14,8 +14,7 @@ const struct channel_config channel_config_default = {
 };
 
 struct channel *channel_create(const struct channel_config *config, const struct channel_events *events,
-                               void *context)
-{
+                               void *context) {
     struct channel *c = hg_calloc(1, sizeof *c);
     if (!c)
         return NULL;
@@ -25,8 +24,7 @@ struct channel *channel_create(const struct channel_config *config, const struct
     return c;
 }
 
-void channel_destroy(struct channel *c)
-{
+void channel_destroy(struct channel *c) {
     if (!c)
         return;
     assert(!c->first && !c->push);
@@ -36,8 +34,7 @@ void channel_destroy(struct channel *c)
     hg_free(c);
 }
 
-void *message_copy(const void *message)
-{
+void *message_copy(const void *message) {
     const ProtobufCMessage *m = message;
     uint8_t *bytes;
     size_t size;
@@ -50,8 +47,7 @@ void *message_copy(const void *message)
 
 /* ---- streams ---- */
 
-static void data_plane_destroy(struct data_plane *dp)
-{
+static void data_plane_destroy(struct data_plane *dp) {
     greeting_destroy(dp->greeting);
     transfer_destroy(dp->transfer);
     snapshot_unref(dp->target);
@@ -70,8 +66,7 @@ static void data_plane_destroy(struct data_plane *dp)
     hg_free(dp);
 }
 
-static void append(struct channel *c, struct data_plane *dp)
-{
+static void append(struct channel *c, struct data_plane *dp) {
     struct data_plane **link = &c->first;
     while (*link)
         link = &(*link)->next;
@@ -79,8 +74,7 @@ static void append(struct channel *c, struct data_plane *dp)
     c->count++;
 }
 
-struct data_plane *channel_connect(struct channel *c, void *stream_owner, const char *peer)
-{
+struct data_plane *channel_connect(struct channel *c, void *stream_owner, const char *peer) {
     struct data_plane *dp = c->count < c->config.data_planes_max ? hg_calloc(1, sizeof *dp) : NULL;
     if (!dp)
         return NULL;
@@ -98,8 +92,7 @@ struct data_plane *channel_connect(struct channel *c, void *stream_owner, const 
 }
 
 /* What the end of a stream means for the transfer that was open on it. */
-static void lose_transfer(struct channel *c, struct data_plane *dp, const char *reason)
-{
+static void lose_transfer(struct channel *c, struct data_plane *dp, const char *reason) {
     bool was_open = dp->transfer || dp->state == DATA_PLANE_COMMITTING;
     if (was_open) {
         c->counters.losses++;
@@ -113,8 +106,7 @@ static void lose_transfer(struct channel *c, struct data_plane *dp, const char *
         push_participant_lost(c, dp, reason);
 }
 
-void data_plane_end(struct channel *c, struct data_plane *dp, const char *reason, bool at_once)
-{
+void data_plane_end(struct channel *c, struct data_plane *dp, const char *reason, bool at_once) {
     if (dp->state == DATA_PLANE_ENDED)
         return;
     log_warning("stream of a data plane is ended", LOG_S("node", dp->node ? dp->node : ""),
@@ -123,8 +115,7 @@ void data_plane_end(struct channel *c, struct data_plane *dp, const char *reason
     c->events.end(dp->owner, reason, at_once);
 }
 
-void channel_disconnect(struct channel *c, struct data_plane *dp, const char *reason)
-{
+void channel_disconnect(struct channel *c, struct data_plane *dp, const char *reason) {
     struct data_plane **link = &c->first;
     while (*link != dp)
         link = &(*link)->next;
@@ -139,8 +130,7 @@ void channel_disconnect(struct channel *c, struct data_plane *dp, const char *re
 
 /* After a Nack only a new version is sent, or -- since the state can have been at fault -- a new generation
  * after a while. */
-static bool is_refused_by(const struct channel *c, const struct data_plane *dp, const struct snapshot *s)
-{
+static bool is_refused_by(const struct channel *c, const struct data_plane *dp, const struct snapshot *s) {
     enum { GENERATION_RETRY_US = 30 * 1000000 };
     if (!dp->refused || memcmp(dp->refused->lineage, s->lineage, LINEAGE_SIZE) != 0 ||
         dp->refused->version != s->version)
@@ -148,8 +138,7 @@ static bool is_refused_by(const struct channel *c, const struct data_plane *dp, 
     return dp->refused->generation == s->generation || c->now - dp->refused_at < GENERATION_RETRY_US;
 }
 
-void data_plane_synchronize(struct channel *c, struct data_plane *dp)
-{
+void data_plane_synchronize(struct channel *c, struct data_plane *dp) {
     if (dp->state != DATA_PLANE_IDLE || dp->is_in_push || !c->current ||
         snapshot_is_same(dp->held, c->current))
         return;
@@ -158,8 +147,7 @@ void data_plane_synchronize(struct channel *c, struct data_plane *dp)
     exchange_start(c, dp, c->current, false, false);
 }
 
-void channel_set_current(struct channel *c, struct snapshot *s)
-{
+void channel_set_current(struct channel *c, struct snapshot *s) {
     assert(!c->push);
     struct snapshot *before = c->current;
     c->current = s ? snapshot_ref(s) : NULL;
@@ -173,13 +161,11 @@ void channel_set_current(struct channel *c, struct snapshot *s)
     }
 }
 
-struct snapshot *channel_current(const struct channel *c)
-{
+struct snapshot *channel_current(const struct channel *c) {
     return c->current;
 }
 
-enum data_plane_health channel_health(const struct channel *c, const struct data_plane *dp)
-{
+enum data_plane_health channel_health(const struct channel *c, const struct data_plane *dp) {
     if (!c->current || snapshot_is_same(dp->held, c->current))
         return DATA_PLANE_IN_SYNC;
     bool is_given_up = node_record_losses(c, dp->node, c->current) >= CHANNEL_LOSSES_MAX;
@@ -188,8 +174,7 @@ enum data_plane_health channel_health(const struct channel *c, const struct data
 
 /* ---- time ---- */
 
-static const char *overdue(const struct data_plane *dp)
-{
+static const char *overdue(const struct data_plane *dp) {
     switch (dp->state) {
     case DATA_PLANE_GREETING: return "no complete Hello came in time";
     case DATA_PLANE_PREPARING: return "it did not answer Prepare in time";
@@ -197,17 +182,19 @@ static const char *overdue(const struct data_plane *dp)
     }
 }
 
-void channel_advance(struct channel *c, uint64_t now_us)
-{
+void channel_tell_time(struct channel *c, uint64_t now_us) {
     if (now_us > c->now)
         c->now = now_us;
+}
+
+void channel_advance(struct channel *c, uint64_t now_us) {
+    channel_tell_time(c, now_us);
     for (struct data_plane *dp = c->first; dp; dp = dp->next)
         if (dp->deadline && dp->deadline <= c->now)
             data_plane_end(c, dp, overdue(dp), true);
 }
 
-uint64_t channel_next_deadline(const struct channel *c)
-{
+uint64_t channel_next_deadline(const struct channel *c) {
     uint64_t next = UINT64_MAX;
     for (const struct data_plane *dp = c->first; dp; dp = dp->next)
         if (dp->deadline && dp->deadline < next)
@@ -217,8 +204,7 @@ uint64_t channel_next_deadline(const struct channel *c)
 
 /* ---- messages ---- */
 
-static void keep_report(struct data_plane *dp, const Headgate__Report *report)
-{
+static void keep_report(struct data_plane *dp, const Headgate__Report *report) {
     if (headgate__report__get_packed_size(report) > CHANNEL_REPORT_MAX)
         return;
     Headgate__Report *copy = message_copy(report);
@@ -229,8 +215,7 @@ static void keep_report(struct data_plane *dp, const Headgate__Report *report)
     dp->report = copy;
 }
 
-void channel_receive(struct channel *c, struct data_plane *dp, const Headgate__DataPlaneMessage *m)
-{
+void channel_receive(struct channel *c, struct data_plane *dp, const Headgate__DataPlaneMessage *m) {
     dp->heard_at = c->now;
     if (dp->state == DATA_PLANE_ENDED)
         return;
@@ -251,22 +236,18 @@ void channel_receive(struct channel *c, struct data_plane *dp, const Headgate__D
 
 /* ---- views ---- */
 
-const struct data_plane *channel_first(const struct channel *c)
-{
+const struct data_plane *channel_first(const struct channel *c) {
     return c->first;
 }
 
-const struct data_plane *channel_after(const struct data_plane *dp)
-{
+const struct data_plane *channel_after(const struct data_plane *dp) {
     return dp->next;
 }
 
-uint64_t channel_highest_generation(const struct channel *c, const uint8_t lineage[LINEAGE_SIZE])
-{
+uint64_t channel_highest_generation(const struct channel *c, const uint8_t lineage[LINEAGE_SIZE]) {
     return memcmp(c->seen_lineage, lineage, LINEAGE_SIZE) == 0 ? c->seen_generation : 0;
 }
 
-const struct channel_counters *channel_counters(const struct channel *c)
-{
+const struct channel_counters *channel_counters(const struct channel *c) {
     return &c->counters;
 }

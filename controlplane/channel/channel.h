@@ -1,7 +1,7 @@
 /* channel.h — the control plane's end of the snapshot channel, as a state machine without I/O.
  *
  * It knows the connected data planes and what each holds, brings each to the current snapshot, and runs the two-phase push
- * over all of them. Messages go in with channel_receive and come out with channel_pull; time moves only with channel_advance.
+ * over all of them. Messages go in with channel_receive and come out with channel_pull; time moves only as it is told.
  * docs/internals/channel.md has the states, the rules, and a worked example.
  *
  * Events may run inside any function that takes a `struct channel *` and is not const; they must not call channel_disconnect.
@@ -131,7 +131,9 @@ struct channel *channel_create(const struct channel_config *config, const struct
 /* Every stream must have been disconnected; NULL is allowed. */
 void channel_destroy(struct channel *c);
 
-/* Moves the clock, never back, and acts on deadlines that have passed. */
+/* Moves the clock, never back. */
+void channel_tell_time(struct channel *c, uint64_t now_us);
+/* Moves the clock and acts on deadlines that have passed; to be called after what has arrived was received. */
 void channel_advance(struct channel *c, uint64_t now_us);
 /* When channel_advance should be called at the latest; UINT64_MAX: nothing waits. */
 uint64_t channel_next_deadline(const struct channel *c);
@@ -161,6 +163,4 @@ const struct data_plane *channel_first(const struct channel *c);
 const struct data_plane *channel_after(const struct data_plane *dp);
 /* Of a stream that has said Hello. */
 enum data_plane_health channel_health(const struct channel *c, const struct data_plane *dp);
-/* The highest generation of this lineage that a data plane said it holds. */
-uint64_t channel_highest_generation(const struct channel *c, const uint8_t lineage[LINEAGE_SIZE]);
 const struct channel_counters *channel_counters(const struct channel *c);

@@ -4,8 +4,7 @@
 
 /* ---- a transfer's life on one stream ---- */
 
-static void drop_transfer(struct data_plane *dp)
-{
+static void drop_transfer(struct data_plane *dp) {
     transfer_destroy(dp->transfer);
     dp->transfer = NULL;
     snapshot_unref(dp->target);
@@ -14,16 +13,14 @@ static void drop_transfer(struct data_plane *dp)
     dp->deadline = 0;
 }
 
-static void drop_abort(struct data_plane *dp)
-{
+static void drop_abort(struct data_plane *dp) {
     dp->abort_nonce = 0;
     hg_free(dp->abort_reason);
     dp->abort_reason = NULL;
 }
 
 void exchange_start(struct channel *c, struct data_plane *dp, struct snapshot *target, bool is_of_push,
-                    bool is_dry_run)
-{
+                    bool is_dry_run) {
     drop_transfer(dp);
     drop_abort(dp); /* the new nonce says as much */
     dp->transfer = transfer_create(++c->last_nonce, dp->held, target, is_dry_run);
@@ -41,8 +38,7 @@ void exchange_start(struct channel *c, struct data_plane *dp, struct snapshot *t
     c->events.wake(dp->owner);
 }
 
-void exchange_cancel(struct channel *c, struct data_plane *dp, const char *abort_reason)
-{
+void exchange_cancel(struct channel *c, struct data_plane *dp, const char *abort_reason) {
     bool is_known_there = dp->transfer && transfer_has_begun(dp->transfer);
     drop_transfer(dp);
     if (dp->state == DATA_PLANE_PREPARING || dp->state == DATA_PLANE_READY)
@@ -54,8 +50,7 @@ void exchange_cancel(struct channel *c, struct data_plane *dp, const char *abort
     c->events.wake(dp->owner);
 }
 
-void exchange_commit(struct channel *c, struct data_plane *dp)
-{
+void exchange_commit(struct channel *c, struct data_plane *dp) {
     dp->state = DATA_PLANE_COMMITTING;
     dp->commit_nonce = dp->nonce;
     dp->deadline = c->now + c->config.commit_timeout;
@@ -66,8 +61,7 @@ void exchange_commit(struct channel *c, struct data_plane *dp)
 
 /* Is this the answer that is awaited? An answer to an earlier transfer crossed our next message and is
  * dropped; anything else is a breach of the protocol and ends the stream. */
-static bool is_awaited(struct channel *c, struct data_plane *dp, uint64_t nonce, bool is_state_right)
-{
+static bool is_awaited(struct channel *c, struct data_plane *dp, uint64_t nonce, bool is_state_right) {
     if (nonce == dp->nonce && is_state_right)
         return true;
     if (nonce > dp->nonce || (nonce == dp->nonce && dp->transfer))
@@ -75,8 +69,7 @@ static bool is_awaited(struct channel *c, struct data_plane *dp, uint64_t nonce,
     return false;
 }
 
-void exchange_ready(struct channel *c, struct data_plane *dp, const Headgate__Ready *m)
-{
+void exchange_ready(struct channel *c, struct data_plane *dp, const Headgate__Ready *m) {
     bool is_right = dp->state == DATA_PLANE_PREPARING && transfer_is_complete(dp->transfer);
     if (!is_awaited(c, dp, m->nonce, is_right))
         return;
@@ -90,8 +83,7 @@ void exchange_ready(struct channel *c, struct data_plane *dp, const Headgate__Re
 }
 
 /* With at most CHANNEL_REASONS_MAX reasons; NULL without memory. */
-static Headgate__Nack *copy_nack(const Headgate__Nack *m)
-{
+static Headgate__Nack *copy_nack(const Headgate__Nack *m) {
     Headgate__Nack head = *m;
     head.base.n_unknown_fields = 0;
     if (head.n_reasons > CHANNEL_REASONS_MAX)
@@ -99,8 +91,7 @@ static Headgate__Nack *copy_nack(const Headgate__Nack *m)
     return message_copy(&head);
 }
 
-static void log_nack(const struct data_plane *dp, const Headgate__Nack *m)
-{
+static void log_nack(const struct data_plane *dp, const Headgate__Nack *m) {
     const Headgate__Reason *r = m->n_reasons ? m->reasons[0] : NULL;
     log_warning("data plane refused a snapshot", LOG_S("node", dp->node),
                 LOG_U("version", dp->target->version), LOG_U("reasons", m->n_reasons),
@@ -108,8 +99,7 @@ static void log_nack(const struct data_plane *dp, const Headgate__Nack *m)
                 LOG_S("path", r ? r->path : ""), LOG_S("reason", r ? r->message : ""));
 }
 
-static void keep_refusal(struct channel *c, struct data_plane *dp, Headgate__Nack *nack)
-{
+static void keep_refusal(struct channel *c, struct data_plane *dp, Headgate__Nack *nack) {
     if (dp->nack)
         headgate__nack__free_unpacked(dp->nack, NULL);
     dp->nack = nack;
@@ -118,8 +108,7 @@ static void keep_refusal(struct channel *c, struct data_plane *dp, Headgate__Nac
     dp->refused_at = c->now;
 }
 
-void exchange_nack(struct channel *c, struct data_plane *dp, const Headgate__Nack *m)
-{
+void exchange_nack(struct channel *c, struct data_plane *dp, const Headgate__Nack *m) {
     bool is_right = dp->state == DATA_PLANE_PREPARING || dp->state == DATA_PLANE_READY;
     if (!is_awaited(c, dp, m->nonce, is_right))
         return;
@@ -135,8 +124,7 @@ void exchange_nack(struct channel *c, struct data_plane *dp, const Headgate__Nac
         data_plane_synchronize(c, dp);
 }
 
-static void take_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack *m)
-{
+static void take_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack *m) {
     c->counters.acks++;
     snapshot_unref(dp->held);
     dp->held = snapshot_ref(dp->target);
@@ -151,8 +139,7 @@ static void take_ack(struct channel *c, struct data_plane *dp, const Headgate__A
     node_record_success(c, dp);
 }
 
-void exchange_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack *m)
-{
+void exchange_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack *m) {
     if (!is_awaited(c, dp, m->nonce, dp->state == DATA_PLANE_COMMITTING && dp->commit_nonce == 0))
         return;
     bool is_of_push = dp->is_of_push;
@@ -170,24 +157,21 @@ void exchange_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack 
 /* ---- what goes out ---- */
 
 static const Headgate__ControlPlaneMessage *give(struct channel *c,
-                                                 Headgate__ControlPlaneMessage__MessageCase which)
-{
+                                                 Headgate__ControlPlaneMessage__MessageCase which) {
     headgate__control_plane_message__init(&c->out);
     c->out.message_case = which;
     return &c->out;
 }
 
 /* A text of the message that is given; freed with the next one. */
-static char *keep_text(struct channel *c, char **text)
-{
+static char *keep_text(struct channel *c, char **text) {
     hg_free(c->out_text);
     c->out_text = *text;
     *text = NULL;
     return c->out_text;
 }
 
-static const Headgate__ControlPlaneMessage *give_refuse(struct channel *c, struct data_plane *dp)
-{
+static const Headgate__ControlPlaneMessage *give_refuse(struct channel *c, struct data_plane *dp) {
     headgate__refuse__init(&c->out_refuse);
     c->out_refuse.reason = keep_text(c, &dp->refuse_reason);
     give(c, HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_REFUSE);
@@ -195,8 +179,7 @@ static const Headgate__ControlPlaneMessage *give_refuse(struct channel *c, struc
     return &c->out;
 }
 
-static const Headgate__ControlPlaneMessage *give_abort(struct channel *c, struct data_plane *dp)
-{
+static const Headgate__ControlPlaneMessage *give_abort(struct channel *c, struct data_plane *dp) {
     headgate__abort__init(&c->out_abort);
     c->out_abort.has_nonce = true;
     c->out_abort.nonce = dp->abort_nonce;
@@ -207,8 +190,7 @@ static const Headgate__ControlPlaneMessage *give_abort(struct channel *c, struct
     return &c->out;
 }
 
-static const Headgate__ControlPlaneMessage *give_commit(struct channel *c, struct data_plane *dp)
-{
+static const Headgate__ControlPlaneMessage *give_commit(struct channel *c, struct data_plane *dp) {
     headgate__commit__init(&c->out_commit);
     c->out_commit.has_nonce = true;
     c->out_commit.nonce = dp->commit_nonce;
@@ -218,8 +200,7 @@ static const Headgate__ControlPlaneMessage *give_commit(struct channel *c, struc
     return &c->out;
 }
 
-static const Headgate__ControlPlaneMessage *give_prepare(struct channel *c, struct data_plane *dp)
-{
+static const Headgate__ControlPlaneMessage *give_prepare(struct channel *c, struct data_plane *dp) {
     bool has_failed = false;
     const Headgate__Prepare *p = transfer_next(dp->transfer, &has_failed);
     if (has_failed)
@@ -234,8 +215,7 @@ static const Headgate__ControlPlaneMessage *give_prepare(struct channel *c, stru
     return &c->out;
 }
 
-const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data_plane *dp)
-{
+const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data_plane *dp) {
     if (dp->refuse_reason)
         return give_refuse(c, dp);
     if (dp->state == DATA_PLANE_ENDED)

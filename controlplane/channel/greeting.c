@@ -12,8 +12,7 @@ struct greeting {
     size_t intent_count, intent_capacity, state_count, state_capacity;
 };
 
-void greeting_destroy(struct greeting *g)
-{
+void greeting_destroy(struct greeting *g) {
     if (!g)
         return;
     if (g->first)
@@ -24,16 +23,14 @@ void greeting_destroy(struct greeting *g)
     hg_free(g);
 }
 
-static Headgate__Hello *copy_head(const Headgate__Hello *hello)
-{
+static Headgate__Hello *copy_head(const Headgate__Hello *hello) {
     Headgate__Hello head = *hello;
     head.n_intent = head.n_state = 0;
     head.base.n_unknown_fields = 0;
     return message_copy(&head);
 }
 
-static struct greeting *greeting_create(const Headgate__Hello *hello)
-{
+static struct greeting *greeting_create(const Headgate__Hello *hello) {
     struct greeting *g = hg_calloc(1, sizeof *g);
     if (!g)
         return NULL;
@@ -45,8 +42,7 @@ static struct greeting *greeting_create(const Headgate__Hello *hello)
     return NULL;
 }
 
-static Headgate__Entry *copy_entry(struct greeting *g, const Headgate__Entry *e)
-{
+static Headgate__Entry *copy_entry(struct greeting *g, const Headgate__Entry *e) {
     Headgate__Entry *copy = arena_memdup(&g->arena, e, sizeof *e);
     if (!copy)
         return NULL;
@@ -58,8 +54,7 @@ static Headgate__Entry *copy_entry(struct greeting *g, const Headgate__Entry *e)
 }
 
 static int add_entries(struct greeting *g, Headgate__Entry ***list, size_t *count, size_t *capacity,
-                       Headgate__Entry *const *entries, size_t added)
-{
+                       Headgate__Entry *const *entries, size_t added) {
     if (g->intent_count + g->state_count + added > RESOURCES_MAX)
         return -1;
     if (added == 0)
@@ -75,8 +70,7 @@ static int add_entries(struct greeting *g, Headgate__Entry ***list, size_t *coun
     return 0;
 }
 
-static void refuse(struct channel *c, struct data_plane *dp, const char *reason)
-{
+static void refuse(struct channel *c, struct data_plane *dp, const char *reason) {
     c->counters.refusals++;
     hg_free(dp->refuse_reason);
     dp->refuse_reason = hg_strdup(reason);
@@ -87,8 +81,7 @@ static void refuse(struct channel *c, struct data_plane *dp, const char *reason)
 /* ---- the end of a Hello ---- */
 
 static struct data_plane *find_node(const struct channel *c, const char *node,
-                                    const struct data_plane *except)
-{
+                                    const struct data_plane *except) {
     for (struct data_plane *dp = c->first; dp; dp = dp->next)
         if (dp != except && dp->node && dp->state != DATA_PLANE_ENDED && strcmp(dp->node, node) == 0)
             return dp;
@@ -97,15 +90,13 @@ static struct data_plane *find_node(const struct channel *c, const char *node,
 
 /* The same process has lost its old stream; another process may only take the name of a stream that is
  * silent. */
-static bool may_replace(const struct channel *c, const struct data_plane *old, const Headgate__Hello *hello)
-{
+static bool may_replace(const struct channel *c, const struct data_plane *old, const Headgate__Hello *hello) {
     return old->process_started_at == hello->started_at || c->now - old->heard_at > c->config.silence;
 }
 
 /* Who may not be served; writes the reason. */
 static bool is_unwelcome(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello,
-                         char reason[512])
-{
+                         char reason[512]) {
     if (!hello->node || !resource_name_is_valid(str_of(hello->node))) {
         snprintf(reason, 512, "the node has no name, or not a valid one");
         return true;
@@ -125,16 +116,14 @@ static bool is_unwelcome(struct channel *c, struct data_plane *dp, const Headgat
     return false;
 }
 
-static void copy_lineage(uint8_t ret[LINEAGE_SIZE], const Headgate__SnapshotId *id)
-{
+static void copy_lineage(uint8_t ret[LINEAGE_SIZE], const Headgate__SnapshotId *id) {
     memset(ret, 0, LINEAGE_SIZE);
     if (id->lineage.len == LINEAGE_SIZE)
         memcpy(ret, id->lineage.data, LINEAGE_SIZE);
 }
 
 /* 0 with what is served, NULL for nothing; -1: lists that no data plane of ours would send, or no memory. */
-static int held_snapshot(const struct greeting *g, struct snapshot **ret)
-{
+static int held_snapshot(const struct greeting *g, struct snapshot **ret) {
     const Headgate__SnapshotId *id = g->first->serving;
     uint8_t lineage[LINEAGE_SIZE];
     if (!id) {
@@ -154,8 +143,7 @@ static int held_snapshot(const struct greeting *g, struct snapshot **ret)
     return s ? 0 : -1;
 }
 
-static void note_generation(struct channel *c, const struct snapshot *held)
-{
+static void note_generation(struct channel *c, const struct snapshot *held) {
     bool is_same_lineage = memcmp(c->seen_lineage, held->lineage, LINEAGE_SIZE) == 0;
     if (is_same_lineage && held->generation <= c->seen_generation)
         return;
@@ -163,8 +151,7 @@ static void note_generation(struct channel *c, const struct snapshot *held)
     c->seen_generation = held->generation;
 }
 
-static int take_greeting(struct channel *c, struct data_plane *dp)
-{
+static int take_greeting(struct channel *c, struct data_plane *dp) {
     const Headgate__Hello *hello = dp->greeting->first;
     if (held_snapshot(dp->greeting, &dp->held) < 0)
         return -1;
@@ -179,8 +166,7 @@ static int take_greeting(struct channel *c, struct data_plane *dp)
     return 0;
 }
 
-static void log_greeting(const struct channel *c, const struct data_plane *dp)
-{
+static void log_greeting(const struct channel *c, const struct data_plane *dp) {
     log_info("data plane connected", LOG_S("node", dp->node), LOG_S("software", dp->software),
              LOG_S("peer", dp->peer), LOG_U("version", dp->held ? dp->held->version : 0));
     if (dp->held && c->current && dp->held->version > c->current->version &&
@@ -190,8 +176,7 @@ static void log_greeting(const struct channel *c, const struct data_plane *dp)
                     LOG_U("current", c->current->version));
 }
 
-static void finish_greeting(struct channel *c, struct data_plane *dp)
-{
+static void finish_greeting(struct channel *c, struct data_plane *dp) {
     char reason[512];
     if (is_unwelcome(c, dp, dp->greeting->first, reason)) {
         refuse(c, dp, reason);
@@ -209,8 +194,7 @@ static void finish_greeting(struct channel *c, struct data_plane *dp)
     data_plane_synchronize(c, dp);
 }
 
-void greeting_receive(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello)
-{
+void greeting_receive(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello) {
     if (!dp->greeting)
         dp->greeting = greeting_create(hello);
     struct greeting *g = dp->greeting;

@@ -1,24 +1,21 @@
 #include "common/alloc.h"
 #include "controlplane/channel/channel_internal.h"
 
-static struct node_record *find(const struct channel *c, const char *node)
-{
+static struct node_record *find(const struct channel *c, const char *node) {
     for (size_t i = 0; i < c->record_count; i++)
         if (strcmp(c->records[i].node, node) == 0)
             return (struct node_record *)&c->records[i];
     return NULL;
 }
 
-static void clear(struct node_record *r)
-{
+static void clear(struct node_record *r) {
     hg_free(r->node);
     snapshot_unref(r->target);
     *r = (struct node_record){0};
 }
 
 /* A place for a new record: a free one, or that of the record that was used longest ago. */
-static struct node_record *make_room(struct channel *c)
-{
+static struct node_record *make_room(struct channel *c) {
     if (c->record_count < NODE_RECORDS_MAX)
         return &c->records[c->record_count++];
     struct node_record *oldest = &c->records[0];
@@ -29,8 +26,7 @@ static struct node_record *make_room(struct channel *c)
     return oldest;
 }
 
-void node_record_loss(struct channel *c, const struct data_plane *dp)
-{
+void node_record_loss(struct channel *c, const struct data_plane *dp) {
     struct node_record *r = find(c, dp->node);
     if (!r) {
         char *node = hg_strdup(dp->node);
@@ -48,8 +44,7 @@ void node_record_loss(struct channel *c, const struct data_plane *dp)
     r->used_at = c->now;
 }
 
-void node_record_success(struct channel *c, const struct data_plane *dp)
-{
+void node_record_success(struct channel *c, const struct data_plane *dp) {
     struct node_record *r = find(c, dp->node);
     if (!r)
         return;
@@ -58,14 +53,12 @@ void node_record_success(struct channel *c, const struct data_plane *dp)
     c->records[c->record_count] = (struct node_record){0};
 }
 
-unsigned node_record_losses(const struct channel *c, const char *node, const struct snapshot *target)
-{
+unsigned node_record_losses(const struct channel *c, const char *node, const struct snapshot *target) {
     const struct node_record *r = find(c, node);
     return r && snapshot_is_same(r->target, target) ? r->losses : 0;
 }
 
-void node_records_finish(struct channel *c)
-{
+void node_records_finish(struct channel *c) {
     for (size_t i = 0; i < c->record_count; i++)
         clear(&c->records[i]);
     c->record_count = 0;

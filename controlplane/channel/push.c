@@ -15,8 +15,7 @@ struct push {
     size_t count;
 };
 
-static void push_destroy(struct push *p)
-{
+static void push_destroy(struct push *p) {
     for (size_t i = 0; i < p->count; i++) {
         hg_free(p->participants[i].node);
         hg_free(p->participants[i].lost_reason);
@@ -28,8 +27,7 @@ static void push_destroy(struct push *p)
     hg_free(p);
 }
 
-static size_t count_in(const struct push *p, enum participant_state state)
-{
+static size_t count_in(const struct push *p, enum participant_state state) {
     size_t n = 0;
     for (size_t i = 0; i < p->count; i++)
         n += p->participants[i].state == state;
@@ -38,8 +36,7 @@ static size_t count_in(const struct push *p, enum participant_state state)
 
 /* ---- the decision ---- */
 
-static void finish(struct channel *c, enum push_outcome outcome, const char *reason)
-{
+static void finish(struct channel *c, enum push_outcome outcome, const char *reason) {
     struct push *p = c->push;
     c->push = NULL;
     for (size_t i = 0; i < p->count; i++)
@@ -53,16 +50,14 @@ static void finish(struct channel *c, enum push_outcome outcome, const char *rea
         data_plane_synchronize(c, dp);
 }
 
-static void abort_all(struct channel *c, const char *reason)
-{
+static void abort_all(struct channel *c, const char *reason) {
     struct push *p = c->push;
     for (size_t i = 0; i < p->count; i++)
         if (p->participants[i].state == PARTICIPANT_READY && p->participants[i].data_plane)
             exchange_cancel(c, p->participants[i].data_plane, reason);
 }
 
-static bool is_anyone_not_ready(const struct push *p)
-{
+static bool is_anyone_not_ready(const struct push *p) {
     for (size_t i = 0; i < p->count; i++)
         if (!p->participants[i].was_ready || p->participants[i].state == PARTICIPANT_NACKED)
             return true;
@@ -70,8 +65,7 @@ static bool is_anyone_not_ready(const struct push *p)
 }
 
 /* Everybody has answered or is gone. */
-static void decide(struct channel *c)
-{
+static void decide(struct channel *c) {
     struct push *p = c->push;
     if (is_anyone_not_ready(p)) {
         abort_all(c, "not every data plane is ready");
@@ -86,8 +80,7 @@ static void decide(struct channel *c)
 }
 
 /* Goes on when nobody is waited for any more. */
-static void push_check(struct channel *c)
-{
+static void push_check(struct channel *c) {
     struct push *p = c->push;
     if (p->phase == PUSH_PREPARING &&
         count_in(p, PARTICIPANT_WAITING) + count_in(p, PARTICIPANT_PREPARING) == 0)
@@ -96,8 +89,7 @@ static void push_check(struct channel *c)
         finish(c, PUSH_COMMITTED, NULL);
 }
 
-void channel_push_commit(struct channel *c)
-{
+void channel_push_commit(struct channel *c) {
     struct push *p = c->push;
     assert(p && p->phase == PUSH_DECIDING);
     p->phase = PUSH_COMMITTING;
@@ -113,29 +105,25 @@ void channel_push_commit(struct channel *c)
     push_check(c);
 }
 
-void channel_push_abort(struct channel *c, const char *reason)
-{
+void channel_push_abort(struct channel *c, const char *reason) {
     assert(c->push && c->push->phase == PUSH_DECIDING);
     abort_all(c, reason);
     finish(c, PUSH_REFUSED, reason);
 }
 
-bool channel_is_pushing(const struct channel *c)
-{
+bool channel_is_pushing(const struct channel *c) {
     return c->push != NULL;
 }
 
 /* ---- the beginning ---- */
 
-static bool takes_part(const struct channel *c, const struct data_plane *dp, const struct snapshot *target)
-{
+static bool takes_part(const struct channel *c, const struct data_plane *dp, const struct snapshot *target) {
     if (dp->state == DATA_PLANE_GREETING || dp->state == DATA_PLANE_ENDED)
         return false;
     return target != c->current || !snapshot_is_same(dp->held, target);
 }
 
-static int add_participant(struct push *p, struct data_plane *dp)
-{
+static int add_participant(struct push *p, struct data_plane *dp) {
     struct push_participant *member = &p->participants[p->count];
     char *node = hg_strdup(dp->node);
     if (!node)
@@ -145,8 +133,7 @@ static int add_participant(struct push *p, struct data_plane *dp)
     return 0;
 }
 
-static struct push *push_create(struct channel *c, struct snapshot *target, bool is_dry_run)
-{
+static struct push *push_create(struct channel *c, struct snapshot *target, bool is_dry_run) {
     struct push *p = hg_calloc(1, sizeof *p);
     if (!p)
         return NULL;
@@ -165,8 +152,7 @@ static struct push *push_create(struct channel *c, struct snapshot *target, bool
 
 /* A participant that still has to acknowledge an earlier Commit comes later: the delta is made against what
  * it serves. */
-static void begin_participant(struct channel *c, struct push_participant *member)
-{
+static void begin_participant(struct channel *c, struct push_participant *member) {
     struct data_plane *dp = member->data_plane;
     if (!dp || dp->state == DATA_PLANE_COMMITTING || dp->state == DATA_PLANE_ENDED)
         return;
@@ -174,8 +160,7 @@ static void begin_participant(struct channel *c, struct push_participant *member
     exchange_start(c, dp, c->push->target, true, c->push->is_dry_run);
 }
 
-int channel_push(struct channel *c, struct snapshot *target, bool is_dry_run)
-{
+int channel_push(struct channel *c, struct snapshot *target, bool is_dry_run) {
     assert(!c->push);
     struct push *p = push_create(c, target, is_dry_run);
     if (!p)
@@ -197,13 +182,11 @@ int channel_push(struct channel *c, struct snapshot *target, bool is_dry_run)
 
 /* ---- what happens to participants ---- */
 
-static struct push_participant *participant_of(struct channel *c, const struct data_plane *dp)
-{
+static struct push_participant *participant_of(struct channel *c, const struct data_plane *dp) {
     return &c->push->participants[dp->participant];
 }
 
-void push_participant_ready(struct channel *c, struct data_plane *dp, uint64_t build_us)
-{
+void push_participant_ready(struct channel *c, struct data_plane *dp, uint64_t build_us) {
     struct push_participant *member = participant_of(c, dp);
     member->state = PARTICIPANT_READY;
     member->was_ready = true;
@@ -212,8 +195,7 @@ void push_participant_ready(struct channel *c, struct data_plane *dp, uint64_t b
     push_check(c);
 }
 
-void push_participant_nacked(struct channel *c, struct data_plane *dp, Headgate__Nack *nack)
-{
+void push_participant_nacked(struct channel *c, struct data_plane *dp, Headgate__Nack *nack) {
     struct push_participant *member = participant_of(c, dp);
     member->state = PARTICIPANT_NACKED;
     member->nack = nack;
@@ -221,16 +203,14 @@ void push_participant_nacked(struct channel *c, struct data_plane *dp, Headgate_
     push_check(c);
 }
 
-void push_participant_acked(struct channel *c, struct data_plane *dp, uint64_t switch_us)
-{
+void push_participant_acked(struct channel *c, struct data_plane *dp, uint64_t switch_us) {
     struct push_participant *member = participant_of(c, dp);
     member->state = PARTICIPANT_ACKED;
     member->switch_us = switch_us;
     push_check(c);
 }
 
-void push_participant_lost(struct channel *c, struct data_plane *dp, const char *reason)
-{
+void push_participant_lost(struct channel *c, struct data_plane *dp, const char *reason) {
     struct push_participant *member = participant_of(c, dp);
     dp->is_in_push = false;
     member->data_plane = NULL;
@@ -242,8 +222,7 @@ void push_participant_lost(struct channel *c, struct data_plane *dp, const char 
     push_check(c);
 }
 
-void push_participant_free(struct channel *c, struct data_plane *dp)
-{
+void push_participant_free(struct channel *c, struct data_plane *dp) {
     struct push_participant *member = participant_of(c, dp);
     if (member->state != PARTICIPANT_WAITING)
         return;

@@ -4,8 +4,7 @@
 
 /* ---- bodies ---- */
 
-static struct blob *blob_create(const struct config_resource *r)
-{
+static struct blob *blob_create(const struct config_resource *r) {
     struct blob *b = hg_malloc(sizeof *b + r->size);
     if (!b)
         return NULL;
@@ -17,16 +16,14 @@ static struct blob *blob_create(const struct config_resource *r)
     return b;
 }
 
-static void blob_unref(struct blob *b)
-{
+static void blob_unref(struct blob *b) {
     if (b && --b->references == 0)
         hg_free(b);
 }
 
 /* ---- parts ---- */
 
-static struct part *part_allocate(size_t count, bool has_bodies)
-{
+static struct part *part_allocate(size_t count, bool has_bodies) {
     struct part *p = hg_calloc(1, sizeof *p);
     if (!p)
         return NULL;
@@ -40,8 +37,7 @@ static struct part *part_allocate(size_t count, bool has_bodies)
     return NULL;
 }
 
-static Headgate__Entry *add_entry(struct part *p, Headgate__Kind kind, const char *name, const uint8_t *id)
-{
+static Headgate__Entry *add_entry(struct part *p, Headgate__Kind kind, const char *name, const uint8_t *id) {
     Headgate__Entry *e = arena_alloc(&p->arena, sizeof *e);
     char *own_name = arena_strdup(&p->arena, name);
     uint8_t *own_id = arena_memdup(&p->arena, id, RESOURCE_ID_SIZE);
@@ -59,8 +55,7 @@ static Headgate__Entry *add_entry(struct part *p, Headgate__Kind kind, const cha
 
 /* The body that `previous` has under the same kind, name and id. Resources come in order, so that *at only
  * grows. */
-static struct blob *shared_body(const struct part *previous, size_t *at, const Headgate__Entry *e)
-{
+static struct blob *shared_body(const struct part *previous, size_t *at, const Headgate__Entry *e) {
     while (previous && *at < previous->count && entry_compare(previous->entries[*at], e) < 0)
         ++*at;
     if (!previous || !previous->bodies || *at == previous->count ||
@@ -74,8 +69,7 @@ static struct blob *shared_body(const struct part *previous, size_t *at, const H
 }
 
 static int fill(struct part *p, const struct config_resource *resources, size_t count,
-                const struct part *previous)
-{
+                const struct part *previous) {
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
         const struct config_resource *r = &resources[i];
@@ -90,8 +84,7 @@ static int fill(struct part *p, const struct config_resource *resources, size_t 
     return manifest_hash(p->entries, p->count, &p->hash);
 }
 
-struct part *part_create(const struct config_resource *resources, size_t count, const struct part *previous)
-{
+struct part *part_create(const struct config_resource *resources, size_t count, const struct part *previous) {
     struct part *p = part_allocate(count, true);
     if (!p || fill(p, resources, count, previous) == 0)
         return p;
@@ -99,8 +92,7 @@ struct part *part_create(const struct config_resource *resources, size_t count, 
     return NULL;
 }
 
-static int fill_held(struct part *p, Headgate__Entry *const *entries, size_t count)
-{
+static int fill_held(struct part *p, Headgate__Entry *const *entries, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const Headgate__Entry *e = entries[i];
         if (!e->name || !resource_name_is_valid(str_of(e->name)) || e->id.len != RESOURCE_ID_SIZE)
@@ -111,8 +103,7 @@ static int fill_held(struct part *p, Headgate__Entry *const *entries, size_t cou
     return manifest_hash(p->entries, p->count, &p->hash);
 }
 
-struct part *part_create_held(Headgate__Entry *const *entries, size_t count)
-{
+struct part *part_create_held(Headgate__Entry *const *entries, size_t count) {
     struct part *p = part_allocate(count, false);
     if (!p || fill_held(p, entries, count) == 0)
         return p;
@@ -120,14 +111,12 @@ struct part *part_create_held(Headgate__Entry *const *entries, size_t count)
     return NULL;
 }
 
-struct part *part_ref(struct part *p)
-{
+struct part *part_ref(struct part *p) {
     p->references++;
     return p;
 }
 
-void part_unref(struct part *p)
-{
+void part_unref(struct part *p) {
     if (!p || --p->references > 0)
         return;
     for (size_t i = 0; p->bodies && i < p->count; i++)
@@ -138,8 +127,7 @@ void part_unref(struct part *p)
     hg_free(p);
 }
 
-ssize_t part_find(const struct part *p, Headgate__Kind kind, const char *name)
-{
+ssize_t part_find(const struct part *p, Headgate__Kind kind, const char *name) {
     Headgate__Entry key = HEADGATE__ENTRY__INIT;
     key.kind = kind;
     key.name = (char *)name;
@@ -157,8 +145,7 @@ ssize_t part_find(const struct part *p, Headgate__Kind kind, const char *name)
     return -1;
 }
 
-int part_resources(const struct part *p, struct config_resources *ret)
-{
+int part_resources(const struct part *p, struct config_resources *ret) {
     struct config_resource *items = hg_calloc(p->count ? p->count : 1, sizeof *items);
     if (!items)
         return -1;
@@ -175,8 +162,7 @@ int part_resources(const struct part *p, struct config_resources *ret)
 /* ---- snapshots ---- */
 
 struct snapshot *snapshot_create(const uint8_t lineage[LINEAGE_SIZE], uint64_t version, uint64_t generation,
-                                 struct part *intent, struct part *state)
-{
+                                 struct part *intent, struct part *state) {
     struct snapshot *s = hg_calloc(1, sizeof *s);
     if (!s) {
         part_unref(intent);
@@ -192,14 +178,12 @@ struct snapshot *snapshot_create(const uint8_t lineage[LINEAGE_SIZE], uint64_t v
     return s;
 }
 
-struct snapshot *snapshot_ref(struct snapshot *s)
-{
+struct snapshot *snapshot_ref(struct snapshot *s) {
     s->references++;
     return s;
 }
 
-void snapshot_unref(struct snapshot *s)
-{
+void snapshot_unref(struct snapshot *s) {
     if (!s || --s->references > 0)
         return;
     part_unref(s->intent);
@@ -207,24 +191,21 @@ void snapshot_unref(struct snapshot *s)
     hg_free(s);
 }
 
-bool snapshot_serves_same(const struct snapshot *a, const struct snapshot *b)
-{
+bool snapshot_serves_same(const struct snapshot *a, const struct snapshot *b) {
     if (!a || !b)
         return a == b;
     return resource_id_equal(&a->intent->hash, &b->intent->hash) &&
            resource_id_equal(&a->state->hash, &b->state->hash);
 }
 
-bool snapshot_is_same(const struct snapshot *a, const struct snapshot *b)
-{
+bool snapshot_is_same(const struct snapshot *a, const struct snapshot *b) {
     if (a == b || !a || !b)
         return a == b;
     return a->version == b->version && a->generation == b->generation &&
            memcmp(a->lineage, b->lineage, LINEAGE_SIZE) == 0 && snapshot_serves_same(a, b);
 }
 
-void snapshot_id_fill(const struct snapshot *s, Headgate__SnapshotId *ret)
-{
+void snapshot_id_fill(const struct snapshot *s, Headgate__SnapshotId *ret) {
     headgate__snapshot_id__init(ret);
     ret->has_lineage = ret->has_version = ret->has_generation = ret->has_intent_hash = ret->has_state_hash =
         true;

@@ -36,16 +36,14 @@ struct transfer {
 
 /* ---- the delta ---- */
 
-static int queue_add(struct entry_queue *q, Headgate__Entry *e)
-{
+static int queue_add(struct entry_queue *q, Headgate__Entry *e) {
     if (hg_grow(&q->items, &q->capacity, q->count + 1, sizeof(Headgate__Entry *)) < 0)
         return -1;
     q->items[q->count++] = e;
     return 0;
 }
 
-static int queue_removal(struct transfer *t, struct entry_queue *q, const Headgate__Entry *held)
-{
+static int queue_removal(struct transfer *t, struct entry_queue *q, const Headgate__Entry *held) {
     Headgate__Entry *e = arena_alloc(&t->arena, sizeof *e);
     if (!e)
         return -1;
@@ -56,13 +54,11 @@ static int queue_removal(struct transfer *t, struct entry_queue *q, const Headga
     return queue_add(q, e);
 }
 
-static struct str id_key(const Headgate__Entry *e)
-{
+static struct str id_key(const Headgate__Entry *e) {
     return (struct str){(const char *)e->id.data, e->id.len};
 }
 
-static int want_body(struct transfer *t, struct map *known, const Headgate__Entry *e, struct blob *body)
-{
+static int want_body(struct transfer *t, struct map *known, const Headgate__Entry *e, struct blob *body) {
     if (map_get(known, id_key(e)))
         return 0;
     if (map_set(known, id_key(e), body) < 0)
@@ -74,8 +70,7 @@ static int want_body(struct transfer *t, struct map *known, const Headgate__Entr
 }
 
 static int compare_part(struct transfer *t, struct map *known, const struct part *from, const struct part *to,
-                        struct entry_queue *upsert, struct entry_queue *removal)
-{
+                        struct entry_queue *upsert, struct entry_queue *removal) {
     size_t i = 0, j = 0, from_count = from ? from->count : 0;
     int status = 0;
     while (status == 0 && (i < from_count || j < to->count)) {
@@ -95,16 +90,14 @@ static int compare_part(struct transfer *t, struct map *known, const struct part
     return status;
 }
 
-static int add_known(struct map *known, const struct part *p)
-{
+static int add_known(struct map *known, const struct part *p) {
     for (size_t i = 0; i < p->count; i++)
         if (map_set(known, id_key(p->entries[i]), p->entries[i]) < 0)
             return -1;
     return 0;
 }
 
-static int compare(struct transfer *t)
-{
+static int compare(struct transfer *t) {
     const struct snapshot *base = t->base, *target = t->target;
     struct map known = {0};
     int status = base ? add_known(&known, base->intent) : 0;
@@ -121,8 +114,7 @@ static int compare(struct transfer *t)
 }
 
 struct transfer *transfer_create(uint64_t nonce, struct snapshot *base, struct snapshot *target,
-                                 bool is_dry_run)
-{
+                                 bool is_dry_run) {
     struct transfer *t = hg_calloc(1, sizeof *t);
     if (!t)
         return NULL;
@@ -139,8 +131,7 @@ struct transfer *transfer_create(uint64_t nonce, struct snapshot *base, struct s
     return NULL;
 }
 
-void transfer_destroy(struct transfer *t)
-{
+void transfer_destroy(struct transfer *t) {
     if (!t)
         return;
     for (int i = 0; i < QUEUES; i++)
@@ -157,8 +148,7 @@ void transfer_destroy(struct transfer *t)
 /* ---- parts ---- */
 
 /* How many entries from the front of the queue fit; takes their bytes from *room. */
-static size_t take_entries(struct entry_queue *q, size_t *room, Headgate__Entry ***ret)
-{
+static size_t take_entries(struct entry_queue *q, size_t *room, Headgate__Entry ***ret) {
     *ret = q->items ? q->items + q->sent : NULL;
     size_t count = 0;
     while (q->sent < q->count) {
@@ -172,8 +162,7 @@ static size_t take_entries(struct entry_queue *q, size_t *room, Headgate__Entry 
     return count;
 }
 
-static int add_piece(struct transfer *t, const struct blob *body, size_t offset, size_t size)
-{
+static int add_piece(struct transfer *t, const struct blob *body, size_t offset, size_t size) {
     if (hg_grow(&t->pieces, &t->piece_capacity, t->piece_count + 1, sizeof *t->pieces) < 0)
         return -1;
     Headgate__Body *piece = &t->pieces[t->piece_count++];
@@ -186,8 +175,7 @@ static int add_piece(struct transfer *t, const struct blob *body, size_t offset,
 }
 
 /* Bodies up to the room that is left. One that is larger than a whole part goes in pieces. */
-static int take_bodies(struct transfer *t, size_t *room)
-{
+static int take_bodies(struct transfer *t, size_t *room) {
     t->piece_count = 0;
     while (t->body_at<t->body_count && * room> BODY_OVERHEAD) {
         const struct blob *body = t->bodies[t->body_at];
@@ -210,8 +198,7 @@ static int take_bodies(struct transfer *t, size_t *room)
 }
 
 /* The list of pointers is made last, because the pieces move while they grow. */
-static int list_pieces(struct transfer *t)
-{
+static int list_pieces(struct transfer *t) {
     if (hg_grow(&t->piece_list, &t->list_capacity, t->piece_count, sizeof(Headgate__Body *)) < 0)
         return -1;
     for (size_t i = 0; i < t->piece_count; i++)
@@ -221,16 +208,14 @@ static int list_pieces(struct transfer *t)
     return 0;
 }
 
-static bool is_all_sent(const struct transfer *t)
-{
+static bool is_all_sent(const struct transfer *t) {
     for (int i = 0; i < QUEUES; i++)
         if (t->queues[i].sent < t->queues[i].count)
             return false;
     return t->body_at == t->body_count;
 }
 
-const Headgate__Prepare *transfer_next(struct transfer *t, bool *ret_failed)
-{
+const Headgate__Prepare *transfer_next(struct transfer *t, bool *ret_failed) {
     Headgate__Prepare *p = &t->prepare;
     size_t room = PART_ROOM;
     if (t->is_complete)
@@ -251,12 +236,10 @@ const Headgate__Prepare *transfer_next(struct transfer *t, bool *ret_failed)
     return p;
 }
 
-bool transfer_is_complete(const struct transfer *t)
-{
+bool transfer_is_complete(const struct transfer *t) {
     return t->is_complete;
 }
 
-bool transfer_has_begun(const struct transfer *t)
-{
+bool transfer_has_begun(const struct transfer *t) {
     return t->has_begun;
 }
