@@ -1,7 +1,7 @@
 /* definitions.h — the immutable half of a snapshot that the HTTP core reads: settings and listeners.
  *
  * Built on the main thread by snapshot/build.c, shared by all workers, never changed afterwards. A definition lives as long as
- * a view (below) of its snapshot is referenced. */
+ * a view (core/view.h) of its snapshot is referenced. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,6 @@
 #include "dataplane/routing/route.h"
 #include "proto/resources.pb-c.h"
 
-struct worker;
 struct cluster_definition;
 struct filter;
 
@@ -49,17 +48,3 @@ struct listener_definition {
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;
 };
-
-/* A worker's hold on a snapshot. New exchanges take a reference; when a view that is no longer the worker's newest loses its
- * last one, the worker reports the snapshot quiet. Thread: the worker's. */
-struct snapshot_view {
-    struct snapshot *snapshot;
-    uint64_t         references;
-    void           (*quiet)(struct worker *, struct snapshot_view *);
-};
-
-static inline void view_ref(struct snapshot_view *view) { view->references++; }
-static inline void view_unref(struct worker *w, struct snapshot_view *view) {
-    if (--view->references == 0)
-        view->quiet(w, view);
-}

@@ -15,6 +15,7 @@
 
 #include "common/arena.h"
 #include "dataplane/core/slice.h"
+#include "dataplane/core/view.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/http/abort.h"
 #include "dataplane/http/definitions.h"

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "dataplane/http/definitions.h"
+#include "dataplane/core/view.h"
 #include "dataplane/net/ip_caps.h"
 
 enum { ACCEPTS_PER_EVENT = 64 };
@@ -92,11 +92,12 @@ static void on_drain_timeout(struct timer *t) {
     listener_cut_all((struct listener_runtime *)((char *)t - offsetof(struct listener_runtime, drain_timer)));
 }
 
-void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d) {
+void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d, uint32_t connections_per_ip,
+                             uint32_t connections_limit) {
     struct snapshot_view *old = l->view;
     l->definition = d;
-    l->connections_per_ip = d->settings->connections_per_ip;
-    l->connections_limit = d->settings->connections;
+    l->connections_per_ip = connections_per_ip;
+    l->connections_limit = connections_limit;
     l->view = l->worker->view;
     view_ref(l->view);
     if (old)

@@ -12,7 +12,7 @@
 #include "common/address.h"
 #include "dataplane/core/worker.h"
 
-struct listener_definition;
+struct listener_definition;             /* http/definitions.h; only passed on here */
 struct listener_runtime;
 struct ip_caps;
 struct snapshot_view;
@@ -50,7 +50,8 @@ struct listener_runtime {
 struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *, const int *fds, unsigned count,
                                          accept_function, void (*cut)(struct listener_connection *), struct ip_caps *);
 /* Another definition from the worker's present view, for exchanges from now on. */
-void listener_set_definition(struct listener_runtime *, const struct listener_definition *);
+void listener_set_definition(struct listener_runtime *, const struct listener_definition *, uint32_t connections_per_ip,
+                             uint32_t connections_limit);
 /* Stops accepting; open connections finish what they do, and are cut after `timeout` microseconds. The runtime frees itself
  * when the last connection is gone. */
 void listener_drain(struct listener_runtime *, uint64_t timeout);

@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/map.h"
 #include "dataplane/back/cluster.h"
+#include "dataplane/core/view.h"
 #include "dataplane/http/definitions.h"
 #include "dataplane/snapshot/resource_set.h"
 

@@ -95,7 +95,8 @@ static void take_address(struct seat *s, const struct served_address *a, const s
         l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, h1_server_accept,
                             h1_server_cut, s->dataplane->caps);
     if (l)
-        listener_set_definition(l, a->listener);
+        listener_set_definition(l, a->listener, a->listener->settings->connections_per_ip,
+                                a->listener->settings->connections);
 }
 
 static bool serves(const struct snapshot *snapshot, const struct address *a) {
