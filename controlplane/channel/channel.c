@@ -244,10 +244,6 @@ const struct data_plane *channel_after(const struct data_plane *dp) {
     return dp->next;
 }
 
-uint64_t channel_highest_generation(const struct channel *c, const uint8_t lineage[LINEAGE_SIZE]) {
-    return memcmp(c->seen_lineage, lineage, LINEAGE_SIZE) == 0 ? c->seen_generation : 0;
-}
-
 const struct channel_counters *channel_counters(const struct channel *c) {
     return &c->counters;
 }

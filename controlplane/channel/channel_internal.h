@@ -27,8 +27,6 @@ struct channel {
     struct channel_counters counters;
     struct node_record records[NODE_RECORDS_MAX];
     size_t record_count;
-    uint8_t seen_lineage[LINEAGE_SIZE]; /* of the highest generation that was seen */
-    uint64_t seen_generation;
     /* The message that channel_pull gave last. */
     Headgate__ControlPlaneMessage out;
     Headgate__Commit out_commit;

@@ -143,15 +143,7 @@ static int held_snapshot(const struct greeting *g, struct snapshot **ret) {
     return s ? 0 : -1;
 }
 
-static void note_generation(struct channel *c, const struct snapshot *held) {
-    bool is_same_lineage = memcmp(c->seen_lineage, held->lineage, LINEAGE_SIZE) == 0;
-    if (is_same_lineage && held->generation <= c->seen_generation)
-        return;
-    memcpy(c->seen_lineage, held->lineage, LINEAGE_SIZE);
-    c->seen_generation = held->generation;
-}
-
-static int take_greeting(struct channel *c, struct data_plane *dp) {
+static int take_greeting(struct data_plane *dp) {
     const Headgate__Hello *hello = dp->greeting->first;
     if (held_snapshot(dp->greeting, &dp->held) < 0)
         return -1;
@@ -161,8 +153,6 @@ static int take_greeting(struct channel *c, struct data_plane *dp) {
         return -1;
     dp->workers = hello->workers;
     dp->process_started_at = hello->started_at;
-    if (dp->held)
-        note_generation(c, dp->held);
     return 0;
 }
 
@@ -182,7 +172,7 @@ static void finish_greeting(struct channel *c, struct data_plane *dp) {
         refuse(c, dp, reason);
         return;
     }
-    if (take_greeting(c, dp) < 0) {
+    if (take_greeting(dp) < 0) {
         data_plane_end(c, dp, "the entries of its Hello cannot be used", false);
         return;
     }
