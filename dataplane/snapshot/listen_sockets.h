@@ -19,9 +19,13 @@ struct resource_set;
 struct listen_sockets *listen_sockets_create(struct holder_client *holder, unsigned workers);
 void listen_sockets_destroy(struct listen_sockets *sockets); /* closes our copies; the holder keeps its own */
 
+/* An address that listeners cannot have, since it is used otherwise (the admin listener's). Copied; at most one. */
+void listen_sockets_reserve(struct listen_sockets *sockets, const struct address *address);
+
 /* Asks for the sockets of every address of `resources` that is not held yet. `done` is called once on the main thread,
  * possibly before this returns; errors found by then are in `errors` (one per address, naming listener and field), which
- * must live until then, as must `resources`. Then either _release or _abort follows. At most one preparation is open. */
+ * must live until then, as must `resources`. Then either _release or _abort follows. At most one preparation is open.
+ * The sockets listen from here on: connections that arrive before the snapshot is served wait in the backlog. */
 void listen_sockets_prepare(struct listen_sockets *sockets, const struct resource_set *resources, struct error_list *errors,
                             void (*done)(void *arg), void *arg);
 /* The snapshot of `resources` is served by every worker: closes the sockets whose address it does not have, here and in
