@@ -36,6 +36,7 @@ enum schema_flag {
     SCHEMA_COMPANION = 128,     /* the field is one of the object's companion message */
     SCHEMA_UNIQUE = 256,        /* text: once in a resource */
     SCHEMA_UNIQUE_IN_ALL = 512, /* text: once in a configuration */
+    SCHEMA_ONE_SHOWN = 1024,    /* with SCHEMA_ONE_OK: a single item is also rendered without the list */
 };
 
 /* The same message can stand in several places with different keys allowed. */

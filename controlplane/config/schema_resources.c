@@ -18,7 +18,7 @@ static const struct schema_word listener_protocols[] = {
 static const struct schema_key listener_keys[] = {
     NAME_KEY("Its name, for logs, metrics and `headgate set`."),
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
-     .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE_IN_ALL,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ONE_SHOWN | SCHEMA_UNIQUE_IN_ALL,
      .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port."},
     {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
      .description = "The name of the route table that its requests go through."},
@@ -26,7 +26,7 @@ static const struct schema_key listener_keys[] = {
      .absent = "[http1]", .description = "What it speaks."},
     {.key = "backlog", .type = SCHEMA_INTEGER, .min = 1, .max = 65535,
      .description = "Connections that may wait to be accepted; the system may have a lower limit."},
-    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_LISTENER,
+    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_LISTENER, .flags = SCHEMA_ALWAYS,
      .description = "Deadlines over those of the top level."},
     {0},
 };
@@ -55,8 +55,8 @@ static const struct schema_key rule_keys[] = {
     {.key = "rewrite", .type = SCHEMA_OBJECT, .object = &schema_rewrite, .description = "Change the request on its way. Only with a cluster."},
     {.key = "retry", .type = SCHEMA_OBJECT, .object = &schema_retry, .absent = "a request is not sent twice",
      .description = "Try again when it fails. Only with a cluster."},
-    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_RULE, .description = "Deadlines over those of the top level."},
-    {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .description = "Bounds over those of the top level."},
+    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS, .description = "Deadlines over those of the top level."},
+    {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS, .description = "Bounds over those of the top level."},
     {0},
 };
 
