@@ -95,7 +95,8 @@ struct h1_scan {
 };
 
 /* `bytes` is everything received since the head began, `n` never less than in the call before. DONE: the head is
- * bytes[start] to bytes[end - 1], what follows is body or the next request. ERROR: answer and close. */
+ * bytes[start] to bytes[end - 1], what follows is body or the next request. ERROR: answer and close; it comes at the latest
+ * when n is start + limits->header_bytes + 1, so a buffer of header_bytes + 3 never fills up on MORE. */
 enum h1_scan_result h1_scan_head(struct h1_scan *scan, const struct h1_limits *limits, const char *bytes, size_t n);
 
 /* Nothing has come but (part of) an empty line: the connection counts as idle. */

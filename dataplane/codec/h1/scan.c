@@ -77,13 +77,13 @@ static enum h1_scan_result walk(struct h1_scan *s, const struct h1_limits *limit
         }
         if (bytes[at] != '\r')
             return fail(s, control_error(bytes[at]));
+        if ((error = check_size(s, limits, at + 2))) /* the LF needs room too */
+            return fail(s, error);
         if (at + 1 == n)
             return H1_SCAN_MORE;
         if (bytes[at + 1] != '\n')
             return fail(s, H1_BARE_CR);
         s->looked = (uint32_t)at + 2;
-        if ((error = check_size(s, limits, at + 2)))
-            return fail(s, error);
         enum h1_scan_result result = take_line(s, limits, at + 2);
         if (result != H1_SCAN_MORE)
             return result;
