@@ -1,0 +1,90 @@
+"""The checks find what they are for: each is run on a small tree with one thing wrong."""
+import pathlib
+import subprocess
+
+import pytest
+
+CHECKS = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(name="tree")
+def make_tree(tmp_path):
+    """A folder under git, into which a test writes files by path."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+
+    def write(path, text):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return tmp_path
+
+    return write
+
+
+def run(check, where):
+    result = subprocess.run([CHECKS / check], cwd=where, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout
+
+
+@pytest.mark.parametrize("path, include, reason", [
+    ("common/a.c", '"proto/resource.h"', "common may not depend on proto"),
+    ("proto/a.c", '"dataplane/core/worker.h"', "proto may not depend on dataplane/core"),
+    ("dataplane/core/a.c", '"dataplane/net/conn.h"', "dataplane/core may not depend on dataplane/net"),
+    ("dataplane/http/a.c", '"dataplane/codec/h1/parser.h"', "dataplane/http may not depend on dataplane/codec/h1"),
+    ("dataplane/codec/h2/a.c", '"dataplane/codec/h1/parser.h"', "may not depend on dataplane/codec/h1"),
+    ("dataplane/filters/a.c", '"dataplane/http/exchange.h"', "may not depend on dataplane/http"),
+    ("dataplane/holder/a.c", '"proto/resource.h"', "dataplane/holder may not depend on proto"),
+    ("controlplane/store/a.c", '"dataplane/http/exchange.h"', "controlplane may not depend on dataplane/http"),
+    ("dataplane/main.c", '"controlplane/config/config.h"', "may not depend on controlplane"),
+    ("dataplane/http/a.c", "<grpc/grpc.h>", "this library belongs to controlplane alone"),
+    ("common/a.c", '"str.h"', "is not written from the project root"),
+])
+def test_include_against_the_direction(tree, path, include, reason):
+    where = tree(path, f"#include {include}\n")
+    code, output = run("include_direction", where)
+    assert code == 1 and f"{path}:1: " in output and reason in output
+
+
+@pytest.mark.parametrize("path, include", [
+    ("dataplane/filters/a.c", '"dataplane/http/filter.h"'),
+    ("controlplane/admin/a.c", '"dataplane/routing/route.h"'),
+    ("dataplane/codec/h1/a.c", '"dataplane/http/exchange.h"'),
+    ("dataplane/main.c", '"dataplane/snapshot/client.h"'),
+    ("controlplane/rpc/a.c", "<grpc/grpc.h>"),
+])
+def test_include_in_the_direction(tree, path, include):
+    code, output = run("include_direction", tree(path, f"#include {include}\n"))
+    assert code == 0, output
+
+
+def function(lines):
+    return "int f(void) {\n" + "    g();\n" * (lines - 3) + "    return 0;\n}\n"
+
+
+def test_long_function(tree):
+    short = "".join(f"int s{i}(void) {{\n    return {i};\n}}\n" for i in range(20))
+    assert run("lengths", tree("common/a.c", short + function(100)))[0] == 0
+    code, output = run("lengths", tree("common/a.c", short + function(101)))
+    assert code == 1 and "f has 101 lines" in output
+
+
+def test_long_functions_on_the_whole(tree):
+    code, output = run("lengths", tree("common/a.c", "".join(function(20).replace(" f", f" f{i}") for i in range(12))))
+    assert code == 1 and "median function has 20 lines" in output
+
+
+def test_long_file(tree):
+    tree("common/b.c", function(3) + function(3).replace(" f", " g"))
+    code, output = run("lengths", tree("common/a.c", "\n" * 601))
+    assert code == 1 and "the file has 601 lines" in output
+
+
+@pytest.mark.parametrize("line", ["see https://mirror.somewhere.org/x", "in /" + "work/main/x", "../" + "shared/design"])
+def test_mention(tree, line):
+    code, output = run("mentions", tree("docs/a.md", f"fine\n{line}\n"))
+    assert code == 1 and "docs/a.md:2: " in output
+
+
+@pytest.mark.parametrize("line", ["http://127.0.0.1:80/", "https://www.example.com/", "http://[::1]:8080/", "/var/lib/headgate"])
+def test_harmless_mention(tree, line):
+    assert run("mentions", tree("docs/a.md", line + "\n"))[0] == 0
