@@ -40,4 +40,5 @@ format-check: ## columns, tabs, blanks at line ends (it changes nothing)
 	@tests/check/layout
 
 install: build ## programs below DESTDIR/PREFIX, units and examples with them
-	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
+	@cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) >build/release.log
+	@DESTDIR=$(DESTDIR) cmake --install build/release

@@ -75,11 +75,13 @@ def test_long_functions_on_the_whole(tree):
 
 def test_long_file(tree):
     tree("common/b.c", function(3) + function(3).replace(" f", " g"))
+    tree("tests/unit/c.c", "\n" * 800)
+    assert run("lengths", tree("common/a.c", "\n" * 600))[0] == 0
     code, output = run("lengths", tree("common/a.c", "\n" * 601))
     assert code == 1 and "the file has 601 lines" in output
 
 
-@pytest.mark.parametrize("line", ["see https://mirror.somewhere.org/x", "in /" + "work/main/x", "../" + "shared/design"])
+@pytest.mark.parametrize("line", ["see https://" + "mirror.somewhere.org/x", "in /" + "work/main/x", "../" + "shared/design"])
 def test_mention(tree, line):
     code, output = run("mentions", tree("docs/a.md", f"fine\n{line}\n"))
     assert code == 1 and "docs/a.md:2: " in output
