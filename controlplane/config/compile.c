@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "controlplane/config/builder.h"
 #include "controlplane/config/fill_value.h"
 #include "controlplane/config/merge.h"
@@ -76,11 +78,35 @@ static void compile_tree(struct builder *b, const struct tree_node *root) {
     names_check(&b->names, &b->fill);
 }
 
+/* ---- the order of errors ---- */
+
+static int compare_texts(const char *a, const char *b) {
+    return strcmp(a ? a : "", b ? b : "");
+}
+
+/* As one reads them: file by file from the top. */
+static int compare_errors(const void *a, const void *b) {
+    const struct error *x = a, *y = b;
+    int order = compare_texts(x->file, y->file);
+    if (order == 0)
+        order = (x->line > y->line) - (x->line < y->line);
+    if (order == 0)
+        order = (x->column > y->column) - (x->column < y->column);
+    if (order == 0)
+        order = compare_texts(x->path, y->path);
+    return order ? order : compare_texts(x->message, y->message);
+}
+
+static void sort_errors(struct error_list *list, size_t from) {
+    if (list && list->count > from)
+        qsort(list->items + from, list->count - from, sizeof *list->items, compare_errors);
+}
+
 int config_compile(const struct config_sources *sources, const struct config_options *options, struct config_resources *ret,
                    struct error_list *errors, struct error_list *warnings) {
     struct builder b;
     bool is_complete;
-    size_t before = errors->count + errors->dropped;
+    size_t first = errors->count, first_warning = warnings ? warnings->count : 0, before = first + errors->dropped;
     builder_init(&b, errors, warnings);
     struct tree_node *root = merge_sources(&b.arena, sources, options, &is_complete, errors);
     if (!is_complete)
@@ -89,5 +115,7 @@ int config_compile(const struct config_sources *sources, const struct config_opt
         compile_tree(&b, root);
     int status = errors->count + errors->dropped == before && is_complete && root ? builder_emit(&b, ret) : -1;
     builder_finish(&b);
+    sort_errors(errors, first);
+    sort_errors(warnings, first_warning);
     return status;
 }

@@ -66,6 +66,8 @@ static int add(struct arena *arena, const char *file, const struct tree_node *no
                struct error_list *errors) {
     if (node->is_broken)
         return -1;
+    if (node->has_variable)
+        return refuse(errors, node, ERROR_UNSUPPORTED, "variables are not expanded in \"include\"");
     if (node->type != TREE_SCALAR || tree_is_null(node) || node->text.n == 0 || memchr(node->text.p, '\0', node->text.n))
         return refuse(errors, node, ERROR_TYPE, "not the path of a file");
     if (node->text.n >= PATH_MAX || count_stars(node->text) > STARS_MAX)

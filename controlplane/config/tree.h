@@ -31,6 +31,7 @@ struct tree_node {
     enum tree_type    type;
     bool              is_quoted;        /* scalar: text, whatever it looks like */
     bool              is_broken;        /* scalar: a fault in it is already reported */
+    bool              has_variable;     /* scalar: it was written with ${ in it */
     struct tree_place place;
     struct str        text;             /* scalar: its value, variables expanded */
     struct tree_item *first, *last;     /* list and map, in the order of the source */

@@ -155,7 +155,8 @@ static int on_scalar(struct reader *r, const yaml_event_t *event) {
     if (!node->text.p || remember_anchor(r, event->data.scalar.anchor, node) < 0)
         return out_of_memory(r, &node->place);
     /* A variable that cannot be expanded is reported; its text stays, so that the rest is read. */
-    if (!is_key_next(r))
+    node->has_variable = memmem(node->text.p, node->text.n, "${", 2) != NULL;
+    if (node->has_variable && !is_key_next(r))
         node->is_broken = tree_expand(r->arena, node->text, r->variables, r->budget, &node->place, &node->text, r->errors) < 0;
     return attach(r, node);
 }
