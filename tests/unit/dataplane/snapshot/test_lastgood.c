@@ -1,0 +1,165 @@
+/* labels: threads
+ * The thread that writes the last-known-good copy, driven from a loop. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <ev.h>
+
+#include "dataplane/snapshot/delta.h"
+#include "dataplane/snapshot/lastgood.h"
+#include "tests/unit/dataplane/snapshot/manifest_maker.h"
+
+static char folder[64];
+static struct ev_loop *loop;
+static struct lastgood *lastgood;
+static struct error_list errors;
+static int answers;
+static char answer_text[256];
+
+static int open_folder(void) {
+    return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/headgate-lastgood-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    answers = 0;
+    loop = ev_loop_new(0);
+    lastgood = lastgood_create(loop, open_folder(), &errors);
+    return lastgood && lastgood_start(lastgood, NULL) == 0 ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    lastgood_destroy(lastgood);
+    lastgood = NULL;
+    ev_loop_destroy(loop);
+    error_list_finish(&errors);
+    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct resource_set *make_set(uint64_t version) {
+    static struct prepare p;
+    struct manifest m = {0};
+    struct delta delta = {0};
+    struct resource_set *set;
+    made_cluster(&m, "a", (unsigned)version);
+    manifest_seal(&m, version, version);
+    struct snapshot_identity id = {.version = version, .intent_hash = m.intent_hash, .state_hash = m.state_hash};
+    prepare_make(&p, 1, NULL, &m);
+    assert_int_equal(delta_add_entries(&delta.intent.upserts, p.m.upsert_intent, p.m.n_upsert_intent, &errors), 0);
+    assert_int_equal(delta_add_body(&delta, p.m.bodies[0], &errors), 0);
+    assert_int_equal(delta_apply(&delta, NULL, &id, &set, &errors), 0);
+    delta_finish(&delta);
+    return set;
+}
+
+static void on_stored(void *owner, const char *error) {
+    (void)owner;
+    answers++;
+    snprintf(answer_text, sizeof answer_text, "%s", error ? error : "");
+    ev_break(loop, EVBREAK_ONE);
+}
+
+static void store(uint64_t version, bool is_urgent) {
+    struct resource_set *set = make_set(version);
+    lastgood_store(lastgood, set, is_urgent, on_stored, NULL);
+    resource_set_unref(set);
+}
+
+static long stored_version(void) {
+    struct lastgood_files files;
+    struct resource_set *set = NULL;
+    int dir = open_folder();
+    assert_int_equal(lastgood_files_init(&files, dir, &errors), 0);
+    assert_int_equal(lastgood_files_load(&files, LASTGOOD_CURRENT, &set, &errors), 0);
+    long version = set ? (long)set->id.version : 0;
+    resource_set_unref(set);
+    lastgood_files_finish(&files);
+    close(dir);
+    return version;
+}
+
+static void urgent_copy_is_on_disk_when_it_is_answered(void **state) {
+    (void)state;
+    for (uint64_t version = 1; version <= 20; version++) {
+        store(version, true);
+        assert_int_equal(answers, version - 1); /* never from within the call */
+        ev_run(loop, 0);
+        assert_int_equal(answers, version);
+        assert_string_equal(answer_text, "");
+        assert_int_equal(stored_version(), version);
+    }
+}
+
+static void what_is_not_urgent_is_answered_at_once_and_written_at_the_end(void **state) {
+    (void)state;
+    for (uint64_t version = 1; version <= 5; version++)
+        store(version, false);
+    assert_int_equal(answers, 5);
+    lastgood_destroy(lastgood);
+    lastgood = NULL;
+    assert_int_equal(stored_version(), 5);
+}
+
+static void urgent_after_not_urgent_carries_both(void **state) {
+    (void)state;
+    store(1, false);
+    store(2, true);
+    ev_run(loop, 0);
+    assert_int_equal(answers, 2);
+    assert_int_equal(stored_version(), 2);
+}
+
+static void failure_is_told_and_later_writes_succeed(void **state) {
+    (void)state;
+    char path[96];
+    snprintf(path, sizeof path, "%s/manifest.new", folder);
+    assert_int_equal(mkdir(path, 0700), 0); /* in the way, for root too */
+    store(1, true);
+    ev_run(loop, 0);
+    assert_non_null(strstr(answer_text, "Is a directory"));
+    assert_int_equal(stored_version(), 0);
+    assert_int_equal(rmdir(path), 0);
+    store(2, true);
+    ev_run(loop, 0);
+    assert_string_equal(answer_text, "");
+    assert_int_equal(stored_version(), 2);
+}
+
+static void owner_that_has_gone_is_not_answered(void **state) {
+    (void)state;
+    store(1, true);
+    lastgood_forget(lastgood);
+    lastgood_destroy(lastgood);
+    lastgood = NULL;
+    ev_run(loop, EVRUN_NOWAIT);
+    assert_int_equal(answers, 0);
+    assert_int_equal(stored_version(), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(urgent_copy_is_on_disk_when_it_is_answered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_urgent_is_answered_at_once_and_written_at_the_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(urgent_after_not_urgent_carries_both, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failure_is_told_and_later_writes_succeed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(owner_that_has_gone_is_not_answered, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,295 @@
+/* The last-known-good copy: what is written is read again, and damage anywhere is found. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "dataplane/snapshot/delta.h"
+#include "dataplane/snapshot/lastgood_files.h"
+#include "tests/unit/dataplane/snapshot/manifest_maker.h"
+
+static char folder[64];
+static struct lastgood_files files;
+static struct error_list errors;
+static int dir = -1;
+
+static int set_up(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/headgate-lastgood-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return lastgood_files_init(&files, dir, &errors);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    lastgood_files_finish(&files);
+    error_list_finish(&errors);
+    close(dir);
+    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* As after a restart. */
+static void start_again(void) {
+    lastgood_files_finish(&files);
+    error_list_finish(&errors);
+    assert_int_equal(lastgood_files_init(&files, dir, &errors), 0);
+}
+
+static struct resource_set *set_of(struct manifest *m) {
+    static struct prepare p;
+    struct delta delta = {0};
+    struct snapshot_identity id = {.version = m->version, .generation = m->generation, .intent_hash = m->intent_hash,
+                                   .state_hash = m->state_hash};
+    struct resource_set *set;
+    prepare_make(&p, 1, NULL, m);
+    assert_int_equal(delta_add_entries(&delta.intent.upserts, p.m.upsert_intent, p.m.n_upsert_intent, &errors), 0);
+    assert_int_equal(delta_add_entries(&delta.state.upserts, p.m.upsert_state, p.m.n_upsert_state, &errors), 0);
+    for (size_t i = 0; i < p.m.n_bodies; i++)
+        assert_int_equal(delta_add_body(&delta, p.m.bodies[i], &errors), 0);
+    assert_int_equal(delta_apply(&delta, NULL, &id, &set, &errors), 0);
+    delta_finish(&delta);
+    return set;
+}
+
+static struct resource_set *make_set(uint64_t version) {
+    struct manifest m = {0};
+    made_cluster(&m, "a", 1);
+    made_cluster(&m, "b", (unsigned)version);
+    made_endpoint(&m.state, "a", "127.0.0.1:1");
+    manifest_seal(&m, version, version);
+    return set_of(&m);
+}
+
+static void write_version(uint64_t version) {
+    struct resource_set *set = make_set(version);
+    assert_int_equal(lastgood_files_write(&files, set, NULL, &errors), 0);
+    resource_set_unref(set);
+}
+
+static void synchronize(void) {
+    while (lastgood_files_sync_step(&files))
+        continue;
+}
+
+/* The version of a copy, 0 when there is none, -1 when it is damaged. */
+static long load_version(enum lastgood_copy copy) {
+    struct resource_set *set;
+    if (lastgood_files_load(&files, copy, &set, &errors) < 0)
+        return -1;
+    long version = set ? (long)set->id.version : 0;
+    if (set) {
+        const struct resource *b = resource_set_find(set, HEADGATE__KIND__KIND_CLUSTER, "b");
+        assert_int_equal(((const Headgate__Cluster *)b->message)->idle_connections, version);
+        assert_int_equal(set->state.count, 1);
+    }
+    resource_set_unref(set);
+    return version;
+}
+
+static size_t count_objects(void) {
+    char command[128];
+    unsigned long count;
+    snprintf(command, sizeof command, "ls %s/objects | wc -l", folder);
+    FILE *out = popen(command, "r");
+    assert_int_equal(fscanf(out, "%lu", &count), 1);
+    pclose(out);
+    return count;
+}
+
+static void empty_folder_has_no_copy(void **state) {
+    (void)state;
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 0);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 0);
+}
+
+static void what_was_written_is_read_after_a_restart(void **state) {
+    (void)state;
+    write_version(1);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 1);
+}
+
+static void synchronized_copy_becomes_the_previous_one(void **state) {
+    (void)state;
+    write_version(1);
+    write_version(2); /* 1 had not reached the disk: it is no good as a previous one */
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 0);
+    synchronize();
+    write_version(3);
+    write_version(4);
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 4);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 2);
+}
+
+static void damaged_manifest_leaves_the_previous_copy(void **state) {
+    (void)state;
+    write_version(1);
+    synchronize();
+    write_version(2);
+    int fd = openat(dir, "manifest", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "?", 1, 60), 1);
+    close(fd);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), -1);
+    assert_int_equal(errors.items[0].code, ERROR_INTEGRITY);
+    assert_string_equal(errors.items[0].file, "manifest");
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 1);
+    write_version(3); /* does not put the damaged one in the place of the good one */
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 3);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 1);
+}
+
+static void damaged_object_is_found_and_written_again(void **state) {
+    (void)state;
+    struct resource_set *set = make_set(1);
+    char path[128] = "objects/";
+    write_version(1);
+    resource_id_format(&set->state.items[0]->id, path + 8);
+    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "?", 1, 3), 1);
+    close(fd);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), -1);
+    write_version(1);
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 1);
+    resource_set_unref(set);
+}
+
+/* Flips each bit of the first copy's files in turn. */
+static void every_flipped_byte_is_found(void **state) {
+    (void)state;
+    struct resource_set *set = make_set(1);
+    char object[128] = "objects/";
+    resource_id_format(&set->intent.items[0]->id, object + 8);
+    const char *const names[] = {"manifest", object};
+    for (size_t which = 0; which < 2; which++) {
+        off_t size = 1;
+        for (off_t at = 0; at < size; at++) {
+            write_version(1);
+            int fd = openat(dir, names[which], O_RDWR | O_CLOEXEC);
+            char byte;
+            size = lseek(fd, 0, SEEK_END);
+            assert_int_equal(pread(fd, &byte, 1, at), 1);
+            byte ^= 0x10;
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+            close(fd);
+            start_again();
+            assert_int_equal(load_version(LASTGOOD_CURRENT), -1);
+        }
+        assert_true(size > 1);
+    }
+    resource_set_unref(set);
+}
+
+static void missing_object_is_found(void **state) {
+    (void)state;
+    struct resource_set *set = make_set(1);
+    char path[128] = "objects/";
+    write_version(1);
+    resource_id_format(&set->intent.items[0]->id, path + 8);
+    assert_int_equal(unlinkat(dir, path, 0), 0);
+    assert_int_equal(load_version(LASTGOOD_CURRENT), -1);
+    assert_int_equal(errors.items[0].code, ERROR_IO);
+    resource_set_unref(set);
+}
+
+static void objects_that_nothing_names_are_removed(void **state) {
+    (void)state;
+    for (uint64_t version = 1; version <= 100; version++) {
+        write_version(version);
+        synchronize();
+        lastgood_files_sweep(&files);
+    }
+    assert_true(count_objects() < 100);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 100);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 99);
+}
+
+/* A writer killed at any moment leaves a whole copy, no older than what it had reported as written. */
+static void killed_writer_leaves_a_whole_copy(void **state) {
+    (void)state;
+    for (int round = 0; round < 30; round++) {
+        int pipe_fds[2];
+        assert_int_equal(pipe(pipe_fds), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            for (uint64_t version = (uint64_t)round * 100000 + 1;; version++) {
+                write_version(version);
+                synchronize();
+                lastgood_files_sweep(&files);
+                if (write(pipe_fds[1], &version, sizeof version) < 0)
+                    _exit(1);
+            }
+        }
+        uint64_t reported = 0;
+        for (int i = 0; i <= round % 5; i++)
+            assert_int_equal(read(pipe_fds[0], &reported, sizeof reported), sizeof reported);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        waitpid(pid, NULL, 0);
+        close(pipe_fds[1]);
+        while (read(pipe_fds[0], &reported, sizeof reported) == sizeof reported)
+            continue;
+        close(pipe_fds[0]);
+        start_again();
+        long loaded = load_version(LASTGOOD_CURRENT);
+        if (loaded == 0) /* between the two renames */
+            loaded = load_version(LASTGOOD_PREVIOUS);
+        assert_true(loaded >= (long)reported);
+    }
+}
+
+static void every_allocation_failed_in_turn(void **state) {
+    (void)state;
+    struct resource_set *first = make_set(1), *second = make_set(2), *loaded;
+    assert_int_equal(lastgood_files_write(&files, first, NULL, &errors), 0);
+    int status = -1;
+    for (long nth = 0; status < 0; nth++) {
+        hg_alloc_fail_at(nth, 0);
+        status = lastgood_files_write(&files, second, first, &errors);
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(load_version(LASTGOOD_CURRENT), status < 0 ? 1 : 2);
+    }
+    status = -1;
+    for (long nth = 0; status < 0; nth++) {
+        hg_alloc_fail_at(nth, 0);
+        status = lastgood_files_load(&files, LASTGOOD_CURRENT, &loaded, &errors);
+        hg_alloc_fail_at(-1, 0);
+    }
+    resource_set_unref(loaded);
+    resource_set_unref(first);
+    resource_set_unref(second);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(empty_folder_has_no_copy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_written_is_read_after_a_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(synchronized_copy_becomes_the_previous_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damaged_manifest_leaves_the_previous_copy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damaged_object_is_found_and_written_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(missing_object_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(objects_that_nothing_names_are_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(killed_writer_leaves_a_whole_copy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_allocation_failed_in_turn, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
