@@ -11,9 +11,8 @@
 #include <cmocka.h>
 #include <ev.h>
 
-#include "dataplane/snapshot/delta.h"
 #include "dataplane/snapshot/lastgood.h"
-#include "tests/unit/dataplane/snapshot/manifest_maker.h"
+#include "tests/unit/dataplane/snapshot/manifest_set.h"
 
 static char folder[64];
 static struct ev_loop *loop;
@@ -54,19 +53,10 @@ static int tear_down(void **state) {
 }
 
 static struct resource_set *make_set(uint64_t version) {
-    static struct prepare p;
     struct manifest m = {0};
-    struct delta delta = {0};
-    struct resource_set *set;
     made_cluster(&m, "a", (unsigned)version);
     manifest_seal(&m, version, version);
-    struct snapshot_identity id = {.version = version, .intent_hash = m.intent_hash, .state_hash = m.state_hash};
-    prepare_make(&p, 1, NULL, &m);
-    assert_int_equal(delta_add_entries(&delta.intent.upserts, p.m.upsert_intent, p.m.n_upsert_intent, &errors), 0);
-    assert_int_equal(delta_add_body(&delta, p.m.bodies[0], &errors), 0);
-    assert_int_equal(delta_apply(&delta, NULL, &id, &set, &errors), 0);
-    delta_finish(&delta);
-    return set;
+    return manifest_set(&m);
 }
 
 static void on_stored(void *owner, const char *error) {

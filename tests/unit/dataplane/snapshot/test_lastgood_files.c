@@ -12,9 +12,8 @@
 #include <cmocka.h>
 
 #include "common/alloc.h"
-#include "dataplane/snapshot/delta.h"
 #include "dataplane/snapshot/lastgood_files.h"
-#include "tests/unit/dataplane/snapshot/manifest_maker.h"
+#include "tests/unit/dataplane/snapshot/manifest_set.h"
 
 static char folder[64];
 static struct lastgood_files files;
@@ -52,29 +51,13 @@ static void start_again(void) {
     assert_int_equal(lastgood_files_init(&files, dir, &errors), 0);
 }
 
-static struct resource_set *set_of(struct manifest *m) {
-    static struct prepare p;
-    struct delta delta = {0};
-    struct snapshot_identity id = {.version = m->version, .generation = m->generation, .intent_hash = m->intent_hash,
-                                   .state_hash = m->state_hash};
-    struct resource_set *set;
-    prepare_make(&p, 1, NULL, m);
-    assert_int_equal(delta_add_entries(&delta.intent.upserts, p.m.upsert_intent, p.m.n_upsert_intent, &errors), 0);
-    assert_int_equal(delta_add_entries(&delta.state.upserts, p.m.upsert_state, p.m.n_upsert_state, &errors), 0);
-    for (size_t i = 0; i < p.m.n_bodies; i++)
-        assert_int_equal(delta_add_body(&delta, p.m.bodies[i], &errors), 0);
-    assert_int_equal(delta_apply(&delta, NULL, &id, &set, &errors), 0);
-    delta_finish(&delta);
-    return set;
-}
-
 static struct resource_set *make_set(uint64_t version) {
     struct manifest m = {0};
     made_cluster(&m, "a", 1);
     made_cluster(&m, "b", (unsigned)version);
     made_endpoint(&m.state, "a", "127.0.0.1:1");
     manifest_seal(&m, version, version);
-    return set_of(&m);
+    return manifest_set(&m);
 }
 
 static void write_version(uint64_t version) {

@@ -1,0 +1,264 @@
+/* Listening sockets, with the holder's answering side at the other end of the socket pair, in the same loop. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <ev.h>
+
+#include "common/alloc.h"
+#include "dataplane/holder/requests.h"
+#include "dataplane/snapshot/holder_client.h"
+#include "dataplane/snapshot/listen_sockets.h"
+#include "tests/unit/dataplane/snapshot/manifest_set.h"
+
+static struct ev_loop *loop;
+static struct requests holder;
+static ev_io holder_watcher;
+static struct holder_client *client;
+static struct listen_sockets *sockets;
+static struct error_list errors;
+static int dones, losses;
+
+static void serve(struct ev_loop *l, ev_io *watcher, int events) {
+    (void)events;
+    if (requests_serve(&holder, watcher->fd) < 0)
+        ev_io_stop(l, watcher);
+}
+
+static void on_lost(void *owner) {
+    (void)owner;
+    losses++;
+    ev_break(loop, EVBREAK_ONE);
+}
+
+static void on_done(void *arg) {
+    (void)arg;
+    dones++;
+    ev_break(loop, EVBREAK_ONE);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    int pair[2];
+    loop = ev_loop_new(0);
+    dones = losses = 0;
+    holder = (struct requests){.state_dir = -1, .sockets.sockets_max = 100};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    ev_io_init(&holder_watcher, serve, pair[1], EV_READ);
+    ev_io_start(loop, &holder_watcher);
+    client = holder_client_create(loop, pair[0], on_lost, NULL);
+    sockets = listen_sockets_create(client, 2);
+    return client && sockets ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    listen_sockets_destroy(sockets);
+    holder_client_destroy(client);
+    requests_finish(&holder);
+    ev_io_stop(loop, &holder_watcher);
+    close(holder_watcher.fd);
+    ev_loop_destroy(loop);
+    error_list_finish(&errors);
+    return 0;
+}
+
+/* Everything that was asked is answered. */
+static void settle(void) {
+    for (int i = 0; i < 20; i++)
+        ev_run(loop, EVRUN_NOWAIT);
+}
+
+static struct address address_of(const char *text) {
+    struct address a;
+    assert_int_equal(address_parse(str_of(text), &a), 0);
+    return a;
+}
+
+static struct resource_set *listeners(const char *first, const char *second) {
+    struct manifest m = {0};
+    if (first)
+        made_listener(&m, "one", first);
+    if (second)
+        made_listener(&m, "two", second);
+    manifest_seal(&m, 1, 1);
+    return manifest_set(&m);
+}
+
+static void prepare(struct resource_set *set) {
+    int before = dones;
+    listen_sockets_prepare(sockets, set, &errors, on_done, NULL);
+    if (dones == before)
+        ev_run(loop, 0);
+    assert_int_equal(dones, before + 1);
+}
+
+static int connect_to(const struct address *a) {
+    int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = connect(fd, &a->u.any, a->length) < 0 ? errno : 0;
+    close(fd);
+    return error;
+}
+
+static void sockets_of_every_address_are_there_when_it_is_done(void **state) {
+    (void)state;
+    struct resource_set *set = listeners("127.0.0.1:0", "127.0.0.2:0");
+    struct address a = address_of("127.0.0.1:0");
+    assert_int_equal(listen_socket_count(sockets, &a), 0);
+    prepare(set);
+    assert_true(error_list_is_empty(&errors));
+    assert_int_equal(listen_socket_count(sockets, &a), 2);
+    assert_true(listen_socket_fd(sockets, &a, 1) >= 0);
+    assert_int_equal(listen_socket_fd(sockets, &a, 2), -1);
+    assert_true(address_port(listen_socket_bound(sockets, &a)) > 0);
+    assert_int_equal(connect_to(listen_socket_bound(sockets, &a)), 0);
+    resource_set_unref(set);
+}
+
+static void address_that_leaves_is_closed_and_the_others_stay(void **state) {
+    (void)state;
+    struct resource_set *both = listeners("127.0.0.1:0", "127.0.0.2:0"), *one = listeners("127.0.0.1:0", NULL);
+    struct address a = address_of("127.0.0.1:0"), b = address_of("127.0.0.2:0");
+    prepare(both);
+    listen_sockets_release(sockets, both);
+    int fd = listen_socket_fd(sockets, &a, 0);
+    struct address bound_b = *listen_socket_bound(sockets, &b);
+    prepare(one);
+    assert_int_equal(listen_socket_count(sockets, &b), 2); /* still serving */
+    listen_sockets_release(sockets, one);
+    settle();
+    assert_int_equal(listen_socket_count(sockets, &b), 0);
+    assert_int_equal(connect_to(&bound_b), ECONNREFUSED);
+    assert_int_equal(listen_socket_fd(sockets, &a, 0), fd);
+    assert_int_equal(holder.sockets.addresses, 1);
+    resource_set_unref(both);
+    resource_set_unref(one);
+}
+
+static void abort_closes_what_was_added(void **state) {
+    (void)state;
+    struct resource_set *one = listeners("127.0.0.1:0", NULL), *both = listeners("127.0.0.1:0", "127.0.0.2:0");
+    struct address a = address_of("127.0.0.1:0"), b = address_of("127.0.0.2:0");
+    prepare(one);
+    listen_sockets_release(sockets, one);
+    prepare(both);
+    listen_sockets_abort(sockets);
+    settle();
+    assert_int_equal(listen_socket_count(sockets, &a), 2);
+    assert_int_equal(listen_socket_count(sockets, &b), 0);
+    assert_int_equal(holder.sockets.addresses, 1);
+    resource_set_unref(one);
+    resource_set_unref(both);
+}
+
+static void abort_before_the_answer_leaves_nothing(void **state) {
+    (void)state;
+    struct resource_set *one = listeners("127.0.0.1:0", NULL);
+    listen_sockets_prepare(sockets, one, &errors, on_done, NULL);
+    listen_sockets_abort(sockets);
+    settle();
+    assert_int_equal(dones, 0);
+    assert_int_equal(holder.sockets.addresses, 0);
+    prepare(one); /* and it can be asked for again */
+    assert_true(error_list_is_empty(&errors));
+    resource_set_unref(one);
+}
+
+static void address_in_use_names_listener_and_field(void **state) {
+    (void)state;
+    struct address any = address_of("127.0.0.1:0"), taken = {.length = sizeof taken.u};
+    char text[ADDRESS_TEXT_MAX];
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(other, &any.u.any, any.length), 0);
+    assert_int_equal(listen(other, 1), 0);
+    assert_int_equal(getsockname(other, &taken.u.any, &taken.length), 0);
+    address_format(&taken, text);
+    struct resource_set *set = listeners("127.0.0.2:0", text);
+    prepare(set);
+    assert_int_equal(errors.count, 1);
+    assert_int_equal(errors.items[0].code, ERROR_ADDRESS_IN_USE);
+    assert_string_equal(errors.items[0].resource, "listener/two");
+    assert_string_equal(errors.items[0].path, "addresses[0]");
+    listen_sockets_abort(sockets);
+    settle();
+    assert_int_equal(holder.sockets.addresses, 0);
+    close(other);
+    resource_set_unref(set);
+}
+
+static void reserved_address_is_in_use(void **state) {
+    (void)state;
+    struct address admin = address_of("127.0.0.1:9901");
+    struct resource_set *set = listeners("127.0.0.1:9901", NULL);
+    listen_sockets_reserve(sockets, &admin);
+    prepare(set);
+    assert_int_equal(errors.items[0].code, ERROR_ADDRESS_IN_USE);
+    assert_int_equal(holder.sockets.addresses, 0);
+    resource_set_unref(set);
+}
+
+/* What a predecessor had prepared and not committed is dropped with the first snapshot. */
+static void leftovers_of_a_predecessor_are_dropped(void **state) {
+    (void)state;
+    struct resource_set *one = listeners("127.0.0.1:0", NULL);
+    struct address left = address_of("127.0.0.3:0");
+    const struct held_address *held;
+    assert_int_equal(held_sockets_listen(&holder.sockets, &left, 1, 1, &held), 0);
+    requests_reset(&holder);
+    prepare(one);
+    listen_sockets_release(sockets, one);
+    settle();
+    assert_int_equal(holder.sockets.addresses, 1);
+    resource_set_unref(one);
+}
+
+static void loss_of_the_holder_ends_the_preparation(void **state) {
+    (void)state;
+    struct resource_set *one = listeners("127.0.0.1:0", NULL);
+    ev_io_stop(loop, &holder_watcher);
+    shutdown(holder_watcher.fd, SHUT_RDWR);
+    listen_sockets_prepare(sockets, one, &errors, on_done, NULL);
+    while (losses == 0)
+        ev_run(loop, EVRUN_ONCE);
+    assert_int_equal(dones, 1);
+    assert_int_equal(errors.count, 1);
+    resource_set_unref(one);
+}
+
+static void every_allocation_failed_in_turn(void **state) {
+    (void)state;
+    struct resource_set *one = listeners("127.0.0.1:0", NULL);
+    bool is_good = false;
+    for (long nth = 0; !is_good; nth++) {
+        error_list_finish(&errors);
+        hg_alloc_fail_at(nth, 0);
+        prepare(one);
+        hg_alloc_fail_at(-1, 0);
+        is_good = error_list_is_empty(&errors);
+        if (!is_good)
+            listen_sockets_abort(sockets);
+    }
+    listen_sockets_release(sockets, one);
+    settle();
+    assert_int_equal(holder.sockets.addresses, 1);
+    resource_set_unref(one);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(sockets_of_every_address_are_there_when_it_is_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(address_that_leaves_is_closed_and_the_others_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(abort_closes_what_was_added, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(abort_before_the_answer_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(address_in_use_names_listener_and_field, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reserved_address_is_in_use, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(leftovers_of_a_predecessor_are_dropped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(loss_of_the_holder_ends_the_preparation, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_allocation_failed_in_turn, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
