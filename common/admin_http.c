@@ -37,16 +37,14 @@ struct admin_http {
 
 /* ---- the parser ---- */
 
-static bool is_visible_ascii(struct str s)
-{
+static bool is_visible_ascii(struct str s) {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
             return false;
     return s.n > 0;
 }
 
-static unsigned parse_request_line(struct str line, struct admin_http_request *request)
-{
+static unsigned parse_request_line(struct str line, struct admin_http_request *request) {
     struct str method = str_cut(&line, ' ');
     struct str target = str_cut(&line, ' ');
     struct str version = line;
@@ -65,8 +63,7 @@ static unsigned parse_request_line(struct str line, struct admin_http_request *r
     return 0;
 }
 
-static unsigned parse_field(struct str line, struct admin_http_request *request)
-{
+static unsigned parse_field(struct str line, struct admin_http_request *request) {
     struct str value = line;
     struct str name = str_cut(&value, ':');
     if (!value.p || !is_visible_ascii(name))
@@ -80,8 +77,7 @@ static unsigned parse_field(struct str line, struct admin_http_request *request)
 }
 
 /* The next line without its CRLF; -1 where a line ends in anything else. */
-static int take_line(struct str *rest, struct str *ret)
-{
+static int take_line(struct str *rest, struct str *ret) {
     struct str line = str_cut(rest, '\n');
     if (!rest->p || line.n == 0 || line.p[line.n - 1] != '\r')
         return -1;
@@ -92,8 +88,7 @@ static int take_line(struct str *rest, struct str *ret)
     return 0;
 }
 
-unsigned admin_http_parse(struct str head, struct admin_http_request *ret)
-{
+unsigned admin_http_parse(struct str head, struct admin_http_request *ret) {
     struct admin_http_request request = {0};
     struct str line;
     if (take_line(&head, &line) < 0)
@@ -113,8 +108,7 @@ unsigned admin_http_parse(struct str head, struct admin_http_request *ret)
 
 /* ---- one connection ---- */
 
-static void unlink_connection(struct connection *c)
-{
+static void unlink_connection(struct connection *c) {
     struct admin_http *h = c->owner;
     if (c->previous)
         c->previous->next = c->next;
@@ -127,8 +121,7 @@ static void unlink_connection(struct connection *c)
     h->count--;
 }
 
-static void connection_destroy(struct connection *c)
-{
+static void connection_destroy(struct connection *c) {
     unlink_connection(c);
     ev_io_stop(c->owner->loop, &c->io);
     ev_timer_stop(c->owner->loop, &c->deadline);
@@ -137,15 +130,13 @@ static void connection_destroy(struct connection *c)
     hg_free(c);
 }
 
-static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
-{
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)loop;
     (void)events;
     connection_destroy(timer->data);
 }
 
-static const char *reason_phrase(unsigned status)
-{
+static const char *reason_phrase(unsigned status) {
     switch (status) {
     case 200: return "OK";
     case 400: return "Bad Request";
@@ -161,8 +152,7 @@ static const char *reason_phrase(unsigned status)
     }
 }
 
-static void compose(struct connection *c, const struct admin_http_answer *answer, bool is_head)
-{
+static void compose(struct connection *c, const struct admin_http_answer *answer, bool is_head) {
     strbuf_printf(&c->out, "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", answer->status,
                   reason_phrase(answer->status), answer->content_type, answer->body.n);
     if (answer->status == 401)
@@ -174,15 +164,13 @@ static void compose(struct connection *c, const struct admin_http_answer *answer
         strbuf_add_str(&c->out, strbuf_str(&answer->body));
 }
 
-static void answer_plainly(struct admin_http_answer *answer, unsigned status)
-{
+static void answer_plainly(struct admin_http_answer *answer, unsigned status) {
     answer->status = status;
     strbuf_printf(&answer->body, "%s\n", reason_phrase(status));
 }
 
 /* Takes as long for a wrong token as for a right one. */
-static bool is_same_secret(struct str a, struct str b)
-{
+static bool is_same_secret(struct str a, struct str b) {
     unsigned difference = a.n != b.n;
     for (size_t i = 0; i < a.n; i++)
         difference |= (unsigned char)a.p[i] ^ (unsigned char)b.p[b.n ? i % b.n : 0];
@@ -190,8 +178,7 @@ static bool is_same_secret(struct str a, struct str b)
 }
 
 /* 0, or the status that keeps this peer from the metrics. */
-static unsigned metrics_refusal(const struct connection *c, const struct admin_http_request *request)
-{
+static unsigned metrics_refusal(const struct connection *c, const struct admin_http_request *request) {
     if (c->is_local)
         return 0;
     if (!c->owner->token)
@@ -202,8 +189,7 @@ static unsigned metrics_refusal(const struct connection *c, const struct admin_h
     return is_bearer && is_same_secret(str_trim(shown), str_of(c->owner->token)) ? 0 : 401;
 }
 
-static void respond(struct connection *c, struct str head)
-{
+static void respond(struct connection *c, struct str head) {
     struct admin_http_answer answer = {.status = 404, .content_type = "text/plain; charset=utf-8"};
     struct admin_http_request request = {0};
     unsigned refusal = admin_http_parse(head, &request);
@@ -220,8 +206,7 @@ static void respond(struct connection *c, struct str head)
 }
 
 /* Our side is done; what the peer still sends is read and dropped, or closing would reset the answer away. */
-static void start_closing(struct connection *c)
-{
+static void start_closing(struct connection *c) {
     c->state = CLOSING;
     shutdown(c->io.fd, SHUT_WR);
     ev_io_stop(c->owner->loop, &c->io);
@@ -229,8 +214,7 @@ static void start_closing(struct connection *c)
     ev_io_start(c->owner->loop, &c->io);
 }
 
-static void write_more(struct connection *c)
-{
+static void write_more(struct connection *c) {
     while (c->written < c->out.n) {
         ssize_t n = send(c->io.fd, c->out.p + c->written, c->out.n - c->written, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
@@ -246,8 +230,7 @@ static void write_more(struct connection *c)
     start_closing(c);
 }
 
-static void start_writing(struct connection *c, struct str head)
-{
+static void start_writing(struct connection *c, struct str head) {
     respond(c, head);
     if (c->out.failed) {
         connection_destroy(c);
@@ -260,8 +243,7 @@ static void start_writing(struct connection *c, struct str head)
     write_more(c);
 }
 
-static void refuse_large_head(struct connection *c)
-{
+static void refuse_large_head(struct connection *c) {
     struct admin_http_answer answer = {.content_type = "text/plain; charset=utf-8"};
     answer_plainly(&answer, 431);
     compose(c, &answer, false);
@@ -272,8 +254,7 @@ static void refuse_large_head(struct connection *c)
     ev_io_start(c->owner->loop, &c->io);
 }
 
-static void read_more(struct connection *c)
-{
+static void read_more(struct connection *c) {
     ssize_t n = recv(c->io.fd, c->head + c->head_size, sizeof c->head - c->head_size, MSG_DONTWAIT);
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
@@ -289,15 +270,13 @@ static void read_more(struct connection *c)
         refuse_large_head(c);
 }
 
-static void read_and_drop(struct connection *c)
-{
+static void read_and_drop(struct connection *c) {
     ssize_t n = recv(c->io.fd, c->head, sizeof c->head, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
         connection_destroy(c);
 }
 
-static void on_io(struct ev_loop *loop, ev_io *io, int events)
-{
+static void on_io(struct ev_loop *loop, ev_io *io, int events) {
     struct connection *c = io->data;
     (void)loop;
     (void)events;
@@ -310,8 +289,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
 
 /* ---- the listener ---- */
 
-static void start_connection(struct admin_http *h, int fd, const struct address *peer)
-{
+static void start_connection(struct admin_http *h, int fd, const struct address *peer) {
     struct connection *c = hg_calloc(1, sizeof *c);
     if (!c) {
         close(fd);
@@ -336,24 +314,21 @@ static void start_connection(struct admin_http *h, int fd, const struct address 
     ev_timer_start(h->loop, &c->deadline);
 }
 
-static void on_accept_again(struct ev_loop *loop, ev_timer *timer, int events)
-{
+static void on_accept_again(struct ev_loop *loop, ev_timer *timer, int events) {
     struct admin_http *h = timer->data;
     (void)events;
     ev_io_start(loop, &h->accept_io);
 }
 
 /* The socket stays readable while nothing can be accepted: look away for a second instead of spinning. */
-static void pause_accepting(struct admin_http *h)
-{
+static void pause_accepting(struct admin_http *h) {
     log_warning("admin listener: no free descriptor for a connection");
     ev_io_stop(h->loop, &h->accept_io);
     ev_timer_set(&h->accept_again, 1., 0.);
     ev_timer_start(h->loop, &h->accept_again);
 }
 
-static void on_accept(struct ev_loop *loop, ev_io *io, int events)
-{
+static void on_accept(struct ev_loop *loop, ev_io *io, int events) {
     struct address peer = {.length = sizeof peer.u};
     (void)loop;
     (void)events;
@@ -364,8 +339,7 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int events)
         pause_accepting(io->data);
 }
 
-static int bind_listener(const struct address *address)
-{
+static int bind_listener(const struct address *address) {
     int fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
@@ -380,8 +354,7 @@ static int bind_listener(const struct address *address)
     return fd;
 }
 
-static int open_listener(const struct admin_http_config *config, struct error_list *errors)
-{
+static int open_listener(const struct admin_http_config *config, struct error_list *errors) {
     int fd = config->listen_fd >= 0 ? config->listen_fd : bind_listener(&config->address);
     if (fd < 0) {
         char text[ADDRESS_TEXT_MAX];
@@ -392,8 +365,8 @@ static int open_listener(const struct admin_http_config *config, struct error_li
     return fd;
 }
 
-static struct admin_http *create_around(struct ev_loop *loop, const struct admin_http_config *config, int fd)
-{
+static struct admin_http *create_around(struct ev_loop *loop, const struct admin_http_config *config,
+                                        int fd) {
     struct admin_http *h = hg_calloc(1, sizeof *h);
     if (!h)
         return NULL;
@@ -416,8 +389,7 @@ static struct admin_http *create_around(struct ev_loop *loop, const struct admin
 }
 
 struct admin_http *admin_http_create(struct ev_loop *loop, const struct admin_http_config *config,
-                                     struct error_list *errors)
-{
+                                     struct error_list *errors) {
     int fd = open_listener(config, errors);
     if (fd < 0)
         return NULL;
@@ -429,8 +401,7 @@ struct admin_http *admin_http_create(struct ev_loop *loop, const struct admin_ht
     return h;
 }
 
-void admin_http_destroy(struct admin_http *h)
-{
+void admin_http_destroy(struct admin_http *h) {
     if (!h)
         return;
     while (h->oldest)
@@ -442,7 +413,6 @@ void admin_http_destroy(struct admin_http *h)
     hg_free(h);
 }
 
-const struct address *admin_http_address(const struct admin_http *h)
-{
+const struct address *admin_http_address(const struct admin_http *h) {
     return &h->address;
 }

@@ -1,4 +1,5 @@
 #include "controlplane/channel/channel_internal.h"
+#include "controlplane/channel/message_copy.h"
 
 #include <assert.h>
 
@@ -32,17 +33,6 @@ void channel_destroy(struct channel *c) {
     node_records_finish(c);
     hg_free(c->out_text);
     hg_free(c);
-}
-
-void *message_copy(const void *message) {
-    const ProtobufCMessage *m = message;
-    uint8_t *bytes;
-    size_t size;
-    if (resource_encode(m, &bytes, &size) < 0)
-        return NULL;
-    void *copy = protobuf_c_message_unpack(m->descriptor, NULL, size, bytes);
-    hg_free(bytes);
-    return copy;
 }
 
 /* ---- streams ---- */

@@ -39,8 +39,6 @@ struct channel {
 void data_plane_end(struct channel *c, struct data_plane *dp, const char *reason, bool at_once);
 /* An idle data plane that is not as it should be is sent the current snapshot. */
 void data_plane_synchronize(struct channel *c, struct data_plane *dp);
-/* A copy of a protobuf message, or NULL without memory. */
-void *message_copy(const void *message);
 
 /* greeting.c */
 void greeting_receive(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello);

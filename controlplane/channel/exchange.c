@@ -1,6 +1,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/channel/channel_internal.h"
+#include "controlplane/channel/message_copy.h"
 
 /* ---- a transfer's life on one stream ---- */
 

@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/channel/channel_internal.h"
+#include "controlplane/channel/message_copy.h"
 
 /* What a Hello, in however many messages, says that the data plane serves. */
 struct greeting {

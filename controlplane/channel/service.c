@@ -97,8 +97,9 @@ static struct stream *stream_create(struct channel_service *service, struct rpc_
     return NULL;
 }
 
-static void start_stream(void *context, struct rpc_call *call) {
+static void start_stream(void *context, const struct rpc_method *method, struct rpc_call *call) {
     struct channel_service *service = context;
+    (void)method;
     if (!service->channel || service->is_stopping) {
         rpc_call_finish(call, GRPC_STATUS_UNAVAILABLE, "the control plane is not ready");
         return;
@@ -111,8 +112,8 @@ static void start_stream(void *context, struct rpc_call *call) {
 }
 
 const struct rpc_method channel_service_methods[] = {
-    {"/headgate.SnapshotService/Stream", start_stream},
-    {NULL, NULL},
+    {.path = "/headgate.SnapshotService/Stream", .start = start_stream},
+    {0},
 };
 
 /* ---- time ---- */

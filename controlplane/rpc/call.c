@@ -8,16 +8,14 @@
 #include "controlplane/rpc/message.h"
 
 static void start_batch(struct rpc_call *call, const grpc_op *ops, size_t count,
-                        struct rpc_completion *completion)
-{
+                        struct rpc_completion *completion) {
     grpc_call_error failed = grpc_call_start_batch(call->call, ops, count, completion, NULL);
     assert(failed == GRPC_CALL_OK); /* anything else is a wrong order of operations, not a peer's doing */
     (void)failed;
     call->under_way++;
 }
 
-void rpc_call_free(struct rpc_call *call)
-{
+void rpc_call_free(struct rpc_call *call) {
     if (call->call)
         grpc_call_unref(call->call);
     grpc_call_details_destroy(&call->details);
@@ -27,8 +25,7 @@ void rpc_call_free(struct rpc_call *call)
     hg_free(call);
 }
 
-static void operation_ended(struct rpc_call *call)
-{
+static void operation_ended(struct rpc_call *call) {
     call->under_way--;
     if (call->under_way > 0 || call->state != RPC_CALL_CLOSED)
         return;
@@ -39,14 +36,12 @@ static void operation_ended(struct rpc_call *call)
 
 /* ---- reading ---- */
 
-static void start_read(struct rpc_call *call)
-{
+static void start_read(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received};
     start_batch(call, &op, 1, &call->read);
 }
 
-static void deliver(struct rpc_call *call)
-{
+static void deliver(struct rpc_call *call) {
     ProtobufCMessage *m = rpc_message_unpack(call->received, call->handlers->type);
     grpc_byte_buffer_destroy(call->received);
     call->received = NULL;
@@ -58,16 +53,14 @@ static void deliver(struct rpc_call *call)
     protobuf_c_message_free_unpacked(m, NULL);
 }
 
-static void deliver_half_close(struct rpc_call *call)
-{
+static void deliver_half_close(struct rpc_call *call) {
     if (call->handlers->half_closed)
         call->handlers->half_closed(call->owner);
     else
         rpc_call_finish(call, GRPC_STATUS_OK, "");
 }
 
-static void on_read(struct rpc_completion *c, bool ok)
-{
+static void on_read(struct rpc_completion *c, bool ok) {
     struct rpc_call *call = c->owner;
     bool is_heard = call->owner && call->state == RPC_CALL_OPEN;
     bool has_message = ok && call->received;
@@ -86,8 +79,7 @@ static void on_read(struct rpc_completion *c, bool ok)
 
 /* ---- writing and ending ---- */
 
-static void send_status(struct rpc_call *call)
-{
+static void send_status(struct rpc_call *call) {
     grpc_slice text = grpc_slice_from_copied_string(call->status_text ? call->status_text : "");
     grpc_op op = {.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
                   .data.send_status_from_server = {.status = call->status_code, .status_details = &text}};
@@ -96,8 +88,7 @@ static void send_status(struct rpc_call *call)
     grpc_slice_unref(text);
 }
 
-static void on_written(struct rpc_completion *c, bool ok)
-{
+static void on_written(struct rpc_completion *c, bool ok) {
     struct rpc_call *call = c->owner;
     call->is_writing = false;
     if (call->state == RPC_CALL_FINISHING && !call->is_status_sent)
@@ -107,14 +98,12 @@ static void on_written(struct rpc_completion *c, bool ok)
     operation_ended(call);
 }
 
-static void on_ended(struct rpc_completion *c, bool ok)
-{
+static void on_ended(struct rpc_completion *c, bool ok) {
     (void)ok;
     operation_ended(c->owner);
 }
 
-static void on_close(struct rpc_completion *c, bool ok)
-{
+static void on_close(struct rpc_completion *c, bool ok) {
     struct rpc_call *call = c->owner;
     (void)ok;
     bool is_heard = call->owner && call->state != RPC_CALL_CLOSED;
@@ -125,8 +114,7 @@ static void on_close(struct rpc_completion *c, bool ok)
     operation_ended(call);
 }
 
-int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *m)
-{
+int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *m) {
     assert(!call->is_writing);
     if (call->state != RPC_CALL_OPEN)
         return 0;
@@ -140,8 +128,7 @@ int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *m)
     return 0;
 }
 
-void rpc_call_finish(struct rpc_call *call, grpc_status_code status, const char *text)
-{
+void rpc_call_finish(struct rpc_call *call, grpc_status_code status, const char *text) {
     if (call->state != RPC_CALL_OPEN)
         return;
     call->state = RPC_CALL_FINISHING;
@@ -151,16 +138,14 @@ void rpc_call_finish(struct rpc_call *call, grpc_status_code status, const char 
         send_status(call);
 }
 
-void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *m)
-{
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *m) {
     if (rpc_call_send(call, m) < 0)
         rpc_call_finish(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
     else
         rpc_call_finish(call, GRPC_STATUS_OK, "");
 }
 
-void rpc_call_cancel(struct rpc_call *call, grpc_status_code status, const char *text)
-{
+void rpc_call_cancel(struct rpc_call *call, grpc_status_code status, const char *text) {
     if (call->state != RPC_CALL_OPEN && call->state != RPC_CALL_FINISHING)
         return;
     call->state = RPC_CALL_FINISHING;
@@ -168,15 +153,13 @@ void rpc_call_cancel(struct rpc_call *call, grpc_status_code status, const char 
     grpc_call_cancel_with_status(call->call, status, text, NULL);
 }
 
-void rpc_call_detach(struct rpc_call *call)
-{
+void rpc_call_detach(struct rpc_call *call) {
     call->owner = NULL;
 }
 
 /* ---- the beginning ---- */
 
-static void begin(struct rpc_call *call)
-{
+static void begin(struct rpc_call *call) {
     grpc_op metadata = {.op = GRPC_OP_SEND_INITIAL_METADATA};
     grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                      .data.recv_close_on_server.cancelled = &call->cancelled};
@@ -184,8 +167,7 @@ static void begin(struct rpc_call *call)
     start_batch(call, &close, 1, &call->close);
 }
 
-void rpc_call_open(struct rpc_call *call)
-{
+void rpc_call_open(struct rpc_call *call) {
     call->state = RPC_CALL_OPEN;
     call->begin = (struct rpc_completion){.done = on_ended, .owner = call};
     call->read = (struct rpc_completion){.done = on_read, .owner = call};
@@ -196,19 +178,16 @@ void rpc_call_open(struct rpc_call *call)
     begin(call);
 }
 
-void rpc_call_accept(struct rpc_call *call, const struct rpc_call_handlers *handlers, void *owner)
-{
+void rpc_call_accept(struct rpc_call *call, const struct rpc_call_handlers *handlers, void *owner) {
     call->handlers = handlers;
     call->owner = owner;
     start_read(call);
 }
 
-const char *rpc_call_peer(const struct rpc_call *call)
-{
+const char *rpc_call_peer(const struct rpc_call *call) {
     return call->peer;
 }
 
-bool rpc_call_is_writing(const struct rpc_call *call)
-{
+bool rpc_call_is_writing(const struct rpc_call *call) {
     return call->is_writing;
 }

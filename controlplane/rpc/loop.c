@@ -6,8 +6,7 @@
 
 #include "common/log.h"
 
-static void log_for_grpc(gpr_log_func_args *args)
-{
+static void log_for_grpc(gpr_log_func_args *args) {
     enum log_level level = args->severity == GPR_LOG_SEVERITY_ERROR  ? LOG_LEVEL_WARNING
                            : args->severity == GPR_LOG_SEVERITY_INFO ? LOG_LEVEL_INFO
                                                                      : LOG_LEVEL_DEBUG;
@@ -15,8 +14,7 @@ static void log_for_grpc(gpr_log_func_args *args)
     log_write(level, "gRPC", values);
 }
 
-static void hand_over(struct rpc_loop *loop, struct rpc_completion *c, bool ok)
-{
+static void hand_over(struct rpc_loop *loop, struct rpc_completion *c, bool ok) {
     c->ok = ok;
     c->next = NULL;
     pthread_mutex_lock(&loop->lock);
@@ -26,8 +24,7 @@ static void hand_over(struct rpc_loop *loop, struct rpc_completion *c, bool ok)
     ev_async_send(loop->ev, &loop->arrived);
 }
 
-static void *wait_for_completions(void *arg)
-{
+static void *wait_for_completions(void *arg) {
     struct rpc_loop *loop = arg;
     for (;;) {
         grpc_event event = grpc_completion_queue_next(loop->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
@@ -38,8 +35,7 @@ static void *wait_for_completions(void *arg)
     }
 }
 
-static struct rpc_completion *take_all(struct rpc_loop *loop)
-{
+static struct rpc_completion *take_all(struct rpc_loop *loop) {
     pthread_mutex_lock(&loop->lock);
     struct rpc_completion *first = loop->first;
     loop->first = NULL;
@@ -48,8 +44,7 @@ static struct rpc_completion *take_all(struct rpc_loop *loop)
     return first;
 }
 
-static void run_all(struct rpc_loop *loop)
-{
+static void run_all(struct rpc_loop *loop) {
     struct rpc_completion *c = take_all(loop);
     while (c) {
         struct rpc_completion *next = c->next; /* `done` may free c */
@@ -58,16 +53,14 @@ static void run_all(struct rpc_loop *loop)
     }
 }
 
-static void on_arrived(struct ev_loop *ev, ev_async *watcher, int events)
-{
+static void on_arrived(struct ev_loop *ev, ev_async *watcher, int events) {
     (void)ev;
     (void)events;
     run_all(watcher->data);
 }
 
 /* Signals are the loop thread's business. */
-static int start_helper(struct rpc_loop *loop)
-{
+static int start_helper(struct rpc_loop *loop) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -76,8 +69,7 @@ static int start_helper(struct rpc_loop *loop)
     return failed ? -1 : 0;
 }
 
-int rpc_loop_init(struct rpc_loop *loop, struct ev_loop *ev)
-{
+int rpc_loop_init(struct rpc_loop *loop, struct ev_loop *ev) {
     *loop = (struct rpc_loop){.ev = ev};
     gpr_set_log_function(log_for_grpc);
     grpc_init();
@@ -96,8 +88,7 @@ int rpc_loop_init(struct rpc_loop *loop, struct ev_loop *ev)
     return -1;
 }
 
-void rpc_loop_finish(struct rpc_loop *loop)
-{
+void rpc_loop_finish(struct rpc_loop *loop) {
     grpc_completion_queue_shutdown(loop->queue);
     pthread_join(loop->helper, NULL);
     run_all(loop);

@@ -5,8 +5,7 @@
 
 #include "common/alloc.h"
 
-grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *m)
-{
+grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *m) {
     size_t size = protobuf_c_message_get_packed_size(m);
     uint8_t *bytes = hg_malloc(size ? size : 1);
     if (!bytes)
@@ -18,15 +17,14 @@ grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *m)
     return buffer;
 }
 
-ProtobufCMessage *rpc_message_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type)
-{
+ProtobufCMessage *rpc_message_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type) {
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, buffer))
         return NULL;
     grpc_slice slice = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    ProtobufCMessage *m =
-        protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
+    ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(slice),
+                                                    GRPC_SLICE_START_PTR(slice));
     grpc_slice_unref(slice);
     return m;
 }

@@ -34,8 +34,7 @@ struct rpc_server {
 
 static void wait_for_call(struct rpc_server *server);
 
-static void finish_stopping(struct rpc_server *server)
-{
+static void finish_stopping(struct rpc_server *server) {
     if (server->is_stopped && server->calls == 0 && server->done) {
         void (*done)(void *context) = server->done;
         server->done = NULL;
@@ -43,22 +42,19 @@ static void finish_stopping(struct rpc_server *server)
     }
 }
 
-void rpc_server_call_ended(struct rpc_server *server)
-{
+void rpc_server_call_ended(struct rpc_server *server) {
     server->calls--;
     finish_stopping(server);
 }
 
-static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path)
-{
+static const struct rpc_method *find_method(const struct rpc_server *server, grpc_slice path) {
     for (const struct rpc_method *m = server->config.methods; m->path; m++)
         if (grpc_slice_str_cmp(path, m->path) == 0)
             return m;
     return NULL;
 }
 
-static void dispatch(struct rpc_server *server, struct rpc_call *call)
-{
+static void dispatch(struct rpc_server *server, struct rpc_call *call) {
     const struct rpc_method *method = find_method(server, call->details.method);
     server->calls++;
     rpc_call_open(call);
@@ -67,11 +63,10 @@ static void dispatch(struct rpc_server *server, struct rpc_call *call)
     else if (server->calls > server->config.calls_max)
         rpc_call_finish(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many calls are open");
     else
-        method->start(server->config.context, call);
+        method->start(server->config.context, method, call);
 }
 
-static void on_requested(struct rpc_completion *c, bool ok)
-{
+static void on_requested(struct rpc_completion *c, bool ok) {
     struct rpc_call *call = c->owner;
     struct rpc_server *server = call->server;
     if (!ok) { /* the server stops */
@@ -82,8 +77,7 @@ static void on_requested(struct rpc_completion *c, bool ok)
     dispatch(server, call);
 }
 
-static void wait_for_call(struct rpc_server *server)
-{
+static void wait_for_call(struct rpc_server *server) {
     struct rpc_call *call = server->is_stopping ? NULL : hg_calloc(1, sizeof *call);
     if (!call)
         return; /* without memory one call fewer waits; the others go on */
@@ -91,22 +85,20 @@ static void wait_for_call(struct rpc_server *server)
     call->request = (struct rpc_completion){.done = on_requested, .owner = call};
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
-    grpc_call_error failed =
-        grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata,
-                                 server->loop->queue, server->loop->queue, &call->request);
+    grpc_call_error failed = grpc_server_request_call(server->server, &call->call, &call->details,
+                                                      &call->metadata, server->loop->queue,
+                                                      server->loop->queue, &call->request);
     if (failed != GRPC_CALL_OK)
         rpc_call_free(call);
 }
 
 /* ---- life ---- */
 
-static grpc_arg int_arg(const char *key, int value)
-{
+static grpc_arg int_arg(const char *key, int value) {
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
 }
 
-static grpc_server *create_grpc_server(const struct rpc_server_config *config)
-{
+static grpc_server *create_grpc_server(const struct rpc_server_config *config) {
     grpc_resource_quota *quota = grpc_resource_quota_create("headgate");
     grpc_resource_quota_resize(quota, config->memory_max);
     grpc_arg args[] = {
@@ -130,8 +122,7 @@ static grpc_server *create_grpc_server(const struct rpc_server_config *config)
 }
 
 struct rpc_server *rpc_server_create(struct rpc_loop *loop, const struct rpc_server_config *config,
-                                     struct error_list *errors)
-{
+                                     struct error_list *errors) {
     struct rpc_server *server = hg_calloc(1, sizeof *server);
     if (!server) {
         error_addf(errors, ERROR_MEMORY, "no memory for a server");
@@ -144,23 +135,20 @@ struct rpc_server *rpc_server_create(struct rpc_loop *loop, const struct rpc_ser
     return server;
 }
 
-void rpc_server_start(struct rpc_server *server)
-{
+void rpc_server_start(struct rpc_server *server) {
     grpc_server_start(server->server);
     for (int i = 0; i < REQUESTS_WAITING; i++)
         wait_for_call(server);
 }
 
-static void on_stopped(struct rpc_completion *c, bool ok)
-{
+static void on_stopped(struct rpc_completion *c, bool ok) {
     struct rpc_server *server = c->owner;
     (void)ok;
     server->is_stopped = true;
     finish_stopping(server);
 }
 
-void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *context), void *context)
-{
+void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *context), void *context) {
     server->is_stopping = true;
     server->done = done;
     server->done_context = context;
@@ -170,8 +158,7 @@ void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *
         grpc_server_cancel_all_calls(server->server);
 }
 
-void rpc_server_destroy(struct rpc_server *server)
-{
+void rpc_server_destroy(struct rpc_server *server) {
     if (!server)
         return;
     grpc_server_destroy(server->server);
@@ -181,8 +168,7 @@ void rpc_server_destroy(struct rpc_server *server)
 /* ---- listening ---- */
 
 /* gRPC unlinks whatever socket is at the path, so the check comes before. */
-static int remove_stale_socket(const char *path, struct error_list *errors)
-{
+static int remove_stale_socket(const char *path, struct error_list *errors) {
     struct address address;
     struct stat st;
     if (lstat(path, &st) < 0)
@@ -206,8 +192,7 @@ static int remove_stale_socket(const char *path, struct error_list *errors)
     return 0;
 }
 
-static int set_access(const char *path, unsigned mode, long group, struct error_list *errors)
-{
+static int set_access(const char *path, unsigned mode, long group, struct error_list *errors) {
     if (group >= 0 && chown(path, (uid_t)-1, (gid_t)group) < 0) {
         error_addf(errors, ERROR_IO, "cannot give %s to group %ld: %s", path, group, strerror(errno));
         return -1;
@@ -220,8 +205,7 @@ static int set_access(const char *path, unsigned mode, long group, struct error_
 }
 
 int rpc_server_listen_unix(struct rpc_server *server, const char *path, unsigned mode, long group,
-                           struct error_list *errors)
-{
+                           struct error_list *errors) {
     char address[ADDRESS_TEXT_MAX];
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
         error_addf(errors, ERROR_RANGE, "the path of a socket has at most %zu bytes: %s",
@@ -244,8 +228,7 @@ int rpc_server_listen_unix(struct rpc_server *server, const char *path, unsigned
 }
 
 int rpc_server_listen_tcp(struct rpc_server *server, const char *address,
-                          grpc_server_credentials *credentials, struct error_list *errors)
-{
+                          grpc_server_credentials *credentials, struct error_list *errors) {
     int port = grpc_server_add_http2_port(server->server, address, credentials);
     if (port <= 0) {
         error_addf(errors, ERROR_IO, "cannot listen on %s", address);

@@ -10,8 +10,9 @@
 
 struct rpc_method {
     const char *path;                       /* "/headgate.Admin/Push" */
-    /* A call has come: accept it (rpc_call_accept), now or after refusing it with rpc_call_finish. */
-    void (*start)(void *context, struct rpc_call *call);
+    /* A call has come: accept it (rpc_call_accept), or refuse it (rpc_call_finish). */
+    void (*start)(void *context, const struct rpc_method *method, struct rpc_call *call);
+    const void *detail;                     /* the owner's, for `start` */
 };
 
 struct rpc_server_config {

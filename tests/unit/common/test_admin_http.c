@@ -16,8 +16,7 @@ struct fixture {
     int calls;
 };
 
-static void answer_test(void *context, struct str path, struct admin_http_answer *answer)
-{
+static void answer_test(void *context, struct str path, struct admin_http_answer *answer) {
     struct fixture *f = context;
     f->calls++;
     if (str_eq(path, STR("/metrics"))) {
@@ -30,8 +29,7 @@ static void answer_test(void *context, struct str path, struct admin_http_answer
     }
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     struct fixture *f = test_calloc(1, sizeof *f);
     struct error_list errors = {0};
     struct admin_http_config config = {
@@ -45,8 +43,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *f = *state;
     admin_http_destroy(f->http);
     ev_loop_destroy(f->loop);
@@ -54,8 +51,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static int connect_to(const struct fixture *f)
-{
+static int connect_to(const struct fixture *f) {
     const struct address *a = admin_http_address(f->http);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
@@ -64,8 +60,7 @@ static int connect_to(const struct fixture *f)
 }
 
 /* Turns the loop until the peer has closed or reset; what was received is in *ret. */
-static void read_to_end(const struct fixture *f, int fd, struct strbuf *ret)
-{
+static void read_to_end(const struct fixture *f, int fd, struct strbuf *ret) {
     char bytes[65536];
     for (;;) {
         ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
@@ -78,29 +73,25 @@ static void read_to_end(const struct fixture *f, int fd, struct strbuf *ret)
     }
 }
 
-static void send_text(int fd, const char *text)
-{
+static void send_text(int fd, const char *text) {
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-static void exchange(const struct fixture *f, const char *request, struct strbuf *ret)
-{
+static void exchange(const struct fixture *f, const char *request, struct strbuf *ret) {
     int fd = connect_to(f);
     send_text(fd, request);
     read_to_end(f, fd, ret);
     close(fd);
 }
 
-static void expect_status(void **state, const char *request, const char *status_line)
-{
+static void expect_status(void **state, const char *request, const char *status_line) {
     struct strbuf reply = {0};
     exchange(*state, request, &reply);
     assert_true(str_starts(strbuf_str(&reply), str_of(status_line)));
     strbuf_finish(&reply);
 }
 
-static void answers_get(void **state)
-{
+static void answers_get(void **state) {
     struct strbuf reply = {0};
     exchange(*state, "GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
     assert_true(str_starts(strbuf_str(&reply), STR("HTTP/1.1 200 OK\r\n")));
@@ -108,8 +99,7 @@ static void answers_get(void **state)
     strbuf_finish(&reply);
 }
 
-static void answers_head_without_body(void **state)
-{
+static void answers_head_without_body(void **state) {
     struct strbuf reply = {0};
     exchange(*state, "HEAD /metrics HTTP/1.0\r\n\r\n", &reply);
     assert_non_null(strstr(reply.p, "Content-Length: 5\r\n"));
@@ -117,8 +107,7 @@ static void answers_head_without_body(void **state)
     strbuf_finish(&reply);
 }
 
-static void answers_large_body(void **state)
-{
+static void answers_large_body(void **state) {
     struct strbuf reply = {0};
     exchange(*state, "GET /large HTTP/1.1\r\n\r\n", &reply);
     const char *body = strstr(reply.p, "\r\n\r\n");
@@ -127,8 +116,7 @@ static void answers_large_body(void **state)
     strbuf_finish(&reply);
 }
 
-static void answers_in_pieces(void **state)
-{
+static void answers_in_pieces(void **state) {
     struct fixture *f = *state;
     struct strbuf reply = {0};
     int fd = connect_to(f);
@@ -143,8 +131,7 @@ static void answers_in_pieces(void **state)
     close(fd);
 }
 
-static void refuses_what_it_does_not_speak(void **state)
-{
+static void refuses_what_it_does_not_speak(void **state) {
     expect_status(state, "GET /nowhere HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ");
     expect_status(state, "POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 ");
     expect_status(state, "GET /metrics HTTP/2.0\r\n\r\n", "HTTP/1.1 505 ");
@@ -156,8 +143,7 @@ static void refuses_what_it_does_not_speak(void **state)
     expect_status(state, "hello\r\n\r\n", "HTTP/1.1 400 ");
 }
 
-static void refuses_large_heads(void **state)
-{
+static void refuses_large_heads(void **state) {
     struct strbuf request = {0};
     strbuf_puts(&request, "GET /");
     for (int i = 0; i < ADMIN_HTTP_TARGET_MAX; i++)
@@ -172,8 +158,7 @@ static void refuses_large_heads(void **state)
     strbuf_finish(&request);
 }
 
-static void oldest_connection_gives_way(void **state)
-{
+static void oldest_connection_gives_way(void **state) {
     struct fixture *f = *state;
     int silent[ADMIN_HTTP_CONNECTIONS_MAX];
     struct strbuf reply = {0};
@@ -191,15 +176,13 @@ static void oldest_connection_gives_way(void **state)
     strbuf_finish(&reply);
 }
 
-static unsigned refusal_for(struct admin_http *h, bool is_local, const char *authorization)
-{
+static unsigned refusal_for(struct admin_http *h, bool is_local, const char *authorization) {
     struct connection c = {.owner = h, .is_local = is_local};
     struct admin_http_request request = {.authorization = str_of(authorization)};
     return metrics_refusal(&c, &request);
 }
 
-static void metrics_want_a_token_off_loopback(void **state)
-{
+static void metrics_want_a_token_off_loopback(void **state) {
     struct fixture *f = *state;
     struct admin_http without = {0};
     assert_int_equal(refusal_for(f->http, true, ""), 0);
@@ -213,8 +196,7 @@ static void metrics_want_a_token_off_loopback(void **state)
     assert_int_equal(refusal_for(&without, true, ""), 0);
 }
 
-static void reports_address_in_use(void **state)
-{
+static void reports_address_in_use(void **state) {
     struct fixture *f = *state;
     struct error_list errors = {0};
     struct admin_http_config config = {
@@ -225,8 +207,7 @@ static void reports_address_in_use(void **state)
     error_list_finish(&errors);
 }
 
-static void survives_failing_allocations(void **state)
-{
+static void survives_failing_allocations(void **state) {
     struct fixture *f = *state;
     for (long nth = 0; nth < 12; nth++) {
         struct strbuf reply = {0};
@@ -243,8 +224,7 @@ static void survives_failing_allocations(void **state)
     answers_get(state);
 }
 
-int main(void)
-{
+int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(answers_get),

@@ -1,0 +1,197 @@
+#include "common/alloc.h"
+#include "common/log.h"
+#include "controlplane/engine/internal.h"
+
+/* ---- views ---- */
+
+static int view_current(const struct engine *e, struct engine_view *ret) {
+    struct snapshot *current = channel_current(e->channel);
+    struct engine_view view = {0};
+    if (current) {
+        if (part_resources(current->intent, &view.set) < 0)
+            return -1;
+        view.version = current->version;
+        view.borrowed = snapshot_ref(current);
+    }
+    *ret = view;
+    return 0;
+}
+
+static int read_resource(const struct store *store, const struct store_entry *entry,
+                         struct config_resources *set, struct error_list *errors) {
+    uint8_t *bytes;
+    size_t size;
+    if (store_read_object(store, &entry->id, &bytes, &size, errors) < 0)
+        return -1;
+    int status = config_resources_add(set, entry->kind, str_of(entry->name), bytes, size);
+    hg_free(bytes);
+    if (status < 0)
+        error_addf(errors, ERROR_MEMORY, "no memory for the resources of a version");
+    return status;
+}
+
+static int read_resources(const struct store *store, const struct store_manifest *m,
+                          struct config_resources *ret, struct error_list *errors) {
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < m->version.resources; i++)
+        status = read_resource(store, &m->entries[i], ret, errors);
+    return status;
+}
+
+static int view_stored(struct engine *e, uint64_t number, struct engine_view *ret,
+                       struct error_list *errors) {
+    struct engine_view view = {.version = number, .is_owned = true};
+    struct store_manifest *m = store_read_version(e->store, number, errors);
+    if (!m)
+        return -1;
+    int status = read_resources(e->store, m, &view.set, errors);
+    store_manifest_unref(m);
+    if (status < 0)
+        engine_view_finish(&view);
+    else
+        *ret = view;
+    return status;
+}
+
+int engine_view(struct engine *e, uint64_t number, struct engine_view *ret, struct error_list *errors) {
+    const struct snapshot *current = channel_current(e->channel);
+    if (number != 0 && (!current || current->version != number))
+        return view_stored(e, number, ret, errors);
+    if (view_current(e, ret) == 0)
+        return 0;
+    error_addf(errors, ERROR_MEMORY, "no memory for the resources of a version");
+    return -1;
+}
+
+void engine_view_finish(struct engine_view *view) {
+    if (view->is_owned)
+        config_resources_finish(&view->set);
+    else
+        hg_free(view->set.items);
+    snapshot_unref(view->borrowed);
+    *view = (struct engine_view){0};
+}
+
+/* ---- starting from what is stored ---- */
+
+static struct part *stored_intent(const struct store *store, const struct store_manifest *m,
+                                  struct error_list *errors) {
+    struct config_resources set = {0};
+    struct part *part = NULL;
+    if (read_resources(store, m, &set, errors) == 0) {
+        part = part_create(set.items, set.count, NULL);
+        if (!part)
+            error_addf(errors, ERROR_MEMORY, "no memory for the stored intent");
+    }
+    config_resources_finish(&set);
+    return part;
+}
+
+/* A state that cannot be read is reported and left out: it is made anew by whoever makes state. */
+static struct part *stored_state(struct store *store, uint64_t *ret_generation, struct error_list *errors) {
+    struct store_state state = {0};
+    struct error_list faults = {0};
+    struct config_resources set = {0};
+    if (store_load_state(store, &state, &faults) < 0)
+        log_error("the saved state cannot be used",
+                  LOG_S("reason", faults.count ? faults.items[0].message : ""));
+    for (size_t i = 0; i < state.count; i++)
+        if (config_resources_add(&set, state.resources[i].kind, str_of(state.resources[i].name),
+                                 state.resources[i].bytes, state.resources[i].size) < 0)
+            error_addf(errors, ERROR_MEMORY, "no memory for the stored state");
+    struct part *part = part_create(set.items, set.count, NULL);
+    *ret_generation = state.generation;
+    config_resources_finish(&set);
+    store_state_finish(&state);
+    error_list_finish(&faults);
+    return part;
+}
+
+static int load_current(struct engine *e, struct error_list *errors) {
+    struct store_manifest *m = store_current(e->store);
+    uint64_t generation = 0;
+    if (!m) {
+        log_info("there is no configuration yet: nothing is pushed until there is");
+        return 0;
+    }
+    struct part *intent = stored_intent(e->store, m, errors);
+    struct part *state = stored_state(e->store, &generation, errors);
+    if (!intent || !state) {
+        part_unref(intent);
+        part_unref(state);
+        return -1;
+    }
+    struct snapshot *s = snapshot_create(store_lineage(e->store), m->version.number, generation, intent,
+                                         state);
+    if (!s) {
+        error_addf(errors, ERROR_MEMORY, "no memory for the stored snapshot");
+        return -1;
+    }
+    channel_set_current(e->channel, s);
+    snapshot_unref(s);
+    log_info("started from the stored version", LOG_U("version", m->version.number),
+             LOG_U("resources", m->version.resources));
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int open_all(struct engine *e, struct error_list *errors) {
+    const struct channel_events events = {.wake = e->config.wake,
+                                          .end = e->config.end,
+                                          .push_ready = push_job_ready,
+                                          .push_done = push_job_done};
+    e->store = store_open(e->config.state_dir, errors);
+    if (!e->store)
+        return -1;
+    e->channel = channel_create(&e->config.channel, &events, e);
+    if (e->channel)
+        return load_current(e, errors);
+    error_addf(errors, ERROR_MEMORY, "no memory for the channel");
+    return -1;
+}
+
+struct engine *engine_create(const struct engine_config *config, struct error_list *errors) {
+    struct engine *e = hg_calloc(1, sizeof *e);
+    if (!e) {
+        error_addf(errors, ERROR_MEMORY, "no memory for the control plane");
+        return NULL;
+    }
+    e->config = *config;
+    e->last_waiting = &e->first_waiting;
+    ev_prepare_init(&e->next, push_begin_next);
+    e->next.data = e;
+    if (open_all(e, errors) == 0)
+        return e;
+    engine_destroy(e);
+    return NULL;
+}
+
+void engine_destroy(struct engine *e) {
+    if (!e)
+        return;
+    ev_clear_pending(e->config.loop, &e->next);
+    channel_destroy(e->channel);
+    store_close(e->store);
+    hg_free(e);
+}
+
+struct channel *engine_channel(struct engine *e) {
+    return e->channel;
+}
+
+struct store *engine_store(struct engine *e) {
+    return e->store;
+}
+
+const struct engine_counters *engine_counters(const struct engine *e) {
+    return &e->counters;
+}
+
+bool engine_is_busy(const struct engine *e) {
+    return e->job || e->first_waiting;
+}
+
+void engine_stop(struct engine *e) {
+    e->is_stopping = true;
+}

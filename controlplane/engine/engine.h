@@ -1,0 +1,73 @@
+/* engine.h — what the control plane knows and does: intent and its history, the data planes, and the pushes between them.
+ *
+ * Pushes run one after another. One push is: make the new set of resources, compare, PREPARE on every data plane, store
+ * durably when all are READY, COMMIT, gather the ACKs. docs/internals/channel.md has the whole way of a push.
+ * Thread: the loop's. */
+#pragma once
+
+#include <ev.h>
+
+#include "controlplane/channel/channel.h"
+#include "controlplane/config/config.h"
+#include "controlplane/store/store.h"
+#include "proto/admin.pb-c.h"
+
+struct engine;
+
+struct engine_config {
+    struct ev_loop *loop;
+    const char *state_dir;              /* of the store */
+    struct channel_config channel;
+    uint64_t keep_versions;             /* retention: of the newest, at least 1 */
+    void (*wake)(void *stream_owner);   /* events of the channel for streams */
+    void (*end)(void *stream_owner, const char *reason, bool at_once);
+};
+
+enum { ENGINE_PUSHES_WAITING_MAX = 64 };
+
+/* Opens the store and starts from what it holds. NULL with reasons in `errors`. */
+struct engine *engine_create(const struct engine_config *config, struct error_list *errors);
+/* Every stream has been disconnected and no push is under way (engine_is_busy); NULL is allowed. */
+void engine_destroy(struct engine *e);
+
+struct channel *engine_channel(struct engine *e);
+struct store *engine_store(struct engine *e);
+
+/* ---- pushes ---- */
+
+/* Begins or queues a push; `request` is the caller's. `done` runs once, perhaps before this returns; the reply is valid during
+ * the call. */
+void engine_push(struct engine *e, const Headgate__PushRequest *request,
+                 void (*done)(void *context, const Headgate__PushReply *reply), void *context);
+/* A push is under way or waits. */
+bool engine_is_busy(const struct engine *e);
+/* From now on pushes are refused; those under way and waiting go on to their end. */
+void engine_stop(struct engine *e);
+
+/* Compiles files that came in a message; their variables come with them. See config_compile. */
+int engine_compile_sources(const Headgate__Sources *m, struct config_resources *ret, struct error_list *errors,
+                           struct error_list *warnings);
+
+/* ---- versions ---- */
+
+/* The resources of one version. */
+struct engine_view {
+    uint64_t version;                   /* 0: there is none yet, the set is empty */
+    struct config_resources set;
+    bool is_owned;
+    struct snapshot *borrowed;          /* what the set points into, when it is not owned */
+};
+
+/* Version `number`; 0: the current one, or the empty set when there is none. 0, or -1 with reasons in `errors`. */
+int engine_view(struct engine *e, uint64_t number, struct engine_view *ret, struct error_list *errors);
+void engine_view_finish(struct engine_view *view); /* a zeroed struct is allowed */
+
+/* ---- for status and metrics ---- */
+
+struct engine_counters {
+    uint64_t pushes[8];                 /* by Headgate__PushReply__Outcome */
+    uint64_t push_us, store_us;         /* sums over committed and stored pushes */
+    uint64_t store_errors, gc_runs;
+};
+
+const struct engine_counters *engine_counters(const struct engine *e);

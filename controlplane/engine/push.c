@@ -1,0 +1,289 @@
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "controlplane/channel/message_copy.h"
+#include "controlplane/engine/internal.h"
+#include "controlplane/engine/reply.h"
+
+enum { GC_SLACK = 100 }; /* versions beyond retention that are let grow before they are dropped together */
+
+/* ---- the end of a job ---- */
+
+void push_job_destroy(struct push_job *job) {
+    if (job->request)
+        headgate__push_request__free_unpacked(job->request, NULL);
+    plan_finish(&job->plan);
+    snapshot_unref(job->target);
+    error_list_finish(&job->errors);
+    error_list_finish(&job->warnings);
+    arena_finish(&job->arena);
+    hg_free(job);
+}
+
+static const char *outcome_name(Headgate__PushReply__Outcome outcome) {
+    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
+        &headgate__push_reply__outcome__descriptor, outcome);
+    return v ? v->name : "";
+}
+
+static void log_reply(const Headgate__PushReply *r) {
+    enum log_level level = r->outcome == HEADGATE__PUSH_REPLY__OUTCOME__REFUSED ? LOG_LEVEL_WARNING
+                                                                                : LOG_LEVEL_INFO;
+    const struct log_value values[] = {LOG_S("outcome", outcome_name(r->outcome)),
+                                       LOG_U("version", r->version),
+                                       LOG_U("data_planes", r->n_data_planes),
+                                       LOG_U("changes", r->n_changes),
+                                       LOG_U("push_us", r->push_us),
+                                       LOG_U("store_us", r->store_us),
+                                       {0}};
+    log_write(level, "push", values);
+}
+
+static void count_reply(struct engine *e, const Headgate__PushReply *r) {
+    e->counters.pushes[r->outcome]++;
+    if (r->outcome != HEADGATE__PUSH_REPLY__OUTCOME__COMMITTED &&
+        r->outcome != HEADGATE__PUSH_REPLY__OUTCOME__STORED)
+        return;
+    e->counters.push_us += r->push_us;
+    e->counters.store_us += r->store_us;
+}
+
+static void add_problems(struct push_job *job) {
+    struct problem_list problems = {0};
+    reply_add_problems(&job->arena, &problems, &job->errors, false);
+    reply_add_problems(&job->arena, &problems, &job->warnings, true);
+    job->reply.problems = problems.items;
+    job->reply.n_problems = problems.count;
+}
+
+/* Answers and takes the job out of the way of the next one. */
+static void finish(struct engine *e, struct push_job *job, Headgate__PushReply__Outcome outcome) {
+    Headgate__PushReply *r = &job->reply;
+    const struct snapshot *current = channel_current(e->channel);
+    r->has_outcome = r->has_version = r->has_push_us = r->has_store_us = true;
+    r->outcome = outcome;
+    r->version = current ? current->version : 0;
+    r->push_us = clock_monotonic_us() - job->accepted_us;
+    r->store_us = job->store_us;
+    struct store_manifest *stored = store_current(e->store);
+    if (stored) {
+        r->has_hash = true;
+        r->hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, stored->version.hash.bytes};
+    }
+    add_problems(job);
+    count_reply(e, r);
+    log_reply(r);
+    e->job = NULL;
+    job->done(job->context, r);
+    push_job_destroy(job);
+    if (e->first_waiting)
+        ev_feed_event(e->config.loop, &e->next, EV_PREPARE);
+}
+
+static void refuse(struct engine *e, struct push_job *job) {
+    finish(e, job, HEADGATE__PUSH_REPLY__OUTCOME__REFUSED);
+}
+
+/* ---- storing ---- */
+
+static void collect_garbage(struct engine *e) {
+    uint64_t next = store_next_version(e->store), oldest = store_oldest_version(e->store);
+    struct store_retention retention = {.versions = e->config.keep_versions};
+    struct store_gc_result result;
+    struct error_list errors = {0};
+    if (next - oldest <= e->config.keep_versions + GC_SLACK)
+        return;
+    e->counters.gc_runs++;
+    if (store_gc(e->store, &retention, false, &result, &errors) < 0)
+        log_error("old versions cannot be dropped",
+                  LOG_S("reason", errors.count ? errors.items[0].message : ""));
+    else
+        log_info("old versions dropped", LOG_U("versions", result.versions),
+                 LOG_U("objects", result.objects));
+    error_list_finish(&errors);
+}
+
+static struct store_resource *store_resources(const struct config_resources *set) {
+    struct store_resource *list = hg_calloc(set->count ? set->count : 1, sizeof *list);
+    for (size_t i = 0; list && i < set->count; i++) {
+        const struct config_resource *r = &set->items[i];
+        list[i] = (struct store_resource){
+            .kind = r->kind, .name = r->name, .id = r->id, .bytes = r->bytes, .size = r->size};
+    }
+    return list;
+}
+
+static int store_job(struct engine *e, struct push_job *job) {
+    uint64_t start = clock_monotonic_us();
+    struct store_resource *list = store_resources(&job->plan.result);
+    const struct store_commit commit = {.resources = list,
+                                        .count = job->plan.result.count,
+                                        .author = job->request->author,
+                                        .message = job->request->message,
+                                        .parent = job->plan.base.version,
+                                        .restores = job->plan.restores,
+                                        .pin = job->plan.pin};
+    int status = list ? store_commit(e->store, &commit, &job->errors) : -1;
+    if (!list)
+        error_addf(&job->errors, ERROR_MEMORY, "no memory to store the new version");
+    hg_free(list);
+    job->store_us = clock_monotonic_us() - start;
+    if (status < 0)
+        e->counters.store_errors++;
+    return status;
+}
+
+void push_job_ready(void *engine) {
+    struct engine *e = engine;
+    if (e->job->is_unchanged || store_job(e, e->job) == 0)
+        channel_push_commit(e->channel);
+    else
+        channel_push_abort(e->channel, "the new version could not be stored");
+}
+
+static Headgate__PushReply__Outcome outcome_of(const struct push_job *job, const struct push_result *result) {
+    if (job->is_unchanged)
+        return HEADGATE__PUSH_REPLY__OUTCOME__UNCHANGED;
+    switch (result->outcome) {
+    case PUSH_COMMITTED:
+        return result->count ? HEADGATE__PUSH_REPLY__OUTCOME__COMMITTED
+                             : HEADGATE__PUSH_REPLY__OUTCOME__STORED;
+    case PUSH_CHECKED: return HEADGATE__PUSH_REPLY__OUTCOME__CHECKED;
+    default: return HEADGATE__PUSH_REPLY__OUTCOME__REFUSED;
+    }
+}
+
+void push_job_done(void *engine, const struct push_result *result) {
+    struct engine *e = engine;
+    struct push_job *job = e->job;
+    reply_data_planes(&job->arena, result, &job->reply.data_planes, &job->reply.n_data_planes);
+    bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
+    finish(e, job, outcome_of(job, result));
+    if (was_stored)
+        collect_garbage(e);
+}
+
+/* ---- the beginning of a job ---- */
+
+static int make_target(struct engine *e, struct push_job *job) {
+    struct snapshot *current = channel_current(e->channel);
+    const struct config_resources *set = &job->plan.result;
+    struct part *intent = part_create(set->items, set->count, current ? current->intent : NULL);
+    struct part *state = current ? part_ref(current->state) : part_create(NULL, 0, NULL);
+    if (!intent || !state) {
+        part_unref(intent);
+        part_unref(state);
+        return -1;
+    }
+    job->is_unchanged = current && resource_id_equal(&intent->hash, &current->intent->hash);
+    if (job->is_unchanged) {
+        part_unref(intent);
+        part_unref(state);
+        job->target = snapshot_ref(current);
+        return 0;
+    }
+    job->target = snapshot_create(store_lineage(e->store), store_next_version(e->store),
+                                  current ? current->generation : 0, intent, state);
+    return job->target ? 0 : -1;
+}
+
+/* The same intent again: a push that lifts the pin of a rollback, or sets it, does so without a new version. */
+static int update_pin(struct engine *e, struct push_job *job) {
+    bool is_pinned = store_pinned_version(e->store) != 0;
+    if (!job->is_unchanged || job->request->dry_run || is_pinned == job->plan.pin)
+        return 0;
+    return store_set_pin(e->store, job->plan.pin, &job->errors);
+}
+
+static void start(struct engine *e, struct push_job *job) {
+    e->job = job;
+    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0) {
+        refuse(e, job);
+        return;
+    }
+    if (make_target(e, job) < 0) {
+        error_addf(&job->errors, ERROR_MEMORY, "no memory for the new snapshot");
+        refuse(e, job);
+        return;
+    }
+    if (update_pin(e, job) < 0) {
+        refuse(e, job);
+        return;
+    }
+    if (!job->is_unchanged)
+        reply_changes(&job->arena, &job->plan.base.set, &job->plan.result, &job->reply.changes,
+                      &job->reply.n_changes);
+    else if (job->request->dry_run) {
+        finish(e, job, HEADGATE__PUSH_REPLY__OUTCOME__UNCHANGED);
+        return;
+    }
+    if (channel_push(e->channel, job->target, job->request->dry_run) < 0) {
+        error_addf(&job->errors, ERROR_MEMORY, "no memory for the push");
+        refuse(e, job);
+    }
+}
+
+void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events) {
+    struct engine *e = watcher->data;
+    (void)loop;
+    (void)events;
+    struct push_job *job = e->first_waiting;
+    if (e->job || !job)
+        return;
+    e->first_waiting = job->next;
+    if (!e->first_waiting)
+        e->last_waiting = &e->first_waiting;
+    e->waiting--;
+    start(e, job);
+}
+
+/* For a push that does not get as far as a job. */
+static void refuse_at_once(void (*done)(void *context, const Headgate__PushReply *reply), void *context,
+                           enum error_code code, const char *message) {
+    Headgate__PushReply reply = HEADGATE__PUSH_REPLY__INIT;
+    Headgate__Problem problem = HEADGATE__PROBLEM__INIT, *list = &problem;
+    problem.code = (char *)error_code_name(code);
+    problem.message = (char *)message;
+    reply.has_outcome = true;
+    reply.outcome = HEADGATE__PUSH_REPLY__OUTCOME__REFUSED;
+    reply.n_problems = 1;
+    reply.problems = &list;
+    done(context, &reply);
+}
+
+static struct push_job *job_create(const Headgate__PushRequest *request) {
+    struct push_job *job = hg_calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    arena_init(&job->arena, NULL, 0, 0);
+    headgate__push_reply__init(&job->reply);
+    job->accepted_us = clock_monotonic_us();
+    job->request = message_copy(request);
+    if (job->request)
+        return job;
+    push_job_destroy(job);
+    return NULL;
+}
+
+void engine_push(struct engine *e, const Headgate__PushRequest *request,
+                 void (*done)(void *context, const Headgate__PushReply *reply), void *context) {
+    if (e->is_stopping || e->waiting == ENGINE_PUSHES_WAITING_MAX) {
+        refuse_at_once(done, context, ERROR_STATE,
+                       e->is_stopping ? "the control plane is stopping" : "too many pushes are waiting");
+        return;
+    }
+    struct push_job *job = job_create(request);
+    if (!job) {
+        refuse_at_once(done, context, ERROR_MEMORY, "no memory for the push");
+        return;
+    }
+    job->done = done;
+    job->context = context;
+    if (!e->job && !e->first_waiting) {
+        start(e, job);
+        return;
+    }
+    *e->last_waiting = job;
+    e->last_waiting = &job->next;
+    e->waiting++;
+}
