@@ -1,0 +1,272 @@
+/* The turn of a worker's loop, its mailbox and its thread. labels: threads */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "dataplane/core/worker.h"
+
+enum { MESSAGES = 2000, POSTERS = 4 };
+
+static struct worker worker;
+static char log_text[64];              /* what happened, a letter each */
+
+static void note(char what) {
+    size_t n = strlen(log_text);
+    assert_true(n + 1 < sizeof log_text);
+    log_text[n] = what;
+    log_text[n + 1] = '\0';
+}
+
+/* Something with all three roles. */
+struct thing {
+    struct flushable flushable;        /* first */
+    struct reapable  reapable;
+    struct borrower  borrower;
+    char             flush, settle, reap;
+    struct thing    *then;             /* what its reaping marks dirty */
+};
+
+static void on_flush(struct flushable *f) {
+    note(((struct thing *)f)->flush);
+}
+
+static void on_settle(struct borrower *b) {
+    note(((struct thing *)((char *)b - offsetof(struct thing, borrower)))->settle);
+}
+
+static void on_reap(struct reapable *r) {
+    struct thing *t = (struct thing *)((char *)r - offsetof(struct thing, reapable));
+    note(t->reap);
+    if (t->then)
+        worker_mark_dirty(&worker, &t->then->flushable);
+}
+
+static struct thing thing_of(const char *letters) {
+    return (struct thing){.flushable.flush = on_flush, .reapable.reap = on_reap, .borrower.settle = on_settle,
+                          .flush = letters[0], .settle = letters[1], .reap = letters[2]};
+}
+
+static int set_up(void **state) {
+    (void)state;
+    log_text[0] = '\0';
+    return worker_init(&worker, 0, EVFLAG_AUTO);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    worker_finish(&worker);
+    return 0;
+}
+
+/* ---- a turn ---- */
+
+static void turn_flushes_then_settles_then_reaps(void **state) {
+    (void)state;
+    struct thing a = thing_of("fsr"), b = thing_of("FSR");
+    worker_reap_later(&worker, &a.reapable);
+    worker_borrow(&worker, &a.borrower);
+    worker_mark_dirty(&worker, &a.flushable);
+    worker_mark_dirty(&worker, &b.flushable);
+    worker_mark_dirty(&worker, &a.flushable);  /* once is enough */
+    worker_borrow(&worker, &a.borrower);
+    worker_reap_later(&worker, &a.reapable);
+    worker.pool.hot_used = 1000;
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "fFsr");
+    assert_int_equal(worker.pool.hot_used, 0);
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "fFsr");
+}
+
+static void what_reaping_makes_dirty_is_flushed_in_the_same_turn(void **state) {
+    (void)state;
+    struct thing a = thing_of("fsr"), b = thing_of("FSR");
+    a.then = &b;
+    worker_reap_later(&worker, &a.reapable);
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "rF");
+}
+
+static void forgotten_things_are_left_alone(void **state) {
+    (void)state;
+    struct thing t[4] = {thing_of("0ax"), thing_of("1bx"), thing_of("2cx"), thing_of("3dx")};
+    for (int left = 0; left < 4; left++) {
+        log_text[0] = '\0';
+        for (int i = 0; i < 4; i++) {
+            worker_mark_dirty(&worker, &t[i].flushable);
+            worker_borrow(&worker, &t[i].borrower);
+        }
+        for (int i = 0; i < 4; i++) {
+            if (i == left)
+                continue;
+            worker_forget_dirty(&worker, &t[i].flushable);
+            worker_forget_dirty(&worker, &t[i].flushable);
+            worker_forget_borrower(&worker, &t[i].borrower);
+            worker_forget_borrower(&worker, &t[i].borrower);
+        }
+        worker_end_turn(&worker);
+        char expected[3] = {t[left].flush, t[left].settle, '\0'};
+        assert_string_equal(log_text, expected);
+    }
+}
+
+static void order_survives_forgetting_the_last_one(void **state) {
+    (void)state;
+    struct thing a = thing_of("1.."), b = thing_of("2.."), c = thing_of("3..");
+    worker_mark_dirty(&worker, &a.flushable);
+    worker_mark_dirty(&worker, &b.flushable);
+    worker_forget_dirty(&worker, &b.flushable);
+    worker_mark_dirty(&worker, &c.flushable);
+    worker_mark_dirty(&worker, &b.flushable);
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "132");
+}
+
+static void reading_more_than_the_hot_buffer_flushes_and_settles_first(void **state) {
+    (void)state;
+    struct thing a = thing_of("fsr");
+    for (size_t read = 0; read < HOT_SIZE - READ_MAX + 1; read += READ_MAX) {
+        assert_non_null(worker_read_room(&worker));
+        slice_pool_read_done(&worker.pool, READ_MAX);
+    }
+    worker_mark_dirty(&worker, &a.flushable);
+    worker_borrow(&worker, &a.borrower);
+    worker_reap_later(&worker, &a.reapable);
+    assert_ptr_equal(worker_read_room(&worker), worker.pool.hot);
+    assert_string_equal(log_text, "fs");
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "fsr");
+}
+
+/* ---- timers ---- */
+
+static void on_timer(struct timer *t) {
+    (void)t;
+    note('t');
+    ev_break(worker.loop, EVBREAK_ALL);
+}
+
+static void timers_run_with_the_loop_and_let_it_rest(void **state) {
+    (void)state;
+    struct timer t = {.fire = on_timer};
+    worker_set_timer(&worker, &t, worker.now + 30000);
+    ev_run(worker.loop, 0);
+    assert_string_equal(log_text, "t");
+    assert_true(worker.now >= 30000);
+    while (ev_is_active(&worker.ticker))
+        ev_run(worker.loop, EVRUN_ONCE);
+    assert_int_equal(worker.wheel.count, 0);
+}
+
+/* ---- mailbox ---- */
+
+struct mail {
+    struct worker_message message;     /* first */
+    int                   number, poster;
+};
+
+static struct mail mails[POSTERS][MESSAGES];
+static int handled, next_of[POSTERS];
+static pthread_t handled_on;
+
+static void handle(struct worker *w, struct worker_message *m) {
+    const struct mail *mail = (const struct mail *)m;
+    assert_ptr_equal(w, &worker);
+    assert_int_equal(mail->number, next_of[mail->poster]);
+    next_of[mail->poster]++;
+    handled++;
+    handled_on = pthread_self();
+}
+
+static void *post_all(void *arg) {
+    struct mail *mine = arg;
+    for (int i = 0; i < MESSAGES; i++)
+        worker_post(&worker, &mine[i].message);
+    return NULL;
+}
+
+static void prepare_mail(void) {
+    handled = 0;
+    memset(next_of, 0, sizeof next_of);
+    for (int p = 0; p < POSTERS; p++)
+        for (int i = 0; i < MESSAGES; i++)
+            mails[p][i] = (struct mail){.message.handle = handle, .number = i, .poster = p};
+}
+
+static void messages_of_each_thread_come_once_and_in_order(void **state) {
+    (void)state;
+    pthread_t posters[POSTERS];
+    prepare_mail();
+    assert_int_equal(worker_start(&worker), 0);
+    for (int p = 0; p < POSTERS; p++)
+        assert_int_equal(pthread_create(&posters[p], NULL, post_all, mails[p]), 0);
+    for (int p = 0; p < POSTERS; p++)
+        pthread_join(posters[p], NULL);
+    pthread_t thread = worker.thread;
+    worker_stop_and_join(&worker); /* its own message comes last */
+    assert_int_equal(handled, POSTERS * MESSAGES);
+    assert_true(pthread_equal(handled_on, thread));
+    worker_stop_and_join(&worker);
+}
+
+static void mail_that_is_left_is_handled_at_the_end(void **state) {
+    (void)state;
+    prepare_mail();
+    post_all(mails[0]);
+    assert_int_equal(handled, 0);
+    worker_finish(&worker);
+    assert_int_equal(handled, MESSAGES);
+}
+
+/* ---- life ---- */
+
+static void worker_without_memory_can_be_finished(void **state) {
+    (void)state;
+    uint64_t before = hg_alloc_count();
+    struct worker other;
+    assert_int_equal(worker_init(&other, 1, EVFLAG_AUTO), 0);
+    uint64_t needed = hg_alloc_count() - before;
+    worker_finish(&other);
+    for (uint64_t nth = 0; nth < needed; nth++) {
+        hg_alloc_fail_at((long)nth, 0);
+        assert_int_equal(worker_init(&other, 1, EVFLAG_AUTO), -1);
+        hg_alloc_fail_at(-1, 0);
+        worker_finish(&other);
+    }
+    memset(&other, 0, sizeof other);
+    worker_finish(NULL);
+}
+
+static void random_numbers_differ(void **state) {
+    (void)state;
+    uint32_t all = 0, none = UINT32_MAX, last = worker_random(&worker);
+    for (int i = 0; i < 1000; i++) {
+        uint32_t next = worker_random(&worker);
+        assert_int_not_equal(next, last);
+        all |= next;
+        none &= next;
+        last = next;
+    }
+    assert_int_equal(all, UINT32_MAX); /* each bit was set and unset at least once */
+    assert_int_equal(none, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(turn_flushes_then_settles_then_reaps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_reaping_makes_dirty_is_flushed_in_the_same_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(forgotten_things_are_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(order_survives_forgetting_the_last_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(messages_of_each_thread_come_once_and_in_order, set_up, tear_down),
+        cmocka_unit_test_setup(mail_that_is_left_is_handled_at_the_end, set_up),
+        cmocka_unit_test_setup_teardown(worker_without_memory_can_be_finished, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(random_numbers_differ, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
