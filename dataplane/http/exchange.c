@@ -25,7 +25,7 @@ struct worker *exchange_worker(struct exchange *x) {
 
 /* ---- timers ---- */
 
-void exchange_set_timer(struct exchange *x) {
+static void exchange_set_timer(struct exchange *x) {
     uint64_t a = x->phase_deadline, b = x->request_deadline;
     worker_set_timer(x->worker, &x->timer, a && (!b || a < b) ? a : b);
 }
@@ -190,15 +190,6 @@ static void abort_leg(struct exchange *x, struct leg *leg, enum abort_code code)
     leg->ops->abort(leg, code);
 }
 
-static void finish_layers(struct exchange *x) {
-    for (unsigned i = x->entered; i-- > 0;) {
-        struct layer *l = &x->layers[i];
-        if (!l->done && l->filter->ops->on_done)
-            l->filter->ops->on_done(l);
-        l->done = true;
-    }
-}
-
 static void count_status(struct exchange *x) {
     struct stats *s = x->worker->stats;
     _Atomic uint64_t *classes[] = {&s->responses_2xx_total, &s->responses_3xx_total, &s->responses_4xx_total,
@@ -216,7 +207,7 @@ void exchange_over(struct exchange *x) {
         x->terminal->finish(x);
     abort_leg(x, x->back, x->abort ? x->abort : ABORT_CLIENT_GONE);
     leg_detach(x, x->front);
-    finish_layers(x);
+    layers_finish(x);
     flow_drop(x, &x->request);
     flow_drop(x, &x->response);
     count_status(x);
@@ -289,117 +280,6 @@ void exchange_fail(struct exchange *x, enum abort_code code) {
         front->ops->abort(front, code);
 }
 
-/* ---- layers ---- */
-
-static int make_layers(struct exchange *x) {
-    unsigned n = x->listener->filter_count;
-    if (n == 0)
-        return 0;
-    size_t states = 0;
-    for (unsigned i = 0; i < n; i++)
-        states += (x->listener->filters[i].ops->state_size + 15) & ~(size_t)15;
-    char *memory = arena_calloc(&x->arena, 1, n * sizeof(struct layer) + 16 + states);
-    if (!memory)
-        return -1;
-    x->layers = (struct layer *)memory;
-    x->layer_count = n;
-    char *state = memory + ((n * sizeof(struct layer) + 15) & ~(size_t)15);
-    for (unsigned i = 0; i < n; i++) {
-        const struct filter *f = &x->listener->filters[i];
-        x->layers[i] = (struct layer){.filter = f, .exchange = x, .state = state, .index = i};
-        state += (f->ops->state_size + 15) & ~(size_t)15;
-    }
-    return 0;
-}
-
-static void start_terminal(struct exchange *x) {
-    x->has_started_terminal = true;
-    if (x->request.source && x->request.state == FLOW_BODY)
-        flow_grant(x, &x->request);
-    x->terminal->start(x);
-}
-
-void exchange_enter_layers(struct exchange *x, unsigned from) {
-    for (unsigned i = from; i < x->layer_count; i++) {
-        struct layer *l = &x->layers[i];
-        l->entered = true;
-        x->entered = i + 1;
-        if (!l->filter->ops->on_request)
-            continue;
-        x->in_hook = true;
-        x->remembered = -1;
-        enum verdict v = l->filter->ops->on_request(l, x->request.head);
-        x->in_hook = false;
-        if (v == WAIT && x->remembered >= 0)
-            v = (enum verdict)x->remembered;
-        if (x->is_over)
-            return;
-        if (v == WAIT) {
-            x->is_parked = true;
-            return;
-        }
-        if (v == REPLIED) {
-            x->entered = i; /* this layer does not see its own response */
-            l->done = true;
-            if (l->filter->ops->on_done)
-                l->filter->ops->on_done(l);
-            return;
-        }
-    }
-    start_terminal(x);
-}
-
-static void pass_response_head(struct exchange *x) {
-    struct head *head = x->response.head;
-    if (response_prepare(x, head) < 0) {
-        exchange_fail(x, ABORT_MEMORY);
-        return;
-    }
-    x->is_answered = true;
-    x->status = head->status;
-    bool end = x->response.state == FLOW_END && !x->response.queue.first && !x->response.trailers;
-    for (unsigned i = 0; end && i < x->entered; i++)
-        end = !x->layers[i].filter->ops->pull_response;
-    x->front->ops->send_head(x->front, head, end);
-}
-
-void exchange_leave_layers(struct exchange *x) {
-    while (x->response_left > 0) {
-        struct layer *l = &x->layers[--x->response_left];
-        if (!l->filter->ops->on_response)
-            continue;
-        x->in_hook = true;
-        x->remembered = -1;
-        enum verdict v = l->filter->ops->on_response(l, x->response.head);
-        x->in_hook = false;
-        if (v == WAIT && x->remembered >= 0)
-            v = (enum verdict)x->remembered;
-        if (x->is_over)
-            return;
-        if (v == WAIT) {
-            x->is_parked = true;
-            return;
-        }
-    }
-    if (x->front)
-        pass_response_head(x);
-}
-
-void exchange_resume(struct exchange *x, struct layer *l, enum verdict v) {
-    (void)l;
-    if (x->in_hook) {
-        x->remembered = (int)v;
-        return;
-    }
-    if (!x->is_parked || x->is_over)
-        return;
-    x->is_parked = false;
-    if (x->response.head)
-        exchange_leave_layers(x);
-    else if (v == GO_ON)
-        exchange_enter_layers(x, x->entered);
-}
-
 /* ---- request ---- */
 
 static void on_request_head(struct exchange *x, struct head *head, bool end) {
@@ -409,7 +289,7 @@ static void on_request_head(struct exchange *x, struct head *head, bool end) {
     enum abort_code refused = request_prepare(x, head);
     if (refused == ABORT_NONE && head->content_length > 0 && (uint64_t)head->content_length > exchange_body_limit(x))
         refused = ABORT_BODY_TOO_LARGE;
-    if (refused == ABORT_NONE && make_layers(x) < 0)
+    if (refused == ABORT_NONE && layers_make(x) < 0)
         refused = ABORT_MEMORY;
     if (refused != ABORT_NONE) {
         exchange_fail(x, refused);
@@ -604,17 +484,4 @@ enum abort_code exchange_prepare_forward(struct exchange *x) {
 void exchange_answer(struct exchange *x, struct head *head, struct str body) {
     if (reply_attach(x, head, body) < 0)
         exchange_fail(x, ABORT_MEMORY);
-}
-
-int exchange_reply(struct exchange *x, unsigned status, const char *content_type, const void *body, size_t size) {
-    struct head *head = arena_alloc(&x->arena, sizeof *head);
-    struct str copy = arena_str(&x->arena, (struct str){body, size});
-    struct str type = arena_str(&x->arena, str_of(content_type));
-    if (!head || !copy.p || !type.p)
-        return -1;
-    head_init(head);
-    head->status = (uint16_t)status;
-    if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, type) < 0)
-        return -1;
-    return reply_attach(x, head, copy);
 }

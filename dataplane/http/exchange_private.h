@@ -19,9 +19,11 @@ static inline struct flow *flow_of_sink(struct exchange *x, const struct leg *le
 
 void leg_detach(struct exchange *x, struct leg *leg);             /* both pointers are cleared; the codec is not told */
 void exchange_over(struct exchange *x);                           /* ends it: legs detached, on the reap list */
+/* layers.c. The states of all layers in one block: 0, or -1 without memory. */
+int  layers_make(struct exchange *x);
+void layers_finish(struct exchange *x);                           /* on_done, inner first, once each */
 void exchange_enter_layers(struct exchange *x, unsigned from);    /* request head inwards, then the terminal */
 void exchange_leave_layers(struct exchange *x);                   /* response head outwards, then the front */
-void exchange_set_timer(struct exchange *x);
 /* request.c: route, canonical path, fields for the origin. Returns ABORT_NONE, or why the request is refused. */
 enum abort_code request_prepare(struct exchange *x, struct head *head);
 /* What goes to the origin: hop-by-hop fields out, forwarding fields in. Once, before the terminal starts. */

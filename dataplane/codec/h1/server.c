@@ -18,31 +18,36 @@ enum input_state {
     INPUT_LINGER,        /* response sent and write side closed: discarding until the client closes */
 };
 
-struct h1_server {
-    struct conn                conn;          /* first */
-    struct leg                 leg;
-    struct listener_connection membership;
-    struct exchange_origin     origin;
+/* What a connection needs only while it has an exchange: in the exchange's arena, so that idle connections stay small. */
+struct h1_message {
     struct h1_limits           limits;
-    struct h1_input            input;
-    struct h1_scan             scan;
     struct h1_body_reader      reader;
     struct h1_body_writer      writer;
     const struct head         *response;      /* to be written; NULL: none or written already */
+    uint64_t                   body_began;
     bool                       response_ends; /* no body follows the head */
     bool                       has_response;  /* its head has been taken over by send_head */
     bool                       is_writing;    /* its head is written, the body follows */
     bool                       continue_due;  /* "100 Continue" is to be written */
     bool                       expects;       /* the client waits for it */
-    bool                       keep_alive;
-    bool                       close_after;   /* once everything is written */
     bool                       is_head_request;
     bool                       is_old;        /* HTTP/1.0 */
-    bool                       in_process;
+};
+
+struct h1_server {
+    struct conn                conn;          /* first */
+    struct leg                 leg;
+    struct listener_connection membership;
+    struct exchange_origin     origin;
+    struct h1_input            input;
+    struct h1_scan             scan;
+    struct h1_message         *message;       /* NULL: no exchange */
     enum input_state           state;
     uint32_t                   requests;
     uint32_t                   lingered;
-    uint64_t                   body_began;
+    bool                       keep_alive;
+    bool                       close_after;   /* once everything is written */
+    bool                       in_process;
     char                       peer[PEER_TEXT];
 };
 
@@ -64,6 +69,23 @@ static void give_up(struct h1_server *s, enum abort_code code) {
     if (s->leg.exchange)
         exchange_on_abort(&s->leg, code);
     close_now(s);
+}
+
+/* ---- an exchange begins and ends ---- */
+
+static struct h1_limits limits_of(const struct h1_server *s) {
+    const struct limits *l = &s->origin.listener->settings->limits;
+    return (struct h1_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
+}
+
+static bool begin_exchange(struct h1_server *s) {
+    struct exchange *x = exchange_open(s->conn.worker, &s->leg, &s->origin);
+    s->message = x ? arena_calloc(exchange_arena(x), 1, sizeof *s->message) : NULL;
+    if (x && !s->message)
+        exchange_on_abort(&s->leg, ABORT_MEMORY);
+    if (s->message)
+        s->message->limits = limits_of(s);
+    return s->message != NULL;
 }
 
 /* ---- deadlines ---- */
@@ -100,7 +122,7 @@ static void on_deadline(struct conn *c, enum conn_deadline which) {
     } else if (s->state == INPUT_HEAD && s->input.n && !h1_scan_is_idle(&s->scan, s->input.n)) {
         stats_add(&stats->client_header_timeouts_total, 1);
         s->state = INPUT_STOPPED;
-        if (exchange_open(c->worker, &s->leg, &s->origin))
+        if (begin_exchange(s))
             exchange_refuse(&s->leg, ABORT_CLIENT_HEAD_TIMEOUT, NULL);
         else
             close_now(s);
@@ -144,10 +166,11 @@ static void begin_body(struct h1_server *s, struct head *head) {
     struct exchange *x = s->leg.exchange;
     enum h1_framing framing = h1_request_framing(head);
     uint64_t length = framing == H1_BODY_LENGTH ? (uint64_t)head->content_length : 0;
-    s->expects = head->expect_continue && framing != H1_BODY_NONE;
+    struct h1_message *m = s->message;
+    m->expects = head->expect_continue && framing != H1_BODY_NONE;
     s->state = framing == H1_BODY_NONE ? INPUT_DONE : INPUT_BODY;
-    s->body_began = s->conn.worker->now;
-    if (h1_body_reader_init(&s->reader, framing, length, &s->limits, exchange_arena(x)) < 0) {
+    m->body_began = s->conn.worker->now;
+    if (h1_body_reader_init(&m->reader, framing, length, &m->limits, exchange_arena(x)) < 0) {
         refuse(s, H1_MEMORY);
         return;
     }
@@ -162,12 +185,12 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
         refuse(s, H1_MEMORY);
         return;
     }
-    enum h1_error error = h1_parse_request(exchange_arena(x), copy, n, &s->limits, head);
+    enum h1_error error = h1_parse_request(exchange_arena(x), copy, n, &s->message->limits, head);
     x->log_method = head->method_text;
     x->log_target = head->target;
-    s->is_head_request = head->method == METHOD_HEAD;
-    s->is_old = head->version_minor == 0;
-    x->log_version = s->is_old ? 10 : 11;
+    s->message->is_head_request = head->method == METHOD_HEAD;
+    s->message->is_old = head->version_minor == 0;
+    x->log_version = s->message->is_old ? 10 : 11;
     s->keep_alive = head->keep_alive;
     if (error)
         refuse(s, error);
@@ -180,8 +203,6 @@ static void renew_definition(struct h1_server *s) {
     if (s->origin.listener == d)
         return;
     s->origin.listener = d;
-    const struct limits *l = &d->settings->limits;
-    s->limits = (struct h1_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
     s->conn.write_timeout = d->timeouts.write;
 }
 
@@ -189,7 +210,8 @@ static void renew_definition(struct h1_server *s) {
 static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
     if (s->scan.looked == 0)
         renew_definition(s);
-    enum h1_scan_result result = h1_scan_head(&s->scan, &s->limits, (const char *)bytes, n);
+    struct h1_limits limits = limits_of(s);
+    enum h1_scan_result result = h1_scan_head(&s->scan, &limits, (const char *)bytes, n);
     if (result == H1_SCAN_MORE) {
         if (!h1_scan_is_idle(&s->scan, n))
             await_head(s);
@@ -199,10 +221,9 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
     size_t start = s->scan.start, end = s->scan.end;
     s->scan = (struct h1_scan){.section = H1_REQUEST};
     s->requests++;
-    s->has_response = s->is_writing = s->expects = s->is_head_request = s->is_old = false;
     conn_set_deadline(&s->conn, DEADLINE_IDLE, 0);
     conn_set_deadline(&s->conn, DEADLINE_READ, 0);
-    if (!exchange_open(s->conn.worker, &s->leg, &s->origin)) {
+    if (!begin_exchange(s)) {
         refuse_bare(s);
         return n;
     }
@@ -216,14 +237,14 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
 
 static bool is_too_slow(const struct h1_server *s) {
     const struct exchange *x = s->leg.exchange;
-    uint64_t elapsed = s->conn.worker->now - s->body_began, rate = x->listener->settings->limits.min_body_rate;
-    return rate && elapsed > 2 * exchange_timeouts(x)->body && s->reader.bytes * 1000000 / elapsed < rate;
+    uint64_t elapsed = s->conn.worker->now - s->message->body_began, rate = x->listener->settings->limits.min_body_rate;
+    return rate && elapsed > 2 * exchange_timeouts(x)->body && s->message->reader.bytes * 1000000 / elapsed < rate;
 }
 
 static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
     size_t used;
     enum h1_error error;
-    switch (h1_body_read(&s->reader, &s->leg, s->conn.worker, bytes, n, is_hot, &used, &error)) {
+    switch (h1_body_read(&s->message->reader, &s->leg, s->conn.worker, bytes, n, is_hot, &used, &error)) {
     case H1_READ_MORE:
         if (s->leg.exchange && is_too_slow(s))
             exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, "rate");
@@ -324,26 +345,27 @@ static bool may_persist(const struct h1_server *s) {
 }
 
 /* RFC 9112 section 6: how the end of this response is told. */
-static enum h1_framing response_framing(const struct h1_server *s, struct head *head) {
+static enum h1_framing response_framing(const struct h1_message *m, struct head *head) {
     head->chunked = false;
-    if (s->is_head_request || head->status == 204 || head->status == 304)
+    if (m->is_head_request || head->status == 204 || head->status == 304)
         return H1_BODY_NONE;
-    if (head->content_length < 0 && s->response_ends)
+    if (head->content_length < 0 && m->response_ends)
         head->content_length = 0;
     if (head->content_length >= 0)
         return head->content_length ? H1_BODY_LENGTH : H1_BODY_NONE;
-    if (s->is_old)
+    if (m->is_old)
         return H1_BODY_UNTIL_CLOSE;
     head->chunked = true;
     return H1_BODY_CHUNKED;
 }
 
 static bool write_head(struct h1_server *s, struct gather *g) {
-    struct head head = *s->response;
-    enum h1_framing framing = response_framing(s, &head);
+    struct h1_message *m = s->message;
+    struct head head = *m->response;
+    enum h1_framing framing = response_framing(m, &head);
     s->keep_alive = may_persist(s) && framing != H1_BODY_UNTIL_CLOSE;
     enum h1_connection connection = !s->keep_alive ? H1_CONNECTION_CLOSE
-                                    : s->is_old    ? H1_CONNECTION_KEEP_ALIVE
+                                    : m->is_old    ? H1_CONNECTION_KEEP_ALIVE
                                                    : H1_CONNECTION_DEFAULT;
     size_t room_size = GATHER_SCRATCH - g->scratch_used;
     char *room = (char *)gather_room(g, 1);
@@ -351,16 +373,18 @@ static bool write_head(struct h1_server *s, struct gather *g) {
     if (n == 0 || n > room_size)
         return false;
     gather_wrote(g, n);
-    s->writer = (struct h1_body_writer){.framing = framing, .left = head.content_length > 0 ? (uint64_t)head.content_length : 0};
-    s->response = NULL;
-    s->is_writing = true;
+    m->writer = (struct h1_body_writer){.framing = framing,
+                                        .left = head.content_length > 0 ? (uint64_t)head.content_length : 0};
+    m->response = NULL;
+    m->is_writing = true;
     return true;
 }
 
 /* The response is with the gather in full and the exchange is over. */
 static void response_done(struct h1_server *s) {
-    s->is_writing = s->has_response = false;
+    s->message = NULL;
     if (s->state != INPUT_DONE || !s->keep_alive) {
+        s->state = INPUT_STOPPED;
         s->close_after = true;
         return;
     }
@@ -372,17 +396,20 @@ static void produce(struct conn *c, struct gather *g) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_BODY && s->input.n)
         process_kept(s); /* credit has come */
-    if (s->continue_due) {
-        s->continue_due = false;
+    struct h1_message *m = s->leg.exchange ? s->message : NULL;
+    if (!m)
+        return;
+    if (m->continue_due) {
+        m->continue_due = false;
         gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
-    if (s->response && !write_head(s, g)) {
+    if (m->response && !write_head(s, g)) {
         give_up(s, ABORT_MEMORY);
         return;
     }
-    if (!s->is_writing || !s->leg.exchange)
+    if (!m->is_writing)
         return;
-    switch (h1_body_write(&s->writer, &s->leg, g)) {
+    switch (h1_body_write(&m->writer, &s->leg, g)) {
     case H1_WRITE_WAIT:
     case H1_WRITE_FULL: break;
     case H1_WRITE_END: response_done(s); break;
@@ -440,11 +467,12 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
         send_interim(s, head);
         return;
     }
-    s->response = head;
-    s->response_ends = end;
-    s->has_response = true;
-    s->continue_due = false;
-    if (s->expects && s->state == INPUT_BODY && s->reader.bytes == 0 && s->input.n == 0)
+    struct h1_message *m = s->message;
+    m->response = head;
+    m->response_ends = end;
+    m->has_response = true;
+    m->continue_due = false;
+    if (m->expects && s->state == INPUT_BODY && m->reader.bytes == 0 && s->input.n == 0)
         s->keep_alive = false; /* the client may or may not send the body now: only closing is safe */
     conn_mark_dirty(&s->conn);
 }
@@ -456,13 +484,13 @@ static void want_pull(struct leg *leg) {
 static void grant(struct leg *leg, size_t n) {
     struct h1_server *s = of_leg(leg);
     (void)n;
-    if (s->expects && s->state == INPUT_BODY) {
-        s->continue_due = !s->has_response;
-        s->expects = false;
+    if (s->message->expects && s->state == INPUT_BODY) {
+        s->message->continue_due = !s->message->has_response;
+        s->message->expects = false;
     }
     conn_want_read(&s->conn);
     await_body(s);
-    if (s->continue_due || s->input.n)
+    if (s->message->continue_due || s->input.n)
         conn_mark_dirty(&s->conn);
 }
 
