@@ -27,7 +27,7 @@ static void report_unknown(struct fill *f, const struct schema_object *o, unsign
     if (schema_is_later(o, key))
         fill_report_key(f, at, ERROR_UNSUPPORTED, "\"%s\" is not supported by this version", key.p);
     else if (schema_find(o, SCOPE_ALL, key, &is_single))
-        expect_keys(f, fill_report_key(f, at, ERROR_UNKNOWN_KEY, "\"%s\" cannot be set here, only at the top level or elsewhere", key.p),
+        expect_keys(f, fill_report_key(f, at, ERROR_UNKNOWN_KEY, "\"%s\" cannot be set here", key.p),
                     o, scope, (struct str){0});
     else
         expect_keys(f, fill_report_key(f, at, ERROR_UNKNOWN_KEY, "unknown key \"%.*s\"", shown, key.p), o, scope, key);

@@ -86,7 +86,7 @@ static bool fill_word(struct fill *f, const struct schema_key *k, const struct f
         return true;
     }
     struct strbuf found = {0};
-    tree_describe(at->node, &found);
+    tree_quote(text, &found);
     struct error *e = w->word ? fill_report(f, at, ERROR_UNSUPPORTED, "\"%s\" is not supported by this version", w->word)
                               : fill_report(f, at, ERROR_TYPE, "found %s", strbuf_str(&found).p);
     expect(f, e, k, w->word ? NULL : nearest_word(k, text));
@@ -153,7 +153,7 @@ static bool is_long_enough(struct fill *f, const struct schema_key *k, const str
 
 static void report_text(struct fill *f, const struct schema_key *k, const struct fill_at *at, const char *why) {
     struct strbuf found = {0};
-    tree_describe(at->node, &found);
+    tree_quote(at->node->text, &found);
     struct error *e = fill_report(f, at, ERROR_SYNTAX, "%s: %s", strbuf_str(&found).p, why);
     expect(f, e, k, NULL);
     strbuf_finish(&found);

@@ -58,13 +58,16 @@ static void merge_pattern(struct merge *m, const struct include *include, unsign
     hg_free(found);
 }
 
-static void merge_includes(struct merge *m, const struct file *file, const struct tree_node *root, unsigned depth) {
-    struct include *includes;
-    size_t count;
-    if (include_list(m->arena, file->source->path, root, &includes, &count, m->errors) < 0)
-        m->is_complete = false;
-    for (size_t i = 0; i < count; i++)
-        merge_pattern(m, &includes[i], depth);
+/* What a file includes is its own matter. */
+static void drop_include(struct tree_node *root) {
+    struct tree_item **link = &root->first, *last = NULL;
+    while (*link) {
+        if (str_eq((*link)->key, STR("include")))
+            *link = (*link)->next, root->count--;
+        else
+            last = *link, link = &last->next;
+    }
+    root->last = last;
 }
 
 static void merge_root(struct merge *m, const struct file *file, struct tree_node *root) {
@@ -78,6 +81,19 @@ static void merge_root(struct merge *m, const struct file *file, struct tree_nod
     } else {
         tree_merge(m->arena, m->root, root, m->errors);
     }
+}
+
+/* The includes are listed before the tree is merged without them, but what they hold comes behind it. */
+static void merge_tree(struct merge *m, const struct file *file, struct tree_node *root, unsigned depth) {
+    struct include *includes;
+    size_t count;
+    if (include_list(m->arena, file->source->path, root, &includes, &count, m->errors) < 0)
+        m->is_complete = false;
+    if (root->type == TREE_MAP)
+        drop_include(root);
+    merge_root(m, file, root);
+    for (size_t i = 0; i < count; i++)
+        merge_pattern(m, &includes[i], depth);
 }
 
 /* An error inside an unreadable file was reported when it was read. */
@@ -96,12 +112,10 @@ static void merge_file(struct merge *m, struct file *file, unsigned depth, const
     struct str text = {file->source->bytes, file->source->size};
     struct tree_node *root = file->source->is_unreadable ? NULL
         : tree_read(m->arena, file->source->path, text, &m->variables, &m->budget, m->errors);
-    if (root) {
-        merge_root(m, file, root);
-        merge_includes(m, file, root, depth);
-    } else {
+    if (root)
+        merge_tree(m, file, root, depth);
+    else
         m->is_complete = false;
-    }
     file->state = FILE_DONE;
 }
 

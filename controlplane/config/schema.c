@@ -118,11 +118,7 @@ void schema_expected(const struct schema_key *k, struct strbuf *out) {
     case SCHEMA_BOOL: strbuf_puts(out, "true or false"); break;
     case SCHEMA_WORD: expect_words(k, out); break;
     case SCHEMA_TEXT: strbuf_puts(out, k->form->expected); break;
-    case SCHEMA_OBJECT:
-        strbuf_puts(out, "a mapping");
-        if (k->object->shorthand)
-            strbuf_printf(out, ", or its %s alone", k->object->shorthand);
-        break;
+    case SCHEMA_OBJECT: strbuf_puts(out, k->object->shorthand ? "a mapping or a single value" : "a mapping"); break;
     case SCHEMA_RESOURCES: strbuf_puts(out, "a list"); break;
     default:
         if (k->allowed)

@@ -165,21 +165,25 @@ bool tree_is_bool(const struct tree_node *node, bool *ret) {
     return true;
 }
 
-void tree_describe(const struct tree_node *node, struct strbuf *out) {
+void tree_quote(struct str text, struct strbuf *out) {
     enum { SHOWN_MAX = 60 };
-    struct str text = node->text;
+    size_t shown = text.n;
+    if (shown > SHOWN_MAX)
+        for (shown = SHOWN_MAX; shown && ((unsigned char)text.p[shown] & 0xc0) == 0x80;)
+            shown--;
+    strbuf_add_json(out, (struct str){text.p, shown});
+    if (shown < text.n)
+        strbuf_puts(out, "...");
+}
+
+void tree_describe(const struct tree_node *node, struct strbuf *out) {
     if (node->type != TREE_SCALAR)
         strbuf_puts(out, node->type == TREE_LIST ? "a list" : "a mapping");
     else if (tree_is_null(node))
         strbuf_puts(out, "nothing");
-    else if (text.n <= SHOWN_MAX)
-        strbuf_add_json(out, text);
     else {
-        size_t cut = SHOWN_MAX;
-        while (cut && ((unsigned char)text.p[cut] & 0xc0) == 0x80)
-            cut--;
-        strbuf_add_json(out, (struct str){text.p, cut});
-        strbuf_puts(out, "...");
+        strbuf_puts(out, node->is_quoted ? "the quoted text " : "");
+        tree_quote(node->text, out);
     }
 }
 

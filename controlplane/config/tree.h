@@ -81,7 +81,9 @@ int  tree_merge(struct arena *arena, struct tree_node *into, const struct tree_n
 struct tree_item *tree_find(const struct tree_node *map, const char *key);  /* NULL: not there */
 bool tree_is_null(const struct tree_node *node);        /* nothing, ~ or null */
 bool tree_is_bool(const struct tree_node *node, bool *ret);
-/* What stands there, for messages: "a list", "nothing", or the text in quotes, cut when long. */
+/* A text in quotes, for messages; cut when it is long. */
+void tree_quote(struct str text, struct strbuf *out);
+/* What stands there, for messages: "a list", "nothing", or the text in quotes. */
 void tree_describe(const struct tree_node *node, struct strbuf *out);
 /* Appends "[3]" or ".key" (`["odd key"]` where needed; no dot at the start of `out`). */
 void tree_path_add(struct strbuf *out, const struct tree_item *item);

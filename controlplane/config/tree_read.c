@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "common/map.h"
 #include "controlplane/config/tree.h"
+#include "controlplane/config/tree_json.h"
 
 enum { KEYS_LINEAR_MAX = 16 };
 
@@ -300,12 +301,13 @@ struct tree_node *tree_read(struct arena *arena, const char *file, struct str te
     struct tree_place start = {file, 1, 1};
     if (check_characters(&r) < 0)
         return NULL;
-    if (!yaml_parser_initialize(&r.parser)) {
+    r.text = tree_join_surrogates(arena, text);
+    if (!r.text.p || !yaml_parser_initialize(&r.parser)) {
         out_of_memory(&r, &start);
         return NULL;
     }
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.p, text.n);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text.p, r.text.n);
     int status = read_events(&r);
     reader_finish(&r);
     if (status == 0 && (!r.root || tree_is_null(r.root))) {
