@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "common/alloc.h"
+#include "proto/message.h"
 
 struct kind_row {
     Headgate__Kind                    kind;
@@ -92,49 +93,74 @@ int resource_id_from_bytes(const ProtobufCBinaryData *bytes, struct resource_id 
 /* ---- strictness: a walk over a decoded message by its descriptor ---- */
 
 struct walk {
-    const char        *resource;
-    struct strbuf      path;
+    const char        *resource, *path;
     struct error_list *errors;
     size_t             faults;
-    unsigned           depth;
 };
 
-static void report(struct walk *w, enum error_code code, const char *message) {
+/* Where the walk is: a field, in a message that is itself in a field. Texts are made of it only for a fault. */
+struct place {
+    const struct place             *parent;
+    const ProtobufCFieldDescriptor *field; /* NULL: the message that the walk began with */
+    size_t                          index; /* of a repeated field */
+    unsigned                        depth;
+};
+
+static void format_place(const struct walk *w, const struct place *at, struct strbuf *out)
+{
+    if (!at->field) {
+        strbuf_puts(out, w->path ? w->path : "");
+        return;
+    }
+    format_place(w, at->parent, out);
+    strbuf_printf(out, out->n ? ".%s" : "%s", at->field->name);
+    if (at->field->label == PROTOBUF_C_LABEL_REPEATED)
+        strbuf_printf(out, "[%zu]", at->index);
+}
+
+static void report(struct walk *w, const struct place *at, enum error_code code, const char *message)
+{
+    struct strbuf path = {0};
     struct error *e = error_addf(w->errors, code, "%s", message);
-    error_set_resource(w->errors, e, w->resource, w->path.p ? w->path.p : "");
+    format_place(w, at, &path);
+    error_set_resource(w->errors, e, w->resource, path.failed ? NULL : strbuf_str(&path).p);
+    strbuf_finish(&path);
     w->faults++;
 }
 
-static void walk_message(struct walk *w, const ProtobufCMessage *m);
+static void walk_message(struct walk *w, const struct place *at, const ProtobufCMessage *m);
 
-static void check_unknown_fields(struct walk *w, const ProtobufCMessage *m) {
+static void check_unknown_fields(struct walk *w, const struct place *at, const ProtobufCMessage *m)
+{
     for (unsigned i = 0; i < m->n_unknown_fields; i++) {
         char message[160];
         snprintf(message, sizeof message, "unknown field number %u of %s", m->unknown_fields[i].tag,
                  m->descriptor->short_name);
-        report(w, ERROR_UNSUPPORTED, message);
+        report(w, at, ERROR_UNSUPPORTED, message);
     }
 }
 
-static void walk_value(struct walk *w, const ProtobufCFieldDescriptor *f, const void *value) {
-    if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
+static void walk_value(struct walk *w, const struct place *at, const void *value)
+{
+    if (at->field->type == PROTOBUF_C_TYPE_MESSAGE) {
         ProtobufCMessage *inner;
         memcpy(&inner, value, sizeof inner);
         if (inner)
-            walk_message(w, inner);
+            walk_message(w, at, inner);
         return;
     }
     int number;
     memcpy(&number, value, sizeof number);
-    if (!protobuf_c_enum_descriptor_get_value(f->descriptor, number)) {
+    const ProtobufCEnumDescriptor *values = at->field->descriptor;
+    if (!protobuf_c_enum_descriptor_get_value(values, number)) {
         char message[160];
-        const ProtobufCEnumDescriptor *e = f->descriptor;
-        snprintf(message, sizeof message, "unknown value %d of %s", number, e->short_name);
-        report(w, ERROR_UNSUPPORTED, message);
+        snprintf(message, sizeof message, "unknown value %d of %s", number, values->short_name);
+        report(w, at, ERROR_UNSUPPORTED, message);
     }
 }
 
-static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
     const char *base = (const char *)m;
     uint32_t which;
     protobuf_c_boolean has;
@@ -148,50 +174,46 @@ static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
     return has;
 }
 
-static void walk_repeated(struct walk *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+static void walk_repeated(struct walk *w, struct place *at, const ProtobufCMessage *m)
+{
     const char *base = (const char *)m;
-    size_t count, name_end = w->path.n;
+    size_t count;
     const char *items;
-    memcpy(&count, base + f->quantifier_offset, sizeof count);
-    memcpy(&items, base + f->offset, sizeof items);
-    size_t width = f->type == PROTOBUF_C_TYPE_MESSAGE ? sizeof(void *) : sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-        strbuf_printf(&w->path, "[%zu]", i);
-        walk_value(w, f, items + i * width);
-        if (w->path.p)
-            w->path.p[w->path.n = name_end] = '\0';
-    }
+    memcpy(&count, base + at->field->quantifier_offset, sizeof count);
+    memcpy(&items, base + at->field->offset, sizeof items);
+    size_t width = at->field->type == PROTOBUF_C_TYPE_MESSAGE ? sizeof(void *) : sizeof(int);
+    for (at->index = 0; at->index < count; at->index++)
+        walk_value(w, at, items + at->index * width);
 }
 
-static void walk_field(struct walk *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
-    size_t end = w->path.n;
+static void walk_field(struct walk *w, const struct place *parent, const ProtobufCMessage *m,
+                       const ProtobufCFieldDescriptor *f)
+{
+    struct place at = {.parent = parent, .field = f, .depth = parent->depth + 1};
     if (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_ENUM)
         return;
-    strbuf_printf(&w->path, end ? ".%s" : "%s", f->name);
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
-        walk_repeated(w, m, f);
+        walk_repeated(w, &at, m);
     else if (is_set(m, f))
-        walk_value(w, f, (const char *)m + f->offset);
-    if (w->path.p)
-        w->path.p[w->path.n = end] = '\0';
+        walk_value(w, &at, (const char *)m + f->offset);
 }
 
-static void walk_message(struct walk *w, const ProtobufCMessage *m) {
-    if (w->depth++ >= DEPTH_MAX)
-        report(w, ERROR_RANGE, "nested too deeply");
-    else {
-        check_unknown_fields(w, m);
-        for (unsigned i = 0; i < m->descriptor->n_fields; i++)
-            walk_field(w, m, &m->descriptor->fields[i]);
+static void walk_message(struct walk *w, const struct place *at, const ProtobufCMessage *m)
+{
+    if (at->depth >= DEPTH_MAX) {
+        report(w, at, ERROR_RANGE, "nested too deeply");
+        return;
     }
-    w->depth--;
+    check_unknown_fields(w, at, m);
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++)
+        walk_field(w, at, m, &m->descriptor->fields[i]);
 }
 
-size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path, struct error_list *errors) {
-    struct walk w = {.resource = resource, .errors = errors};
-    strbuf_puts(&w.path, path ? path : "");
-    walk_message(&w, m);
-    strbuf_finish(&w.path);
+size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path,
+                           struct error_list *errors)
+{
+    struct walk w = {.resource = resource, .path = path, .errors = errors};
+    walk_message(&w, &(struct place){0}, m);
     return w.faults;
 }
 
@@ -217,8 +239,11 @@ ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const vo
         return refuse(errors, resource, ERROR_SYNTAX, "not a valid resource name");
     if (size > RESOURCE_BYTES_MAX)
         return refuse(errors, resource, ERROR_RANGE, "resource is too large");
-    ProtobufCMessage *m = protobuf_c_message_unpack(kind_descriptor(kind), NULL, size, bytes);
-    if (!m)
+    ProtobufCMessage *m;
+    int status = message_unpack(kind_descriptor(kind), NULL, (struct str){bytes, size}, &m);
+    if (status == MESSAGE_MEMORY)
+        return refuse(errors, resource, ERROR_MEMORY, "out of memory");
+    if (status < 0)
         return refuse(errors, resource, ERROR_SYNTAX, "not a well-formed message of this kind");
     if (message_check_known(m, resource, "", errors)) {
         protobuf_c_message_free_unpacked(m, NULL);

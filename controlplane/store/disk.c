@@ -169,7 +169,7 @@ static int read_open_file(const struct disk *d, int fd, const char *path, size_t
     char *buffer = hg_malloc(size);
     if (!buffer) {
         disk_report(d, path, ERROR_MEMORY, "out of memory", errors);
-        return -1;
+        return DISK_MEMORY;
     }
     if (read_whole(fd, buffer, size, &size) < 0) {
         fail(d, path, "cannot read the file", errors);

@@ -13,24 +13,37 @@ struct collection {
 
 /* ---- what stays ---- */
 
-/* A version whose record cannot be read has no age, and keeps nothing by it. */
-static bool is_young(const struct store *s, uint64_t number, const struct store_retention *retention) {
-    struct error_list unused = {0};
+/* 1, 0, or -1 with an error. A damaged record has no age, so it keeps nothing by it; but one that only could
+ * not be read now, for want of memory or of an answer from the disk, must not be dropped for that. */
+static int is_young(struct collection *c, uint64_t number, const struct store_retention *retention) {
+    struct error_list found = {0};
     struct arena arena = {0};
     struct record r;
     uint64_t now = retention->now_us ? retention->now_us : clock_realtime_us();
-    bool is_known = record_read(s, number, &arena, &r, &unused) == 0;
-    error_list_finish(&unused);
+    int status = record_read(c->store, number, &arena, &r, &found);
+    int young = status == 0 && (r.version.time_us > now || now - r.version.time_us < retention->age_us);
+    if (status < 0 && (found.count == 0 || found.items[0].code != ERROR_INTEGRITY)) {
+        error_list_add(c->errors, found.count ? &found.items[0] : &(struct error){.code = ERROR_MEMORY});
+        young = -1;
+    }
+    error_list_finish(&found);
     arena_finish(&arena);
-    return is_known && (r.version.time_us > now || now - r.version.time_us < retention->age_us);
+    return young;
 }
 
-static uint64_t first_kept(const struct store *s, const struct store_retention *retention) {
-    uint64_t keep = retention->versions ? retention->versions : 1, number = s->head.oldest;
-    while (number && s->head.newest - number >= keep &&
-           !(retention->age_us && is_young(s, number, retention)))
-        number++;
-    return number;
+static int find_first_kept(struct collection *c, const struct store_retention *retention,
+                           uint64_t *ret_number) {
+    const struct head *head = &c->store->head;
+    uint64_t keep = retention->versions ? retention->versions : 1, number = head->oldest;
+    for (; number && head->newest - number >= keep; number++) {
+        int young = retention->age_us ? is_young(c, number, retention) : 0;
+        if (young < 0)
+            return -1;
+        if (young)
+            break;
+    }
+    *ret_number = number;
+    return 0;
 }
 
 static int need_all(struct collection *c, const struct store_manifest *m) {
@@ -103,8 +116,10 @@ int store_gc(struct store *s, const struct store_retention *retention, bool dry_
     struct collection c = {.store = s, .dry_run = dry_run, .errors = errors};
     if (check_writable(s, errors) < 0)
         return -1;
-    uint64_t oldest = first_kept(s, retention);
-    int status = find_needed(&c, oldest);
+    uint64_t oldest;
+    int status = find_first_kept(&c, retention, &oldest);
+    if (status == 0)
+        status = find_needed(&c, oldest);
     if (status == 0)
         status = drop_versions(&c, oldest);
     if (status == 0)

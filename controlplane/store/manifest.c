@@ -244,7 +244,7 @@ int record_read(const struct store *s, uint64_t number, struct arena *arena, str
     path_of_version(number, path);
     int status = disk_read_file(&s->disk, path, RECORD_FRAME_MAX, &start, NULL, errors);
     if (status < 0)
-        return MESSAGE_MALFORMED;
+        return status == DISK_MEMORY ? MESSAGE_MEMORY : MESSAGE_MALFORMED;
     if (status == 0) {
         status = record_decode(s, start, number, arena, ret_record);
         hg_free((void *)start.p);

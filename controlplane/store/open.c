@@ -147,7 +147,7 @@ static int make_store(struct store *s, struct error_list *errors) {
         return -1;
     if (getrandom(s->lineage, LINEAGE_SIZE, 0) != LINEAGE_SIZE)
         return fail_here(s, "cannot get random bytes", errors);
-    if (disk_sync_folder(&s->disk, ".", errors) < 0 || head_write(s, &(struct head){0}, errors) < 0)
+    if (head_write(s, &(struct head){0}, errors) < 0)
         return -1;
     format_text(s, text);
     struct str part = str_of(text);

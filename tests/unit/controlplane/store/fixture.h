@@ -22,22 +22,19 @@ enum { FIXTURE_PATH = 512, JOINED_PATH = 1024 };
 
 /* ---- folders ---- */
 
-static inline void join_path(char joined[JOINED_PATH], const char *folder, const char *name)
-{
+static inline void join_path(char joined[JOINED_PATH], const char *folder, const char *name) {
     int n = snprintf(joined, JOINED_PATH, "%s/%s", folder, name);
     assert_true(n > 0 && n < JOINED_PATH);
 }
 
 /* A new empty folder below TMPDIR; the store goes into "<folder>/store". */
-static inline void make_folder(char folder[FIXTURE_PATH])
-{
+static inline void make_folder(char folder[FIXTURE_PATH]) {
     const char *base = getenv("TMPDIR");
     snprintf(folder, FIXTURE_PATH, "%s/headgate-store-XXXXXX", base ? base : "/tmp");
     assert_non_null(mkdtemp(folder));
 }
 
-static inline void remove_tree(const char *path)
-{
+static inline void remove_tree(const char *path) {
     DIR *folder = opendir(path);
     struct dirent *e;
     while (folder && (e = readdir(folder))) {
@@ -54,8 +51,7 @@ static inline void remove_tree(const char *path)
 }
 
 /* Copies regular files and folders; the store has nothing else. */
-static inline void copy_tree(const char *from, const char *to)
-{
+static inline void copy_tree(const char *from, const char *to) {
     DIR *folder = opendir(from);
     struct dirent *e;
     assert_non_null(folder);
@@ -81,8 +77,8 @@ static inline void copy_tree(const char *from, const char *to)
 }
 
 /* Calls `visit` with every regular file below the folder. */
-static inline void each_file(const char *path, void (*visit)(void *context, const char *file), void *context)
-{
+static inline void each_file(const char *path, void (*visit)(void *context, const char *file),
+                             void *context) {
     DIR *folder = opendir(path);
     struct dirent *e;
     assert_non_null(folder);
@@ -101,8 +97,7 @@ static inline void each_file(const char *path, void (*visit)(void *context, cons
 
 /* ---- errors ---- */
 
-static inline void print_errors(const struct error_list *errors)
-{
+static inline void print_errors(const struct error_list *errors) {
     for (size_t i = 0; i < errors->count; i++) {
         struct strbuf text = {0};
         error_format(&errors->items[i], &text);
@@ -112,16 +107,14 @@ static inline void print_errors(const struct error_list *errors)
 }
 
 /* Fails the test, with the errors, unless there are none; empties the list. */
-static inline void assert_no_errors(struct error_list *errors)
-{
+static inline void assert_no_errors(struct error_list *errors) {
     print_errors(errors);
     assert_true(error_list_is_empty(errors));
     error_list_finish(errors);
 }
 
 /* Expects that the first error has the code and a text with `part` in it; empties the list. */
-static inline void assert_error(struct error_list *errors, enum error_code code, const char *part)
-{
+static inline void assert_error(struct error_list *errors, enum error_code code, const char *part) {
     struct strbuf text = {0};
     assert_true(errors->count > 0);
     error_format(&errors->items[0], &text);
@@ -133,8 +126,7 @@ static inline void assert_error(struct error_list *errors, enum error_code code,
     error_list_finish(errors);
 }
 
-static inline struct store *open_store(const char *folder)
-{
+static inline struct store *open_store(const char *folder) {
     struct error_list errors = {0};
     struct store *s = store_open(folder, &errors);
     assert_no_errors(&errors);
@@ -142,8 +134,7 @@ static inline struct store *open_store(const char *folder)
     return s;
 }
 
-static inline void assert_verifies(struct store *s)
-{
+static inline void assert_verifies(struct store *s) {
     struct error_list errors = {0};
     struct store_verify_result result;
     assert_int_equal(store_verify(s, NULL, NULL, &result, &errors), 0);
@@ -163,8 +154,7 @@ struct intent {
 };
 
 /* Sets the bytes of the resource "cluster/<name>", or adds it. The store does not look into bytes. */
-static inline void intent_set(struct intent *in, const char *name, const char *text)
-{
+static inline void intent_set(struct intent *in, const char *name, const char *text) {
     size_t i = 0;
     while (i < in->count && strcmp(in->names[i], name) != 0)
         i++;
@@ -174,20 +164,20 @@ static inline void intent_set(struct intent *in, const char *name, const char *t
     free(in->bytes[i]);
     in->bytes[i] = strdup(text);
     struct store_resource *r = &in->resources[i];
-    *r = (struct store_resource){
-        .kind = HEADGATE__KIND__KIND_CLUSTER, .name = in->names[i], .bytes = in->bytes[i], .size = strlen(text)};
+    *r = (struct store_resource){.kind = HEADGATE__KIND__KIND_CLUSTER,
+                                 .name = in->names[i],
+                                 .bytes = in->bytes[i],
+                                 .size = strlen(text)};
     assert_int_equal(resource_id_of(r->bytes, r->size, &r->id), 0);
 }
 
-static inline void intent_finish(struct intent *in)
-{
+static inline void intent_finish(struct intent *in) {
     for (size_t i = 0; i < in->count; i++)
         free(in->bytes[i]);
     memset(in, 0, sizeof *in);
 }
 
-static inline struct store_commit commit_of(const struct store *s, const struct intent *in)
-{
+static inline struct store_commit commit_of(const struct store *s, const struct intent *in) {
     return (struct store_commit){
         .resources = in->resources,
         .count = in->count,
@@ -198,8 +188,7 @@ static inline struct store_commit commit_of(const struct store *s, const struct 
     };
 }
 
-static inline void commit_intent(struct store *s, const struct intent *in)
-{
+static inline void commit_intent(struct store *s, const struct intent *in) {
     struct error_list errors = {0};
     struct store_commit c = commit_of(s, in);
     int status = store_commit(s, &c, &errors);
@@ -208,8 +197,7 @@ static inline void commit_intent(struct store *s, const struct intent *in)
 }
 
 /* The current version is exactly this intent, and all its objects read back with the given bytes. */
-static inline void assert_current_is(struct store *s, const struct intent *in)
-{
+static inline void assert_current_is(struct store *s, const struct intent *in) {
     const struct store_manifest *m = store_current(s);
     assert_non_null(m);
     assert_int_equal(m->version.resources, in->count);

@@ -13,24 +13,22 @@ struct acknowledged {
     uint64_t version, generation;
 };
 
-static inline struct acknowledged *shared_acknowledged(void)
-{
-    void *p = mmap(NULL, sizeof(struct acknowledged), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+static inline struct acknowledged *shared_acknowledged(void) {
+    void *p = mmap(NULL, sizeof(struct acknowledged), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                   0);
     assert_true(p != MAP_FAILED);
     return p;
 }
 
 /* A folder in memory where there is one: these tests write thousands of small files and need no durable disk. */
-static inline void make_fast_folder(char folder[FIXTURE_PATH])
-{
+static inline void make_fast_folder(char folder[FIXTURE_PATH]) {
     snprintf(folder, FIXTURE_PATH, "/dev/shm/headgate-store-XXXXXX");
     if (!mkdtemp(folder))
         make_folder(folder);
 }
 
 /* The intent of each version of the script. */
-static inline void script_intent(struct intent *in, uint64_t version)
-{
+static inline void script_intent(struct intent *in, uint64_t version) {
     char name[16], text[32];
     intent_finish(in);
     for (unsigned i = 0; i < 4; i++) {
@@ -46,8 +44,7 @@ static inline void script_intent(struct intent *in, uint64_t version)
     }
 }
 
-static inline int script_commit(struct store *s, uint64_t version, struct acknowledged *done)
-{
+static inline int script_commit(struct store *s, uint64_t version, struct acknowledged *done) {
     struct error_list errors = {0};
     struct intent *in = calloc(1, sizeof *in);
     script_intent(in, version);
@@ -63,8 +60,7 @@ static inline int script_commit(struct store *s, uint64_t version, struct acknow
     return status;
 }
 
-static inline int script_save(struct store *s, uint64_t generation, struct acknowledged *done)
-{
+static inline int script_save(struct store *s, uint64_t generation, struct acknowledged *done) {
     struct error_list errors = {0};
     struct intent *in = calloc(1, sizeof *in);
     intent_set(in, "web", generation == 1 ? "up" : "down, and a longer text");
@@ -78,8 +74,7 @@ static inline int script_save(struct store *s, uint64_t generation, struct ackno
     return status;
 }
 
-static inline int script_gc(struct store *s, uint64_t keep)
-{
+static inline int script_gc(struct store *s, uint64_t keep) {
     struct error_list errors = {0};
     struct store_gc_result result;
     int status = store_gc(s, &(struct store_retention){.versions = keep}, false, &result, &errors);
@@ -88,8 +83,7 @@ static inline int script_gc(struct store *s, uint64_t keep)
 }
 
 /* Goes on whatever fails; returns the number of failed calls. */
-static inline unsigned script_run(const char *path, struct acknowledged *done)
-{
+static inline unsigned script_run(const char *path, struct acknowledged *done) {
     struct error_list errors = {0};
     struct store *s = store_open(path, &errors);
     error_list_finish(&errors);
@@ -108,8 +102,7 @@ static inline unsigned script_run(const char *path, struct acknowledged *done)
 }
 
 /* Opens what was left behind and expects all that was acknowledged, or one more, and a clean verify. Returns the version. */
-static inline uint64_t assert_survived(const char *path, const struct acknowledged *done)
-{
+static inline uint64_t assert_survived(const char *path, const struct acknowledged *done) {
     struct error_list errors = {0};
     struct store_state state;
     struct store *s = open_store(path);

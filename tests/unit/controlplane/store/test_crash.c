@@ -11,8 +11,7 @@ struct world {
     struct acknowledged *done;
 };
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     struct world *w = calloc(1, sizeof *w);
     make_fast_folder(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
@@ -21,8 +20,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     struct world *w = *state;
     disk_set_hook(NULL, NULL);
     remove_tree(w->folder);
@@ -31,16 +29,14 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void start_over(struct world *w)
-{
+static void start_over(struct world *w) {
     remove_tree(w->path);
     *w->done = (struct acknowledged){0};
 }
 
 /* ---- counting ---- */
 
-static int count_step(void *context, struct disk_step *step)
-{
+static int count_step(void *context, struct disk_step *step) {
     unsigned *steps = context;
     (void)step;
     ++*steps;
@@ -48,13 +44,11 @@ static int count_step(void *context, struct disk_step *step)
 }
 
 /* The first steps make 256 folders one like the other: some of them are enough. */
-static unsigned next_step(unsigned at)
-{
+static unsigned next_step(unsigned at) {
     return at > 8 && at < 248 ? at + 16 : at + 1;
 }
 
-static unsigned steps_of_the_script(struct world *w)
-{
+static unsigned steps_of_the_script(struct world *w) {
     unsigned steps = 0;
     start_over(w);
     disk_set_hook(count_step, &steps);
@@ -69,13 +63,12 @@ static unsigned steps_of_the_script(struct world *w)
 /* ---- death ---- */
 
 struct death {
-    unsigned at;      /* the step before which the process dies */
-    bool is_torn;     /* if the step before it was a write, half of it was written */
+    unsigned at;  /* the step before which the process dies */
+    bool is_torn; /* if the step before it was a write, half of it was written */
     unsigned reached;
 };
 
-static int die_at(void *context, struct disk_step *step)
-{
+static int die_at(void *context, struct disk_step *step) {
     struct death *d = context;
     if (d->reached == d->at)
         _exit(DIED);
@@ -86,8 +79,7 @@ static int die_at(void *context, struct disk_step *step)
 }
 
 /* Runs the script in a child that dies at the step. */
-static void run_to_death(struct world *w, struct death death)
-{
+static void run_to_death(struct world *w, struct death death) {
     int status;
     start_over(w);
     pid_t child = fork();
@@ -102,8 +94,7 @@ static void run_to_death(struct world *w, struct death death)
     assert_int_equal(WEXITSTATUS(status), DIED);
 }
 
-static void dying_at_any_step_leaves_the_old_or_the_new(void **state)
-{
+static void dying_at_any_step_leaves_the_old_or_the_new(void **state) {
     struct world *w = *state;
     unsigned steps = steps_of_the_script(w), ahead = 0;
     for (unsigned at = 0; at < steps; at = next_step(at)) {
@@ -112,11 +103,11 @@ static void dying_at_any_step_leaves_the_old_or_the_new(void **state)
     }
     /* Between the head's rename and the acknowledgement the new version counts. */
     assert_in_range(ahead, SCRIPT_VERSIONS, steps / 4);
-    print_message("%u steps; after %u of them the version was there before it was acknowledged\n", steps, ahead);
+    print_message("%u steps; after %u of them the version was there before it was acknowledged\n", steps,
+                  ahead);
 }
 
-static void dying_in_a_write_leaves_the_old(void **state)
-{
+static void dying_in_a_write_leaves_the_old(void **state) {
     struct world *w = *state;
     unsigned steps = steps_of_the_script(w);
     for (unsigned at = 256; at < steps; at++) {
@@ -134,16 +125,14 @@ struct failure {
     unsigned reached;
 };
 
-static int fail_at(void *context, struct disk_step *step)
-{
+static int fail_at(void *context, struct disk_step *step) {
     struct failure *f = context;
     unsigned now = f->reached++;
     (void)step;
     return now == f->at || (f->for_good && now > f->at) ? f->with : 0;
 }
 
-static void fail_each_step(struct world *w, int with, bool for_good)
-{
+static void fail_each_step(struct world *w, int with, bool for_good) {
     unsigned steps = steps_of_the_script(w), failed = 0, tried = 0;
     for (unsigned at = 0; at < steps; at = next_step(at), tried++) {
         struct failure failure = {.at = at, .for_good = for_good, .with = with};
@@ -157,26 +146,22 @@ static void fail_each_step(struct world *w, int with, bool for_good)
     assert_int_equal(failed, tried);
 }
 
-static void a_failing_step_is_an_error_and_changes_nothing(void **state)
-{
+static void a_failing_step_is_an_error_and_changes_nothing(void **state) {
     fail_each_step(*state, EIO, false);
 }
 
-static void a_disk_that_stays_full_changes_nothing(void **state)
-{
+static void a_disk_that_stays_full_changes_nothing(void **state) {
     fail_each_step(*state, ENOSPC, true);
 }
 
-static void count_file(void *context, const char *file)
-{
+static void count_file(void *context, const char *file) {
     unsigned *files = context;
     (void)file;
     ++*files;
 }
 
 /* One failing commit in an open store: nothing is left behind, and the same commit works once there is room. */
-static void after_a_failed_commit_the_store_goes_on(void **state)
-{
+static void after_a_failed_commit_the_store_goes_on(void **state) {
     struct world *w = *state;
     struct acknowledged *done = w->done;
     unsigned uncertain = 0, failed = 0;
@@ -209,8 +194,7 @@ static void after_a_failed_commit_the_store_goes_on(void **state)
 
 /* ---- a real kill ---- */
 
-static void commit_for_ever(struct world *w, int to_parent)
-{
+static void commit_for_ever(struct world *w, int to_parent) {
     struct store *s = open_store(w->path);
     for (;;) {
         uint64_t version = store_next_version(s);
@@ -225,8 +209,7 @@ static void commit_for_ever(struct world *w, int to_parent)
 }
 
 /* Kills the child somewhere behind `commits` acknowledged commits. */
-static void kill_behind(struct world *w, unsigned commits, unsigned spin)
-{
+static void kill_behind(struct world *w, unsigned commits, unsigned spin) {
     int ends[2], status;
     char byte;
     assert_int_equal(pipe(ends), 0);
@@ -247,8 +230,7 @@ static void kill_behind(struct world *w, unsigned commits, unsigned spin)
     close(ends[0]);
 }
 
-static void a_killed_process_loses_nothing_acknowledged(void **state)
-{
+static void a_killed_process_loses_nothing_acknowledged(void **state) {
     struct world *w = *state;
     struct intent *in = calloc(1, sizeof *in);
     unsigned random = 12345, ahead = 0;
@@ -271,16 +253,12 @@ static void a_killed_process_loses_nothing_acknowledged(void **state)
     free(in);
 }
 
-int main(void)
-{
+int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(dying_at_any_step_leaves_the_old_or_the_new),
-        T(dying_in_a_write_leaves_the_old),
-        T(a_failing_step_is_an_error_and_changes_nothing),
-        T(a_disk_that_stays_full_changes_nothing),
-        T(after_a_failed_commit_the_store_goes_on),
-        T(a_killed_process_loses_nothing_acknowledged),
+        T(dying_at_any_step_leaves_the_old_or_the_new),    T(dying_in_a_write_leaves_the_old),
+        T(a_failing_step_is_an_error_and_changes_nothing), T(a_disk_that_stays_full_changes_nothing),
+        T(after_a_failed_commit_the_store_goes_on),        T(a_killed_process_loses_nothing_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

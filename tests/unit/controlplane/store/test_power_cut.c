@@ -22,8 +22,7 @@ struct recording {
     const struct acknowledged *done;
 };
 
-static int record_step(void *context, struct disk_step *step)
-{
+static int record_step(void *context, struct disk_step *step) {
     struct recording *r = context;
     assert_int_equal(hg_grow(&r->events, &r->capacity, r->count + 1, sizeof *r->events), 0);
     struct event *e = &r->events[r->count++];
@@ -65,8 +64,7 @@ struct machine {
     size_t change_count;
 };
 
-static struct node **slot(struct name *names, size_t *count, const char *path)
-{
+static struct node **slot(struct name *names, size_t *count, const char *path) {
     for (size_t i = 0; i < *count; i++)
         if (strcmp(names[i].path, path) == 0)
             return &names[i].node;
@@ -76,16 +74,14 @@ static struct node **slot(struct name *names, size_t *count, const char *path)
     return &names[(*count)++].node;
 }
 
-static void apply(struct name *names, size_t *count, const struct change *c)
-{
+static void apply(struct name *names, size_t *count, const struct change *c) {
     if (c->from[0])
         *slot(names, count, c->from) = NULL;
     if (c->to[0])
         *slot(names, count, c->to) = c->node;
 }
 
-static void change_names(struct machine *m, const char *from, const char *to, struct node *node)
-{
+static void change_names(struct machine *m, const char *from, const char *to, struct node *node) {
     assert_true(m->change_count < NAMES_MAX * 2);
     struct change *c = &m->changes[m->change_count++];
     *c = (struct change){.node = node};
@@ -94,8 +90,7 @@ static void change_names(struct machine *m, const char *from, const char *to, st
     apply(m->now, &m->now_count, c);
 }
 
-static bool is_in_folder(const char *path, const char *folder)
-{
+static bool is_in_folder(const char *path, const char *folder) {
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) : 0;
     if (!path[0])
@@ -103,8 +98,7 @@ static bool is_in_folder(const char *path, const char *folder)
     return slash ? strlen(folder) == n && memcmp(path, folder, n) == 0 : strcmp(folder, ".") == 0;
 }
 
-static void sync_names(struct machine *m, const char *folder)
-{
+static void sync_names(struct machine *m, const char *folder) {
     for (size_t i = 0; i < m->change_count; i++) {
         struct change *c = &m->changes[i];
         if (c->is_durable || (folder && !is_in_folder(c->from, folder) && !is_in_folder(c->to, folder)))
@@ -114,8 +108,7 @@ static void sync_names(struct machine *m, const char *folder)
     }
 }
 
-static struct node *new_node(struct machine *m, bool is_folder)
-{
+static struct node *new_node(struct machine *m, bool is_folder) {
     assert_true(m->node_count < NODES_MAX);
     struct node *n = &m->nodes[m->node_count++];
     n->is_folder = is_folder;
@@ -125,8 +118,7 @@ static struct node *new_node(struct machine *m, bool is_folder)
 /* Folders need no node each: there is nothing in them but names. */
 static struct node a_folder = {.is_folder = true};
 
-static void create_file(struct machine *m, const char *path)
-{
+static void create_file(struct machine *m, const char *path) {
     struct node *n = *slot(m->now, &m->now_count, path);
     if (n) {
         strbuf_reset(&n->bytes);
@@ -136,15 +128,13 @@ static void create_file(struct machine *m, const char *path)
     change_names(m, "", path, new_node(m, false));
 }
 
-static void sync_all(struct machine *m)
-{
+static void sync_all(struct machine *m) {
     for (size_t i = 0; i < m->node_count; i++)
         m->nodes[i].durable = m->nodes[i].bytes.n;
     sync_names(m, NULL);
 }
 
-static void replay(struct machine *m, const struct event *e)
-{
+static void replay(struct machine *m, const struct event *e) {
     struct node *n = *slot(m->now, &m->now_count, e->path);
     switch (e->op) {
     case DISK_MAKE_FOLDER:
@@ -170,15 +160,13 @@ enum fate { ALL_LOST, ALL_KEPT, NAMES_KEPT, BY_CHANCE, FATES = 10 };
 
 static unsigned long random_state;
 
-static unsigned chance(unsigned below)
-{
+static unsigned chance(unsigned below) {
     random_state = random_state * 6364136223846793005UL + 1442695040888963407UL;
     return (unsigned)(random_state >> 33) % below;
 }
 
 /* How much of the bytes that no sync covered was written: also nothing, or all with zeros in it. */
-static size_t surviving_bytes(const struct node *n, unsigned fate, bool *ret_zeros)
-{
+static size_t surviving_bytes(const struct node *n, unsigned fate, bool *ret_zeros) {
     *ret_zeros = false;
     if (fate == ALL_KEPT || n->durable == n->bytes.n)
         return n->bytes.n;
@@ -188,8 +176,7 @@ static size_t surviving_bytes(const struct node *n, unsigned fate, bool *ret_zer
     return n->durable + chance((unsigned)(n->bytes.n - n->durable) + 1);
 }
 
-static void write_node(const char *path, const struct node *n, unsigned fate)
-{
+static void write_node(const char *path, const struct node *n, unsigned fate) {
     bool zeros;
     size_t size = surviving_bytes(n, fate, &zeros);
     FILE *file = fopen(path, "w");
@@ -200,16 +187,14 @@ static void write_node(const char *path, const struct node *n, unsigned fate)
     assert_int_equal(fclose(file), 0);
 }
 
-static int by_length(const void *a, const void *b)
-{
+static int by_length(const void *a, const void *b) {
     const struct name *left = a, *right = b;
     size_t l = strlen(left->path), r = strlen(right->path);
     return l < r ? -1 : l > r;
 }
 
 /* Writes the folder that the machine finds when it is back. */
-static void make_up_disk(const struct machine *m, const char *folder, unsigned fate)
-{
+static void make_up_disk(const struct machine *m, const char *folder, unsigned fate) {
     static struct name names[NAMES_MAX];
     size_t count = m->durable_count;
     char path[JOINED_PATH];
@@ -239,8 +224,7 @@ struct world {
     struct machine *machine;
 };
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     struct world *w = calloc(1, sizeof *w);
     make_fast_folder(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
@@ -254,8 +238,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     struct world *w = *state;
     for (size_t i = 0; i < w->machine->node_count; i++)
         strbuf_finish(&w->machine->nodes[i].bytes);
@@ -268,8 +251,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void cut_here(struct world *w, size_t at)
-{
+static void cut_here(struct world *w, size_t at) {
     const struct acknowledged *done = at < w->recording.count ? &w->recording.events[at].done : &w->done;
     for (unsigned fate = 0; fate < FATES; fate++) {
         random_state = at * FATES + fate;
@@ -279,13 +261,11 @@ static void cut_here(struct world *w, size_t at)
     }
 }
 
-static bool is_worth_a_cut(const struct recording *r, size_t at)
-{
+static bool is_worth_a_cut(const struct recording *r, size_t at) {
     return at >= r->count || r->events[at].op != DISK_MAKE_FOLDER || at % 32 == 0;
 }
 
-static void a_power_cut_at_any_step_leaves_the_old_or_the_new(void **state)
-{
+static void a_power_cut_at_any_step_leaves_the_old_or_the_new(void **state) {
     struct world *w = *state;
     size_t cuts = 0;
     for (size_t at = 0; at <= w->recording.count; at++) {
@@ -300,8 +280,7 @@ static void a_power_cut_at_any_step_leaves_the_old_or_the_new(void **state)
 }
 
 /* Whether some cut shows a damaged or older store when syncs of this kind are not done. */
-static bool is_missed(struct world *w, enum disk_op left_out)
-{
+static bool is_missed(struct world *w, enum disk_op left_out) {
     memset(w->machine, 0, sizeof *w->machine);
     for (size_t i = 0; i < w->recording.count; i++)
         if (w->recording.events[i].op != left_out)
@@ -324,16 +303,14 @@ static bool is_missed(struct world *w, enum disk_op left_out)
 }
 
 /* The made-up disk must be one on which a store that does not sync is lost: otherwise the test above shows nothing. */
-static void a_store_that_does_not_sync_would_be_noticed(void **state)
-{
+static void a_store_that_does_not_sync_would_be_noticed(void **state) {
     struct world *w = *state;
     assert_true(is_missed(w, DISK_SYNC_FILE));
     assert_true(is_missed(w, DISK_SYNC_FOLDER));
     memset(w->machine, 0, sizeof *w->machine);
 }
 
-int main(void)
-{
+int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_power_cut_at_any_step_leaves_the_old_or_the_new),

@@ -6,8 +6,7 @@ struct world {
     struct intent intent;
 };
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     struct world *w = calloc(1, sizeof *w);
     make_folder(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
@@ -15,8 +14,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     struct world *w = *state;
     intent_finish(&w->intent);
     remove_tree(w->folder);
@@ -26,8 +24,7 @@ static int tear_down(void **state)
 
 /* ---- making and opening ---- */
 
-static void a_new_store_is_empty(void **state)
-{
+static void a_new_store_is_empty(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     struct store *s = open_store(w->path);
@@ -45,8 +42,7 @@ static void a_new_store_is_empty(void **state)
     store_close(s);
 }
 
-static void the_lineage_stays_and_is_the_stores_own(void **state)
-{
+static void the_lineage_stays_and_is_the_stores_own(void **state) {
     struct world *w = *state;
     char other_path[FIXTURE_PATH + 16];
     uint8_t lineage[LINEAGE_SIZE];
@@ -62,8 +58,7 @@ static void the_lineage_stays_and_is_the_stores_own(void **state)
     store_close(s);
 }
 
-static void a_store_is_open_once(void **state)
-{
+static void a_store_is_open_once(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     struct store *s = open_store(w->path);
@@ -73,8 +68,7 @@ static void a_store_is_open_once(void **state)
     store_close(open_store(w->path));
 }
 
-static void check_mode(void *context, const char *file)
-{
+static void check_mode(void *context, const char *file) {
     struct stat st;
     unsigned *files = context;
     assert_int_equal(stat(file, &st), 0);
@@ -82,8 +76,7 @@ static void check_mode(void *context, const char *file)
     ++*files;
 }
 
-static void files_are_the_owners_alone(void **state)
-{
+static void files_are_the_owners_alone(void **state) {
     struct world *w = *state;
     struct stat st;
     unsigned files = 0;
@@ -101,8 +94,7 @@ static void files_are_the_owners_alone(void **state)
     store_close(s);
 }
 
-static void write_text(const char *folder, const char *name, const char *text)
-{
+static void write_text(const char *folder, const char *name, const char *text) {
     char path[JOINED_PATH];
     join_path(path, folder, name);
     FILE *file = fopen(path, "w");
@@ -111,8 +103,7 @@ static void write_text(const char *folder, const char *name, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-static void a_newer_format_is_refused_by_name(void **state)
-{
+static void a_newer_format_is_refused_by_name(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     store_close(open_store(w->path));
@@ -127,8 +118,7 @@ static void a_newer_format_is_refused_by_name(void **state)
     assert_error(&errors, ERROR_INTEGRITY, "store/format: damaged");
 }
 
-static void a_folder_with_something_else_is_not_made_a_store(void **state)
-{
+static void a_folder_with_something_else_is_not_made_a_store(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     write_text(w->folder, "letter", "dear reader");
@@ -136,8 +126,7 @@ static void a_folder_with_something_else_is_not_made_a_store(void **state)
     assert_error(&errors, ERROR_INTEGRITY, "holds something else");
 }
 
-static void versions_without_a_format_are_not_overwritten(void **state)
-{
+static void versions_without_a_format_are_not_overwritten(void **state) {
     struct world *w = *state;
     char path[FIXTURE_PATH + 32];
     struct error_list errors = {0};
@@ -150,8 +139,7 @@ static void versions_without_a_format_are_not_overwritten(void **state)
     assert_error(&errors, ERROR_INTEGRITY, "the format file is missing, but there are versions");
 }
 
-static void a_folder_without_a_parent_is_an_error(void **state)
-{
+static void a_folder_without_a_parent_is_an_error(void **state) {
     struct world *w = *state;
     char path[FIXTURE_PATH + 32];
     struct error_list errors = {0};
@@ -165,8 +153,7 @@ static void a_folder_without_a_parent_is_an_error(void **state)
 
 /* ---- versions ---- */
 
-static void a_commit_is_the_next_version(void **state)
-{
+static void a_commit_is_the_next_version(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     intent_set(&w->intent, "web", "one");
@@ -192,8 +179,7 @@ static void a_commit_is_the_next_version(void **state)
     store_close(s);
 }
 
-static void an_intent_may_be_empty_and_a_resource_too(void **state)
-{
+static void an_intent_may_be_empty_and_a_resource_too(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     commit_intent(s, &w->intent);
@@ -208,8 +194,7 @@ static void an_intent_may_be_empty_and_a_resource_too(void **state)
     store_close(s);
 }
 
-static void the_intent_hash_is_the_one_of_the_channel(void **state)
-{
+static void the_intent_hash_is_the_one_of_the_channel(void **state) {
     struct world *w = *state;
     struct resource_id expected;
     struct store *s = open_store(w->path);
@@ -224,21 +209,18 @@ static void the_intent_hash_is_the_one_of_the_channel(void **state)
     store_close(s);
 }
 
-static void count_file(void *context, const char *file)
-{
+static void count_file(void *context, const char *file) {
     unsigned *objects = context;
     *objects += strstr(file, "/objects/") != NULL;
 }
 
-static unsigned count_objects(const struct world *w)
-{
+static unsigned count_objects(const struct world *w) {
     unsigned objects = 0;
     each_file(w->path, count_file, &objects);
     return objects;
 }
 
-static void equal_bytes_are_one_object(void **state)
-{
+static void equal_bytes_are_one_object(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     intent_set(&w->intent, "a", "same");
@@ -252,8 +234,7 @@ static void equal_bytes_are_one_object(void **state)
     store_close(s);
 }
 
-static void any_version_can_be_read(void **state)
-{
+static void any_version_can_be_read(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -284,8 +265,7 @@ static void any_version_can_be_read(void **state)
     store_close(s);
 }
 
-static void the_log_is_newest_first(void **state)
-{
+static void the_log_is_newest_first(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -311,8 +291,7 @@ static void the_log_is_newest_first(void **state)
     store_close(s);
 }
 
-static void a_rollback_needs_no_bytes(void **state)
-{
+static void a_rollback_needs_no_bytes(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -321,7 +300,8 @@ static void a_rollback_needs_no_bytes(void **state)
     intent_set(&w->intent, "web", "two");
     commit_intent(s, &w->intent);
     struct store_manifest *old = store_read_version(s, 1, &errors);
-    struct store_resource r = {.kind = old->entries[0].kind, .name = old->entries[0].name, .id = old->entries[0].id};
+    struct store_resource r = {
+        .kind = old->entries[0].kind, .name = old->entries[0].name, .id = old->entries[0].id};
     struct store_commit c = {.resources = &r, .count = 1, .parent = 2, .restores = 1, .pin = true};
     assert_int_equal(store_commit(s, &c, &errors), 0);
     assert_no_errors(&errors);
@@ -338,8 +318,7 @@ static void a_rollback_needs_no_bytes(void **state)
     store_close(s);
 }
 
-static void a_pin_lasts_until_the_next_push(void **state)
-{
+static void a_pin_lasts_until_the_next_push(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -359,8 +338,7 @@ static void a_pin_lasts_until_the_next_push(void **state)
     store_close(s);
 }
 
-static void a_manifest_outlives_the_store(void **state)
-{
+static void a_manifest_outlives_the_store(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     intent_set(&w->intent, "web", "one");
@@ -372,8 +350,7 @@ static void a_manifest_outlives_the_store(void **state)
     store_manifest_unref(m);
 }
 
-static void find_is_exact(void **state)
-{
+static void find_is_exact(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     char name[32];
@@ -393,8 +370,8 @@ static void find_is_exact(void **state)
 
 /* ---- what a commit refuses ---- */
 
-static void expect_refusal(struct store *s, const struct store_commit *c, enum error_code code, const char *part)
-{
+static void expect_refusal(struct store *s, const struct store_commit *c, enum error_code code,
+                           const char *part) {
     struct error_list errors = {0};
     uint64_t next = store_next_version(s);
     assert_int_equal(store_commit(s, c, &errors), -1);
@@ -403,8 +380,7 @@ static void expect_refusal(struct store *s, const struct store_commit *c, enum e
     assert_verifies(s);
 }
 
-static void a_wrong_commit_changes_nothing(void **state)
-{
+static void a_wrong_commit_changes_nothing(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct intent *in = &w->intent;
@@ -451,8 +427,7 @@ static void a_wrong_commit_changes_nothing(void **state)
 
 /* ---- objects and state ---- */
 
-static void an_unknown_object_is_an_error(void **state)
-{
+static void an_unknown_object_is_an_error(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -464,8 +439,7 @@ static void an_unknown_object_is_an_error(void **state)
     store_close(s);
 }
 
-static void the_saved_state_comes_back(void **state)
-{
+static void the_saved_state_comes_back(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -474,8 +448,10 @@ static void the_saved_state_comes_back(void **state)
     for (unsigned generation = 7; generation < 9; generation++) {
         intent_set(&w->intent, "web", generation == 7 ? "up" : "down");
         intent_set(&w->intent, "api", "");
-        saved = (struct store_state){
-            .generation = generation, .time_us = 5, .resources = w->intent.resources, .count = w->intent.count};
+        saved = (struct store_state){.generation = generation,
+                                     .time_us = 5,
+                                     .resources = w->intent.resources,
+                                     .count = w->intent.count};
         assert_int_equal(store_save_state(s, &saved, &errors), 0);
     }
     store_close(s);
@@ -496,8 +472,7 @@ static void the_saved_state_comes_back(void **state)
     store_close(s);
 }
 
-static void a_state_beyond_its_limit_is_refused(void **state)
-{
+static void a_state_beyond_its_limit_is_refused(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     struct error_list errors = {0};
@@ -514,8 +489,7 @@ struct step_count {
     size_t bytes;
 };
 
-static int count_step(void *context, struct disk_step *step)
-{
+static int count_step(void *context, struct disk_step *step) {
     struct step_count *c = context;
     c->steps++;
     c->creates += step->op == DISK_CREATE;
@@ -525,8 +499,7 @@ static int count_step(void *context, struct disk_step *step)
     return 0;
 }
 
-static void steps_of_a_commit(void **state)
-{
+static void steps_of_a_commit(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
     char name[32];
@@ -550,8 +523,7 @@ static void steps_of_a_commit(void **state)
     store_close(s);
 }
 
-int main(void)
-{
+int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_new_store_is_empty),
