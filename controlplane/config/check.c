@@ -5,7 +5,8 @@
 /* Decodes the resource and fills a message from its tree; faults of any kind are reported and counted. */
 static void check_resource(struct builder *b, const struct config_resource *resource) {
     struct unfill unfill = {.arena = &b->arena};
-    ProtobufCMessage *m = resource_decode(resource->kind, str_of(resource->name), resource->bytes, resource->size, b->fill.errors);
+    ProtobufCMessage *m = resource_decode(resource->kind, str_of(resource->name), resource->bytes, resource->size,
+                                          b->fill.errors);
     if (!m) {
         b->fill.faults++;
         return;
@@ -45,14 +46,16 @@ static int report_references(const struct fill *f, Headgate__Kind kind, struct s
         const struct fill_reference *r = &f->references[i];
         if (r->kind != kind || !str_eq(str_of(r->name), name))
             continue;
-        struct error *e = error_addf(errors, ERROR_REFERENCE, "still refers to the %s \"%.*s\"", kind_name(kind), STR_FMT(name));
+        struct error *e = error_addf(errors, ERROR_REFERENCE, "still refers to the %s \"%.*s\"", kind_name(kind),
+                                     STR_FMT(name));
         error_set_resource(errors, e, r->from, r->path);
         status = -1;
     }
     return status;
 }
 
-int check_unreferenced(Headgate__Kind kind, struct str name, const struct config_resources *existing, struct error_list *errors) {
+int check_unreferenced(Headgate__Kind kind, struct str name, const struct config_resources *existing,
+                       struct error_list *errors) {
     struct builder b;
     builder_init(&b, errors, NULL);
     b.fill.names_resource = true;

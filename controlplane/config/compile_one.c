@@ -1,7 +1,8 @@
 #include "controlplane/config/builder.h"
 #include "controlplane/config/check.h"
 
-static int refuse(struct error_list *errors, enum error_code code, Headgate__Kind kind, struct str name, const char *message) {
+static int refuse(struct error_list *errors, enum error_code code, Headgate__Kind kind, struct str name,
+                  const char *message) {
     struct strbuf resource = {0};
     strbuf_printf(&resource, "%s/%.*s", kind_name(kind) ? kind_name(kind) : "unknown", STR_FMT(name));
     struct error *e = error_addf(errors, code, "%s", message);
@@ -49,7 +50,8 @@ static int add_existing_names(struct builder *b, const struct config_resources *
 }
 
 /* Endpoints alone make sense only where their cluster is. */
-static void check_cluster_exists(struct builder *b, Headgate__Kind kind, struct str name, const struct config_resources *existing) {
+static void check_cluster_exists(struct builder *b, Headgate__Kind kind, struct str name,
+                                 const struct config_resources *existing) {
     if (kind != HEADGATE__KIND__KIND_ENDPOINT_SET || config_resources_find(existing, HEADGATE__KIND__KIND_CLUSTER, name))
         return;
     refuse(b->fill.errors, ERROR_REFERENCE, kind, name, "there is no cluster of that name");
@@ -92,7 +94,8 @@ int config_compile_one(Headgate__Kind kind, struct str name, const struct config
 
 /* ---- deleting ---- */
 
-static int check_deletable(Headgate__Kind kind, struct str name, const struct config_resources *existing, struct error_list *errors) {
+static int check_deletable(Headgate__Kind kind, struct str name, const struct config_resources *existing,
+                           struct error_list *errors) {
     if (kind == HEADGATE__KIND__KIND_SETTINGS)
         return refuse(errors, ERROR_STATE, kind, name, "the settings cannot be deleted, only set");
     if (!config_resources_find(existing, kind, name))

@@ -28,7 +28,7 @@ enum {
 /* ---- sources ---- */
 
 struct config_source {
-    char  *path;                    /* as users know it: the argument, or the including file's folder and what include says */
+    char  *path;                    /* as users know it: the argument, or the including file's folder and the include */
     char  *bytes;
     size_t size;
     bool   is_unreadable;           /* could not be read, and that is reported; `bytes` is NULL */
@@ -95,16 +95,17 @@ const char *config_variable_from_environment(void *context, const char *name);
 int config_compile(const struct config_sources *sources, const struct config_options *options,
                    struct config_resources *ret, struct error_list *errors, struct error_list *warnings);
 
-/* One resource in the form that it has inside a whole file, without the need of a name (a cluster with its endpoints, whose set is
- * the second resource of `ret`; an endpoint set as {endpoints: [...]}). Checked against `existing`, of which it replaces
- * or joins one: its references, and what the others would conflict with. `ret` gets only what was compiled. */
+/* One resource in the form that it has inside a whole file, without the need of a name (a cluster with its endpoints,
+ * whose set is the second resource of `ret`; an endpoint set as {endpoints: [...]}). Checked against `existing`, of
+ * which it replaces or joins one: its references, and what the others would conflict with. `ret` gets only what was
+ * compiled. */
 int config_compile_one(Headgate__Kind kind, struct str name, const struct config_source *source,
                        const struct config_options *options, const struct config_resources *existing,
                        struct config_resources *ret, struct error_list *errors, struct error_list *warnings);
 
 /* What deleting kind/name removes from `existing` (a cluster goes with its endpoint set): kind and name only, bytes are
- * empty. Refused when it is not there, when others refer to it (all of them are named), for settings, and for the endpoint set of a
- * cluster that stays. */
+ * empty. Refused when it is not there, when others refer to it (all of them are named), for settings, and for the
+ * endpoint set of a cluster that stays. */
 int config_delete_one(Headgate__Kind kind, struct str name, const struct config_resources *existing,
                       struct config_resources *ret_removed, struct error_list *errors);
 

@@ -49,13 +49,15 @@ static bool is_first_of_group(struct fill *f, const struct schema_object *o, con
     struct strbuf names = {0};
     strbuf_puts(&names, "only one of ");
     schema_group_names(o, k->group, &names);
-    struct error *e = fill_report_key(f, at, ERROR_CONFLICT, "\"%s\" cannot stand beside \"%s\"", at->item->key.p, (*first)->key.p);
+    struct error *e = fill_report_key(f, at, ERROR_CONFLICT, "\"%s\" cannot stand beside \"%s\"", at->item->key.p,
+                                      (*first)->key.p);
     error_set_expected(f->errors, e, names.failed ? NULL : names.p, NULL);
     strbuf_finish(&names);
     return false;
 }
 
-static void check_groups(struct fill *f, const struct schema_object *o, const struct fill_at *at, const struct groups *seen) {
+static void check_groups(struct fill *f, const struct schema_object *o, const struct fill_at *at,
+                         const struct groups *seen) {
     for (unsigned group = 1; group < sizeof seen->first / sizeof *seen->first; group++) {
         if (!(o->groups & 1u << group) || seen->first[group])
             continue;
@@ -150,8 +152,8 @@ static bool is_list_length_right(struct fill *f, const struct schema_key *k, con
     return count >= k->min && !(k->max && count > k->max);
 }
 
-static void fill_list(struct fill *f, const struct schema_key *k, bool is_single, const struct fill_at *at, ProtobufCMessage *m,
-                      const ProtobufCFieldDescriptor *field) {
+static void fill_list(struct fill *f, const struct schema_key *k, bool is_single, const struct fill_at *at,
+                      ProtobufCMessage *m, const ProtobufCFieldDescriptor *field) {
     bool is_named = k->flags & SCHEMA_NAMED && at->node->type == TREE_MAP;
     bool is_alone = is_single || (k->flags & SCHEMA_ONE_OK && at->node->type == TREE_SCALAR);
     if (!is_alone && !is_named && at->node->type != TREE_LIST) {

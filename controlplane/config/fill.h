@@ -1,6 +1,7 @@
 /* fill.h — from a tree to messages, by the schema, with every fault reported at its place.
  *
- * Filling goes on after a fault, so that all of them are found. Messages and texts live in the arena. Thread: one at a time. */
+ * Filling goes on after a fault, so that all of them are found. Messages and texts live in the arena. Thread: one at
+ * a time. */
 #pragma once
 
 #include "common/map.h"
@@ -40,8 +41,8 @@ void fill_finish(struct fill *f);
 /* Before another resource: what had to be unique in one may come again. */
 void fill_begin_resource(struct fill *f, const char *resource);
 
-/* A new message from the node, which need not be a map. NULL without memory; look at f->faults for anything else. When the object has
- * a companion, `ret_companion` gets that message. */
+/* A new message from the node, which need not be a map. NULL without memory; look at f->faults for anything else.
+ * When the object has a companion, `ret_companion` gets that message. */
 ProtobufCMessage *fill_message(struct fill *f, const struct schema_object *o, unsigned scope, const struct fill_at *at,
                                ProtobufCMessage **ret_companion);
 

@@ -137,7 +137,8 @@ static bool add_reference(struct fill *f, const struct schema_key *k, const stru
         return false;
     }
     f->references[f->reference_count++] =
-        (struct fill_reference){.kind = k->kind, .name = name.p, .place = at->node->place, .path = path, .from = f->resource};
+        (struct fill_reference){.kind = k->kind, .name = name.p, .place = at->node->place, .path = path,
+                                .from = f->resource};
     return true;
 }
 

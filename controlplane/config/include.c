@@ -81,8 +81,8 @@ static int add(struct arena *arena, const char *file, const struct tree_node *no
     return 0;
 }
 
-int include_list(struct arena *arena, const char *file, const struct tree_node *root, struct include **ret, size_t *ret_count,
-                 struct error_list *errors) {
+int include_list(struct arena *arena, const char *file, const struct tree_node *root, struct include **ret,
+                 size_t *ret_count, struct error_list *errors) {
     *ret = NULL;
     *ret_count = 0;
     const struct tree_item *item = root->type == TREE_MAP ? tree_find(root, "include") : NULL;

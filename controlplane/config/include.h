@@ -16,7 +16,7 @@ enum { INCLUDES_MAX = 1000 };       /* entries of one file */
 const char *include_normal_path(struct arena *arena, struct str path);
 bool        include_is_pattern(const char *path);       /* has *, ? or [ */
 /* The includes of a file; faults are added to `errors`. Returns 0, or -1 after a fault (the right ones are still listed). */
-int include_list(struct arena *arena, const char *file, const struct tree_node *root, struct include **ret, size_t *ret_count,
-                 struct error_list *errors);
+int include_list(struct arena *arena, const char *file, const struct tree_node *root, struct include **ret,
+                 size_t *ret_count, struct error_list *errors);
 /* Whether the path, a normal one, is what the pattern stands for. */
 bool include_matches(const char *pattern, const char *path);

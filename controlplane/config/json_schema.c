@@ -205,10 +205,11 @@ static void add_object(const struct catalog_entry *e, struct strbuf *out) {
 
 /* A lone scalar may stand for the object when nothing else is required. */
 static bool has_shorthand(const struct catalog_entry *e) {
-    for (const struct schema_key *k = e->object->keys; k->key; k++)
-        if (k->flags & SCHEMA_REQUIRED && is_key_here(e, k) && e->object->shorthand && strcmp(k->key, e->object->shorthand) != 0)
+    const char *shorthand = e->object->shorthand;
+    for (const struct schema_key *k = e->object->keys; shorthand && k->key; k++)
+        if (k->flags & SCHEMA_REQUIRED && is_key_here(e, k) && strcmp(k->key, shorthand) != 0)
             return false;
-    return e->object->shorthand;
+    return shorthand;
 }
 
 static void add_def(const struct catalog_entry *e, struct strbuf *out) {
@@ -232,7 +233,8 @@ int config_json_schema(struct strbuf *out) {
         "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": \"Headgate configuration\",\n"
         "  \"$ref\": \"#/$defs/configuration\",\n  \"$defs\": {\n"
         "    \"variable\": {\"type\": \"string\", \"pattern\": \"\\\\$\\\\{\"},\n"
-        "    \"duration\": {\"anyOf\": [{\"const\": 0}, {\"type\": \"string\", \"pattern\": \"^(0|[0-9]+(us|ms|s|m|h|d))$\"}, " VARIABLE "]},\n"
+        "    \"duration\": {\"anyOf\": [{\"const\": 0}, {\"type\": \"string\", \"pattern\": "
+        "\"^(0|[0-9]+(us|ms|s|m|h|d))$\"}, " VARIABLE "]},\n"
         "    \"duration-or-off\": {\"anyOf\": [{\"const\": \"off\"}, {\"$ref\": \"#/$defs/duration\"}]},\n"
         "    \"size\": {\"anyOf\": [{\"type\": \"integer\", \"minimum\": 0}, "
         "{\"type\": \"string\", \"pattern\": \"^[0-9]+([KMGT]i)?B?$\"}, " VARIABLE "]},\n"

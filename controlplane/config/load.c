@@ -56,7 +56,8 @@ static int read_file(const char *path, struct strbuf *out) {
 }
 
 static void report_unreadable(struct load *l, const char *path, const struct tree_place *from) {
-    struct error *e = error_addf(l->errors, errno == ENOMEM ? ERROR_MEMORY : ERROR_IO, "cannot read \"%s\": %s", path, strerror(errno));
+    struct error *e = error_addf(l->errors, errno == ENOMEM ? ERROR_MEMORY : ERROR_IO, "cannot read \"%s\": %s",
+                                 path, strerror(errno));
     if (!from)
         error_set_place(l->errors, e, path, 0, 0);
     else {

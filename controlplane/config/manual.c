@@ -4,7 +4,8 @@
 static const char introduction[] =
     "# Configuration\n"
     "\n"
-    "This reference is generated from the schema that reads a configuration. `docs/headgate.schema.json` says the same to editors.\n"
+    "This reference is generated from the schema that reads a configuration. `docs/headgate.schema.json` says the "
+    "same to editors.\n"
     "\n"
     "A configuration is YAML 1.2 or JSON:\n"
     "\n"
@@ -29,21 +30,26 @@ static const char introduction[] =
     "    endpoints: [127.0.0.1:9001, {address: 127.0.0.1:9002, weight: 3}]\n"
     "```\n"
     "\n"
-    "`headgate validate FILE` checks it. An error names file, line, column and path, says what was expected, and suggests the nearest known "
+    "`headgate validate FILE` checks it. An error names file, line, column and path, says what was expected, and "
+    "suggests the nearest known "
     "name; all errors of all files are reported. A key that is not listed here is an error.\n"
     "\n"
     "## Values\n"
     "\n"
-    "- A **duration** is a whole number with a unit: `us`, `ms`, `s`, `m`, `h` or `d`. Where it says so, `off` switches it off.\n"
+    "- A **duration** is a whole number with a unit: `us`, `ms`, `s`, `m`, `h` or `d`. Where it says so, `off` "
+    "switches it off.\n"
     "- A **size** is a whole number with a unit: `B`, `KiB`, `MiB`, `GiB` or `TiB`; without a unit it is bytes.\n"
     "- Scalars follow the core schema of YAML 1.2: `yes`, `on` and `012` are texts, and what is quoted is always a text.\n"
     "- Where an object has a *short form*, one value may stand for the whole mapping.\n"
-    "- `${NAME}` in a value is replaced by the environment variable, `${NAME:-default}` has a default for a variable that is not set "
-    "or empty, and `$${` is a plain `${`. A value never becomes more than a value: it cannot add keys. Variables are those of the "
+    "- `${NAME}` in a value is replaced by the environment variable, `${NAME:-default}` has a default for a variable "
+    "that is not set "
+    "or empty, and `$${` is a plain `${`. A value never becomes more than a value: it cannot add keys. Variables are "
+    "those of the "
     "process that reads the files.\n"
     "- Anchors and aliases of YAML can be used; tags, merge keys and several documents in a file cannot.\n"
     "\n"
-    "A file has at most 16 MiB, a configuration 64 MiB, 1,000 files and 2,000,000 values; nesting ends at 64 levels, includes at 16.\n";
+    "A file has at most 16 MiB, a configuration 64 MiB, 1,000 files and 2,000,000 values; nesting ends at 64 levels, "
+    "includes at 16.\n";
 
 /* ---- cells of a table ---- */
 
@@ -59,11 +65,18 @@ static void add_link(const struct schema_object *o, struct strbuf *out) {
     strbuf_printf(out, "[%s](#%s)", o->title, o->title);
 }
 
+/* What stands in front of the value of a key that takes several. */
+static const char *list_prefix(const struct schema_key *k) {
+    if (k->flags & SCHEMA_ONE_OK)
+        return "one, or a list: ";
+    if (k->flags & SCHEMA_NAMED)
+        return "a mapping by name, or a list: ";
+    return k->flags & SCHEMA_LIST || k->type == SCHEMA_RESOURCES ? "a list: " : "";
+}
+
 static void add_value(const struct schema_key *k, struct strbuf *out) {
-    bool is_list = k->flags & SCHEMA_LIST || k->type == SCHEMA_RESOURCES;
     struct strbuf expected = {0};
-    if (is_list)
-        strbuf_puts(out, k->flags & SCHEMA_ONE_OK ? "one, or a list: " : k->flags & SCHEMA_NAMED ? "a mapping by name, or a list: " : "a list: ");
+    strbuf_puts(out, list_prefix(k));
     if (k->object) {
         add_link(k->object, out);
     } else {
@@ -141,6 +154,7 @@ int config_reference_markdown(struct strbuf *out) {
         if (is_first_of_object(&catalog, i))
             add_section(catalog.entries[i].object, out);
     add_section(&schema_endpoint_set, out);
-    strbuf_puts(out, "\n`headgate set endpoint-set/NAME FILE` takes this form and leaves the rest of the cluster as it is.\n");
+    strbuf_puts(out, "\n`headgate set endpoint-set/NAME FILE` takes this form and leaves the rest of the cluster as "
+                     "it is.\n");
     return out->failed ? -1 : 0;
 }

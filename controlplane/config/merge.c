@@ -27,7 +27,8 @@ struct merge {
 
 static void merge_file(struct merge *m, struct file *file, unsigned depth, const struct tree_place *from);
 
-static void report(struct merge *m, const struct tree_place *place, enum error_code code, const char *message, const char *path) {
+static void report(struct merge *m, const struct tree_place *place, enum error_code code, const char *message,
+                   const char *path) {
     struct error *e = error_addf(m->errors, code, "%s: \"%s\"", message, path);
     if (place)
         error_set_place(m->errors, e, place->file, place->line, place->column);
@@ -72,7 +73,8 @@ static void drop_include(struct tree_node *root) {
 
 static void merge_root(struct merge *m, const struct file *file, struct tree_node *root) {
     if (root->type != TREE_MAP) {
-        struct error *e = error_addf(m->errors, ERROR_TYPE, "the file holds %s", root->type == TREE_LIST ? "a list" : "a single value");
+        struct error *e = error_addf(m->errors, ERROR_TYPE, "the file holds %s",
+                                     root->type == TREE_LIST ? "a list" : "a single value");
         error_set_place(m->errors, e, file->source->path, root->place.line, root->place.column);
         error_set_expected(m->errors, e, "a mapping with keys such as listeners and clusters", NULL);
         m->is_complete = false;
@@ -133,8 +135,8 @@ static int list_files(struct merge *m, const struct config_sources *sources) {
     return 0;
 }
 
-struct tree_node *merge_sources(struct arena *arena, const struct config_sources *sources, const struct config_options *options,
-                                bool *ret_is_complete, struct error_list *errors) {
+struct tree_node *merge_sources(struct arena *arena, const struct config_sources *sources,
+                                const struct config_options *options, bool *ret_is_complete, struct error_list *errors) {
     struct merge m = {
         .arena = arena,
         .budget = {TREE_NODES_MAX, TREE_EXPANSION_MAX},

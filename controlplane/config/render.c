@@ -52,9 +52,10 @@ static struct tree_node *render_resource(struct render *r, const struct config_r
     ProtobufCMessage *m = decode(r, resource), *endpoints = NULL;
     struct tree_node *node = NULL;
     bool is_cluster = resource->kind == HEADGATE__KIND__KIND_CLUSTER;
-    bool has_name = is_cluster || resource->kind == HEADGATE__KIND__KIND_LISTENER || resource->kind == HEADGATE__KIND__KIND_ROUTE_TABLE;
+    bool has_name = resource->kind != HEADGATE__KIND__KIND_SETTINGS && resource->kind != HEADGATE__KIND__KIND_ENDPOINT_SET;
     if (m && !(is_cluster && decode_endpoints(r, resource, &endpoints) < 0)) {
-        node = unfill_message(&r->unfill, schema_of_kind(resource->kind), SCOPE_ALL, m, endpoints, has_name ? resource->name : NULL);
+        node = unfill_message(&r->unfill, schema_of_kind(resource->kind), SCOPE_ALL, m, endpoints,
+                              has_name ? resource->name : NULL);
         if (!node)
             out_of_memory(r);
     }
@@ -91,7 +92,8 @@ static struct tree_node *render_all(struct render *r) {
     return root;
 }
 
-static int write_tree(struct render *r, const struct tree_node *node, const struct config_render_options *options, struct strbuf *out) {
+static int write_tree(struct render *r, const struct tree_node *node, const struct config_render_options *options,
+                      struct strbuf *out) {
     if (!node)
         return -1;
     if (options && options->is_json)

@@ -44,7 +44,8 @@ const struct config_resource *config_resources_find(const struct config_resource
     return NULL;
 }
 
-int config_resources_add(struct config_resources *set, Headgate__Kind kind, struct str name, const void *bytes, size_t size) {
+int config_resources_add(struct config_resources *set, Headgate__Kind kind, struct str name, const void *bytes,
+                         size_t size) {
     struct config_resource r = {.kind = kind, .size = size};
     if (hg_grow(&set->items, &set->capacity, set->count + 1, sizeof *set->items) < 0)
         return -1;

@@ -1,8 +1,9 @@
 /* schema.h — one declarative table of everything that users can write.
  *
- * An object is a mapping with known keys; it fills one protobuf message. Reading (fill.h), rendering (unfill.h), the JSON Schema and
- * the reference walk the same tables. What a message defaults to is never repeated here: it comes from its descriptor. Where
- * a table cannot say it, an object has a check function. All of it is constant. Thread: any. */
+ * An object is a mapping with known keys; it fills one protobuf message. Reading (fill.h), rendering (unfill.h), the
+ * JSON Schema and the reference walk the same tables. What a message defaults to is never repeated here: it comes
+ * from its descriptor. Where a table cannot say it, an object has a check function. All of it is constant. Thread:
+ * any. */
 #pragma once
 
 #include <stdbool.h>

@@ -4,7 +4,8 @@
 #define DAY ((uint64_t)86400000000)
 
 #define NAME_KEY(what) \
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED | SCHEMA_ELSEWHERE, .description = what}
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED | SCHEMA_ELSEWHERE, \
+     .description = what}
 
 /* ---- listeners ---- */
 
@@ -20,7 +21,8 @@ static const struct schema_key listener_keys[] = {
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
      .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ONE_SHOWN | SCHEMA_UNIQUE_IN_ALL,
      .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port."},
-    {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
+    {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name,
+     .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
      .description = "The name of the route table that its requests go through."},
     {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
      .absent = "[http1]", .description = "What it speaks."},
@@ -44,19 +46,26 @@ const struct schema_object schema_listener = {
 /* ---- route tables ---- */
 
 static const struct schema_key rule_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_word, .max = 128, .absent = "the positions of its host and of itself, such as 0.2",
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_word, .max = 128,
+     .absent = "the positions of its host and of itself, such as 0.2",
      .description = "Its name, for logs and metrics."},
-    {.key = "match", .type = SCHEMA_OBJECT, .object = &schema_match, .absent = "every request", .description = "Which requests the rule is for."},
+    {.key = "match", .type = SCHEMA_OBJECT, .object = &schema_match, .absent = "every request",
+     .description = "Which requests the rule is for."},
     {.key = "respond", .type = SCHEMA_OBJECT, .object = &schema_respond, .group = 1, .description = "Answer from here."},
-    {.key = "redirect", .type = SCHEMA_OBJECT, .object = &schema_redirect, .group = 1, .description = "Send the client elsewhere."},
-    {.key = "clusters", .one_as = "cluster", .field = "forward.clusters", .type = SCHEMA_OBJECT, .object = &schema_weighted_cluster,
+    {.key = "redirect", .type = SCHEMA_OBJECT, .object = &schema_redirect, .group = 1,
+     .description = "Send the client elsewhere."},
+    {.key = "clusters", .one_as = "cluster", .field = "forward.clusters", .type = SCHEMA_OBJECT,
+     .object = &schema_weighted_cluster,
      .flags = SCHEMA_LIST, .min = 1, .max = 256, .group = 1,
      .description = "Forward to these clusters by weight; `cluster: NAME` forwards to one."},
-    {.key = "rewrite", .type = SCHEMA_OBJECT, .object = &schema_rewrite, .description = "Change the request on its way. Only with a cluster."},
+    {.key = "rewrite", .type = SCHEMA_OBJECT, .object = &schema_rewrite,
+     .description = "Change the request on its way. Only with a cluster."},
     {.key = "retry", .type = SCHEMA_OBJECT, .object = &schema_retry, .absent = "a request is not sent twice",
      .description = "Try again when it fails. Only with a cluster."},
-    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS, .description = "Deadlines over those of the top level."},
-    {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS, .description = "Bounds over those of the top level."},
+    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS,
+     .description = "Deadlines over those of the top level."},
+    {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS,
+     .description = "Bounds over those of the top level."},
     {0},
 };
 
@@ -73,9 +82,11 @@ static const struct schema_object rule = {
 };
 
 static const struct schema_key host_keys[] = {
-    {.key = "domains", .type = SCHEMA_TEXT, .form = &text_domain, .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE,
+    {.key = "domains", .type = SCHEMA_TEXT, .form = &text_domain,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE,
      .min = 1, .max = 100000,
-     .description = "Names of the host, without a port: exact, a wildcard for one or more labels at the front, or `*` for every other name. "
+     .description = "Names of the host, without a port: exact, a wildcard for one or more labels at the front, or `*` "
+                    "for every other name. "
                     "The most specific one wins: exact, then the longest wildcard, then `*`."},
     {.key = "rules", .type = SCHEMA_OBJECT, .object = &rule, .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
      .description = "The first rule that matches wins. A request that none matches is answered 404."},
@@ -116,7 +127,8 @@ static const struct schema_key endpoint_keys[] = {
     {.key = "address", .type = SCHEMA_TEXT, .form = &text_endpoint, .flags = SCHEMA_REQUIRED | SCHEMA_UNIQUE,
      .description = "Its address. Names are not resolved."},
     {.key = "weight", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .description = "Its share of the requests."},
-    {.key = "hostname", .type = SCHEMA_TEXT, .form = &text_host, .absent = "none", .description = "Its name, for `rewrite.host-from-endpoint`."},
+    {.key = "hostname", .type = SCHEMA_TEXT, .form = &text_host, .absent = "none",
+     .description = "Its name, for `rewrite.host-from-endpoint`."},
     {0},
 };
 
@@ -157,14 +169,17 @@ static const struct schema_key cluster_keys[] = {
      .description = "Connecting to an endpoint, over what route and top level say."},
     {.key = "idle-connections", .type = SCHEMA_INTEGER, .min = 0, .max = 65535,
      .description = "Connections kept open for later requests, for each endpoint and worker."},
-    {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .description = "How long a kept connection may wait."},
+    {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY,
+     .description = "How long a kept connection may wait."},
     {.key = "connection-lifetime", .type = SCHEMA_DURATION, .min = MS, .max = 30 * DAY,
      .description = "Age at which a connection is closed, after the exchange that it carries."},
-    {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000, .description = "Requests after which a connection is closed."},
+    {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000,
+     .description = "Requests after which a connection is closed."},
     {0},
 };
 
-static const char *const cluster_later[] = {"tls", "discovery", "health", "outliers", "filters", "proxy-protocol", "limits", NULL};
+static const char *const cluster_later[] = {"tls",     "discovery",      "health", "outliers",
+                                            "filters", "proxy-protocol", "limits", NULL};
 
 const struct schema_object schema_cluster = {
     .title = "cluster",

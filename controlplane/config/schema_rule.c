@@ -8,7 +8,8 @@
 static const struct schema_key path_match_keys[] = {
     {.key = "exact", .type = SCHEMA_TEXT, .form = &text_path, .group = 1, .description = "The whole path."},
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
-     .description = "Whole segments that the path begins with: `/api` and `/api/` match `/api` and `/api/x`, never `/apix`."},
+     .description = "Whole segments that the path begins with: `/api` and `/api/` match `/api` and `/api/x`, never "
+                    "`/apix`."},
     {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
      .description = "A regular expression (PCRE2) for the whole path, with limits on steps and depth."},
     {0},
@@ -24,16 +25,20 @@ static const struct schema_object path_match = {
 
 #define CONDITION_KEYS \
     {.key = "exact", .type = SCHEMA_TEXT, .form = &text_any, .group = 1, .description = "The whole value."}, \
-    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "How the value begins."}, \
+    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, \
+     .description = "How the value begins."}, \
     {.key = "suffix", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "How the value ends."}, \
-    {.key = "contains", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "A part of the value."}, \
+    {.key = "contains", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, \
+     .description = "A part of the value."}, \
     {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1, \
      .description = "A regular expression (PCRE2) for the whole value."}, \
-    {.key = "present", .type = SCHEMA_BOOL, .group = 1, .description = "`true`: must be there; `false`: must not be there."}, \
+    {.key = "present", .type = SCHEMA_BOOL, .group = 1, \
+     .description = "`true`: must be there; `false`: must not be there."}, \
     {.key = "not", .field = "invert", .type = SCHEMA_BOOL, .description = "`true`: the condition must not hold."}
 
 static const struct schema_key header_match_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_field_name, .flags = SCHEMA_REQUIRED, .description = "The field; case does not count."},
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_field_name, .flags = SCHEMA_REQUIRED,
+     .description = "The field; case does not count."},
     CONDITION_KEYS,
     {0},
 };
@@ -48,14 +53,16 @@ static const struct schema_object header_match = {
 };
 
 static const struct schema_key query_match_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_any, .flags = SCHEMA_REQUIRED, .min = 1, .description = "The parameter, percent-decoded."},
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_any, .flags = SCHEMA_REQUIRED, .min = 1,
+     .description = "The parameter, percent-decoded."},
     CONDITION_KEYS,
     {0},
 };
 
 static const struct schema_object query_match = {
     .title = "query-match",
-    .description = "A condition on a query parameter, percent-decoded. Exactly one of exact, prefix, suffix, contains, regex and present.",
+    .description = "A condition on a query parameter, percent-decoded. Exactly one of exact, prefix, suffix, "
+                   "contains, regex and present.",
     .message = &headgate__field_match__descriptor,
     .keys = query_match_keys,
     .shorthand = "exact",
@@ -64,12 +71,15 @@ static const struct schema_object query_match = {
 
 static const struct schema_key match_keys[] = {
     {.key = "path", .type = SCHEMA_OBJECT, .object = &path_match, .description = "A condition on the path."},
-    {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64, .absent = "every method",
+    {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64,
+     .absent = "every method",
      .description = "Any of these methods."},
     {.key = "headers", .type = SCHEMA_OBJECT, .object = &header_match, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
-     .description = "Conditions on request fields; all must hold. A mapping from name to condition, or a list of conditions."},
+     .description = "Conditions on request fields; all must hold. A mapping from name to condition, or a list of "
+                    "conditions."},
     {.key = "query", .type = SCHEMA_OBJECT, .object = &query_match, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
-     .description = "Conditions on query parameters; all must hold. A mapping from name to condition, or a list of conditions."},
+     .description = "Conditions on query parameters; all must hold. A mapping from name to condition, or a list of "
+                    "conditions."},
     {0},
 };
 
@@ -83,7 +93,8 @@ const struct schema_object schema_match = {
 /* ---- what a rule does ---- */
 
 static const struct schema_key header_field_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_own_field_name, .flags = SCHEMA_REQUIRED, .description = "The field."},
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_own_field_name, .flags = SCHEMA_REQUIRED,
+     .description = "The field."},
     {.key = "value", .type = SCHEMA_TEXT, .form = &text_field_value, .flags = SCHEMA_REQUIRED, .description = "Its value."},
     {0},
 };
@@ -98,10 +109,12 @@ static const struct schema_object header_field = {
 
 static const struct schema_key respond_keys[] = {
     {.key = "status", .type = SCHEMA_INTEGER, .min = 200, .max = 599, .description = "The status code."},
-    {.key = "body", .type = SCHEMA_TEXT, .form = &text_body, .max = MIB, .absent = "empty", .description = "The content, at most 1 MiB."},
+    {.key = "body", .type = SCHEMA_TEXT, .form = &text_body, .max = MIB, .absent = "empty",
+     .description = "The content, at most 1 MiB."},
     {.key = "content-type", .type = SCHEMA_TEXT, .form = &text_field_value, .description = "Its media type."},
     {.key = "headers", .type = SCHEMA_OBJECT, .object = &header_field, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
-     .description = "Further fields. A mapping from name to value, or a list of `{name, value}` where one name comes several times."},
+     .description = "Further fields. A mapping from name to value, or a list of `{name, value}` where one name comes "
+                    "several times."},
     {0},
 };
 
@@ -117,8 +130,10 @@ static const uint16_t redirect_statuses[] = {301, 302, 303, 307, 308, 0};
 
 static const struct schema_key redirect_keys[] = {
     {.key = "status", .type = SCHEMA_INTEGER, .allowed = redirect_statuses, .description = "The status code."},
-    {.key = "scheme", .type = SCHEMA_TEXT, .form = &text_scheme, .absent = "that of the request", .description = "The new scheme."},
-    {.key = "host", .type = SCHEMA_TEXT, .form = &text_host, .absent = "that of the request", .description = "The new host, with its port where it has one."},
+    {.key = "scheme", .type = SCHEMA_TEXT, .form = &text_scheme, .absent = "that of the request",
+     .description = "The new scheme."},
+    {.key = "host", .type = SCHEMA_TEXT, .form = &text_host, .absent = "that of the request",
+     .description = "The new host, with its port where it has one."},
     {.key = "path", .type = SCHEMA_TEXT, .form = &text_path, .group = 1, .absent = "that of the request",
      .description = "Replaces the whole path and drops the query."},
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
@@ -184,7 +199,8 @@ static const struct schema_word retry_reasons[] = {
 
 static const struct schema_key retry_keys[] = {
     {.key = "retries", .type = SCHEMA_INTEGER, .min = 0, .max = 10, .description = "Attempts after the first."},
-    {.key = "on", .type = SCHEMA_WORD, .words = retry_reasons, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 16, .absent = "[connect-failure]",
+    {.key = "on", .type = SCHEMA_WORD, .words = retry_reasons, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 16,
+     .absent = "[connect-failure]",
      .description = "After what."},
     {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64,
      .absent = "the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT and DELETE", .description = "For which requests."},

@@ -20,12 +20,14 @@ static const struct schema_key limit_keys[] = {
     {.key = "body", .type = SCHEMA_SIZE, .min = 0, .max = 1024 * GIB, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
      .description = "Bytes of a request body. Beyond it: 413."},
     {.key = "min-body-rate", .type = SCHEMA_SIZE, .min = 0, .max = GIB, .scopes = SCOPE_SETTINGS, .flags = SCHEMA_MAY_BE_OFF,
-     .description = "Bytes a second that a client must send on average, from the second `body` timeout of a request body on. "
+     .description = "Bytes a second that a client must send on average, from the second `body` timeout of a request "
+                    "body on. "
                     "Below it: 408."},
     {.key = "connections", .type = SCHEMA_INTEGER, .min = 1, .max = 10000000, .scopes = SCOPE_SETTINGS,
      .description = "Client connections of one worker. Beyond it a new one is closed when it is accepted."},
     {.key = "connections-per-ip", .type = SCHEMA_INTEGER, .min = 1, .max = 10000000, .scopes = SCOPE_SETTINGS,
-     .description = "Connections of one client address, over all workers. Beyond it a new one is closed when it is accepted."},
+     .description = "Connections of one client address, over all workers. Beyond it a new one is closed when it is "
+                    "accepted."},
     {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000, .scopes = SCOPE_SETTINGS,
      .description = "Requests of one client connection, which is closed after the last of them is answered."},
     {.key = "buffer", .type = SCHEMA_SIZE, .min = 16 * KIB, .max = 64 * MIB, .scopes = SCOPE_SETTINGS,
@@ -52,7 +54,8 @@ static const struct schema_key timeout_keys[] = {
     {.key = "connect", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
      .description = "Connecting to an endpoint. Then: another endpoint, or 503."},
     {.key = "request", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
-     .flags = SCHEMA_MAY_BE_OFF, .description = "The whole exchange. Then: 504, or the connection is cut when the answer has begun."},
+     .flags = SCHEMA_MAY_BE_OFF,
+     .description = "The whole exchange. Then: 504, or the connection is cut when the answer has begun."},
     {.key = "response-head", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
      .description = "From the end of the request to the head of the origin's answer. Then: 504."},
     {.key = "body", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
@@ -85,7 +88,8 @@ static const struct schema_key log_keys[] = {
     {.key = "format", .type = SCHEMA_WORD, .words = log_formats, .description = "How a record is written."},
     {.key = "path", .type = SCHEMA_TEXT, .form = &text_file, .description = "The file that records are appended to."},
     {.key = "buffer", .type = SCHEMA_SIZE, .min = 4 * KIB, .max = GIB,
-     .description = "Bytes of records that may wait in one worker for a slow disk. Beyond it records are dropped and counted."},
+     .description = "Bytes of records that may wait in one worker for a slow disk. Beyond it records are dropped and "
+                    "counted."},
     {0},
 };
 
@@ -146,7 +150,8 @@ static const struct schema_word parameters[] = {
 static const struct schema_key path_keys[] = {
     {.key = "escaped-slash", .type = SCHEMA_WORD, .words = escapes, .description = "What `%2F` in a path is."},
     {.key = "backslash", .type = SCHEMA_WORD, .words = backslashes, .description = "What `\\` and `%5C` in a path are."},
-    {.key = "dot-segments", .type = SCHEMA_WORD, .words = dots, .description = "What `.` and `..` segments are, escaped ones too."},
+    {.key = "dot-segments", .type = SCHEMA_WORD, .words = dots,
+     .description = "What `.` and `..` segments are, escaped ones too."},
     {.key = "double-slash", .type = SCHEMA_WORD, .words = slashes, .description = "What `//` in a path is."},
     {.key = "semicolon", .type = SCHEMA_WORD, .words = parameters, .description = "What `;` in a segment is."},
     {0},
@@ -154,13 +159,15 @@ static const struct schema_key path_keys[] = {
 
 static const struct schema_object path_policy = {
     .title = "path",
-    .description = "How the path of a request is made canonical. The one canonical path is what rules match and what the origin gets.",
+    .description = "How the path of a request is made canonical. The one canonical path is what rules match and what "
+                   "the origin gets.",
     .message = &headgate__path_policy__descriptor,
     .keys = path_keys,
 };
 
 static const struct schema_key forwarded_keys[] = {
-    {.key = "x-forwarded", .type = SCHEMA_BOOL, .description = "Send X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host."},
+    {.key = "x-forwarded", .type = SCHEMA_BOOL,
+     .description = "Send X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host."},
     {.key = "x-real-ip", .type = SCHEMA_BOOL, .description = "Send X-Real-IP."},
     {.key = "forwarded", .type = SCHEMA_BOOL, .description = "Send Forwarded (RFC 7239)."},
     {.key = "via", .type = SCHEMA_BOOL, .description = "Send Via (RFC 9110 section 7.6.3)."},
@@ -178,8 +185,10 @@ static const struct schema_object forwarded = {
 
 static const struct schema_key root_keys[] = {
     {.key = "include", .type = SCHEMA_TEXT, .form = &text_file, .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ELSEWHERE,
-     .description = "Files that belong to the configuration, relative to this one; `*`, `?` and `[...]` stand for what exists. Lists of "
-                    "several files are joined in the order of the files' names; a setting stands in one file only. Variables are "
+     .description = "Files that belong to the configuration, relative to this one; `*`, `?` and `[...]` stand for "
+                    "what exists. Lists of "
+                    "several files are joined in the order of the files' names; a setting stands in one file only. "
+                    "Variables are "
                     "not expanded here."},
     {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_SETTINGS, .flags = SCHEMA_ALWAYS,
      .description = "Hard bounds for every request."},
@@ -201,7 +210,8 @@ static const struct schema_key root_keys[] = {
      .description = "The field that carries the id of a request. A request without one that is trusted is given a new one."},
     {.key = "listeners", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_LISTENER, .object = &schema_listener,
      .description = "Where clients connect."},
-    {.key = "route-tables", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE, .object = &schema_route_table,
+    {.key = "route-tables", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
+     .object = &schema_route_table,
      .description = "What happens to a request."},
     {.key = "clusters", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_CLUSTER, .object = &schema_cluster,
      .description = "Where requests go."},

@@ -171,7 +171,8 @@ static const char *check_scheme(struct arena *arena, struct str text, struct str
 
 const struct text_form text_address = {"address", "an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/x.sock",
                                        ADDRESS_PATTERN, check_address};
-const struct text_form text_endpoint = {"endpoint-address", "an address such as 10.0.0.1:9001, [::1]:9001 or unix:/run/x.sock",
+const struct text_form text_endpoint = {"endpoint-address", "an address such as 10.0.0.1:9001, [::1]:9001 or "
+                                        "unix:/run/x.sock",
                                         ADDRESS_PATTERN, check_endpoint};
 const struct text_form text_udp = {"udp-address", "an IP address with a port, such as 127.0.0.1:8125",
                                    "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$", check_udp};
@@ -239,7 +240,8 @@ static const char *check_substitution(struct arena *arena, struct str text, stru
 }
 
 const struct text_form text_path = {"path", "a path such as /api/", "^/[^ ?#]*$", check_path};
-const struct text_form text_method = {"method", "a method such as GET or POST", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}$", check_method};
+const struct text_form text_method = {"method", "a method such as GET or POST", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}$",
+                                      check_method};
 const struct text_form text_field_name = {"field-name", "a field name such as x-canary", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
                                           check_field_name};
 const struct text_form text_own_field_name = {"response-field-name", "a field name such as cache-control",

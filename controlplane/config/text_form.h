@@ -8,8 +8,8 @@ struct text_form {
     const char *name;           /* "address"; unique, for the reference and the JSON Schema */
     const char *expected;       /* "an address such as 127.0.0.1:8080, ..." */
     const char *pattern;        /* regular expression of ECMA-262 for editors, coarser than the check; may be NULL */
-    /* NULL when the text is right; otherwise what is wrong with it, static or in the arena. *canonical is the text on entry and may
-     * be replaced by the one form in which it is stored. */
+    /* NULL when the text is right; otherwise what is wrong with it, static or in the arena. *canonical is the text on
+     * entry and may be replaced by the one form in which it is stored. */
     const char *(*check)(struct arena *arena, struct str text, struct str *canonical);
 };
 

@@ -26,7 +26,8 @@ static const char *check_regex(struct arena *arena, struct str text, struct str 
     }
     if (pcre2_get_error_message(error, why, sizeof why) < 0)
         why[0] = '\0';
-    const char *message = arena_printf(arena, "the regular expression is wrong at offset %zu: %s", offset, (const char *)why);
+    const char *message = arena_printf(arena, "the regular expression is wrong at offset %zu: %s", offset,
+                                       (const char *)why);
     return message ? message : "the regular expression is wrong";
 }
 

@@ -1,9 +1,9 @@
 /* tree.h — a YAML or JSON text as a tree that remembers where everything stands.
  *
- * Scalars follow the core schema of YAML 1.2: `yes`, `on` and `012` are text, what is quoted is always text. What a scalar means
- * (a duration, a number) is decided by who reads the tree. An alias shares the node that it names, so a tree is a graph
- * without cycles; its size after expansion is bounded. Nodes live in the arena that was given; keys and texts end in NUL.
- * Thread: one at a time. */
+ * Scalars follow the core schema of YAML 1.2: `yes`, `on` and `012` are text, what is quoted is always text. What a
+ * scalar means (a duration, a number) is decided by who reads the tree. An alias shares the node that it names, so a
+ * tree is a graph without cycles; its size after expansion is bounded. Nodes live in the arena that was given; keys
+ * and texts end in NUL. Thread: one at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -71,9 +71,10 @@ int tree_expand(struct arena *arena, struct str text, const struct tree_variable
 struct tree_node *tree_create(struct arena *arena, enum tree_type type);
 struct tree_node *tree_create_scalar(struct arena *arena, struct str text, bool is_quoted);  /* copies */
 int  tree_append(struct arena *arena, struct tree_node *list, struct tree_node *node);
-int  tree_set(struct arena *arena, struct tree_node *map, const char *key, struct tree_node *node); /* key: kept by reference */
-/* One tree out of two maps, as includes are merged: lists are joined, maps merged key by key; anything else that stands in both is
- * an error that names both places. `into` is changed and may come to share nodes of `from`. */
+int  tree_set(struct arena *arena, struct tree_node *map, const char *key,
+              struct tree_node *node); /* key: kept by reference */
+/* One tree out of two maps, as includes are merged: lists are joined, maps merged key by key; anything else that
+ * stands in both is an error that names both places. `into` is changed and may come to share nodes of `from`. */
 int  tree_merge(struct arena *arena, struct tree_node *into, const struct tree_node *from, struct error_list *errors);
 
 /* ---- asking ---- */

@@ -17,7 +17,8 @@ static void emit(struct diff *d, const struct tree_node *before, const struct tr
 }
 
 /* Goes one step down for what stands at `item` in either tree. */
-static void diff_item(struct diff *d, const struct tree_item *item, const struct tree_node *before, const struct tree_node *after) {
+static void diff_item(struct diff *d, const struct tree_item *item, const struct tree_node *before,
+                      const struct tree_node *after) {
     size_t end = d->path.n;
     tree_path_add(&d->path, item);
     diff_nodes(d, before, after);
@@ -96,8 +97,8 @@ static bool is_same_order(const struct tree_node *before, const struct tree_node
 
 /* ---- lists by position ---- */
 
-/* Equal items at the end, of at most `max`. Lists are linked forwards, so their tails are compared from the positions at which
- * they are equally long. */
+/* Equal items at the end, of at most `max`. Lists are linked forwards, so their tails are compared from the positions
+ * at which they are equally long. */
 static size_t equal_tail(const struct tree_item *i, size_t i_left, const struct tree_item *j, size_t j_left) {
     size_t tail = 0;
     for (; i_left > j_left; i_left--)

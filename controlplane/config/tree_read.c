@@ -158,7 +158,8 @@ static int on_scalar(struct reader *r, const yaml_event_t *event) {
     /* A variable that cannot be expanded is reported; its text stays, so that the rest is read. */
     node->has_variable = memmem(node->text.p, node->text.n, "${", 2) != NULL;
     if (node->has_variable && !is_key_next(r))
-        node->is_broken = tree_expand(r->arena, node->text, r->variables, r->budget, &node->place, &node->text, r->errors) < 0;
+        node->is_broken = tree_expand(r->arena, node->text, r->variables, r->budget, &node->place, &node->text,
+                                      r->errors) < 0;
     return attach(r, node);
 }
 
@@ -297,7 +298,9 @@ static void reader_finish(struct reader *r) {
 
 struct tree_node *tree_read(struct arena *arena, const char *file, struct str text, const struct tree_variables *variables,
                             struct tree_budget *budget, struct error_list *errors) {
-    struct reader r = {.arena = arena, .file = file, .text = text, .variables = variables, .budget = budget, .errors = errors};
+    struct reader r = {
+        .arena = arena, .file = file, .text = text, .variables = variables, .budget = budget, .errors = errors,
+    };
     struct tree_place start = {file, 1, 1};
     if (check_characters(&r) < 0)
         return NULL;

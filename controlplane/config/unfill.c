@@ -70,25 +70,29 @@ static const ProtobufCMessage *inherited_of(const struct unfill *u, const struct
 /* A single value: its own, or with is_effective the inherited one or the default. */
 static bool find_value(const struct unfill *u, const ProtobufCFieldDescriptor *f, const ProtobufCMessage *m,
                        const ProtobufCMessage *inherited, struct field_value *ret) {
-    const ProtobufCMessage *from = m && field_count(m, f) ? m : u->is_effective && inherited && field_count(inherited, f) ? inherited : NULL;
-    if (from)
-        *ret = field_get(from, f, 0);
+    bool is_own = m && field_count(m, f), is_inherited = u->is_effective && inherited && field_count(inherited, f);
+    if (is_own || is_inherited) {
+        *ret = field_get(is_own ? m : inherited, f, 0);
+        return true;
+    }
     /* Of the members of a oneof none is in force until it is set. */
-    return from || (u->is_effective && !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && field_default(f, ret));
+    return u->is_effective && !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && field_default(f, ret);
 }
 
 /* ---- objects and lists ---- */
 
-static struct tree_node *unfill_object(struct unfill *u, const struct schema_object *o, unsigned scope, const ProtobufCMessage *m,
+static struct tree_node *unfill_object(struct unfill *u, const struct schema_object *o, unsigned scope,
+                                       const ProtobufCMessage *m,
                                        const ProtobufCMessage *companion, const ProtobufCMessage *inherited, bool is_named);
 
 /* A lone value may stand for the object that has nothing else. */
 static struct tree_node *shorten(const struct unfill *u, const struct schema_object *o, struct tree_node *map) {
-    bool is_short = map && !u->is_effective && o->shorthand && map->count == 1 && str_eq(map->first->key, str_of(o->shorthand));
-    return is_short ? map->first->node : map;
+    bool is_lone = map && map->count == 1 && o->shorthand && !u->is_effective;
+    return is_lone && str_eq(map->first->key, str_of(o->shorthand)) ? map->first->node : map;
 }
 
-static struct tree_node *unfill_item(struct unfill *u, const struct schema_key *k, const struct field_value *value, bool is_named) {
+static struct tree_node *unfill_item(struct unfill *u, const struct schema_key *k, const struct field_value *value,
+                                     bool is_named) {
     if (k->type != SCHEMA_OBJECT)
         return unfill_scalar(u->arena, k, value);
     return shorten(u, k->object, unfill_object(u, k->object, k->scope, value->message, NULL, NULL, is_named));
@@ -149,8 +153,8 @@ static struct tree_node *absent_list(struct unfill *u, const struct schema_key *
     return list;
 }
 
-static int set_list(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
-                    struct tree_node *into) {
+static int set_list(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
+                    const ProtobufCFieldDescriptor *f, struct tree_node *into) {
     size_t count = m ? field_count(m, f) : 0;
     if (count == 0 && u->is_effective && k->absent && k->absent[0] == '[')
         return tree_set(u->arena, into, k->key, absent_list(u, k));
@@ -165,8 +169,8 @@ static int set_list(struct unfill *u, const struct schema_key *k, const Protobuf
     return tree_set(u->arena, into, k->key, list);
 }
 
-static int set_object(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
-                      struct tree_node *into) {
+static int set_object(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
+                      const ProtobufCFieldDescriptor *f, struct tree_node *into) {
     const ProtobufCMessage *own = m && field_count(m, f) ? field_get(m, f, 0).message : NULL;
     if (!own && !(u->is_effective && k->flags & SCHEMA_ALWAYS))
         return 0;
@@ -189,7 +193,8 @@ static int set_key(struct unfill *u, const struct schema_object *o, const struct
 }
 
 static int set_keys(struct unfill *u, const struct schema_object *o, unsigned scope, const ProtobufCMessage *m,
-                    const ProtobufCMessage *companion, const ProtobufCMessage *inherited, bool is_named, struct tree_node *into) {
+                    const ProtobufCMessage *companion, const ProtobufCMessage *inherited, bool is_named,
+                    struct tree_node *into) {
     for (const struct schema_key *k = o->keys; k->key; k++) {
         bool is_name = is_named && strcmp(k->key, "name") == 0;
         if (is_name || k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES || !schema_in_scope(k, scope))
@@ -200,7 +205,8 @@ static int set_keys(struct unfill *u, const struct schema_object *o, unsigned sc
     return 0;
 }
 
-static struct tree_node *unfill_object(struct unfill *u, const struct schema_object *o, unsigned scope, const ProtobufCMessage *m,
+static struct tree_node *unfill_object(struct unfill *u, const struct schema_object *o, unsigned scope,
+                                       const ProtobufCMessage *m,
                                        const ProtobufCMessage *companion, const ProtobufCMessage *inherited, bool is_named) {
     struct tree_node *map = tree_create(u->arena, TREE_MAP);
     return map && set_keys(u, o, scope, m, companion, inherited, is_named, map) == 0 ? map : NULL;

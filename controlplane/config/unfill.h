@@ -11,8 +11,8 @@ struct unfill {
     bool                    is_effective;
 };
 
-/* The map for the message, a companion's keys included (it may be NULL), and its name in front where that is not NULL. Texts are copied.
- * NULL without memory. */
+/* The map for the message, a companion's keys included (it may be NULL), and its name in front where that is not
+ * NULL. Texts are copied. NULL without memory. */
 struct tree_node *unfill_message(struct unfill *u, const struct schema_object *o, unsigned scope, const ProtobufCMessage *m,
                                  const ProtobufCMessage *companion, const char *name);
 /* A value of the key as the scalar that users write; NULL without memory. */
