@@ -9,6 +9,7 @@
 
 #include "common/address.h"
 #include "common/str.h"
+#include "dataplane/routing/path.h"
 #include "dataplane/routing/route.h"
 #include "proto/resources.pb-c.h"
 
@@ -27,6 +28,7 @@ struct settings {
     uint64_t        worker_buffer;
     uint32_t        connections_per_ip, connections;
     uint32_t        trusted_hops;
+    struct path_policy path;
     bool            x_forwarded, x_real_ip, forwarded, via;
     struct str      server_name;
     struct str      request_id_header; /* lower-case */

@@ -77,12 +77,11 @@ static enum abort_code find_path(struct exchange *x, const struct head *head) {
         x->path = head->path;
         return ABORT_NONE;
     }
-    enum path_result result =
-        path_canonical(&x->arena, x->listener->settings->message->path, head->path, &x->path);
-    if (result == PATH_OK)
+    enum path_error error = path_canonicalize(&x->listener->settings->path, head->path, &x->arena, &x->path);
+    if (error == PATH_OK)
         return ABORT_NONE;
-    x->detail = path_result_word(result);
-    return result == PATH_MEMORY ? ABORT_MEMORY : ABORT_BAD_PATH;
+    x->detail = path_error_word(error);
+    return error == PATH_MEMORY ? ABORT_MEMORY : ABORT_BAD_PATH;
 }
 
 enum abort_code request_prepare(struct exchange *x, struct head *head) {

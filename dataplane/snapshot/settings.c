@@ -67,6 +67,7 @@ int settings_fill(struct settings *ret, const Headgate__Settings *m, struct aren
         .trusted_hops = m->trusted_hops, .x_forwarded = f->x_forwarded, .x_real_ip = f->x_real_ip,
         .forwarded = f->forwarded, .via = f->via, .server_name = str_of(m->server_name),
         .request_id_header = lower_copy(arena, m->request_id_header),
+        .path = path_policy_of(m->path),
         .access_log_format = (m->access_log ? m->access_log : &no_log)->format, .message = m,
     };
     fill_limits(&s, m->limits ? m->limits : &no_limits);
