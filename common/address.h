@@ -21,10 +21,11 @@ struct address {
 
 enum { ADDRESS_TEXT_MAX = 128 };
 
-/* "127.0.0.1:8080", "[::1]:8080", "[::]:443", "unix:/run/x.sock", "unix:@abstract". The port is required, decimal, 0..65535.
- * Never resolves names. Returns 0, or -1 and leaves *ret untouched. */
+/* "127.0.0.1:8080", "[::1]:8080", "[::]:443", "unix:/run/x.sock", "unix:@abstract". The port is required,
+ * decimal, 0..65535. Never resolves names. Returns 0, or -1 and leaves *ret untouched. */
 int  address_parse(struct str text, struct address *ret);
-/* The same text back, in canonical form; writes at most ADDRESS_TEXT_MAX bytes with the NUL. Returns the length. */
+/* The same text back, in canonical form; writes at most ADDRESS_TEXT_MAX bytes with the NUL. Returns the
+ * length. */
 size_t address_format(const struct address *a, char text[ADDRESS_TEXT_MAX]);
 /* Only the host part ("127.0.0.1", "::1", "unix:"); same bounds. */
 size_t address_format_host(const struct address *a, char text[ADDRESS_TEXT_MAX]);

@@ -1,8 +1,8 @@
 /* arena.h — memory that is freed all at once.
  *
- * An arena hands out pieces from chunks and frees them together. The first chunk can be the caller's, so that a small user
- * takes nothing from the heap. With HG_ARENA_EMULATE (the address-sanitizer builds) each piece is a heap block of its own, so
- * that an overrun or a use after free is seen. Thread: one at a time. */
+ * An arena hands out pieces from chunks and frees them together. The first chunk can be the caller's, so that
+ * a small user takes nothing from the heap. With HG_ARENA_EMULATE (the address-sanitizer builds) each piece
+ * is a heap block of its own, so that an overrun or a use after free is seen. Thread: one at a time. */
 #pragma once
 
 #include <stddef.h>
@@ -21,7 +21,7 @@ struct arena {
 /* `first` may be NULL; otherwise it is `first_size` bytes that outlive the arena. */
 void       arena_init(struct arena *a, void *first, size_t first_size, size_t limit);
 void       arena_finish(struct arena *a);                         /* a zeroed struct is allowed */
-void      *arena_alloc(struct arena *a, size_t size);             /* 16-byte aligned, not cleared; NULL: memory or limit */
+void      *arena_alloc(struct arena *a, size_t size); /* aligned to 16, not cleared; NULL: memory, limit */
 void      *arena_calloc(struct arena *a, size_t count, size_t size);
 void      *arena_memdup(struct arena *a, const void *bytes, size_t size);
 char      *arena_strdup(struct arena *a, const char *text);

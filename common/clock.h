@@ -10,5 +10,12 @@ static inline uint64_t clock_read_us(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static inline uint64_t clock_monotonic_us(void) { return clock_read_us(CLOCK_MONOTONIC); } /* for durations and deadlines */
-static inline uint64_t clock_realtime_us(void) { return clock_read_us(CLOCK_REALTIME); }   /* since 1970, for people */
+/* For durations and deadlines. */
+static inline uint64_t clock_monotonic_us(void) {
+    return clock_read_us(CLOCK_MONOTONIC);
+}
+
+/* Since 1970, for people. */
+static inline uint64_t clock_realtime_us(void) {
+    return clock_read_us(CLOCK_REALTIME);
+}

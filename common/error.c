@@ -40,7 +40,8 @@ static const char *keep(struct error_list *list, const char *text) {
 }
 
 struct error *error_list_add(struct error_list *list, const struct error *e) {
-    if (list->count >= ERROR_LIST_MAX || hg_grow(&list->items, &list->capacity, list->count + 1, sizeof *e) < 0) {
+    if (list->count >= ERROR_LIST_MAX ||
+        hg_grow(&list->items, &list->capacity, list->count + 1, sizeof *e) < 0) {
         list->dropped++;
         return NULL;
     }
@@ -68,7 +69,8 @@ struct error *error_addf(struct error_list *list, enum error_code code, const ch
     return error_list_add(list, &(struct error){.code = code, .message = message});
 }
 
-void error_set_place(struct error_list *list, struct error *e, const char *file, unsigned line, unsigned column) {
+void error_set_place(struct error_list *list, struct error *e, const char *file, unsigned line,
+                     unsigned column) {
     if (!e)
         return;
     e->file = keep(list, file);

@@ -1,8 +1,9 @@
 /* error.h — the one error type for everything that can fail outside the request path.
  *
- * An error says what is wrong, where (a place in a file, or a resource and the path of a field), what was expected and what
- * known name is near. A list collects *all* errors of an input. Texts are owned by the list. Thread: one at a time.
- * When memory runs out while adding, the list keeps its count and reports ERROR_MEMORY as its last entry. */
+ * An error says what is wrong, where (a place in a file, or a resource and the path of a field), what was
+ * expected and what known name is near. A list collects *all* errors of an input. Texts are owned by the
+ * list. Thread: one at a time. When memory runs out while adding, the list keeps its count and reports
+ * ERROR_MEMORY as its last entry. */
 #pragma once
 
 #include <stdbool.h>
@@ -53,12 +54,15 @@ enum { ERROR_LIST_MAX = 1000 };
 
 /* A zeroed struct is a valid empty list. */
 void error_list_finish(struct error_list *list);
-/* Copies the texts of `e`. Returns the stored error (valid until the next add), or NULL when it was dropped. */
+/* Copies the texts of `e`. Returns the stored error (valid until the next add), or NULL when it was dropped.
+ * */
 struct error *error_list_add(struct error_list *list, const struct error *e);
-/* Adds {code, message}; the other parts can be set on what is returned with error_set_*; NULL is allowed there. */
+/* Adds {code, message}; the other parts can be set on what is returned with error_set_*; NULL is allowed
+ * there. */
 struct error *error_addf(struct error_list *list, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void error_set_place(struct error_list *list, struct error *e, const char *file, unsigned line, unsigned column);
+void error_set_place(struct error_list *list, struct error *e, const char *file, unsigned line,
+                     unsigned column);
 void error_set_resource(struct error_list *list, struct error *e, const char *resource, const char *path);
 void error_set_expected(struct error_list *list, struct error *e, const char *expected, const char *nearest);
 static inline bool error_list_is_empty(const struct error_list *list) {

@@ -33,8 +33,8 @@ static void add_time(struct strbuf *b) {
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    strbuf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                  utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
+    strbuf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+                  utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
 }
 
 static void add_value(struct strbuf *b, const struct log_value *v) {
@@ -46,10 +46,12 @@ static void add_value(struct strbuf *b, const struct log_value *v) {
         strbuf_printf(b, "%" PRIu64, v->value.u);
 }
 
-static void format_json(struct strbuf *b, enum log_level level, const char *message, const struct log_value *values) {
+static void format_json(struct strbuf *b, enum log_level level, const char *message,
+                        const struct log_value *values) {
     strbuf_puts(b, "{\"time\":\"");
     add_time(b);
-    strbuf_printf(b, "\",\"level\":\"%s\",\"component\":\"%s\",\"message\":", level_names[level], log_component);
+    strbuf_printf(b, "\",\"level\":\"%s\",\"component\":\"%s\",\"message\":", level_names[level],
+                  log_component);
     strbuf_add_json(b, str_of(message));
     for (; values->type != LOG_END; values++) {
         strbuf_printf(b, ",\"%s\":", values->key);
@@ -58,7 +60,8 @@ static void format_json(struct strbuf *b, enum log_level level, const char *mess
     strbuf_puts(b, "}\n");
 }
 
-static void format_text(struct strbuf *b, enum log_level level, const char *message, const struct log_value *values) {
+static void format_text(struct strbuf *b, enum log_level level, const char *message,
+                        const struct log_value *values) {
     add_time(b);
     strbuf_printf(b, " %-7s %s: %s", level_names[level], log_component, message);
     for (; values->type != LOG_END; values++) {

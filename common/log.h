@@ -1,8 +1,8 @@
 /* log.h — structured log of the daemons on standard error.
  *
- * One record is one line: time, level, component, message, then key/value pairs. Text for a terminal, JSON otherwise (or as
- * HEADGATE_LOG=text|json says; HEADGATE_LOG_LEVEL=debug|info|warning|error). Not for the request path: access records
- * have their own writer. Thread: any; a record is one write(2). */
+ * One record is one line: time, level, component, message, then key/value pairs. Text for a terminal, JSON
+ * otherwise (or as HEADGATE_LOG=text|json says; HEADGATE_LOG_LEVEL=debug|info|warning|error). Not for the
+ * request path: access records have their own writer. Thread: any; a record is one write(2). */
 #pragma once
 
 #include <stdint.h>

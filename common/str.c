@@ -159,7 +159,11 @@ void strbuf_printf(struct strbuf *b, const char *format, ...) {
 size_t utf8_length(const char *text, size_t left) {
     const unsigned char *p = (const unsigned char *)text;
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+    size_t n = p[0] < 0x80             ? 1
+               : (p[0] & 0xe0) == 0xc0 ? 2
+               : (p[0] & 0xf0) == 0xe0 ? 3
+               : (p[0] & 0xf8) == 0xf0 ? 4
+                                       : 0;
     if (n < 2 || n > left)
         return n == 1 ? 1 : 0;
     unsigned code = p[0] & (0x7fu >> n);
@@ -172,8 +176,8 @@ size_t utf8_length(const char *text, size_t left) {
 }
 
 static void add_json_escape(struct strbuf *b, unsigned char c) {
-    static const char *const short_form[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",
-                                             ['\f'] = "\\f", ['\r'] = "\\r"};
+    static const char *const short_form[] = {
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
     if (c < sizeof short_form / sizeof *short_form && short_form[c])
         strbuf_puts(b, short_form[c]);
     else

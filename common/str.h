@@ -1,6 +1,7 @@
 /* str.h — string views and a growing buffer.
  *
- * A `struct str` does not own its bytes and need not end in NUL. A `struct strbuf` owns its bytes. Thread: none shared. */
+ * A `struct str` does not own its bytes and need not end in NUL. A `struct strbuf` owns its bytes. Thread:
+ * none shared. */
 #pragma once
 
 #include <stdarg.h>
@@ -37,20 +38,23 @@ static inline bool str_ends(struct str s, struct str suffix) {
 bool        str_eq_nocase(struct str a, struct str b);      /* ASCII letters only */
 int         str_cmp(struct str a, struct str b);            /* byte order, shorter first */
 struct str  str_trim(struct str s);                         /* spaces and tabs at both ends */
-/* Cuts the view at the first `separator`: returns what stands before it, leaves in *s what stands behind it. With no
- * separator left it returns everything and *s becomes empty with p == NULL. */
+/* Cuts the view at the first `separator`: returns what stands before it, leaves in *s what stands behind it.
+ * With no separator left it returns everything and *s becomes empty with p == NULL. */
 struct str  str_cut(struct str *s, char separator);
-int         str_to_uint64(struct str s, uint64_t *ret);     /* decimal digits only; 0, or -1 on anything else or overflow */
+/* Decimal digits only. Returns 0, or -1 on anything else and on overflow. */
+int         str_to_uint64(struct str s, uint64_t *ret);
 /* Edits (insert, delete, replace) between two strings; stops counting above `limit`. For "did you mean". */
 size_t      str_distance(struct str a, struct str b, size_t limit);
 /* The candidate nearest to `s`, or NULL when none is near enough to be a likely slip of the keyboard. */
 const char *str_nearest(struct str s, const char *const *candidates, size_t count);
 
-/* Length of the well-formed UTF-8 sequence (RFC 3629) at p, of which `left` bytes (at least 1) can be read, or 0. */
+/* Length of the well-formed UTF-8 sequence (RFC 3629) at p, of which `left` bytes (at least 1) can be read,
+ * or 0. */
 size_t      utf8_length(const char *p, size_t left);
 
-/* A buffer that always ends in NUL (not counted in n). A zeroed struct is a valid empty buffer. When memory runs out, the
- * failed call changes nothing, `failed` stays set, and later appends do nothing: check once at the end. */
+/* A buffer that always ends in NUL (not counted in n). A zeroed struct is a valid empty buffer. When memory
+ * runs out, the failed call changes nothing, `failed` stays set, and later appends do nothing: check once at
+ * the end. */
 struct strbuf {
     char  *p;
     size_t n, capacity;
@@ -65,8 +69,8 @@ void strbuf_puts(struct strbuf *b, const char *text);
 void strbuf_putc(struct strbuf *b, char c);
 void strbuf_printf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_vprintf(struct strbuf *b, const char *format, va_list args);
-void strbuf_add_json(struct strbuf *b, struct str s);       /* quoted and escaped as a JSON string; bad UTF-8 as \ufffd */
-char *strbuf_take(struct strbuf *b);                        /* ownership moves (hg_free); NULL when it failed */
+void strbuf_add_json(struct strbuf *b, struct str s); /* a JSON string with its quotes; bad UTF-8 as \ufffd */
+char *strbuf_take(struct strbuf *b); /* becomes the caller's (hg_free); NULL when it failed */
 static inline struct str strbuf_str(const struct strbuf *b) {
     return (struct str){b->p ? b->p : "", b->n};
 }

@@ -6,8 +6,8 @@
 #include "proto/message.h"
 
 struct kind_row {
-    Headgate__Kind                    kind;
-    const char                       *name;
+    Headgate__Kind kind;
+    const char *name;
     const ProtobufCMessageDescriptor *descriptor;
 };
 
@@ -93,21 +93,21 @@ int resource_id_from_bytes(const ProtobufCBinaryData *bytes, struct resource_id 
 /* ---- strictness: a walk over a decoded message by its descriptor ---- */
 
 struct walk {
-    const char        *resource, *path;
+    const char *resource, *path;
     struct error_list *errors;
-    size_t             faults;
+    size_t faults;
 };
 
-/* Where the walk is: a field, in a message that is itself in a field. Texts are made of it only for a fault. */
+/* Where the walk is: a field, in a message that is itself in a field. Texts are made of it only for a fault.
+ * */
 struct place {
-    const struct place             *parent;
+    const struct place *parent;
     const ProtobufCFieldDescriptor *field; /* NULL: the message that the walk began with */
-    size_t                          index; /* of a repeated field */
-    unsigned                        depth;
+    size_t index;                          /* of a repeated field */
+    unsigned depth;
 };
 
-static void format_place(const struct walk *w, const struct place *at, struct strbuf *out)
-{
+static void format_place(const struct walk *w, const struct place *at, struct strbuf *out) {
     if (!at->field) {
         strbuf_puts(out, w->path ? w->path : "");
         return;
@@ -118,8 +118,7 @@ static void format_place(const struct walk *w, const struct place *at, struct st
         strbuf_printf(out, "[%zu]", at->index);
 }
 
-static void report(struct walk *w, const struct place *at, enum error_code code, const char *message)
-{
+static void report(struct walk *w, const struct place *at, enum error_code code, const char *message) {
     struct strbuf path = {0};
     struct error *e = error_addf(w->errors, code, "%s", message);
     format_place(w, at, &path);
@@ -130,8 +129,7 @@ static void report(struct walk *w, const struct place *at, enum error_code code,
 
 static void walk_message(struct walk *w, const struct place *at, const ProtobufCMessage *m);
 
-static void check_unknown_fields(struct walk *w, const struct place *at, const ProtobufCMessage *m)
-{
+static void check_unknown_fields(struct walk *w, const struct place *at, const ProtobufCMessage *m) {
     for (unsigned i = 0; i < m->n_unknown_fields; i++) {
         char message[160];
         snprintf(message, sizeof message, "unknown field number %u of %s", m->unknown_fields[i].tag,
@@ -140,8 +138,7 @@ static void check_unknown_fields(struct walk *w, const struct place *at, const P
     }
 }
 
-static void walk_value(struct walk *w, const struct place *at, const void *value)
-{
+static void walk_value(struct walk *w, const struct place *at, const void *value) {
     if (at->field->type == PROTOBUF_C_TYPE_MESSAGE) {
         ProtobufCMessage *inner;
         memcpy(&inner, value, sizeof inner);
@@ -159,8 +156,7 @@ static void walk_value(struct walk *w, const struct place *at, const void *value
     }
 }
 
-static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
-{
+static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
     const char *base = (const char *)m;
     uint32_t which;
     protobuf_c_boolean has;
@@ -174,8 +170,7 @@ static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
     return has;
 }
 
-static void walk_repeated(struct walk *w, struct place *at, const ProtobufCMessage *m)
-{
+static void walk_repeated(struct walk *w, struct place *at, const ProtobufCMessage *m) {
     const char *base = (const char *)m;
     size_t count;
     const char *items;
@@ -187,8 +182,7 @@ static void walk_repeated(struct walk *w, struct place *at, const ProtobufCMessa
 }
 
 static void walk_field(struct walk *w, const struct place *parent, const ProtobufCMessage *m,
-                       const ProtobufCFieldDescriptor *f)
-{
+                       const ProtobufCFieldDescriptor *f) {
     struct place at = {.parent = parent, .field = f, .depth = parent->depth + 1};
     if (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_ENUM)
         return;
@@ -198,8 +192,7 @@ static void walk_field(struct walk *w, const struct place *parent, const Protobu
         walk_value(w, &at, (const char *)m + f->offset);
 }
 
-static void walk_message(struct walk *w, const struct place *at, const ProtobufCMessage *m)
-{
+static void walk_message(struct walk *w, const struct place *at, const ProtobufCMessage *m) {
     if (at->depth >= DEPTH_MAX) {
         report(w, at, ERROR_RANGE, "nested too deeply");
         return;
@@ -210,8 +203,7 @@ static void walk_message(struct walk *w, const struct place *at, const ProtobufC
 }
 
 size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path,
-                           struct error_list *errors)
-{
+                           struct error_list *errors) {
     struct walk w = {.resource = resource, .path = path, .errors = errors};
     walk_message(&w, &(struct place){0}, m);
     return w.faults;
@@ -229,8 +221,8 @@ ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const vo
     char resource[RESOURCE_NAME_MAX + 32];
     const char *text = kind_name(kind);
     if (text)
-        snprintf(resource, sizeof resource, "%s/%.*s", text, (int)(name.n > RESOURCE_NAME_MAX ? RESOURCE_NAME_MAX : name.n),
-                 name.p);
+        snprintf(resource, sizeof resource, "%s/%.*s", text,
+                 (int)(name.n > RESOURCE_NAME_MAX ? RESOURCE_NAME_MAX : name.n), name.p);
     else
         snprintf(resource, sizeof resource, "kind %d", (int)kind);
     if (!text)
@@ -281,7 +273,8 @@ static int hash_entry(EVP_MD_CTX *digest, const Headgate__Entry *e) {
     size_t name_size = strlen(e->name);
     put_u32(head, (uint32_t)e->kind);
     put_u32(head + 4, (uint32_t)name_size);
-    return EVP_DigestUpdate(digest, head, sizeof head) == 1 && EVP_DigestUpdate(digest, e->name, name_size) == 1 &&
+    return EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
+                   EVP_DigestUpdate(digest, e->name, name_size) == 1 &&
                    EVP_DigestUpdate(digest, e->id.data, e->id.len) == 1
                ? 0
                : -1;

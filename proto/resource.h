@@ -1,4 +1,5 @@
-/* resource.h — resources and manifests: kinds, identity, hashing, strict decoding. Exactly what both planes must agree on.
+/* resource.h — resources and manifests: kinds, identity, hashing, strict decoding. Exactly what both planes
+ * must agree on.
  *
  * Thread: any, nothing is shared. */
 #pragma once
@@ -47,21 +48,23 @@ void resource_id_format(const struct resource_id *id, char text[2 * RESOURCE_ID_
 /* From a bytes field of a message; -1 when it has another length. */
 int resource_id_from_bytes(const ProtobufCBinaryData *bytes, struct resource_id *ret);
 
-/* Decodes and checks one resource: well-formed, no unknown field, no unknown enum value, no nesting beyond 32, within
- * RESOURCE_BYTES_MAX. Every fault is added to `errors` with resource ("cluster/web") and field path. Does not check what needs
- * other resources or libraries (references, regular expressions). Returns the message, to be freed with
- * protobuf_c_message_free_unpacked(m, NULL), or NULL. */
+/* Decodes and checks one resource: well-formed, no unknown field, no unknown enum value, no nesting beyond
+ * 32, within RESOURCE_BYTES_MAX. Every fault is added to `errors` with resource ("cluster/web") and field
+ * path. Does not check what needs other resources or libraries (references, regular expressions). Returns the
+ * message, to be freed with protobuf_c_message_free_unpacked(m, NULL), or NULL. */
 ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const void *bytes, size_t size,
                                   struct error_list *errors);
 /* Encodes; the bytes are the caller's (hg_free). Returns 0 or -1 (memory). */
 int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_size);
 
-/* The strictness of resource_decode for any message, e.g. one that came over the channel: unknown fields and enum
- * values anywhere are added to `errors` with the path below `path`. Returns the number of faults. */
-size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path, struct error_list *errors);
+/* The strictness of resource_decode for any message, e.g. one that came over the channel: unknown fields and
+ * enum values anywhere are added to `errors` with the path below `path`. Returns the number of faults. */
+size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path,
+                           struct error_list *errors);
 
 /* Order of manifests: kind, then name in byte order. */
 int entry_compare(const Headgate__Entry *a, const Headgate__Entry *b);
-/* The hash of a sorted list of entries: SHA-256 over, for each, kind as 4 bytes big-endian, length of the name as 4 bytes
- * big-endian, name, id. Refuses (-1) lists that are not strictly sorted or have ids of another size, and library failures. */
+/* The hash of a sorted list of entries: SHA-256 over, for each, kind as 4 bytes big-endian, length of the
+ * name as 4 bytes big-endian, name, id. Refuses (-1) lists that are not strictly sorted or have ids of
+ * another size, and library failures. */
 int manifest_hash(Headgate__Entry *const *entries, size_t count, struct resource_id *ret);

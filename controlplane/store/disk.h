@@ -56,9 +56,9 @@ int disk_sync_all(const struct disk *d, struct error_list *errors);
 
 enum { DISK_MEMORY = -2 };
 
-/* Reads up to `limit` bytes of a file; they are the caller's (hg_free). Returns 0, -1, DISK_MEMORY, or 1 when there is no
- * such file, without an error. A file that is larger gives its first `limit` bytes; *ret_file_size (may be
- * NULL) has its size. */
+/* Reads up to `limit` bytes of a file; they are the caller's (hg_free). Returns 0, -1, DISK_MEMORY, or 1 when
+ * there is no such file, without an error. A file that is larger gives its first `limit` bytes;
+ * *ret_file_size (may be NULL) has its size. */
 int disk_read_file(const struct disk *d, const char *path, size_t limit, struct str *ret_bytes,
                    uint64_t *ret_file_size, struct error_list *errors);
 /* Size of a file, or -1 when it is not there or cannot be looked at. */

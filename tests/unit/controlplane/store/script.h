@@ -1,5 +1,6 @@
-/* script.h — a short life of a store, for the tests that stop it at every step: making it, commits, states, a rollback with
- * a pin, and a clean-up. Says in shared memory how far it came, so that a parent knows after the death of the child. */
+/* script.h — a short life of a store, for the tests that stop it at every step: making it, commits, states, a
+ * rollback with a pin, and a clean-up. Says in shared memory how far it came, so that a parent knows after
+ * the death of the child. */
 #pragma once
 
 #include <sys/mman.h>
@@ -20,7 +21,8 @@ static inline struct acknowledged *shared_acknowledged(void) {
     return p;
 }
 
-/* A folder in memory where there is one: these tests write thousands of small files and need no durable disk. */
+/* A folder in memory where there is one: these tests write thousands of small files and need no durable disk.
+ * */
 static inline void make_fast_folder(char folder[FIXTURE_PATH]) {
     snprintf(folder, FIXTURE_PATH, "/dev/shm/headgate-store-XXXXXX");
     if (!mkdtemp(folder))
@@ -101,7 +103,8 @@ static inline unsigned script_run(const char *path, struct acknowledged *done) {
     return failed;
 }
 
-/* Opens what was left behind and expects all that was acknowledged, or one more, and a clean verify. Returns the version. */
+/* Opens what was left behind and expects all that was acknowledged, or one more, and a clean verify. Returns
+ * the version. */
 static inline uint64_t assert_survived(const char *path, const struct acknowledged *done) {
     struct error_list errors = {0};
     struct store_state state;

@@ -10,8 +10,7 @@ struct cost {
     size_t bytes;
 };
 
-static int count_step(void *context, struct disk_step *step)
-{
+static int count_step(void *context, struct disk_step *step) {
     struct cost *c = context;
     c->creates += step->op == DISK_CREATE;
     c->syncs += step->op == DISK_SYNC_FILE || step->op == DISK_SYNC_FOLDER || step->op == DISK_SYNC_ALL;
@@ -19,14 +18,12 @@ static int count_step(void *context, struct disk_step *step)
     return 0;
 }
 
-static void begin(struct cost *c)
-{
+static void begin(struct cost *c) {
     *c = (struct cost){.began = clock_monotonic_us()};
     disk_set_hook(count_step, c);
 }
 
-static void end(const struct cost *c, const char *what, unsigned times)
-{
+static void end(const struct cost *c, const char *what, unsigned times) {
     disk_set_hook(NULL, NULL);
     uint64_t took = clock_monotonic_us() - c->began;
     print_message("%-44s %9.3f ms %6u files %4u syncs %8zu bytes\n", what, (double)took / 1000 / times,
@@ -34,8 +31,7 @@ static void end(const struct cost *c, const char *what, unsigned times)
 }
 
 /* Names and sizes as of clusters with a few endpoints. */
-static void make_intent(struct intent *in)
-{
+static void make_intent(struct intent *in) {
     char name[32], text[512];
     for (unsigned i = 0; i < RESOURCES; i++) {
         snprintf(name, sizeof name, "service-%04u.example", i);
@@ -46,8 +42,7 @@ static void make_intent(struct intent *in)
     }
 }
 
-static void change_one(struct store *s, struct intent *in, unsigned i)
-{
+static void change_one(struct store *s, struct intent *in, unsigned i) {
     char name[32], text[64];
     snprintf(name, sizeof name, "service-%04u.example", i);
     snprintf(text, sizeof text, "changed in round %u", i);
@@ -55,8 +50,7 @@ static void change_one(struct store *s, struct intent *in, unsigned i)
     commit_intent(s, in);
 }
 
-static void costs_of_three_thousand_resources(void **state)
-{
+static void costs_of_three_thousand_resources(void **state) {
     char folder[FIXTURE_PATH], path[FIXTURE_PATH + 16];
     struct intent *in = calloc(1, sizeof *in);
     struct cost c;
@@ -89,7 +83,8 @@ static void costs_of_three_thousand_resources(void **state)
     assert_int_equal(store_verify(s, NULL, NULL, &verified, &errors), 0);
     end(&c, "verify of 101 versions, 3,100 objects", 1);
     begin(&c);
-    assert_int_equal(store_gc(s, &(struct store_retention){.versions = HISTORY}, false, &dropped, &errors), 0);
+    assert_int_equal(store_gc(s, &(struct store_retention){.versions = HISTORY}, false, &dropped, &errors),
+                     0);
     end(&c, "gc that keeps 100 versions", 1);
     assert_no_errors(&errors);
     assert_int_equal(verified.faults, 0);
@@ -99,8 +94,7 @@ static void costs_of_three_thousand_resources(void **state)
     remove_tree(folder);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(costs_of_three_thousand_resources)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

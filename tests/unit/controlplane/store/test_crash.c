@@ -160,7 +160,8 @@ static void count_file(void *context, const char *file) {
     ++*files;
 }
 
-/* One failing commit in an open store: nothing is left behind, and the same commit works once there is room. */
+/* One failing commit in an open store: nothing is left behind, and the same commit works once there is room.
+ * */
 static void after_a_failed_commit_the_store_goes_on(void **state) {
     struct world *w = *state;
     struct acknowledged *done = w->done;

@@ -1,5 +1,6 @@
-/* Real full and read-only file systems: small ones in memory, in a mount namespace of this process. Where the system does not
- * allow that, these tests are skipped and say so; test_crash.c fails every step with the same errors by hand. */
+/* Real full and read-only file systems: small ones in memory, in a mount namespace of this process. Where the
+ * system does not allow that, these tests are skipped and say so; test_crash.c fails every step with the same
+ * errors by hand. */
 #include <errno.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -12,8 +13,7 @@ struct world {
     const char *reason; /* why it cannot be tested; NULL: it can */
 };
 
-static void write_map(const char *file, unsigned id)
-{
+static void write_map(const char *file, unsigned id) {
     char text[64];
     int n = snprintf(text, sizeof text, "%u %u 1", id, id), fd = open(file, O_WRONLY);
     if (fd < 0 || write(fd, text, (size_t)n) != n)
@@ -23,8 +23,7 @@ static void write_map(const char *file, unsigned id)
 }
 
 /* As root a mount namespace is enough; otherwise it takes a user namespace too. */
-static bool enter_namespace(void)
-{
+static bool enter_namespace(void) {
     static bool is_inside;
     unsigned uid = getuid(), gid = getgid();
     if (is_inside || unshare(CLONE_NEWNS) == 0)
@@ -39,8 +38,7 @@ static bool enter_namespace(void)
     return is_inside = true;
 }
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     struct world *w = calloc(1, sizeof *w);
     make_folder(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
@@ -53,8 +51,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     struct world *w = *state;
     intent_finish(&w->intent);
     remove_tree(w->path);
@@ -64,16 +61,14 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void need_mounts(const struct world *w)
-{
+static void need_mounts(const struct world *w) {
     if (!w->reason)
         return;
     print_message("skipped: %s: %s\n", w->reason, strerror(errno));
     skip();
 }
 
-static char *text_of(size_t size)
-{
+static char *text_of(size_t size) {
     char *text = malloc(size + 1);
     for (size_t i = 0; i < size; i++)
         text[i] = (char)('a' + rand() % 26);
@@ -81,8 +76,7 @@ static char *text_of(size_t size)
     return text;
 }
 
-static void a_resource_that_does_not_fit_changes_nothing(void **state)
-{
+static void a_resource_that_does_not_fit_changes_nothing(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     need_mounts(w);
@@ -107,8 +101,7 @@ static void a_resource_that_does_not_fit_changes_nothing(void **state)
     store_close(s);
 }
 
-static void a_full_disk_is_an_error_and_gc_makes_room(void **state)
-{
+static void a_full_disk_is_an_error_and_gc_makes_room(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     struct store_gc_result dropped;
@@ -139,9 +132,9 @@ static void a_full_disk_is_an_error_and_gc_makes_room(void **state)
     store_close(s);
 }
 
-/* While a store is open its lock file keeps a file system from being made read-only; so it is closed before. */
-static void a_read_only_file_system_is_an_error(void **state)
-{
+/* While a store is open its lock file keeps a file system from being made read-only; so it is closed before.
+ * */
+static void a_read_only_file_system_is_an_error(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     char other[FIXTURE_PATH + 16];
@@ -164,8 +157,7 @@ static void a_read_only_file_system_is_an_error(void **state)
     store_close(s);
 }
 
-int main(void)
-{
+int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_resource_that_does_not_fit_changes_nothing),

@@ -30,8 +30,8 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* Calls `attempt` with the first, second, ... allocation failing, alone or with all later ones, until it does not meet one
- * any more and succeeds. Returns the number of failures. */
+/* Calls `attempt` with the first, second, ... allocation failing, alone or with all later ones, until it does
+ * not meet one any more and succeeds. Returns the number of failures. */
 static unsigned fail_each(struct world *w, int (*attempt)(struct world *w, struct error_list *errors),
                           int and_later) {
     for (unsigned nth = 0;; nth++) {

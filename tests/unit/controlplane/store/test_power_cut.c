@@ -1,9 +1,9 @@
 /* A machine that loses power: what was not synced may be lost, kept, or torn, each thing for itself.
  *
- * The script is run once and its steps are written down. Then, for every step, a disk is made up that has what was durable
- * by then and a choice of what was not, and the store in it is opened. The rules are those that file systems promise and no
- * more: fsync of a file makes its bytes durable, fsync of a folder the names in it, syncfs everything; a rename happens
- * whole or not at all. */
+ * The script is run once and its steps are written down. Then, for every step, a disk is made up that has
+ * what was durable by then and a choice of what was not, and the store in it is opened. The rules are those
+ * that file systems promise and no more: fsync of a file makes its bytes durable, fsync of a folder the names
+ * in it, syncfs everything; a rename happens whole or not at all. */
 #include "tests/unit/controlplane/store/script.h"
 
 /* ---- the record of the steps ---- */
@@ -302,7 +302,8 @@ static bool is_missed(struct world *w, enum disk_op left_out) {
     return bad;
 }
 
-/* The made-up disk must be one on which a store that does not sync is lost: otherwise the test above shows nothing. */
+/* The made-up disk must be one on which a store that does not sync is lost: otherwise the test above shows
+ * nothing. */
 static void a_store_that_does_not_sync_would_be_noticed(void **state) {
     struct world *w = *state;
     assert_true(is_missed(w, DISK_SYNC_FILE));
