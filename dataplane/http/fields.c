@@ -60,30 +60,6 @@ unsigned field_id_flags(enum field_id id) {
     return id < FIELD_ID_COUNT ? known[id].flags : 0;
 }
 
-static bool is_lower_token_byte(unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-bool field_name_is_valid(struct str name) {
-    if (name.n == 0 || name.n > UINT16_MAX)
-        return false;
-    for (size_t i = 0; i < name.n; i++)
-        if (!is_lower_token_byte((unsigned char)name.p[i]))
-            return false;
-    return true;
-}
-
-bool field_value_is_valid(struct str value) {
-    if (value.n > UINT32_MAX || str_trim(value).n != value.n)
-        return false;
-    for (size_t i = 0; i < value.n; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
     uint32_t need;
     if (__builtin_add_overflow(fields->count, more, &need) || need > UINT32_MAX / 2)

@@ -109,10 +109,25 @@ struct fields {
 enum field_id field_lookup(const char *name, size_t n);
 struct str    field_id_name(enum field_id id);  /* empty for FIELD_OTHER */
 unsigned      field_id_flags(enum field_id id); /* enum field_flags; 0 for FIELD_OTHER */
-/* Lower-case token of 1..65535 bytes (RFC 9110 section 5.1). */
-bool          field_name_is_valid(struct str name);
+/* A lower-case token of 1..65535 bytes (RFC 9110 section 5.1). */
+static inline bool field_name_is_valid(struct str name) {
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c))))
+            return false;
+    }
+    return name.n > 0 && name.n <= UINT16_MAX;
+}
+
 /* No control bytes but HTAB, no white space at either end (RFC 9110 section 5.5). May be empty. */
-bool          field_value_is_valid(struct str value);
+static inline bool field_value_is_valid(struct str value) {
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return str_trim(value).n == value.n && value.n <= UINT32_MAX;
+}
 
 static inline struct str field_name(const struct field *f) {
     return (struct str){f->name, f->name_len};

@@ -3,7 +3,7 @@
 
 #include "dataplane/codec/h1/bytes.h"
 #include "dataplane/codec/h1/lines.h"
-#include "dataplane/http/authority.h"
+#include "dataplane/routing/authority.h"
 
 struct parser {
     struct arena           *arena;

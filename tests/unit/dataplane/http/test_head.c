@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "dataplane/http/authority.h"
+#include "dataplane/routing/authority.h"
 #include "dataplane/http/head.h"
 
 static void methods_have_names(void **state) {

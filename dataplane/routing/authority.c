@@ -1,4 +1,4 @@
-#include "dataplane/http/authority.h"
+#include "dataplane/routing/authority.h"
 
 #include <arpa/inet.h>
 
