@@ -33,7 +33,7 @@ static void note_endpoint(struct exchange *x, const struct endpoint_runtime *e) 
 static void set_try_deadline(struct exchange *x) {
     uint64_t per_try = x->route->retry.per_try_timeout;
     if (per_try)
-        exchange_set_phase_deadline(x, x->worker->now + per_try);
+        exchange_set_attempt_deadline(x, x->worker->now + per_try);
 }
 
 static void use(struct exchange *x, struct client_connection *c) {

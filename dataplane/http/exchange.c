@@ -26,8 +26,17 @@ struct worker *exchange_worker(struct exchange *x) {
 /* ---- timers ---- */
 
 static void exchange_set_timer(struct exchange *x) {
-    uint64_t a = x->phase_deadline, b = x->request_deadline;
-    worker_set_timer(x->worker, &x->timer, a && (!b || a < b) ? a : b);
+    const uint64_t all[] = {x->phase_deadline, x->attempt_deadline, x->request_deadline};
+    uint64_t first = 0;
+    for (int i = 0; i < 3; i++)
+        if (all[i] && (!first || all[i] < first))
+            first = all[i];
+    worker_set_timer(x->worker, &x->timer, first);
+}
+
+void exchange_set_attempt_deadline(struct exchange *x, uint64_t when) {
+    x->attempt_deadline = when;
+    exchange_set_timer(x);
 }
 
 void exchange_set_phase_deadline(struct exchange *x, uint64_t when) {
@@ -49,7 +58,10 @@ static void on_timer(struct timer *t) {
         exchange_fail(x, ABORT_REQUEST_TIMEOUT);
         return;
     }
-    if (x->phase_deadline && x->phase_deadline <= now) {
+    if (x->attempt_deadline && x->attempt_deadline <= now) {
+        x->attempt_deadline = 0;
+        x->terminal->on_deadline(x);
+    } else if (x->phase_deadline && x->phase_deadline <= now) {
         x->phase_deadline = 0;
         if (x->withholds_credit) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
             release_credit(x);
@@ -322,6 +334,7 @@ static void on_final_head(struct exchange *x, struct head *head, bool end) {
     if (!x->is_reply && x->terminal->refuses && x->terminal->refuses(x, head))
         return;
     x->head_at = x->worker->now;
+    x->attempt_deadline = 0;
     exchange_set_phase_deadline(x, 0);
     x->response.head = head;
     flow_advance(&x->response, end ? FLOW_END : FLOW_BODY);
@@ -398,6 +411,7 @@ void exchange_on_end(struct leg *leg, struct fields *trailers) {
 /* ---- aborts ---- */
 
 static void on_back_abort(struct exchange *x, enum abort_code code) {
+    x->attempt_deadline = 0;
     exchange_set_phase_deadline(x, 0);
     if (x->response.state == FLOW_HEAD) {
         if (x->is_reply || !x->terminal->retry || !x->terminal->retry(x, code))

@@ -100,6 +100,7 @@ struct exchange {
     bool                              withholds_credit;  /* Expect: 100-continue, and nobody asked for the body yet */
     unsigned                          interim_count;
     uint64_t                          phase_deadline;    /* connect, response head, expect; 0: none */
+    uint64_t                          attempt_deadline;  /* the present attempt, until its head; 0: none */
     uint64_t                          request_deadline;  /* the whole exchange; 0: none */
     /* for the access log */
     struct str                        client;            /* address text of the trusted client, in the arena */
@@ -156,7 +157,8 @@ uint64_t exchange_credit(const struct leg *);                   /* bytes that th
 void exchange_attach_back(struct exchange *, struct leg *);     /* the leg is given the request head right away */
 /* Ends the exchange with an error response, or by aborting the front when a head has gone out already. */
 void exchange_fail(struct exchange *, enum abort_code);
-void exchange_set_phase_deadline(struct exchange *, uint64_t when); /* 0: none */
+void exchange_set_phase_deadline(struct exchange *, uint64_t when);   /* 0: none */
+void exchange_set_attempt_deadline(struct exchange *, uint64_t when); /* 0: none */
 /* Answers with bytes that live as long as the exchange. */
 void exchange_answer(struct exchange *, struct head *, struct str body);
 /* Whether another attempt could send the same request: nothing of its body has been pulled. */

@@ -91,8 +91,10 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events) {
         finish_connect(c);
         return;
     }
-    if (events & EV_WRITE)
+    if (events & EV_WRITE) {
+        c->is_blocked = false;
         conn_mark_dirty(c);
+    }
     if (events & EV_READ)
         read_some(c);
 }
@@ -133,6 +135,8 @@ static int send_gathered(struct conn *c, struct gather *g) {
         c->ops->on_write_error(c, error);
         return -1;
     }
+    if (n > 0)
+        c->deadlines[DEADLINE_WRITE] = 0; /* progress: the time begins anew */
     count_bytes(c, true, (size_t)n);
     return (size_t)n == wanted;
 }
@@ -141,11 +145,11 @@ static void flush_conn(struct flushable *f) {
     struct conn *c = conn_of_flushable(f);
     struct gather *g = c->worker->gather;
     int sent = 1;
-    if (c->is_broken)
+    if (c->is_broken || c->is_blocked)
         return;
     while (!c->is_closed && !c->is_connecting && sent == 1) {
         gather_begin(g, &c->worker->pool);
-        if (gather_unsent(c, g))
+        if (gather_unsent(c, g) && g->bytes < UNSENT_MAX)
             c->ops->produce(c, g);
         if (g->bytes == 0)
             break;
@@ -158,9 +162,10 @@ static void flush_conn(struct flushable *f) {
     }
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
+    c->is_blocked = !sent;
     watch(c, sent ? watched(c) & ~EV_WRITE : watched(c) | EV_WRITE);
-    if (!sent || c->deadlines[DEADLINE_WRITE])
-        conn_set_deadline(c, DEADLINE_WRITE, sent || !c->write_timeout ? 0 : c->worker->now + c->write_timeout);
+    if (!sent && c->write_timeout && !c->deadlines[DEADLINE_WRITE])
+        conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
     if (sent)
         c->ops->on_written(c);
 }

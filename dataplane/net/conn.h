@@ -19,6 +19,8 @@ struct conn;
 /* Several deadlines, one timer. What each means is the codec's. */
 enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_COUNT };
 
+enum { UNSENT_MAX = 128 << 10 };
+
 struct conn_ops {
     /* How much may be read now, at most READ_MAX; 0 stops reading until conn_want_read. */
     size_t (*read_limit)(struct conn *);
@@ -30,7 +32,8 @@ struct conn_ops {
     /* Writing failed; what was unsent is dropped. What the peer has sent can still be read. */
     void (*on_write_error)(struct conn *, int error);
     void (*on_connected)(struct conn *);                 /* after conn_connect only */
-    /* Adds what there is to write to the gather; called again while it fills it. */
+    /* Adds what there is to write to the gather; called again while it fills it. Not called while UNSENT_MAX bytes or more
+     * wait for the kernel: that is the connection's send budget. */
     void (*produce)(struct conn *, struct gather *);
     void (*on_written)(struct conn *);                   /* everything produced so far is with the kernel */
     void (*on_deadline)(struct conn *, enum conn_deadline);
@@ -51,6 +54,7 @@ struct conn {
     bool                   is_connecting;
     bool                   is_eof;
     bool                   is_broken;    /* a write failed */
+    bool                   is_blocked;   /* the kernel takes no more until the socket is writable */
     bool                   is_closed;
 };
 
