@@ -18,6 +18,7 @@ build: bootstrap ## optimized, hardened programs in build/bin
 	@ln -sfn release/bin build/bin
 
 run: build ## start everything on an example with three small origins, and say what to curl
+	@deploy/bootstrap build run
 	@deploy/run
 
 test: ## every test, under sanitizers (tests/run --help for parts)

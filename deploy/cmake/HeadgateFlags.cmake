@@ -26,6 +26,9 @@ endif()
 if(HG_SANITIZE)
   add_compile_options(-fsanitize=${HG_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HG_SANITIZE})
+  if(HG_SANITIZE MATCHES address)
+    add_compile_definitions(HG_ARENA_EMULATE) # common/arena.h: each piece a heap block, so that overruns are seen
+  endif()
 endif()
 
 if(HG_FUZZ)
