@@ -25,6 +25,7 @@ struct log_writer {
     pthread_t          thread;
     pthread_mutex_t    lock;         /* guards `first` and `end` */
     struct log_target *first, **end; /* set by the main thread, not yet taken */
+    struct log_target *reserve;      /* the main thread's: for the next one */
     _Atomic bool       is_stopping;
     _Atomic uint64_t   bytes, lost, failures;
     /* the thread's */
@@ -175,10 +176,17 @@ static void *run(void *arg) {
 
 /* ---- the main thread ---- */
 
+int log_writer_reserve(struct log_writer *w) {
+    if (!w->reserve)
+        w->reserve = hg_malloc(sizeof *w->reserve);
+    return w->reserve ? 0 : -1;
+}
+
 int log_writer_set(struct log_writer *w, int fd, struct log_rings *rings) {
-    struct log_target *t = hg_malloc(sizeof *t);
-    if (!t)
+    if (log_writer_reserve(w) < 0)
         return -1;
+    struct log_target *t = w->reserve;
+    w->reserve = NULL;
     *t = (struct log_target){.fd = fd, .rings = rings};
     pthread_mutex_lock(&w->lock);
     *w->end = t;
@@ -260,5 +268,6 @@ void log_writer_destroy(struct log_writer *w) {
     for (struct log_target *t; (t = next_target(w));)
         target_free(t, NULL);
     pthread_mutex_destroy(&w->lock);
+    hg_free(w->reserve);
     hg_free(w);
 }

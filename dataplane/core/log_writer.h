@@ -27,6 +27,8 @@ void log_writer_destroy(struct log_writer *w);
 struct log_rings *log_rings_create(struct log_writer *w, unsigned workers, size_t capacity);
 void log_rings_destroy(struct log_rings *rings);            /* those that no writer has; NULL is allowed */
 
+/* Makes sure that the next log_writer_set() succeeds. Returns 0, or -1 without memory. */
+int log_writer_reserve(struct log_writer *w);
 /* From now on the records of `rings` go to `fd`; both are taken over. What waits in the rings before goes to the file
  * before; then those are freed, unless they are the same. No worker may put anything into rings that are being replaced.
  * `rings` NULL, fd -1: none. Returns 0, or -1 without memory (nothing is taken). */
