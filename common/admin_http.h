@@ -36,9 +36,10 @@ struct admin_http_config {
     void *context;
 };
 
-/* Binds and starts. Returns NULL with a reason in `errors`; the address in use is ERROR_ADDRESS_IN_USE. A listen_fd is owned
- * from then on in either case. */
-struct admin_http *admin_http_create(struct ev_loop *loop, const struct admin_http_config *config, struct error_list *errors);
+/* Binds and starts. Returns NULL with a reason in `errors`; the address in use is ERROR_ADDRESS_IN_USE. A listen_fd is
+ * owned from then on in either case. */
+struct admin_http *admin_http_create(struct ev_loop *loop, const struct admin_http_config *config,
+                                     struct error_list *errors);
 /* Closes the listener and every connection; NULL is allowed. */
 void admin_http_destroy(struct admin_http *h);
 /* As bound, with the port that the system picked; valid as long as the listener. */

@@ -1,7 +1,7 @@
 /* channel.h — the control plane's end of the snapshot channel, as a state machine without I/O.
  *
- * It knows the connected data planes and what each holds, brings each to the current snapshot, and runs the two-phase push
- * over all of them. Messages go in with channel_receive and come out with channel_pull; time moves only as it is told.
+ * It knows the connected data planes and what each holds, brings each to the current snapshot, and runs the two-phase
+ * push over all of them. Messages go in with channel_receive and come out with channel_pull; time moves only as it is told.
  * docs/internals/channel.md has the states, the rules, and a worked example.
  *
  * Events may run inside any function that takes a `struct channel *` and is not const; they must not call channel_disconnect.

@@ -35,8 +35,8 @@ struct store *engine_store(struct engine *e);
 
 /* ---- pushes ---- */
 
-/* Begins or queues a push; `request` is the caller's. `done` runs once, perhaps before this returns; the reply is valid during
- * the call. */
+/* Begins or queues a push; `request` is the caller's. `done` runs once, perhaps before this returns; the reply is valid
+ * during the call. */
 void engine_push(struct engine *e, const Headgate__PushRequest *request,
                  void (*done)(void *context, const Headgate__PushReply *reply), void *context);
 /* A push is under way or waits. */

@@ -62,6 +62,15 @@ void reply_add_problem(struct arena *arena, struct problem_list *list, enum erro
         fill_problem(arena, p, &e);
 }
 
+void reply_copy_problem(struct arena *arena, struct problem_list *list, const Headgate__Problem *problem) {
+    Headgate__Problem *p = append(arena, list);
+    if (!p)
+        return;
+    *p = *problem;
+    p->base.n_unknown_fields = 0;
+    p->base.unknown_fields = NULL;
+}
+
 /* ---- changes ---- */
 
 static bool is_same_bytes(const struct config_resource *a, const struct config_resource *b) {

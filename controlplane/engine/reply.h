@@ -24,6 +24,9 @@ void reply_add_problems(struct arena *arena, struct problem_list *list, const st
 void reply_add_problem(struct arena *arena, struct problem_list *list, enum error_code code, const char *resource,
                        const char *path, const char *message);
 
+/* A problem of another reply, which outlives this one. */
+void reply_copy_problem(struct arena *arena, struct problem_list *list, const Headgate__Problem *problem);
+
 /* The differences from a to b, by resource and field. */
 void reply_changes(struct arena *arena, const struct config_resources *a, const struct config_resources *b,
                    Headgate__Change ***ret, size_t *ret_count);

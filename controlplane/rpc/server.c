@@ -158,6 +158,10 @@ void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *
         grpc_server_cancel_all_calls(server->server);
 }
 
+void rpc_server_cancel(struct rpc_server *server) {
+    grpc_server_cancel_all_calls(server->server);
+}
+
 void rpc_server_destroy(struct rpc_server *server) {
     if (!server)
         return;

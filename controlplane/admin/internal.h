@@ -1,0 +1,27 @@
+/* internal.h — what the files of the admin service share. */
+#pragma once
+
+#include "common/arena.h"
+#include "controlplane/admin/service.h"
+#include "controlplane/engine/reply.h"
+
+/* One unary call, from its request to its reply. */
+struct admin_call {
+    struct admin *admin;
+    struct rpc_call *call;          /* NULL: the client has gone away */
+    const struct admin_handler *handler;
+    struct arena arena;             /* of the reply */
+    bool has_request, is_answered;
+};
+
+/* Answers; the call is over then, and must not be touched. */
+void admin_reply(struct admin_call *call, const ProtobufCMessage *reply);
+
+/* Handlers: each answers, now or later. */
+void admin_push(struct admin_call *call, const ProtobufCMessage *request);
+void admin_log(struct admin_call *call, const ProtobufCMessage *request);
+void admin_show(struct admin_call *call, const ProtobufCMessage *request);
+void admin_diff(struct admin_call *call, const ProtobufCMessage *request);
+void admin_status(struct admin_call *call, const ProtobufCMessage *request);
+void admin_verify(struct admin_call *call, const ProtobufCMessage *request);
+void admin_gc(struct admin_call *call, const ProtobufCMessage *request);

@@ -1,0 +1,30 @@
+/* service.h — the Admin service: what the `headgate` program and other tools may ask, on control.sock.
+ * Thread: the loop's. */
+#pragma once
+
+#include "controlplane/engine/engine.h"
+#include "controlplane/engine/file_source.h"
+#include "controlplane/rpc/server.h"
+
+enum admin_method {
+    ADMIN_PUSH,
+    ADMIN_LOG,
+    ADMIN_SHOW,
+    ADMIN_DIFF,
+    ADMIN_STATUS,
+    ADMIN_VERIFY,
+    ADMIN_GC,
+    ADMIN_METHODS,
+};
+
+struct admin {
+    struct engine *engine;
+    const struct file_source *file_source; /* NULL: no file is watched */
+    uint64_t keep_versions;         /* what Gc keeps unless told otherwise */
+    uint64_t started_at;            /* microseconds since 1970 */
+    uint64_t calls[ADMIN_METHODS];
+};
+
+/* For an rpc_server whose context is a `struct admin`. */
+extern const struct rpc_method admin_methods[];
+const char *admin_method_name(enum admin_method method); /* "push" */

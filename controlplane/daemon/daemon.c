@@ -1,0 +1,310 @@
+#include "controlplane/daemon/daemon.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "controlplane/admin/service.h"
+#include "controlplane/channel/service.h"
+#include "controlplane/daemon/metrics.h"
+#include "controlplane/engine/engine.h"
+#include "controlplane/engine/file_source.h"
+#include "controlplane/rpc/server.h"
+
+enum {
+    ADMIN_MESSAGE_MAX = CONFIG_BYTES_MAX + (8 << 20),
+    ADMIN_CALLS_MAX = 256,
+    ADMIN_MEMORY_MAX = 512 << 20,
+    CHANNEL_MEMORY_MAX = 512 << 20,
+};
+
+static const double STOP_SECONDS = 10.; /* until what is still open is cut */
+
+/* Moves forward only. */
+enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_FINISHING_PUSHES, DAEMON_CLOSING, DAEMON_CLOSED };
+
+struct control_daemon {
+    const struct daemon_options *options;
+    enum daemon_state state;
+    struct ev_loop *loop;
+    struct rpc_loop rpc;
+    bool has_rpc;
+    struct engine *engine;
+    struct file_source *file_source;
+    struct channel_service channel_service;
+    struct admin admin;
+    struct rpc_server *channel_server, *admin_server;
+    int servers_open;
+    struct metrics_source metrics;
+    struct admin_http *http;
+    ev_signal term, interrupt, hangup;
+    ev_check progress; /* while stopping: what is to be done next */
+    ev_timer stop_deadline;
+};
+
+/* ---- starting ---- */
+
+/* Makes the folder and those above it. */
+static void make_folder(const char *path, mode_t mode) {
+    char text[256];
+    snprintf(text, sizeof text, "%s", path);
+    for (char *slash = strchr(text + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(text, 0755);
+        *slash = '/';
+    }
+    mkdir(text, mode);
+}
+
+static void make_folder_of(const char *path, mode_t mode) {
+    char folder[256];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return;
+    *slash = '\0';
+    make_folder(folder, mode);
+}
+
+static int start_engine(struct control_daemon *d, struct error_list *errors) {
+    const struct daemon_options *o = d->options;
+    struct engine_config config = {.loop = d->loop,
+                                   .state_dir = o->store_dir,
+                                   .channel = channel_config_default,
+                                   .keep_versions = o->keep_versions,
+                                   .wake = channel_service_wake,
+                                   .end = channel_service_end};
+    config.channel.prepare_timeout = o->prepare_timeout;
+    config.channel.commit_timeout = o->commit_timeout;
+    config.channel.data_planes_max = o->data_planes_max;
+    make_folder_of(o->store_dir, 0755);
+    d->engine = engine_create(&config, errors);
+    if (!d->engine)
+        return -1;
+    channel_service_start(&d->channel_service, d->loop, engine_channel(d->engine));
+    return 0;
+}
+
+static int listen_tls(struct control_daemon *d, struct error_list *errors) {
+    const struct daemon_options *o = d->options;
+    grpc_server_credentials *credentials = rpc_mutual_tls(o->tls_certificate, o->tls_key, o->tls_authority,
+                                                          errors);
+    if (!credentials)
+        return -1;
+    int port = rpc_server_listen_tcp(d->channel_server, o->dataplane_listen, credentials, errors);
+    grpc_server_credentials_release(credentials);
+    if (port > 0)
+        log_info("listening for data planes over TLS", LOG_S("address", o->dataplane_listen),
+                 LOG_I("port", port));
+    return port > 0 ? 0 : -1;
+}
+
+static int start_channel_server(struct control_daemon *d, struct error_list *errors) {
+    const struct daemon_options *o = d->options;
+    const struct rpc_server_config config = {.methods = channel_service_methods,
+                                             .context = &d->channel_service,
+                                             .message_max = MESSAGE_MAX,
+                                             .calls_max = (int)o->data_planes_max + 16,
+                                             .memory_max = CHANNEL_MEMORY_MAX};
+    d->channel_server = rpc_server_create(&d->rpc, &config, errors);
+    if (!d->channel_server)
+        return -1;
+    make_folder_of(o->dataplane_socket, 0755);
+    if (rpc_server_listen_unix(d->channel_server, o->dataplane_socket, o->dataplane_group >= 0 ? 0660 : 0600,
+                               o->dataplane_group, errors) < 0)
+        return -1;
+    return o->dataplane_listen ? listen_tls(d, errors) : 0;
+}
+
+static int start_admin_server(struct control_daemon *d, struct error_list *errors) {
+    const struct daemon_options *o = d->options;
+    const struct rpc_server_config config = {.methods = admin_methods,
+                                             .context = &d->admin,
+                                             .message_max = ADMIN_MESSAGE_MAX,
+                                             .calls_max = ADMIN_CALLS_MAX,
+                                             .memory_max = ADMIN_MEMORY_MAX};
+    d->admin = (struct admin){
+        .engine = d->engine, .keep_versions = o->keep_versions, .started_at = clock_realtime_us()};
+    d->admin_server = rpc_server_create(&d->rpc, &config, errors);
+    if (!d->admin_server)
+        return -1;
+    make_folder_of(o->control_socket, 0755);
+    return rpc_server_listen_unix(d->admin_server, o->control_socket, o->control_group >= 0 ? 0660 : 0600,
+                                  o->control_group, errors);
+}
+
+static int start_http(struct control_daemon *d, struct error_list *errors) {
+    const struct daemon_options *o = d->options;
+    struct admin_http_config config = {
+        .listen_fd = -1, .metrics_token = o->metrics_token, .answer = metrics_answer, .context = &d->metrics};
+    char text[ADDRESS_TEXT_MAX];
+    d->metrics.admin = &d->admin;
+    if (!o->admin_listen)
+        return 0;
+    address_parse(str_of(o->admin_listen), &config.address);
+    d->http = admin_http_create(d->loop, &config, errors);
+    if (!d->http)
+        return -1;
+    address_format(admin_http_address(d->http), text);
+    log_info("listening for probes and scrapers", LOG_S("address", text));
+    return 0;
+}
+
+static int start_file_source(struct control_daemon *d, struct error_list *errors) {
+    if (!d->options->config)
+        return 0;
+    d->file_source = file_source_create(d->loop, d->engine, d->options->config);
+    d->admin.file_source = d->file_source;
+    if (!d->file_source)
+        error_addf(errors, ERROR_MEMORY, "no memory to watch %s", d->options->config);
+    return d->file_source ? 0 : -1;
+}
+
+static int start(struct control_daemon *d, struct error_list *errors) {
+    if (rpc_loop_init(&d->rpc, d->loop) < 0) {
+        error_addf(errors, ERROR_INTERNAL, "cannot start a thread");
+        return -1;
+    }
+    d->has_rpc = true;
+    if (start_engine(d, errors) < 0 || start_channel_server(d, errors) < 0 ||
+        start_admin_server(d, errors) < 0 || start_http(d, errors) < 0 || start_file_source(d, errors) < 0)
+        return -1;
+    rpc_server_start(d->channel_server);
+    rpc_server_start(d->admin_server);
+    d->state = DAEMON_RUNNING;
+    d->metrics.is_started = true;
+    log_info("control plane started", LOG_S("version", HG_VERSION),
+             LOG_S("dataplane_socket", d->options->dataplane_socket),
+             LOG_S("control_socket", d->options->control_socket));
+    return 0;
+}
+
+/* ---- stopping: finish pushes, close streams and calls, leave the loop ---- */
+
+static void on_server_stopped(void *context) {
+    struct control_daemon *d = context;
+    if (--d->servers_open > 0)
+        return;
+    d->state = DAEMON_CLOSED;
+    ev_break(d->loop, EVBREAK_ALL);
+}
+
+static void close_servers(struct control_daemon *d) {
+    d->state = DAEMON_CLOSING;
+    if (d->engine)
+        channel_service_stop(&d->channel_service);
+    d->servers_open = (d->channel_server != NULL) + (d->admin_server != NULL);
+    if (d->channel_server)
+        rpc_server_stop(d->channel_server, true, on_server_stopped, d);
+    if (d->admin_server)
+        rpc_server_stop(d->admin_server, false, on_server_stopped, d);
+}
+
+static void on_progress(struct ev_loop *loop, ev_check *watcher, int events) {
+    struct control_daemon *d = watcher->data;
+    (void)loop;
+    (void)events;
+    if (d->state == DAEMON_FINISHING_PUSHES && !engine_is_busy(d->engine))
+        close_servers(d);
+}
+
+/* What takes too long is cut: data planes that do not answer first, then clients. */
+static void on_stop_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct control_daemon *d = timer->data;
+    (void)loop;
+    (void)events;
+    log_warning("stopping takes too long: open calls are cut");
+    if (d->state == DAEMON_FINISHING_PUSHES)
+        channel_service_stop(&d->channel_service);
+    else
+        rpc_server_cancel(d->admin_server);
+}
+
+static void on_stop_signal(struct ev_loop *loop, ev_signal *signal, int events) {
+    struct control_daemon *d = signal->data;
+    (void)events;
+    if (d->state != DAEMON_RUNNING) {
+        on_stop_deadline(loop, &d->stop_deadline, 0);
+        return;
+    }
+    log_info("control plane stops");
+    d->state = DAEMON_FINISHING_PUSHES;
+    d->metrics.is_stopping = true;
+    engine_stop(d->engine);
+    if (d->file_source)
+        file_source_stop(d->file_source);
+    ev_timer_start(loop, &d->stop_deadline);
+    ev_feed_event(loop, &d->progress, EV_CHECK);
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *signal, int events) {
+    struct control_daemon *d = signal->data;
+    (void)loop;
+    (void)events;
+    if (d->file_source && d->state == DAEMON_RUNNING)
+        file_source_reload(d->file_source);
+}
+
+static void watch_signals(struct control_daemon *d) {
+    signal(SIGPIPE, SIG_IGN);
+    ev_signal_init(&d->term, on_stop_signal, SIGTERM);
+    ev_signal_init(&d->interrupt, on_stop_signal, SIGINT);
+    ev_signal_init(&d->hangup, on_hangup, SIGHUP);
+    ev_check_init(&d->progress, on_progress);
+    ev_timer_init(&d->stop_deadline, on_stop_deadline, STOP_SECONDS, STOP_SECONDS);
+    d->term.data = d->interrupt.data = d->hangup.data = d->progress.data = d->stop_deadline.data = d;
+    ev_signal_start(d->loop, &d->term);
+    ev_signal_start(d->loop, &d->interrupt);
+    ev_signal_start(d->loop, &d->hangup);
+    ev_check_start(d->loop, &d->progress);
+}
+
+/* ---- the whole ---- */
+
+static void finish(struct control_daemon *d) {
+    admin_http_destroy(d->http);
+    file_source_destroy(d->file_source);
+    rpc_server_destroy(d->channel_server);
+    rpc_server_destroy(d->admin_server);
+    if (d->has_rpc)
+        rpc_loop_finish(&d->rpc);
+    channel_service_finish(&d->channel_service);
+    engine_destroy(d->engine);
+    ev_loop_destroy(d->loop);
+}
+
+static void log_errors(const struct error_list *errors) {
+    struct strbuf text = {0};
+    for (size_t i = 0; i < errors->count; i++) {
+        strbuf_reset(&text);
+        error_format(&errors->items[i], &text);
+        log_error("cannot start", LOG_S("reason", text.p));
+    }
+    strbuf_finish(&text);
+}
+
+int daemon_run(const struct daemon_options *options) {
+    struct control_daemon d = {.options = options, .loop = ev_default_loop(EVFLAG_AUTO)};
+    struct error_list errors = {0};
+    if (!d.loop) {
+        log_error("cannot start", LOG_S("reason", "no event loop"));
+        return EXIT_FAILURE;
+    }
+    watch_signals(&d);
+    bool is_started = start(&d, &errors) == 0;
+    log_errors(&errors);
+    error_list_finish(&errors);
+    if (!is_started)
+        close_servers(&d); /* a server that has bound must be stopped before it is destroyed */
+    if (is_started || d.servers_open > 0)
+        ev_run(d.loop, 0);
+    finish(&d);
+    if (is_started)
+        log_info("control plane stopped");
+    return is_started ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,173 @@
+#include "controlplane/daemon/metrics.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+/* ---- lines of the text format ---- */
+
+static void head(struct strbuf *out, const char *name, const char *type, const char *help) {
+    strbuf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void single(struct strbuf *out, const char *name, const char *type, const char *help, uint64_t value) {
+    head(out, name, type, help);
+    strbuf_printf(out, "%s %" PRIu64 "\n", name, value);
+}
+
+static void seconds(struct strbuf *out, const char *name, const char *type, const char *help, uint64_t us) {
+    head(out, name, type, help);
+    strbuf_printf(out, "%s %" PRIu64 ".%06" PRIu64 "\n", name, us / 1000000, us % 1000000);
+}
+
+static void labelled(struct strbuf *out, const char *name, const char *label, const char *value,
+                     uint64_t number) {
+    strbuf_printf(out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label, value, number);
+}
+
+/* ---- the control plane ---- */
+
+static void add_versions(struct strbuf *out, struct engine *e) {
+    const struct snapshot *current = channel_current(engine_channel(e));
+    struct store *store = engine_store(e);
+    uint64_t oldest = store_oldest_version(store), next = store_next_version(store);
+    single(out, "headgate_controlplane_version", "gauge", "Version of the intent; 0: none.",
+           current ? current->version : 0);
+    single(out, "headgate_controlplane_generation", "gauge", "Generation of the state.",
+           current ? current->generation : 0);
+    single(out, "headgate_controlplane_pinned_version", "gauge", "Version that a rollback pinned; 0: none.",
+           store_pinned_version(store));
+    single(out, "headgate_controlplane_versions_stored", "gauge", "Versions in the store.",
+           oldest ? next - oldest : 0);
+    single(out, "headgate_controlplane_resources", "gauge", "Resources of the current version.",
+           current ? current->intent->count : 0);
+}
+
+static void add_data_planes(struct strbuf *out, const struct channel *channel) {
+    static const char *const names[] = {"in-sync", "behind", "nacked"};
+    uint64_t counts[3] = {0};
+    for (const struct data_plane *dp = channel_first(channel); dp; dp = channel_after(dp))
+        if (dp->node && dp->state != DATA_PLANE_ENDED)
+            counts[channel_health(channel, dp)]++;
+    head(out, "headgate_controlplane_data_planes", "gauge", "Connected data planes.");
+    for (int i = 0; i < 3; i++)
+        labelled(out, "headgate_controlplane_data_planes", "state", names[i], counts[i]);
+}
+
+static void add_channel(struct strbuf *out, const struct channel *channel) {
+    const struct channel_counters *c = channel_counters(channel);
+    single(out, "headgate_controlplane_streams_total", "counter", "Streams that data planes opened.",
+           c->connects);
+    single(out, "headgate_controlplane_refusals_total", "counter", "Data planes that were refused.",
+           c->refusals);
+    single(out, "headgate_controlplane_transfers_total", "counter", "Snapshots that were begun to be sent.",
+           c->transfers);
+    single(out, "headgate_controlplane_acks_total", "counter", "Switches that data planes acknowledged.",
+           c->acks);
+    single(out, "headgate_controlplane_nacks_total", "counter", "Snapshots that data planes refused.",
+           c->nacks);
+    single(out, "headgate_controlplane_losses_total", "counter", "Transfers that ended with their stream.",
+           c->losses);
+    single(out, "headgate_controlplane_sent_bytes_total", "counter", "Bytes of Prepare messages.",
+           c->sent_bytes);
+}
+
+static void add_pushes(struct strbuf *out, const struct engine_counters *c) {
+    const ProtobufCEnumDescriptor *outcomes = &headgate__push_reply__outcome__descriptor;
+    head(out, "headgate_controlplane_pushes_total", "counter", "Pushes by outcome.");
+    for (unsigned i = 0; i < outcomes->n_values; i++)
+        labelled(out, "headgate_controlplane_pushes_total", "outcome", outcomes->values[i].name,
+                 c->pushes[outcomes->values[i].value]);
+    seconds(out, "headgate_controlplane_push_seconds_total", "counter",
+            "Time of committed and stored pushes, from accepted to every worker switched.", c->push_us);
+    seconds(out, "headgate_controlplane_store_seconds_total", "counter",
+            "Part of it: making versions durable.", c->store_us);
+    single(out, "headgate_controlplane_store_errors_total", "counter", "Versions that could not be stored.",
+           c->store_errors);
+}
+
+static void add_calls(struct strbuf *out, const struct admin *admin) {
+    head(out, "headgate_controlplane_calls_total", "counter", "Calls of the admin service.");
+    for (int i = 0; i < ADMIN_METHODS; i++)
+        labelled(out, "headgate_controlplane_calls_total", "method", admin_method_name((enum admin_method)i),
+                 admin->calls[i]);
+    if (!admin->file_source)
+        return;
+    const struct file_source_counters *c = file_source_counters(admin->file_source);
+    single(out, "headgate_controlplane_file_loads_total", "counter",
+           "Times that the watched file had changed.", c->loads);
+    single(out, "headgate_controlplane_file_failures_total", "counter", "Times that it was refused.",
+           c->failures);
+    single(out, "headgate_controlplane_file_is_served", "gauge",
+           "The watched file as it is now is what is served.",
+           !file_source_failure(admin->file_source) && !file_source_is_held_back(admin->file_source));
+}
+
+/* ---- the process ---- */
+
+static uint64_t resident_bytes(void) {
+    unsigned long long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t open_descriptors(void) {
+    uint64_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    if (!folder)
+        return 0;
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count > 3 ? count - 3 : 0; /* ".", "..", and the folder itself */
+}
+
+static void add_process(struct strbuf *out, const struct admin *admin) {
+    single(out, "process_resident_memory_bytes", "gauge", "Resident memory size.", resident_bytes());
+    single(out, "process_open_fds", "gauge", "Open file descriptors.", open_descriptors());
+    seconds(out, "process_cpu_seconds_total", "counter", "User and system time.",
+            clock_read_us(CLOCK_PROCESS_CPUTIME_ID));
+    seconds(out, "process_start_time_seconds", "gauge", "Start since 1970.", admin->started_at);
+}
+
+static void add_all(struct strbuf *out, const struct admin *admin) {
+    head(out, "headgate_build_info", "gauge", "Constant.");
+    strbuf_puts(out, "headgate_build_info{version=\"" HG_VERSION "\"} 1\n");
+    add_versions(out, admin->engine);
+    add_data_planes(out, engine_channel(admin->engine));
+    add_channel(out, engine_channel(admin->engine));
+    add_pushes(out, engine_counters(admin->engine));
+    add_calls(out, admin);
+    add_process(out, admin);
+}
+
+/* ---- paths ---- */
+
+static void answer_probe(struct admin_http_answer *answer, bool is_good, const char *why_not) {
+    answer->status = is_good ? 200 : 503;
+    strbuf_printf(&answer->body, "%s\n", is_good ? "ok" : why_not);
+}
+
+void metrics_answer(void *metrics_source, struct str path, struct admin_http_answer *answer) {
+    const struct metrics_source *m = metrics_source;
+    if (str_eq(path, STR("/livez"))) {
+        answer_probe(answer, true, NULL);
+    } else if (str_eq(path, STR("/startupz"))) {
+        answer_probe(answer, m->is_started, "starting");
+    } else if (str_eq(path, STR("/readyz"))) {
+        answer_probe(answer, m->is_started && !m->is_stopping, m->is_stopping ? "stopping" : "starting");
+    } else if (str_eq(path, STR("/metrics"))) {
+        answer->status = 200;
+        answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
+        add_all(&answer->body, m->admin);
+    }
+}

@@ -1,0 +1,178 @@
+#include "controlplane/daemon/options.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/address.h"
+#include "common/alloc.h"
+
+const struct option_spec daemon_option_specs[] = {
+    {"state-dir", 's', "DIR",
+     "where versions are kept, in its folder store ($HEADGATE_STATE_DIR or /var/lib/headgate)"},
+    {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
+    {"config", 'c', "FILE", "push FILE now and whenever it or what it includes changes"},
+    {"control-socket", '\0', "PATH", "for the headgate program (RUNTIME_DIR/control.sock)"},
+    {"control-group", '\0', "GROUP", "who may use it besides the owner"},
+    {"dataplane-socket", '\0', "PATH", "for data planes on this machine (RUNTIME_DIR/dataplane.sock)"},
+    {"dataplane-group", '\0', "GROUP", "who may use it besides the owner"},
+    {"dataplane-listen", '\0', "HOST:PORT", "for data planes elsewhere, over mutually authenticated TLS"},
+    {"tls-cert", '\0', "FILE", "PEM certificate (and chain) for --dataplane-listen"},
+    {"tls-key", '\0', "FILE", "its PEM key"},
+    {"tls-ca", '\0', "FILE", "PEM authorities that the certificates of data planes must come from"},
+    {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9902), or off"},
+    {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
+    {"keep-versions", '\0', "N", "of the newest versions are kept (1000)"},
+    {"prepare-timeout", '\0', "SECONDS", "for a data plane to check and build a snapshot (30)"},
+    {"commit-timeout", '\0', "SECONDS", "for a data plane to switch to it (30)"},
+    {"data-planes", '\0', "N", "may be connected at once (1024)"},
+    {"version", 'V', NULL, "print the version"},
+    {"help", 'h', NULL, "print this"},
+    {0},
+};
+
+/* ---- folders ---- */
+
+static int print_path(char *text, size_t size, const char *folder, const char *name) {
+    int n = snprintf(text, size, "%s%s", folder, name);
+    return n >= 0 && (size_t)n < size ? 0 : -1;
+}
+
+static const char *from_environment(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+int default_state_dir(char *text, size_t size) {
+    const char *dir = from_environment("HEADGATE_STATE_DIR");
+    return print_path(text, size, dir ? dir : "/var/lib/headgate", "");
+}
+
+int default_runtime_dir(char *text, size_t size) {
+    const char *dir = from_environment("HEADGATE_RUNTIME_DIR"),
+               *of_user = from_environment("XDG_RUNTIME_DIR");
+    if (dir)
+        return print_path(text, size, dir, "");
+    if (geteuid() != 0 && of_user)
+        return print_path(text, size, of_user, "/headgate");
+    return print_path(text, size, "/run/headgate", "");
+}
+
+static void set_folders(struct daemon_options *o, struct error_list *errors) {
+    char state[256], runtime[128];
+    const char *state_dir = options_get(&o->given, "state-dir"),
+               *runtime_dir = options_get(&o->given, "runtime-dir");
+    const char *control = options_get(&o->given, "control-socket"),
+               *data = options_get(&o->given, "dataplane-socket");
+    int status = state_dir ? print_path(state, sizeof state, state_dir, "")
+                           : default_state_dir(state, sizeof state);
+    status |= runtime_dir ? print_path(runtime, sizeof runtime, runtime_dir, "")
+                          : default_runtime_dir(runtime, sizeof runtime);
+    if (status == 0) {
+        status |= print_path(o->store_dir, sizeof o->store_dir, state, "/store");
+        status |= print_path(o->control_socket, sizeof o->control_socket, control ? control : runtime,
+                             control ? "" : "/control.sock");
+        status |= print_path(o->dataplane_socket, sizeof o->dataplane_socket, data ? data : runtime,
+                             data ? "" : "/dataplane.sock");
+    }
+    if (status < 0)
+        error_addf(errors, ERROR_RANGE, "the path of a folder or socket is too long");
+}
+
+/* ---- single options ---- */
+
+static long group_option(const struct daemon_options *o, const char *name, struct error_list *errors) {
+    const char *text = options_get(&o->given, name);
+    uint64_t number;
+    if (!text)
+        return -1;
+    const struct group *group = getgrnam(text);
+    if (group)
+        return group->gr_gid;
+    if (str_to_uint64(str_of(text), &number) == 0 && number < UINT32_MAX)
+        return (long)number;
+    error_addf(errors, ERROR_REFERENCE, "--%s: there is no group %s", name, text);
+    return -1;
+}
+
+static void set_admin(struct daemon_options *o, struct error_list *errors) {
+    struct address ignored;
+    const char *text = options_get(&o->given, "admin-listen");
+    o->admin_listen = !text ? "127.0.0.1:9902" : strcmp(text, "off") == 0 ? NULL : text;
+    if (o->admin_listen && address_parse(str_of(o->admin_listen), &ignored) < 0)
+        error_addf(errors, ERROR_SYNTAX,
+                   "--admin-listen wants an address such as 127.0.0.1:9902, or off; not %s", text);
+}
+
+static void set_token(struct daemon_options *o, struct error_list *errors) {
+    const char *path = options_get(&o->given, "metrics-token-file");
+    char line[1024];
+    if (!path)
+        return;
+    FILE *file = fopen(path, "re");
+    bool is_read = file && fgets(line, sizeof line, file);
+    if (file)
+        fclose(file);
+    if (!is_read) {
+        error_addf(errors, ERROR_IO, "--metrics-token-file: cannot read %s: %s", path,
+                   file ? "it is empty" : strerror(errno));
+        return;
+    }
+    line[strcspn(line, "\r\n")] = '\0';
+    o->metrics_token = hg_strdup(line);
+    if (line[0] == '\0' || !o->metrics_token)
+        error_addf(errors, ERROR_MISSING, "--metrics-token-file: the first line of %s is empty", path);
+}
+
+static void set_tls(struct daemon_options *o, struct error_list *errors) {
+    o->dataplane_listen = options_get(&o->given, "dataplane-listen");
+    o->tls_certificate = options_get(&o->given, "tls-cert");
+    o->tls_key = options_get(&o->given, "tls-key");
+    o->tls_authority = options_get(&o->given, "tls-ca");
+    bool has_all = o->tls_certificate && o->tls_key && o->tls_authority;
+    bool has_any = o->tls_certificate || o->tls_key || o->tls_authority;
+    if (o->dataplane_listen ? !has_all : has_any)
+        error_addf(errors, ERROR_MISSING,
+                   "--dataplane-listen, --tls-cert, --tls-key and --tls-ca go together");
+}
+
+static void set_numbers(struct daemon_options *o, struct error_list *errors) {
+    uint64_t prepare = 30, commit = 30;
+    o->keep_versions = 1000;
+    o->data_planes_max = 1024;
+    options_number(&o->given, "keep-versions", 1000000, 1000, &o->keep_versions, errors);
+    options_number(&o->given, "prepare-timeout", 3600, 30, &prepare, errors);
+    options_number(&o->given, "commit-timeout", 3600, 30, &commit, errors);
+    options_number(&o->given, "data-planes", 100000, 1024, &o->data_planes_max, errors);
+    o->prepare_timeout = prepare * 1000000;
+    o->commit_timeout = commit * 1000000;
+    if (o->keep_versions == 0 || prepare == 0 || commit == 0 || o->data_planes_max == 0)
+        error_addf(errors, ERROR_RANGE,
+                   "--keep-versions, --prepare-timeout, --commit-timeout and --data-planes start at 1");
+}
+
+int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret, struct error_list *errors) {
+    size_t faults = errors->count;
+    *ret = (struct daemon_options){.dataplane_group = -1, .control_group = -1};
+    if (options_parse(daemon_option_specs, argc, argv, &ret->given, errors) < 0)
+        return -1;
+    if (ret->given.argument_count)
+        error_addf(errors, ERROR_SYNTAX, "no arguments are expected, not %s", ret->given.arguments[0]);
+    ret->config = options_get(&ret->given, "config");
+    set_folders(ret, errors);
+    ret->dataplane_group = group_option(ret, "dataplane-group", errors);
+    ret->control_group = group_option(ret, "control-group", errors);
+    set_admin(ret, errors);
+    set_token(ret, errors);
+    set_tls(ret, errors);
+    set_numbers(ret, errors);
+    return errors->count == faults ? 0 : -1;
+}
+
+void daemon_options_finish(struct daemon_options *o) {
+    options_finish(&o->given);
+    hg_free(o->metrics_token);
+    o->metrics_token = NULL;
+}

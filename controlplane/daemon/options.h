@@ -1,0 +1,31 @@
+/* options.h — the command line of headgate-controlplane. Thread: main. */
+#pragma once
+
+#include "common/error.h"
+#include "common/options.h"
+
+struct daemon_options {
+    struct options given;           /* keeps what the texts below point to */
+    char store_dir[256];
+    char dataplane_socket[128], control_socket[128];
+    long dataplane_group, control_group;    /* group ids that may use the sockets; -1: the owner alone */
+    const char *config;             /* file to watch; NULL: none */
+    const char *admin_listen;       /* NULL: off */
+    char *metrics_token;            /* hg_free; NULL: none */
+    const char *dataplane_listen;   /* "host:port" for data planes over TLS; NULL: none */
+    const char *tls_certificate, *tls_key, *tls_authority;
+    uint64_t keep_versions;
+    uint64_t prepare_timeout, commit_timeout; /* microseconds */
+    uint64_t data_planes_max;
+};
+
+extern const struct option_spec daemon_option_specs[];
+
+/* The folders that all programs agree on: $HEADGATE_STATE_DIR or /var/lib/headgate; $HEADGATE_RUNTIME_DIR, or
+ * /run/headgate, or for a user who is not root $XDG_RUNTIME_DIR/headgate. Both write at most `size` bytes; -1: too long. */
+int default_state_dir(char *text, size_t size);
+int default_runtime_dir(char *text, size_t size);
+
+/* Returns 0, or -1 with reasons in `errors`. Finish in both cases. */
+int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret, struct error_list *errors);
+void daemon_options_finish(struct daemon_options *o);
