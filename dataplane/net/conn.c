@@ -138,7 +138,34 @@ static int send_gathered(struct conn *c, struct gather *g) {
     if (n > 0)
         c->deadlines[DEADLINE_WRITE] = 0; /* progress: the time begins anew */
     count_bytes(c, true, (size_t)n);
+    c->blocked_bytes += (size_t)n;
     return (size_t)n == wanted;
+}
+
+static bool is_too_slow(const struct conn *c) {
+    uint64_t elapsed = c->worker->now - c->blocked_since;
+    return c->blocked_since && c->min_rate && elapsed > 2 * c->write_timeout &&
+           c->blocked_bytes * 1000000 / elapsed < c->min_rate;
+}
+
+/* After a flush: waits for room, or notes that everything is sent. */
+static void note_blocked(struct conn *c, bool blocked) {
+    c->is_blocked = blocked;
+    watch(c, blocked ? watched(c) | EV_WRITE : watched(c) & ~EV_WRITE);
+    if (!blocked) {
+        c->blocked_since = 0;
+        if (c->deadlines[DEADLINE_WRITE])
+            conn_set_deadline(c, DEADLINE_WRITE, 0);
+        return;
+    }
+    if (!c->blocked_since) {
+        c->blocked_since = c->worker->now;
+        c->blocked_bytes = 0;
+    }
+    if (is_too_slow(c))
+        c->ops->on_deadline(c, DEADLINE_WRITE);
+    else if (c->write_timeout)
+        conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
 }
 
 static void flush_conn(struct flushable *f) {
