@@ -18,6 +18,8 @@ static int parse_unix(struct str path, struct address *ret) {
         return -1;
     memcpy(a.u.un.sun_path, path.p, path.n);
     bool is_abstract = path.p[0] == '@';
+    if (is_abstract && path.n == 1)
+        return -1;
     if (is_abstract)
         a.u.un.sun_path[0] = '\0';
     a.length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + !is_abstract);
@@ -27,7 +29,7 @@ static int parse_unix(struct str path, struct address *ret) {
 
 static int parse_host(int family, struct str host, void *ret) {
     char text[INET6_ADDRSTRLEN];
-    if (host.n == 0 || host.n >= sizeof text)
+    if (host.n == 0 || host.n >= sizeof text || memchr(host.p, '\0', host.n))
         return -1;
     memcpy(text, host.p, host.n);
     text[host.n] = '\0';

@@ -25,7 +25,10 @@ void *hg_malloc(size_t size) {
 }
 
 void *hg_calloc(size_t count, size_t size) {
-    return should_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+    size_t bytes;
+    if (should_fail() || __builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *hg_realloc(void *old, size_t size) {

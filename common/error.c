@@ -39,9 +39,21 @@ static const char *keep(struct error_list *list, const char *text) {
     return text ? arena_strdup(&list->arena, text) : NULL;
 }
 
+static const struct error without_memory = {.code = ERROR_MEMORY, .message = "out of memory"};
+
+/* Room for one more, and for one behind it that says that memory ran out. */
+static bool make_room(struct error_list *list) {
+    if (list->count >= ERROR_LIST_MAX)
+        return false;
+    if (hg_grow(&list->items, &list->capacity, list->count + 2, sizeof *list->items) == 0)
+        return true;
+    if (list->count < list->capacity)
+        list->items[list->count++] = without_memory;
+    return false;
+}
+
 struct error *error_list_add(struct error_list *list, const struct error *e) {
-    if (list->count >= ERROR_LIST_MAX ||
-        hg_grow(&list->items, &list->capacity, list->count + 1, sizeof *e) < 0) {
+    if (!make_room(list)) {
         list->dropped++;
         return NULL;
     }
@@ -50,7 +62,7 @@ struct error *error_list_add(struct error_list *list, const struct error *e) {
     added->message = keep(list, e->message);
     if (!added->message) {
         added->code = ERROR_MEMORY;
-        added->message = "out of memory";
+        added->message = without_memory.message;
     }
     added->file = keep(list, e->file);
     added->resource = keep(list, e->resource);

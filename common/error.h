@@ -2,8 +2,8 @@
  *
  * An error says what is wrong, where (a place in a file, or a resource and the path of a field), what was
  * expected and what known name is near. A list collects *all* errors of an input. Texts are owned by the
- * list. Thread: one at a time. When memory runs out while adding, the list keeps its count and reports
- * ERROR_MEMORY as its last entry. */
+ * list. Thread: one at a time. When memory runs out while adding, the last entry says so (ERROR_MEMORY), or,
+ * where there is none for even the first, the list only counts in `dropped`: ask error_list_is_empty. */
 #pragma once
 
 #include <stdbool.h>
@@ -47,7 +47,7 @@ struct error_list {
     struct arena   arena;
     struct error  *items;
     size_t         count, capacity;
-    size_t         dropped;         /* errors beyond ERROR_LIST_MAX, counted only */
+    size_t         dropped;         /* beyond ERROR_LIST_MAX or without memory: counted only */
 };
 
 enum { ERROR_LIST_MAX = 1000 };

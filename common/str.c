@@ -143,6 +143,8 @@ void strbuf_vprintf(struct strbuf *b, const char *format, va_list args) {
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, again);
     va_end(again);
+    if (n < 0)
+        b->failed = true;
     if (n < 0 || !reserve(b, (size_t)n))
         return;
     vsnprintf(b->p + b->n, (size_t)n + 1, format, args);
