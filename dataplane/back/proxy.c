@@ -36,9 +36,27 @@ static void set_try_deadline(struct exchange *x) {
         exchange_set_attempt_deadline(x, x->worker->now + per_try);
 }
 
+/* Host is the endpoint's own name where the rule says so: an overlay, since another attempt has another endpoint. */
+static bool overlay_head(struct exchange *x, const struct endpoint_runtime *e) {
+    if (!route_host_from_endpoint(x->route))
+        return true;
+    struct head *head = arena_memdup(&x->arena, x->request.head, sizeof *head);
+    struct str host = arena_str(&x->arena, e->hostname.n ? e->hostname : str_of(e->text));
+    if (!head || !host.p)
+        return false;
+    head->authority = host;
+    x->attempt_head = head;
+    return true;
+}
+
 static void use(struct exchange *x, struct client_connection *c) {
     struct proxy *p = proxy_of(x);
     p->connecting = NULL;
+    if (!overlay_head(x, p->endpoint)) {
+        p->endpoint->cluster->codec->rest(c, 1);
+        exchange_fail(x, ABORT_MEMORY);
+        return;
+    }
     exchange_attach_back(x, p->endpoint->cluster->codec->open(c));
     set_try_deadline(x);
 }
@@ -213,7 +231,29 @@ static void redirect(struct exchange *x) {
         exchange_answer(x, head, STR(""));
 }
 
+/* RFC 9110 section 7.6.2: an OPTIONS or TRACE that may not be forwarded any more is answered here. */
+static bool is_last_hop(const struct exchange *x) {
+    const struct head *h = x->request.head;
+    const struct field *f = fields_find(&h->fields, FIELD_MAX_FORWARDS);
+    return f && (h->method == METHOD_OPTIONS || h->method == METHOD_TRACE) && str_eq(field_value(f), STR("0"));
+}
+
+static void answer_empty(struct exchange *x) {
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    if (!head) {
+        exchange_fail(x, ABORT_MEMORY);
+        return;
+    }
+    head_init(head);
+    head->status = 200;
+    exchange_answer(x, head, STR(""));
+}
+
 static void start(struct exchange *x) {
+    if (is_last_hop(x)) {
+        answer_empty(x);
+        return;
+    }
     switch (x->route->action) {
     case ROUTE_RESPOND: respond(x); break;
     case ROUTE_REDIRECT: redirect(x); break;

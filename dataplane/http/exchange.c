@@ -474,7 +474,7 @@ void exchange_attach_back(struct exchange *x, struct leg *leg) {
     bool end = x->request.state == FLOW_END && !x->request.queue.first && !x->request.trailers;
     for (unsigned i = 0; end && i < x->entered; i++)
         end = !x->layers[i].filter->ops->pull_request;
-    leg->ops->send_head(leg, x->request.head, end);
+    leg->ops->send_head(leg, x->attempt_head ? x->attempt_head : x->request.head, end);
     if (end)
         x->request.pulled_end = true;
     if (end && exchange_timeouts(x)->response_head)

@@ -91,6 +91,7 @@ struct exchange {
     unsigned                          entered;           /* layers that have seen the request */
     unsigned                          response_left;     /* layers that have yet to see the response head */
     const struct terminal_ops        *terminal;
+    struct head                      *attempt_head;      /* what the present attempt sends; NULL: the request's head */
     bool                              has_started_terminal;
     bool                              is_parked;         /* a layer said WAIT */
     bool                              in_hook;

@@ -183,6 +183,17 @@ static enum abort_code rewrite(struct exchange *x, struct head *head) {
                : ABORT_NONE;
 }
 
+/* RFC 9110 section 7.6.2; the value 0 has been answered by now. */
+static int count_hop(struct exchange *x, struct head *head) {
+    struct field *f = fields_find(&head->fields, FIELD_MAX_FORWARDS);
+    uint64_t hops;
+    bool counts = head->method == METHOD_OPTIONS || head->method == METHOD_TRACE;
+    if (!counts || !f || str_to_uint64(field_value(f), &hops) < 0 || hops == 0)
+        return 0;
+    char *text = arena_printf(&x->arena, "%llu", (unsigned long long)hops - 1);
+    return text ? fields_set_id(&head->fields, &x->arena, FIELD_MAX_FORWARDS, str_of(text)) : -1;
+}
+
 enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
     const struct settings *s = x->listener->settings;
     int status = fields_reserve(&head->fields, &x->arena, FORWARD_FIELDS);
@@ -199,6 +210,7 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
         status |= add_forwarded(x, head);
     if (s->via)
         status |= add_via(x, head, x->log_version);
+    status |= count_hop(x, head);
     if (s->request_id_header.n && x->request_id.p)
         status |= fields_set(&head->fields, &x->arena, s->request_id_header, x->request_id);
     return status < 0 ? ABORT_MEMORY : rewrite(x, head);

@@ -204,6 +204,7 @@ static void renew_definition(struct h1_server *s) {
         return;
     s->origin.listener = d;
     s->conn.write_timeout = d->timeouts.write;
+    s->conn.min_rate = (uint32_t)(d->settings->limits.min_body_rate < UINT32_MAX ? d->settings->limits.min_body_rate : UINT32_MAX);
 }
 
 /* Returns how many bytes were taken: none while the head is incomplete. */
