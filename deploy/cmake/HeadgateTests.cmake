@@ -60,12 +60,12 @@ function(hg_fuzz_targets)
   endforeach()
 endfunction()
 
-# tests/bench/*.c: one program each, in <build>/bench, built in release only.
+# tests/bench/*.c: one program each, in <build>/bench.
 function(hg_bench_programs)
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
   foreach(file IN LISTS files)
     get_filename_component(name ${file} NAME_WE)
-    hg_executable(bench_${name} "" SOURCES ${file} LIBS hg_common)
+    hg_executable(bench_${name} "" SOURCES ${file})
     set_target_properties(bench_${name} PROPERTIES
       OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
   endforeach()
@@ -80,6 +80,4 @@ endif()
 if(HG_TESTS OR HG_FUZZ)
   hg_fuzz_targets()
 endif()
-if(CMAKE_BUILD_TYPE STREQUAL Release)
-  hg_bench_programs()
-endif()
+hg_bench_programs()
