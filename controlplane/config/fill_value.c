@@ -49,7 +49,7 @@ static int parse_number(const struct schema_key *k, const struct tree_node *node
         return duration_parse(node->text, ret);
     if (k->type == SCHEMA_SIZE)
         return size_parse(node->text, ret);
-    return node->is_quoted ? -1 : str_to_uint64(node->text, ret);
+    return tree_is_text(node) ? -1 : str_to_uint64(node->text, ret);
 }
 
 static bool fill_number(struct fill *f, const struct schema_key *k, const struct fill_at *at, struct field_value *ret) {

@@ -45,7 +45,7 @@ static const char introduction[] =
     "that is not set "
     "or empty, and `$${` is a plain `${`. A value never becomes more than a value: it cannot add keys. Variables are "
     "those of the "
-    "process that reads the files.\n"
+    "process that reads the files. Inside of `{}` and `[]`, and in JSON, such a value is quoted; it may be a number all the same.\n"
     "- Anchors and aliases of YAML can be used; tags, merge keys and several documents in a file cannot.\n"
     "\n"
     "A file has at most 16 MiB, a configuration 64 MiB, 1,000 files and 2,000,000 values; nesting ends at 64 levels, "

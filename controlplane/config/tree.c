@@ -143,22 +143,26 @@ struct tree_item *tree_find(const struct tree_node *map, const char *key) {
 }
 
 static bool is_one_of(const struct tree_node *node, const char *const words[], size_t count) {
-    if (node->type != TREE_SCALAR || node->is_quoted)
-        return false;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; node->type == TREE_SCALAR && i < count; i++)
         if (str_eq(node->text, str_of(words[i])))
             return true;
     return false;
 }
 
+bool tree_is_text(const struct tree_node *node) {
+    return node->is_quoted && !node->has_variable;
+}
+
 bool tree_is_null(const struct tree_node *node) {
     static const char *const words[] = {"", "~", "null", "Null", "NULL"};
-    return is_one_of(node, words, 5);
+    return !node->is_quoted && is_one_of(node, words, 5);
 }
 
 bool tree_is_bool(const struct tree_node *node, bool *ret) {
     static const char *const yes[] = {"true", "True", "TRUE"}, *const no[] = {"false", "False", "FALSE"};
     bool is_true = is_one_of(node, yes, 3);
+    if (tree_is_text(node))
+        return false;
     if (!is_true && !is_one_of(node, no, 3))
         return false;
     *ret = is_true;
@@ -182,7 +186,7 @@ void tree_describe(const struct tree_node *node, struct strbuf *out) {
     else if (tree_is_null(node))
         strbuf_puts(out, "nothing");
     else {
-        strbuf_puts(out, node->is_quoted ? "the quoted text " : "");
+        strbuf_puts(out, tree_is_text(node) ? "the quoted text " : "");
         tree_quote(node->text, out);
     }
 }

@@ -232,14 +232,23 @@ static int on_event(struct reader *r, const yaml_event_t *event) {
 
 /* ---- what libyaml refuses ---- */
 
-/* True when the indentation of that line has a tab in it. */
-static bool is_indented_with_tab(struct str text, size_t line) {
-    for (; line && text.p; line--)
+/* The line of that number, counted from 0; empty behind the end. */
+static struct str line_at(struct str text, size_t number) {
+    for (; number && text.p; number--)
         str_cut(&text, '\n');
-    for (size_t i = 0; text.p && i < text.n && (text.p[i] == ' ' || text.p[i] == '\t'); i++)
-        if (text.p[i] == '\t')
+    return text.p ? str_cut(&text, '\n') : STR("");
+}
+
+static bool is_indented_with_tab(struct str line) {
+    for (size_t i = 0; i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'); i++)
+        if (line.p[i] == '\t')
             return true;
     return false;
+}
+
+/* The braces of a bare variable are those of a flow mapping to YAML. */
+static const char *hint_of(struct str line) {
+    return memmem(line.p, line.n, "${", 2) ? " (inside of {} and [] a text with ${ in it needs quotes)" : "";
 }
 
 static int report_syntax(struct reader *r) {
@@ -247,12 +256,14 @@ static int report_syntax(struct reader *r) {
     struct tree_place place = place_of(r, &p->problem_mark);
     if (p->error == YAML_MEMORY_ERROR)
         return out_of_memory(r, &place);
-    if (is_indented_with_tab(r->text, p->problem_mark.line))
+    struct str line = line_at(r->text, p->problem_mark.line);
+    if (is_indented_with_tab(line))
         return fail(r, ERROR_SYNTAX, &place, "a tab in the indentation; YAML is indented with spaces");
     struct strbuf message = {0};
     strbuf_printf(&message, "not well-formed: %s", p->problem ? p->problem : "unknown fault");
     if (p->context)
         strbuf_printf(&message, ", %s that begins on line %zu", p->context, p->context_mark.line + 1);
+    strbuf_puts(&message, hint_of(line));
     fail(r, ERROR_SYNTAX, &place, message.failed ? "not well-formed" : message.p);
     strbuf_finish(&message);
     return -1;

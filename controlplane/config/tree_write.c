@@ -56,8 +56,8 @@ static void add_escape(unsigned code, struct strbuf *out) {
     }
 }
 
-/* Quoted so that YAML and JSON read it alike; "${" is escaped, since it would be a variable. */
-static void add_quoted(struct str text, struct strbuf *out) {
+/* Quoted so that YAML and JSON read it alike. "${" is escaped in a value, where it would be a variable; a key is never expanded. */
+static void add_quoted(struct str text, bool is_value, struct strbuf *out) {
     strbuf_putc(out, '"');
     for (size_t i = 0; i < text.n;) {
         size_t n = utf8_length(text.p + i, text.n - i);
@@ -67,7 +67,7 @@ static void add_quoted(struct str text, struct strbuf *out) {
         else if (n == 0 || must_escape(code))
             add_escape(code, out);
         else {
-            if (code == '$' && i + 1 < text.n && text.p[i + 1] == '{')
+            if (is_value && code == '$' && i + 1 < text.n && text.p[i + 1] == '{')
                 strbuf_putc(out, '$');
             strbuf_add(out, text.p + i, n);
         }
@@ -78,17 +78,17 @@ static void add_quoted(struct str text, struct strbuf *out) {
 
 static void add_scalar(const struct tree_node *node, struct strbuf *out) {
     if (node->is_quoted && (!has_plain_characters(node->text) || looks_like_no_text(node->text)))
-        add_quoted(node->text, out);
+        add_quoted(node->text, true, out);
     else
         strbuf_add_str(out, node->text);
 }
 
-/* A key is text whatever it looks like ("on"), and never expanded, so "${" in it stays as it is. */
+/* A key is text whatever it looks like ("on"). */
 static void add_key(struct str key, struct strbuf *out) {
     if (has_plain_characters(key))
         strbuf_add_str(out, key);
     else
-        strbuf_add_json(out, key);
+        add_quoted(key, false, out);
 }
 
 /* ---- YAML ---- */
@@ -211,7 +211,7 @@ static bool is_json_word(const struct tree_node *node) {
 
 static void write_json(const struct tree_node *node, unsigned indent, struct strbuf *out) {
     if (node->type == TREE_SCALAR) {
-        is_json_word(node) ? strbuf_add_str(out, node->text) : add_quoted(node->text, out);
+        is_json_word(node) ? strbuf_add_str(out, node->text) : add_quoted(node->text, true, out);
         return;
     }
     bool is_list = node->type == TREE_LIST;
@@ -220,7 +220,7 @@ static void write_json(const struct tree_node *node, unsigned indent, struct str
         strbuf_puts(out, i == node->first ? "\n" : ",\n");
         add_indent(indent + INDENT, out);
         if (i->key.p) {
-            strbuf_add_json(out, i->key);
+            add_quoted(i->key, false, out);
             strbuf_puts(out, ": ");
         }
         write_json(i->node, indent + INDENT, out);

@@ -6,6 +6,8 @@
 #include "common/map.h"
 #include "controlplane/config/number.h"
 
+enum { KEY_MAX = 128 };
+
 /* ---- scalars ---- */
 
 static const char *word_of(const struct schema_key *k, uint64_t value) {
@@ -104,13 +106,14 @@ static const char *name_of(const struct schema_key *k, const ProtobufCMessage *m
     return field_get(m, schema_field(k->object, name), 0).text.p;
 }
 
-/* A mapping needs different names. */
-static bool has_different_names(const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+/* A mapping needs different names, and YAML's short way of writing keys ends at 1,024 characters, escapes included. */
+static bool can_be_keys(const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
     struct map seen = {0};
     bool is_different = true;
     for (size_t i = 0; i < field_count(m, f) && is_different; i++) {
         const char *name = name_of(k, field_get(m, f, i).message);
-        is_different = name && !map_get(&seen, str_of(name)) && map_set(&seen, str_of(name), &seen) == 0;
+        is_different = name && strlen(name) <= KEY_MAX && !map_get(&seen, str_of(name)) &&
+                       map_set(&seen, str_of(name), &seen) == 0;
     }
     map_finish(&seen);
     return is_different;
@@ -130,7 +133,7 @@ static struct tree_node *unfill_named(struct unfill *u, const struct schema_key 
 
 static struct tree_node *unfill_list(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
                                      const ProtobufCFieldDescriptor *f) {
-    if (k->flags & SCHEMA_NAMED && has_different_names(k, m, f))
+    if (k->flags & SCHEMA_NAMED && can_be_keys(k, m, f))
         return unfill_named(u, k, m, f);
     struct tree_node *list = tree_create(u->arena, TREE_LIST);
     for (size_t i = 0; list && i < field_count(m, f); i++) {
