@@ -164,7 +164,7 @@ static void note_blocked(struct conn *c, bool blocked) {
     }
     if (is_too_slow(c))
         c->ops->on_deadline(c, DEADLINE_WRITE);
-    else if (c->write_timeout)
+    else if (c->write_timeout && !c->deadlines[DEADLINE_WRITE])
         conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
 }
 
@@ -189,10 +189,7 @@ static void flush_conn(struct flushable *f) {
     }
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
-    c->is_blocked = !sent;
-    watch(c, sent ? watched(c) & ~EV_WRITE : watched(c) | EV_WRITE);
-    if (!sent && c->write_timeout && !c->deadlines[DEADLINE_WRITE])
-        conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
+    note_blocked(c, !sent);
     if (sent)
         c->ops->on_written(c);
 }
