@@ -13,7 +13,7 @@
 #include "dataplane/snapshot/dataplane.h"
 #include "dataplane/snapshot/listen_sockets.h"
 
-enum { WORKERS = 2, SWITCHES = 60, CLIENTS = 4, RESOURCES = 4 };
+enum { WORKERS = 2, SWITCHES = 60, CLIENTS = 4, RESOURCES = 4, REQUESTS_PER_SWITCH = 50 };
 
 /* ---- sockets, in place of the holder's ---- */
 
@@ -189,6 +189,7 @@ struct client {
     pthread_t             thread;
     struct address        to;
     _Atomic bool         *stop;
+    _Atomic uint64_t     *all_done;    /* of all clients */
     uint64_t              done, failed;
 };
 
@@ -222,6 +223,7 @@ static void *run_client(void *arg) {
         }
         bool ok = ask(fd);
         c->done += ok;
+        atomic_fetch_add(c->all_done, ok);
         c->failed += !ok;
         if (!ok || c->done % 50 == 0) {
             close(fd);
@@ -243,17 +245,32 @@ struct fixture {
     struct parts          parts[2];
     unsigned              switches;
     _Atomic bool          stop;
+    _Atomic uint64_t      done;
+    ev_timer              wait;
 };
 
 static void switch_next(struct fixture *f);
 
+/* The next switch comes once every snapshot has served a few requests. */
+static void on_wait(struct ev_loop *loop, ev_timer *timer, int events) {
+    (void)events;
+    struct fixture *f = timer->data;
+    if (atomic_load(&f->done) < f->switches * (uint64_t)REQUESTS_PER_SWITCH)
+        return;
+    ev_timer_stop(loop, timer);
+    if (f->switches == SWITCHES)
+        ev_break(loop, EVBREAK_ALL);
+    else
+        switch_next(f);
+}
+
 static void on_switched(void *arg, uint64_t us) {
     (void)us;
     struct fixture *f = arg;
-    if (++f->switches == SWITCHES)
-        ev_break(f->loop, EVBREAK_ALL);
-    else
-        switch_next(f);
+    f->switches++;
+    ev_timer_init(&f->wait, on_wait, 0.0005, 0.0005);
+    f->wait.data = f;
+    ev_timer_start(f->loop, &f->wait);
 }
 
 static void switch_next(struct fixture *f) {
@@ -298,6 +315,7 @@ static void no_request_fails_while_snapshots_switch(void **state) {
     for (int i = 0; i < CLIENTS; i++) {
         clients[i].to = f.sockets.address;
         clients[i].stop = &f.stop;
+        clients[i].all_done = &f.done;
         assert_int_equal(pthread_create(&clients[i].thread, NULL, run_client, &clients[i]), 0);
     }
     ev_run(f.loop, 0);
