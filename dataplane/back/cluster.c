@@ -111,6 +111,7 @@ static void retire(struct cluster_runtime *c, struct endpoint_runtime *e) {
     map_remove(&c->by_address, str_of(e->text));
     c->gone++;
     e->is_usable = false;
+    e->is_retired = true;
     if (e->connections == 0)
         endpoint_forget(e);
     else
@@ -118,21 +119,21 @@ static void retire(struct cluster_runtime *c, struct endpoint_runtime *e) {
 }
 
 /* Collects first: the map must not change while it is walked. */
-static int retire_unlisted(struct cluster_runtime *c) {
-    size_t position = 0, count = 0;
+static void retire_unlisted(struct cluster_runtime *c) {
+    size_t position = 0;
     const struct map_entry *entry;
-    struct endpoint_runtime **unlisted = hg_malloc((c->by_address.count + 1) * sizeof *unlisted);
-    if (!unlisted)
-        return -1;
+    struct endpoint_runtime *unlisted = NULL;
     while ((entry = map_next(&c->by_address, &position))) {
         struct endpoint_runtime *e = entry->value;
-        if (!e->is_listed)
-            unlisted[count++] = e;
+        if (e->is_listed)
+            continue;
+        e->next_unlisted = unlisted;
+        unlisted = e;
     }
-    for (size_t i = 0; i < count; i++)
-        retire(c, unlisted[i]);
-    hg_free(unlisted);
-    return 0;
+    for (struct endpoint_runtime *e = unlisted, *next; e; e = next) {
+        next = e->next_unlisted;
+        retire(c, e);
+    }
 }
 
 static int rebuild_heap(struct cluster_runtime *c) {
@@ -146,7 +147,7 @@ static int rebuild_heap(struct cluster_runtime *c) {
     c->usable = 0;
     while ((entry = map_next(&c->by_address, &position))) {
         struct endpoint_runtime *e = entry->value;
-        if (e->is_usable && e->is_listed)
+        if (e->is_usable)
             heap_put(c, c->usable++, e);
     }
     for (uint32_t i = c->usable / 2; i-- > 0;)
@@ -174,12 +175,12 @@ static int reconcile(struct cluster_runtime *c, const struct cluster_definition 
     for (size_t i = 0; i < d->endpoint_count && status == 0; i++)
         status = endpoint_update(c, &d->endpoints[i]);
     if (status == 0)
-        status = retire_unlisted(c);
+        retire_unlisted(c);
     if (rebuild_heap(c) < 0)
         return -1;
     if (status == 0)
         c->serial = d->serial;
-    return status; /* on failure it is tried again with the next request */
+    return status; /* on failure what was there serves on, and it is tried again with the next request */
 }
 
 /* ---- the worker's table ---- */

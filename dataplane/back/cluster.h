@@ -47,7 +47,9 @@ struct endpoint_runtime {
     struct client_connection  idle;              /* list head, most recently used first */
     uint32_t                  idle_count;
     uint32_t                  connections;       /* all, connecting ones too */
-    bool                      is_listed;         /* in the newest definition */
+    bool                      is_listed;         /* in the newest definition; while reconciling */
+    bool                      is_retired;        /* out of the cluster; freed with its last connection */
+    struct endpoint_runtime  *next_unlisted;     /* while reconciling */
     bool                      is_usable;
     struct cluster_runtime   *cluster;
 };

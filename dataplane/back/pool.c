@@ -28,7 +28,7 @@ static void list_remove(struct endpoint_runtime *e, struct client_connection *c)
 
 static void lost(struct endpoint_runtime *e) {
     e->connections--;
-    if (!e->is_listed && e->connections == 0)
+    if (e->is_retired && e->connections == 0)
         endpoint_forget(e);
 }
 
@@ -42,7 +42,7 @@ static void on_available(struct client_connection *c) {
     const struct cluster_runtime *cluster = e->cluster;
     bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
     bool is_used_up = c->exchanges >= cluster->requests_per_connection;
-    if (!e->is_listed || is_old || is_used_up || e->idle_count >= cluster->idle_connections) {
+    if (e->is_retired || is_old || is_used_up || e->idle_count >= cluster->idle_connections) {
         close_connection(e, c);
         return;
     }
@@ -86,6 +86,7 @@ struct client_connection *pool_take(struct endpoint_runtime *e) {
     if (c == &e->idle)
         return NULL;
     list_remove(e, c);
+    e->cluster->codec->set_options(c, &e->cluster->options);
     stats_add(&e->cluster->worker->stats->origin_reuses_total, 1);
     return c;
 }

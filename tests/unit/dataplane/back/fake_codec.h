@@ -1,0 +1,142 @@
+/* fake_codec.h — a codec towards origins without sockets: the test decides what becomes of each connection. */
+#pragma once
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "dataplane/back/cluster.h"
+
+enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
+
+struct fake_connection {
+    struct client_connection link;              /* first */
+    struct client_options    options;
+    bool                     is_open, is_resting;
+    uint64_t                 rest_timeout;
+};
+
+static struct worker worker;
+static struct cluster_table table;
+static struct fake_connection connections[CONNECTIONS_MOST];
+static unsigned connection_count;
+static int connect_error;                       /* what the next connects fail with at once; 0: they do not */
+
+static struct client_connection *fake_connect(struct worker *w, const struct address *to, const struct client_options *o,
+                                              const struct client_owner_ops *owner, void *endpoint) {
+    assert_ptr_equal(w, &worker);
+    assert_true(address_port(to) != 0 && connection_count < CONNECTIONS_MOST);
+    if (connect_error) {
+        errno = connect_error;
+        return NULL;
+    }
+    struct fake_connection *c = &connections[connection_count++];
+    *c = (struct fake_connection){.link = {.owner = owner, .endpoint = endpoint, .opened_at = w->now}, .options = *o, .is_open = true};
+    return &c->link;
+}
+
+static struct leg *fake_open(struct client_connection *link) {
+    link->exchanges++;
+    return NULL;
+}
+
+static void fake_set_options(struct client_connection *link, const struct client_options *o) {
+    ((struct fake_connection *)link)->options = *o;
+}
+
+static void fake_rest(struct client_connection *link, uint64_t idle_timeout) {
+    struct fake_connection *c = (struct fake_connection *)link;
+    assert_true(c->is_open);
+    c->is_resting = true;
+    c->rest_timeout = idle_timeout;
+}
+
+static void fake_close(struct client_connection *link) {
+    struct fake_connection *c = (struct fake_connection *)link;
+    assert_true(c->is_open);
+    c->is_open = false;
+}
+
+static const struct client_codec fake_codec = {
+    .name = "fake", .connect = fake_connect, .open = fake_open, .set_options = fake_set_options, .rest = fake_rest,
+    .close = fake_close,
+};
+
+/* ---- what the connection reports */
+
+static inline void report_connected(struct client_connection *c) {
+    c->is_connected = true;
+    c->owner->on_connected(c);
+}
+
+static inline void report_closed(struct client_connection *c) {
+    ((struct fake_connection *)c)->is_open = false;
+    c->owner->on_closed(c);
+}
+
+static inline bool is_open(const struct client_connection *c) {
+    return ((const struct fake_connection *)c)->is_open;
+}
+
+/* ---- definitions */
+
+struct definition {
+    struct cluster_definition  cluster;         /* first */
+    struct endpoint_definition endpoints[ENDPOINTS_MOST];
+    char                       texts[ENDPOINTS_MOST][32];
+};
+
+static uint64_t next_serial;
+
+static inline void add_endpoint(struct definition *d, unsigned port, uint32_t weight) {
+    size_t i = d->cluster.endpoint_count++;
+    snprintf(d->texts[i], sizeof d->texts[i], "127.0.0.1:%u", port);
+    d->endpoints[i] = (struct endpoint_definition){.text = str_of(d->texts[i]), .hostname = STR("origin.example"),
+                                                   .weight = weight, .is_usable = true};
+    assert_int_equal(address_parse(d->endpoints[i].text, &d->endpoints[i].address), 0);
+}
+
+/* Endpoints on ports 1, 2, ... with these weights. */
+static inline void define(struct definition *d, unsigned count, const uint32_t *weights) {
+    *d = (struct definition){.cluster = {.name = STR("c"), .slot = 3, .serial = ++next_serial, .codec = &fake_codec,
+                                         .idle_timeout = 1000, .idle_connections = 4, .requests_per_connection = 100,
+                                         .connection_lifetime = 5000}};
+    d->cluster.endpoints = d->endpoints;
+    for (unsigned i = 0; i < count; i++)
+        add_endpoint(d, i + 1, weights[i]);
+}
+
+static inline int back_set_up(void **state) {
+    (void)state;
+    connection_count = 0;
+    connect_error = 0;
+    if (worker_init(&worker, 0, EVFLAG_AUTO) < 0)
+        return -1;
+    worker.clusters = &table;
+    worker.random = 1; /* the same offsets each time */
+    return 0;
+}
+
+static inline int back_tear_down(void **state) {
+    (void)state;
+    hg_alloc_fail_at(-1, 0);
+    for (unsigned i = 0; i < connection_count; i++)
+        if (connections[i].is_open && !connections[i].is_resting)
+            report_closed(&connections[i].link);
+    clusters_finish(&worker);
+    for (unsigned i = 0; i < connection_count; i++)
+        assert_false(connections[i].is_open);
+    assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
+    worker_finish(&worker);
+    return 0;
+}
+
+static inline unsigned port_of(const struct endpoint_runtime *e) {
+    return e ? address_port(&e->address) : 0;
+}

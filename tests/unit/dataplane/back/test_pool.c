@@ -1,0 +1,186 @@
+/* Kept connections of an endpoint: which is taken, which is closed, and who hears of it. */
+#include "tests/unit/dataplane/back/fake_codec.h"
+
+static struct definition definition;
+static struct cluster_runtime *cluster;
+static struct endpoint_runtime *endpoint;
+static struct client_connection *ready_connection;
+static int failed_error;
+static char waiter;
+
+static void on_ready(void *who, struct client_connection *c) {
+    assert_ptr_equal(who, &waiter);
+    ready_connection = c;
+}
+
+static void on_failed(void *who, int error) {
+    assert_ptr_equal(who, &waiter);
+    failed_error = error;
+}
+
+static int set_up(void **state) {
+    static const struct pool_waiter_ops ops = {.ready = on_ready, .failed = on_failed};
+    if (back_set_up(state) < 0)
+        return -1;
+    pool_set_waiter_ops(&ops);
+    ready_connection = NULL;
+    failed_error = 0;
+    define(&definition, 1, (const uint32_t[]){1});
+    cluster = cluster_of(&worker, &definition.cluster);
+    endpoint = cluster ? cluster_pick(cluster, NULL) : NULL;
+    return endpoint ? 0 : -1;
+}
+
+static struct client_connection *connect_one(void) {
+    struct client_connection *c = pool_connect(endpoint, &waiter);
+    assert_non_null(c);
+    report_connected(c);
+    assert_ptr_equal(ready_connection, c);
+    return c;
+}
+
+static struct client_connection *keep_one(void) {
+    struct client_connection *c = connect_one();
+    c->owner->on_available(c);
+    return c;
+}
+
+static uint64_t idle(void) {
+    return stats_read(&worker.stats->origin_idle_connections);
+}
+
+static void last_one_used_is_taken_first(void **state) {
+    (void)state;
+    assert_null(pool_take(endpoint));
+    struct client_connection *a = connect_one(), *b = connect_one();
+    a->owner->on_available(a);
+    b->owner->on_available(b);
+    assert_int_equal(idle(), 2);
+    assert_true(((struct fake_connection *)a)->is_resting);
+    assert_int_equal(((struct fake_connection *)a)->rest_timeout, 1000);
+    assert_ptr_equal(pool_take(endpoint), b);
+    assert_ptr_equal(pool_take(endpoint), a);
+    assert_null(pool_take(endpoint));
+    assert_int_equal(idle(), 0);
+    assert_int_equal(stats_read(&worker.stats->origin_reuses_total), 2);
+    assert_int_equal(stats_read(&worker.stats->origin_connects_total), 2);
+    a->owner->on_available(a);
+    b->owner->on_available(b);
+}
+
+static void no_more_are_kept_than_the_limit(void **state) {
+    (void)state;
+    struct client_connection *c[6];
+    for (int i = 0; i < 6; i++)
+        c[i] = connect_one();
+    for (int i = 0; i < 6; i++) {
+        c[i]->owner->on_available(c[i]);
+        assert_int_equal(is_open(c[i]), i < 4);
+    }
+    assert_int_equal(idle(), 4);
+    assert_int_equal(endpoint->connections, 4);
+}
+
+static void old_or_used_up_connections_are_closed(void **state) {
+    (void)state;
+    struct client_connection *old = keep_one();
+    assert_ptr_equal(pool_take(endpoint), old);
+    worker.now += 5001;
+    old->owner->on_available(old);
+    assert_false(is_open(old));
+    struct client_connection *used = connect_one();
+    used->exchanges = 99;
+    used->owner->on_available(used);
+    assert_ptr_equal(pool_take(endpoint), used);
+    used->exchanges = 100;
+    used->owner->on_available(used);
+    assert_false(is_open(used));
+    assert_int_equal(endpoint->connections, 0);
+}
+
+static void kept_connection_that_closes_is_forgotten(void **state) {
+    (void)state;
+    struct client_connection *a = connect_one(), *b = connect_one(), *c = connect_one();
+    a->owner->on_available(a);
+    b->owner->on_available(b);
+    c->owner->on_available(c);
+    report_closed(b);
+    assert_ptr_equal(pool_take(endpoint), c);
+    assert_ptr_equal(pool_take(endpoint), a);
+    assert_null(pool_take(endpoint));
+    a->owner->on_available(a);
+    c->owner->on_available(c);
+    assert_int_equal(endpoint->connections, 2);
+}
+
+/* A connection that was kept while a push changed a timeout works with the new one. */
+static void kept_connection_learns_new_options(void **state) {
+    (void)state;
+    struct client_connection *c = keep_one();
+    definition.cluster.serial = ++next_serial;
+    definition.cluster.options.response_body_timeout = 4711;
+    cluster_of(&worker, &definition.cluster);
+    assert_ptr_equal(pool_take(endpoint), c);
+    assert_int_equal(((struct fake_connection *)c)->options.response_body_timeout, 4711);
+    c->owner->on_available(c);
+}
+
+static void failed_connect_is_told_to_who_waits(void **state) {
+    (void)state;
+    struct client_connection *c = pool_connect(endpoint, &waiter);
+    ((struct fake_connection *)c)->is_open = false;
+    c->owner->on_connect_failed(c, ECONNREFUSED);
+    assert_int_equal(failed_error, ECONNREFUSED);
+    c = pool_connect(endpoint, &waiter);
+    ((struct fake_connection *)c)->is_open = false;
+    c->owner->on_connect_failed(c, ETIMEDOUT);
+    assert_int_equal(failed_error, ETIMEDOUT);
+    assert_int_equal(stats_read(&worker.stats->origin_connect_failures_total), 1);
+    assert_int_equal(stats_read(&worker.stats->origin_connect_timeouts_total), 1);
+    assert_int_equal(endpoint->connections, 0);
+    connect_error = ENETUNREACH;
+    assert_null(pool_connect(endpoint, &waiter));
+    assert_int_equal(errno, ENETUNREACH);
+    assert_int_equal(stats_read(&worker.stats->origin_connect_failures_total), 2);
+    assert_int_equal(endpoint->connections, 0);
+}
+
+static void connection_that_nobody_waits_for_any_more_is_kept(void **state) {
+    (void)state;
+    struct client_connection *c = pool_connect(endpoint, &waiter);
+    pool_forget_waiter(c);
+    report_connected(c);
+    assert_null(ready_connection);
+    assert_ptr_equal(pool_take(endpoint), c);
+    c->owner->on_available(c);
+    c = pool_connect(endpoint, &waiter);
+    pool_forget_waiter(c);
+    ((struct fake_connection *)c)->is_open = false;
+    c->owner->on_connect_failed(c, ECONNREFUSED);
+    assert_int_equal(failed_error, 0);
+}
+
+static void closing_all_that_are_kept_leaves_those_in_use(void **state) {
+    (void)state;
+    struct client_connection *busy = connect_one(), *a = keep_one();
+    pool_close_idle(endpoint);
+    assert_false(is_open(a));
+    assert_true(is_open(busy));
+    assert_int_equal(endpoint->connections, 1);
+    assert_int_equal(idle(), 0);
+    pool_close_idle(endpoint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(last_one_used_is_taken_first, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(no_more_are_kept_than_the_limit, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(old_or_used_up_connections_are_closed, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(kept_connection_that_closes_is_forgotten, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(kept_connection_learns_new_options, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(failed_connect_is_told_to_who_waits, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up, back_tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
