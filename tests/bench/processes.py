@@ -3,6 +3,7 @@ import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -13,6 +14,13 @@ POLL_SECONDS = 0.02
 
 class BenchError(Exception):
     """What ends the run, in words for the person who started it."""
+
+
+def free_port():
+    """A port that the system picks. It is given back at once: whoever takes it in between makes the start fail."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 class Place:
@@ -39,13 +47,14 @@ class Place:
 
 
 class Program:
-    """A running program and everything that it started."""
+    """A running program and everything that it started, pinned to a CPU unless that is None."""
 
     def __init__(self, name, arguments, cpu, log, environment=None, prints_port=False):
         self.name, self.log = name, log
+        pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(cpu), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                [*pin, *map(str, arguments)], stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if prints_port else output, stderr=output, env=environment)
         self.port = self._printed_port() if prints_port else None
 

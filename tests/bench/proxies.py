@@ -4,13 +4,11 @@ All do the same: take HTTP/1.1 on loopback, keep connections on both sides, name
 access log. Beyond that each has the defaults of its package. Where one needs memory for many connections its limit is raised.
 """
 import os
-import pathlib
 import re
-import socket
-import subprocess
 
 import load
-from processes import BenchError, Program, wait_until
+from gateway import Gateway
+from processes import Program, free_port, wait_until
 
 NGINX = """
 worker_processes 1;
@@ -76,13 +74,6 @@ clusters:
 
 CONNECTIONS_MAX = 4000
 FILES_MAX = 2 * CONNECTIONS_MAX + 200
-
-
-def free_port():
-    """A port that the system picks. It is given back at once: whoever takes it in between makes the start fail."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Proxy:
@@ -212,43 +203,20 @@ class Headgate(Proxy):
 
     def __init__(self, place, cpu, log, programs):
         super().__init__(place, cpu, log)
-        self.folder = pathlib.Path(programs)
-        self.admin_port = None
+        self.gateway = Gateway(programs, place.work, cpu)
 
     def version(self):
-        text = self.place.output([self.folder / "headgate-holder", "--version"]) if self.folder.is_dir() else None
-        found = re.search(r"(\d+\.\d+\.\d+\S*)", text) if text else None
-        return found[1] if found else None
+        return self.gateway.version()
 
     def launch(self, origin_port):
-        runtime, state = self.place.work / "run", self.place.work / "state"
-        for folder in (runtime, state):
-            folder.mkdir(mode=0o755, exist_ok=True)
-        environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(runtime), "HEADGATE_STATE_DIR": str(state)}
-        config = self.write("headgate.yaml", HEADGATE.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port))
-        self.admin_port = free_port()
-        control = self.run([self.folder / "headgate-controlplane", "--admin-listen", f"127.0.0.1:{free_port()}"],
-                           environment=environment)
-        holder = self.run([self.folder / "headgate-holder", "--dataplane", self.folder / "headgate-dataplane",
-                           "--workers", "1", "--admin-listen", f"127.0.0.1:{self.admin_port}"], environment=environment)
-        wait_until("headgate's control socket", (runtime / "control.sock").exists, control, holder)
-        pushed = subprocess.run([self.folder / "headgate", "push", config], env=environment, capture_output=True, text=True,
-                                timeout=30, check=False)
-        if pushed.returncode != 0:
-            raise BenchError(f"headgate push ended with {pushed.returncode}: {pushed.stdout}{pushed.stderr}")
+        self.gateway.start()
+        self.programs = [self.gateway.control_plane, self.gateway.holder]
+        self.gateway.wait_connected()
+        self.gateway.push(HEADGATE.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port))
+
+    def stop(self):
+        self.gateway.stop()
+        self.programs = []
 
     def traffic_pids(self):
-        return self.programs[1].pids()
-
-    def dataplane_pid(self):
-        """The process that serves: the holder's child."""
-        for pid in self.traffic_pids():
-            if pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("headgate-datap"):
-                return pid
-        raise BenchError("no data plane runs")
-
-    def metric(self, name):
-        """The value of one metric without labels, or the sum over its labels; None when there is none."""
-        _, _, body = load.get(self.admin_port, "/metrics")
-        values = re.findall(rf"(?m)^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", body.decode())
-        return sum(map(float, values)) if values else None
+        return self.gateway.holder.pids()

@@ -89,13 +89,13 @@ def allocations(proxy, _load_run, amounts):
     connections = open_connections(proxy.port, STEADY_CONNECTIONS)
     try:
         check_open(connections)
-        first = proxy.metric(name)
+        first = proxy.gateway.metric(name)
         if first is None:
             raise BenchError(f"the data plane has no metric {name}")
-        second = proxy.metric(name)
+        second = proxy.gateway.metric(name)
         for _ in range(amounts.steady // STEADY_CONNECTIONS):
             check_open(connections)
-        third = proxy.metric(name)
+        third = proxy.gateway.metric(name)
     finally:
         for connection in connections:
             connection.close()
@@ -105,7 +105,7 @@ def allocations(proxy, _load_run, amounts):
 
 def syscalls(proxy, load_run, amounts):
     """System calls of the data plane per request, as strace counts them; strace slows it down."""
-    pid = proxy.dataplane_pid()
+    pid = proxy.gateway.dataplane_pid()
     report = proxy.place.work / "strace"
     tracer = subprocess.Popen(["strace", "-f", "-c", "-o", report, "-p", str(pid)], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
