@@ -70,15 +70,15 @@ static const ProtobufCMessage *inherited_of(const struct unfill *u, const struct
 }
 
 /* A single value: its own, or with is_effective the inherited one or the default. */
-static bool find_value(const struct unfill *u, const ProtobufCFieldDescriptor *f, const ProtobufCMessage *m,
-                       const ProtobufCMessage *inherited, struct field_value *ret) {
+static bool find_value(const struct unfill *u, const struct schema_key *k, const ProtobufCFieldDescriptor *f,
+                       const ProtobufCMessage *m, const ProtobufCMessage *inherited, struct field_value *ret) {
     bool is_own = m && field_count(m, f), is_inherited = u->is_effective && inherited && field_count(inherited, f);
     if (is_own || is_inherited) {
         *ret = field_get(is_own ? m : inherited, f, 0);
         return true;
     }
-    /* Of the members of a oneof none is in force until it is set. */
-    return u->is_effective && !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && field_default(f, ret);
+    /* Of keys that exclude each other none is in force until it is set. */
+    return u->is_effective && !k->group && field_default(f, ret);
 }
 
 /* ---- objects and lists ---- */
@@ -190,7 +190,7 @@ static int set_key(struct unfill *u, const struct schema_object *o, const struct
         return set_list(u, k, m, f, into);
     if (k->type == SCHEMA_OBJECT)
         return set_object(u, k, m, f, into);
-    if (!find_value(u, f, m, inherited, &value))
+    if (!find_value(u, k, f, m, inherited, &value))
         return 0;
     return tree_set(u->arena, into, k->key, unfill_scalar(u->arena, k, &value));
 }
