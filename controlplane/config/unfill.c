@@ -106,17 +106,22 @@ static const char *name_of(const struct schema_key *k, const ProtobufCMessage *m
     return field_get(m, schema_field(k->object, name), 0).text.p;
 }
 
-/* A mapping needs different names, and YAML's short way of writing keys ends at 1,024 characters, escapes included. */
-static bool can_be_keys(const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f) {
+/* Whether the names can be the keys of a mapping: they must differ, and YAML's short way of writing keys ends at 1,024
+ * characters, escapes included. Returns 0, or -1 without memory. */
+static int check_names(const struct schema_key *k, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                       bool *ret_can_be_keys) {
     struct map seen = {0};
-    bool is_different = true;
-    for (size_t i = 0; i < field_count(m, f) && is_different; i++) {
+    int status = 0;
+    bool is_right = true;
+    for (size_t i = 0; i < field_count(m, f) && is_right && status == 0; i++) {
         const char *name = name_of(k, field_get(m, f, i).message);
-        is_different = name && strlen(name) <= KEY_MAX && !map_get(&seen, str_of(name)) &&
-                       map_set(&seen, str_of(name), &seen) == 0;
+        is_right = name && strlen(name) <= KEY_MAX && !map_get(&seen, str_of(name));
+        if (is_right)
+            status = map_set(&seen, str_of(name), &seen);
     }
     map_finish(&seen);
-    return is_different;
+    *ret_can_be_keys = is_right;
+    return status;
 }
 
 static struct tree_node *unfill_named(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
@@ -133,7 +138,10 @@ static struct tree_node *unfill_named(struct unfill *u, const struct schema_key 
 
 static struct tree_node *unfill_list(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
                                      const ProtobufCFieldDescriptor *f) {
-    if (k->flags & SCHEMA_NAMED && can_be_keys(k, m, f))
+    bool is_map = false;
+    if (k->flags & SCHEMA_NAMED && check_names(k, m, f, &is_map) < 0)
+        return NULL;
+    if (is_map)
         return unfill_named(u, k, m, f);
     struct tree_node *list = tree_create(u->arena, TREE_LIST);
     for (size_t i = 0; list && i < field_count(m, f); i++) {

@@ -12,8 +12,12 @@
 
 enum { LINKS_MAX = 40 };    /* as the kernel's own limit */
 
+/* Kept without the slash at the end. */
 static int add(struct config_sources *sources, const char *directory) {
-    char *copy = hg_strdup(*directory ? directory : ".");
+    size_t n = strlen(directory);
+    while (n > 1 && directory[n - 1] == '/')
+        n--;
+    char *copy = n ? hg_strndup(directory, n) : hg_strdup(".");
     if (!copy)
         return -1;
     if (hg_grow(&sources->directories, &sources->directory_capacity, sources->directory_count + 1, sizeof(char *)) < 0) {
