@@ -27,15 +27,15 @@ struct route_retry {
     uint32_t method_count;              /* 0: the idempotent ones */
 };
 
-/* One rule, compiled, with everything inherited filled in. Lives as long as its table. Further members are private. */
+/* One rule, compiled, with everything inherited filled in. Lives as long as its table; is the first member of a private struct, so it
+ * is never copied. */
 struct route {
     struct str         name;            /* the rule's, or "<host>.<rule>" */
     enum route_action  action;
     struct timeouts    timeouts;        /* route over settings over the defaults */
     uint64_t           body_limit;
     struct route_retry retry;
-    const Headgate__Rule *rule;         /* the message; the table keeps it alive */
-    const void        *compiled;
+    const Headgate__Rule *rule;         /* the message */
 };
 
 struct route_table;

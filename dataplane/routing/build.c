@@ -1,0 +1,296 @@
+/* A RouteTable message becomes a route_table: hosts, domains, the index. Rules are build_match.c and build_action.c. */
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "dataplane/routing/authority.h"
+#include "dataplane/routing/compiled.h"
+
+/* ---- what all of building uses */
+
+void build_no_memory(struct builder *b) {
+    b->failed = true;
+    error_addf(b->errors, ERROR_MEMORY, "no memory for the route table");
+}
+
+void build_fault(struct builder *b, enum error_code code, const char *field, const char *expected, const char *format, ...) {
+    struct strbuf message = {0}, path = {0};
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(&message, format, args);
+    va_end(args);
+    strbuf_printf(&path, "hosts[%zu]", b->host);
+    if (b->has_rule)
+        strbuf_printf(&path, ".rules[%zu]", b->rule);
+    if (field)
+        strbuf_printf(&path, ".%s", field);
+    b->failed = true;
+    if (message.failed || path.failed) {
+        build_no_memory(b);
+    } else {
+        struct error *e = error_addf(b->errors, code, "%s", message.p);
+        error_set_resource(b->errors, e, b->resource, path.p);
+        error_set_expected(b->errors, e, expected, NULL);
+    }
+    strbuf_finish(&message);
+    strbuf_finish(&path);
+}
+
+void *build_alloc(struct builder *b, size_t count, size_t size) {
+    void *memory = arena_calloc(&b->table->arena, count, size);
+    if (!memory)
+        build_no_memory(b);
+    return memory;
+}
+
+struct regex *build_regex(struct builder *b, const char *pattern, enum regex_kind kind, const char *field) {
+    struct route_table *t = b->table;
+    size_t offset = 0;
+    char message[128];
+    if (hg_grow(&t->regexes, &t->regex_capacity, t->regex_count + 1, sizeof *t->regexes)) {
+        build_no_memory(b);
+        return NULL;
+    }
+    struct regex *regex = regex_create(str_of(pattern), kind, &offset, message);
+    if (regex)
+        t->regexes[t->regex_count++] = regex;
+    else if (message[0])
+        build_fault(b, ERROR_SYNTAX, field, NULL, "regular expression: %s, at byte %zu", message, offset);
+    else
+        build_no_memory(b);
+    return regex;
+}
+
+bool build_path(struct builder *b, const char *text, const char *field, struct str *ret) {
+    struct str canonical;
+    enum path_error error = path_canonicalize(&b->table->policy, str_of(text), &b->table->arena, &canonical);
+    if (error == PATH_MEMORY)
+        build_no_memory(b);
+    else if (error)
+        build_fault(b, ERROR_SYNTAX, field, "a path that begins with \"/\"", "\"%s\" is no path (%s)", text,
+                    path_error_word(error));
+    else if (!str_eq(canonical, str_of(text))) {
+        char *expected = arena_printf(&b->table->arena, "\"%.*s\"", STR_FMT(canonical));
+        build_fault(b, ERROR_RANGE, field, expected, "\"%s\" is not in canonical form, so it would never match", text);
+    } else {
+        *ret = canonical;
+        return true;
+    }
+    return false;
+}
+
+uint32_t build_cluster(struct builder *b, const char *name) {
+    struct route_table *t = b->table;
+    struct str key = str_of(name);
+    uintptr_t known = (uintptr_t)map_get(&t->cluster_by_name, key);
+    if (known)
+        return (uint32_t)known - 1;
+    if (hg_grow(&t->clusters, &t->cluster_capacity, t->cluster_count + 1, sizeof *t->clusters) ||
+        map_set(&t->cluster_by_name, key, (void *)(uintptr_t)(t->cluster_count + 1))) { /* NOLINT: an index, not a pointer */
+        build_no_memory(b);
+        return 0;
+    }
+    t->clusters[t->cluster_count] = key;
+    return (uint32_t)t->cluster_count++;
+}
+
+/* ---- domains */
+
+static bool is_host_name(struct str text) {
+    char copy[256];
+    struct str host;
+    uint16_t port;
+    if (text.n == 0 || text.n >= sizeof copy || text.p[text.n - 1] == '.')
+        return false;
+    memcpy(copy, text.p, text.n);
+    return authority_parse(copy, text.n, &host, &port) == 0 && port == 0 && memcmp(copy, text.p, text.n) == 0;
+}
+
+static bool is_wildcard(struct str text) {
+    return text.n > 2 && text.p[0] == '*' && text.p[1] == '.';
+}
+
+static unsigned count_dots(struct str s) {
+    unsigned dots = 0;
+    for (size_t i = 0; i < s.n; i++)
+        dots += s.p[i] == '.';
+    return dots;
+}
+
+static void add_to_map(struct builder *b, struct map *map, struct str key, struct domain *domain, const char *field) {
+    const struct domain *other = map_get(map, key);
+    if (other)
+        build_fault(b, ERROR_CONFLICT, field, NULL, "\"%.*s\" stands in hosts[%u] already", STR_FMT(domain->text),
+                    other->host->number);
+    else if (map_set(map, key, domain))
+        build_no_memory(b);
+}
+
+static void add_domain(struct builder *b, struct host *host, const char *name, size_t number) {
+    struct route_table *t = b->table;
+    struct str text = str_of(name);
+    char field[48];
+    snprintf(field, sizeof field, "domains[%zu]", number);
+    struct domain *domain = build_alloc(b, 1, sizeof *domain);
+    if (!domain)
+        return;
+    *domain = (struct domain){text, host};
+    struct str suffix = is_wildcard(text) ? (struct str){text.p + 1, text.n - 1} : (struct str){NULL, 0};
+    if (str_eq(text, STR("*"))) {
+        if (t->any)
+            build_fault(b, ERROR_CONFLICT, field, NULL, "\"*\" stands in hosts[%u] already", t->any->host->number);
+        t->any = domain;
+    } else if (!is_host_name(suffix.p ? (struct str){suffix.p + 1, suffix.n - 1} : text)) {
+        build_fault(b, ERROR_SYNTAX, field, "a lower-case host name or address without a port, \"*.\" and a host name, or \"*\"",
+                    "\"%s\" is no domain", name);
+    } else if (suffix.p) {
+        unsigned dots = count_dots(suffix);
+        t->wildcard_labels = dots > t->wildcard_labels ? dots : t->wildcard_labels;
+        add_to_map(b, &t->wildcard, suffix, domain, field);
+    } else {
+        add_to_map(b, &t->exact, text, domain, field);
+    }
+}
+
+/* ---- rules into the index */
+
+static void append_rule(struct host *host, struct rule_list *list, uint32_t number) {
+    if (list->first == NO_RULE)
+        list->first = number;
+    else
+        host->rules[list->last].next = number;
+    list->last = number;
+}
+
+static void index_rule(struct builder *b, struct host *host, uint32_t number) {
+    const struct rule *rule = &host->rules[number];
+    bool is_exact = rule->path_kind == PATH_KIND_EXACT && rule->path.p[0] == '/';
+    if (!is_exact && rule->path_kind != PATH_KIND_PREFIX) {
+        append_rule(host, &host->others, number);
+        return;
+    }
+    uint32_t at = index_add_path(&b->table->index, host->root, rule->path);
+    if (at == NO_NODE) {
+        build_no_memory(b);
+        return;
+    }
+    struct node *node = &b->table->index.nodes[at];
+    append_rule(host, is_exact ? &node->exact : &node->prefix, number);
+}
+
+static void check_nesting(struct builder *b) {
+    bool no_memory;
+    const struct index *index = &b->table->index;
+    uint32_t at = index_find_too_deep(index, ROUTE_NESTING_MAX, &no_memory);
+    if (no_memory)
+        build_no_memory(b);
+    if (at == NO_NODE)
+        return;
+    uint32_t rule = index->nodes[at].prefix.first;
+    while (index->nodes[at].parent != NO_NODE)
+        at = index->nodes[at].parent;
+    for (b->host = 0; b->table->hosts[b->host].root != at;)
+        b->host++;
+    b->rule = rule;
+    b->has_rule = true;
+    build_fault(b, ERROR_RANGE, "match.path.prefix", NULL, "lies inside more than %d other prefixes", ROUTE_NESTING_MAX);
+}
+
+/* ---- hosts */
+
+static void build_rule(struct builder *b, const Headgate__Rule *message, struct rule *rule) {
+    rule->host = (uint32_t)b->host;
+    rule->index = (uint32_t)b->rule;
+    rule->next = NO_RULE;
+    rule->policy = &b->table->policy;
+    rule->route.rule = message;
+    const char *name = message->name && *message->name
+                           ? message->name
+                           : arena_printf(&b->table->arena, "%zu.%zu", b->host, b->rule);
+    if (!name)
+        build_no_memory(b);
+    rule->route.name = str_of(name);
+    build_match(b, message->match, rule);
+    build_action(b, message, rule);
+}
+
+static void build_host(struct builder *b, const Headgate__Host *message, struct host *host) {
+    host->number = (uint32_t)b->host;
+    host->others = (struct rule_list){NO_RULE, NO_RULE};
+    host->root = index_add_root(&b->table->index);
+    host->rule_count = (uint32_t)message->n_rules;
+    host->rules = build_alloc(b, message->n_rules, sizeof *host->rules);
+    if (host->root == NO_NODE || !host->rules) {
+        build_no_memory(b);
+        return;
+    }
+    if (message->n_domains == 0)
+        build_fault(b, ERROR_MISSING, "domains", NULL, "a host needs at least one domain");
+    for (size_t i = 0; i < message->n_domains; i++)
+        add_domain(b, host, message->domains[i], i);
+    for (size_t i = 0; i < message->n_rules; i++) {
+        bool had_failed = b->failed;
+        b->rule = i;
+        b->has_rule = true;
+        b->failed = false;
+        build_rule(b, message->rules[i], &host->rules[i]);
+        if (!b->failed)
+            index_rule(b, host, (uint32_t)i);
+        b->failed |= had_failed;
+        b->has_rule = false;
+    }
+}
+
+static void build_hosts(struct builder *b, const Headgate__RouteTable *message) {
+    struct route_table *t = b->table;
+    t->host_count = message->n_hosts;
+    t->hosts = build_alloc(b, message->n_hosts, sizeof *t->hosts);
+    for (size_t i = 0; t->hosts && i < message->n_hosts; i++) {
+        b->host = i;
+        build_host(b, message->hosts[i], &t->hosts[i]);
+    }
+    if (!b->failed)
+        check_nesting(b);
+}
+
+struct route_table *route_table_build(const Headgate__RouteTable *message, const char *name,
+                                      const Headgate__Settings *settings, struct error_list *errors) {
+    struct builder b = {.settings = settings, .errors = errors, .table = hg_calloc(1, sizeof *b.table)};
+    if (!b.table) {
+        build_no_memory(&b);
+        return NULL;
+    }
+    arena_init(&b.table->arena, NULL, 0, 0);
+    b.table->policy = path_policy_of(settings ? settings->path : NULL);
+    b.resource = arena_printf(&b.table->arena, "route-table/%s", name);
+    if (b.resource)
+        build_hosts(&b, message);
+    else
+        build_no_memory(&b);
+    if (!b.failed)
+        return b.table;
+    route_table_free(b.table);
+    return NULL;
+}
+
+void route_table_free(struct route_table *table) {
+    if (!table)
+        return;
+    for (size_t i = 0; i < table->regex_count; i++)
+        regex_destroy(table->regexes[i]);
+    hg_free(table->regexes);
+    hg_free(table->clusters);
+    map_finish(&table->cluster_by_name);
+    map_finish(&table->exact);
+    map_finish(&table->wildcard);
+    index_finish(&table->index);
+    arena_finish(&table->arena);
+    hg_free(table);
+}
+
+size_t route_table_cluster_count(const struct route_table *table) {
+    return table->cluster_count;
+}
+
+struct str route_table_cluster_name(const struct route_table *table, size_t index) {
+    return table->clusters[index];
+}

@@ -1,0 +1,99 @@
+#include "common/alloc.h"
+#include "dataplane/routing/compiled.h"
+
+void index_finish(struct index *index) {
+    hg_free(index->nodes);
+    hg_free(index->edges);
+    *index = (struct index){0};
+}
+
+static uint32_t add_node(struct index *index, uint32_t parent) {
+    if (index->node_count >= NO_NODE - 1 ||
+        hg_grow(&index->nodes, &index->node_capacity, index->node_count + 1, sizeof *index->nodes))
+        return NO_NODE;
+    index->nodes[index->node_count] = (struct node){parent, {NO_RULE, NO_RULE}, {NO_RULE, NO_RULE}};
+    return (uint32_t)index->node_count++;
+}
+
+uint32_t index_add_root(struct index *index) {
+    return add_node(index, NO_NODE);
+}
+
+static uint32_t hash_edge(uint32_t parent, struct str segment) {
+    uint64_t hash = map_hash(segment) ^ (parent + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    hash *= UINT64_C(0xff51afd7ed558ccd);
+    return (uint32_t)(hash >> 32);
+}
+
+/* Where the edge is, or the free place where it belongs. */
+static struct edge *find_place(const struct index *index, uint32_t parent, struct str segment, uint32_t hash) {
+    size_t mask = index->edge_capacity - 1;
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
+        struct edge *e = &index->edges[i];
+        if (e->child == NO_NODE || (e->hash == hash && e->parent == parent && str_eq(e->segment, segment)))
+            return e;
+    }
+}
+
+/* Keeps a third of the places free. */
+static int make_room(struct index *index) {
+    if ((index->edge_count + 1) * 3 <= index->edge_capacity * 2)
+        return 0;
+    struct index grown = *index;
+    grown.edge_capacity = index->edge_capacity ? index->edge_capacity * 2 : 16;
+    grown.edges = hg_calloc(grown.edge_capacity, sizeof *grown.edges);
+    if (!grown.edges)
+        return -1;
+    for (size_t i = 0; i < grown.edge_capacity; i++)
+        grown.edges[i].child = NO_NODE;
+    for (size_t i = 0; i < index->edge_capacity; i++) {
+        const struct edge *e = &index->edges[i];
+        if (e->child != NO_NODE)
+            *find_place(&grown, e->parent, e->segment, e->hash) = *e;
+    }
+    hg_free(index->edges);
+    *index = grown;
+    return 0;
+}
+
+uint32_t index_find(const struct index *index, uint32_t parent, struct str segment) {
+    if (index->edge_capacity == 0)
+        return NO_NODE;
+    return find_place(index, parent, segment, hash_edge(parent, segment))->child;
+}
+
+static uint32_t add_child(struct index *index, uint32_t parent, struct str segment) {
+    uint32_t child = index_find(index, parent, segment);
+    if (child != NO_NODE)
+        return child;
+    if (make_room(index) || (child = add_node(index, parent)) == NO_NODE)
+        return NO_NODE;
+    uint32_t hash = hash_edge(parent, segment);
+    *find_place(index, parent, segment, hash) = (struct edge){parent, child, hash, segment};
+    index->edge_count++;
+    return child;
+}
+
+uint32_t index_add_path(struct index *index, uint32_t root, struct str path) {
+    if (path.n == 0)
+        return root;
+    struct str rest = {path.p + 1, path.n - 1};
+    uint32_t node = root;
+    while (rest.p && node != NO_NODE)
+        node = add_child(index, node, str_cut(&rest, '/'));
+    return node;
+}
+
+uint32_t index_find_too_deep(const struct index *index, unsigned limit, bool *ret_failed) {
+    /* How many nodes with prefix rules lie on the way to each; parents have the smaller numbers. */
+    uint32_t *depths = hg_calloc(index->node_count, sizeof *depths), found = NO_NODE;
+    *ret_failed = !depths;
+    for (size_t i = 0; depths && i < index->node_count && found == NO_NODE; i++) {
+        const struct node *node = &index->nodes[i];
+        depths[i] = (node->parent == NO_NODE ? 0 : depths[node->parent]) + (node->prefix.first != NO_RULE);
+        if (depths[i] > limit && node->prefix.first != NO_RULE)
+            found = (uint32_t)i;
+    }
+    hg_free(depths);
+    return found;
+}
