@@ -22,21 +22,11 @@ unsigned restart_backoff_next(struct restart_backoff *backoff, uint64_t ran_ms) 
     return delay < RESTART_DELAY_MAX_MS ? delay : RESTART_DELAY_MAX_MS;
 }
 
-enum { ARGUMENTS_MAX = 12 };
-
-static void add_option(const char **argv, size_t *count, const char *name, const char *value) {
-    if (!value)
-        return;
-    argv[(*count)++] = name;
-    argv[(*count)++] = value;
-}
-
-static void make_arguments(const struct holder_options *options, const char *argv[ARGUMENTS_MAX]) {
+static void make_arguments(const struct holder_options *options, const char *argv[2 * PASSED_OPTIONS_MAX + 2]) {
     size_t count = 0;
     argv[count++] = "headgate-dataplane";
-    add_option(argv, &count, "--node", options->node);
-    add_option(argv, &count, "--workers", options->workers);
-    add_option(argv, &count, "--admin-listen", options->admin_listen);
+    for (size_t i = 0; options->passed[i]; i++)
+        argv[count++] = options->passed[i];
     argv[count] = NULL;
 }
 
@@ -58,7 +48,7 @@ static void reset_signals(void) {
 
 static _Noreturn void become_data_plane(const struct holder_options *options, const struct identity *who, pid_t parent,
                                         int channel, int program) {
-    const char *argv[ARGUMENTS_MAX];
+    const char *argv[2 * PASSED_OPTIONS_MAX + 2];
     make_arguments(options, argv);
     if (place_channel(channel, &program) == 0 && identity_drop_privileges(who, parent) == 0) {
         reset_signals();

@@ -109,10 +109,12 @@ static void close_channel(struct holder *h) {
     requests_reset(&h->requests);
 }
 
-static void schedule_start(struct holder *h) {
+/* Returns the milliseconds until then. */
+static unsigned schedule_start(struct holder *h) {
     uint64_t now = clock_monotonic_us();
     unsigned delay_ms = restart_backoff_next(&h->backoff, (now - h->started_us) / 1000);
     h->start_at_us = now + (uint64_t)delay_ms * 1000;
+    return delay_ms;
 }
 
 static void start_child(struct holder *h) {
@@ -142,9 +144,9 @@ static void child_ended(struct holder *h, int status) {
         end(h, code < 0 ? EXIT_FAILURE : code);
         return;
     }
-    schedule_start(h);
+    unsigned delay_ms = schedule_start(h);
     log_error("data plane died; it is started again", LOG_I("exit", code), LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-              LOG_U("after_us", h->start_at_us - clock_monotonic_us()));
+              LOG_U("after_ms", delay_ms));
 }
 
 static void collect_child(struct holder *h) {

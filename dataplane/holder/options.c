@@ -1,109 +1,104 @@
 #include "dataplane/holder/options.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-static const char usage[] =
-    "usage: headgate-holder --dataplane PATH [options]\n"
-    "\n"
-    "Binds listening sockets, runs the data plane without privileges, and restarts it after a crash.\n"
-    "\n"
-    "  --dataplane PATH       the headgate-dataplane program\n"
-    "  --control-plane ADDR   unix:PATH, IPV4:PORT or [IPV6]:PORT (unix:RUNTIME_DIR/dataplane.sock)\n"
-    "  --state-dir DIR        where the last-known-good copy is kept ($HEADGATE_STATE_DIR or /var/lib/headgate)\n"
-    "  --runtime-dir DIR      where sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)\n"
-    "  --user NAME            who the data plane runs as, when started as root (headgate, or nobody)\n"
-    "  --node NAME            the data plane's name (the host's)\n"
-    "  --workers N            threads that serve traffic (one per CPU)\n"
-    "  --admin-listen ADDR    metrics and probes (127.0.0.1:9901)\n"
-    "  --version, --help\n"
-    "\n"
-    "Signals: TERM drains and ends, HUP and USR1 (reopen logs) are passed on.\n";
-
-enum { OPTION_RUNTIME_DIR = 256, OPTION_CONTROL_PLANE, OPTION_VERSION };
-
-static const struct option long_options[] = {
-    {"dataplane", required_argument, NULL, 'd'},
-    {"control-plane", required_argument, NULL, OPTION_CONTROL_PLANE},
-    {"state-dir", required_argument, NULL, 's'},
-    {"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
-    {"user", required_argument, NULL, 'u'},
-    {"node", required_argument, NULL, 'n'},
-    {"workers", required_argument, NULL, 'w'},
-    {"admin-listen", required_argument, NULL, 'a'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {"help", no_argument, NULL, 'h'},
+const struct option_spec holder_option_specs[] = {
+    {"dataplane", 'd', "PROGRAM", "the headgate-dataplane program; required"},
+    {"control-plane", '\0', "ADDRESS", "unix:PATH, IPV4:PORT or [IPV6]:PORT (unix:RUNTIME_DIR/dataplane.sock)"},
+    {"state-dir", 's', "DIR", "where the last-known-good copy is kept, in its folder dataplane ($HEADGATE_STATE_DIR or "
+                              "/var/lib/headgate)"},
+    {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
+    {"user", 'u', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
+    {"version", 'V', NULL, "print the version"},
+    {"help", 'h', NULL, "print this"},
+    /* for the data plane, which checks them */
+    {"node", 'n', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
+    {"workers", 'w', "N", "threads that serve traffic (one per CPU)"},
+    {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9901), or off"},
+    {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
+    {"tls-cert", '\0', "FILE", "PEM certificate (and chain) to show to a control plane over TCP"},
+    {"tls-key", '\0', "FILE", "its PEM key"},
+    {"tls-ca", '\0', "FILE", "PEM authorities that the control plane's certificate must come from"},
+    {"tls-name", '\0', "NAME", "that the control plane's certificate must be for"},
     {0},
 };
 
-static const char *from_environment(const char *name, const char *otherwise) {
+enum { FIRST_PASSED = 7 };
+
+static int fail(struct error_list *errors, const char *what, const char *value) {
+    error_addf(errors, ERROR_SYNTAX, "%s%s", what, value);
+    return -1;
+}
+
+static const char *from_environment(const char *name) {
     const char *value = getenv(name);
-    return value && *value ? value : otherwise;
+    return value && *value ? value : NULL;
 }
 
-static const char **text_of(struct holder_options *o, int option) {
-    switch (option) {
-    case 'd': return &o->dataplane;
-    case 's': return &o->state_dir;
-    case 'u': return &o->user;
-    case 'n': return &o->node;
-    case 'w': return &o->workers;
-    case 'a': return &o->admin_listen;
-    default: return NULL;
+static int default_control_plane(const struct options *given, struct address *ret, struct error_list *errors) {
+    char text[ADDRESS_TEXT_MAX];
+    const char *dir = options_get(given, "runtime-dir"), *below = "";
+    if (!dir)
+        dir = from_environment("HEADGATE_RUNTIME_DIR");
+    if (!dir && geteuid() != 0 && (dir = from_environment("XDG_RUNTIME_DIR")))
+        below = "/headgate";
+    int n = snprintf(text, sizeof text, "unix:%s%s/dataplane.sock", dir ? dir : "/run/headgate", below);
+    if (n >= (int)sizeof text || address_parse(str_of(text), ret) < 0)
+        return fail(errors, "the path of the runtime folder is too long: ", dir);
+    return 0;
+}
+
+static int set_control_plane(const struct options *given, struct address *ret, struct error_list *errors) {
+    const char *text = options_get(given, "control-plane");
+    if (!text)
+        return default_control_plane(given, ret, errors);
+    if (address_parse(str_of(text), ret) < 0)
+        return fail(errors, "--control-plane is unix:PATH, IPV4:PORT or [IPV6]:PORT, not ", text);
+    return 0;
+}
+
+/* The name of a passed option with its dashes: the table's names are literals, so these are too. */
+static const char *dashed(const struct option_spec *spec) {
+    static char texts[PASSED_OPTIONS_MAX][32];
+    char *text = texts[spec - &holder_option_specs[FIRST_PASSED]];
+    snprintf(text, sizeof *texts, "--%s", spec->name);
+    return text;
+}
+
+static void pass_on(struct holder_options *o) {
+    size_t count = 0;
+    for (const struct option_spec *spec = &holder_option_specs[FIRST_PASSED]; spec->name; spec++) {
+        const char *value = options_get(&o->given, spec->name);
+        if (!value)
+            continue;
+        o->passed[count++] = dashed(spec);
+        o->passed[count++] = value;
     }
 }
 
-static enum options_result wrong(const char *what, const char *value) {
-    fprintf(stderr, "headgate-holder: %s%s\n", what, value);
-    return OPTIONS_EXIT_USAGE;
+int holder_options_parse(int argc, char *const *argv, struct holder_options *ret, struct error_list *errors) {
+    *ret = (struct holder_options){0};
+    int status = options_parse(holder_option_specs, argc, argv, &ret->given, errors);
+    if (options_has(&ret->given, "help") || options_has(&ret->given, "version"))
+        return status;
+    const char *state_dir = options_get(&ret->given, "state-dir");
+    ret->state_dir = state_dir ? state_dir : from_environment("HEADGATE_STATE_DIR");
+    if (!ret->state_dir)
+        ret->state_dir = "/var/lib/headgate";
+    ret->user = options_get(&ret->given, "user");
+    ret->dataplane = options_get(&ret->given, "dataplane");
+    if (!ret->dataplane)
+        status = fail(errors, "--dataplane is required", "");
+    if (ret->given.argument_count)
+        status = fail(errors, "unexpected argument: ", ret->given.arguments[0]);
+    if (set_control_plane(&ret->given, &ret->control_plane, errors) < 0)
+        status = -1;
+    pass_on(ret);
+    return status;
 }
 
-static int default_control_plane(const char *runtime_dir, struct address *ret) {
-    char text[ADDRESS_TEXT_MAX * 2];
-    int n = snprintf(text, sizeof text, "unix:%s/dataplane.sock", runtime_dir);
-    return n < (int)sizeof text ? address_parse(str_of(text), ret) : -1;
-}
-
-static enum options_result check(struct holder_options *o, const char *control_plane, const char *runtime_dir) {
-    uint64_t workers;
-    struct address ignored;
-    if (!o->dataplane)
-        return wrong("--dataplane is required; try --help", "");
-    if (control_plane ? address_parse(str_of(control_plane), &o->control_plane) < 0
-                      : default_control_plane(runtime_dir, &o->control_plane) < 0)
-        return wrong("not an address that can be connected to: ", control_plane ? control_plane : runtime_dir);
-    if (o->workers && (str_to_uint64(str_of(o->workers), &workers) < 0 || workers < 1 || workers > 128))
-        return wrong("--workers is a number from 1 to 128, not ", o->workers);
-    if (o->admin_listen && address_parse(str_of(o->admin_listen), &ignored) < 0)
-        return wrong("not an address that can be listened on: ", o->admin_listen);
-    return OPTIONS_RUN;
-}
-
-enum options_result holder_options_parse(int argc, char **argv, struct holder_options *ret) {
-    struct holder_options o = {.state_dir = from_environment("HEADGATE_STATE_DIR", "/var/lib/headgate")};
-    const char *runtime_dir = from_environment("HEADGATE_RUNTIME_DIR", "/run/headgate"), *control_plane = NULL;
-    int option;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        const char **text = text_of(&o, option);
-        if (text)
-            *text = optarg;
-        else if (option == OPTION_CONTROL_PLANE)
-            control_plane = optarg;
-        else if (option == OPTION_RUNTIME_DIR)
-            runtime_dir = optarg;
-        else if (option == OPTION_VERSION || option == 'h')
-            return fputs(option == 'h' ? usage : "headgate " HG_VERSION "\n", stdout) < 0 ? OPTIONS_EXIT_USAGE
-                                                                                          : OPTIONS_EXIT_OK;
-        else
-            return OPTIONS_EXIT_USAGE;
-    }
-    if (optind < argc)
-        return wrong("unexpected argument: ", argv[optind]);
-    enum options_result result = check(&o, control_plane, runtime_dir);
-    if (result == OPTIONS_RUN)
-        *ret = o;
-    return result;
+void holder_options_finish(struct holder_options *o) {
+    options_finish(&o->given);
 }

@@ -1,21 +1,23 @@
 /* options.h — the holder's command line. Thread: main. */
 #pragma once
 
-#include <stdbool.h>
-
 #include "common/address.h"
+#include "common/error.h"
+#include "common/options.h"
+
+enum { PASSED_OPTIONS_MAX = 16 };
 
 struct holder_options {
+    struct options given;             /* keeps what the texts point to */
     const char    *dataplane;         /* program to run */
     struct address control_plane;
     const char    *state_dir;         /* the data plane's part is its folder "dataplane" */
     const char    *user;              /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
-    const char    *node;              /* NULL: the data plane chooses; likewise below */
-    const char    *workers;
-    const char    *admin_listen;
+    const char    *passed[2 * PASSED_OPTIONS_MAX + 1]; /* for the data plane: "--name", value, ..., NULL */
 };
 
-enum options_result { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_USAGE };
+extern const struct option_spec holder_option_specs[];
 
-/* Texts of *ret point into argv or the environment, or are static. What is wrong is told on standard error. */
-enum options_result holder_options_parse(int argc, char **argv, struct holder_options *ret);
+/* argv without the program's name. Returns 0, or -1 with reasons in `errors`; finish in both cases. */
+int  holder_options_parse(int argc, char *const *argv, struct holder_options *ret, struct error_list *errors);
+void holder_options_finish(struct holder_options *o);

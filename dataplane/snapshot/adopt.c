@@ -108,6 +108,8 @@ static void finish_commit(struct adopter *a) {
     a->serving = a->candidate;
     a->candidate = NULL;
     set_state(a, ADOPT_IDLE);
+    if (a->on_serving)
+        a->on_serving(a->serving_arg, a->serving);
     a->on_committed(a->owner, a->switch_us, a->has_persist_error ? a->persist_error : NULL);
 }
 

@@ -41,6 +41,8 @@ struct adopter {
     struct listen_sockets  *sockets;
     struct log_output      *log;
     struct lastgood        *lastgood;      /* NULL: nothing is written */
+    void                  (*on_serving)(void *arg, struct resource_set *serving); /* after every commit; NULL: nobody */
+    void                   *serving_arg;
     /* ours */
     enum adopt_state        state;
     struct resource_set    *serving;       /* NULL before the first */

@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/snapshot/messages.h"
+#include "proto/message.h"
 
 const char *channel_state_name(enum channel_state state) {
     switch (state) {
@@ -42,7 +43,7 @@ void channel_init(struct channel *c, const struct channel_ops *ops, void *owner,
 static void forget_transfer(struct channel *c) {
     delta_finish(&c->delta);
     for (size_t i = 0; i < c->part_count; i++)
-        message_free(c->parts[i]);
+        protobuf_c_message_free_unpacked(c->parts[i], NULL);
     c->part_count = 0;
 }
 
@@ -313,7 +314,7 @@ static int receive_part(struct channel *c, ProtobufCMessage *message, const Head
     if (is_taken)
         c->parts[c->part_count++] = message;
     else
-        message_free(message);
+        protobuf_c_message_free_unpacked(message, NULL);
     if (!is_good || (is_last && check_transfer(c, &reasons) < 0))
         status = refuse_transfer(c, &reasons);
     error_list_finish(&reasons);
@@ -327,7 +328,7 @@ static int receive_prepare(struct channel *c, ProtobufCMessage *message, const H
     else if (!p->has_nonce || p->nonce == 0)
         status = fault(c, errors, "Prepare without a nonce");
     if (status < 0 || p->nonce == c->passed_over) {
-        message_free(message);
+        protobuf_c_message_free_unpacked(message, NULL);
         return status;
     }
     if (c->state != CHANNEL_RECEIVING || p->nonce != c->nonce)
@@ -369,7 +370,7 @@ static int dispatch(struct channel *c, Headgate__ControlPlaneMessage *m, struct 
         status = 0;
     } else
         status = fault(c, errors, "an empty message");
-    message_free(&m->base);
+    protobuf_c_message_free_unpacked(&m->base, NULL);
     return status;
 }
 
@@ -377,9 +378,11 @@ int channel_receive(struct channel *c, const uint8_t *message, size_t size, stru
     assert(c->stream_is_up);
     if (size > MESSAGE_MAX)
         return fault(c, errors, "a message that is too large");
-    ProtobufCMessage *m = message_unpack(&headgate__control_plane_message__descriptor, message, size);
-    if (!m)
-        return fault(c, errors, "not a well-formed message");
+    ProtobufCMessage *m;
+    struct str bytes = {(const char *)message, size};
+    int status = message_unpack(&headgate__control_plane_message__descriptor, NULL, bytes, &m);
+    if (status < 0)
+        return fault(c, errors, status == MESSAGE_MEMORY ? "out of memory" : "not a well-formed message");
     return dispatch(c, (Headgate__ControlPlaneMessage *)m, errors);
 }
 

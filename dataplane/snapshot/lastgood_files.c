@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "dataplane/snapshot/delta.h"
 #include "dataplane/snapshot/messages.h"
+#include "proto/message.h"
 
 enum {
     MAGIC_SIZE = 16,
@@ -216,10 +217,15 @@ static Headgate__Manifest *decode_manifest(const uint8_t *bytes, size_t size, co
         fail_file(errors, ERROR_INTEGRITY, "its hash is not that of its contents", name);
         return NULL;
     }
-    ProtobufCMessage *m = message_unpack(&headgate__manifest__descriptor, bytes + HEAD_SIZE, size - HEAD_SIZE);
-    if (!m || message_check_known(m, NULL, "", errors)) {
-        fail_file(errors, ERROR_SYNTAX, "not a well-formed manifest", name);
-        message_free(m);
+    ProtobufCMessage *m;
+    struct str message = {(const char *)bytes + HEAD_SIZE, size - HEAD_SIZE};
+    int status = message_unpack(&headgate__manifest__descriptor, NULL, message, &m);
+    if (status < 0) {
+        fail_file(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX, "not a well-formed manifest", name);
+        return NULL;
+    }
+    if (message_check_known(m, NULL, "", errors)) {
+        protobuf_c_message_free_unpacked(m, NULL);
         return NULL;
     }
     return (Headgate__Manifest *)m;
@@ -266,7 +272,7 @@ int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struc
     if (status == 0 && copy == LASTGOOD_CURRENT)
         f->current_is_good = true;
     id_list_finish(&ids);
-    message_free(&m->base);
+    protobuf_c_message_free_unpacked(&m->base, NULL);
     return status;
 }
 
@@ -445,7 +451,7 @@ static void learn_ids(struct lastgood_files *f, enum lastgood_copy copy, struct 
     if (read_manifest(f, copy, &m, &ignored) == 0 && m)
         id_list_of_manifest(list, m);
     if (m)
-        message_free(&m->base);
+        protobuf_c_message_free_unpacked(&m->base, NULL);
     error_list_finish(&ignored);
 }
 

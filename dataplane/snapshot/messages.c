@@ -4,29 +4,6 @@
 
 #include "common/alloc.h"
 
-/* ---- unpacking ---- */
-
-static void *allocate(void *unused, size_t size) {
-    (void)unused;
-    return hg_malloc(size);
-}
-
-static void release(void *unused, void *block) {
-    (void)unused;
-    hg_free(block);
-}
-
-static ProtobufCAllocator allocator = {.alloc = allocate, .free = release};
-
-ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *type, const void *bytes, size_t size) {
-    return protobuf_c_message_unpack(type, &allocator, size, bytes);
-}
-
-void message_free(ProtobufCMessage *m) {
-    if (m)
-        protobuf_c_message_free_unpacked(m, &allocator);
-}
-
 /* ---- identities ---- */
 
 static int fail_identity(struct error_list *errors, const char *path) {

@@ -4,10 +4,6 @@
 #include "common/error.h"
 #include "dataplane/snapshot/resource_set.h"
 
-/* Unpacks with the allocator of common/alloc.h; NULL: not well-formed, or no memory. */
-ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *type, const void *bytes, size_t size);
-void message_free(ProtobufCMessage *m);          /* one from message_unpack; NULL is allowed */
-
 /* Returns 0, or -1 with the faults in `errors`. */
 int snapshot_identity_read(const Headgate__SnapshotId *from, struct snapshot_identity *ret, struct error_list *errors);
 /* Points into `from`. */

@@ -1,0 +1,27 @@
+/* totals.h — the counters of all workers, summed; and what the process uses. Thread: main. */
+#pragma once
+
+#include <stdint.h>
+
+#include "dataplane/core/stats.h"
+
+struct dataplane;
+
+/* As struct stats, plain numbers. */
+struct totals {
+#define TOTALS_MEMBER(name, help) uint64_t name;
+    STATS_COUNTERS(TOTALS_MEMBER)
+    STATS_GAUGES(TOTALS_MEMBER)
+#undef TOTALS_MEMBER
+};
+
+void totals_read(const struct dataplane *dataplane, struct totals *ret);
+
+/* Kept open from before the sandbox. */
+struct process_usage {
+    int statm_fd;                 /* -1: not to be had */
+};
+void     process_usage_init(struct process_usage *u);
+void     process_usage_finish(struct process_usage *u);
+uint64_t process_resident_bytes(const struct process_usage *u);  /* 0: not known */
+uint64_t process_cpu_us(void);                                   /* user and system */
