@@ -46,8 +46,15 @@ static const char *from_environment(const char *name) {
 }
 
 int default_state_dir(char *text, size_t size) {
-    const char *dir = from_environment("HEADGATE_STATE_DIR");
-    return print_path(text, size, dir ? dir : "/var/lib/headgate", "");
+    const char *dir = from_environment("HEADGATE_STATE_DIR"), *of_user = from_environment("XDG_STATE_HOME");
+    const char *home = from_environment("HOME");
+    if (dir)
+        return print_path(text, size, dir, "");
+    if (geteuid() != 0 && of_user)
+        return print_path(text, size, of_user, "/headgate");
+    if (geteuid() != 0 && home)
+        return print_path(text, size, home, "/.local/state/headgate");
+    return print_path(text, size, "/var/lib/headgate", "");
 }
 
 int default_runtime_dir(char *text, size_t size) {

@@ -1,0 +1,113 @@
+#include "controlplane/cli/banner.h"
+
+#include <unistd.h>
+
+#include "controlplane/rpc/client.h"
+
+enum { LOOKS_MAX = 150, STATUS_MAX = 64 << 20, CALL_US = 1000000 };
+
+static const double LOOK_SECONDS = 0.1;
+
+/* NULL: not there yet. */
+static Headgate__StatusReply *ask(const struct cli *cli) {
+    Headgate__StatusRequest request = HEADGATE__STATUS_REQUEST__INIT;
+    char address[160];
+    struct error_list errors = {0};
+    grpc_status_code status;
+    if (access(cli->control_socket, F_OK) < 0)
+        return NULL;
+    snprintf(address, sizeof address, "unix:%s", cli->control_socket);
+    struct rpc_client *client = rpc_client_create(address, STATUS_MAX);
+    const struct rpc_client_call call = {.method = "/headgate.Admin/Status",
+                                         .request = &request.base,
+                                         .reply_type = &headgate__status_reply__descriptor,
+                                         .timeout_us = CALL_US};
+    Headgate__StatusReply *reply = client ? (Headgate__StatusReply *)rpc_client_call(client, &call, &status,
+                                                                                     &errors)
+                                          : NULL;
+    rpc_client_destroy(client);
+    error_list_finish(&errors);
+    return reply;
+}
+
+static bool is_in_sync(const Headgate__DataPlaneStatus *d) {
+    return d->state && strcmp(d->state, "in-sync") == 0;
+}
+
+/* Up, and -- where there is something to serve -- serving, with its listeners known. */
+static bool is_complete(const Headgate__StatusReply *r) {
+    for (size_t i = 0; i < r->n_data_planes; i++)
+        if (is_in_sync(r->data_planes[i]) && (!r->has_version || r->data_planes[i]->report))
+            return true;
+    return false;
+}
+
+static void print_listener(const struct cli *cli, const char *name, const char *address) {
+    bool is_any = strncmp(address, "0.0.0.0:", 8) == 0, is_any_6 = strncmp(address, "[::]:", 5) == 0;
+    cli_print(cli, STYLE_PLAIN, "  %-12s ", name);
+    if (strncmp(address, "unix:", 5) == 0)
+        cli_print(cli, STYLE_NAME, "curl --unix-socket %s http://localhost/\n", address + 5);
+    else
+        cli_print(cli, STYLE_NAME, "curl -i http://%s%s/\n", is_any || is_any_6 ? "127.0.0.1:" : "",
+                  is_any     ? address + 8
+                  : is_any_6 ? address + 5
+                             : address);
+}
+
+static void print_listeners(const struct cli *cli, const Headgate__DataPlaneStatus *d) {
+    for (size_t i = 0; d->report && i < d->report->n_listeners; i++)
+        for (size_t j = 0; j < d->report->listeners[i]->n_addresses; j++)
+            print_listener(cli, d->report->listeners[i]->name ? d->report->listeners[i]->name : "",
+                           d->report->listeners[i]->addresses[j]);
+}
+
+static void print_banner(const struct banner *b, const Headgate__StatusReply *r) {
+    cli_print(b->cli, STYLE_TITLE, "\nheadgate " HG_VERSION " is running");
+    cli_print(b->cli, STYLE_PLAIN, r->has_version ? ", version %llu\n\n" : "\n\n",
+              (unsigned long long)r->version);
+    for (size_t i = 0; i < r->n_data_planes; i++)
+        print_listeners(b->cli, r->data_planes[i]);
+    if (!r->has_version)
+        cli_print(b->cli, STYLE_PLAIN, "  there is no configuration yet: headgate push FILE\n");
+    if (b->file)
+        cli_print(b->cli, STYLE_PLAIN, "  %-12s %s (edit it: every good edit is served)\n", "watching",
+                  b->file);
+    cli_print(b->cli, STYLE_PLAIN, "  %-12s headgate status, headgate help\n  %-12s Ctrl-C\n\n", "more",
+              "stop");
+    fflush(stdout);
+}
+
+static void print_trouble(const struct cli *cli, const Headgate__StatusReply *r) {
+    cli_error(cli, r ? "this is not served yet:" : "the control plane does not answer yet");
+    if (r)
+        cli_print_problems(cli, r->problems, r->n_problems);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct banner *b = timer->data;
+    (void)events;
+    Headgate__StatusReply *reply = ask(b->cli);
+    bool is_over = ++b->looks == LOOKS_MAX;
+    if (reply && is_complete(reply)) {
+        print_banner(b, reply);
+        is_over = true;
+    } else if (is_over) {
+        print_trouble(b->cli, reply);
+    }
+    if (is_over)
+        ev_timer_stop(loop, timer);
+    if (reply)
+        headgate__status_reply__free_unpacked(reply, NULL);
+}
+
+void banner_start(struct banner *b, struct ev_loop *loop, struct cli *cli, const char *file) {
+    *b = (struct banner){.loop = loop, .cli = cli, .file = file};
+    ev_timer_init(&b->look, on_look, LOOK_SECONDS, LOOK_SECONDS);
+    b->look.data = b;
+    ev_timer_start(loop, &b->look);
+}
+
+void banner_stop(struct banner *b) {
+    if (b->loop)
+        ev_timer_stop(b->loop, &b->look);
+}

@@ -1,0 +1,137 @@
+#include "controlplane/cli/command.h"
+
+const struct option_spec common_options[] = {
+    {"output", 'o', "FORM", "text (the default) or json"},
+    {"color", '\0', "WHEN", "auto (the default: on a terminal, unless NO_COLOR is set), always or never"},
+    {"runtime-dir", 'r', "DIR", "where the daemons' sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
+    {"control-socket", '\0', "PATH", "the control plane's socket (RUNTIME_DIR/control.sock)"},
+    {"timeout", '\0', "SECONDS", "for the control plane to answer (120)"},
+    {"help", 'h', NULL, "print this"},
+    {0},
+};
+
+static const struct option_spec no_options[] = {{0}};
+
+static const struct option_spec run_options[] = {
+    {"listen", 'l', "ADDRESS", "listen there instead of reading a file; may be repeated"},
+    {"to", 't', "ADDRESS", "send requests there; may be repeated"},
+    {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
+    {"node", '\0', "NAME", "the data plane's name (the host's)"},
+    {"workers", '\0', "N", "threads that serve traffic (one per CPU)"},
+    {"user", '\0', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
+    {"dataplane-admin", '\0', "ADDRESS", "metrics and probes of the data plane (127.0.0.1:9901)"},
+    {"controlplane-admin", '\0', "ADDRESS",
+     "metrics and probes of the control plane (127.0.0.1:9902), or off"},
+    {0},
+};
+
+#define PUSH_OPTIONS                                                          \
+    {"message", 'm', "TEXT", "why, for the log"},                             \
+        {"dry-run", 'n', NULL, "ask every data plane, and change nothing"}, { \
+        "if-version", '\0', "N", "refuse unless N is the current version"     \
+    }
+
+static const struct option_spec push_options[] = {PUSH_OPTIONS, {0}};
+
+static const struct option_spec log_options[] = {{"limit", 'n', "N", "at most N versions (50)"}, {0}};
+
+static const struct option_spec show_options[] = {
+    {"effective", 'e', NULL, "with defaults, and with what routes inherit, filled in"},
+    {0},
+};
+
+static const struct option_spec verify_options[] = {
+    {"state-dir", 's', "DIR", "look at a store that no control plane has open"},
+    {0},
+};
+
+static const struct option_spec gc_options[] = {
+    {"keep", 'k', "N", "keep the newest N versions (what the control plane is set to, 1000)"},
+    {"dry-run", 'n', NULL, "only say what would be dropped"},
+    {"state-dir", 's', "DIR", "work on a store that no control plane has open"},
+    {0},
+};
+
+static const struct option_spec help_options[] = {
+    {"format", 'f', "FORM", "text (the default), man or markdown: the last two describe every command"},
+    {0},
+};
+
+const struct command commands[] = {
+    {"run", "[FILE]", "run everything in the foreground",
+     "Starts a control plane and a data plane, and pushes FILE now and whenever it or what it includes changes; a bad edit "
+     "changes nothing and says why. With --listen and --to no file is needed. Ends in an orderly way with Ctrl-C.",
+     run_options, ARGUMENT_FILE, 0, 1, command_run},
+    {"validate", "FILE", "say what the control plane would say, without one",
+     "Reads FILE and what it includes, and reports every error with its line.", no_options, ARGUMENT_FILE, 1,
+     1, command_validate},
+    {"push", "FILE", "make FILE the next version",
+     "Sends FILE and what it includes. The control plane validates it, has every data plane build it, and commits when all "
+     "of them are ready; otherwise nothing changes, and the reasons are printed.",
+     push_options, ARGUMENT_FILE, 1, 1, command_push},
+    {"set", "KIND/NAME FILE", "make or replace one resource",
+     "FILE, or standard input for -, holds the resource in the form it has inside a configuration. As atomic and as "
+     "versioned as push.",
+     push_options, ARGUMENT_RESOURCE_THEN_FILE, 2, 2, command_set},
+    {"delete", "KIND/NAME", "delete one resource",
+     "Refused while others refer to it. As atomic and as versioned as push.", push_options, ARGUMENT_RESOURCE,
+     1, 1, command_delete},
+    {"log", "", "list versions", "Newest first, with who serves each now.", log_options, ARGUMENT_NONE, 0, 0,
+     command_log},
+    {"show", "[VERSION] [KIND/NAME]", "print a version or one resource",
+     "As the YAML that would make it; JSON with --output json.", show_options, ARGUMENT_RESOURCE, 0, 2,
+     command_show},
+    {"diff", "[A [B]] [FILE]", "compare versions, or a version and a file",
+     "Without arguments: what the current version changed. With A: from A to the current one. With FILE: from A, or the "
+     "current version, to FILE. The exit code is 1 when there are differences.",
+     no_options, ARGUMENT_FILE, 0, 2, command_diff},
+    {"rollback", "[VERSION]", "make a new version with the intent of an old one",
+     "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push.",
+     push_options, ARGUMENT_NONE, 0, 1, command_rollback},
+    {"status", "", "say what runs, and what is wrong now",
+     "Data planes with their versions, clusters with their endpoints, and problems.", no_options,
+     ARGUMENT_NONE, 0, 0, command_status},
+    {"verify", "", "check every stored object and the chain of versions",
+     "Finds any flipped bit. The exit code is 1 when there is a fault.", verify_options, ARGUMENT_NONE, 0, 0,
+     command_verify},
+    {"gc", "", "drop the versions that retention does not keep",
+     "And every object that only they refer to. The control plane also does so by itself.", gc_options,
+     ARGUMENT_NONE, 0, 0, command_gc},
+    {"schema", "", "print the JSON Schema of a configuration", "For editors that complete and check YAML.",
+     no_options, ARGUMENT_NONE, 0, 0, command_schema},
+    {"completion", "SHELL", "print a completion script for bash, zsh or fish",
+     "For example: headgate completion bash > /etc/bash_completion.d/headgate", no_options, ARGUMENT_NONE, 1,
+     1, command_completion},
+    {"version", "", "print the versions of everything linked", "", no_options, ARGUMENT_NONE, 0, 0,
+     command_version},
+    {"help", "[COMMAND]", "describe a command, or list them", "", help_options, ARGUMENT_COMMAND, 0, 1,
+     command_help},
+    {0},
+};
+
+const struct command *command_find(struct str name) {
+    for (const struct command *c = commands; c->name; c++)
+        if (str_eq(name, str_of(c->name)))
+            return c;
+    return NULL;
+}
+
+const char *command_nearest(struct str name) {
+    const char *names[sizeof commands / sizeof *commands];
+    size_t count = 0;
+    for (const struct command *c = commands; c->name; c++)
+        names[count++] = c->name;
+    return str_nearest(name, names, count);
+}
+
+const struct option_spec *command_options(const struct command *c, struct option_spec *room, size_t count) {
+    size_t n = 0;
+    for (const struct option_spec *s = c->options; s->name && n < count; s++)
+        room[n++] = *s;
+    for (const struct option_spec *s = common_options; s->name && n < count; s++)
+        room[n++] = *s;
+    if (n == count)
+        return NULL;
+    room[n] = (struct option_spec){0};
+    return room;
+}

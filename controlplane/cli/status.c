@@ -1,0 +1,151 @@
+#include <inttypes.h>
+
+#include "controlplane/cli/command.h"
+#include "controlplane/cli/reply.h"
+
+enum { ENDPOINTS_SHOWN = 8 }; /* of one cluster; --output json has more */
+
+static enum style state_style(const char *state) {
+    return strcmp(state, "in-sync") == 0 ? STYLE_GOOD : strcmp(state, "nacked") == 0 ? STYLE_BAD : STYLE_WARN;
+}
+
+static void print_head(const struct cli *cli, const Headgate__StatusReply *r) {
+    char age[32];
+    cli_format_age(r->started_at, age);
+    cli_print(cli, STYLE_TITLE, "control plane");
+    cli_print(cli, STYLE_PLAIN, "  %s, up %s, ", r->software ? r->software : "", age);
+    if (r->has_version)
+        cli_print(cli, STYLE_PLAIN, "version %" PRIu64, r->version);
+    else
+        cli_print(cli, STYLE_WARN, "no version yet");
+    if (r->has_pinned_version)
+        cli_print(cli, STYLE_WARN, ", pinned to %" PRIu64 " by a rollback", r->pinned_version);
+    if (r->watched_file)
+        cli_print(cli, STYLE_PLAIN, ", watching %s", r->watched_file);
+    cli_print(cli, STYLE_PLAIN, "\n");
+}
+
+static void add_listeners(struct table *t, const Headgate__Report *report) {
+    struct strbuf text = {0};
+    for (size_t i = 0; report && i < report->n_listeners; i++)
+        for (size_t j = 0; j < report->listeners[i]->n_addresses; j++)
+            strbuf_printf(&text, "%s%s", text.n ? " " : "", report->listeners[i]->addresses[j]);
+    table_add(t, STYLE_PLAIN, "%s", text.p ? text.p : "");
+    strbuf_finish(&text);
+}
+
+static void add_data_plane(struct table *t, const Headgate__DataPlaneStatus *d) {
+    char connected[32], acked[32] = "";
+    cli_format_age(d->connected_at, connected);
+    if (d->has_acked_at)
+        cli_format_age(d->acked_at, acked);
+    table_add(t, STYLE_NAME, "  %s", d->node ? d->node : "");
+    table_add(t, state_style(d->state ? d->state : ""), "%s", d->state ? d->state : "");
+    if (d->serving)
+        table_add(t, STYLE_PLAIN, "%" PRIu64, d->serving->version);
+    else
+        table_add(t, STYLE_WARN, "none");
+    table_add(t, STYLE_PLAIN, "%s", acked);
+    table_add(t, STYLE_PLAIN, "%s", connected);
+    table_add(t, STYLE_PLAIN, "%" PRIu64, d->report ? d->report->connections : 0);
+    table_add(t, STYLE_PLAIN, "%" PRIu64, d->report ? d->report->requests : 0);
+    add_listeners(t, d->report);
+}
+
+static void print_data_planes(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  NODE",    "STATE",       "VERSION",  "SWITCHED",
+                                         "CONNECTED", "CONNECTIONS", "REQUESTS", "LISTENS ON"};
+    struct table t;
+    cli_print(cli, STYLE_TITLE, "data planes\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns && r->n_data_planes; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_data_planes; i++)
+        add_data_plane(&t, r->data_planes[i]);
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
+static const char *health_text(Headgate__Endpoint__Health health) {
+    switch (health) {
+    case HEADGATE__ENDPOINT__HEALTH__HEALTHY: return "healthy";
+    case HEADGATE__ENDPOINT__HEALTH__UNHEALTHY: return "unhealthy";
+    case HEADGATE__ENDPOINT__HEALTH__DRAINING: return "draining";
+    default: return "not checked";
+    }
+}
+
+static enum style health_style(Headgate__Endpoint__Health health) {
+    return health == HEADGATE__ENDPOINT__HEALTH__HEALTHY     ? STYLE_GOOD
+           : health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY ? STYLE_BAD
+                                                             : STYLE_DIM;
+}
+
+static void add_cluster(struct table *t, const Headgate__ClusterStatus *c) {
+    size_t shown = c->n_endpoints < ENDPOINTS_SHOWN ? c->n_endpoints : ENDPOINTS_SHOWN;
+    for (size_t i = 0; i < shown; i++) {
+        const Headgate__EndpointStatus *e = c->endpoints[i];
+        table_add(t, STYLE_NAME, "  %s", i ? "" : c->name ? c->name : "");
+        table_add(t, STYLE_PLAIN, "%s", e->address ? e->address : "");
+        table_add(t, STYLE_PLAIN, "%" PRIu32, e->weight);
+        table_add(t, health_style(e->health), "%s", health_text(e->health));
+        table_add(t, STYLE_DIM, "%s", e->source ? e->source : "");
+    }
+    if (c->endpoint_count > shown || c->endpoint_count == 0) {
+        table_add(t, STYLE_NAME, "  %s", shown ? "" : c->name ? c->name : "");
+        table_add(t, c->endpoint_count ? STYLE_DIM : STYLE_WARN, shown ? "and %zu more" : "%zu endpoints",
+                  (size_t)c->endpoint_count - shown);
+        for (int i = 0; i < 3; i++)
+            table_add(t, STYLE_PLAIN, "%s", "");
+    }
+}
+
+static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  CLUSTER", "ENDPOINT", "WEIGHT", "HEALTH", "FROM"};
+    struct table t;
+    if (r->n_clusters == 0)
+        return;
+    cli_print(cli, STYLE_TITLE, "clusters\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_clusters; i++)
+        add_cluster(&t, r->clusters[i]);
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
+static void print_problems(const struct cli *cli, const Headgate__StatusReply *r) {
+    if (r->n_problems == 0) {
+        cli_print(cli, STYLE_GOOD, "nothing is wrong\n");
+        return;
+    }
+    cli_print(cli, STYLE_TITLE, "what is wrong\n");
+    for (size_t i = 0; i < r->n_problems; i++) {
+        const struct error e = cli_problem_error(r->problems[i]);
+        struct strbuf text = {0};
+        error_format(&e, &text);
+        cli_print(cli, r->problems[i]->is_warning ? STYLE_WARN : STYLE_BAD, "  %s\n", text.p ? text.p : "");
+        strbuf_finish(&text);
+    }
+}
+
+int command_status(struct cli *cli, const struct options *options) {
+    Headgate__StatusRequest request = HEADGATE__STATUS_REQUEST__INIT;
+    int exit_code = EXIT_DONE;
+    (void)options;
+    Headgate__StatusReply *reply = cli_call(cli, "/headgate.Admin/Status", &request,
+                                            &headgate__status_reply__descriptor, "asking", &exit_code);
+    if (!reply)
+        return exit_code;
+    if (cli->is_json)
+        reply_print_json(reply);
+    else {
+        print_head(cli, reply);
+        print_data_planes(cli, reply);
+        print_clusters(cli, reply);
+        print_problems(cli, reply);
+    }
+    headgate__status_reply__free_unpacked(reply, NULL);
+    return EXIT_DONE;
+}

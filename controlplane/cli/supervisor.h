@@ -1,0 +1,45 @@
+/* supervisor.h — child processes in the foreground: started, restarted after a crash, stopped together.
+ * Thread: main; the default event loop. */
+#pragma once
+
+#include <ev.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { SUPERVISOR_CHILDREN_MAX = 4, CHILD_ARGUMENTS_MAX = 32 };
+
+struct supervisor;
+
+struct child {
+    struct supervisor *owner;
+    const char *name;                           /* for messages */
+    const char *arguments[CHILD_ARGUMENTS_MAX]; /* the first is the program's path; ends with NULL */
+    bool is_restarted;                          /* after a crash; otherwise its end ends everything */
+    pid_t pid;                                  /* 0: not running */
+    ev_child watcher;
+    ev_timer restart;
+    double restart_after;                       /* seconds */
+    ev_tstamp started_at;
+};
+
+struct supervisor {
+    struct ev_loop *loop;
+    struct child children[SUPERVISOR_CHILDREN_MAX];
+    size_t count;
+    bool is_stopping, has_failed;
+    int signals;                                /* that asked to stop */
+    ev_signal term, interrupt, hangup;
+    ev_timer kill;
+};
+
+void supervisor_init(struct supervisor *s);
+/* A child to be started by supervisor_start; add arguments to it with child_add. */
+struct child *supervisor_add(struct supervisor *s, const char *name, const char *program, bool is_restarted);
+/* The option and its value; nothing when `value` is NULL. All texts outlive the supervisor. */
+void child_add(struct child *c, const char *option, const char *value);
+/* Starts all; -1 with a message when one cannot be. */
+int supervisor_start(struct supervisor *s);
+/* Runs until all children have ended after TERM, INT or supervisor_stop. Returns 0, or -1 when a child's end was the
+ * reason. TERM and INT are passed on as TERM, HUP as it is; a second TERM or INT, or a minute, kills. */
+int supervisor_run(struct supervisor *s);
+void supervisor_stop(struct supervisor *s);
