@@ -1,0 +1,160 @@
+"""What stands in deploy/: the examples are valid, `make run` answers as it says, and units, container file and DaemonSet
+name options that the programs have."""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/asan/bin"))
+DEPLOY = ROOT / "deploy"
+EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
+DOCUMENTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/daemonset.yaml").read_text()))
+
+
+def validate(path):
+    return subprocess.run([BIN / "headgate", "validate", path], capture_output=True, text=True, timeout=60, check=False)
+
+
+def of_kind(kind):
+    return next(document for document in DOCUMENTS if document["kind"] == kind)
+
+
+def help_of(program):
+    return subprocess.run([BIN / program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def options_in(text):
+    return set(re.findall(r"--[a-z][a-z-]*", text))
+
+
+# ---- examples
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_is_valid(path):
+    result = validate(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_configuration_of_the_daemonset_is_valid(tmp_path):
+    path = tmp_path / "gateway.yaml"
+    path.write_text(of_kind("ConfigMap")["data"]["gateway.yaml"])
+    result = validate(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ---- make run
+
+
+def free_ports(count):
+    """The first of `count` ports in a row that nobody listens on."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = probe.getsockname()[1]
+        if first + count < 65536 and all(is_free(port) for port in range(first, first + count)):
+            return first
+    raise RuntimeError("no free ports")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments):
+        return None
+
+
+def get(url):
+    """(status, fields, body), redirects not followed."""
+    try:
+        response = urllib.request.build_opener(NoRedirect).open(url, timeout=20)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return response.status, response.headers, response.read()
+
+
+@pytest.fixture(name="quickstart", scope="module")
+def run_quickstart(tmp_path_factory):
+    """deploy/run, as `make run` calls it; gives the URL once it has said what to curl."""
+    port = free_ports(4)
+    state = tmp_path_factory.mktemp("state")
+    environment = {**os.environ, "PORT": str(port), "ORIGIN_PORT": str(port + 1), "HEADGATE_BIN": str(BIN),
+                   "HEADGATE_STATE_DIR": str(state)}
+    process = subprocess.Popen([DEPLOY / "run"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               text=True)
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    assert process.poll() is None, "".join(said)
+    yield f"http://127.0.0.1:{port}"
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("path, origin, seen", [
+    ("/", "shop", "GET /"),
+    ("/api/users?page=2", "api", "GET /users?page=2"),
+    ("/blog/2020", "blog", "GET /blog/2020"),
+])
+def test_quickstart_routes(quickstart, path, origin, seen):
+    status, _fields, body = get(quickstart + path)
+    answer = json.loads(body)
+    assert (status, answer["origin"], answer["request"]) == (200, origin, seen)
+
+
+def test_quickstart_answers_itself(quickstart):
+    status, _fields, body = get(quickstart + "/healthz")
+    assert (status, body) == (200, b"ok\n")
+
+
+def test_quickstart_redirects(quickstart):
+    status, fields, _body = get(quickstart + "/old-blog/2020")
+    assert (status, fields["Location"].removeprefix(quickstart)) == (308, "/blog/2020")
+
+
+# ---- units, container file, DaemonSet
+
+
+@pytest.mark.parametrize("unit, program", [
+    ("headgate-dataplane.service.in", "headgate-holder"),
+    ("headgate-controlplane.service.in", "headgate-controlplane"),
+])
+def test_unit_uses_options_that_exist(unit, program):
+    text = (DEPLOY / "systemd" / unit).read_text()
+    command = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", text, re.MULTILINE).group(1)
+    assert f"/{program} " in command
+    assert options_in(command) <= options_in(help_of(program))
+
+
+def containers():
+    return {container["name"]: container for container in of_kind("DaemonSet")["spec"]["template"]["spec"]["containers"]}
+
+
+@pytest.mark.parametrize("name, program", [("dataplane", "headgate-holder"), ("controlplane", "headgate-controlplane")])
+def test_container_uses_options_that_exist(name, program):
+    assert options_in(" ".join(containers()[name]["args"])) <= options_in(help_of(program))
+
+
+def test_containers_have_different_users_and_a_read_only_root():
+    contexts = {name: container["securityContext"] for name, container in containers().items()}
+    assert contexts["dataplane"]["runAsUser"] != contexts["controlplane"]["runAsUser"]
+    for context in contexts.values():
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"]["drop"] == ["ALL"]
