@@ -105,6 +105,13 @@ static int load_include(struct load *l, const struct include *include) {
     return status | load_matches(l, include);
 }
 
+static bool has_memory_error(const struct error_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].code == ERROR_MEMORY)
+            return true;
+    return list->count == 0 && list->dropped > 0;
+}
+
 /* Only looks for includes: the faults of the file itself are found when it is compiled. */
 static int load_includes(struct load *l, const struct config_source *source) {
     struct str text = {source->bytes, source->size};
@@ -114,11 +121,11 @@ static int load_includes(struct load *l, const struct config_source *source) {
     struct tree_budget budget = {TREE_NODES_MAX, TREE_EXPANSION_MAX};
     struct include *includes = NULL;
     size_t count = 0;
-    int status = 0;
     const char *path = arena_strdup(&l->arena, source->path); /* the list of sources may move */
     struct tree_node *root = path ? tree_read(&l->arena, path, text, NULL, &budget, &ignored) : NULL;
     if (root)
         include_list(&l->arena, path, root, &includes, &count, &ignored);
+    int status = !path || has_memory_error(&ignored) ? out_of_memory(l) : 0;
     error_list_finish(&ignored);
     for (size_t i = 0; i < count; i++)
         status |= load_include(l, &includes[i]);

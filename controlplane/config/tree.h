@@ -80,8 +80,8 @@ int  tree_merge(struct arena *arena, struct tree_node *into, const struct tree_n
 /* ---- asking ---- */
 
 struct tree_item *tree_find(const struct tree_node *map, const char *key);  /* NULL: not there */
-/* A scalar that is a text and nothing else, because it is quoted. One with a variable may be a number, too: in JSON and inside of {}
- * it cannot be written without quotes. */
+/* A scalar that is a text and nothing else, because it is quoted. One with a variable may be a number, too: in JSON and
+ * inside of {} it cannot be written without quotes. */
 bool tree_is_text(const struct tree_node *node);
 bool tree_is_null(const struct tree_node *node);        /* nothing, ~ or null */
 bool tree_is_bool(const struct tree_node *node, bool *ret);

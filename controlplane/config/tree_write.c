@@ -56,7 +56,8 @@ static void add_escape(unsigned code, struct strbuf *out) {
     }
 }
 
-/* Quoted so that YAML and JSON read it alike. "${" is escaped in a value, where it would be a variable; a key is never expanded. */
+/* Quoted so that YAML and JSON read it alike. "${" is escaped in a value, where it would be a variable; a key is never
+ * expanded. */
 static void add_quoted(struct str text, bool is_value, struct strbuf *out) {
     strbuf_putc(out, '"');
     for (size_t i = 0; i < text.n;) {

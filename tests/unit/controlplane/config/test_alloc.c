@@ -105,7 +105,8 @@ static int try_one(struct error_list *errors)
     struct config_resources set = {0};
     struct error_list warnings = {0};
     struct config_source source = {(char *)"one", (char *)"address: 127.0.0.1:99\nroute-table: t\n", 37, false};
-    int status = config_compile_one(HEADGATE__KIND__KIND_LISTENER, STR("new"), &source, NULL, &whole.set, &set, errors, &warnings);
+    int status = config_compile_one(HEADGATE__KIND__KIND_LISTENER, STR("new"), &source, NULL, &whole.set, &set, errors,
+                                    &warnings);
     assert_int_equal(set.count, status == 0);
     config_resources_finish(&set);
     error_list_finish(&warnings);

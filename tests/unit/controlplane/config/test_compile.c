@@ -91,8 +91,10 @@ static void a_rule_becomes_its_message(void **state)
 static void texts_are_stored_in_one_form(void **state)
 {
     (void)state;
-    struct outcome o = compile_text("listeners: [{name: w, address: [\"[0:0::1]:080\", \"unix:/a\"], route-table: t}]\nroute-tables:\n"
-                                    "  - {name: t, hosts: [{domains: EXAMPLE.com, rules: [{match: {headers: {X-A: b}}, respond: {}}]}]}\n");
+    struct outcome o = compile_text("listeners: [{name: w, address: [\"[0:0::1]:080\", \"unix:/a\"], route-table: "
+                                    "t}]\nroute-tables:\n"
+                                    "  - {name: t, hosts: [{domains: EXAMPLE.com, rules: [{match: {headers: {X-A: b}}, "
+                                    "respond: {}}]}]}\n");
     assert_compiles(&o);
     Headgate__Listener *l = (Headgate__Listener *)decode(&o, HEADGATE__KIND__KIND_LISTENER, "w");
     Headgate__RouteTable *t = (Headgate__RouteTable *)decode(&o, HEADGATE__KIND__KIND_ROUTE_TABLE, "t");
@@ -107,7 +109,8 @@ static void texts_are_stored_in_one_form(void **state)
 static void a_body_may_hold_anything(void **state)
 {
     (void)state;
-    struct outcome o = compile_text("route-tables: [{name: t, hosts: [{domains: a, rules: [{respond: {body: \"x\\0\\r\\n\\u00e9\"}}]}]}]\n");
+    struct outcome o = compile_text("route-tables: [{name: t, hosts: [{domains: a, rules: [{respond: {body: "
+                                    "\"x\\0\\r\\n\\u00e9\"}}]}]}]\n");
     assert_compiles(&o);
     Headgate__RouteTable *t = (Headgate__RouteTable *)decode(&o, HEADGATE__KIND__KIND_ROUTE_TABLE, "t");
     assert_int_equal(t->hosts[0]->rules[0]->respond->body.len, 6);
@@ -150,7 +153,8 @@ static void the_same_input_gives_the_same_bytes_in_order(void **state)
 static void warnings_do_not_refuse(void **state)
 {
     (void)state;
-    struct outcome o = compile_text("clusters:\n  - {name: c}\nroute-tables:\n  - name: t\n    hosts:\n      - domains: a\n        rules:\n"
+    struct outcome o = compile_text("clusters:\n  - {name: c}\nroute-tables:\n  - name: t\n    hosts:\n      - domains: "
+                                    "a\n        rules:\n"
                                     "          - {match: {path: {prefix: /api}}, cluster: c}\n"
                                     "          - {match: {path: {exact: /api/x}, methods: [GET]}, cluster: c}\n"
                                     "          - {match: {path: {prefix: /api/}}, cluster: c}\n"
@@ -163,10 +167,14 @@ static void warnings_do_not_refuse(void **state)
     assert_int_equal(o.status, 0);
     assert_problems(&o,
         "warning: test.yaml:2:5: clusters[0]: the cluster \"c\" has no endpoints: every request for it is answered 503\n"
-        "warning: test.yaml:9:13: route-tables[0].hosts[0].rules[1]: no request reaches this rule: an earlier one takes all of them\n"
-        "warning: test.yaml:10:13: route-tables[0].hosts[0].rules[2]: no request reaches this rule: an earlier one takes all of them\n"
-        "warning: test.yaml:14:13: route-tables[0].hosts[0].rules[6]: no request reaches this rule: an earlier one takes all of them\n"
-        "warning: test.yaml:16:13: route-tables[0].hosts[0].rules[8]: no request reaches this rule: an earlier one takes all of them\n");
+        "warning: test.yaml:9:13: route-tables[0].hosts[0].rules[1]: no request reaches this rule: an earlier one takes "
+        "all of them\n"
+        "warning: test.yaml:10:13: route-tables[0].hosts[0].rules[2]: no request reaches this rule: an earlier one takes "
+        "all of them\n"
+        "warning: test.yaml:14:13: route-tables[0].hosts[0].rules[6]: no request reaches this rule: an earlier one takes "
+        "all of them\n"
+        "warning: test.yaml:16:13: route-tables[0].hosts[0].rules[8]: no request reaches this rule: an earlier one takes "
+        "all of them\n");
     outcome_finish(&o);
 }
 
@@ -175,7 +183,8 @@ static void warnings_do_not_refuse(void **state)
 static void variables_are_typed_like_what_they_stand_for(void **state)
 {
     (void)state;
-    struct outcome o = compile_text("clusters: [{name: c, endpoints: [\"127.0.0.1:${PORT}\", {address: 127.0.0.1:1, weight: \"${PORT}\"}]}]\n");
+    struct outcome o = compile_text("clusters: [{name: c, endpoints: [\"127.0.0.1:${PORT}\", {address: 127.0.0.1:1, "
+                                    "weight: \"${PORT}\"}]}]\n");
     assert_compiles(&o);
     Headgate__EndpointSet *s = (Headgate__EndpointSet *)decode(&o, HEADGATE__KIND__KIND_ENDPOINT_SET, "c");
     assert_string_equal(s->endpoints[0]->address, "127.0.0.1:9001");
@@ -211,7 +220,8 @@ static void includes_are_joined_in_the_order_of_their_names(void **state)
 {
     struct config_sources sources = {0};
     (void)state;
-    add_source(&sources, "etc/gw.yaml", "include: [conf.d/*.yaml, ./conf.d/../more.yaml]\ntrusted-hops: 1\nlimits: {body: 1KiB}\n");
+    add_source(&sources, "etc/gw.yaml", "include: [conf.d/*.yaml, ./conf.d/../more.yaml]\ntrusted-hops: 1\nlimits: {body: "
+                         "1KiB}\n");
     add_source(&sources, "etc/conf.d/b.yaml", "clusters: [{name: b, endpoints: [127.0.0.1:2]}]\nlimits: {headers: 7}\n");
     add_source(&sources, "etc/conf.d/a.yaml", "include: deep/x.yaml\nclusters: [{name: a, endpoints: [127.0.0.1:1]}]\n");
     add_source(&sources, "etc/conf.d/deep/x.yaml", "clusters: [{name: x, endpoints: [127.0.0.1:1]}]\n");
@@ -265,7 +275,8 @@ static void a_missing_file_hides_no_other_fault_and_invents_none(void **state)
 {
     struct config_sources sources = {0};
     (void)state;
-    add_source(&sources, "a.yaml", "include: [gone.yaml]\nlimits: {headers: 0}\nlisteners: [{name: w, address: \"1.1.1.1:1\", route-table: there}]\n");
+    add_source(&sources, "a.yaml", "include: [gone.yaml]\nlimits: {headers: 0}\nlisteners: [{name: w, address: "
+                         "\"1.1.1.1:1\", route-table: there}]\n");
     struct outcome o = compile_sources(&sources);
     assert_problems(&o, "a.yaml:1:11: include: the included file is not there: \"gone.yaml\"\n"
                         "a.yaml:2:19: limits.headers: 0 is out of range; expected a whole number from 1 to 1000\n");
@@ -313,11 +324,13 @@ static void a_thousand_errors_are_kept_and_the_rest_counted(void **state)
 
 /* ---- one resource ---- */
 
-static struct outcome compile_one(const char *kind, const char *name, const char *text, const struct config_resources *existing)
+static struct outcome compile_one(const char *kind, const char *name, const char *text,
+                                  const struct config_resources *existing)
 {
     struct outcome o = {0};
     struct config_source source = {(char *)"one.yaml", (char *)text, strlen(text), false};
-    o.status = config_compile_one(kind_from_name(str_of(kind)), str_of(name), &source, &test_options, existing, &o.set, &o.errors,
+    o.status = config_compile_one(kind_from_name(str_of(kind)), str_of(name), &source, &test_options, existing, &o.set,
+                                  &o.errors,
                                   &o.warnings);
     return o;
 }
@@ -369,16 +382,20 @@ static void one_resource_is_checked_against_the_others(void **state)
                        "one.yaml:1:40: hosts[0].rules[0].cluster: there is no cluster \"apo\"; did you mean \"api\"?\n");
     assert_one_refused("cluster", "api", "{name: other}", set,
                        "one.yaml:1:8: name: the file names another resource than \"api\"\n"
-                       "warning: one.yaml:1:1: the cluster \"api\" has no endpoints: every request for it is answered 503\n");
+                       "warning: one.yaml:1:1: the cluster \"api\" has no endpoints: every request for it is answered "
+                       "503\n");
     assert_one_refused("settings", "default", "{trusted-hops: 1, clusters: [], include: a}", set,
                        "one.yaml:1:33: include: \"include\" is not one of the settings\n"
                        "one.yaml:1:19: clusters: \"clusters\" is not one of the settings\n");
-    assert_one_refused("settings", "other", "{}", set, "settings/other: there is one settings resource, named \"default\"\n");
-    assert_one_refused("endpoint-set", "ghost", "endpoints: []", set, "endpoint-set/ghost: there is no cluster of that name\n");
+    assert_one_refused("settings", "other", "{}", set,
+                       "settings/other: there is one settings resource, named \"default\"\n");
+    assert_one_refused("endpoint-set", "ghost", "endpoints: []", set,
+                       "endpoint-set/ghost: there is no cluster of that name\n");
     assert_one_refused("cluster", "a b", "{}", set, "cluster/a b: not a valid resource name\n");
     assert_one_refused("cluster", "api", "[1]", set, "one.yaml:1:1: found a list; expected a mapping\n");
     assert_one_refused("cluster", "api", "{", set,
-                       "one.yaml:2:1: not well-formed: did not find expected node content, while parsing a flow node that begins on line 2\n");
+                       "one.yaml:2:1: not well-formed: did not find expected node content, while parsing a flow node that "
+                       "begins on line 2\n");
     outcome_finish(&whole);
 }
 
@@ -439,8 +456,10 @@ static void bytes_are_checked_like_text(void **state)
     assert_int_equal(config_check_resources(&o.set, &o.errors, &o.warnings), -1);
     assert_problems(&o,
         "settings/default: limits.headers: 0 is out of range; expected a whole number from 1 to 1000\n"
-        "listener/web: address: \"nowhere\": not an address; expected an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/x.sock\n"
-        "endpoint-set/web: endpoints[0]: \"127.0.0.1:0\": port 0 cannot be connected to; expected an address such as 10.0.0.1:9001, "
+        "listener/web: address: \"nowhere\": not an address; expected an address such as 0.0.0.0:8080, [::1]:8080 or "
+        "unix:/run/x.sock\n"
+        "endpoint-set/web: endpoints[0]: \"127.0.0.1:0\": port 0 cannot be connected to; expected an address such as "
+        "10.0.0.1:9001, "
         "[::1]:9001 or unix:/run/x.sock\n"
         "endpoint-set/web: there is no cluster of that name\n"
         "listener/web: route-table: there is no route-table \"gone\"\n");

@@ -86,7 +86,9 @@ static void includes_are_found_on_disk_as_in_the_list(void **state)
     assert_int_equal(config_load(in_root("gw.yaml"), &sources, &errors), 0);
     assert_int_equal(sources.count, 4);
     assert_string_equal(sources.items[0].path, in_root("gw.yaml"));
-    assert_true(has_source(&sources, "conf.d/a.yaml") && has_source(&sources, "conf.d/b.yaml") && has_source(&sources, "one.yaml"));
+    assert_true(has_source(&sources, "conf.d/a.yaml"));
+    assert_true(has_source(&sources, "conf.d/b.yaml"));
+    assert_true(has_source(&sources, "one.yaml"));
     struct outcome o = compile_sources(&sources);
     assert_compiles(&o);
     assert_int_equal(o.set.count, 5);
@@ -103,7 +105,8 @@ static void a_missing_root_says_so(void **state)
     (void)state;
     assert_int_equal(config_load(in_root("none.yaml"), &sources, &o.errors), -1);
     assert_int_equal(config_compile(&sources, NULL, &o.set, &o.errors, &o.warnings), -1);
-    snprintf(expected, sizeof expected, "%s: cannot read \"%s\": No such file or directory\n", in_root("none.yaml"), in_root("none.yaml"));
+    snprintf(expected, sizeof expected, "%s: cannot read \"%s\": No such file or directory\n", in_root("none.yaml"),
+             in_root("none.yaml"));
     assert_problems(&o, expected);
     assert_true(is_watched(&sources, ""));
     outcome_finish(&o);

@@ -1,4 +1,5 @@
-/* The way back: what is rendered makes the same resources, for the good files and for random configurations of the schema. */
+/* The way back: what is rendered makes the same resources, for the good files and for random configurations of the
+ * schema. */
 #include <glob.h>
 
 #include "support.h"
@@ -117,12 +118,14 @@ static void the_effective_view_inherits_and_has_defaults(void **state)
     (void)state;
     struct outcome o = compile_text("timeouts: {connect: 2s, idle: 3s}\nlimits: {body: 5KiB}\n"
                                     "listeners: [{name: w, address: 127.0.0.1:1, route-table: t, timeouts: {idle: 4s}}]\n"
-                                    "route-tables: [{name: t, hosts: [{domains: a, rules: [{cluster: c, timeouts: {request: 6s}}]}]}]\n"
+                                    "route-tables: [{name: t, hosts: [{domains: a, rules: [{cluster: c, timeouts: "
+                                    "{request: 6s}}]}]}]\n"
                                     "clusters: [{name: c, endpoints: [127.0.0.1:1]}]\n");
     assert_compiles(&o);
     assert_int_equal(config_render_one(&o.set, HEADGATE__KIND__KIND_ROUTE_TABLE, STR("t"), &options, &text, &o.errors), 0);
     assert_string_equal(text.p, "name: t\nhosts:\n  - domains: [a]\n    rules:\n      - clusters: [{name: c, weight: 1}]\n"
-                                "        timeouts:\n          connect: 2s\n          request: 6s\n          response-head: 1m\n"
+                                "        timeouts:\n          connect: 2s\n          request: 6s\n"
+                                "          response-head: 1m\n"
                                 "          body: 30s\n          response-body: 1m\n        limits: {body: 5KiB}\n");
     strbuf_reset(&text);
     assert_int_equal(config_render_one(&o.set, HEADGATE__KIND__KIND_LISTENER, STR("w"), &options, &text, &o.errors), 0);
@@ -149,17 +152,20 @@ static void the_effective_view_compiles_too(void **state)
 
 /* ---- differences ---- */
 
-static void assert_changes(Headgate__Kind kind, const char *name, const char *before, const char *after, const char *expected)
+static void assert_changes(Headgate__Kind kind, const char *name, const char *before, const char *after,
+                           const char *expected)
 {
     struct outcome a = compile_text(before), b = compile_text(after);
     struct config_changes changes = {0};
     struct strbuf text = {0};
+    int status;
     const struct config_resource *old = config_resources_find(&a.set, kind, str_of(name));
     const struct config_resource *new = config_resources_find(&b.set, kind, str_of(name));
     assert_compiles(&a);
     assert_compiles(&b);
-    assert_int_equal(config_diff(kind, old ? old->bytes : NULL, old ? old->size : 0, new ? new->bytes : NULL, new ? new->size : 0,
-                                 &changes, &a.errors), 0);
+    status = config_diff(kind, old ? old->bytes : NULL, old ? old->size : 0, new ? new->bytes : NULL, new ? new->size : 0,
+                         &changes, &a.errors);
+    assert_int_equal(status, 0);
     for (size_t i = 0; i < changes.count; i++) {
         const struct config_change *c = &changes.items[i];
         strbuf_printf(&text, "%s: %s -> %s\n", c->path, c->before ? c->before : "none", c->after ? c->after : "none");
@@ -178,9 +184,11 @@ static void assert_changes(Headgate__Kind kind, const char *name, const char *be
 static void differences_are_in_the_words_of_users(void **state)
 {
     (void)state;
-    assert_changes(HEADGATE__KIND__KIND_SETTINGS, "default", "timeouts: {idle: 60s}\n", "timeouts: {idle: 90s}\nserver-name: x\n",
+    assert_changes(HEADGATE__KIND__KIND_SETTINGS, "default", "timeouts: {idle: 60s}\n",
+                   "timeouts: {idle: 90s}\nserver-name: x\n",
                    "timeouts.idle: 1m -> 90s\nserver-name: none -> x\n");
-    assert_changes(HEADGATE__KIND__KIND_ROUTE_TABLE, "t", TABLE("{cluster: c}"), TABLE("{cluster: d, timeouts: {request: 1s}}"),
+    assert_changes(HEADGATE__KIND__KIND_ROUTE_TABLE, "t", TABLE("{cluster: c}"),
+                   TABLE("{cluster: d, timeouts: {request: 1s}}"),
                    "hosts[0].rules[0].cluster: c -> d\nhosts[0].rules[0].timeouts: none -> {request: 1s}\n");
     assert_changes(HEADGATE__KIND__KIND_ROUTE_TABLE, "t", TABLE("{cluster: c}"),
                    TABLE("{match: {path: {prefix: /x}}, cluster: d}, {cluster: c}"),
@@ -188,7 +196,8 @@ static void differences_are_in_the_words_of_users(void **state)
     assert_changes(HEADGATE__KIND__KIND_ENDPOINT_SET, "c", "clusters: [{name: c, endpoints: [127.0.0.1:1, 127.0.0.1:2]}]\n",
                    "clusters: [{name: c, endpoints: [127.0.0.1:2, 127.0.0.1:3]}]\n",
                    "endpoints[0]: 127.0.0.1:1 -> none\nendpoints[1]: none -> 127.0.0.1:3\n");
-    assert_changes(HEADGATE__KIND__KIND_CLUSTER, "c", "", "clusters: [{name: c, idle-timeout: 1s, endpoints: [127.0.0.1:1]}]\n",
+    assert_changes(HEADGATE__KIND__KIND_CLUSTER, "c", "",
+                   "clusters: [{name: c, idle-timeout: 1s, endpoints: [127.0.0.1:1]}]\n",
                    ": none -> {idle-timeout: 1s}\n");
     assert_changes(HEADGATE__KIND__KIND_CLUSTER, "c", "clusters: [{name: c, idle-timeout: 1s, endpoints: [127.0.0.1:1]}]\n",
                    "clusters: [{name: c, idle-timeout: 1000ms, endpoints: [127.0.0.1:9]}]\n", "");
@@ -218,13 +227,16 @@ static struct tree_node *text_node(struct chance *c, const char *text, bool is_q
 
 static const char *random_text(struct chance *c, const struct schema_key *k)
 {
-    static const char *const any[] = {"a", "yes", "${X}", "$${", "a: b", "\xc3\xa9", "\xe2\x80\xa8", "12", "null", "#", "'", "\\", "{a}"};
+    static const char *const any[] = {
+        "a", "yes", "${X}", "$${", "a: b", "\xc3\xa9", "\xe2\x80\xa8", "12", "null", "#", "'", "\\", "{a}",
+    };
     const char *name = k->form->name;
     if (strcmp(name, "name") == 0) {
         return k->kind == HEADGATE__KIND__KIND_ROUTE_TABLE ? "t0" : k->kind == HEADGATE__KIND__KIND_CLUSTER ? "c0" : "x";
     }
     if (strcmp(name, "address") == 0 || strcmp(name, "endpoint-address") == 0) {
-        return arena_printf(&c->arena, "10.%d.%d.%d:%d", (int)draw(c, 256), (int)draw(c, 256), (int)draw(c, 256), 1 + (int)draw(c, 65535));
+        return arena_printf(&c->arena, "10.%d.%d.%d:%d", (int)draw(c, 256), (int)draw(c, 256), (int)draw(c, 256),
+                            1 + (int)draw(c, 65535));
     }
     if (strcmp(name, "domain") == 0) {
         return arena_printf(&c->arena, "%sd%d.Example", draw(c, 2) ? "*." : "", (int)draw(c, 1000000000));
@@ -279,7 +291,8 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
     size_t count = (k->min ? k->min : 0) + draw(c, 4);
     for (size_t i = 0; i < count; i++) {
         struct tree_node *item = random_value(c, k, is_map);
-        int status = is_map ? tree_set(&c->arena, list, arena_printf(&c->arena, "n%zu", i), item) : tree_append(&c->arena, list, item);
+        const char *key = arena_printf(&c->arena, "n%zu", i);
+        int status = is_map ? tree_set(&c->arena, list, key, item) : tree_append(&c->arena, list, item);
         assert_int_equal(status, 0);
     }
     return list;
@@ -287,9 +300,10 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
 
 #define NONE (~0u)
 
-/* One key of each group at most, which is drawn first. A few of the rules that are no part of the tables are kept here, too: a
- * rewrite is for clusters, a substitution for a regex. */
-static bool is_wanted(struct chance *c, const struct schema_object *o, const struct schema_key *k, const unsigned picks[4], bool is_named)
+/* One key of each group at most, which is drawn first. A few of the rules that are no part of the tables are kept here,
+ * too: a rewrite is for clusters, a substitution for a regex. */
+static bool is_wanted(struct chance *c, const struct schema_object *o, const struct schema_key *k,
+                      const unsigned picks[4], bool is_named)
 {
     bool is_given = strcmp(k->key, "name") == 0 && is_named;
     if (k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES || is_given) {
@@ -364,7 +378,7 @@ static struct tree_node *random_configuration(struct chance *c)
     struct tree_node *root = random_object(c, &schema_root, SCOPE_ALL, false);
     for (const struct schema_key *k = schema_root.keys; k->key; k++) {
         if (k->type == SCHEMA_RESOURCES) {
-            const char *prefix = k->kind == HEADGATE__KIND__KIND_ROUTE_TABLE ? "t" : k->kind == HEADGATE__KIND__KIND_CLUSTER ? "c" : "l";
+            const char prefix[] = {k->key[0] == 'r' ? 't' : k->key[0], '\0'}; /* t0, c0, l0 */
             assert_int_equal(tree_set(&c->arena, root, k->key, random_resources(c, k, prefix)), 0);
         }
     }

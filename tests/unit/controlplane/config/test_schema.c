@@ -140,7 +140,8 @@ static void defaults_lie_within_their_bounds(void **state)
                 continue;
             }
             if (value.number < k->min || value.number > k->max) {
-                fail_msg("%s.%s: the default %llu is out of bounds", c.entries[i].object->title, k->key, (unsigned long long)value.number);
+                fail_msg("%s.%s: the default %llu is out of bounds", c.entries[i].object->title, k->key,
+                         (unsigned long long)value.number);
             }
         }
     }

@@ -75,7 +75,8 @@ static void scalars_follow_the_core_schema(void **state)
 {
     bool yes = false;
     (void)state;
-    struct reading r = read_tree("a: yes\nb: on\nc: 012\nd: true\ne: \"true\"\nf: ~\ng: \"null\"\nh:\ni: !!str true\nj: False\n");
+    struct reading r = read_tree("a: yes\nb: on\nc: 012\nd: true\ne: \"true\"\nf: ~\ng: \"null\"\nh:\ni: !!str true\nj: "
+                                 "False\n");
     assert_value(&r, "a", "yes");
     assert_false(tree_is_bool(value(&r, "a"), &yes));
     assert_false(tree_is_bool(value(&r, "b"), &yes));
@@ -95,7 +96,8 @@ static void scalars_follow_the_core_schema(void **state)
 static void json_is_read_as_it_is_meant(void **state)
 {
     (void)state;
-    struct reading r = read_tree("{\n\t\"a\":\"x\\/y \\u00e9 \\ud83d\\ude00 \\\\ud83d\",\n\t\"b\": [1,true,null], \"c\": \"\\\"\\ud83d\\ude00\"}\n");
+    struct reading r = read_tree("{\n\t\"a\":\"x\\/y \\u00e9 \\ud83d\\ude00 \\\\ud83d\",\n\t\"b\": [1,true,null], \"c\": "
+                                 "\"\\\"\\ud83d\\ude00\"}\n");
     assert_int_equal(r.errors.count, 0);
     assert_value(&r, "a", "x/y \xc3\xa9 \xf0\x9f\x98\x80 \\ud83d");
     assert_value(&r, "c", "\"\xf0\x9f\x98\x80");
@@ -189,7 +191,8 @@ static void what_is_not_yaml_is_refused_with_its_place(void **state)
 static void bytes_that_no_text_has_are_refused(void **state)
 {
     static const struct str texts[] = {
-        {"a: b\xff\n", 6}, {"a: \xc0\x80\n", 6}, {"a: \xed\xa0\x80\n", 7}, {"a: \x00\n", 5}, {"a: \x1b\n", 5}, {"a: \x7f\n", 5},
+        {"a: b\xff\n", 6}, {"a: \xc0\x80\n", 6}, {"a: \xed\xa0\x80\n", 7},
+        {"a: \x00\n", 5},  {"a: \x1b\n", 5},     {"a: \x7f\n", 5},
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -254,13 +257,16 @@ static void assert_same_tree(const struct tree_node *a, const struct tree_node *
     }
 }
 
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+
 static const struct str odd_texts[] = {
-    {"", 0}, {" ", 1}, {"a", 1}, {"yes", 3}, {"null", 4}, {"~", 1}, {"12", 2}, {"1e5", 3}, {"0x1f", 4}, {"-", 1}, {"- a", 3}, {"a: b", 4},
-    {"a #b", 4}, {"#", 1}, {"*", 1}, {"*a", 2}, {"&a", 2}, {"!a", 2}, {"%a", 2}, {"@a", 2}, {"`a", 2}, {"|", 1}, {">", 1}, {"{}", 2},
-    {"[]", 2}, {",", 1}, {"?", 1}, {"'", 1}, {"\"", 1}, {"\\", 1}, {"a\nb", 3}, {"a\tb", 3}, {"\r", 1}, {"a\0b", 3}, {"\x1b", 1},
-    {"\x7f", 1}, {"\xc2\x85", 2}, {"\xe2\x80\xa8", 3}, {"\xef\xbb\xbf", 3}, {"\xef\xbf\xbe", 3}, {"\xf0\x9f\x98\x80", 4}, {"${A}", 4},
-    {"$${A}", 5}, {"$", 1}, {"$$$${", 5}, {"a:", 2}, {":a", 2}, {"127.0.0.1:80", 12}, {"[::1]:80", 8}, {"http://x/?a=b", 13}, {".inf", 4},
-    {"1_000", 5}, {"12:30:45", 8}, {"2026-01-01", 10}, {"=", 1}, {"<<", 2},
+    TEXT(""), TEXT(" "), TEXT("a"), TEXT("yes"), TEXT("null"), TEXT("~"), TEXT("12"), TEXT("1e5"), TEXT("0x1f"), TEXT("-"),
+    TEXT("- a"), TEXT("a: b"), TEXT("a #b"), TEXT("#"), TEXT("*"), TEXT("*a"), TEXT("&a"), TEXT("!a"), TEXT("%a"),
+    TEXT("@a"), TEXT("`a"), TEXT("|"), TEXT(">"), TEXT("{}"), TEXT("[]"), TEXT(","), TEXT("?"), TEXT("'"), TEXT("\""),
+    TEXT("\\"), TEXT("a\nb"), TEXT("a\tb"), TEXT("\r"), TEXT("a\0b"), TEXT("\x1b"), TEXT("\x7f"), TEXT("\xc2\x85"),
+    TEXT("\xe2\x80\xa8"), TEXT("\xef\xbb\xbf"), TEXT("\xef\xbf\xbe"), TEXT("\xf0\x9f\x98\x80"), TEXT("${A}"),
+    TEXT("$${A}"), TEXT("$"), TEXT("$$$${"), TEXT("a:"), TEXT(":a"), TEXT("127.0.0.1:80"), TEXT("[::1]:80"),
+    TEXT("http://x/?a=b"), TEXT(".inf"), TEXT("1_000"), TEXT("12:30:45"), TEXT("2026-01-01"), TEXT("="), TEXT("<<"),
 };
 
 static struct tree_node *tree_of_odd_texts(struct arena *arena)
