@@ -20,10 +20,10 @@ enum {
     READ_SIZE = 65536,
     OUT_ENOUGH = 262144,             /* wire bytes that are made ahead of the socket */
     REPORT_WAITING_MAX = 65536,      /* with more unsent than this, reports are left out */
-    STABLE_US = 5000000,             /* a connection that lived so long begins the backoff anew */
+    STABLE_US = 1000000,             /* a connection that lived so long begins the backoff anew */
 };
 
-static const double retry_first = 0.05, retry_most = 3, connect_timeout = 5, ping_interval = 20, report_interval = 3; /* seconds */
+static const double retry_first = 0.05, retry_most = 2, connect_timeout = 5, ping_interval = 20, report_interval = 3; /* seconds */
 
 enum link_state { LINK_DOWN, LINK_ASKING, LINK_CONNECTING, LINK_UP };
 
