@@ -40,7 +40,8 @@ static void formats(void **state) {
                         .nearest = "rules"},
         "site.yaml:12:7: hosts[0].rulez: unknown key; expected one of rules, domains; did you mean "
         "\"rules\"?",
-        "{\"code\":\"unknown-key\",\"message\":\"unknown key\",\"file\":\"site.yaml\",\"line\":12,\"column\":7,"
+        "{\"code\":\"unknown-key\",\"message\":\"unknown key\",\"file\":\"site.yaml\","
+        "\"line\":12,\"column\":7,"
         "\"path\":\"hosts[0].rulez\",\"expected\":\"one of rules, domains\",\"nearest\":\"rules\"}");
     assert_formats(
         &(struct error){
