@@ -4,23 +4,32 @@
 
 enum { HOST_MAX = 255 };
 
+#define SAME(c)  [c] = (c)
+#define LOWER(c) [c] = (c) | 0x20
+
+/* A byte of a name in lower case; 0 for what no name holds. */
+static const uint8_t name_lower[256] = {
+    SAME('-'), SAME('.'), SAME('_'), SAME('~'), SAME('0'), SAME('1'), SAME('2'), SAME('3'), SAME('4'), SAME('5'), SAME('6'),
+    SAME('7'), SAME('8'), SAME('9'), SAME('a'), SAME('b'), SAME('c'), SAME('d'), SAME('e'), SAME('f'), SAME('g'), SAME('h'),
+    SAME('i'), SAME('j'), SAME('k'), SAME('l'), SAME('m'), SAME('n'), SAME('o'), SAME('p'), SAME('q'), SAME('r'), SAME('s'),
+    SAME('t'), SAME('u'), SAME('v'), SAME('w'), SAME('x'), SAME('y'), SAME('z'), LOWER('A'), LOWER('B'), LOWER('C'), LOWER('D'),
+    LOWER('E'), LOWER('F'), LOWER('G'), LOWER('H'), LOWER('I'), LOWER('J'), LOWER('K'), LOWER('L'), LOWER('M'), LOWER('N'),
+    LOWER('O'), LOWER('P'), LOWER('Q'), LOWER('R'), LOWER('S'), LOWER('T'), LOWER('U'), LOWER('V'), LOWER('W'), LOWER('X'),
+    LOWER('Y'), LOWER('Z'),
+};
+
 static char lower(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-static bool is_name_byte(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 /* Length of the name or address at the start of text, 0 when there is none. */
 static size_t name_length(char *text, size_t n) {
     size_t i = 0;
-    for (; i < n; i++) {
-        text[i] = lower(text[i]);
-        if (!is_name_byte(text[i]))
-            break;
-        if (text[i] == '.' && (i == 0 || text[i - 1] == '.'))
+    char before = '.', c;
+    for (; i < n && (c = (char)name_lower[(uint8_t)text[i]]); i++) {
+        if (c == '.' && before == '.')
             return 0; /* an empty label */
+        text[i] = before = c;
     }
     return i <= HOST_MAX ? i : 0;
 }

@@ -60,12 +60,20 @@ function(hg_fuzz_targets)
   endforeach()
 endfunction()
 
-# tests/bench/*.c: one program each, in <build>/bench.
+# tests/bench/*.c, linked with nothing of ours, and tests/bench/micro/*.c, which measure functions of the data plane: one
+# program each, in <build>/bench.
 function(hg_bench_programs)
-  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
-  foreach(file IN LISTS files)
+  file(GLOB plain CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
+  file(GLOB micro CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/micro/*.c)
+  foreach(file IN LISTS plain micro)
     get_filename_component(name ${file} NAME_WE)
-    hg_executable(bench_${name} "" SOURCES ${file})
+    set(plane)
+    set(libs)
+    if(file IN_LIST micro)
+      set(plane ${HG_PLANE_dataplane})
+      set(libs ${HG_UNIT_LIBS_dataplane})
+    endif()
+    hg_executable(bench_${name} "${plane}" SOURCES ${file} LIBS ${libs})
     set_target_properties(bench_${name} PROPERTIES
       OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
   endforeach()
