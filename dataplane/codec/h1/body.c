@@ -106,7 +106,7 @@ static enum h1_write_result finish(struct h1_body_writer *w, struct leg *leg, st
     size_t n = h1_write_trailers(trailers, NULL, 0);
     char *room = (char *)gather_room(g, n + 3);
     if (!room)
-        return H1_WRITE_BROKEN; /* gather_is_full is checked first, so only trailers beyond all limits come here */
+        return H1_WRITE_BROKEN; /* trailers beyond all limits */
     memcpy(room, "0\r\n", 3);
     h1_write_trailers(trailers, room + 3, n);
     gather_wrote(g, n + 3);
@@ -125,6 +125,8 @@ enum h1_write_result h1_body_write(struct h1_body_writer *w, struct leg *leg, st
     while (!gather_is_full(g)) {
         struct slice *s;
         struct fields *trailers = exchange_trailers(leg);
+        if (trailers && g->bytes && !gather_room(g, h1_write_trailers(trailers, NULL, 0) + 8))
+            return H1_WRITE_FULL; /* the end is written with them, so they need room first */
         switch (exchange_pull(leg, BLOCK_SIZE * 8, &s)) {
         case PULL_WAIT:
         case PULL_ROOM: return H1_WRITE_WAIT;

@@ -275,7 +275,8 @@ static void produce(struct conn *conn, struct gather *g) {
     if (conn->is_closed)
         return;
     if (c->request && !write_head(c, g)) {
-        break_off(c, ABORT_MEMORY);
+        if (g->bytes == 0)
+            break_off(c, ABORT_MEMORY);
         return;
     }
     if (!c->is_writing || !c->leg.exchange)

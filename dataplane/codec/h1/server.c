@@ -8,7 +8,8 @@
 #include "dataplane/codec/h1/writer.h"
 #include "dataplane/net/conn.h"
 
-enum { PIPELINE_MAX = 64 << 10, LINGER_US = 2000000, LINGER_BYTES = 256 << 10, PEER_TEXT = 46 };
+enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46 };
+enum { LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
 
 enum input_state {
     INPUT_HEAD,          /* waiting for, or in, a request head */
@@ -44,7 +45,6 @@ struct h1_server {
     struct h1_message         *message;       /* NULL: no exchange */
     enum input_state           state;
     uint32_t                   requests;
-    uint32_t                   lingered;
     bool                       keep_alive;
     bool                       close_after;   /* once everything is written */
     bool                       in_process;
@@ -204,7 +204,7 @@ static void renew_definition(struct h1_server *s) {
         return;
     s->origin.listener = d;
     s->conn.write_timeout = d->timeouts.write;
-    s->conn.min_rate = (uint32_t)(d->settings->limits.min_body_rate < UINT32_MAX ? d->settings->limits.min_body_rate : UINT32_MAX);
+    s->conn.min_rate = d->settings->limits.min_body_rate;
 }
 
 /* Returns how many bytes were taken: none while the head is incomplete. */
@@ -277,16 +277,16 @@ static size_t process(struct h1_server *s, const uint8_t *bytes, size_t n, bool 
     return done;
 }
 
-static void linger(struct h1_server *s, size_t n) {
-    s->lingered += (uint32_t)n;
-    if (s->lingered > LINGER_BYTES)
-        close_now(s);
+/* Dropping bytes that nobody wants: the client may be one that writes all of its request before it reads. */
+static void await_close(struct h1_server *s) {
+    if (s->state == INPUT_LINGER)
+        conn_set_deadline(&s->conn, DEADLINE_READ, s->conn.worker->now + LINGER_PAUSE_US);
 }
 
 static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_LINGER || s->state == INPUT_STOPPED) {
-        linger(s, n);
+        await_close(s);
         return;
     }
     if (s->input.n) {
@@ -308,6 +308,9 @@ static void process_kept(struct h1_server *s) {
     size_t done = process(s, (const uint8_t *)s->input.p, s->input.n, false);
     if (done)
         h1_input_drop(&s->input, done);
+    bool took_all = s->input.n == 0 || exchange_credit(&s->leg) > 0;
+    if (s->conn.is_eof && s->state == INPUT_BODY && took_all)
+        give_up(s, ABORT_CLIENT_GONE);
 }
 
 static size_t read_limit(struct conn *c) {
@@ -322,14 +325,15 @@ static size_t read_limit(struct conn *c) {
     return 0;
 }
 
+/* The client will send no more. What it has sent is still answered, also the requests that wait behind the present one. */
 static void on_eof(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_BODY)
         give_up(s, ABORT_CLIENT_GONE);
     else if (!s->leg.exchange && !conn_has_unsent(c) && !c->flushable.is_dirty)
         close_now(s); /* idle, or in the middle of a head */
-    else
-        s->close_after = true; /* half-closed: the response still goes out */
+    else if (s->input.n == 0)
+        s->close_after = true;
 }
 
 static void on_error(struct conn *c, int error) {
@@ -341,7 +345,7 @@ static void on_error(struct conn *c, int error) {
 
 static bool may_persist(const struct h1_server *s) {
     const struct limits *l = &s->origin.listener->settings->limits;
-    return s->keep_alive && !s->close_after && s->state != INPUT_STOPPED && !s->conn.is_eof &&
+    return s->keep_alive && !s->close_after && s->state != INPUT_STOPPED && (!s->conn.is_eof || s->input.n) &&
            s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
 }
 
@@ -397,6 +401,8 @@ static void produce(struct conn *c, struct gather *g) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_BODY && s->input.n)
         process_kept(s); /* credit has come */
+    if (c->is_closed)
+        return;
     struct h1_message *m = s->leg.exchange ? s->message : NULL;
     if (!m)
         return;
@@ -405,7 +411,8 @@ static void produce(struct conn *c, struct gather *g) {
         gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
     if (m->response && !write_head(s, g)) {
-        give_up(s, ABORT_MEMORY);
+        if (g->bytes == 0) /* otherwise there is room once this has been sent */
+            give_up(s, ABORT_MEMORY);
         return;
     }
     if (!m->is_writing)
@@ -427,8 +434,8 @@ static void begin_linger(struct h1_server *s) {
     shutdown(conn_fd(&s->conn), SHUT_WR);
     s->state = INPUT_LINGER;
     h1_input_finish(&s->input);
-    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
     conn_set_deadline(&s->conn, DEADLINE_IDLE, s->conn.worker->now + LINGER_US);
+    await_close(s);
     conn_want_read(&s->conn);
 }
 
@@ -444,7 +451,9 @@ static void on_written(struct conn *c) {
     if (s->state != INPUT_HEAD)
         return;
     process_kept(s);
-    if (!c->is_closed)
+    if (c->is_eof && s->state == INPUT_HEAD)
+        close_now(s); /* all is answered; the rest is not a request */
+    else if (!c->is_closed)
         conn_want_read(c);
 }
 
