@@ -1,0 +1,95 @@
+"""Fixtures of the scenarios over HTTP: one gateway for all of them, and the configuration that most of them use."""
+import pytest
+
+from gateway import Gateway
+from origins import Nginx, Teller
+from wire import Origin
+
+QUICK = "300ms"  # deadlines of routes and listeners that exist to be missed
+
+
+def listener(gateway, **more):
+    return {"name": "web", "address": f"127.0.0.1:{gateway.port}", "route-table": "site", **more}
+
+
+def cluster(name, *endpoints, **more):
+    return {"name": name, "endpoints": [e if isinstance(e, (str, dict)) else e.endpoint for e in endpoints], **more}
+
+
+def configure(gateway, clusters, rules=(), hosts=None, listeners=None, **settings):
+    """A configuration with the listener `web` on the gateway's port. Requests that no rule takes go to the first cluster."""
+    rules = [*rules, {"cluster": clusters[0]["name"]}] if clusters else list(rules)
+    return {
+        "listeners": listeners or [listener(gateway)],
+        "route-tables": [{"name": "site", "hosts": [*(hosts or []), {"domains": ["*"], "rules": rules}]}],
+        "clusters": list(clusters),
+        "access-log": {"format": "json", "path": str(gateway.access_log)},
+        **settings,
+    }
+
+
+def under(prefix, action, **more):
+    """A rule for a path prefix; `action` is a cluster's name or a dict."""
+    return {"match": {"path": {"prefix": prefix}}, **({"cluster": action} if isinstance(action, str) else action), **more}
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    gateway = Gateway()
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
+def usual(gateway, scripted):
+    """The configuration of most tests. Its listener `quick` and routes below /quick/ have short deadlines, below /small/ a
+    body has at most 1000 bytes."""
+    quick_port = gateway.port_of("quick")
+    short = dict.fromkeys(("response-head", "body", "response-body"), QUICK)
+    rules = [
+        under("/respond", {"respond": {"status": 200, "body": "here\n"}}),
+        under("/small", "origin", limits={"body": 1000}),
+        under("/quick", "origin", timeouts=short),
+        under("/request-timeout", "origin", timeouts={"request": QUICK}),
+        under("/none", "empty"),
+    ]
+    quick = listener(gateway, name="quick", address=f"127.0.0.1:{quick_port}",
+                     timeouts={"header": QUICK, "idle": QUICK, "write": QUICK})
+    return configure(gateway, [cluster("origin", scripted), cluster("empty")], rules,
+                     listeners=[listener(gateway), quick], limits={"header-bytes": "16KiB", "headers": 40, "uri-bytes": "2KiB"})
+
+
+@pytest.fixture
+def origin(gateway, scripted, usual):
+    """The scripted origin behind the usual configuration. Afterwards the gateway has no connection to it any more."""
+    gateway.serve(usual)
+    yield scripted
+    scripted.drop_connections()
+    gateway.wait_metric("origin_connections", lambda count: count == 0)
+
+
+@pytest.fixture
+def client(gateway, origin):
+    """A client of the gateway with the scripted origin behind it."""
+    with gateway.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory):
+    with Nginx(tmp_path_factory.mktemp("nginx") / "served") as origin:
+        yield origin
+
+
+@pytest.fixture
+def teller():
+    with Teller("a") as origin:
+        yield origin

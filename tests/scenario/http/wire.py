@@ -1,0 +1,290 @@
+"""Both ends of a dialogue over HTTP/1.1, byte by byte: a connection that sends and expects exact bytes, and an origin that
+does what the test says. Nothing is retried, decoded or tidied up here, and what is not HTTP fails the test.
+
+Waits are for events. PATIENCE only ends a test in which the event never comes."""
+import re
+import socket
+import struct
+
+PATIENCE = 20
+CRLF = b"\r\n"
+
+
+def bytes_of(text):
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def head_of(*lines):
+    """The lines, each ended, and the empty line."""
+    return b"".join(bytes_of(line) + CRLF for line in lines) + CRLF
+
+
+def request(method="GET", target="/", *fields, host="test.example", version="HTTP/1.1", body=b""):
+    """A request. With a body a Content-Length is added."""
+    lines = [f"{method} {target} {version}"] + ([f"Host: {host}"] if host is not None else []) + list(fields)
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return head_of(*lines) + bytes_of(body)
+
+
+def response(status=200, *fields, body=b"", reason="OK"):
+    """A response with a Content-Length."""
+    return head_of(f"HTTP/1.1 {status} {reason}", *fields, f"Content-Length: {len(body)}") + bytes_of(body)
+
+
+def chunked(*chunks, trailers=()):
+    """A chunked body of these chunks."""
+    coded = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in map(bytes_of, chunks))
+    return coded + b"0\r\n" + b"".join(bytes_of(line) + CRLF for line in trailers) + CRLF
+
+
+class Fields(list):
+    """(name, value) pairs as they came."""
+
+    def all(self, name):
+        return [value for key, value in self if key.lower() == name.lower()]
+
+    def get(self, name):
+        """The value of a field that stands there once, None when it is absent."""
+        values = self.all(name)
+        assert len(values) <= 1, f"{name} stands there {len(values)} times: {values}"
+        return values[0] if values else None
+
+
+def parse_fields(lines):
+    fields = Fields()
+    for line in lines:
+        match = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", line)
+        assert match, f"not a field line: {line!r}"
+        fields.append((match[1], match[2]))
+    return fields
+
+
+class Message:
+    """A head, and after reading it the body and trailers."""
+
+    def __init__(self, raw):
+        assert raw.endswith(b"\r\n\r\n") and b"\n" not in raw.replace(CRLF, b""), f"not a head: {raw!r}"
+        self.raw_head = raw
+        lines = raw[:-4].decode("latin-1").split("\r\n")
+        self.line, self.fields = lines[0], parse_fields(lines[1:])
+        self.body, self.trailers, self.interim, self.chunks = b"", Fields(), [], []
+        if self.line.startswith("HTTP/"):
+            match = re.fullmatch(r"(HTTP/1\.[01]) ([1-5][0-9][0-9]) (.*)", self.line)
+            assert match, f"not a status line: {self.line!r}"
+            self.version, self.status, self.reason = match[1], int(match[2]), match[3]
+        else:
+            self.method, self.target, self.version = self.line.split(" ")
+
+    def __getitem__(self, name):
+        return self.fields.get(name)
+
+    @property
+    def is_chunked(self):
+        return self["Transfer-Encoding"] == "chunked"
+
+    @property
+    def closes(self):
+        return (self["Connection"] or "").lower() == "close"
+
+
+class Connection:
+    """A stream socket with exact reads."""
+
+    def __init__(self, sock, name="peer"):
+        self.sock, self.name, self.buffer = sock, name, b""
+        sock.settimeout(PATIENCE)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    # ---- sending
+
+    def send(self, *parts):
+        """All of it, at once."""
+        self.sock.sendall(b"".join(map(bytes_of, parts)))
+        return self
+
+    def send_what_fits(self, data):
+        """As much as the peer takes until it closes or resets; returns how much the kernel took."""
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self.sock.send(data[sent:sent + 65536])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        return sent
+
+    def end_sending(self):
+        """Half-closes: the peer sees the end, and can still answer."""
+        self.sock.shutdown(socket.SHUT_WR)
+        return self
+
+    def close(self):
+        self.sock.close()
+
+    def reset(self):
+        """Closes with a reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    # ---- receiving
+
+    def more(self):
+        """Some more bytes into the buffer; False at the end."""
+        data = self.sock.recv(262144)
+        self.buffer += data
+        return bool(data)
+
+    def take(self, n):
+        data, self.buffer = self.buffer[:n], self.buffer[n:]
+        return data
+
+    def receive(self, n):
+        """Exactly n bytes."""
+        while len(self.buffer) < n:
+            assert self.more(), f"{self.name} closed after {len(self.buffer)} of {n} bytes: {self.buffer[:300]!r}"
+        return self.take(n)
+
+    def receive_until(self, mark):
+        while mark not in self.buffer:
+            assert self.more(), f"{self.name} closed before {mark!r}: {self.buffer[:300]!r}"
+        return self.take(self.buffer.index(mark) + len(mark))
+
+    def receive_all(self):
+        """Everything until the end. A reset fails."""
+        while self.more():
+            pass
+        return self.take(len(self.buffer))
+
+    def expect(self, data):
+        """The next bytes are these."""
+        data = bytes_of(data)
+        got = self.receive(len(data))
+        assert got == data, f"{self.name} sent {got!r}, expected {data!r}"
+
+    def expect_closed(self):
+        """Nothing more comes but the end, or a reset."""
+        try:
+            rest = self.receive_all()
+        except ConnectionResetError:
+            rest = self.buffer
+        assert rest == b"", f"{self.name} sent {rest[:300]!r}, expected the end"
+
+    def expect_closed_without(self, mark):
+        """It ends, and what came before does not end in this."""
+        try:
+            rest = self.receive_all()
+        except ConnectionResetError:
+            rest = self.buffer
+        assert not rest.endswith(mark), f"{self.name} sent {rest[-300:]!r}"
+
+    # ---- messages
+
+    def receive_head(self):
+        return Message(self.receive_until(b"\r\n\r\n"))
+
+    def receive_chunked(self, message):
+        while True:
+            line = self.receive_until(CRLF)
+            size = re.fullmatch(rb"([0-9a-f]+)\r\n", line)
+            assert size, f"not the size of a chunk: {line!r}"
+            n = int(size[1], 16)
+            if n == 0:
+                break
+            message.chunks.append(self.receive(n))
+            self.expect(CRLF)
+        message.body = b"".join(message.chunks)
+        lines = []
+        while (line := self.receive_until(CRLF)) != CRLF:
+            lines.append(line[:-2].decode("latin-1"))
+        message.trailers = parse_fields(lines)
+
+    def receive_body(self, message, length):
+        if message.is_chunked:
+            assert message["Content-Length"] is None, "Content-Length beside Transfer-Encoding"
+            self.receive_chunked(message)
+        elif length is not None:
+            message.body = self.receive(int(length))
+        return message
+
+    def receive_request(self):
+        message = self.receive_head()
+        return self.receive_body(message, message["Content-Length"])
+
+    def receive_response(self, to="GET"):
+        """The next final response, with those before it in .interim. `to` is the method that it answers."""
+        interim = []
+        while (message := self.receive_head()).status < 200:
+            interim.append(message)
+        message.interim = interim
+        if to == "HEAD" or message.status in (204, 304):
+            return message
+        if not message.is_chunked and message["Content-Length"] is None:
+            message.body = self.receive_all()
+            return message
+        return self.receive_body(message, message["Content-Length"])
+
+    def exchange(self, *parts, to="GET"):
+        """Sends a request and receives its response."""
+        self.send(*parts)
+        return self.receive_response(to)
+
+
+def connect(address, receive_buffer=None):
+    """`address` is (host, port) or the path of a Unix-domain socket."""
+    sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.settimeout(PATIENCE)
+    sock.connect(address)
+    return Connection(sock, "the gateway")
+
+
+class Origin:
+    """A listening socket. The test accepts connections and plays the server on them."""
+
+    def __init__(self, backlog=128):
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(backlog)
+        self.sock.settimeout(PATIENCE)
+        self.port = self.sock.getsockname()[1]
+        self.connections = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.port}"
+
+    def accept(self):
+        connection = Connection(self.sock.accept()[0], "the gateway (to its origin)")
+        self.connections.append(connection)
+        return connection
+
+    def drop_connections(self):
+        """Closes what was accepted, and what waits to be."""
+        for connection in self.connections:
+            connection.close()
+        self.connections = []
+        self.sock.setblocking(False)
+        try:
+            while True:
+                self.sock.accept()[0].close()
+        except BlockingIOError:
+            self.sock.settimeout(PATIENCE)
+
+    def close(self):
+        self.drop_connections()
+        self.sock.close()
