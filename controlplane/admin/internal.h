@@ -23,5 +23,6 @@ void admin_log(struct admin_call *call, const ProtobufCMessage *request);
 void admin_show(struct admin_call *call, const ProtobufCMessage *request);
 void admin_diff(struct admin_call *call, const ProtobufCMessage *request);
 void admin_status(struct admin_call *call, const ProtobufCMessage *request);
+void admin_explain(struct admin_call *call, const ProtobufCMessage *request);
 void admin_verify(struct admin_call *call, const ProtobufCMessage *request);
 void admin_gc(struct admin_call *call, const ProtobufCMessage *request);

@@ -14,6 +14,7 @@ static const struct admin_handler handlers[] = {
     {ADMIN_SHOW, "show", &headgate__show_request__descriptor, admin_show},
     {ADMIN_DIFF, "diff", &headgate__diff_request__descriptor, admin_diff},
     {ADMIN_STATUS, "status", &headgate__status_request__descriptor, admin_status},
+    {ADMIN_EXPLAIN, "explain", &headgate__explain_request__descriptor, admin_explain},
     {ADMIN_VERIFY, "verify", &headgate__verify_request__descriptor, admin_verify},
     {ADMIN_GC, "gc", &headgate__gc_request__descriptor, admin_gc},
 };
@@ -87,6 +88,7 @@ const struct rpc_method admin_methods[] = {
     {"/headgate.Admin/Show", start_call, &handlers[ADMIN_SHOW]},
     {"/headgate.Admin/Diff", start_call, &handlers[ADMIN_DIFF]},
     {"/headgate.Admin/Status", start_call, &handlers[ADMIN_STATUS]},
+    {"/headgate.Admin/Explain", start_call, &handlers[ADMIN_EXPLAIN]},
     {"/headgate.Admin/Verify", start_call, &handlers[ADMIN_VERIFY]},
     {"/headgate.Admin/Gc", start_call, &handlers[ADMIN_GC]},
     {0},

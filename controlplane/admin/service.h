@@ -12,6 +12,7 @@ enum admin_method {
     ADMIN_SHOW,
     ADMIN_DIFF,
     ADMIN_STATUS,
+    ADMIN_EXPLAIN,
     ADMIN_VERIFY,
     ADMIN_GC,
     ADMIN_METHODS,

@@ -4,7 +4,8 @@
  * push over all of them. Messages go in with channel_receive and come out with channel_pull; time moves only as it is told.
  * docs/internals/channel.md has the states, the rules, and a worked example.
  *
- * Events may run inside any function that takes a `struct channel *` and is not const; they must not call channel_disconnect.
+ * Events may run inside any function that takes a `struct channel *` which is not const; they must not call
+ * channel_disconnect.
  * Thread: one at a time. */
 #pragma once
 

@@ -40,6 +40,13 @@ static const struct option_spec show_options[] = {
     {0},
 };
 
+static const struct option_spec explain_options[] = {
+    {"header", 'H', "FIELD", "a header field of the request, as \"NAME: VALUE\"; may be repeated"},
+    {"file", 'f', "FILE", "by a file instead of what is served"},
+    {"version", '\0', "N", "by another version"},
+    {0},
+};
+
 static const struct option_spec verify_options[] = {
     {"state-dir", 's', "DIR", "look at a store that no control plane has open"},
     {0},
@@ -91,6 +98,10 @@ const struct command commands[] = {
     {"status", "", "say what runs, and what is wrong now",
      "Data planes with their versions, clusters with their endpoints, and problems.", no_options,
      ARGUMENT_NONE, 0, 0, command_status},
+    {"explain", "METHOD URL", "say what a request would meet",
+     "Listener, host, rule and why the earlier ones do not match, cluster and endpoints, by the data plane's own code. "
+     "For example: headgate explain GET http://example.com:8080/api/x -H 'x-canary: 1'",
+     explain_options, ARGUMENT_NONE, 2, 2, command_explain},
     {"verify", "", "check every stored object and the chain of versions",
      "Finds any flipped bit. The exit code is 1 when there is a fault.", verify_options, ARGUMENT_NONE, 0, 0,
      command_verify},

@@ -5,8 +5,8 @@
 
 /* Prints the message as one line of JSON. */
 void reply_print_json(const void *message);
-/* Reads the configuration at `path` with its includes and fills `ret`; texts are in `arena` and `sources`. An exit code, or -1
- * when all is well. The caller finishes both in every case. */
+/* Reads the configuration at `path` with its includes and fills `ret`; texts are in `arena` and `sources`. An exit code,
+ * or -1 when all is well. The caller finishes both in every case. */
 struct config_sources;
 int reply_load_sources(const struct cli *cli, const char *path, struct config_sources *sources, struct arena *arena,
                        Headgate__Sources *ret);

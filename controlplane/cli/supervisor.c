@@ -47,10 +47,13 @@ static void signal_all(const struct supervisor *s, int signal_number) {
             kill(s->children[i].pid, signal_number);
 }
 
-static void leave_when_all_have_ended(struct supervisor *s) {
-    for (size_t i = 0; i < s->count; i++)
-        if (s->children[i].pid > 0)
+/* One after the other, the last one first: a data plane drains with its control plane still there. */
+static void stop_next(struct supervisor *s) {
+    for (size_t i = s->count; i > 0; i--)
+        if (s->children[i - 1].pid > 0) {
+            kill(s->children[i - 1].pid, SIGTERM);
             return;
+        }
     ev_break(s->loop, EVBREAK_ALL);
 }
 
@@ -76,7 +79,7 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int events) {
     ev_child_stop(loop, watcher);
     c->pid = 0;
     if (s->is_stopping) {
-        leave_when_all_have_ended(s);
+        stop_next(s);
         return;
     }
     tell_end(c, watcher->rstatus);
@@ -110,9 +113,8 @@ void supervisor_stop(struct supervisor *s) {
     s->is_stopping = true;
     for (size_t i = 0; i < s->count; i++)
         ev_timer_stop(s->loop, &s->children[i].restart);
-    signal_all(s, SIGTERM);
     ev_timer_start(s->loop, &s->kill);
-    leave_when_all_have_ended(s);
+    stop_next(s);
 }
 
 static void on_stop(struct ev_loop *loop, ev_signal *watcher, int events) {

@@ -40,6 +40,7 @@ void child_add(struct child *c, const char *option, const char *value);
 /* Starts all; -1 with a message when one cannot be. */
 int supervisor_start(struct supervisor *s);
 /* Runs until all children have ended after TERM, INT or supervisor_stop. Returns 0, or -1 when a child's end was the
- * reason. TERM and INT are passed on as TERM, HUP as it is; a second TERM or INT, or a minute, kills. */
+ * reason. TERM and INT reach the children as TERM, one after the other, the one that was added last first; HUP reaches
+ * all at once. A second TERM or INT, or a minute, kills. */
 int supervisor_run(struct supervisor *s);
 void supervisor_stop(struct supervisor *s);

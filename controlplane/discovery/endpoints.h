@@ -1,8 +1,8 @@
 /* endpoints.h — which endpoints a cluster has, and where they come from.
  *
- * Endpoints are known from the intent part of a snapshot ("static": written by the user) and, where a source of discovery or a
- * health check has something to say about a cluster, from the state part, which then is what counts. Sources produce state
- * part entries of kind endpoint-set; the engine is where they will be handed over. Thread: the loop's. */
+ * Endpoints are known from the intent part of a snapshot ("static": written by the user) and, where a source of discovery
+ * or a health check has something to say about a cluster, from the state part, which then is what counts. Thread: the
+ * loop's. */
 #pragma once
 
 #include "controlplane/channel/snapshot.h"

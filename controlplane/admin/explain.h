@@ -1,0 +1,47 @@
+/* explain.h — what a request would meet: listener, host, rule and why not the earlier ones, action, cluster, endpoints.
+ *
+ * Uses the data plane's own routing library, so that both say the same. Everything lies in the caller's arena.
+ * Thread: the loop's. */
+#pragma once
+
+#include "controlplane/config/config.h"
+#include "dataplane/routing/path.h"
+#include "dataplane/routing/route.h"
+#include "proto/admin.pb-c.h"
+
+struct explained_cluster {
+    const char *name;
+    uint32_t weight;
+    bool is_missing;
+    Headgate__EndpointSet *endpoints;       /* NULL: none */
+};
+
+struct explained {
+    struct str method, scheme, host, authority, path, query; /* of the URL; host without port */
+    bool has_query;
+    uint16_t port;
+    const char *listener, *listener_note;   /* the note: how it was chosen when the port did not say */
+    const char *route_table;
+    enum path_error path_error;             /* not PATH_OK: 400, and nothing below is set */
+    struct str canonical;
+    struct route_explanation route;
+    const Headgate__RouteTable *table;
+    struct str target, origin_host;         /* forward: what the origin sees */
+    struct str location;                    /* redirect */
+    struct explained_cluster *clusters;
+    size_t cluster_count;
+
+    /* What has to be freed. */
+    Headgate__Settings *settings;
+    Headgate__RouteTable *owned_table;
+    struct route_table *compiled;
+    struct route_scratch *scratch;
+};
+
+/* 0, or -1 with reasons in `errors`. Finish in both cases. */
+int explain_request(const struct config_resources *set, const Headgate__ExplainRequest *m, struct arena *arena,
+                    struct explained *ret, struct error_list *errors);
+void explained_finish(struct explained *x);
+
+void explained_print(const struct explained *x, struct strbuf *out);
+void explained_print_json(const struct explained *x, struct strbuf *out);
