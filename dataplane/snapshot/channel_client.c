@@ -40,6 +40,7 @@ struct channel_client {
     size_t                 out_at;
     bool                   is_dirty;     /* there may be something to write */
     bool                   is_broken;    /* to be closed before the loop waits again */
+    bool                   has_heard;    /* the peer speaks HTTP/2, under TLS that was agreed */
     bool                   has_said_lost;
     uint64_t               up_since;     /* monotonic */
     struct backoff         backoff;
@@ -84,7 +85,7 @@ static void free_link(struct channel_client *c) {
     c->tls = NULL;
     strbuf_finish(&c->out);
     c->out_at = 0;
-    c->is_dirty = c->is_broken = false;
+    c->is_dirty = c->is_broken = c->has_heard = false;
 }
 
 /* Never from within a callback of the stream. */
@@ -92,8 +93,8 @@ static void disconnect(struct channel_client *c, const char *reason) {
     bool was_up = c->state == LINK_UP;
     c->state = LINK_DOWN;
     say_lost(c, reason);
+    c->counts.disconnects += c->has_heard;
     if (was_up) {
-        c->counts.disconnects++;
         if (clock_monotonic_us() - c->up_since > STABLE_US)
             backoff_reset(&c->backoff);
         channel_close(&c->channel);
@@ -158,6 +159,17 @@ static void flush(struct channel_client *c) {
         ev_io_stop(c->config.loop, &c->writable);
 }
 
+static void check_end(struct channel_client *c) {
+    int status;
+    const char *message;
+    struct strbuf text = {0};
+    if (!grpc_stream_has_ended(c->stream, &status, &message))
+        return;
+    strbuf_printf(&text, "the control plane ended the stream (gRPC status %d) %s", status, message);
+    disconnect(c, text.p ? text.p : "the control plane ended the stream");
+    strbuf_finish(&text);
+}
+
 /* Everything that was said in this turn goes out together; a link that broke in a callback is closed here. */
 static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events) {
     struct channel_client *c = watcher->data;
@@ -169,6 +181,8 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
         disconnect(c, "out of memory, or the control plane takes nothing");
     else if (is_dirty && c->state == LINK_UP)
         flush(c);
+    if (is_dirty && c->state == LINK_UP)
+        check_end(c);
 }
 
 static int on_send(void *owner, const uint8_t *message, size_t size) {
@@ -246,26 +260,27 @@ static int on_message(void *owner, const uint8_t *message, size_t size) {
     return status;
 }
 
+static int take_plain_bytes(struct channel_client *c, const uint8_t *bytes, size_t size, struct error_list *errors) {
+    if (grpc_stream_receive(c->stream, bytes, size, errors) < 0)
+        return -1;
+    if (c->has_heard)
+        return 0;
+    c->has_heard = true;
+    c->has_said_lost = false;
+    c->counts.connects++;
+    log_info("connected to the control plane");
+    return 0;
+}
+
 static int take_wire_bytes(struct channel_client *c, const uint8_t *bytes, size_t size, struct error_list *errors) {
     struct strbuf plain = {0};
     if (!c->tls)
-        return grpc_stream_receive(c->stream, bytes, size, errors);
+        return take_plain_bytes(c, bytes, size, errors);
     int status = tls_stream_receive(c->tls, bytes, size, &plain, errors);
     if (status == 0 && plain.n)
-        status = grpc_stream_receive(c->stream, (const uint8_t *)plain.p, plain.n, errors);
+        status = take_plain_bytes(c, (const uint8_t *)plain.p, plain.n, errors);
     strbuf_finish(&plain);
     return status;
-}
-
-static void check_end(struct channel_client *c) {
-    int status;
-    const char *message;
-    struct strbuf text = {0};
-    if (!grpc_stream_has_ended(c->stream, &status, &message))
-        return;
-    strbuf_printf(&text, "the control plane ended the stream (gRPC status %d) %s", status, message);
-    disconnect(c, text.p ? text.p : "the control plane ended the stream");
-    strbuf_finish(&text);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events) {
@@ -282,8 +297,6 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events) {
         disconnect(c, n ? strerror(errno) : "the control plane closed the connection");
     else if (take_wire_bytes(c, bytes, (size_t)n, &errors) < 0)
         disconnect_with(c, &errors);
-    else
-        check_end(c);
 }
 
 /* ---- going up ---- */
@@ -292,8 +305,6 @@ static void link_is_up(struct channel_client *c) {
     struct ev_loop *loop = c->config.loop;
     c->state = LINK_UP;
     c->up_since = clock_monotonic_us();
-    c->has_said_lost = false;
-    c->counts.connects++;
     c->is_dirty = true;
     ev_timer_stop(loop, &c->deadline);
     ev_io_stop(loop, &c->writable);
@@ -301,7 +312,6 @@ static void link_is_up(struct channel_client *c) {
     if (c->is_tcp)
         ev_timer_again(loop, &c->ping);
     ev_timer_again(loop, &c->report);
-    log_info("connected to the control plane");
     if (channel_open(&c->channel) < 0)
         c->is_broken = true;
 }
@@ -444,7 +454,7 @@ void channel_client_destroy(struct channel_client *c) {
 }
 
 bool channel_client_is_connected(const struct channel_client *c) {
-    return c->state == LINK_UP;
+    return c->has_heard;
 }
 
 const struct channel_client_counts *channel_client_counts(const struct channel_client *c) {

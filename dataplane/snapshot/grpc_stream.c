@@ -152,6 +152,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     (void)session;
     if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK)
         s->awaits_pong = false;
+    /* Trailers end the call, although our half of it is still open. */
+    if (frame->hd.stream_id == s->id && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+        (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
+        s->has_ended = true;
     return 0;
 }
 
