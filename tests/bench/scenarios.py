@@ -105,23 +105,34 @@ def allocations(proxy, _load_run, amounts):
 
 def syscalls(proxy, load_run, amounts):
     """System calls of the data plane per request, as strace counts them; strace slows it down."""
+    small, large = (traced_calls(proxy, load_run, amounts.traced, size) for size, _ in THROUGHPUT.values())
+    return {"requests": amounts.traced, "calls_per_request": sum(small.values()), "calls": readable(small),
+            "large_calls_per_request": sum(large.values()), "large_calls": readable(large)}
+
+
+def readable(calls):
+    return {name: round(count, 3) for name, count in calls.items() if count >= 0.005}
+
+
+def traced_calls(proxy, load_run, requests, size):
+    """{name: calls per request}, the most frequent first."""
     pid = proxy.gateway.dataplane_pid()
     report = proxy.place.work / "strace"
-    tracer = subprocess.Popen(["strace", "-f", "-c", "-o", report, "-p", str(pid)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tracer = subprocess.Popen(["strace", "-f", "-c", "-S", "calls", "-o", report, "-p", str(pid)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until("strace to attach", lambda: is_traced(pid) or tracer.poll() is not None)
-        load_run.count(proxy.port, "/12", amounts.traced)
+        load_run.count(proxy.port, f"/{size}", requests)
     finally:
         if tracer.poll() is None:
             tracer.send_signal(signal.SIGINT)
         tracer.wait()
-    rows = re.findall(r"(?m)^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", report.read_text())
-    calls = {name: int(count) / amounts.traced for count, name in rows if name != "total"}
+    text = report.read_text() if report.exists() else ""
+    rows = re.findall(r"(?m)^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", text)
+    calls = {name: int(count) / requests for count, name in rows if name != "total"}
     if not calls:
-        raise BenchError(f"strace reported nothing:\n{report.read_text()}")
-    return {"requests": amounts.traced, "calls_per_request": sum(calls.values()),
-            "calls": {name: round(count, 3) for name, count in calls.items() if count >= 0.005}}
+        raise BenchError(f"strace reported nothing: {text}")
+    return calls
 
 
 def is_traced(pid):
