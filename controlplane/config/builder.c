@@ -1,6 +1,7 @@
 #include "controlplane/config/builder.h"
 
 #include "common/alloc.h"
+#include "controlplane/config/route_check.h"
 
 void builder_init(struct builder *b, struct error_list *errors, struct error_list *warnings) {
     *b = (struct builder){0};
@@ -49,6 +50,10 @@ void builder_add(struct builder *b, Headgate__Kind kind, struct str name, const 
     }
     fill_begin_resource(&b->fill, resource);
     ProtobufCMessage *m = fill_message(&b->fill, schema_of_kind(kind), SCOPE_ALL, at, &companion);
+    if (kind == HEADGATE__KIND__KIND_SETTINGS)
+        b->settings = m;
+    if (kind == HEADGATE__KIND__KIND_ROUTE_TABLE && m)
+        check_route_table(&b->fill, at, kept.p, m, b->settings, b->fill.faults == faults);
     if (add(b, kind, kept, m) == 0 && companion && with_endpoints)
         add_endpoints(b, kept, at, companion, b->fill.faults == faults);
 }

@@ -14,11 +14,12 @@ struct built {
 };
 
 struct builder {
-    struct arena  arena;
-    struct fill   fill;
-    struct names  names;
-    struct built *items;
-    size_t        count, capacity;
+    struct arena            arena;
+    struct fill             fill;
+    struct names            names;
+    const ProtobufCMessage *settings;   /* that route tables are checked with: the last added; NULL: all defaults */
+    struct built           *items;
+    size_t                  count, capacity;
 };
 
 /* `warnings` may be NULL. */

@@ -21,16 +21,19 @@ static void check_resource(struct builder *b, const struct config_resource *reso
     builder_add(b, resource->kind, str_of(resource->name), &at, false);
 }
 
-int check_load_listeners(struct builder *b, const struct config_resources *existing, struct str except) {
-    struct error_list *errors = b->fill.errors;
-    size_t faults = b->fill.faults, built = b->count;
+int check_load(struct builder *b, const struct config_resources *existing, Headgate__Kind kind, struct str except) {
+    struct error_list *warnings = b->fill.warnings;
+    size_t faults = b->fill.faults, built = b->count, references = b->fill.reference_count;
+    b->fill.names_resource = true;
+    b->fill.warnings = NULL;
     for (size_t i = 0; i < existing->count; i++)
-        if (existing->items[i].kind == HEADGATE__KIND__KIND_LISTENER && !str_eq(str_of(existing->items[i].name), except))
+        if (existing->items[i].kind == kind && !str_eq(str_of(existing->items[i].name), except))
             check_resource(b, &existing->items[i]);
-    /* Only what they take was wanted: neither they nor their references are part of the change. */
+    b->fill.names_resource = false;
+    b->fill.warnings = warnings;
+    b->fill.reference_count = references;
     b->count = built;
-    b->fill.reference_count = 0;
-    return errors->dropped || b->fill.faults != faults ? -1 : 0;
+    return b->fill.faults != faults ? -1 : 0;
 }
 
 /* ---- who refers to what ---- */

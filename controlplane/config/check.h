@@ -4,8 +4,10 @@
 
 #include "controlplane/config/builder.h"
 
-/* Makes the addresses of all listeners but the named one known to `b`. Returns 0, or -1 after adding an error. */
-int check_load_listeners(struct builder *b, const struct config_resources *existing, struct str except);
+/* Fills what `existing` has of a kind, but for the named one, so that `b` knows it: the addresses of listeners, the
+ * settings. With b->settings new, route tables are checked again under them. Faults are reported by resource. They become
+ * no part of what is built. Returns 0, or -1 after adding an error. */
+int check_load(struct builder *b, const struct config_resources *existing, Headgate__Kind kind, struct str except);
 /* Names every resource that refers to kind/name. Returns 0 when there is none, otherwise -1. */
 int check_unreferenced(Headgate__Kind kind, struct str name, const struct config_resources *existing,
                        struct error_list *errors);

@@ -48,17 +48,6 @@ void check_rewrite(struct fill *f, const struct fill_at *at, const ProtobufCMess
 
 /* ---- the rule ---- */
 
-static bool has_prefix(const Headgate__Rule *rule) {
-    return rule->match && rule->match->path && rule->match->path->kind_case == HEADGATE__PATH_MATCH__KIND_PREFIX;
-}
-
-static void check_prefix_use(struct fill *f, const struct fill_at *rule_at, const char *part, const Headgate__Rule *rule) {
-    struct fill_at below = fill_down(rule_at, part);
-    struct fill_at prefix = fill_down(&below, "prefix");
-    if (!has_prefix(rule))
-        fill_report(f, &prefix, ERROR_MISSING, "\"prefix\" replaces what match.path.prefix finds, and the rule has none");
-}
-
 static void check_weights(struct fill *f, const struct fill_at *at, const Headgate__Forward *forward) {
     for (size_t i = 0; i < forward->n_clusters; i++)
         if (forward->clusters[i]->weight)
@@ -82,10 +71,6 @@ void check_rule(struct fill *f, const struct fill_at *at, const ProtobufCMessage
         check_only_forward(f, at, "rewrite");
     if (rule->retry && !is_forward)
         check_only_forward(f, at, "retry");
-    if (rule->rewrite && rule->rewrite->prefix)
-        check_prefix_use(f, at, "rewrite", rule);
-    if (rule->action_case == HEADGATE__RULE__ACTION_REDIRECT && rule->redirect->prefix)
-        check_prefix_use(f, at, "redirect", rule);
 }
 
 /* ---- rules that no request reaches ---- */

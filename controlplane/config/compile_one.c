@@ -58,10 +58,19 @@ static void check_cluster_exists(struct builder *b, Headgate__Kind kind, struct 
     b->fill.faults++;
 }
 
+/* What the resource cannot be judged without. */
+static int load_context(struct builder *b, Headgate__Kind kind, struct str name, const struct config_resources *existing) {
+    if (kind == HEADGATE__KIND__KIND_LISTENER)
+        return check_load(b, existing, kind, name);
+    if (kind == HEADGATE__KIND__KIND_ROUTE_TABLE)
+        return check_load(b, existing, HEADGATE__KIND__KIND_SETTINGS, (struct str){NULL, 0});
+    return 0;
+}
+
 static void compile_tree(struct builder *b, Headgate__Kind kind, struct str name, const struct tree_node *root,
                          const struct config_resources *existing) {
     struct fill_at at = {.node = root};
-    if (kind == HEADGATE__KIND__KIND_LISTENER && check_load_listeners(b, existing, name) < 0)
+    if (load_context(b, kind, name, existing) < 0)
         return;
     check_name(&b->fill, schema_of_kind(kind), name, &at);
     if (kind == HEADGATE__KIND__KIND_SETTINGS)
@@ -69,6 +78,9 @@ static void compile_tree(struct builder *b, Headgate__Kind kind, struct str name
     check_cluster_exists(b, kind, name, existing);
     builder_add(b, kind, name, &at, true);
     names_check(&b->names, &b->fill);
+    /* Another path policy can make the paths of any rule wrong. */
+    if (kind == HEADGATE__KIND__KIND_SETTINGS && b->fill.faults == 0)
+        check_load(b, existing, HEADGATE__KIND__KIND_ROUTE_TABLE, (struct str){NULL, 0});
 }
 
 int config_compile_one(Headgate__Kind kind, struct str name, const struct config_source *source,

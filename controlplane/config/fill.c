@@ -10,6 +10,8 @@ static void fill_object(struct fill *f, const struct schema_object *o, unsigned 
 /* ---- keys that do not belong ---- */
 
 static void expect_keys(struct fill *f, struct error *e, const struct schema_object *o, unsigned scope, struct str key) {
+    if (!e)
+        return; /* beyond the errors that are kept */
     const char *names[SCHEMA_KEYS_MAX];
     size_t count = schema_names(o, scope, names, SCHEMA_KEYS_MAX);
     struct strbuf expected = {0};
@@ -246,7 +248,7 @@ static void fill_object(struct fill *f, const struct schema_object *o, unsigned 
     if (at->node->type == TREE_MAP)
         fill_map(f, o, scope, at, m, companion);
     else if (at->node->is_broken)
-        f->faults++;
+        fill_adopt(f, at);
     else if (is_shorthand_enough(o, at))
         fill_shorthand(f, o, at, m);
     else

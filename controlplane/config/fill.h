@@ -56,6 +56,8 @@ struct error *fill_report(struct fill *f, const struct fill_at *at, enum error_c
 /* Likewise at the key. */
 struct error *fill_report_key(struct fill *f, const struct fill_at *at, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Counts the fault that was reported when the scalar was read (node->is_broken), and gives it its path. */
+void fill_adopt(struct fill *f, const struct fill_at *at);
 void fill_warn(struct fill *f, const struct fill_at *at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void fill_out_of_memory(struct fill *f);
 /* The path as users see it, in the arena; NULL without memory. */

@@ -76,6 +76,17 @@ struct error *fill_report_key(struct fill *f, const struct fill_at *at, enum err
     return e;
 }
 
+void fill_adopt(struct fill *f, const struct fill_at *at) {
+    const struct tree_place *place = &at->node->place;
+    for (size_t i = 0; i < f->errors->count; i++) {
+        struct error *e = &f->errors->items[i];
+        bool is_here = e->line == place->line && e->column == place->column && !e->path && e->file && place->file;
+        if (is_here && strcmp(e->file, place->file) == 0)
+            error_set_resource(f->errors, e, NULL, fill_path(f, at));
+    }
+    f->faults++;
+}
+
 void fill_warn(struct fill *f, const struct fill_at *at, const char *format, ...) {
     va_list args;
     if (!f->warnings)

@@ -6,6 +6,8 @@
 enum { TEXT_MAX = 8192 };
 
 static void expect(struct fill *f, struct error *e, const struct schema_key *k, const char *nearest) {
+    if (!e)
+        return; /* beyond the errors that are kept */
     struct strbuf expected = {0};
     schema_expected(k, &expected);
     error_set_expected(f->errors, e, expected.failed ? NULL : strbuf_str(&expected).p, nearest);
@@ -192,7 +194,7 @@ static bool fill_bool(struct fill *f, const struct schema_key *k, const struct f
 bool fill_scalar(struct fill *f, const struct schema_key *k, const struct fill_at *at, struct field_value *ret) {
     *ret = (struct field_value){0};
     if (at->node->is_broken) {
-        f->faults++;
+        fill_adopt(f, at);
         return false;
     }
     if (at->node->type != TREE_SCALAR)

@@ -134,10 +134,10 @@ static const struct schema_key redirect_keys[] = {
      .description = "The new scheme."},
     {.key = "host", .type = SCHEMA_TEXT, .form = &text_host, .absent = "that of the request",
      .description = "The new host, with its port where it has one."},
-    {.key = "path", .type = SCHEMA_TEXT, .form = &text_path, .group = 1, .absent = "that of the request",
+    {.key = "path", .type = SCHEMA_TEXT, .form = &text_location, .group = 1, .absent = "that of the request",
      .description = "Replaces the whole path and drops the query."},
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
-     .description = "Replaces the prefix that `match.path.prefix` found."},
+     .description = "Replaces the prefix, or the exact path, that the rule matches; a rule that matches by regex has none."},
     {.key = "strip-query", .type = SCHEMA_BOOL, .description = "Drops the query."},
     {0},
 };
@@ -167,7 +167,7 @@ const struct schema_object schema_weighted_cluster = {
 
 static const struct schema_key rewrite_keys[] = {
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
-     .description = "Replaces the prefix that `match.path.prefix` found."},
+     .description = "Replaces the prefix, or the exact path, that the rule matches; a rule that matches by regex has none."},
     {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
      .description = "Every match of it in the path is replaced by `substitution`."},
     {.key = "substitution", .type = SCHEMA_TEXT, .form = &text_substitution, .max = 4096,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/address.h"
+#include "dataplane/routing/authority.h"
 #include "proto/resource.h"
 
 /* RFC 9110 section 5.6.2: tchar. */
@@ -104,19 +105,16 @@ static const char *check_udp(struct arena *arena, struct str text, struct str *c
     return format_address(arena, &a, canonical);
 }
 
-/* Labels of 1 to 63 letters, digits, - and _, at most 253 bytes, no empty label. */
-static bool is_host_name(struct str text) {
-    if (text.n == 0 || text.n > 253)
-        return false;
-    while (text.p) {
-        struct str label = str_cut(&text, '.');
-        if (label.n == 0 || label.n > 63)
-            return false;
-        for (size_t i = 0; i < label.n; i++)
-            if (!isalnum((unsigned char)label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
-                return false;
-    }
-    return true;
+/* The text in lower case as a host, and its port or 0. */
+static const char *parse_host(struct arena *arena, struct str text, struct str *canonical, uint16_t *ret_port) {
+    struct str host;
+    char *lower = arena_memdup(arena, text.p, text.n + 1);
+    if (!lower)
+        return "out of memory";
+    if (authority_parse(lower, text.n, &host, ret_port) < 0)
+        return "not a host";
+    *canonical = (struct str){lower, text.n};
+    return NULL;
 }
 
 static bool is_ascii(struct str text) {
@@ -127,39 +125,22 @@ static bool is_ascii(struct str text) {
 }
 
 static const char *check_domain(struct arena *arena, struct str text, struct str *canonical) {
+    uint16_t port;
+    struct str name = text, lower;
     if (str_eq(text, STR("*")))
         return NULL;
     if (!is_ascii(text))
         return "not ASCII; write an international domain in its xn-- form";
-    struct str name = text;
     if (str_starts(name, STR("*.")))
         name = (struct str){text.p + 2, text.n - 2};
-    if (memchr(text.p, ':', text.n))
-        return "a domain is written without a port";
-    return is_host_name(name) ? to_lower(arena, text, canonical) : "not a domain";
-}
-
-static bool is_v6_literal(struct str text) {
-    char with_port[64];
-    struct address a;
-    int n = snprintf(with_port, sizeof with_port, "%.*s:1", (int)(text.n < 50 ? text.n : 50), text.p);
-    return text.n && text.p[0] == '[' && address_parse((struct str){with_port, (size_t)n}, &a) == 0;
-}
-
-static bool is_port(struct str text) {
-    uint64_t port;
-    return text.n <= 5 && str_to_uint64(text, &port) == 0 && port > 0 && port <= 65535;
+    if (parse_host(arena, name, &lower, &port) || str_ends(name, STR(".")))
+        return "not a domain";
+    return port ? "a domain is written without a port" : to_lower(arena, text, canonical);
 }
 
 static const char *check_host(struct arena *arena, struct str text, struct str *canonical) {
-    const char *colon = text.n ? memrchr(text.p, ':', text.n) : NULL;
-    struct str host = text;
-    if (colon && !(text.p[0] == '[' && text.p[text.n - 1] == ']')) {
-        host.n = (size_t)(colon - text.p);
-        if (!is_port((struct str){colon + 1, text.n - host.n - 1}))
-            return "not a host: the port is wrong";
-    }
-    return is_host_name(host) || is_v6_literal(host) ? to_lower(arena, text, canonical) : "not a host";
+    uint16_t port;
+    return parse_host(arena, text, canonical, &port);
 }
 
 static const char *check_scheme(struct arena *arena, struct str text, struct str *canonical) {
@@ -177,19 +158,33 @@ const struct text_form text_endpoint = {"endpoint-address", "an address such as 
 const struct text_form text_udp = {"udp-address", "an IP address with a port, such as 127.0.0.1:8125",
                                    "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$", check_udp};
 const struct text_form text_domain = {"domain", "a domain such as example.com, *.example.com or *",
-                                      "^(\\*|(\\*\\.)?[A-Za-z0-9_-]{1,63}(\\.[A-Za-z0-9_-]{1,63})*)$", check_domain};
+                                      "^(\\*|(\\*\\.)?[A-Za-z0-9_~-]+(\\.[A-Za-z0-9_~-]+)*|\\[[0-9A-Fa-f:.]+\\])$",
+                                          check_domain};
 const struct text_form text_host = {"host", "a host such as example.com or example.com:8443", NULL, check_host};
 const struct text_form text_scheme = {"scheme", "http or https", "^https?$", check_scheme};
 
 /* ---- HTTP ---- */
 
+static const char *check_location(struct arena *arena, struct str text, struct str *canonical) {
+    (void)arena, (void)canonical;
+    if (text.n == 0 || text.p[0] != '/')
+        return "a path begins with a slash";
+    if (text.n > 1 && text.p[1] == '/')
+        return "a path that begins with two slashes leads to another host";
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] <= 0x20 || (unsigned char)text.p[i] >= 0x7f || text.p[i] == '#' || text.p[i] == '\\')
+            return "a path has no spaces, no #, no \\ and no bytes beyond ASCII";
+    return NULL;
+}
+
+/* Whether it is in canonical form depends on the settings, and is found out by check_route_table. */
 static const char *check_path(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
     if (text.n == 0 || text.p[0] != '/')
         return "a path begins with a slash";
     for (size_t i = 0; i < text.n; i++)
-        if ((unsigned char)text.p[i] <= 0x20 || (unsigned char)text.p[i] >= 0x7f || strchr("?#\"<>\\^`{|}", text.p[i]))
-            return "a path has no spaces, no ? or #, and other than plain characters are percent-encoded";
+        if ((unsigned char)text.p[i] <= 0x20 || text.p[i] == '?' || text.p[i] == '#')
+            return "a path has no spaces, no ? and no #";
     return NULL;
 }
 
@@ -212,7 +207,7 @@ static const char *check_field_name(struct arena *arena, struct str text, struct
 
 /* Fields that say where a message ends, or that belong to the connection, are ours alone. */
 static const char *check_own_field_name(struct arena *arena, struct str text, struct str *canonical) {
-    static const char *const reserved[] = {"connection", "content-length", "keep-alive", "proxy-connection",
+    static const char *const reserved[] = {"connection", "content-length", "host", "keep-alive", "proxy-connection",
                                            "te", "trailer", "transfer-encoding", "upgrade"};
     for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
         if (str_eq_nocase(text, str_of(reserved[i])))
@@ -240,6 +235,8 @@ static const char *check_substitution(struct arena *arena, struct str text, stru
 }
 
 const struct text_form text_path = {"path", "a path such as /api/", "^/[^ ?#]*$", check_path};
+const struct text_form text_location = {"location", "a path such as /new, with a query where wanted", "^/[^ #]*$",
+                                        check_location};
 const struct text_form text_method = {"method", "a method such as GET or POST", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}$",
                                       check_method};
 const struct text_form text_field_name = {"field-name", "a field name such as x-canary", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",

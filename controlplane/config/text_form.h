@@ -25,6 +25,7 @@ extern const struct text_form text_domain;          /* of a virtual host; lower 
 extern const struct text_form text_host;            /* host with or without a port */
 extern const struct text_form text_scheme;          /* http or https */
 extern const struct text_form text_path;            /* begins with a slash, no query */
+extern const struct text_form text_location;        /* likewise, with a query where wanted */
 extern const struct text_form text_method;          /* RFC 9110 section 9.1 */
 extern const struct text_form text_field_name;      /* RFC 9110 section 5.1; lower case */
 extern const struct text_form text_own_field_name;  /* likewise, of a field that does not frame the message */
@@ -32,5 +33,5 @@ extern const struct text_form text_field_value;     /* RFC 9110 section 5.5 */
 extern const struct text_form text_regex;           /* PCRE2 */
 extern const struct text_form text_substitution;    /* with \0 to \9 */
 
-/* Number of groups of a regular expression that compiles, or 0. */
+/* Number of groups of a regular expression that was checked; the largest possible one without memory to find out. */
 unsigned text_regex_groups(struct str regex);

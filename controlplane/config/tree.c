@@ -1,6 +1,6 @@
 #include "controlplane/config/tree.h"
 
-#include <stdio.h>
+#include "common/map.h"
 
 struct tree_node *tree_create(struct arena *arena, enum tree_type type) {
     struct tree_node *node = arena_calloc(arena, 1, sizeof *node);
@@ -109,11 +109,19 @@ static int merge_item(struct merge *m, struct tree_item *into, const struct tree
     return join_lists(m->arena, joined, from->node) < 0 ? out_of_memory(m->errors) : 0;
 }
 
-static int merge_maps(struct merge *m, struct tree_node *into, const struct tree_node *from) {
+static int index_map(const struct tree_node *map, struct map *items) {
+    for (struct tree_item *i = map->first; i; i = i->next)
+        if (map_set(items, i->key, i) < 0)
+            return -1;
+    return 0;
+}
+
+static int merge_items(struct merge *m, struct tree_node *into, const struct tree_node *from,
+                       const struct map *present_items) {
     int status = 0;
     size_t end = m->path.n;
     for (const struct tree_item *i = from->first; i; i = i->next) {
-        struct tree_item *present = tree_find(into, i->key.p);
+        struct tree_item *present = map_get(present_items, i->key);
         if (!present && copy_item(m->arena, into, i) < 0)
             return out_of_memory(m->errors);
         tree_path_add(&m->path, i);
@@ -122,6 +130,13 @@ static int merge_maps(struct merge *m, struct tree_node *into, const struct tree
         if (m->path.p)
             m->path.p[m->path.n = end] = '\0';
     }
+    return status;
+}
+
+static int merge_maps(struct merge *m, struct tree_node *into, const struct tree_node *from) {
+    struct map present = {0};
+    int status = index_map(into, &present) < 0 ? out_of_memory(m->errors) : merge_items(m, into, from, &present);
+    map_finish(&present);
     return status;
 }
 

@@ -74,6 +74,26 @@ static int take_key(struct reader *r, struct frame *f, const struct tree_node *n
     return 0;
 }
 
+/* The path of what is being read, whose key is that of the innermost map. */
+static void add_path(const struct reader *r, struct strbuf *out) {
+    for (size_t i = 0; i < r->depth; i++) {
+        const struct frame *f = &r->frames[i];
+        bool is_map = f->node->type == TREE_MAP;
+        struct tree_item item = {.key = is_map ? f->key : (struct str){NULL, 0}, .index = f->node->count};
+        tree_path_add(out, &item);
+    }
+}
+
+static void report_repeated(struct reader *r, const struct frame *f, const struct tree_item *first) {
+    struct strbuf path = {0};
+    add_path(r, &path);
+    struct error *e = error_addf(r->errors, ERROR_CONFLICT, "the key \"%s\" stands here twice; the first is on line %u",
+                                 f->key.p, first->key_place.line);
+    error_set_place(r->errors, e, r->file, f->key_place.line, f->key_place.column);
+    error_set_resource(r->errors, e, NULL, path.failed ? NULL : path.p);
+    strbuf_finish(&path);
+}
+
 /* The second value of a key is reported and left out. */
 static int add_pair(struct reader *r, struct frame *f, struct tree_node *node) {
     f->has_key = false;
@@ -81,9 +101,7 @@ static int add_pair(struct reader *r, struct frame *f, struct tree_node *node) {
     if (find_key(f, f->key, &present) < 0)
         return out_of_memory(r, &node->place);
     if (present) {
-        struct error *e = error_addf(r->errors, ERROR_CONFLICT, "the key \"%s\" stands here twice; the first is on line %u",
-                                     f->key.p, present->key_place.line);
-        error_set_place(r->errors, e, r->file, f->key_place.line, f->key_place.column);
+        report_repeated(r, f, present);
         return 0;
     }
     if (tree_set(r->arena, f->node, f->key.p, node) < 0)

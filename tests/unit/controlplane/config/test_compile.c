@@ -209,7 +209,7 @@ static void a_sender_cannot_read_our_environment(void **state)
     add_source(&sources, "a.yaml", "server-name: ${HOME}\n");
     o.status = config_compile(&sources, NULL, &o.set, &o.errors, &o.warnings);
     assert_int_equal(o.status, -1);
-    assert_problems(&o, "a.yaml:1:14: variables are not expanded in what comes from elsewhere: \"${HOME}\"\n");
+    assert_problems(&o, "a.yaml:1:14: server-name: variables are not expanded in what comes from elsewhere: \"${HOME}\"\n");
     outcome_finish(&o);
     config_sources_finish(&sources);
 }
@@ -399,6 +399,25 @@ static void one_resource_is_checked_against_the_others(void **state)
     outcome_finish(&whole);
 }
 
+static void another_path_policy_is_checked_against_the_rules(void **state)
+{
+    (void)state;
+    struct outcome whole = compile_text("path: {double-slash: keep}\nroute-tables:\n"
+                                        "  - {name: t, hosts: [{domains: a, rules: [{match: {path: {exact: /a//b}}, "
+                                        "respond: {}}]}]}\n");
+    assert_compiles(&whole);
+    assert_one_refused("settings", "default", "{}", &whole.set,
+                       "route-table/t: hosts[0].rules[0].match.path.exact: \"/a//b\" is not in canonical form, so it "
+                       "would never "
+                       "match; expected \"/a/b\"\n");
+    struct outcome o = compile_one("route-table", "u", "hosts: [{domains: a, rules: [{match: {path: {prefix: /c//d}}, "
+                                   "respond: {}}]}]",
+                                   &whole.set);
+    assert_compiles(&o);
+    outcome_finish(&o);
+    outcome_finish(&whole);
+}
+
 static void what_is_referred_to_cannot_be_deleted(void **state)
 {
     struct config_resources removed = {0};
@@ -524,6 +543,7 @@ int main(void)
         cmocka_unit_test(a_thousand_errors_are_kept_and_the_rest_counted),
         cmocka_unit_test(one_resource_is_the_same_as_in_the_whole),
         cmocka_unit_test(one_resource_is_checked_against_the_others),
+        cmocka_unit_test(another_path_policy_is_checked_against_the_rules),
         cmocka_unit_test(what_is_referred_to_cannot_be_deleted),
         cmocka_unit_test(bytes_are_checked_like_text),
         cmocka_unit_test(what_compiles_passes_the_check),

@@ -247,8 +247,8 @@ static const char *random_text(struct chance *c, const struct schema_key *k)
     static const char *const forms[][3] = {
         {"udp-address", "127.0.0.1:8125", "[::1]:1"}, {"host", "a.example", "b:80"}, {"scheme", "http", "https"},
         {"method", "GET", "CUSTOM"}, {"field-name", "x-a", "X-B"}, {"response-field-name", "x-c", "Set-Cookie"},
-        {"field-value", "a b", "\"q\" ${v}"}, {"regex", "a(b)+", "[^/]*"}, {"substitution", "/\\0", "${y}"},
-        {"word", "w-1", "on"}, {"file", "/var/log/x", "log file.txt"},
+        {"field-value", "a b", "\"q\" ${v}"}, {"regex", "a(b)+", "[^/]*"}, {"substitution", "/\\0", "/$y"},
+        {"word", "w-1", "on"}, {"location", "/x?y=${z}", "/"}, {"file", "/var/log/x", "log file.txt"},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         if (strcmp(name, forms[i][0]) == 0) {
