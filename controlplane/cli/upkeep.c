@@ -6,20 +6,12 @@
 #include "controlplane/engine/reply.h"
 #include "controlplane/store/store.h"
 
-/* The store below --state-dir; NULL: the option is not given, or -- with *ret_failed -- it cannot be opened. */
-static struct store *open_offline(const struct cli *cli, const struct options *options, bool *ret_failed) {
+/* The store below --state-dir; NULL: the option is not given, or -- with errors -- it cannot be opened. */
+static struct store *open_offline(const struct options *options, struct error_list *errors) {
     const char *folder = options_get(options, "state-dir");
     char path[512];
-    struct error_list errors = {0};
-    if (!folder)
-        return NULL;
-    snprintf(path, sizeof path, "%s/store", folder);
-    struct store *store = store_open(path, &errors);
-    *ret_failed = store == NULL;
-    if (!store)
-        cli_fail(cli, &errors, EXIT_REFUSED);
-    error_list_finish(&errors);
-    return store;
+    snprintf(path, sizeof path, "%s/store", folder ? folder : "");
+    return folder ? store_open(path, errors) : NULL;
 }
 
 static void show_progress(void *context, uint64_t done, uint64_t total) {
@@ -44,14 +36,15 @@ static int print_verify(const struct cli *cli, const Headgate__VerifyReply *r) {
     return faults ? EXIT_REFUSED : EXIT_DONE;
 }
 
-static int verify_offline(struct cli *cli, struct store *store) {
+/* `store` is NULL when it could not be opened: then the reasons are the faults. */
+static int verify_offline(struct cli *cli, struct store *store, struct error_list *errors) {
     Headgate__VerifyReply reply = HEADGATE__VERIFY_REPLY__INIT;
     struct store_verify_result result = {0};
     struct problem_list problems = {0};
-    struct error_list errors = {0};
     struct arena arena = {0};
-    store_verify(store, show_progress, cli, &result, &errors);
-    reply_add_problems(&arena, &problems, &errors, false);
+    if (store)
+        store_verify(store, show_progress, cli, &result, errors);
+    reply_add_problems(&arena, &problems, errors, false);
     reply.has_versions = reply.has_objects = reply.has_bytes = true;
     reply.versions = result.versions;
     reply.objects = result.objects;
@@ -59,23 +52,13 @@ static int verify_offline(struct cli *cli, struct store *store) {
     reply.problems = problems.items;
     reply.n_problems = problems.count;
     int exit_code = print_verify(cli, &reply);
-    error_list_finish(&errors);
     arena_finish(&arena);
     return exit_code;
 }
 
-int command_verify(struct cli *cli, const struct options *options) {
+static int verify_daemon(struct cli *cli) {
     Headgate__VerifyRequest request = HEADGATE__VERIFY_REQUEST__INIT;
-    bool has_failed = false;
     int exit_code = EXIT_DONE;
-    struct store *store = open_offline(cli, options, &has_failed);
-    if (has_failed)
-        return EXIT_REFUSED;
-    if (store) {
-        exit_code = verify_offline(cli, store);
-        store_close(store);
-        return exit_code;
-    }
     Headgate__VerifyReply *reply = cli_call(cli, "/headgate.Admin/Verify", &request,
                                             &headgate__verify_reply__descriptor, "reading the store",
                                             &exit_code);
@@ -83,6 +66,16 @@ int command_verify(struct cli *cli, const struct options *options) {
         return exit_code;
     exit_code = print_verify(cli, reply);
     headgate__verify_reply__free_unpacked(reply, NULL);
+    return exit_code;
+}
+
+int command_verify(struct cli *cli, const struct options *options) {
+    struct error_list errors = {0};
+    struct store *store = open_offline(options, &errors);
+    bool is_offline = options_has(options, "state-dir");
+    int exit_code = is_offline ? verify_offline(cli, store, &errors) : verify_daemon(cli);
+    error_list_finish(&errors);
+    store_close(store);
     return exit_code;
 }
 
@@ -139,18 +132,19 @@ static int gc_daemon(struct cli *cli, uint64_t keep, bool has_keep, bool is_dry_
 int command_gc(struct cli *cli, const struct options *options) {
     struct error_list errors = {0};
     uint64_t keep = 0;
-    bool is_dry_run = options_has(options, "dry-run"), has_failed = false;
+    bool is_dry_run = options_has(options, "dry-run"), is_offline = options_has(options, "state-dir");
+    int exit_code;
     if (options_number(options, "keep", 1000000, 1000, &keep, &errors) < 0) {
-        int exit_code = cli_fail(cli, &errors, EXIT_WRONG_USAGE);
+        exit_code = cli_fail(cli, &errors, EXIT_WRONG_USAGE);
         error_list_finish(&errors);
         return exit_code;
     }
-    struct store *store = open_offline(cli, options, &has_failed);
-    if (has_failed)
-        return EXIT_REFUSED;
-    if (!store)
-        return gc_daemon(cli, keep, options_has(options, "keep"), is_dry_run);
-    int exit_code = gc_offline(cli, store, keep, is_dry_run);
+    struct store *store = open_offline(options, &errors);
+    if (!is_offline)
+        exit_code = gc_daemon(cli, keep, options_has(options, "keep"), is_dry_run);
+    else
+        exit_code = store ? gc_offline(cli, store, keep, is_dry_run) : cli_fail(cli, &errors, EXIT_REFUSED);
+    error_list_finish(&errors);
     store_close(store);
     return exit_code;
 }

@@ -1,0 +1,249 @@
+"""Control plane and real data planes: pushes over two of them, refusals, deaths at every moment, TLS.
+
+Two data planes on one machine cannot both listen on one TCP address, which is what the refusals here are made of.
+"""
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from planes import PATIENCE, PROGRAMS, free_port, get, kill_data_plane, site_of, wait_until
+
+FIRST = site_of("127.0.0.1:9001")
+SECOND = site_of("127.0.0.1:9002")
+
+
+def result_of(reply, node):
+    return next(r for r in reply["data_planes"] if r["node"] == node)
+
+
+def answering(port):
+    """A configuration that answers on the port by itself."""
+    return {
+        "listeners": [{"name": "web", "address": f"127.0.0.1:{port}", "route-table": "site"}],
+        "route-tables": [{"name": "site", "hosts": [
+            {"domains": ["*"], "rules": [{"respond": {"status": 200, "body": "here\n"}}]}]}],
+    }
+
+
+@pytest.fixture
+def pair(site):
+    """A site with two data planes in sync with version 1."""
+    site.push(FIRST)
+    for node in ("a", "b"):
+        setattr(site, node, site.start_data_plane(node))
+    for node in ("a", "b"):
+        site.wait_data_plane(node, version=1)
+    return site
+
+
+def test_a_push_switches_both(pair):
+    pushed = pair.push(SECOND)
+    assert pushed.code == 0 and pushed.json["outcome"] == "committed", pushed
+    for node in ("a", "b"):
+        assert result_of(pushed.json, node)["state"] == "acked"
+        assert pair.wait_data_plane(node, version=2)
+    log = pair.ok("log", "-o", "json").json["versions"]
+    assert sorted(log[0]["nodes"]) == ["a", "b"] and log[1]["nodes"] == []
+    assert pair.metric("data_planes", state="in-sync") == 2
+
+
+def test_one_refusal_stops_it_for_both(pair):
+    port = free_port()
+    pushed = pair.push(answering(port))
+    assert pushed.code == 1 and pushed.json["outcome"] == "refused", pushed
+    states = sorted(r["state"] for r in pushed.json["data_planes"])
+    assert states == ["nacked", "ready"]
+    refusal = next(r for r in pushed.json["data_planes"] if r["state"] == "nacked")["reasons"][0]
+    assert refusal["kind"] == "listener" and refusal["name"] == "web" and refusal["code"] == "address-in-use"
+    assert pair.version() == 1 and len(pair.ok("log", "-o", "json").json["versions"]) == 1
+    for node in ("a", "b"):
+        assert pair.wait_data_plane(node, version=1)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    text = pair.headgate("push", pair.write("again.json", answering(port)))
+    assert text.code == 1 and "listener/web" in text.out and "refused" in text.out
+    assert pair.push(SECOND).code == 0
+
+
+def test_dry_run_asks_both_and_changes_nothing(pair):
+    assert [r["state"] for r in pair.push(SECOND, "--dry-run").json["data_planes"]] == ["ready", "ready"]
+    assert pair.push(answering(free_port()), "--dry-run").code == 1
+    assert pair.version() == 1
+    for node in ("a", "b"):
+        assert pair.data_plane(node)["serving"]["version"] == 1
+
+
+def test_a_late_data_plane_that_refuses_is_shown_and_left_alone(site):
+    port = free_port()
+    site.start_data_plane("a")
+    wait_until("a is there", lambda: site.data_plane("a"))
+    assert site.push(answering(port)).code == 0
+    assert get(f"127.0.0.1:{port}") == ("HTTP/1.1 200 OK", "here\n")
+    site.start_data_plane("b")
+    late = site.wait_data_plane("b", state="nacked")
+    assert late["reasons"][0]["name"] == "web"
+    assert any("b refuses the current snapshot" in p["message"] for p in site.status()["problems"])
+    before = site.metric("transfers_total")
+    # Nothing is sent again until there is something new; then it is brought along.
+    assert site.push(FIRST).code == 0
+    site.wait_data_plane("b", version=2)
+    assert site.metric("transfers_total") == before + 2
+
+
+def test_the_data_plane_serves_on_without_a_control_plane(site):
+    port = free_port()
+    holder = site.start_data_plane("a")
+    wait_until("a is there", lambda: site.data_plane("a"))
+    site.push(answering(port))
+    site.control.kill()
+    assert get(f"127.0.0.1:{port}")[1] == "here\n"
+    kill_data_plane(holder)
+    assert wait_until("it serves again", lambda: serves(port))
+    site.start_control_plane()
+    site.wait_data_plane("a", version=1)
+    assert site.metric("transfers_total") == 0  # it held everything
+
+
+def serves(port):
+    try:
+        return get(f"127.0.0.1:{port}")[1] == "here\n"
+    except OSError:
+        return False
+
+
+def test_a_data_plane_that_was_away_catches_up(pair):
+    pair.b.stop()
+    wait_until("b is gone", lambda: not pair.data_plane("b"))
+    assert pair.push(SECOND).code == 0
+    pair.start_data_plane("b")
+    assert pair.wait_data_plane("b", version=2)
+
+
+def test_a_killed_data_plane_comes_back_in_sync(pair):
+    for _ in range(3):
+        kill_data_plane(pair.a)
+        wait_until("a is back", lambda: (d := pair.data_plane("a")) and d["state"] == "in-sync")
+    assert pair.push(SECOND).code == 0
+
+
+def test_a_node_name_in_use_is_refused(site):
+    site.push(FIRST)
+    site.start_data_plane("a")
+    site.wait_data_plane("a")
+    other = site.start("headgate-holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--node", "a", "--workers", 1,
+                       "--state-dir", site.folder, "--admin-listen", "127.0.0.1:0", log="other")
+    wait_until("it is told why", lambda: "in use by a live stream" in other.text())
+    assert len(site.status()["data_planes"]) == 1
+    assert site.metric("refusals_total") >= 1
+
+
+def test_a_stopped_data_plane_stops_a_push_in_time(site):
+    site.control.stop()
+    site.start_control_plane("--prepare-timeout", 2)
+    holder = site.start_data_plane("a")
+    wait_until("a is there", lambda: site.data_plane("a"))
+    site.push(FIRST)
+    pid = int(open(f"/proc/{holder.pid}/task/{holder.pid}/children", encoding="ascii").read().split()[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        refused = site.push(SECOND)
+        assert refused.code == 1 and result_of(refused.json, "a")["state"] == "lost", refused
+        assert "in time" in result_of(refused.json, "a")["reasons"][0]["message"]
+        assert site.push(SECOND).json["outcome"] == "stored"  # it does not count any more
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    site.wait_data_plane("a", version=2)
+
+
+def test_kills_in_the_middle_of_pushes(site):
+    """KILL to the control plane at any moment: what was acknowledged is there, nothing is there in part."""
+    path = site.write("first.json", FIRST)
+    site.ok("push", path)
+    site.start_data_plane("a")
+    site.wait_data_plane("a", version=1)
+    acknowledged, stop = [1], threading.Event()
+
+    def push_all_the_time():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            ran = site.push(site_of(f"127.0.0.1:{10000 + n}"))
+            if ran.code == 0:
+                acknowledged.append(ran.json["version"])
+
+    pusher = threading.Thread(target=push_all_the_time)
+    pusher.start()
+    try:
+        for _ in range(10):
+            count = len(acknowledged)
+            wait_until("a push is acknowledged", lambda: len(acknowledged) > count)
+            site.control.kill()
+            site.start_control_plane()
+    finally:
+        stop.set()
+        pusher.join()
+    versions = {v["version"] for v in site.ok("log", "-n", 10000, "-o", "json").json["versions"]}
+    assert set(acknowledged) <= versions and versions == set(range(1, max(versions) + 1))
+    assert acknowledged == sorted(set(acknowledged))
+    assert site.ok("verify", "-o", "json").json["problems"] == []
+    site.wait_data_plane("a", version=max(versions))
+
+
+def test_term_ends_a_control_plane_in_order(pair):
+    assert pair.control.stop() == 0
+    assert not (pair.runtime / "control.sock").exists() and not (pair.runtime / "dataplane.sock").exists()
+    pair.start_control_plane()
+    for node in ("a", "b"):
+        pair.wait_data_plane(node, version=1)
+
+
+# ---- TLS
+
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def certificates(folders):
+    """A folder with an authority `ca`, certificates `control` and `data` of it, and `alien` of another."""
+    folder = folders.folder / "tls"
+    folder.mkdir()
+    for ca in ("ca", "other"):
+        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
+    for name, ca in (("control", "ca"), ("data", "ca"), ("alien", "other")):
+        openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+                "-addext", f"subjectAltName=DNS:{name}.test", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-days", "2",
+                "-copy_extensions", "copy", "-out", f"{name}.pem")
+    return folder
+
+
+def test_only_clients_with_a_certificate_get_a_stream_over_tls(folders, certificates):
+    folders.start_control_plane("--dataplane-listen", "127.0.0.1:0", "--tls-cert", certificates / "control.pem",
+                                "--tls-key", certificates / "control.key", "--tls-ca", certificates / "ca.pem")
+    port = folders.control.wait_record(message="listening for data planes over TLS")["port"]
+
+    def connect(*certificate):
+        """What the server does with a client: its first bytes of HTTP/2, or none."""
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", certificates / "ca.pem",
+                               "-verify_hostname", "control.test", "-verify_return_error", "-alpn", "h2", "-ign_eof", *certificate],
+                              input=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\x08\7\0\0\0\0" + 8 * b"\0",
+                              capture_output=True, timeout=PATIENCE, check=False)
+        return done.stdout
+
+    with_one = connect("-cert", certificates / "data.pem", "-key", certificates / "data.key")
+    assert b"ALPN protocol: h2" in with_one and b"\0\0\x00\x04\x01" in with_one  # our SETTINGS are acknowledged
+    for wrong in ([], ["-cert", certificates / "alien.pem", "-key", certificates / "alien.key"]):
+        assert b"\0\0\x00\x04\x01" not in connect(*wrong)
+
+
+def test_tls_options_go_together(folders):
+    process = folders.start("headgate-controlplane", "--dataplane-listen", "127.0.0.1:0", log="wrong")
+    assert process.process.wait(PATIENCE) == 2
+    assert "go together" in process.text()

@@ -1,0 +1,247 @@
+"""The `headgate` program against a control plane without data planes: versions come, are shown, compared, taken back."""
+import json
+import pathlib
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+
+from planes import PROGRAMS, ROOT, site_of
+
+FIRST = site_of("127.0.0.1:9001")
+SECOND = site_of("127.0.0.1:9001", "127.0.0.1:9002")
+
+
+def test_push_stores_without_a_data_plane(site):
+    pushed = site.push(FIRST, "-m", "the first")
+    assert pushed.code == 0, pushed
+    assert pushed.json["outcome"] == "stored" and pushed.json["version"] == 1
+    assert {c["kind"] for c in pushed.json["changes"]} == {"settings", "route-table", "cluster", "endpoint-set"}
+    again = site.push(FIRST)
+    assert again.code == 0 and again.json["outcome"] == "unchanged" and again.json["version"] == 1
+    log = site.ok("log", "-o", "json").json["versions"]
+    assert [(v["version"], v["message"], v["current"]) for v in log] == [(1, "the first", True)]
+
+
+def test_history(site):
+    site.push(FIRST)
+    site.push(SECOND, "-m", "one more")
+    changed = site.headgate("diff", "-o", "json")
+    assert changed.code == 1
+    assert [(c["kind"], c["name"], c["what"]) for c in changed.json["changes"]] == [("endpoint-set", "web", "changed")]
+    assert changed.json["changes"][0]["fields"][0]["path"] == "endpoints[1]"
+    assert site.headgate("diff", 2, 2).code == 0
+    assert site.headgate("diff", site.write("first.json", FIRST)).code == 1
+    assert site.headgate("diff", 1, site.write("first.json", FIRST)).code == 0
+    rolled = site.ok("rollback", "-o", "json").json
+    assert rolled["version"] == 3
+    log = site.ok("log", "-o", "json").json["versions"]
+    assert [v["version"] for v in log] == [3, 2, 1]
+    assert log[0]["restores"] == 1 and log[0]["intent_hash"] == log[2]["intent_hash"]
+    assert log[0]["hash"] != log[2]["hash"]
+    assert [v["version"] for v in site.ok("log", "-n", 1, "-o", "json").json["versions"]] == [3]
+    assert site.ok("rollback", 2, "-o", "json").json["version"] == 4
+    assert site.headgate("rollback", 99).code == 1
+
+
+def test_show_gives_what_was_pushed(site):
+    site.push(FIRST)
+    site.push(SECOND)
+    shown = site.ok("show").out
+    assert yaml.safe_load(shown)["clusters"] == SECOND["clusters"]
+    assert site.ok("push", site.write("shown.yaml", shown), "-o", "json").json["outcome"] == "unchanged"
+    assert yaml.safe_load(site.ok("show", 1).out)["clusters"] == FIRST["clusters"]
+    assert yaml.safe_load(site.ok("show", "cluster/web").out)["endpoints"] == SECOND["clusters"][0]["endpoints"]
+    assert json.loads(site.ok("show", 1, "cluster/web", "-o", "json").out)["endpoints"] == ["127.0.0.1:9001"]
+    assert "response-head: 1m" in site.ok("show", "--effective").out
+    assert site.headgate("show", "cluster/nothing").code == 1
+    assert site.headgate("show", 7).code == 1
+
+
+def test_one_resource_at_a_time(site):
+    site.push(FIRST)
+    made = site.ok("set", "cluster/api", "-", "-o", "json", text="endpoints: [127.0.0.1:9100]\n").json
+    assert {(c["kind"], c["name"], c["what"]) for c in made["changes"]} == {
+        ("cluster", "api", "added"), ("endpoint-set", "api", "added")}
+    refused = site.headgate("delete", "cluster/web", "-o", "json")
+    assert refused.code == 1 and refused.json["problems"][0]["resource"] == "route-table/site"
+    gone = site.ok("delete", "cluster/api", "-o", "json").json
+    assert {(c["kind"], c["name"], c["what"]) for c in gone["changes"]} == {
+        ("cluster", "api", "removed"), ("endpoint-set", "api", "removed")}
+    assert site.version() == 3
+    bad = site.headgate("set", "cluster/web", "-", "-o", "json", text="endpoints: [nonsense]\nbalanser: x\n")
+    assert bad.code == 1 and {p["line"] for p in bad.json["problems"]} == {1, 2}
+    assert site.headgate("delete", "cluster/nothing").code == 1
+    assert site.version() == 3
+
+
+def test_a_bad_file_changes_nothing(site):
+    site.push(FIRST)
+    path = site.write("bad.yaml", "listenerz: []\nclusters:\n  - name: web\n    endpoints: [1.2.3.4]\n")
+    refused = site.headgate("push", path, "-o", "json")
+    assert refused.code == 1 and refused.json["outcome"] == "refused"
+    problems = refused.json["problems"]
+    assert [(p["line"], p.get("nearest")) for p in problems if p["code"] == "unknown-key"] == [(1, "listeners")]
+    assert any(p["line"] == 4 for p in problems) and all(p["file"] == str(path) for p in problems)
+    assert site.version() == 1
+    assert site.headgate("validate", path).code == 1
+    assert site.headgate("push", site.folder / "missing.yaml").code == 1
+
+
+def test_dry_run_stores_nothing(site):
+    checked = site.push(FIRST, "--dry-run")
+    assert checked.code == 0 and checked.json["outcome"] == "checked"
+    assert site.version() == 0
+    assert site.headgate("show").code == 1
+
+
+def test_if_version(site):
+    assert site.push(FIRST, "--if-version", 0).code == 0
+    assert site.push(SECOND, "--if-version", 0).code == 1
+    assert site.push(SECOND, "--if-version", 1).code == 0
+    assert site.version() == 2
+
+
+def test_only_one_of_many_pushes_at_a_version_wins(site):
+    site.push(FIRST)
+    paths = [site.write(f"p{i}.json", site_of(f"127.0.0.1:{9100 + i}")) for i in range(8)]
+    with ThreadPoolExecutor(len(paths)) as pool:
+        ran = list(pool.map(lambda path: site.headgate("push", path, "--if-version", 1), paths))
+    assert sorted(r.code for r in ran) == [0] + [1] * 7, ran
+    assert site.version() == 2
+
+
+def test_includes_and_variables_are_sent(site):
+    site.write("conf.d/clusters.yaml", "clusters:\n  - {name: web, endpoints: ['${TEST_HOST}:${TEST_PORT:-9001}']}\n")
+    path = site.write("root.yaml", "include: [conf.d/*.yaml]\n")
+    site.environment["TEST_HOST"] = "127.0.0.7"
+    site.ok("push", path)
+    assert yaml.safe_load(site.ok("show", "cluster/web").out)["endpoints"] == ["127.0.0.7:9001"]
+    assert site.ok("validate", path).code == 0
+
+
+def test_exit_codes(folders):
+    assert folders.headgate("status").code == 3
+    assert folders.headgate("push", folders.write("x.json", FIRST)).code == 3
+    assert folders.headgate("stattus").code == 2
+    assert folders.headgate("push").code == 2
+    assert folders.headgate("push", "--no-such-option", "x").code == 2
+    assert folders.headgate("set", "clutser/x", "-").code == 2
+    assert folders.headgate("show", "x").code == 2
+    assert folders.headgate().code == 2
+    assert "did you mean status" in folders.headgate("stattus").err
+
+
+def test_explain(site):
+    site.push(site_of("127.0.0.1:9001", listeners=["127.0.0.1:8080"]))
+    explained = site.ok("explain", "GET", "http://example.com:8080/a//b?x=1", "-o", "json").json
+    assert explained["listener"] == "l0" and explained["path"] == "/a/b" and explained["target"] == "/a/b?x=1"
+    assert explained["clusters"][0]["endpoints"][0]["address"] == "127.0.0.1:9001"
+    assert site.headgate("explain", "GET", "nonsense").code == 1
+    text = site.ok("explain", "GET", "http://x/", "--file", site.write("first.json", site_of(listeners=["127.0.0.1:80"]))).out
+    assert "no endpoint: 503" in text
+
+
+def test_store_is_verified(site):
+    site.push(FIRST)
+    site.push(SECOND)
+    verified = site.ok("verify", "-o", "json").json
+    assert verified["versions"] == 2 and verified["problems"] == []
+    offline = site.headgate("verify", "--state-dir", site.state)
+    assert offline.code == 1 and "in use" in offline.err
+    site.control.stop()
+    assert site.ok("verify", "--state-dir", site.state, "-o", "json").json["versions"] == 2
+    victim = max((site.state / "store").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    victim.chmod(0o600)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    found = site.headgate("verify", "--state-dir", site.state, "-o", "json")
+    assert found.code == 1 and found.json["problems"]
+
+
+def test_gc(site):
+    for i in range(5):
+        site.push(site_of(f"127.0.0.1:{9000 + i}"))
+    assert site.ok("gc", "--keep", 2, "--dry-run", "-o", "json").json["versions_dropped"] == 3
+    assert site.ok("gc", "--keep", 2, "-o", "json").json["versions_dropped"] == 3
+    assert [v["version"] for v in site.ok("log", "-o", "json").json["versions"]] == [5, 4]
+    assert site.headgate("show", 1).code == 1
+    assert site.ok("verify", "-o", "json").json["versions"] == 2
+    assert site.push(site_of("127.0.0.1:1")).json["version"] == 6
+
+
+def test_metrics_and_probes(site):
+    assert site.fetch("/livez")[0] == site.fetch("/readyz")[0] == site.fetch("/startupz")[0] == 200
+    before = len(site.fetch("/metrics")[1].splitlines())
+    site.push({"clusters": [{"name": f"c{i}", "endpoints": [f"127.0.0.1:{9000 + i}"]} for i in range(200)]})
+    assert site.metric("version") == 1
+    assert site.metric("pushes_total", outcome="STORED") == 1
+    assert site.metric("calls_total", method="push") == 1
+    assert len(site.fetch("/metrics")[1].splitlines()) == before
+    assert site.fetch("/nothing")[0] == 404
+
+
+def test_sockets_are_the_owners_alone(site):
+    assert (site.runtime / "control.sock").stat().st_mode & 0o777 == 0o600
+    second = site.start("headgate-controlplane", "--admin-listen", "off", "--state-dir", site.folder / "other", log="second")
+    assert second.process.wait(60) == 1
+    assert "another process listens" in second.text()
+    assert site.control.is_running() and site.version() == 0
+
+
+def test_stale_sockets_are_taken_over(site):
+    site.push(FIRST)
+    site.control.kill()
+    assert (site.runtime / "control.sock").exists()
+    site.start_control_plane()
+    assert site.version() == 1
+
+
+# ---- what is made of the table of commands
+
+
+def test_reference_is_up_to_date(folders):
+    assert folders.ok("help", "--format", "markdown").out == (ROOT / "docs/cli.md").read_text()
+
+
+def test_help_for_everything(folders):
+    names = re.findall(r"^  ([a-z]+) ", folders.ok("help").out, re.M)
+    assert {"run", "push", "status", "explain"} <= set(names)
+    for name in names:
+        assert folders.ok("help", name).out == folders.ok(name, "--help").out
+    man = folders.ok("help", "--format", "man").out
+    done = subprocess.run(["man", "-l", "--warnings", "-E", "UTF-8", "-"], input=man, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == "" and "EXIT STATUS" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(folders, shell):
+    script = folders.ok("completion", shell).out
+    assert all(word in script for word in ("rollback", "dry-run", "cluster/"))
+    if shell == "bash":
+        ask = "COMP_WORDS=(headgate pu); COMP_CWORD=1; _headgate; echo ${COMPREPLY[@]}; " \
+              "COMP_WORDS=(headgate push --dr); COMP_CWORD=2; _headgate; echo ${COMPREPLY[@]}"
+        done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["push", "--dry-run"], done.stderr
+
+
+def test_schema(folders):
+    schema = json.loads(folders.ok("schema").out)
+    assert schema["$schema"].startswith("https://json-schema.org/") and "route-tables" in json.dumps(schema)
+
+
+def test_version(folders):
+    expected = (ROOT / "VERSION").read_text().strip()
+    assert folders.ok("version", "-o", "json").json["headgate"] == expected
+    done = subprocess.run([PROGRAMS / "headgate-controlplane", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"headgate {expected}\n"
+
+
+def test_every_option_of_the_daemon_is_described():
+    done = subprocess.run([PROGRAMS / "headgate-controlplane", "--help"], capture_output=True, text=True, check=True)
+    operations = pathlib.Path(ROOT / "docs/operations.md").read_text()
+    for option in set(re.findall(r"--[a-z][a-z-]+", done.stdout)) - {"--help", "--version"}:
+        assert option in operations, f"docs/operations.md does not tell of {option}"
