@@ -133,7 +133,7 @@ static unsigned check_lines(const char *bytes, size_t size, long *last) {
 static void one_producer_and_one_consumer(void **state) {
     (void)state;
     pthread_t thread;
-    char *out = test_malloc(ring.capacity);
+    char *out = test_calloc(1, ring.capacity + 1); /* strtol wants an end */
     unsigned long lines = 0;
     long last = -1;
     atomic_store(&is_done, false);
