@@ -64,11 +64,20 @@ static void close_now(struct h1_server *s) {
     conn_close(&s->conn);
 }
 
+/* Where the end of the connection would be the end of the body, a response that is cut short ends with a reset. */
+static void cut(struct h1_server *s) {
+    static const struct linger reset = {.l_onoff = 1};
+    const struct h1_message *m = s->message;
+    if (m && m->is_writing && m->writer.framing == H1_BODY_UNTIL_CLOSE && !s->conn.is_closed)
+        setsockopt(conn_fd(&s->conn), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close_now(s);
+}
+
 /* The connection is of no more use: the exchange is told, and everything ends. */
 static void give_up(struct h1_server *s, enum abort_code code) {
     if (s->leg.exchange)
         exchange_on_abort(&s->leg, code);
-    close_now(s);
+    cut(s);
 }
 
 /* ---- an exchange begins and ends ---- */
@@ -514,7 +523,7 @@ static void stop(struct leg *leg) {
 /* The response cannot be completed: the client must see that it is cut. */
 static void abort_stream(struct leg *leg, enum abort_code code) {
     (void)code;
-    close_now(of_leg(leg));
+    cut(of_leg(leg));
 }
 
 static const struct leg_ops server_leg_ops = {

@@ -562,6 +562,14 @@ def test_an_old_client_may_leave_the_host_out(client, origin):
     assert client.receive_response().status == 200
 
 
+def test_a_later_minor_version_is_read_as_this_one(client, origin):
+    client.send(request(version="HTTP/1.2"))  # RFC 9110 section 2.5
+    served = origin.accept()
+    assert served.receive_request().version == "HTTP/1.1"
+    served.send(response())
+    assert client.receive_response().version == "HTTP/1.1"
+
+
 def test_fields_pass_as_they_are(client, origin):
     fields = ["X-Empty:", "X-Spaced: a  b", "Cookie: a=1", "Cookie: b=2", "X-Bytes: \xff\x80", "Accept: */*", "x-lower: CASE"]
     client.send(request("GET", "/", *fields))

@@ -3,6 +3,7 @@ does what the test says. Nothing is retried, decoded or tidied up here, and what
 
 Waits are for events. PATIENCE only ends a test in which the event never comes."""
 import re
+import select
 import socket
 import struct
 
@@ -141,6 +142,12 @@ class Connection:
         self.buffer += data
         return bool(data)
 
+    def more_or_reset(self):
+        try:
+            return self.more()
+        except ConnectionResetError:
+            return False
+
     def take(self, n):
         data, self.buffer = self.buffer[:n], self.buffer[n:]
         return data
@@ -162,6 +169,13 @@ class Connection:
             pass
         return self.take(len(self.buffer))
 
+    def receive_all_or_reset(self):
+        """Everything until the end, or until a reset."""
+        try:
+            return self.receive_all()
+        except ConnectionResetError:
+            return self.take(len(self.buffer))
+
     def expect(self, data):
         """The next bytes are these."""
         data = bytes_of(data)
@@ -170,18 +184,12 @@ class Connection:
 
     def expect_closed(self):
         """Nothing more comes but the end, or a reset."""
-        try:
-            rest = self.receive_all()
-        except ConnectionResetError:
-            rest = self.buffer
+        rest = self.receive_all_or_reset()
         assert rest == b"", f"{self.name} sent {rest[:300]!r}, expected the end"
 
     def expect_closed_without(self, mark):
         """It ends, and what came before does not end in this."""
-        try:
-            rest = self.receive_all()
-        except ConnectionResetError:
-            rest = self.buffer
+        rest = self.receive_all_or_reset()
         assert not rest.endswith(mark), f"{self.name} sent {rest[-300:]!r}"
 
     # ---- messages
@@ -272,6 +280,21 @@ class Origin:
         connection = Connection(self.sock.accept()[0], "the gateway (to its origin)")
         self.connections.append(connection)
         return connection
+
+    def accept_request(self, target):
+        """The connection on which the request for this target comes, with it still to be read; and what was read on the others."""
+        mark = f" {target} HTTP/1.1\r\n".encode()
+        waiting = list(self.connections)
+        while True:
+            ready, _, _ = select.select([self.sock, *(c.sock for c in waiting)], [], [], PATIENCE)
+            assert ready, f"no request for {target} came"
+            if self.sock in ready:
+                waiting.append(self.accept())
+            for connection in [c for c in waiting if c.sock in ready]:
+                if not connection.more_or_reset():
+                    waiting.remove(connection)
+                if mark in connection.buffer:
+                    return connection, [c.buffer for c in self.connections if c is not connection]
 
     def drop_connections(self):
         """Closes what was accepted, and what waits to be."""
