@@ -95,7 +95,8 @@ static ssize_t replace_matches(const struct rule *rule, struct str path, struct 
         if (result == REGEX_NO)
             return add_text(scratch, &n, (struct str){path.p + from, path.n - from}) ? (ssize_t)n : -1;
         struct str found = regex_group(scratch->regex, path, 0);
-        if (result == REGEX_LIMIT || !add_text(scratch, &n, (struct str){path.p + from, (size_t)(found.p - path.p) - from}) ||
+        if (result == REGEX_LIMIT ||
+            !add_text(scratch, &n, (struct str){path.p + from, (size_t)(found.p - path.p) - from}) ||
             !add_replacement(rule, path, scratch, &n))
             return -1;
         from = (size_t)(found.p - path.p) + found.n;

@@ -9,13 +9,14 @@ enum { HOST_MAX = 255 };
 
 /* A byte of a name in lower case; 0 for what no name holds. */
 static const uint8_t name_lower[256] = {
-    SAME('-'), SAME('.'), SAME('_'), SAME('~'), SAME('0'), SAME('1'), SAME('2'), SAME('3'), SAME('4'), SAME('5'), SAME('6'),
-    SAME('7'), SAME('8'), SAME('9'), SAME('a'), SAME('b'), SAME('c'), SAME('d'), SAME('e'), SAME('f'), SAME('g'), SAME('h'),
-    SAME('i'), SAME('j'), SAME('k'), SAME('l'), SAME('m'), SAME('n'), SAME('o'), SAME('p'), SAME('q'), SAME('r'), SAME('s'),
-    SAME('t'), SAME('u'), SAME('v'), SAME('w'), SAME('x'), SAME('y'), SAME('z'), LOWER('A'), LOWER('B'), LOWER('C'), LOWER('D'),
-    LOWER('E'), LOWER('F'), LOWER('G'), LOWER('H'), LOWER('I'), LOWER('J'), LOWER('K'), LOWER('L'), LOWER('M'), LOWER('N'),
-    LOWER('O'), LOWER('P'), LOWER('Q'), LOWER('R'), LOWER('S'), LOWER('T'), LOWER('U'), LOWER('V'), LOWER('W'), LOWER('X'),
-    LOWER('Y'), LOWER('Z'),
+    SAME('-'),  SAME('.'),  SAME('_'),  SAME('~'),  SAME('0'),  SAME('1'),  SAME('2'),  SAME('3'),  SAME('4'),
+    SAME('5'),  SAME('6'),  SAME('7'),  SAME('8'),  SAME('9'),  SAME('a'),  SAME('b'),  SAME('c'),  SAME('d'),
+    SAME('e'),  SAME('f'),  SAME('g'),  SAME('h'),  SAME('i'),  SAME('j'),  SAME('k'),  SAME('l'),  SAME('m'),
+    SAME('n'),  SAME('o'),  SAME('p'),  SAME('q'),  SAME('r'),  SAME('s'),  SAME('t'),  SAME('u'),  SAME('v'),
+    SAME('w'),  SAME('x'),  SAME('y'),  SAME('z'),  LOWER('A'), LOWER('B'), LOWER('C'), LOWER('D'), LOWER('E'),
+    LOWER('F'), LOWER('G'), LOWER('H'), LOWER('I'), LOWER('J'), LOWER('K'), LOWER('L'), LOWER('M'), LOWER('N'),
+    LOWER('O'), LOWER('P'), LOWER('Q'), LOWER('R'), LOWER('S'), LOWER('T'), LOWER('U'), LOWER('V'), LOWER('W'),
+    LOWER('X'), LOWER('Y'), LOWER('Z'),
 };
 
 static char lower(char c) {

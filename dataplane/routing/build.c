@@ -140,7 +140,8 @@ static void add_domain(struct builder *b, struct host *host, const char *name, s
             build_fault(b, ERROR_CONFLICT, field, NULL, "\"*\" stands in hosts[%u] already", t->any->host->number);
         t->any = domain;
     } else if (!is_host_name(suffix.p ? (struct str){suffix.p + 1, suffix.n - 1} : text)) {
-        build_fault(b, ERROR_SYNTAX, field, "a lower-case host name or address without a port, \"*.\" and a host name, or \"*\"",
+        build_fault(b, ERROR_SYNTAX, field,
+                    "a lower-case host name or address without a port, \"*.\" and a host name, or \"*\"",
                     "\"%s\" is no domain", name);
     } else if (suffix.p) {
         unsigned dots = count_dots(suffix);

@@ -45,7 +45,8 @@ static uint64_t inherit_body_limit(struct builder *b, const Headgate__Limits *ow
 /* Names that only the gateway may set. */
 static bool is_reserved(struct str name) {
     static const char *const names[] = {
-        "connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "connection", "content-length",    "host",    "keep-alive", "proxy-connection", "te",
+        "trailer",    "transfer-encoding", "upgrade",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (str_eq(name, str_of(names[i])))
@@ -173,13 +174,15 @@ static void build_substitution(struct builder *b, const char *text, unsigned gro
     for (const char *p = text; *p; p++) {
         if (*p != '\\') {
             if (*p <= 0x20 || *p >= 0x7f || *p == '?' || *p == '#')
-                build_fault(b, ERROR_SYNTAX, field, "bytes that may stand in a path", "byte 0x%02x is not allowed", (unsigned char)*p);
+                build_fault(b, ERROR_SYNTAX, field, "bytes that may stand in a path", "byte 0x%02x is not allowed",
+                            (unsigned char)*p);
             piece->literal.n++;
             continue;
         }
         p++;
         if (*p < '0' || *p > '9' || (unsigned)(*p - '0') > groups) {
-            build_fault(b, ERROR_SYNTAX, field, "\"\\0\" to \"\\9\"", "\"\\%.1s\" names no group of the regular expression", p);
+            build_fault(b, ERROR_SYNTAX, field, "\"\\0\" to \"\\9\"",
+                        "\"\\%.1s\" names no group of the regular expression", p);
             return;
         }
         piece->group = *p - '0';

@@ -81,7 +81,8 @@ static void build_test(struct builder *b, const Headgate__FieldMatch *m, struct 
         c->regex = build_regex(b, m->regex, REGEX_WHOLE, place);
         break;
     default:
-        build_fault(b, ERROR_MISSING, field, "exact, prefix, suffix, contains, regex or present", "a condition without a test");
+        build_fault(b, ERROR_MISSING, field, "exact, prefix, suffix, contains, regex or present",
+                    "a condition without a test");
         break;
     }
 }
@@ -96,7 +97,8 @@ static struct condition *build_conditions(struct builder *b, Headgate__FieldMatc
         snprintf(place, sizeof place, "%s.name", field);
         conditions[i] = (struct condition){.name = str_of(m->name), .negate = m->invert};
         if (is_header && !field_name_is_valid(conditions[i].name))
-            build_fault(b, ERROR_SYNTAX, place, "a field name in lower case", "\"%s\" is no field name", m->name ? m->name : "");
+            build_fault(b, ERROR_SYNTAX, place, "a field name in lower case", "\"%s\" is no field name",
+                        m->name ? m->name : "");
         else if (!m->name)
             build_fault(b, ERROR_MISSING, place, NULL, "a query condition needs the parameter's name");
         build_test(b, m, &conditions[i], field);

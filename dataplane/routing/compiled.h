@@ -108,7 +108,8 @@ uint32_t index_add_root(struct index *index);
 uint32_t index_add_path(struct index *index, uint32_t root, struct str path);
 /* The child of a node, or NO_NODE. */
 uint32_t index_find(const struct index *index, uint32_t parent, struct str segment);
-/* A node whose prefix rule lies inside more than `limit` others, or NO_NODE; NO_NODE too without memory, with *ret_failed. */
+/* A node whose prefix rule lies inside more than `limit` others, or NO_NODE; NO_NODE too without memory, with
+ * *ret_failed. */
 uint32_t index_find_too_deep(const struct index *index, unsigned limit, bool *ret_failed);
 
 /* ---- hosts and the table */
@@ -152,8 +153,8 @@ enum verdict check_header(const struct condition *c, const struct route_request 
 enum verdict check_query(const struct condition *c, const struct route_request *request, struct route_scratch *scratch);
 /* All but the path. */
 enum verdict check_conditions(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch);
-/* The value of a field, repeated ones joined with ", " (RFC 9110 section 5.3). *ret_is_present false: there is none. Returns 0, or
- * -1 when it does not fit into the scratch. */
+/* The value of a field, repeated ones joined with ", " (RFC 9110 section 5.3). *ret_is_present false: there is
+ * none. Returns 0, or -1 when it does not fit into the scratch. */
 int header_value(const struct fields *fields, struct str name, struct route_scratch *scratch, bool *ret_is_present,
                  struct str *ret);
 /* The next parameter whose decoded name is `name`: *rest moves behind it, *ret_value is as it stands there. */

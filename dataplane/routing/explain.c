@@ -51,9 +51,11 @@ static struct str explain_condition(struct explainer *e, const char *what, const
                                     bool is_present, struct str actual) {
     struct str expected = expectation(e, c);
     if (verdict == VERDICT_LIMIT)
-        return say(e, arena_printf(e->arena, "%s \"%.*s\": %.*s gave up at a limit", what, STR_FMT(c->name), STR_FMT(expected)));
+        return say(e, arena_printf(e->arena, "%s \"%.*s\": %.*s gave up at a limit", what, STR_FMT(c->name),
+                                   STR_FMT(expected)));
     if (!is_present)
-        return say(e, arena_printf(e->arena, "%s \"%.*s\" is absent, expected %.*s", what, STR_FMT(c->name), STR_FMT(expected)));
+        return say(e, arena_printf(e->arena, "%s \"%.*s\" is absent, expected %.*s", what, STR_FMT(c->name),
+                                   STR_FMT(expected)));
     return say(e, arena_printf(e->arena, "%s \"%.*s\" is \"%.*s\", expected %.*s", what, STR_FMT(c->name), STR_FMT(actual),
                                STR_FMT(expected)));
 }

@@ -1,8 +1,8 @@
 /* regex.h — PCRE2 with bounds, so that no pattern and no subject can hold a worker.
  *
- * Compiled once, read by all threads; the memory for matching is per thread. With the JIT compiler where the machine has it. A match
- * that takes more than REGEX_STEPS steps, or more stack than its bounds, gives up: REGEX_LIMIT, never a guess.
- * Patterns and subjects are bytes, not UTF-8; "$" and the anchors mean the very end. */
+ * Compiled once, read by all threads; the memory for matching is per thread. With the JIT compiler where the
+ * machine has it. A match that takes more than REGEX_STEPS steps, or more stack than its bounds, gives up:
+ * REGEX_LIMIT, never a guess. Patterns and subjects are bytes, not UTF-8; "$" and the anchors mean the very end. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,8 +38,8 @@ unsigned      regex_group_count(const struct regex *regex);
 struct regex_scratch *regex_scratch_create(void);
 void                  regex_scratch_destroy(struct regex_scratch *scratch);
 
-/* Searches subject from byte `from` on. With REGEX_YES the groups are in the scratch until its next use. `allow_empty` false: an empty
- * match at `from` does not count. Takes nothing from the heap once warm. */
+/* Searches subject from byte `from` on. With REGEX_YES the groups are in the scratch until its next use.
+ * `allow_empty` false: an empty match at `from` does not count. Takes nothing from the heap once warm. */
 enum regex_result regex_match(const struct regex *regex, struct str subject, size_t from, bool allow_empty,
                               struct regex_scratch *scratch);
 /* Group 0 is the whole match. Empty for a group that took no part. */

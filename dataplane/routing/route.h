@@ -27,8 +27,8 @@ struct route_retry {
     uint32_t method_count;              /* 0: the idempotent ones */
 };
 
-/* One rule, compiled, with everything inherited filled in. Lives as long as its table; is the first member of a private struct, so it
- * is never copied. */
+/* One rule, compiled, with everything inherited filled in. Lives as long as its table; is the first member of a
+ * private struct, so it is never copied. */
 struct route {
     struct str         name;            /* the rule's, or "<host>.<rule>" */
     enum route_action  action;
@@ -40,13 +40,14 @@ struct route {
 
 struct route_table;
 
-/* Compiles `message`, which must outlive the table, as must `settings` (may be NULL: all defaults). Faults are added to `errors` with resource
- * "route-table/<name>" and field path. NULL: there were some, or no memory. */
+/* Compiles `message`, which must outlive the table, as must `settings` (may be NULL: all defaults). Faults are
+ * added to `errors` with resource "route-table/<name>" and field path. NULL: there were some, or no memory. */
 struct route_table *route_table_build(const Headgate__RouteTable *message, const char *name,
                                       const Headgate__Settings *settings, struct error_list *errors);
 void                route_table_free(struct route_table *);
 
-/* Names of all clusters that the table's rules forward to, without duplicates; their index is what route_pick_cluster returns. */
+/* Names of all clusters that the table's rules forward to, without duplicates; their index is what
+ * route_pick_cluster returns. */
 size_t              route_table_cluster_count(const struct route_table *);
 struct str          route_table_cluster_name(const struct route_table *, size_t index);
 
@@ -77,8 +78,8 @@ void  route_table_match(const struct route_table *, const struct route_request *
 uint32_t route_pick_cluster(const struct route *, uint32_t random);
 bool     route_retries_method(const struct route *, const struct head *request);   /* method_count > 0: is it listed? */
 bool     route_retries_status(const struct route *, unsigned status);
-/* The path (and query) for the origin as the rule rewrites it; what is unchanged is returned without a copy. The query is kept. 0, or -1 without
- * memory or when a limit was hit. `target` is "path?query". */
+/* The path (and query) for the origin as the rule rewrites it; what is unchanged is returned without a copy. The
+ * query is kept. 0, or -1 without memory or when a limit was hit. `target` is "path?query". */
 int      route_rewrite_target(const struct route *, const struct route_match *, struct str path, bool has_query,
                               struct str query, struct route_scratch *, struct arena *, struct str *ret_target);
 /* The Host for the origin, empty: unchanged. */

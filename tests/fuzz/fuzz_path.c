@@ -1,5 +1,5 @@
-/* Canonical paths: whatever comes out is canonical, and making it canonical again changes nothing. The first byte of an input is the
- * policy. */
+/* Canonical paths: whatever comes out is canonical, and making it canonical again changes nothing. The first
+ * byte of an input is the policy. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -49,8 +49,8 @@ static inline void fuzz_head_finish(struct fuzz_head *f) {
     free(f->bytes);
 }
 
-/* The first piece has `first` bytes, every other one `step`. False: the input ended before the head did. f->error counts for scanner and
- * parser together: a start line is looked at by the one that sees it whole first. */
+/* The first piece has `first` bytes, every other one `step`. False: the input ended before the head did.
+ * f->error counts for scanner and parser together: a start line is looked at by the one that sees it whole first. */
 static inline bool fuzz_feed(struct fuzz_head *f, enum h1_section section, const uint8_t *bytes, size_t n, size_t first,
                              size_t step) {
     struct h1_scan scan = {.section = section};
@@ -111,8 +111,8 @@ static inline void fuzz_compare_fields(const struct fields *a, const struct fiel
 }
 
 /* What the writer makes of a head, in a block of exactly its size. */
-static inline char *fuzz_write(size_t (*write)(const struct head *, enum h1_connection, char *, size_t), const struct head *head,
-                               enum h1_connection connection, size_t *ret_n) {
+static inline char *fuzz_write(size_t (*write)(const struct head *, enum h1_connection, char *, size_t),
+                               const struct head *head, enum h1_connection connection, size_t *ret_n) {
     *ret_n = write(head, connection, NULL, 0);
     char *text = malloc(*ret_n);
     CHECK(text);

@@ -5,9 +5,9 @@
  * ends in exactly CRLF. Thread: one at a time.
  *
  * Bounds: the extensions of a chunk take at most CHUNK_EXTENSION_MAX bytes. Of a size line, 16 bytes + twice the data of its
- * chunk are free; what goes beyond adds up, is paid back by chunks that take less, and may reach CHUNK_OVERHEAD_MAX. So a body
- * of d bytes in k chunks is at most 3d + 16k + 16 KiB long. The trailer section has limits->trailer_bytes and
- * limits->headers. */
+ * chunk are free; what goes beyond adds up, is paid back by chunks that take less, and may reach
+ * CHUNK_OVERHEAD_MAX. So a body of d bytes in k chunks is at most 3d + 16k + 16 KiB long. The trailer section
+ * has limits->trailer_bytes and limits->headers. */
 #pragma once
 
 #include "dataplane/codec/h1/parser.h"
@@ -43,9 +43,9 @@ struct chunked {
 };
 
 enum chunked_event {
-    CHUNKED_EVENT_MORE,  /* all input is used and nothing came of it */
-    CHUNKED_EVENT_DATA,  /* *ret_data lies inside the input; never empty */
-    CHUNKED_EVENT_END,   /* the message is complete; chunked->trailers is set; the rest of the input belongs to the next one */
+    CHUNKED_EVENT_MORE, /* all input is used and nothing came of it */
+    CHUNKED_EVENT_DATA, /* *ret_data lies inside the input; never empty */
+    CHUNKED_EVENT_END, /* the message is complete; chunked->trailers is set; the rest of the input belongs to the next one */
     CHUNKED_EVENT_ERROR, /* chunked->error: answer and close */
 };
 
@@ -53,7 +53,8 @@ enum chunked_event {
 void chunked_init(struct chunked *chunked, const struct h1_limits *limits, struct arena *arena);
 /* Reads on; *ret_used is how much of the input has been taken (a data span is taken as a whole). Call again with the rest
  * until MORE, END or ERROR. After END and ERROR further calls repeat the event and take nothing. */
-enum chunked_event chunked_next(struct chunked *chunked, const char *bytes, size_t n, size_t *ret_used, struct str *ret_data);
+enum chunked_event chunked_next(struct chunked *chunked, const char *bytes, size_t n, size_t *ret_used,
+                                struct str *ret_data);
 
 /* Writes "1f4\r\n" into out and returns its length. What follows the data is "\r\n"; the last chunk is "0\r\n" + trailers +
  * "\r\n". */

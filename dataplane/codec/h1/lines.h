@@ -3,8 +3,9 @@
 
 #include "dataplane/codec/h1/parser.h"
 
-/* A start line without its CRLF. These change no byte and take no memory. The request line sets method, method_text, target, form,
- * version_minor and, for TARGET_ORIGIN, path and query; the authority of the other forms is not looked at. */
+/* A start line without its CRLF. These change no byte and take no memory. The request line sets method,
+ * method_text, target, form, version_minor and, for TARGET_ORIGIN, path and query; the authority of the other
+ * forms is not looked at. */
 enum h1_error h1_read_request_line(const char *line, const char *end, const struct h1_limits *limits, struct head *head);
 enum h1_error h1_read_status_line(const char *line, const char *end, struct head *head);
 

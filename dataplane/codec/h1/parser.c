@@ -44,8 +44,8 @@ static bool is_token(struct str s) {
     return s.n > 0;
 }
 
-/* Only "chunked" is understood. A list of codings that ends in chunked has a length that can be told, so it is 501; everything
- * else is 400 (RFC 9112 sections 6.1 and 6.3). */
+/* Only "chunked" is understood. A list of codings that ends in chunked has a length that can be told, so it is
+ * 501; everything else is 400 (RFC 9112 sections 6.1 and 6.3). */
 static enum h1_error judge_codings(struct str value) {
     struct str rest = value, coding = {NULL, 0};
     unsigned chunked = 0, members = 0;

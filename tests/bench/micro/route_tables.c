@@ -1,5 +1,5 @@
-/* Nanoseconds per match, and the cost of building, for tables of 10 to 100,000 rules or hosts. Prints a table; asserts nothing
- * but that what was looked for was found. */
+/* Nanoseconds per match, and the cost of building, for tables of 10 to 100,000 rules or hosts. Prints a table;
+ * asserts nothing but that what was looked for was found. */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -33,7 +33,8 @@ static void reasons(void **state) {
 
 static void hop_by_hop_fields_go(void **state) {
     (void)state;
-    static const char *const names[] = {"connection", "x-gone", "x-stays", "te", "x-forwarded-for", "host", "upgrade", "x-gone"};
+    static const char *const names[] = {"connection",      "x-gone", "x-stays", "te",
+                                        "x-forwarded-for", "host",   "upgrade", "x-gone"};
     struct str nominated[] = {STR("x-gone"), STR("x-forwarded-for"), STR("host"), STR("absent")};
     struct arena arena;
     struct head head;

@@ -5,7 +5,8 @@
  *   rule prefix=/b redirect=308 to-prefix=/c
  *   rule respond=200 body=ok
  *
- * A value ends at the next space; "%_" stands for a space. A test is [!]exact, prefix, suffix, contains, regex, present or absent. */
+ * A value ends at the next space; "%_" stands for a space. A test is [!]exact, prefix, suffix, contains, regex,
+ * present or absent. */
 #pragma once
 
 #include <setjmp.h>
@@ -139,7 +140,8 @@ static inline Headgate__Retry *tt_retry(struct table_text *t, Headgate__Rule *ru
     return rule->retry;
 }
 
-static inline bool tt_match_option(struct table_text *t, Headgate__Rule *rule, struct str key, struct str value, char *text) {
+static inline bool tt_match_option(struct table_text *t, Headgate__Rule *rule, struct str key, struct str value,
+                                   char *text) {
     Headgate__Match *m = tt_match(t, rule); /* an empty one is as good as none */
     if (str_eq(key, STR("exact")))
         *tt_path(t, rule) = (Headgate__PathMatch){.base = PROTOBUF_C_MESSAGE_INIT(&headgate__path_match__descriptor),
@@ -192,7 +194,8 @@ static inline bool tt_answer_option(struct table_text *t, Headgate__Rule *rule, 
     return true;
 }
 
-static inline void tt_forward_option(struct table_text *t, Headgate__Rule *rule, struct str key, struct str value, char *text) {
+static inline void tt_forward_option(struct table_text *t, Headgate__Rule *rule, struct str key, struct str value,
+                                     char *text) {
     if (str_eq(key, STR("forward")))
         tt_forward(t, rule, value);
     else if (str_eq(key, STR("rewrite-prefix")))
@@ -268,7 +271,8 @@ static inline struct route_request *request_text(struct table_text *t, const cha
     const char *slash = memchr(target.p, '/', target.n);
     struct str host = {target.p, slash ? (size_t)(slash - target.p) : target.n};
     struct str query = {target.p + host.n, target.n - host.n}, path = str_cut(&query, '?');
-    *ret = (struct request_text){.request = {.host = host, .path = path, .query = query, .method = method, .fields = &ret->fields}};
+    *ret = (struct request_text){0};
+    ret->request = (struct route_request){host, path, query, method, &ret->fields};
     while (rest.p) {
         struct str value = str_cut(&rest, ' '), name = str_cut(&value, ':');
         struct field f = {name.p, tt_string(t, value), 0, (uint16_t)name.n, FIELD_OTHER};

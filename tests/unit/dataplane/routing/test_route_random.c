@@ -30,7 +30,8 @@ static void add_path(struct strbuf *out, unsigned max_segments) {
 }
 
 static void add_condition(struct strbuf *out, const char *kind) {
-    strbuf_printf(out, " %s=%s:%s%s", kind, PICK("x", "y"), draw(4) ? "" : "!", PICK("exact:1", "prefix:1", "suffix:1", "contains:2", "present", "absent", "regex:[12]+"));
+    strbuf_printf(out, " %s=%s:%s%s", kind, PICK("x", "y"), draw(4) ? "" : "!",
+                  PICK("exact:1", "prefix:1", "suffix:1", "contains:2", "present", "absent", "regex:[12]+"));
 }
 
 static void add_rule(struct strbuf *out) {
@@ -111,7 +112,8 @@ static bool plain_value(const Headgate__FieldMatch *m, const char *value) {
     switch (m->kind_case) {
     case HEADGATE__FIELD_MATCH__KIND_EXACT: return strcmp(value, m->exact) == 0;
     case HEADGATE__FIELD_MATCH__KIND_PREFIX: return strncmp(value, m->prefix, strlen(m->prefix)) == 0;
-    case HEADGATE__FIELD_MATCH__KIND_SUFFIX: return n >= strlen(m->suffix) && strcmp(value + n - strlen(m->suffix), m->suffix) == 0;
+    case HEADGATE__FIELD_MATCH__KIND_SUFFIX:
+        return n >= strlen(m->suffix) && strcmp(value + n - strlen(m->suffix), m->suffix) == 0;
     case HEADGATE__FIELD_MATCH__KIND_CONTAINS: return strstr(value, m->contains) != NULL;
     case HEADGATE__FIELD_MATCH__KIND_REGEX: return posix_matches(m->regex, str_of(value));
     default: return true;

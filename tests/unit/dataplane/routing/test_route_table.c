@@ -43,15 +43,32 @@ static void check_matches(const char *text, const struct expectation *expected, 
 static void hosts_from_exact_to_any(void **state) {
     (void)state;
     static const struct expectation expected[] = {
-        {"GET example.com/", "exact"}, {"GET EXAMPLE.com/", "exact"}, {"GET example.com./", "exact"},
-        {"GET example.com:8080/", "exact"}, {"GET other.org/", "exact"}, {"GET a.example.com/", "wild"},
-        {"GET a.b.example.com/", "wild"}, {"GET x.b.c.example.com/", "wild"}, {"GET a.api.example.com/", "longer"},
-        {"GET A.api.Example.com.:1/", "longer"}, {"GET api.example.com/", "wild"}, {"GET www.api.example.com/", "www"},
-        {"GET com/", "any"}, {"GET xexample.com/", "any"}, {"GET 127.0.0.1/", "any"}, {"GET [::1]:80/", "v6"},
-        {"GET [::1]/", "v6"}, {"GET [::2]/", "any"}, {"GET /", "any"},
-        {"GET aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example.com/", "any"},
+        {"GET example.com/", "exact"},
+        {"GET EXAMPLE.com/", "exact"},
+        {"GET example.com./", "exact"},
+        {"GET example.com:8080/", "exact"},
+        {"GET other.org/", "exact"},
+        {"GET a.example.com/", "wild"},
+        {"GET a.b.example.com/", "wild"},
+        {"GET x.b.c.example.com/", "wild"},
+        {"GET a.api.example.com/", "longer"},
+        {"GET A.api.Example.com.:1/", "longer"},
+        {"GET api.example.com/", "wild"},
+        {"GET www.api.example.com/", "www"},
+        {"GET com/", "any"},
+        {"GET xexample.com/", "any"},
+        {"GET 127.0.0.1/", "any"},
+        {"GET [::1]:80/", "v6"},
+        {"GET [::1]/", "v6"},
+        {"GET [::2]/", "any"},
+        {"GET /", "any"},
+        {"GET "
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         "aaaaa"
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         "aaaaa"
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example.com/",
+         "any"},
     };
     CHECK_MATCHES("host * \n rule name=any respond=200\n"
                   "host *.example.com \n rule name=wild respond=200\n"
@@ -101,34 +118,41 @@ static void first_match_wins(void **state) {
 static void headers(void **state) {
     (void)state;
     static const struct expectation expected[] = {
-        {"GET a/e x:1", "exact"}, {"GET a/e x:2", NULL}, {"GET a/e", NULL}, {"GET a/e x:1 x:2", "joined"}, {"GET a/e x:1,%_2", "joined"},
-        {"GET a/e y:0 x:1 z:1 x:2", NULL}, {"GET a/j x:1 x:2", "both"}, {"GET a/p x:abc", "prefix"}, {"GET a/p x:ab", "prefix"},
-        {"GET a/p x:a", NULL}, {"GET a/s x:abc", "suffix"}, {"GET a/c x:xbcx", "contains"}, {"GET a/c x:xbx", NULL},
-        {"GET a/r x:aaa", "regex"}, {"GET a/r x:aab", NULL}, {"GET a/r x:", NULL}, {"GET a/here x:", "present"}, {"GET a/here", "gone"},
-        {"GET a/n x:1", NULL}, {"GET a/n x:2", "not"}, {"GET a/n", "not"}, {"GET a/two x:1", NULL}, {"GET a/two x:1 y:2", "two"},
+        {"GET a/e x:1", "exact"},      {"GET a/e x:2", NULL},         {"GET a/e", NULL},
+        {"GET a/e x:1 x:2", "joined"}, {"GET a/e x:1,%_2", "joined"}, {"GET a/e y:0 x:1 z:1 x:2", NULL},
+        {"GET a/j x:1 x:2", "both"},   {"GET a/p x:abc", "prefix"},   {"GET a/p x:ab", "prefix"},
+        {"GET a/p x:a", NULL},         {"GET a/s x:abc", "suffix"},   {"GET a/c x:xbcx", "contains"},
+        {"GET a/c x:xbx", NULL},       {"GET a/r x:aaa", "regex"},    {"GET a/r x:aab", NULL},
+        {"GET a/r x:", NULL},          {"GET a/here x:", "present"},  {"GET a/here", "gone"},
+        {"GET a/n x:1", NULL},         {"GET a/n x:2", "not"},        {"GET a/n", "not"},
+        {"GET a/two x:1", NULL},       {"GET a/two x:1 y:2", "two"},
     };
-    CHECK_MATCHES("host *\n"
-                  "rule name=exact exact=/e header=x:exact:1 respond=200\n"
-                  "rule name=joined exact=/e header=x:exact:1,%_2 method=GET header=y:absent respond=200 header=x:regex:1,.2\n"
-                  "rule name=both exact=/j header=x:exact:1,%_2 respond=200\n"
-                  "rule name=prefix exact=/p header=x:prefix:ab respond=200\n"
-                  "rule name=suffix exact=/s header=x:suffix:bc respond=200\n"
-                  "rule name=contains exact=/c header=x:contains:bc respond=200\n"
-                  "rule name=regex exact=/r header=x:regex:a+ respond=200\n"
-                  "rule name=present exact=/here header=x:present respond=200\n"
-                  "rule name=gone exact=/here header=x:!present respond=200\n"
-                  "rule name=not exact=/n header=x:!exact:1 respond=200\n"
-                  "rule name=two exact=/two header=x:exact:1 header=y:exact:2 respond=200\n", expected);
+    CHECK_MATCHES(
+        "host *\n"
+        "rule name=exact exact=/e header=x:exact:1 respond=200\n"
+        "rule name=joined exact=/e header=x:exact:1,%_2 method=GET header=y:absent respond=200 header=x:regex:1,.2\n"
+        "rule name=both exact=/j header=x:exact:1,%_2 respond=200\n"
+        "rule name=prefix exact=/p header=x:prefix:ab respond=200\n"
+        "rule name=suffix exact=/s header=x:suffix:bc respond=200\n"
+        "rule name=contains exact=/c header=x:contains:bc respond=200\n"
+        "rule name=regex exact=/r header=x:regex:a+ respond=200\n"
+        "rule name=present exact=/here header=x:present respond=200\n"
+        "rule name=gone exact=/here header=x:!present respond=200\n"
+        "rule name=not exact=/n header=x:!exact:1 respond=200\n"
+        "rule name=two exact=/two header=x:exact:1 header=y:exact:2 respond=200\n",
+        expected);
 }
 
 static void query(void **state) {
     (void)state;
     static const struct expectation expected[] = {
-        {"GET a/e?q=1", "exact"}, {"GET a/e?q=2", NULL}, {"GET a/e", NULL}, {"GET a/e?", NULL}, {"GET a/e?q=2&q=1", "exact"},
-        {"GET a/e?x&q=%31", "exact"}, {"GET a/e?%71=1", "exact"}, {"GET a/e?Q=1", NULL}, {"GET a/e?q=1;x", NULL},
-        {"GET a/e?q", NULL}, {"GET a/p?q", "present"}, {"GET a/p?q=", "present"}, {"GET a/p?x=q", "gone"}, {"GET a/p?", "gone"},
-        {"GET a/s?k%20y=a%26b%3D%zz+c", "spaced"}, {"GET a/r?q=x%61x", "regex"}, {"GET a/r?q=xbx&q=", NULL},
-        {"GET a/n?q=2", "not"}, {"GET a/n?q=2&q=1", NULL}, {"GET a/e?=&&=1&q=1", "exact"},
+        {"GET a/e?q=1", "exact"},     {"GET a/e?q=2", NULL},          {"GET a/e", NULL},
+        {"GET a/e?", NULL},           {"GET a/e?q=2&q=1", "exact"},   {"GET a/e?x&q=%31", "exact"},
+        {"GET a/e?%71=1", "exact"},   {"GET a/e?Q=1", NULL},          {"GET a/e?q=1;x", NULL},
+        {"GET a/e?q", NULL},          {"GET a/p?q", "present"},       {"GET a/p?q=", "present"},
+        {"GET a/p?x=q", "gone"},      {"GET a/p?", "gone"},           {"GET a/s?k%20y=a%26b%3D%zz+c", "spaced"},
+        {"GET a/r?q=x%61x", "regex"}, {"GET a/r?q=xbx&q=", NULL},     {"GET a/n?q=2", "not"},
+        {"GET a/n?q=2&q=1", NULL},    {"GET a/e?=&&=1&q=1", "exact"},
     };
     CHECK_MATCHES("host *\n"
                   "rule name=exact exact=/e query=q:exact:1 respond=200\n"
@@ -145,10 +169,16 @@ static void limits_are_hit_not_passed(void **state) {
     struct table_text t;
     struct request_text r;
     struct route_match match;
-    table_text_init(&t, "host *\nrule name=evil regex=/(a+)+[xy] respond=200\nrule name=evil2 header=x:!regex:(a+)+[xy] respond=200\n", NULL);
+    table_text_init(&t,
+                    "host *\nrule name=evil regex=/(a+)+[xy] respond=200\nrule name=evil2 header=x:!regex:(a+)+[xy] "
+                    "respond=200\n",
+                    NULL);
     assert_non_null(t.table);
-    route_table_match(t.table, request_text(&t, "GET h/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa! x:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac",
-                                            &r), scratch, &match);
+    route_table_match(
+        t.table,
+        request_text(&t, "GET h/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa! x:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac",
+                     &r),
+        scratch, &match);
     assert_null(match.route);
     assert_true(match.limit_hit);
     route_table_match(t.table, request_text(&t, "GET h/aax x:b", &r), scratch, &match);
@@ -185,7 +215,10 @@ static void matching_allocates_nothing(void **state) {
     struct table_text t;
     struct request_text r;
     struct route_match match;
-    table_text_init(&t, "host *.a\nrule regex=/(x|y)+ header=h:regex:(1|2)+ query=q:exact:a respond=200\nrule prefix=/ respond=200\n", NULL);
+    table_text_init(
+        &t,
+        "host *.a\nrule regex=/(x|y)+ header=h:regex:(1|2)+ query=q:exact:a respond=200\nrule prefix=/ respond=200\n",
+        NULL);
     struct route_request *request = request_text(&t, "GET W.a/xyxyxy?q=%61 h:12121", &r);
     route_table_match(t.table, request, scratch, &match);
     uint64_t before = hg_alloc_count();
@@ -299,8 +332,8 @@ static void check_target(const char *rule, const char *request, const char *expe
     request_text(&t, request, &r);
     route_table_match(t.table, &r.request, scratch, &match);
     assert_non_null(match.route);
-    int result = route_rewrite_target(match.route, &match, r.request.path, r.request.query.p != NULL, r.request.query, scratch,
-                                      &t.arena, &target);
+    int result = route_rewrite_target(match.route, &match, r.request.path, r.request.query.p != NULL, r.request.query,
+                                      scratch, &t.arena, &target);
     if (expected) {
         assert_int_equal(result, 0);
         if (!str_eq(target, str_of(expected)))
@@ -368,7 +401,8 @@ static void unchanged_targets_are_not_copied(void **state) {
     arena_init(&none, NULL, 0, 1);
     request_text(&t, "GET h/a?b", &r);
     route_table_match(t.table, &r.request, scratch, &match);
-    assert_int_equal(route_rewrite_target(match.route, &match, r.request.path, true, r.request.query, scratch, &none, &target), 0);
+    assert_int_equal(
+        route_rewrite_target(match.route, &match, r.request.path, true, r.request.query, scratch, &none, &target), 0);
     assert_ptr_equal(target.p, r.request.path.p);
     assert_int_equal(target.n, 4);
     assert_int_equal(route_rewrite_host(match.route).n, 0);
@@ -455,7 +489,8 @@ static const struct fault faults[] = {
     {"host *\nrule respond=204 body=x", ERROR_CONFLICT, "hosts[0].rules[0].respond.body", NULL},
     {"host *\nrule respond=200 field=X:y", ERROR_SYNTAX, "hosts[0].rules[0].respond.headers[0]", NULL},
     {"host *\nrule respond=200 field=x:y%_", ERROR_SYNTAX, "hosts[0].rules[0].respond.headers[0]", NULL},
-    {"host *\nrule respond=200 field=a:b field=transfer-encoding:y", ERROR_CONFLICT, "hosts[0].rules[0].respond.headers[1]", NULL},
+    {"host *\nrule respond=200 field=a:b field=transfer-encoding:y", ERROR_CONFLICT,
+     "hosts[0].rules[0].respond.headers[1]", NULL},
     {"host *\nrule redirect=200 to-host=a", ERROR_RANGE, "hosts[0].rules[0].redirect.status", NULL},
     {"host *\nrule redirect=301", ERROR_MISSING, "hosts[0].rules[0].redirect", NULL},
     {"host *\nrule redirect=301 to-scheme=ftp", ERROR_RANGE, "hosts[0].rules[0].redirect.scheme", NULL},
@@ -472,15 +507,20 @@ static const struct fault faults[] = {
     {"host *\nrule forward=a retries=101", ERROR_RANGE, "hosts[0].rules[0].retry.retries", NULL},
     {"host *\nrule forward=a rewrite-prefix=/a/./b", ERROR_RANGE, "hosts[0].rules[0].rewrite.prefix", "\"/a/b\""},
     {"host *\nrule regex=/a forward=a rewrite-prefix=/a", ERROR_CONFLICT, "hosts[0].rules[0].rewrite.prefix", NULL},
-    {"host *\nrule forward=a rewrite-prefix=/a rewrite-regex=a substitution=b", ERROR_CONFLICT, "hosts[0].rules[0].rewrite.regex", NULL},
+    {"host *\nrule forward=a rewrite-prefix=/a rewrite-regex=a substitution=b", ERROR_CONFLICT,
+     "hosts[0].rules[0].rewrite.regex", NULL},
     {"host *\nrule forward=a rewrite-regex=a", ERROR_MISSING, "hosts[0].rules[0].rewrite.substitution", NULL},
     {"host *\nrule forward=a substitution=a", ERROR_MISSING, "hosts[0].rules[0].rewrite.regex", NULL},
     {"host *\nrule forward=a rewrite-regex=( substitution=b", ERROR_SYNTAX, "hosts[0].rules[0].rewrite.regex", NULL},
-    {"host *\nrule forward=a rewrite-regex=(a) substitution=\\2", ERROR_SYNTAX, "hosts[0].rules[0].rewrite.substitution", NULL},
-    {"host *\nrule forward=a rewrite-regex=(a) substitution=b\\", ERROR_SYNTAX, "hosts[0].rules[0].rewrite.substitution", NULL},
-    {"host *\nrule forward=a rewrite-regex=(a) substitution=b?c", ERROR_SYNTAX, "hosts[0].rules[0].rewrite.substitution", NULL},
+    {"host *\nrule forward=a rewrite-regex=(a) substitution=\\2", ERROR_SYNTAX,
+     "hosts[0].rules[0].rewrite.substitution", NULL},
+    {"host *\nrule forward=a rewrite-regex=(a) substitution=b\\", ERROR_SYNTAX,
+     "hosts[0].rules[0].rewrite.substitution", NULL},
+    {"host *\nrule forward=a rewrite-regex=(a) substitution=b?c", ERROR_SYNTAX,
+     "hosts[0].rules[0].rewrite.substitution", NULL},
     {"host *\nrule forward=a rewrite-host=a%_b", ERROR_SYNTAX, "hosts[0].rules[0].rewrite.host", NULL},
-    {"host *\nrule forward=a rewrite-host=a host-from-endpoint", ERROR_CONFLICT, "hosts[0].rules[0].rewrite.host", NULL},
+    {"host *\nrule forward=a rewrite-host=a host-from-endpoint", ERROR_CONFLICT, "hosts[0].rules[0].rewrite.host",
+     NULL},
 };
 
 static void bad_tables_are_refused(void **state) {
@@ -564,12 +604,15 @@ static void explanations(void **state) {
     struct table_text t;
     struct request_text r;
     struct route_explanation e;
-    table_text_init(&t, "host b.com\nrule respond=200\nhost *.a.com\n"
+    table_text_init(&t,
+                    "host b.com\nrule respond=200\nhost *.a.com\n"
                     "rule exact=/api respond=200\nrule prefix=/v1/ respond=200\nrule regex=/z+ respond=200\n"
                     "rule prefix=/api method=POST method=PUT respond=200\nrule header=x-a:exact:1 respond=200\n"
                     "rule header=x-a:present header=x-b:prefix:1 respond=200\nrule header=x-a:absent respond=200\n"
-                    "rule query=q:!contains:7 respond=200\nrule query=p:present respond=200\nrule header=x-e:regex:(a+)+[xy] respond=200\n"
-                    "rule name=it prefix=/ respond=200\nrule respond=200", NULL);
+                    "rule query=q:!contains:7 respond=200\nrule query=p:present respond=200\nrule "
+                    "header=x-e:regex:(a+)+[xy] respond=200\n"
+                    "rule name=it prefix=/ respond=200\nrule respond=200",
+                    NULL);
     assert_non_null(t.table);
     request_text(&t, "GET x.a.com/api/x?q=7 x-a:2 x-e:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", &r);
     assert_int_equal(route_table_explain(t.table, &r.request, scratch, &t.arena, &e), 0);
@@ -599,8 +642,11 @@ static void explanations(void **state) {
 static void every_allocation_failed_in_turn(void **state) {
     (void)state;
     struct table_text t;
-    table_text_init(&t, "host *.a b c d\nrule regex=/(a) query=q:regex:b respond=200\nrule prefix=/a/b/c/d/e/f/g forward=a,b\n"
-                    "rule exact=/%41 respond=200\nrule rewrite-regex=(a) substitution=\\1 forward=c\nhost *\nrule respond=200", NULL);
+    table_text_init(
+        &t,
+        "host *.a b c d\nrule regex=/(a) query=q:regex:b respond=200\nrule prefix=/a/b/c/d/e/f/g forward=a,b\n"
+        "rule exact=/%41 respond=200\nrule rewrite-regex=(a) substitution=\\1 forward=c\nhost *\nrule respond=200",
+        NULL);
     assert_null(t.table);
     t.message.hosts[0]->rules[2]->match->path->exact[1] = 'x';
     t.message.hosts[0]->rules[2]->match->path->exact[2] = '\0';
@@ -638,13 +684,26 @@ static void every_allocation_failed_in_turn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hosts_from_exact_to_any), cmocka_unit_test(paths), cmocka_unit_test(first_match_wins),
-        cmocka_unit_test(headers), cmocka_unit_test(query), cmocka_unit_test(limits_are_hit_not_passed),
-        cmocka_unit_test(long_values_hit_a_limit), cmocka_unit_test(matching_allocates_nothing),
-        cmocka_unit_test(timeouts_and_limits), cmocka_unit_test(retries), cmocka_unit_test(weights_are_exact),
-        cmocka_unit_test(targets), cmocka_unit_test(regex_rewrite_is_bounded), cmocka_unit_test(unchanged_targets_are_not_copied),
-        cmocka_unit_test(locations), cmocka_unit_test(bad_tables_are_refused), cmocka_unit_test(all_errors_are_told),
-        cmocka_unit_test(nesting_is_bounded), cmocka_unit_test(explanations), cmocka_unit_test(every_allocation_failed_in_turn),
+        cmocka_unit_test(hosts_from_exact_to_any),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(first_match_wins),
+        cmocka_unit_test(headers),
+        cmocka_unit_test(query),
+        cmocka_unit_test(limits_are_hit_not_passed),
+        cmocka_unit_test(long_values_hit_a_limit),
+        cmocka_unit_test(matching_allocates_nothing),
+        cmocka_unit_test(timeouts_and_limits),
+        cmocka_unit_test(retries),
+        cmocka_unit_test(weights_are_exact),
+        cmocka_unit_test(targets),
+        cmocka_unit_test(regex_rewrite_is_bounded),
+        cmocka_unit_test(unchanged_targets_are_not_copied),
+        cmocka_unit_test(locations),
+        cmocka_unit_test(bad_tables_are_refused),
+        cmocka_unit_test(all_errors_are_told),
+        cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(explanations),
+        cmocka_unit_test(every_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

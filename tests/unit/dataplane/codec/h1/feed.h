@@ -42,7 +42,8 @@ static inline void feed_parse(struct feed *f, enum h1_section section, const cha
 }
 
 /* The first piece has `first` bytes, every other one `step`. */
-static inline void feed_run(struct feed *f, enum h1_section section, const char *input, size_t n, size_t first, size_t step) {
+static inline void feed_run(struct feed *f, enum h1_section section, const char *input, size_t n, size_t first,
+                            size_t step) {
     struct h1_scan scan = {.section = section};
     enum h1_scan_result result = H1_SCAN_MORE;
     *f = (struct feed){0};

@@ -222,8 +222,20 @@ static void bad_responses_are_refused(void **state) {
 static void refused_early(void **state) {
     (void)state;
     static const char *const beginnings[] = {
-        "\x16", "\n", " ", "\x80", "\r\r", "\r\n\r\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\n ", "GET / HTTP/1.1\r\nA: b\rc",
-        "HELO example.com\r\n", "GET /\r\n", "GET / HTTP/3.0\r\n", "GET / HTTP/1.1\r\nA:\x01", "GET / HTTP/1.1\r\n:",
+        "\x16",
+        "\n",
+        " ",
+        "\x80",
+        "\r\r",
+        "\r\n\r\n",
+        "GET / HTTP/1.1\n",
+        "GET / HTTP/1.1\r\n ",
+        "GET / HTTP/1.1\r\nA: b\rc",
+        "HELO example.com\r\n",
+        "GET /\r\n",
+        "GET / HTTP/3.0\r\n",
+        "GET / HTTP/1.1\r\nA:\x01",
+        "GET / HTTP/1.1\r\n:",
     };
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
         struct feed f;
@@ -283,8 +295,7 @@ static const struct good good_requests[] = {
     {"M-SEARCH! / HTTP/1.1\r\nHost: a\r\n\r\n", "M-SEARCH!(0) 1.1 target=/ path=/ authority=a host=a keep"},
     {"GET / HTTP/1.7\r\nHost: a\r\n\r\n", "GET(1) 1.1 target=/ path=/ authority=a host=a keep"},
     {"GET / HTTP/1.0\r\n\r\n", "GET(1) 1.0 target=/ path=/ close"},
-    {"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-     "GET(1) 1.0 target=/ path=/ keep [connection|keep-alive]"},
+    {"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "GET(1) 1.0 target=/ path=/ keep [connection|keep-alive]"},
     {"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
      "GET(1) 1.0 target=/ path=/ close [connection|keep-alive, close]"},
     {"GET /a?b=c HTTP/1.1\r\nHost: EXAMPLE.com.:8080\r\n\r\n",
@@ -292,24 +303,25 @@ static const struct good good_requests[] = {
     {"GET /? HTTP/1.1\r\nhOST:[2001:DB8::1]:443\r\n\r\n",
      "GET(1) 1.1 target=/? path=/ query= authority=[2001:db8::1]:443 host=[2001:db8::1] port=443 keep"},
     {"GET //x/..//%2e\\{}|^\"<>`[]?a?b/?\\ HTTP/1.1\r\nHost: a\r\n\r\n",
-     "GET(1) 1.1 target=//x/..//%2e\\{}|^\"<>`[]?a?b/?\\ path=//x/..//%2e\\{}|^\"<>`[] query=a?b/?\\ authority=a host=a keep"},
+     "GET(1) 1.1 target=//x/..//%2e\\{}|^\"<>`[]?a?b/?\\ path=//x/..//%2e\\{}|^\"<>`[] query=a?b/?\\ authority=a "
+     "host=a keep"},
     {"GET http://B:81/c?d HTTP/1.1\r\nHost: a\r\n\r\n",
      "GET(1) 1.1 target=/c?d path=/c query=d scheme=http authority=b:81 host=b port=81 keep"},
-    {"GET HTTPS://b HTTP/1.1\r\nHost: a\r\n\r\n",
-     "GET(1) 1.1 target=/ path=/ scheme=https authority=b host=b keep"},
+    {"GET HTTPS://b HTTP/1.1\r\nHost: a\r\n\r\n", "GET(1) 1.1 target=/ path=/ scheme=https authority=b host=b keep"},
     {"GET http://b?x HTTP/1.1\r\nHost: a\r\n\r\n",
      "GET(1) 1.1 target=/?x path=/ query=x scheme=http authority=b host=b keep"},
     {"OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n",
      "OPTIONS(7) 1.1 target=* path=* scheme=http authority=b host=b keep"},
     {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS(7) 1.1 target=* path=* authority=a host=a keep"},
-    {"CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n",
-     "CONNECT(6) 1.1 target=b:443 authority=b:443 host=b port=443 keep"},
+    {"CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT(6) 1.1 target=b:443 authority=b:443 host=b port=443 keep"},
     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
      "POST(3) 1.1 target=/ path=/ authority=a host=a length=0 keep [content-length|0]"},
     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\t 9223372036854775807 \t\r\n\r\n",
-     "POST(3) 1.1 target=/ path=/ authority=a host=a length=9223372036854775807 keep [content-length|9223372036854775807]"},
+     "POST(3) 1.1 target=/ path=/ authority=a host=a length=9223372036854775807 keep "
+     "[content-length|9223372036854775807]"},
     {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ChunKed\r\nExpect: 100-Continue\r\n\r\n",
-     "POST(3) 1.1 target=/ path=/ authority=a host=a chunked keep expect [transfer-encoding|ChunKed] [expect|100-Continue]"},
+     "POST(3) 1.1 target=/ path=/ authority=a host=a chunked keep expect [transfer-encoding|ChunKed] "
+     "[expect|100-Continue]"},
     {"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
      "GET(1) 1.1 target=/ path=/ authority=a host=a keep [expect|100-continue]"},
     {"POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: anything\r\n\r\n",
@@ -318,7 +330,8 @@ static const struct good good_requests[] = {
      "GET(1) 1.1 target=/ path=/ authority=a host=a keep [x|a\tb \x80\xff  c] [y|] [z|]"},
     {"GET / HTTP/1.1\r\nHost: a\r\n!#$%&'*+-.^_`|~9Az: v\r\n\r\n",
      "GET(1) 1.1 target=/ path=/ authority=a host=a keep [!#$%&'*+-.^_`|~9az|v]"},
-    {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, X-A\r\nConnection: ,x-b,\r\nUpgrade: websocket\r\nTE: gzip, Trailers\r\n\r\n",
+    {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, X-A\r\nConnection: ,x-b,\r\nUpgrade: websocket\r\nTE: gzip, "
+     "Trailers\r\n\r\n",
      "GET(1) 1.1 target=/ path=/ authority=a host=a keep trailers upgrade=websocket nominated=x-a nominated=x-b "
      "[connection|upgrade, x-a] [connection|,x-b,] [upgrade|websocket] [te|gzip, Trailers]"},
     {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
