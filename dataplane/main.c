@@ -10,9 +10,10 @@ enum { EXIT_USAGE = 2 };
 static int print_help(void) {
     struct strbuf text = {0};
     strbuf_puts(&text, "usage: headgate-dataplane [options]\n\n"
-                       "Serves traffic by the snapshots of the control plane. Started by headgate-holder, which it needs.\n\n");
+                       "Serves traffic by the snapshots of the control plane. Started by headgate-holder.\n\n");
     options_describe(dataplane_option_specs, &text);
-    strbuf_puts(&text, "\nSignals: TERM drains and ends, USR1 opens logs anew, HUP connects to the control plane at once.\n");
+    strbuf_puts(&text, "\nSignals: TERM drains and ends, USR1 opens logs anew, HUP connects to the control plane "
+                       "now.\n");
     int status = text.failed || fputs(text.p, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     strbuf_finish(&text);
     return status;

@@ -9,13 +9,15 @@
 #include "dataplane/snapshot/log_output.h"
 
 static void add(struct strbuf *out, const char *name, const char *type, const char *help, uint64_t value) {
-    strbuf_printf(out, "# HELP headgate_%s %s\n# TYPE headgate_%s %s\nheadgate_%s %" PRIu64 "\n", name, help, name, type, name,
-                  value);
+    strbuf_printf(out, "# HELP headgate_%s %s\n# TYPE headgate_%s %s\nheadgate_%s %" PRIu64 "\n", name, help,
+                  name, type, name, value);
 }
 
-static void add_seconds(struct strbuf *out, const char *name, const char *type, const char *help, uint64_t us) {
-    strbuf_printf(out, "# HELP headgate_%s %s\n# TYPE headgate_%s %s\nheadgate_%s %" PRIu64 ".%06" PRIu64 "\n", name, help, name,
-                  type, name, us / 1000000, us % 1000000);
+static void add_seconds(struct strbuf *out, const char *name, const char *type, const char *help,
+                        uint64_t us) {
+    strbuf_printf(out,
+                  "# HELP headgate_%s %s\n# TYPE headgate_%s %s\nheadgate_%s %" PRIu64 ".%06" PRIu64 "\n",
+                  name, help, name, type, name, us / 1000000, us % 1000000);
 }
 
 static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
@@ -31,35 +33,46 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
 
 static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {
     const struct resource_set *serving = s->adopter->serving;
-    add(out, "snapshot_version", "gauge", "Version of the intent that is served, 0: none", serving ? serving->id.version : 0);
-    add(out, "snapshot_generation", "gauge", "Generation of the state that is served", serving ? serving->id.generation : 0);
-    add(out, "snapshot_resources", "gauge", "Resources that are served", serving ? serving->intent.count + serving->state.count : 0);
-    add(out, "snapshot_is_last_known_good", "gauge", "1: what is served comes from disk and was not confirmed since",
-        s->is_last_known_good);
+    add(out, "snapshot_version", "gauge", "Version of the intent that is served, 0: none",
+        serving ? serving->id.version : 0);
+    add(out, "snapshot_generation", "gauge", "Generation of the state that is served",
+        serving ? serving->id.generation : 0);
+    add(out, "snapshot_resources", "gauge", "Resources that are served",
+        serving ? serving->intent.count + serving->state.count : 0);
+    add(out, "snapshot_is_last_known_good", "gauge",
+        "1: what is served comes from disk and was not confirmed since", s->is_last_known_good);
 }
 
 static void add_channel(struct strbuf *out, const struct channel_client *channel) {
     const struct channel_client_counts *c = channel_client_counts(channel);
-    add(out, "control_plane_connected", "gauge", "1: the channel to the control plane is up", channel_client_is_connected(channel));
+    add(out, "control_plane_connected", "gauge", "1: the channel to the control plane is up",
+        channel_client_is_connected(channel));
     add(out, "control_plane_connects_total", "counter", "Connections made to the control plane", c->connects);
-    add(out, "control_plane_disconnects_total", "counter", "Connections to the control plane that ended", c->disconnects);
+    add(out, "control_plane_disconnects_total", "counter", "Connections to the control plane that ended",
+        c->disconnects);
     add(out, "snapshots_prepared_total", "counter", "Snapshots that were checked and built", c->prepares);
-    add(out, "snapshots_refused_total", "counter", "Snapshots that were refused after they had been checked", c->nacks);
-    add(out, "snapshots_committed_total", "counter", "Snapshots that were committed by the control plane", c->commits);
+    add(out, "snapshots_refused_total", "counter", "Snapshots that were refused after they had been checked",
+        c->nacks);
+    add(out, "snapshots_committed_total", "counter", "Snapshots that were committed by the control plane",
+        c->commits);
 }
 
 static void add_log(struct strbuf *out, const struct log_output *log) {
     struct log_writer_counts c = log_output_counts(log);
-    add(out, "access_log_written_bytes_total", "counter", "Bytes of the access log that were written", c.bytes);
+    add(out, "access_log_written_bytes_total", "counter", "Bytes of the access log that were written",
+        c.bytes);
     add(out, "access_log_lost_total", "counter", "Access log records lost in writes that failed", c.lost);
-    add(out, "access_log_write_failures_total", "counter", "Writes of the access log that failed", c.failures);
+    add(out, "access_log_write_failures_total", "counter", "Writes of the access log that failed",
+        c.failures);
 }
 
 static void add_process(struct strbuf *out, const struct metrics_source *s) {
     add(out, "workers", "gauge", "Threads that serve traffic", dataplane_worker_count(s->dataplane));
     add(out, "draining", "gauge", "1: no new connections are taken", dataplane_is_draining(s->dataplane));
-    add(out, "resident_bytes", "gauge", "Resident memory of the data plane", process_resident_bytes(s->usage));
-    add(out, "heap_allocations_total", "counter", "Heap allocations of the data plane's own code", hg_alloc_count());
+    add(out, "resident_bytes", "gauge", "Resident memory of the data plane",
+        process_resident_bytes(s->usage));
+    add(out, "heap_allocations_total", "counter", "Heap allocations of the data plane's own code",
+        hg_alloc_count());
     add_seconds(out, "cpu_seconds_total", "counter", "Processor time of the data plane", process_cpu_us());
     add_seconds(out, "start_time_seconds", "gauge", "When the data plane started, since 1970", s->started_at);
 }

@@ -1,7 +1,7 @@
 /* metrics.h — /metrics of the data plane in Prometheus' text format 0.0.4.
  *
- * The number of series does not depend on the configuration: totals over all workers, and one line each about snapshot,
- * channel, access log and process. Thread: main. */
+ * The number of series does not depend on the configuration: totals over all workers, and one line each about
+ * snapshot, channel, access log and process. Thread: main. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +20,7 @@ struct metrics_source {
     const struct log_output     *log;
     const struct process_usage  *usage;
     uint64_t                     started_at;      /* microseconds since 1970 */
-    bool                         is_last_known_good; /* serves what it booted from, not yet confirmed by a commit */
+    bool is_last_known_good; /* serves what it booted from, not yet confirmed by a commit */
 };
 
 void metrics_render(const struct metrics_source *source, struct strbuf *out);

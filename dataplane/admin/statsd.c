@@ -13,7 +13,8 @@ static void add_line(struct strbuf *out, const char *prefix, const char *name, u
     strbuf_printf(out, "%s%s%s:%" PRIu64 "|%c\n", prefix, prefix[0] ? "." : "", name, value, type);
 }
 
-void statsd_render(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
+void statsd_render(const char *prefix, const struct totals *last, const struct totals *now,
+                   struct strbuf *out) {
 #define STATSD_COUNTER(name, help)                                                                 \
     if (now->name != last->name)                                                                   \
         add_line(out, prefix, #name, now->name - last->name, 'c');

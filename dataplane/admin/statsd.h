@@ -1,5 +1,5 @@
-/* statsd.h — pushes the totals over UDP, as the settings of the snapshot say: counters as what was added since the last push,
- * gauges as they are. Nothing is kept for a receiver that is away. Thread: main. */
+/* statsd.h — pushes the totals over UDP, as the settings of the snapshot say: counters as what was added
+ * since the last push, gauges as they are. Nothing is kept for a receiver that is away. Thread: main. */
 #pragma once
 
 #include <ev.h>
@@ -28,5 +28,7 @@ void statsd_finish(struct statsd *s);
 /* Takes over what the settings of `serving` say. */
 void statsd_configure(struct statsd *s, const struct resource_set *serving);
 
-/* The lines for a push, without sending: "prefix.requests_total:12|c\n" ... Counters that did not move are left out. */
-void statsd_render(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out);
+/* The lines for a push, without sending: "prefix.requests_total:12|c\n" ... Counters that did not move are
+ * left out. */
+void statsd_render(const char *prefix, const struct totals *last, const struct totals *now,
+                   struct strbuf *out);

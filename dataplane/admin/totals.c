@@ -45,5 +45,6 @@ static uint64_t microseconds(const struct timeval *t) {
 
 uint64_t process_cpu_us(void) {
     struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime) : 0;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime)
+                                               : 0;
 }

@@ -44,7 +44,8 @@ void log_ring_finish(struct log_ring *ring) {
 
 /* Only the producer adds: no locked instruction. */
 static void count(_Atomic uint64_t *counter) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 /* Looks at the consumer's side only when what is known of it does not do. */

@@ -1,9 +1,10 @@
 /* log_ring.h — access records on their way from one worker to the writer thread.
  *
- * A byte ring of fixed capacity with one producer and one consumer. A record is a run of finished bytes with its line end;
- * the ring does not know where records begin, but the consumer always sees whole ones, since each is published at once.
- * When there is no room the record is dropped and counted: a slow disk never slows a request. The producer makes no system
- * call, except that it wakes the writer once each time the ring becomes half full; below that the writer comes by itself. */
+ * A byte ring of fixed capacity with one producer and one consumer. A record is a run of finished bytes with
+ * its line end; the ring does not know where records begin, but the consumer always sees whole ones, since
+ * each is published at once. When there is no room the record is dropped and counted: a slow disk never slows
+ * a request. The producer makes no system call, except that it wakes the writer once each time the ring
+ * becomes half full; below that the writer comes by itself. */
 #pragma once
 
 #include <stdatomic.h>
@@ -18,7 +19,7 @@ struct log_waker {
 };
 
 void log_waker_wake(struct log_waker *waker);                         /* any thread */
-void log_waker_wait(struct log_waker *waker, uint64_t timeout_us);    /* the writer; returns early when woken */
+void log_waker_wait(struct log_waker *waker, uint64_t timeout_us); /* the writer; returns early when woken */
 
 struct log_ring {
     char             *bytes;
@@ -33,14 +34,16 @@ struct log_ring {
     _Alignas(64) _Atomic size_t tail; /* bytes ever taken */
 };
 
-/* `capacity` is rounded up to a power of two, at least 4096. Returns 0 or -1 (memory). `waker` outlives the ring. */
+/* `capacity` is rounded up to a power of two, at least 4096. Returns 0 or -1 (memory). `waker` outlives
+ * the ring. */
 int  log_ring_init(struct log_ring *ring, size_t capacity, struct log_waker *waker);
 void log_ring_finish(struct log_ring *ring);                          /* a zeroed struct is allowed */
 
 /* Producer. Copies one record; false: it was dropped. A record longer than the capacity is always dropped. */
 bool log_ring_put(struct log_ring *ring, const void *record, size_t size);
 
-/* Consumer. What waits, as at most two pieces in order; returns their number, 0 when empty. The bytes stay until taken. */
+/* Consumer. What waits, as at most two pieces in order; returns their number, 0 when empty. The bytes stay
+ * until taken. */
 int  log_ring_peek(struct log_ring *ring, struct iovec ret_pieces[2]);
 void log_ring_take(struct log_ring *ring, size_t size);               /* frees the first `size` bytes */
 

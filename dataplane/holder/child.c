@@ -22,7 +22,8 @@ unsigned restart_backoff_next(struct restart_backoff *backoff, uint64_t ran_ms) 
     return delay < RESTART_DELAY_MAX_MS ? delay : RESTART_DELAY_MAX_MS;
 }
 
-static void make_arguments(const struct holder_options *options, const char *argv[2 * PASSED_OPTIONS_MAX + 2]) {
+static void make_arguments(const struct holder_options *options,
+                           const char *argv[2 * PASSED_OPTIONS_MAX + 2]) {
     size_t count = 0;
     argv[count++] = "headgate-dataplane";
     for (size_t i = 0; options->passed[i]; i++)
@@ -34,7 +35,8 @@ static void make_arguments(const struct holder_options *options, const char *arg
 static int place_channel(int channel, int *program) {
     if (*program == HOLDER_DESCRIPTOR)
         *program = fcntl(*program, F_DUPFD_CLOEXEC, HOLDER_DESCRIPTOR + 1);
-    if (*program < 0 || (channel == HOLDER_DESCRIPTOR ? fcntl(channel, F_SETFD, 0) : dup2(channel, HOLDER_DESCRIPTOR)) < 0)
+    if (*program < 0 ||
+        (channel == HOLDER_DESCRIPTOR ? fcntl(channel, F_SETFD, 0) : dup2(channel, HOLDER_DESCRIPTOR)) < 0)
         return -1;
     return close_range(HOLDER_DESCRIPTOR + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 }
@@ -46,8 +48,8 @@ static void reset_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void become_data_plane(const struct holder_options *options, const struct identity *who, pid_t parent,
-                                        int channel, int program) {
+static _Noreturn void become_data_plane(const struct holder_options *options, const struct identity *who,
+                                        pid_t parent, int channel, int program) {
     const char *argv[2 * PASSED_OPTIONS_MAX + 2];
     make_arguments(options, argv);
     if (place_channel(channel, &program) == 0 && identity_drop_privileges(who, parent) == 0) {
@@ -58,7 +60,8 @@ static _Noreturn void become_data_plane(const struct holder_options *options, co
     _exit(127);
 }
 
-static pid_t start(const struct holder_options *options, const struct identity *who, int program, int *ret_channel) {
+static pid_t start(const struct holder_options *options, const struct identity *who, int program,
+                   int *ret_channel) {
     int pair[2];
     pid_t parent = getpid();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)

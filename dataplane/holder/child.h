@@ -9,9 +9,9 @@
 #include "dataplane/holder/options.h"
 
 enum {
-    RESTART_DELAY_FIRST_MS = 10,    /* the first restart is at once, the second waits this long, then it doubles */
+    RESTART_DELAY_FIRST_MS = 10, /* the first restart is at once, the second waits so long, then it doubles */
     RESTART_DELAY_MAX_MS = 1000,
-    RESTART_STABLE_MS = 1000,       /* having run so long, the next restart is a first one */
+    RESTART_STABLE_MS = 1000, /* having run so long, the next restart is a first one */
 };
 
 struct restart_backoff {
@@ -21,6 +21,6 @@ struct restart_backoff {
 /* Milliseconds to wait before the next start, after a run of `ran_ms`. */
 unsigned restart_backoff_next(struct restart_backoff *backoff, uint64_t ran_ms);
 
-/* Starts the data plane with a new socket pair. Returns the process id and *ret_channel, our end (non-blocking), or -1 with
- * errno. A program that cannot be run is a child that exits with 127. */
+/* Starts the data plane with a new socket pair. Returns the process id and *ret_channel, our end
+ * (non-blocking), or -1 with errno. A program that cannot be run is a child that exits with 127. */
 pid_t child_start(const struct holder_options *options, const struct identity *who, int *ret_channel);

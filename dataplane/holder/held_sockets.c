@@ -49,8 +49,8 @@ static int prepare_inet(int fd, const struct address *a, bool joins) {
     return a->u.any.sa_family == AF_INET6 ? set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY) : 0;
 }
 
-/* The first socket of an address is bound without SO_REUSEPORT: EADDRINUSE if anybody listens there. Then it becomes the
- * first of the group that the others join. */
+/* The first socket of an address is bound without SO_REUSEPORT: EADDRINUSE if anybody listens there. Then it
+ * becomes the first of the group that the others join. */
 static int bind_inet(int fd, const struct address *a, bool joins) {
     if (prepare_inet(fd, a, joins) < 0 || bind(fd, &a->u.any, a->length) < 0)
         return -1;
@@ -149,7 +149,8 @@ static void drop(struct held_sockets *held, struct held_address **at) {
 }
 
 /* `at` is the end of the list. */
-static int add(struct held_sockets *held, struct held_address **at, const struct address *asked, unsigned count, int backlog) {
+static int add(struct held_sockets *held, struct held_address **at, const struct address *asked,
+               unsigned count, int backlog) {
     struct held_address *h = hg_calloc(1, sizeof *h + count * sizeof *h->fds);
     if (!h)
         return ENOMEM;

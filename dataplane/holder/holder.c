@@ -38,7 +38,8 @@ struct holder {
 
 static unsigned raise_open_files(void) {
     struct rlimit limit = {DESCRIPTORS_WANTED, DESCRIPTORS_WANTED};
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
@@ -145,8 +146,8 @@ static void child_ended(struct holder *h, int status) {
         return;
     }
     unsigned delay_ms = schedule_start(h);
-    log_error("data plane died; it is started again", LOG_I("exit", code), LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-              LOG_U("after_ms", delay_ms));
+    log_error("data plane died; it is started again", LOG_I("exit", code),
+              LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), LOG_U("after_ms", delay_ms));
 }
 
 static void collect_child(struct holder *h) {
@@ -204,7 +205,11 @@ static void turn(struct holder *h) {
 }
 
 int holder_run(const struct holder_options *options) {
-    struct holder h = {.options = options, .signals = -1, .channel = -1, .requests.state_dir = -1, .exit_code = EXIT_FAILURE};
+    struct holder h = {.options = options,
+                       .signals = -1,
+                       .channel = -1,
+                       .requests.state_dir = -1,
+                       .exit_code = EXIT_FAILURE};
     if (set_up(&h) == 0) {
         start_child(&h);
         while (!h.has_ended)

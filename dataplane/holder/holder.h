@@ -3,6 +3,6 @@
 
 #include "dataplane/holder/options.h"
 
-/* Runs until the data plane has ended on purpose: after TERM, or by itself with exit code 0 (done) or 2 (wrong usage).
- * Returns the exit code for the process. */
+/* Runs until the data plane has ended on purpose: after TERM, or by itself with exit code 0 (done) or 2
+ * (wrong usage). Returns the exit code for the process. */
 int holder_run(const struct holder_options *options);

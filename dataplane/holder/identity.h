@@ -10,11 +10,13 @@ struct identity {
     gid_t gid;
 };
 
-/* `user` NULL: "headgate" if it exists, otherwise "nobody". Returns 0, or -1 when there is no such user or it is root. */
+/* `user` NULL: "headgate" if it exists, otherwise "nobody". Returns 0, or -1 when there is no such user or
+ * it is root. */
 int identity_find(const char *user, struct identity *ret);
 
-/* In the child, before exec: the user, no supplementary groups, no capabilities now or later, no new privileges, and TERM
- * when the parent dies. Returns 0, or -1 with errno: then the child must not go on. Async-signal-safe. */
+/* In the child, before exec: the user, no supplementary groups, no capabilities now or later, no new
+ * privileges, and TERM when the parent dies. Returns 0, or -1 with errno: then the child must not go on.
+ * Async-signal-safe. */
 int identity_drop_privileges(const struct identity *who, pid_t parent);
 
 /* From here to _leave, file names are looked up with the rights of `who`. */

@@ -6,9 +6,11 @@
 
 const struct option_spec holder_option_specs[] = {
     {"dataplane", 'd', "PROGRAM", "the headgate-dataplane program; required"},
-    {"control-plane", '\0', "ADDRESS", "unix:PATH, IPV4:PORT or [IPV6]:PORT (unix:RUNTIME_DIR/dataplane.sock)"},
-    {"state-dir", 's', "DIR", "where the last-known-good copy is kept, in its folder dataplane ($HEADGATE_STATE_DIR or "
-                              "/var/lib/headgate)"},
+    {"control-plane", '\0', "ADDRESS",
+     "unix:PATH, IPV4:PORT or [IPV6]:PORT (unix:RUNTIME_DIR/dataplane.sock)"},
+    {"state-dir", 's', "DIR",
+     "where the last-known-good copy is kept, in its folder dataplane ($HEADGATE_STATE_DIR or "
+     "/var/lib/headgate)"},
     {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
     {"user", 'u', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
     {"version", 'V', NULL, "print the version"},
@@ -37,7 +39,8 @@ static const char *from_environment(const char *name) {
     return value && *value ? value : NULL;
 }
 
-static int default_control_plane(const struct options *given, struct address *ret, struct error_list *errors) {
+static int default_control_plane(const struct options *given, struct address *ret,
+                                 struct error_list *errors) {
     char text[ADDRESS_TEXT_MAX];
     const char *dir = options_get(given, "runtime-dir"), *below = "";
     if (!dir)

@@ -12,7 +12,7 @@ struct holder_options {
     const char    *dataplane;         /* program to run */
     struct address control_plane;
     const char    *state_dir;         /* the data plane's part is its folder "dataplane" */
-    const char    *user;              /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
+    const char *user; /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
     const char    *passed[2 * PASSED_OPTIONS_MAX + 1]; /* for the data plane: "--name", value, ..., NULL */
 };
 

@@ -112,7 +112,8 @@ static int do_state_dir(struct requests *r) {
 
 static bool is_log_file(int fd) {
     struct stat st;
-    return fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)));
+    return fstat(fd, &st) == 0 &&
+           (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)));
 }
 
 static int do_open_log(struct requests *r, const struct holder_request *q) {
@@ -120,7 +121,8 @@ static int do_open_log(struct requests *r, const struct holder_request *q) {
     if (path[0] != '/' || strnlen(path, HOLDER_PATH_MAX) == HOLDER_PATH_MAX)
         return EINVAL;
     identity_enter_files(&r->sockets.files);
-    /* Non-blocking, so that a path which turns out to be a pipe cannot stop us; the flag means nothing for a file. */
+    /* Non-blocking, so that a path which turns out to be a pipe cannot stop us; the flag means nothing for
+     * a file. */
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
     int error = fd < 0 ? errno : 0;
     identity_leave_files(&r->sockets.files);
@@ -187,7 +189,8 @@ static ssize_t send_reply(const struct requests *r, int channel) {
     struct iovec piece = {(void *)&r->reply, sizeof r->reply};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     if (size) {
-        control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        control.header = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(&control.header), r->fds, size);
         message.msg_control = &control;
         message.msg_controllen = CMSG_SPACE(size);
@@ -206,7 +209,8 @@ static int flush_reply(struct requests *r, int channel) {
     if (errno != ETOOMANYREFS)
         return -1;
     /* Too many descriptors are on their way already: it has to read them first. */
-    struct holder_reply refusal = {.version = r->reply.version, .operation = r->reply.operation, .id = r->reply.id, .error = EMFILE};
+    struct holder_reply refusal = {
+        .version = r->reply.version, .operation = r->reply.operation, .id = r->reply.id, .error = EMFILE};
     forget_reply(r);
     r->reply = refusal;
     r->has_reply = true;

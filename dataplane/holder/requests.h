@@ -1,7 +1,8 @@
-/* requests.h — the holder's end of dataplane/holder/protocol.h: checks every field of a request, does it, answers.
+/* requests.h — the holder's end of dataplane/holder/protocol.h: checks every field of a request, does it,
+ * answers.
  *
- * One request at a time: the next is read when the answer has been sent, so that a data plane that asks and does not read
- * holds up itself alone. Nothing here blocks. Thread: main. */
+ * One request at a time: the next is read when the answer has been sent, so that a data plane that asks and
+ * does not read holds up itself alone. Nothing here blocks. Thread: main. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +26,8 @@ void requests_finish(struct requests *r);
 /* The data plane is gone, or a new one begins: what was not answered is forgotten; nothing is claimed. */
 void requests_reset(struct requests *r);
 
-/* `channel` can be read or written. Returns 0, or -1 when the data plane closed its end or the socket failed. */
+/* `channel` can be read or written. Returns 0, or -1 when the data plane closed its end or the socket
+ * failed. */
 int  requests_serve(struct requests *r, int channel);
 /* The answer to one request: the part without a socket. Fills r->reply and r->fds. */
 void requests_answer(struct requests *r, const struct holder_request *request, size_t size);

@@ -62,7 +62,8 @@ static int set_admin(struct dataplane_options *o, struct error_list *errors) {
     o->has_admin = strcmp(text, "off") != 0;
     if (!o->has_admin || address_parse(str_of(text), &o->admin_listen) == 0)
         return 0;
-    error_addf(errors, ERROR_SYNTAX, "--admin-listen is an address such as 127.0.0.1:9901, or off, not %s", text);
+    error_addf(errors, ERROR_SYNTAX, "--admin-listen is an address such as 127.0.0.1:9901, or off, not %s",
+               text);
     return -1;
 }
 
@@ -100,15 +101,16 @@ static int set_tls(struct dataplane_options *o, struct error_list *errors) {
     return -1;
 }
 
-int dataplane_options_parse(int argc, char *const *argv, struct dataplane_options *ret, struct error_list *errors) {
+int dataplane_options_parse(int argc, char *const *argv, struct dataplane_options *ret,
+                            struct error_list *errors) {
     *ret = (struct dataplane_options){0};
     int status = options_parse(dataplane_option_specs, argc, argv, &ret->given, errors);
     if (ret->given.argument_count) {
         error_addf(errors, ERROR_SYNTAX, "unexpected argument: %s", ret->given.arguments[0]);
         status = -1;
     }
-    return status | set_node(ret, errors) | set_workers(ret, errors) | set_admin(ret, errors) | set_token(ret, errors) |
-           set_tls(ret, errors);
+    return status | set_node(ret, errors) | set_workers(ret, errors) | set_admin(ret, errors) |
+           set_token(ret, errors) | set_tls(ret, errors);
 }
 
 void dataplane_options_finish(struct dataplane_options *o) {

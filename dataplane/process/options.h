@@ -23,5 +23,6 @@ struct dataplane_options {
 extern const struct option_spec dataplane_option_specs[];
 
 /* argv without the program's name. Returns 0, or -1 with reasons in `errors`; finish in both cases. */
-int  dataplane_options_parse(int argc, char *const *argv, struct dataplane_options *ret, struct error_list *errors);
+int dataplane_options_parse(int argc, char *const *argv, struct dataplane_options *ret,
+                            struct error_list *errors);
 void dataplane_options_finish(struct dataplane_options *o);

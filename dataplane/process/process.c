@@ -81,8 +81,13 @@ static bool is_ready(const struct process *p) {
 
 static void answer_metrics(struct process *p, struct admin_http_answer *answer) {
     const struct metrics_source source = {
-        .dataplane = p->dataplane, .adopter = &p->adopter, .channel = p->channel, .log = p->log, .usage = &p->usage,
-        .started_at = p->started_at, .is_last_known_good = p->is_last_known_good,
+        .dataplane = p->dataplane,
+        .adopter = &p->adopter,
+        .channel = p->channel,
+        .log = p->log,
+        .usage = &p->usage,
+        .started_at = p->started_at,
+        .is_last_known_good = p->is_last_known_good,
     };
     answer->status = 200;
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -115,8 +120,11 @@ static void retry_admin(struct process *p, const char *reason) {
 static void start_admin(struct process *p, int fd, const struct address *bound) {
     struct error_list errors = {0};
     char text[ADDRESS_TEXT_MAX];
-    const struct admin_http_config config = {.address = *bound, .listen_fd = fd, .metrics_token = p->options->metrics_token,
-                                             .answer = answer_admin, .context = p};
+    const struct admin_http_config config = {.address = *bound,
+                                             .listen_fd = fd,
+                                             .metrics_token = p->options->metrics_token,
+                                             .answer = answer_admin,
+                                             .context = p};
     p->admin = admin_http_create(p->loop, &config, &errors);
     if (p->admin) {
         address_format(bound, text);
@@ -133,7 +141,8 @@ static void on_admin_socket(void *owner, struct holder_answer *answer) {
         retry_admin(p, strerror(answer->error));
         return;
     }
-    int fd = answer->fds[--answer->count]; /* of several, if there were more workers once, the others are closed */
+    /* One is enough, should there be several: the others are closed with the answer. */
+    int fd = answer->fds[--answer->count];
     start_admin(p, fd, &answer->address);
 }
 
@@ -190,8 +199,9 @@ static void on_hup(struct ev_loop *loop, ev_signal *signal, int events) {
     struct process *p = signal->data;
     (void)loop;
     (void)events;
+    /* There are no files to read again: configuration comes by the channel. */
     if (p->channel)
-        channel_client_retry_now(p->channel); /* there are no files to read again: configuration comes by the channel */
+        channel_client_retry_now(p->channel);
 }
 
 static void on_usr1(struct ev_loop *loop, ev_signal *signal, int events) {
@@ -292,21 +302,39 @@ static int make_parts(struct process *p) {
     if (!p->dataplane || !p->sockets || !p->log)
         return -1;
     p->adopter = (struct adopter){
-        .ops = &adopt_real_ops, .loop = p->loop, .dataplane = p->dataplane, .workers = o->workers, .sockets = p->sockets,
-        .log = p->log, .lastgood = p->lastgood, .on_serving = on_serving, .serving_arg = p,
+        .ops = &adopt_real_ops,
+        .loop = p->loop,
+        .dataplane = p->dataplane,
+        .workers = o->workers,
+        .sockets = p->sockets,
+        .log = p->log,
+        .lastgood = p->lastgood,
+        .on_serving = on_serving,
+        .serving_arg = p,
     };
-    p->reports = (struct reports){
-        .dataplane = p->dataplane, .sockets = p->sockets, .usage = &p->usage, .started_us = clock_monotonic_us()};
+    p->reports = (struct reports){.dataplane = p->dataplane,
+                                  .sockets = p->sockets,
+                                  .usage = &p->usage,
+                                  .started_us = clock_monotonic_us()};
     statsd_init(&p->statsd, p->loop, p->dataplane);
     const struct channel_client_config config = {
-        .loop = p->loop, .holder = p->holder, .adopter = &p->adopter, .tls = p->tls, .fill_report = fill_report, .owner = p,
-        .self = {.node = o->node, .software = "headgate " HG_VERSION, .workers = o->workers, .started_at = p->started_at},
+        .loop = p->loop,
+        .holder = p->holder,
+        .adopter = &p->adopter,
+        .tls = p->tls,
+        .fill_report = fill_report,
+        .owner = p,
+        .self = {.node = o->node,
+                 .software = "headgate " HG_VERSION,
+                 .workers = o->workers,
+                 .started_at = p->started_at},
     };
     p->channel = channel_client_create(&config);
     return p->channel ? 0 : -1;
 }
 
-/* The last thing that was missing from outside. No thread has been started yet: the sandbox holds for all of them. */
+/* The last thing that was missing from outside. No thread has been started yet: the sandbox holds for all
+ * of them. */
 static void on_state_dir(void *owner, struct holder_answer *answer) {
     struct process *p = owner;
     struct error_list errors = {0};
@@ -328,7 +356,8 @@ static void on_state_dir(void *owner, struct holder_answer *answer) {
     boot(p);
 }
 
-static void watch_signal(struct process *p, ev_signal *watcher, int number, void (*act)(struct ev_loop *, ev_signal *, int)) {
+static void watch_signal(struct process *p, ev_signal *watcher, int number,
+                         void (*act)(struct ev_loop *, ev_signal *, int)) {
     ev_signal_init(watcher, act, number);
     watcher->data = p;
     ev_signal_start(p->loop, watcher);

@@ -8,7 +8,8 @@
 static char *bound_text(struct reports *r, const char *asked) {
     struct address a;
     char text[ADDRESS_TEXT_MAX];
-    const struct address *bound = address_parse(str_of(asked), &a) == 0 ? listen_socket_bound(r->sockets, &a) : NULL;
+    const struct address *bound = address_parse(str_of(asked), &a) == 0 ? listen_socket_bound(r->sockets, &a)
+                                                                        : NULL;
     if (!bound)
         return arena_strdup(&r->arena, asked);
     address_format(bound, text);
@@ -29,7 +30,8 @@ static Headgate__ListenerReport *report_listener(struct reports *r, const struct
     return m;
 }
 
-static void report_listeners(struct reports *r, const struct resource_set *serving, Headgate__Report *report) {
+static void report_listeners(struct reports *r, const struct resource_set *serving,
+                             Headgate__Report *report) {
     struct resource_range range = resource_part_of_kind(&serving->intent, HEADGATE__KIND__KIND_LISTENER);
     report->listeners = arena_calloc(&r->arena, range.count, sizeof *report->listeners);
     for (size_t i = 0; report->listeners && i < range.count; i++)

@@ -15,6 +15,7 @@ struct reports {
     struct arena                 arena;         /* of the last report */
 };
 
-/* Fills `report`, which points into `r` until the next call. Without memory for the listeners they are left out. */
+/* Fills `report`, which points into `r` until the next call. Without memory for the listeners they are
+ * left out. */
 void reports_fill(struct reports *r, const struct resource_set *serving, Headgate__Report *report);
 void reports_finish(struct reports *r);

@@ -16,8 +16,8 @@
 
 #include "common/log.h"
 
-/* Sanitizers look into their own process at its end, with programs that they start and files that those read. What stands
- * in their way is left out of a build with them; the rest of the sandbox is as in a release. */
+/* Sanitizers look into their own process at its end, with programs that they start and files that those read.
+ * What stands in their way is left out of a build with them; the rest of the sandbox is as in a release. */
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 static const bool is_sanitized = true;
 #elif defined __has_feature
@@ -42,10 +42,11 @@ enum { OWN_ARCHITECTURE = 0 }; /* no filter */
 
 enum {
     EVERY_RIGHT = (1 << 13) - 1, /* of the first version: LANDLOCK_ACCESS_FS_EXECUTE to _MAKE_SYM */
-    SANITIZER_RIGHTS = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
-                       LANDLOCK_ACCESS_FS_WRITE_FILE,
-    STATE_RIGHTS = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |
-                   LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE,
+    SANITIZER_RIGHTS = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE |
+                       LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE,
+    STATE_RIGHTS = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+                   LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                   LANDLOCK_ACCESS_FS_REMOVE_FILE,
 };
 
 static int allow_folder(int rules, int folder) {
@@ -62,20 +63,22 @@ static int restrict_files(int state_dir) {
         log_warning("the kernel has no Landlock: files are not restricted", LOG_S("error", strerror(errno)));
         return 0;
     }
-    int status = allow_folder(rules, state_dir) == 0 ? (int)syscall(SYS_landlock_restrict_self, rules, 0) : -1;
+    int status = allow_folder(rules, state_dir) == 0 ? (int)syscall(SYS_landlock_restrict_self, rules, 0)
+                                                     : -1;
     close(rules);
     return status;
 }
 
 /* ---- system calls: a seccomp filter ---- */
 
-/* What a data plane has no use for, and a captured one would have. The rest is bounded by its user, Landlock, and the
- * descriptors that it was given. */
+/* What a data plane has no use for, and a captured one would have. The rest is bounded by its user, Landlock,
+ * and the descriptors that it was given. */
 static const int denied[] = {
-    SYS_bind,          SYS_listen,      SYS_mount,         SYS_umount2,           SYS_pivot_root,      SYS_chroot,
-    SYS_setns,         SYS_unshare,     SYS_bpf,           SYS_perf_event_open,   SYS_kexec_load,      SYS_init_module,
-    SYS_finit_module,  SYS_add_key,     SYS_request_key,   SYS_keyctl,            SYS_userfaultfd,     SYS_personality,
-    SYS_kcmp,          SYS_open_by_handle_at,              SYS_io_uring_setup,
+    SYS_bind,           SYS_listen,      SYS_mount,        SYS_umount2, SYS_pivot_root,
+    SYS_chroot,         SYS_setns,       SYS_unshare,      SYS_bpf,     SYS_perf_event_open,
+    SYS_kexec_load,     SYS_init_module, SYS_finit_module, SYS_add_key, SYS_request_key,
+    SYS_keyctl,         SYS_userfaultfd, SYS_personality,  SYS_kcmp,    SYS_open_by_handle_at,
+    SYS_io_uring_setup,
 };
 static const int denied_unless_sanitized[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
@@ -111,8 +114,8 @@ static void answer_if(struct program *p, uint32_t value, uint32_t action) {
     answer(p, action);
 }
 
-/* Threads may be made, processes not. The flags of clone3 lie in memory where a filter cannot look: the C library does
- * without it where it is not there. */
+/* Threads may be made, processes not. The flags of clone3 lie in memory where a filter cannot look: the C
+ * library does without it where it is not there. */
 static void deny_processes(struct program *p) {
     answer_if(p, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
     add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3));

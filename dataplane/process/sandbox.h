@@ -1,7 +1,7 @@
-/* sandbox.h — what the data plane gives up once it has what it needs: the file system but for its state folder, programs,
- * binding of sockets, being looked into. Before any other thread is started. */
+/* sandbox.h — what the data plane gives up once it has what it needs: the file system but for its state
+ * folder, programs, binding of sockets, being looked into. Before any other thread is started. */
 #pragma once
 
-/* `state_dir` is a descriptor; -1: no file at all. What the kernel does not offer is left out and told in the log; returns 0, or
- * -1 when something failed that the kernel does offer. */
+/* `state_dir` is a descriptor; -1: no file at all. What the kernel does not offer is left out and told in the
+ * log; returns 0, or -1 when something failed that the kernel does offer. */
 int sandbox_enter(int state_dir);

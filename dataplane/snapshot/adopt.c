@@ -74,7 +74,8 @@ static void open_all(struct adopter *a) {
 }
 
 void adopt_prepare(struct adopter *a, struct resource_set *candidate,
-                   void (*on_prepared)(void *owner, const struct error_list *errors, uint64_t build_us), void *owner) {
+                   void (*on_prepared)(void *owner, const struct error_list *errors, uint64_t build_us),
+                   void *owner) {
     assert(a->state == ADOPT_IDLE);
     set_state(a, ADOPT_BUILDING);
     a->candidate = resource_set_ref(candidate);
@@ -138,7 +139,8 @@ static void give_logs(struct adopter *a) {
         a->ops->set_access_log(a->dataplane, i, log_output_ring(a->log, i));
 }
 
-/* What is READY was promised: without memory for the messages to the workers it is tried until there is some. */
+/* What is READY was promised: without memory for the messages to the workers it is tried until there is
+ * some. */
 static void switch_workers(struct adopter *a) {
     static const double retry_delay = 0.05;
     struct snapshot *built = a->built;
@@ -156,8 +158,10 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int events) {
     switch_workers(timer->data);
 }
 
-/* The thread of the copy writes while the workers switch; one more in `waiting` is ours, until both have begun. */
-void adopt_commit(struct adopter *a, bool is_stored, void (*on_committed)(void *owner, uint64_t switch_us, const char *persist_error),
+/* The thread of the copy writes while the workers switch; one more in `waiting` is ours, until both have
+ * begun. */
+void adopt_commit(struct adopter *a, bool is_stored,
+                  void (*on_committed)(void *owner, uint64_t switch_us, const char *persist_error),
                   void *owner) {
     set_state(a, ADOPT_SWITCHING);
     a->on_committed = on_committed;

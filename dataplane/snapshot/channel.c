@@ -36,7 +36,8 @@ static void set_state(struct channel *c, enum channel_state to) {
     c->state = to;
 }
 
-void channel_init(struct channel *c, const struct channel_ops *ops, void *owner, const struct channel_self *self) {
+void channel_init(struct channel *c, const struct channel_ops *ops, void *owner,
+                  const struct channel_self *self) {
     *c = (struct channel){.ops = ops, .owner = owner, .self = *self};
 }
 
@@ -90,7 +91,8 @@ static size_t count_that_fit(const struct entry_view *view, size_t first, size_t
 }
 
 /* Entries in as many Hellos as it takes; `hello` is the first, with all that is not entries. */
-static int send_hellos(struct channel *c, Headgate__Hello *hello, const struct entry_view *intent, const struct entry_view *state) {
+static int send_hellos(struct channel *c, Headgate__Hello *hello, const struct entry_view *intent,
+                       const struct entry_view *state) {
     const size_t room = MESSAGE_MAX / 4;
     size_t at_intent = 0, at_state = 0;
     Headgate__Hello next = HEADGATE__HELLO__INIT;
@@ -264,7 +266,8 @@ static int take_entries(struct delta *d, const Headgate__Prepare *p, struct erro
            delta_add_entries(&d->state.removes, p->remove_state, p->n_remove_state, reasons);
 }
 
-/* The message stays as long as the transfer, for its entries; its share of the bodies is freed as soon as it is copied. */
+/* The message stays as long as the transfer, for its entries; its share of the bodies is freed as soon as
+ * it is copied. */
 static int take_bodies(struct delta *d, const Headgate__Prepare *p, struct error_list *reasons) {
     int status = 0;
     for (size_t i = 0; i < p->n_bodies && status == 0; i++) {
@@ -321,7 +324,8 @@ static int receive_part(struct channel *c, ProtobufCMessage *message, const Head
     return status;
 }
 
-static int receive_prepare(struct channel *c, ProtobufCMessage *message, const Headgate__Prepare *p, struct error_list *errors) {
+static int receive_prepare(struct channel *c, ProtobufCMessage *message, const Headgate__Prepare *p,
+                           struct error_list *errors) {
     int status = 0;
     if (c->state == CHANNEL_SWITCHING)
         status = fault(c, errors, "Prepare before the Ack of the last Commit");
@@ -400,7 +404,8 @@ int channel_prepared(struct channel *c, const struct error_list *errors, uint64_
     return status;
 }
 
-int channel_committed(struct channel *c, struct resource_set *serving, uint64_t switch_us, const char *persist_error) {
+int channel_committed(struct channel *c, struct resource_set *serving, uint64_t switch_us,
+                      const char *persist_error) {
     assert(c->state == CHANNEL_SWITCHING);
     resource_set_ref(serving);
     resource_set_unref(c->serving);

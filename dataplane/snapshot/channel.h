@@ -1,8 +1,8 @@
 /* channel.h — the data plane's side of the conversation of proto/snapshot.proto, without any I/O.
  *
- * Messages in, messages out, and calls to an owner that prepares and commits. Strict: what the control plane may not say at
- * that point is a fault, after which the stream has to be closed; what it may say and is not acceptable is a Nack. A stream
- * that breaks aborts an open transfer and changes nothing else.
+ * Messages in, messages out, and calls to an owner that prepares and commits. Strict: what the control plane
+ * may not say at that point is a fault, after which the stream has to be closed; what it may say and is not
+ * acceptable is a Nack. A stream that breaks aborts an open transfer and changes nothing else.
  *
  *   state        | Prepare                    | Commit          | Abort           | stream breaks
  *   CLOSED       | -                          | -               | -               | -
@@ -22,10 +22,11 @@
 enum { CHANNEL_PARTS_MAX = 16384 };    /* of one transfer */
 
 struct channel_ops {
-    /* One encoded message. -1: the stream cannot take it; the owner closes it from its loop, never from here. */
+    /* One encoded message. -1: the stream cannot take it; the owner closes it from its loop, never from
+     * here. */
     int  (*send)(void *owner, const uint8_t *message, size_t size);
-    /* Check and build `candidate` (the owner takes a reference if it keeps it); answer with channel_prepared(), from here
-     * or later. */
+    /* Check and build `candidate` (the owner takes a reference if it keeps it); answer with
+     * channel_prepared(), from here or later. */
     void (*prepare)(void *owner, struct resource_set *candidate);
     /* Make the prepared candidate the one that is served; answer with channel_committed(). */
     void (*commit)(void *owner);
@@ -35,7 +36,9 @@ struct channel_ops {
     void (*refused)(void *owner, const char *reason);
 };
 
-enum channel_state { CHANNEL_CLOSED, CHANNEL_IDLE, CHANNEL_RECEIVING, CHANNEL_CHECKING, CHANNEL_READY, CHANNEL_SWITCHING };
+enum channel_state {
+    CHANNEL_CLOSED, CHANNEL_IDLE, CHANNEL_RECEIVING, CHANNEL_CHECKING, CHANNEL_READY, CHANNEL_SWITCHING
+};
 const char *channel_state_name(enum channel_state state);
 
 /* What Hello says about us; texts outlive the channel. */
@@ -56,7 +59,7 @@ struct channel {
     struct resource_set       *serving;       /* NULL: none */
     bool                       is_from_last_known_good;
     uint64_t                   nonce;         /* of the open transfer */
-    uint64_t                   passed_over;   /* of one that was refused or aborted: its further parts are ignored; 0: none */
+    uint64_t passed_over; /* of one that was refused or aborted: its further parts are ignored; 0: none */
     /* the open transfer, while RECEIVING */
     struct snapshot_identity   announced;
     struct delta               delta;
@@ -66,22 +69,28 @@ struct channel {
 };
 
 /* A zeroed channel can be finished. */
-void channel_init(struct channel *c, const struct channel_ops *ops, void *owner, const struct channel_self *self);
+void channel_init(struct channel *c, const struct channel_ops *ops, void *owner,
+                  const struct channel_self *self);
 void channel_finish(struct channel *c);
 
-/* What is served before the first commit: from the last-known-good copy. Takes a reference. Only while CLOSED. */
+/* What is served before the first commit: from the last-known-good copy. Takes a reference. Only while
+ * CLOSED. */
 void channel_set_serving(struct channel *c, struct resource_set *serving);
 
-/* The stream is up: says Hello, at once or when a switch that is under way is over. 0, or -1: no memory, or send failed. */
+/* The stream is up: says Hello, at once or when a switch that is under way is over. 0, or -1: no memory,
+ * or send failed. */
 int  channel_open(struct channel *c);
 /* The stream is gone. */
 void channel_close(struct channel *c);
-/* One message. Returns 0, or -1 with the fault in `errors`: the stream must be closed, then channel_close() called. */
+/* One message. Returns 0, or -1 with the fault in `errors`: the stream must be closed, then
+ * channel_close() called. */
 int  channel_receive(struct channel *c, const uint8_t *message, size_t size, struct error_list *errors);
 
-/* The owner's answers. -1: no memory, or send failed: the stream must be closed. */
-int  channel_prepared(struct channel *c, const struct error_list *errors, uint64_t build_us); /* no errors: Ready, otherwise Nack */
+/* The owner's answers. -1: no memory, or send failed: the stream must be closed. No errors: Ready, otherwise
+ * Nack. */
+int  channel_prepared(struct channel *c, const struct error_list *errors, uint64_t build_us);
 /* `serving` is what was prepared. `persist_error` NULL: the copy on disk is written. */
-int  channel_committed(struct channel *c, struct resource_set *serving, uint64_t switch_us, const char *persist_error);
+int channel_committed(struct channel *c, struct resource_set *serving, uint64_t switch_us,
+                      const char *persist_error);
 /* Says nothing unless the stream is up and Hello has been said. `report` need not name what is served. */
 int  channel_report(struct channel *c, Headgate__Report *report);

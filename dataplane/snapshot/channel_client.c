@@ -23,7 +23,8 @@ enum {
     STABLE_US = 1000000,             /* a connection that lived so long begins the backoff anew */
 };
 
-static const double retry_first = 0.05, retry_most = 2, connect_timeout = 5, ping_interval = 20, report_interval = 3; /* seconds */
+static const double retry_first = 0.05, retry_most = 2, connect_timeout = 5, ping_interval = 20,
+                    report_interval = 3; /* seconds */
 
 enum link_state { LINK_DOWN, LINK_ASKING, LINK_CONNECTING, LINK_UP };
 
@@ -61,7 +62,8 @@ static void say_lost(struct channel_client *c, const char *reason) {
     if (c->has_said_lost)
         return;
     c->has_said_lost = true;
-    log_warning(c->channel.serving ? "no control plane; the last snapshot is served on" : "no control plane, and nothing to serve yet",
+    log_warning(c->channel.serving ? "no control plane; the last snapshot is served on"
+                                   : "no control plane, and nothing to serve yet",
                 LOG_S("reason", reason));
 }
 
@@ -223,8 +225,8 @@ static void on_committed(void *owner, uint64_t switch_us, const char *persist_er
     struct channel_client *c = owner;
     struct resource_set *serving = c->config.adopter->serving;
     c->counts.commits++;
-    log_info("snapshot is served", LOG_U("version", serving->id.version), LOG_U("generation", serving->id.generation),
-             LOG_U("switch_us", switch_us));
+    log_info("snapshot is served", LOG_U("version", serving->id.version),
+             LOG_U("generation", serving->id.generation), LOG_U("switch_us", switch_us));
     if (channel_committed(&c->channel, serving, switch_us, persist_error) < 0)
         c->is_broken = true;
     send_report(c);
@@ -260,7 +262,8 @@ static int on_message(void *owner, const uint8_t *message, size_t size) {
     return status;
 }
 
-static int take_plain_bytes(struct channel_client *c, const uint8_t *bytes, size_t size, struct error_list *errors) {
+static int take_plain_bytes(struct channel_client *c, const uint8_t *bytes, size_t size,
+                            struct error_list *errors) {
     if (grpc_stream_receive(c->stream, bytes, size, errors) < 0)
         return -1;
     if (c->has_heard)
@@ -272,7 +275,8 @@ static int take_plain_bytes(struct channel_client *c, const uint8_t *bytes, size
     return 0;
 }
 
-static int take_wire_bytes(struct channel_client *c, const uint8_t *bytes, size_t size, struct error_list *errors) {
+static int take_wire_bytes(struct channel_client *c, const uint8_t *bytes, size_t size,
+                           struct error_list *errors) {
     struct strbuf plain = {0};
     if (!c->tls)
         return take_plain_bytes(c, bytes, size, errors);
@@ -326,7 +330,8 @@ static void finish_connecting(struct channel_client *c) {
         disconnect(c, strerror(error));
         return;
     }
-    c->stream = grpc_stream_create(c->config.tls ? "https" : "http", "headgate", "/headgate.SnapshotService/Stream", on_message, c);
+    c->stream = grpc_stream_create(c->config.tls ? "https" : "http", "headgate",
+                                   "/headgate.SnapshotService/Stream", on_message, c);
     c->tls = c->config.tls ? tls_stream_create(c->config.tls) : NULL;
     if (!c->stream || (c->config.tls && !c->tls))
         disconnect(c, "out of memory");
@@ -421,7 +426,8 @@ struct channel_client *channel_client_create(const struct channel_client_config 
         return NULL;
     c->config = *config;
     c->fd = -1;
-    c->backoff = (struct backoff){.first = retry_first, .most = retry_most, .random = clock_monotonic_us() ^ (uint64_t)getpid() << 32};
+    c->backoff = (struct backoff){
+        .first = retry_first, .most = retry_most, .random = clock_monotonic_us() ^ (uint64_t)getpid() << 32};
     channel_init(&c->channel, &channel_calls, c, &config->self);
     init_watchers(c);
     return c;

@@ -1,7 +1,8 @@
-/* channel_client.h — keeps the channel to the control plane: a descriptor from the holder, HTTP/2 on it, the protocol on that.
+/* channel_client.h — keeps the channel to the control plane: a descriptor from the holder, HTTP/2 on it, the
+ * protocol on that.
  *
- * When the control plane is away the data plane serves on; it is said once in the log, and tried again with jittered backoff
- * for ever. Thread: main. */
+ * When the control plane is away the data plane serves on; it is said once in the log, and tried again with
+ * jittered backoff for ever. Thread: main. */
 #pragma once
 
 #include <stdbool.h>

@@ -16,7 +16,8 @@ static int fail_memory(struct error_list *errors) {
     return fail(errors, ERROR_MEMORY, "out of memory");
 }
 
-static int fail_entry(struct error_list *errors, enum error_code code, const Headgate__Entry *e, const char *message) {
+static int fail_entry(struct error_list *errors, enum error_code code, const Headgate__Entry *e,
+                      const char *message) {
     char resource[RESOURCE_NAME_MAX + 64];
     const char *kind = kind_name(e->kind), *name = e->name ? e->name : "";
     if (kind)
@@ -42,7 +43,8 @@ static int check_entry(const Headgate__Entry *e, struct error_list *errors) {
     return 0;
 }
 
-int delta_add_entries(struct entry_list *list, Headgate__Entry **entries, size_t count, struct error_list *errors) {
+int delta_add_entries(struct entry_list *list, Headgate__Entry **entries, size_t count,
+                      struct error_list *errors) {
     int status = 0;
     if (count > RESOURCES_MAX - list->count)
         return fail(errors, ERROR_RANGE, "too many entries");
@@ -113,7 +115,8 @@ static struct resource_body *make_room(struct delta *d, size_t more) {
     return d->open = larger;
 }
 
-static int add_piece(struct delta *d, const struct resource_id *id, const ProtobufCBinaryData *piece, struct error_list *errors) {
+static int add_piece(struct delta *d, const struct resource_id *id, const ProtobufCBinaryData *piece,
+                     struct error_list *errors) {
     size_t before = d->open ? d->open->size : 0;
     if (piece->len > RESOURCE_BYTES_MAX - before)
         return fail(errors, ERROR_RANGE, "a resource is larger than 64 MiB");
@@ -203,7 +206,8 @@ static struct resource *obtain(struct assembly *a, const Headgate__Entry *e) {
 }
 
 /* Whether the next removal is of `r`. Removals before it name nothing that could be removed. */
-static bool is_removed(struct assembly *a, const struct resource *r, const struct entry_list *removes, size_t *next) {
+static bool is_removed(struct assembly *a, const struct resource *r, const struct entry_list *removes,
+                       size_t *next) {
     for (; *next < removes->count; ++*next) {
         const Headgate__Entry *e = removes->items[*next];
         int order = resource_key_compare(e->kind, e->name, r->kind, r->name);
@@ -216,7 +220,8 @@ static bool is_removed(struct assembly *a, const struct resource *r, const struc
     return false;
 }
 
-static int compare_next(const struct resource_part *base, size_t at_base, const struct entry_list *upserts, size_t at_upsert) {
+static int compare_next(const struct resource_part *base, size_t at_base, const struct entry_list *upserts,
+                        size_t at_upsert) {
     if (at_base == base->count)
         return 1;
     if (at_upsert == upserts->count)
@@ -227,7 +232,8 @@ static int compare_next(const struct resource_part *base, size_t at_base, const 
 }
 
 /* Both sides are sorted: one walk. */
-static void merge(struct assembly *a, const struct resource_part *base, const struct delta_part *delta, struct resource_part *out) {
+static void merge(struct assembly *a, const struct resource_part *base, const struct delta_part *delta,
+                  struct resource_part *out) {
     size_t at_base = 0, at_upsert = 0, at_remove = 0;
     while (at_base < base->count || at_upsert < delta->upserts.count) {
         int order = compare_next(base, at_base, &delta->upserts, at_upsert);
@@ -246,7 +252,8 @@ static void merge(struct assembly *a, const struct resource_part *base, const st
                                "is removed, but is not there or also set");
 }
 
-static void merge_part(struct assembly *a, const struct resource_part *base, struct delta_part *delta, struct resource_part *out) {
+static void merge_part(struct assembly *a, const struct resource_part *base, struct delta_part *delta,
+                       struct resource_part *out) {
     size_t most = base->count + delta->upserts.count;
     if (sort_entries(&delta->upserts, a->errors) < 0 || sort_entries(&delta->removes, a->errors) < 0)
         a->status = -1;
@@ -258,7 +265,8 @@ static void merge_part(struct assembly *a, const struct resource_part *base, str
         a->status = fail(a->errors, ERROR_RANGE, "too many resources");
 }
 
-static void check_hash(struct assembly *a, const struct resource_part *part, const struct resource_id *announced, const char *what) {
+static void check_hash(struct assembly *a, const struct resource_part *part,
+                       const struct resource_id *announced, const char *what) {
     struct entry_view view;
     struct resource_id actual;
     if (entry_view_init(&view, part) < 0) {
@@ -288,7 +296,8 @@ static void assemble(struct assembly *a) {
 int delta_apply(struct delta *d, const struct resource_set *base, const struct snapshot_identity *identity,
                 struct resource_set **ret, struct error_list *errors) {
     static const struct resource_set nothing;
-    struct assembly a = {.delta = d, .base = base ? base : &nothing, .result = resource_set_create(), .errors = errors};
+    struct assembly a = {
+        .delta = d, .base = base ? base : &nothing, .result = resource_set_create(), .errors = errors};
     if (!a.result)
         return fail_memory(errors);
     a.result->id = *identity;

@@ -117,7 +117,8 @@ static int take_bytes(struct grpc_stream *s, const uint8_t **bytes, size_t *size
     return s->in.n == s->in_need ? finish_message(s) : 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t size, void *user) {
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t size,
+                   void *user) {
     struct grpc_stream *s = user;
     int status = 0;
     (void)session;
@@ -127,8 +128,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return status;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_bytes, size_t name_size,
-                     const uint8_t *value_bytes, size_t value_size, uint8_t flags, void *user) {
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_bytes,
+                     size_t name_size, const uint8_t *value_bytes, size_t value_size, uint8_t flags,
+                     void *user) {
     struct grpc_stream *s = user;
     struct str name = {(const char *)name_bytes, name_size}, value = {(const char *)value_bytes, value_size};
     uint64_t status;
@@ -143,7 +145,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (str_eq(name, STR("grpc-status")))
         s->status = str_to_uint64(value, &status) == 0 && status < 100 ? (int)status : STATUS_UNKNOWN;
     if (str_eq(name, STR("grpc-message")))
-        snprintf(s->status_text, sizeof s->status_text, "%.*s", (int)(value.n < 255 ? value.n : 255), value.p);
+        snprintf(s->status_text, sizeof s->status_text, "%.*s", (int)(value.n < 255 ? value.n : 255),
+                 value.p);
     return 0;
 }
 
@@ -166,7 +169,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
         return 0;
     s->has_ended = true;
     if (error_code && !s->status_text[0])
-        snprintf(s->status_text, sizeof s->status_text, "stream closed: %s", nghttp2_http2_strerror(error_code));
+        snprintf(s->status_text, sizeof s->status_text, "stream closed: %s",
+                 nghttp2_http2_strerror(error_code));
     return 0;
 }
 
@@ -181,8 +185,8 @@ int grpc_stream_receive(struct grpc_stream *s, const uint8_t *bytes, size_t size
 
 /* ---- out ---- */
 
-static ssize_t read_output(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, uint32_t *flags,
-                           nghttp2_data_source *source, void *user) {
+static ssize_t read_output(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size,
+                           uint32_t *flags, nghttp2_data_source *source, void *user) {
     struct grpc_stream *s = user;
     size_t left = s->out.n - s->out_at;
     (void)session;
@@ -203,7 +207,8 @@ static ssize_t read_output(nghttp2_session *session, int32_t id, uint8_t *buffer
 }
 
 int grpc_stream_send(struct grpc_stream *s, const uint8_t *message, size_t size) {
-    uint8_t prefix[PREFIX_SIZE] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    uint8_t prefix[PREFIX_SIZE] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
+                                   (uint8_t)size};
     if (size > MESSAGE_MAX || s->out.n + PREFIX_SIZE + size > GRPC_OUTPUT_MAX)
         return -1;
     strbuf_add(&s->out, prefix, sizeof prefix);
@@ -270,9 +275,12 @@ static int submit_settings(struct grpc_stream *s) {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADER_LIST_MAX},
     };
-    if (nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings) != 0)
+    if (nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, settings,
+                                sizeof settings / sizeof *settings) != 0)
         return -1;
-    return nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) == 0 ? 0 : -1;
+    return nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) == 0
+               ? 0
+               : -1;
 }
 
 static int submit_call(struct grpc_stream *s, const char *scheme, const char *authority, const char *path) {
@@ -287,8 +295,8 @@ static int submit_call(struct grpc_stream *s, const char *scheme, const char *au
     return s->id > 0 ? 0 : -1;
 }
 
-struct grpc_stream *grpc_stream_create(const char *scheme, const char *authority, const char *path, grpc_on_message *on_message,
-                                       void *owner) {
+struct grpc_stream *grpc_stream_create(const char *scheme, const char *authority, const char *path,
+                                       grpc_on_message *on_message, void *owner) {
     struct grpc_stream *s = hg_calloc(1, sizeof *s);
     if (!s)
         return NULL;

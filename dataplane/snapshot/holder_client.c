@@ -84,13 +84,15 @@ static int receive_answer(struct holder_client *h, struct holder_answer *answer)
     } control;
     struct holder_reply reply;
     struct iovec piece = {&reply, sizeof reply};
-    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t size = recvmsg(h->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (size > 0)
         take_descriptors(&message, answer);
-    if (size != sizeof reply || reply.version != HOLDER_PROTOCOL_VERSION || !h->first || h->first->request.id != reply.id)
+    if (size != sizeof reply || reply.version != HOLDER_PROTOCOL_VERSION || !h->first ||
+        h->first->request.id != reply.id)
         return -1;
     answer->error = reply.error ? reply.error : reply.count != answer->count ? EMFILE : 0;
     read_address(&reply, answer);
@@ -131,8 +133,8 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events) {
     send_questions(watcher->data);
 }
 
-static struct question *new_question(enum holder_operation operation, const struct address *address, holder_on_answer *on_answer,
-                                     void *owner) {
+static struct question *new_question(enum holder_operation operation, const struct address *address,
+                                     holder_on_answer *on_answer, void *owner) {
     struct question *q = hg_calloc(1, sizeof *q);
     if (!q)
         return NULL;
@@ -189,7 +191,8 @@ int holder_open_state_dir(struct holder_client *h, holder_on_answer *on_answer, 
 int holder_open_log(struct holder_client *h, const char *path, holder_on_answer *on_answer, void *owner) {
     struct question *q = new_question(HOLDER_OPEN_LOG, NULL, on_answer, owner);
     if (q)
-        memccpy(q->request.u.path, path, '\0', sizeof q->request.u.path); /* cut, it has no NUL: the holder refuses it */
+        memccpy(q->request.u.path, path, '\0',
+                sizeof q->request.u.path); /* cut, it has no NUL: the holder refuses it */
     return ask(h, q);
 }
 
@@ -201,7 +204,8 @@ void holder_cancel(struct holder_client *h, const void *owner) {
 
 /* ---- the client ---- */
 
-struct holder_client *holder_client_create(struct ev_loop *loop, int fd, void (*on_lost)(void *owner), void *owner) {
+struct holder_client *holder_client_create(struct ev_loop *loop, int fd, void (*on_lost)(void *owner),
+                                           void *owner) {
     struct holder_client *h = hg_calloc(1, sizeof *h);
     if (!h || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
         hg_free(h);

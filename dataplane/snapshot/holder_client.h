@@ -1,4 +1,5 @@
-/* holder_client.h — the data plane's end of dataplane/holder/protocol.h: questions now, answers from the loop. Thread: main. */
+/* holder_client.h — the data plane's end of dataplane/holder/protocol.h: questions now, answers from the
+ * loop. Thread: main. */
 #pragma once
 
 #include "common/address.h"
@@ -18,10 +19,12 @@ struct holder_answer {
 typedef void holder_on_answer(void *owner, struct holder_answer *answer);
 
 /* Takes `fd` over. `on_lost` is called once when the holder is gone. NULL: no memory (fd is closed). */
-struct holder_client *holder_client_create(struct ev_loop *loop, int fd, void (*on_lost)(void *owner), void *owner);
+struct holder_client *holder_client_create(struct ev_loop *loop, int fd, void (*on_lost)(void *owner),
+                                           void *owner);
 void holder_client_destroy(struct holder_client *h);   /* open questions are cancelled; NULL is allowed */
 
-/* Each returns 0, or -1: no memory, the question was not asked. `on_answer` NULL: the answer does not matter. */
+/* Each returns 0, or -1: no memory, the question was not asked. `on_answer` NULL: the answer does not
+ * matter. */
 int  holder_listen(struct holder_client *h, const struct address *address, unsigned count, unsigned backlog,
                    holder_on_answer *on_answer, void *owner);
 int  holder_unlisten(struct holder_client *h, const struct address *address);

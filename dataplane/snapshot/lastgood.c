@@ -25,7 +25,7 @@ struct lastgood {
     struct resource_set   *in_work;
     lastgood_on_stored    *on_stored;     /* of the urgent call that is open; NULL: none */
     void                  *owner;
-    struct resource_set   *asked;         /* what that call was about; not a reference: it waits or is in work */
+    struct resource_set *asked; /* what that call was about; not a reference: it waits or is in work */
     ev_async               finished;
     ev_timer               delay, timeout;
     /* between the two */
@@ -83,7 +83,8 @@ static void *run(void *arg) {
     pthread_mutex_lock(&l->lock);
     for (;;) {
         const struct resource_set *job = l->job, *base = l->job_base;
-        bool is_stopping = l->is_stopping, is_due = sync_at && (is_stopping || clock_realtime_us() >= sync_at);
+        bool is_stopping = l->is_stopping,
+             is_due = sync_at && (is_stopping || clock_realtime_us() >= sync_at);
         if (!job && !is_due && is_stopping)
             break;
         if (!job && !is_due) {
@@ -193,7 +194,8 @@ static void on_finished(struct ev_loop *loop, ev_async *watcher, int events) {
         start_delay(l, store_delay);
 }
 
-void lastgood_store(struct lastgood *l, struct resource_set *set, bool is_urgent, lastgood_on_stored *on_stored, void *owner) {
+void lastgood_store(struct lastgood *l, struct resource_set *set, bool is_urgent,
+                    lastgood_on_stored *on_stored, void *owner) {
     resource_set_ref(set);
     resource_set_unref(l->waiting);
     l->waiting = set;
@@ -219,7 +221,8 @@ void lastgood_forget(struct lastgood *l) {
     ev_timer_stop(l->loop, &l->timeout);
 }
 
-int lastgood_load(struct lastgood *l, enum lastgood_copy copy, struct resource_set **ret, struct error_list *errors) {
+int lastgood_load(struct lastgood *l, enum lastgood_copy copy, struct resource_set **ret,
+                  struct error_list *errors) {
     return lastgood_files_load(&l->files, copy, ret, errors);
 }
 

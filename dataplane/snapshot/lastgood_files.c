@@ -29,7 +29,8 @@ static const char *const manifest_names[] = {"manifest", "manifest.previous"};
 
 static int fail_errno(struct error_list *errors, const char *what, const char *name) {
     int error = errno;
-    struct error *e = error_addf(errors, error == ENOMEM ? ERROR_MEMORY : ERROR_IO, "%s: %s", what, strerror(error));
+    struct error *e = error_addf(errors, error == ENOMEM ? ERROR_MEMORY : ERROR_IO, "%s: %s", what,
+                                 strerror(error));
     error_set_place(errors, e, name, 0, 0);
     return -1;
 }
@@ -121,7 +122,8 @@ static int compare_ids(const void *a, const void *b) {
     return memcmp(a, b, RESOURCE_ID_SIZE);
 }
 
-static int id_list_make(struct id_list *list, Headgate__Entry *const *const parts[2], const size_t counts[2]) {
+static int id_list_make(struct id_list *list, Headgate__Entry *const *const parts[2],
+                        const size_t counts[2]) {
     struct resource_id *items = hg_malloc((counts[0] + counts[1]) * sizeof *items);
     size_t count = 0, kept = 0;
     if (!items)
@@ -164,7 +166,8 @@ static struct resource_body *read_body(int fd) {
 }
 
 /* A damaged object is of no use to anybody, and in the way of a good one. */
-static int load_object(struct lastgood_files *f, const struct resource_id *id, struct delta *delta, struct error_list *errors) {
+static int load_object(struct lastgood_files *f, const struct resource_id *id, struct delta *delta,
+                       struct error_list *errors) {
     char name[OBJECT_NAME_SIZE];
     resource_id_format(id, name);
     int fd = openat(f->objects, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -182,7 +185,8 @@ static int load_object(struct lastgood_files *f, const struct resource_id *id, s
     return status;
 }
 
-static int load_objects(struct lastgood_files *f, const struct id_list *ids, struct delta *delta, struct error_list *errors) {
+static int load_objects(struct lastgood_files *f, const struct id_list *ids, struct delta *delta,
+                        struct error_list *errors) {
     int status = 0;
     for (size_t i = 0; i < ids->count; i++)
         if (load_object(f, &ids->items[i], delta, errors) < 0)
@@ -190,8 +194,8 @@ static int load_objects(struct lastgood_files *f, const struct id_list *ids, str
     return status;
 }
 
-static int load_resources(struct lastgood_files *f, const Headgate__Manifest *m, const struct id_list *ids, struct resource_set **ret,
-                          struct error_list *errors) {
+static int load_resources(struct lastgood_files *f, const Headgate__Manifest *m, const struct id_list *ids,
+                          struct resource_set **ret, struct error_list *errors) {
     struct delta delta = {0};
     struct snapshot_identity identity;
     int status = -1;
@@ -206,7 +210,8 @@ static int load_resources(struct lastgood_files *f, const Headgate__Manifest *m,
     return status;
 }
 
-static Headgate__Manifest *decode_manifest(const uint8_t *bytes, size_t size, const char *name, struct error_list *errors) {
+static Headgate__Manifest *decode_manifest(const uint8_t *bytes, size_t size, const char *name,
+                                           struct error_list *errors) {
     struct resource_id actual;
     if (size < HEAD_SIZE || memcmp(bytes, magic, MAGIC_SIZE) != 0) {
         fail_file(errors, ERROR_INTEGRITY, "not a manifest of this program", name);
@@ -221,7 +226,8 @@ static Headgate__Manifest *decode_manifest(const uint8_t *bytes, size_t size, co
     struct str message = {(const char *)bytes + HEAD_SIZE, size - HEAD_SIZE};
     int status = message_unpack(&headgate__manifest__descriptor, NULL, message, &m);
     if (status < 0) {
-        fail_file(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX, "not a well-formed manifest", name);
+        fail_file(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX,
+                  "not a well-formed manifest", name);
         return NULL;
     }
     if (message_check_known(m, NULL, "", errors)) {
@@ -232,7 +238,8 @@ static Headgate__Manifest *decode_manifest(const uint8_t *bytes, size_t size, co
 }
 
 /* 0 with *ret, NULL when there is no such file; or -1. */
-static int read_manifest(struct lastgood_files *f, enum lastgood_copy copy, Headgate__Manifest **ret, struct error_list *errors) {
+static int read_manifest(struct lastgood_files *f, enum lastgood_copy copy, Headgate__Manifest **ret,
+                         struct error_list *errors) {
     const char *name = manifest_names[copy];
     int fd = openat(f->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) {
@@ -255,7 +262,8 @@ static int read_manifest(struct lastgood_files *f, enum lastgood_copy copy, Head
     return 0;
 }
 
-int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struct resource_set **ret, struct error_list *errors) {
+int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struct resource_set **ret,
+                        struct error_list *errors) {
     Headgate__Manifest *m;
     struct id_list ids = {0};
     if (read_manifest(f, copy, &m, errors) < 0)
@@ -292,12 +300,13 @@ static int write_object(struct lastgood_files *f, const struct resource *r, stru
 }
 
 /* Resources that `base` has too, being the very same, are on disk. */
-static int write_objects(struct lastgood_files *f, const struct resource_part *part, const struct resource_part *base,
-                         struct error_list *errors) {
+static int write_objects(struct lastgood_files *f, const struct resource_part *part,
+                         const struct resource_part *base, struct error_list *errors) {
     size_t at = 0;
     for (size_t i = 0; i < part->count; i++) {
         const struct resource *r = part->items[i];
-        while (base && at < base->count && resource_key_compare(base->items[at]->kind, base->items[at]->name, r->kind, r->name) < 0)
+        while (base && at < base->count &&
+               resource_key_compare(base->items[at]->kind, base->items[at]->name, r->kind, r->name) < 0)
             at++;
         bool is_known = base && at < base->count && base->items[at] == r;
         if (!is_known && write_object(f, r, errors) < 0)
@@ -333,7 +342,8 @@ static void rotate(struct lastgood_files *f) {
     f->current = (struct id_list){0};
 }
 
-static int write_manifest(struct lastgood_files *f, const Headgate__Manifest *m, bool rotates, struct error_list *errors) {
+static int write_manifest(struct lastgood_files *f, const Headgate__Manifest *m, bool rotates,
+                          struct error_list *errors) {
     struct id_list ids;
     errno = ENOMEM;
     if (id_list_of_manifest(&ids, m) < 0)
@@ -351,8 +361,9 @@ static int write_manifest(struct lastgood_files *f, const Headgate__Manifest *m,
     return 0;
 }
 
-static int write_set(struct lastgood_files *f, const struct resource_set *set, const struct entry_view *intent,
-                     const struct entry_view *state, bool rotates, struct error_list *errors) {
+static int write_set(struct lastgood_files *f, const struct resource_set *set,
+                     const struct entry_view *intent, const struct entry_view *state, bool rotates,
+                     struct error_list *errors) {
     struct snapshot_identity identity = set->id;
     Headgate__SnapshotId id = snapshot_identity_message(&identity);
     Headgate__Manifest m = HEADGATE__MANIFEST__INIT;
@@ -364,8 +375,8 @@ static int write_set(struct lastgood_files *f, const struct resource_set *set, c
     return write_manifest(f, &m, rotates, errors);
 }
 
-int lastgood_files_write(struct lastgood_files *f, const struct resource_set *set, const struct resource_set *base,
-                         struct error_list *errors) {
+int lastgood_files_write(struct lastgood_files *f, const struct resource_set *set,
+                         const struct resource_set *base, struct error_list *errors) {
     struct entry_view intent = {0}, state = {0};
     bool rotates = f->current_is_good && !f->has_unsynced;
     int status = -1;

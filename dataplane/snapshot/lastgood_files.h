@@ -5,10 +5,10 @@
  *   manifest.previous         the one before that had reached the disk for certain
  *   manifest.new, objects/new being written
  *
- * Everything is written aside and renamed, so that a process killed at any instruction leaves a whole copy; what was renamed
- * outlives the process at once and a loss of power after lastgood_files_sync_step() has done its work. A manifest replaces
- * the previous one only when it had been synchronized, so that a loss of power in between costs one step at most. Hashes are
- * checked at every load. Thread: one at a time. */
+ * Everything is written aside and renamed, so that a process killed at any instruction leaves a whole copy;
+ * what was renamed outlives the process at once and a loss of power after lastgood_files_sync_step() has done
+ * its work. A manifest replaces the previous one only when it had been synchronized, so that a loss of power
+ * in between costs one step at most. Hashes are checked at every load. Thread: one at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -41,14 +41,15 @@ struct lastgood_files {
 int  lastgood_files_init(struct lastgood_files *f, int dir, struct error_list *errors);
 void lastgood_files_finish(struct lastgood_files *f);
 
-/* Returns 0 with *ret, which is NULL when there is no such copy; or -1 with what is wrong with it in `errors`. A damaged
- * object is removed, so that it will be written again. */
-int  lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struct resource_set **ret, struct error_list *errors);
+/* Returns 0 with *ret, which is NULL when there is no such copy; or -1 with what is wrong with it in
+ * `errors`. A damaged object is removed, so that it will be written again. */
+int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struct resource_set **ret,
+                        struct error_list *errors);
 
-/* Makes `set` the current copy. Bodies of `base` are on disk already (NULL: none are). 0, or -1 with the reason: then the
- * current copy is what it was. */
-int  lastgood_files_write(struct lastgood_files *f, const struct resource_set *set, const struct resource_set *base,
-                          struct error_list *errors);
+/* Makes `set` the current copy. Bodies of `base` are on disk already (NULL: none are). 0, or -1 with the
+ * reason: then the current copy is what it was. */
+int lastgood_files_write(struct lastgood_files *f, const struct resource_set *set,
+                         const struct resource_set *base, struct error_list *errors);
 /* Brings one file to the disk; call it until it returns false: nothing is left. */
 bool lastgood_files_sync_step(struct lastgood_files *f);
 /* Removes objects that neither manifest names, if there are many. */

@@ -69,11 +69,13 @@ static void address_free(struct listen_address *a) {
 static void drop(struct listen_sockets *s, struct listen_address **at) {
     struct listen_address *a = *at;
     *at = a->next;
-    holder_unlisten(s->holder, &a->asked); /* without memory it is dropped with the next data plane's others */
+    /* Without memory it is dropped with the others when the next data plane begins. */
+    holder_unlisten(s->holder, &a->asked);
     address_free(a);
 }
 
-static void complain(struct listen_sockets *s, const char *listener, size_t index, const struct address *a, int error) {
+static void complain(struct listen_sockets *s, const char *listener, size_t index, const struct address *a,
+                     int error) {
     char text[ADDRESS_TEXT_MAX], resource[RESOURCE_NAME_MAX + 16], path[32];
     address_format(a, text);
     snprintf(resource, sizeof resource, "listener/%s", listener);
@@ -111,12 +113,13 @@ static void on_sockets(void *owner, struct holder_answer *answer) {
         finish_waiting(s);
 }
 
-static int ask_for(struct listen_sockets *s, const struct address *address, unsigned backlog, const char *listener, size_t index) {
+static int ask_for(struct listen_sockets *s, const struct address *address, unsigned backlog,
+                   const char *listener, size_t index) {
     struct listen_address *a = hg_calloc(1, sizeof *a);
     if (!a)
         return ENOMEM;
-    *a = (struct listen_address){.next = s->first, .owner = s, .asked = *address, .bound = *address, .backlog = backlog,
-                                 .is_new = true, .index = index};
+    *a = (struct listen_address){.next = s->first, .owner = s, .asked = *address, .bound = *address,
+                                 .backlog = backlog, .is_new = true, .index = index};
     snprintf(a->listener, sizeof a->listener, "%s", listener);
     if (holder_listen(s->holder, address, s->workers, backlog, on_sockets, a) < 0) {
         hg_free(a);
@@ -164,8 +167,8 @@ static void want(struct listen_sockets *s, const struct wanted *w) {
         complain(s, w->listener, w->index, &w->address, error);
 }
 
-void listen_sockets_prepare(struct listen_sockets *s, const struct resource_set *resources, struct error_list *errors,
-                            void (*done)(void *arg), void *arg) {
+void listen_sockets_prepare(struct listen_sockets *s, const struct resource_set *resources,
+                            struct error_list *errors, void (*done)(void *arg), void *arg) {
     s->errors = errors;
     s->done = done;
     s->arg = arg;

@@ -1,9 +1,9 @@
 /* listen_sockets.h — the listening sockets that the holder bound for this data plane.
  *
- * The holder keeps a copy of each, so that backlogs survive a crash. Addresses are those of the Listener resources, as
- * parsed; with port 0 the system picks one and it stays that one as long as the address is in use. A socket stays open as long
- * as its address is in the served snapshot; unrelated changes never touch it. Thread: main; the descriptors may be used on
- * any thread until the release that drops their address. */
+ * The holder keeps a copy of each, so that backlogs survive a crash. Addresses are those of the Listener
+ * resources, as parsed; with port 0 the system picks one and it stays that one as long as the address is in
+ * use. A socket stays open as long as its address is in the served snapshot; unrelated changes never touch
+ * it. Thread: main; the descriptors may be used on any thread until the release that drops their address. */
 #pragma once
 
 #include <stddef.h>
@@ -19,26 +19,30 @@ struct resource_set;
 struct listen_sockets *listen_sockets_create(struct holder_client *holder, unsigned workers);
 void listen_sockets_destroy(struct listen_sockets *sockets); /* closes our copies; the holder keeps its own */
 
-/* An address that listeners cannot have, since it is used otherwise (the admin listener's). Copied; at most one. */
+/* An address that listeners cannot have, since it is used otherwise (the admin listener's). Copied; at
+ * most one. */
 void listen_sockets_reserve(struct listen_sockets *sockets, const struct address *address);
 
-/* Asks for the sockets of every address of `resources` that is not held yet. `done` is called once on the main thread,
- * possibly before this returns; errors found by then are in `errors` (one per address, naming listener and field), which
- * must live until then, as must `resources`. Then either _release or _abort follows. At most one preparation is open.
- * The sockets listen from here on: connections that arrive before the snapshot is served wait in the backlog. */
-void listen_sockets_prepare(struct listen_sockets *sockets, const struct resource_set *resources, struct error_list *errors,
-                            void (*done)(void *arg), void *arg);
-/* The snapshot of `resources` is served by every worker: closes the sockets whose address it does not have, here and in
- * the holder, and ends the preparation. */
+/* Asks for the sockets of every address of `resources` that is not held yet. `done` is called once on the
+ * main thread, possibly before this returns; errors found by then are in `errors` (one per address, naming
+ * listener and field), which must live until then, as must `resources`. Then either _release or _abort
+ * follows. At most one preparation is open. The sockets listen from here on: connections that arrive before
+ * the snapshot is served wait in the backlog. */
+void listen_sockets_prepare(struct listen_sockets *sockets, const struct resource_set *resources,
+                            struct error_list *errors, void (*done)(void *arg), void *arg);
+/* The snapshot of `resources` is served by every worker: closes the sockets whose address it does not have,
+ * here and in the holder, and ends the preparation. */
 void listen_sockets_release(struct listen_sockets *sockets, const struct resource_set *resources);
-/* Closes what the preparation added, and ends it; one that still waits for the holder is cancelled, without `done`. */
+/* Closes what the preparation added, and ends it; one that still waits for the holder is cancelled,
+ * without `done`. */
 void listen_sockets_abort(struct listen_sockets *sockets);
 
-/* How many sockets an address has: at least 1 where it is held, otherwise 0. Usually the number of workers; it differs
- * after a restart with another number, and is 1 for Unix-domain addresses. */
+/* How many sockets an address has: at least 1 where it is held, otherwise 0. Usually the number of workers;
+ * it differs after a restart with another number, and is 1 for Unix-domain addresses. */
 unsigned listen_socket_count(const struct listen_sockets *sockets, const struct address *address);
-/* The descriptor number `index` (from 0, below the count), non-blocking and close-on-exec, or -1. Worker w of n serves the
- * indices w, w + n, w + 2n, ...; it must not close them. */
+/* The descriptor number `index` (from 0, below the count), non-blocking and close-on-exec, or -1. Worker w of
+ * n serves the indices w, w + n, w + 2n, ...; it must not close them. */
 int listen_socket_fd(const struct listen_sockets *sockets, const struct address *address, unsigned index);
 /* The address as bound, with the port that the system picked; NULL: not held. */
-const struct address *listen_socket_bound(const struct listen_sockets *sockets, const struct address *address);
+const struct address *listen_socket_bound(const struct listen_sockets *sockets,
+                                          const struct address *address);

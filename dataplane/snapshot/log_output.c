@@ -39,7 +39,8 @@ struct log_output *log_output_create(struct holder_client *holder, unsigned work
     struct log_output *o = hg_calloc(1, sizeof *o);
     if (!o)
         return NULL;
-    *o = (struct log_output){.holder = holder, .workers = workers, .next_fd = -1, .writer = log_writer_create()};
+    *o = (struct log_output){
+        .holder = holder, .workers = workers, .next_fd = -1, .writer = log_writer_create()};
     if (o->writer)
         return o;
     hg_free(o);
@@ -69,7 +70,8 @@ static struct wish read_wish(const struct resource_set *resources) {
 }
 
 static void complain(struct log_output *o, enum error_code code, const char *what) {
-    struct error *e = error_addf(o->errors, code, "cannot open the access log %.200s: %s", o->next.path, what);
+    struct error *e = error_addf(o->errors, code, "cannot open the access log %.200s: %s", o->next.path,
+                                 what);
     error_set_resource(o->errors, e, "settings/default", "access_log.path");
 }
 
@@ -121,7 +123,9 @@ static bool open_file(struct log_output *o) {
 
 static void make_rings(struct log_output *o) {
     bool stays = o->now.is_on && o->now.capacity == o->next.capacity;
-    o->next_rings = !o->next.is_on ? NULL : stays ? o->rings : log_rings_create(o->writer, o->workers, o->next.capacity);
+    o->next_rings = !o->next.is_on ? NULL
+                    : stays        ? o->rings
+                                   : log_rings_create(o->writer, o->workers, o->next.capacity);
     if ((o->next.is_on && !o->next_rings) || log_writer_reserve(o->writer) < 0)
         complain(o, ERROR_MEMORY, "no memory for its buffers");
 }
@@ -175,7 +179,8 @@ void log_output_release(struct log_output *o) {
 static void on_reopened(void *owner, struct holder_answer *answer) {
     struct log_output *o = (struct log_output *)((char *)owner - offsetof(struct log_output, reopening));
     if (answer->error || answer->count != 1)
-        log_error("the access log cannot be opened anew", LOG_S("path", o->now.path), LOG_S("error", strerror(answer->error)));
+        log_error("the access log cannot be opened anew", LOG_S("path", o->now.path),
+                  LOG_S("error", strerror(answer->error)));
     else if (log_writer_set(o->writer, answer->fds[0], o->rings) == 0)
         answer->count = 0;
 }
@@ -185,7 +190,8 @@ void log_output_reopen(struct log_output *o) {
         return;
     holder_cancel(o->holder, &o->reopening);
     if (holder_open_log(o->holder, o->now.path, on_reopened, &o->reopening) < 0)
-        log_error("the access log cannot be opened anew", LOG_S("path", o->now.path), LOG_S("error", "out of memory"));
+        log_error("the access log cannot be opened anew", LOG_S("path", o->now.path),
+                  LOG_S("error", "out of memory"));
 }
 
 struct log_writer_counts log_output_counts(const struct log_output *o) {

@@ -12,7 +12,8 @@ static int fail_identity(struct error_list *errors, const char *path) {
     return -1;
 }
 
-int snapshot_identity_read(const Headgate__SnapshotId *from, struct snapshot_identity *ret, struct error_list *errors) {
+int snapshot_identity_read(const Headgate__SnapshotId *from, struct snapshot_identity *ret,
+                           struct error_list *errors) {
     struct snapshot_identity id = {.version = from->version, .generation = from->generation};
     if (!from->has_lineage || from->lineage.len != LINEAGE_SIZE)
         return fail_identity(errors, "id.lineage");
@@ -39,7 +40,8 @@ Headgate__SnapshotId snapshot_identity_message(struct snapshot_identity *from) {
 }
 
 bool snapshot_identity_equal(const struct snapshot_identity *a, const struct snapshot_identity *b) {
-    return resource_id_equal(&a->intent_hash, &b->intent_hash) && resource_id_equal(&a->state_hash, &b->state_hash);
+    return resource_id_equal(&a->intent_hash, &b->intent_hash) &&
+           resource_id_equal(&a->state_hash, &b->state_hash);
 }
 
 /* ---- entries ---- */

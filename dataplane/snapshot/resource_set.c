@@ -26,7 +26,8 @@ void resource_body_unref(struct resource_body *body) {
 
 /* ---- resources ---- */
 
-struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body, struct error_list *errors) {
+struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body,
+                                 struct error_list *errors) {
     size_t name_size = strlen(name) + 1;
     ProtobufCMessage *message = resource_decode(kind, str_of(name), body->bytes, body->size, errors);
     if (!message)
@@ -37,8 +38,8 @@ struct resource *resource_create(Headgate__Kind kind, const char *name, struct r
         protobuf_c_message_free_unpacked(message, NULL);
         return NULL;
     }
-    *r = (struct resource){.kind = kind, .refcount = 1, .id = body->id, .message = message, .bytes = body->bytes,
-                           .size = body->size, .body = resource_body_ref(body)};
+    *r = (struct resource){.kind = kind, .refcount = 1, .id = body->id, .message = message,
+                           .bytes = body->bytes, .size = body->size, .body = resource_body_ref(body)};
     memcpy(r->name, name, name_size);
     return r;
 }
@@ -58,7 +59,8 @@ void resource_unref(struct resource *r) {
 
 /* ---- parts ---- */
 
-int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind, const char *b_name) {
+int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind,
+                         const char *b_name) {
     if (a_kind != b_kind)
         return a_kind < b_kind ? -1 : 1;
     return strcmp(a_name, b_name);
@@ -80,7 +82,8 @@ static size_t lower_bound(const struct resource_part *part, Headgate__Kind kind,
 
 struct resource *resource_part_find(const struct resource_part *part, Headgate__Kind kind, const char *name) {
     size_t at = lower_bound(part, kind, name);
-    if (at == part->count || resource_key_compare(part->items[at]->kind, part->items[at]->name, kind, name) != 0)
+    if (at == part->count ||
+        resource_key_compare(part->items[at]->kind, part->items[at]->name, kind, name) != 0)
         return NULL;
     return part->items[at];
 }
@@ -99,7 +102,8 @@ static void part_finish(struct resource_part *part) {
 
 /* ---- sets ---- */
 
-const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind, const char *name) {
+const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind,
+                                         const char *name) {
     const struct resource *r = resource_part_find(&set->state, kind, name);
     return r ? r : resource_part_find(&set->intent, kind, name);
 }

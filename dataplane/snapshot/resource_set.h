@@ -1,8 +1,9 @@
 /* resource_set.h — the decoded, immutable resources of one snapshot, by kind and name.
  *
- * Resources are shared between successive sets by (kind, name, id), so that what did not change is not decoded again, and
- * a builder can compare pointers or ids to see what it may reuse. Thread: main thread only, except that the bytes of a
- * resource may be read by any thread while the main thread keeps a reference for it. */
+ * Resources are shared between successive sets by (kind, name, id), so that what did not change is not
+ * decoded again, and a builder can compare pointers or ids to see what it may reuse. Thread: main thread
+ * only, except that the bytes of a resource may be read by any thread while the main thread keeps a reference
+ * for it. */
 #pragma once
 
 #include <stdbool.h>
@@ -58,9 +59,10 @@ struct resource_set {
     unsigned                 refcount;
 };
 
-/* The resource that counts: the state's where the state part has one of that kind and name, otherwise the intent's.
- * NULL: there is none. Valid as long as the set, or as long as a reference is held. */
-const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind, const char *name);
+/* The resource that counts: the state's where the state part has one of that kind and name, otherwise the
+ * intent's. NULL: there is none. Valid as long as the set, or as long as a reference is held. */
+const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind,
+                                         const char *name);
 /* All resources of one kind in one part, in order of their names. */
 struct resource_range resource_part_of_kind(const struct resource_part *part, Headgate__Kind kind);
 /* The one of that kind and name in one part, or NULL. */
@@ -72,11 +74,13 @@ struct resource_set *resource_set_ref(struct resource_set *set);
 void                 resource_set_unref(struct resource_set *set);  /* NULL is allowed; the last one frees */
 
 /* Order of the parts: kind, then name in byte order; as entry_compare(). */
-int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind, const char *b_name);
+int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Kind b_kind,
+                         const char *b_name);
 
-/* Decodes a body as a resource of that kind and name. The resource takes a reference of its own. NULL: its faults, or lack
- * of memory, are in `errors`. */
-struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body, struct error_list *errors);
+/* Decodes a body as a resource of that kind and name. The resource takes a reference of its own. NULL: its
+ * faults, or lack of memory, are in `errors`. */
+struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body,
+                                 struct error_list *errors);
 struct resource *resource_ref(struct resource *r);
 void             resource_unref(struct resource *r);                /* NULL is allowed */
 

@@ -137,7 +137,8 @@ static int read_plain(struct tls_stream *s, struct strbuf *plain, struct error_l
     return check(s, n, "the TLS connection is over", errors);
 }
 
-int tls_stream_receive(struct tls_stream *s, const uint8_t *bytes, size_t size, struct strbuf *plain, struct error_list *errors) {
+int tls_stream_receive(struct tls_stream *s, const uint8_t *bytes, size_t size, struct strbuf *plain,
+                       struct error_list *errors) {
     ERR_clear_error();
     if (BIO_write(s->in, bytes, (int)size) != (int)size)
         return fail(errors, "out of memory", NULL);

@@ -26,7 +26,8 @@ void tls_client_destroy(struct tls_client *t);    /* NULL is allowed */
 struct tls_stream *tls_stream_create(struct tls_client *t);   /* NULL: no memory */
 void tls_stream_destroy(struct tls_stream *s);                /* NULL is allowed */
 /* Bytes from the wire; plain bytes are added to `plain`. 0, or -1 with the reason in `errors`. */
-int  tls_stream_receive(struct tls_stream *s, const uint8_t *bytes, size_t size, struct strbuf *plain, struct error_list *errors);
+int tls_stream_receive(struct tls_stream *s, const uint8_t *bytes, size_t size, struct strbuf *plain,
+                       struct error_list *errors);
 /* Plain bytes to be sent; what waits until the handshake is over is kept. 0 or -1. */
 int  tls_stream_send(struct tls_stream *s, const uint8_t *plain, size_t size);
 /* What is to go on the wire is added to `wire`. 0 or -1 (memory). */

@@ -1,7 +1,8 @@
 /* The data plane's end of the channel: what a control plane may send, as HTTP/2 bytes and as messages.
  *
- * The first byte of an input chooses: even, the rest are bytes of the connection, in pieces; odd, they are messages (two bytes of
- * length before each) for the protocol, whose owner accepts, refuses or takes its time as bits of that byte say. */
+ * The first byte of an input chooses: even, the rest are bytes of the connection, in pieces; odd, they are
+ * messages (two bytes of length before each) for the protocol, whose owner accepts, refuses or takes its time
+ * as bits of that byte say. */
 #include <stdint.h>
 #include <string.h>
 
@@ -99,7 +100,8 @@ static void run_messages(struct owner *o, const uint8_t *at, size_t size) {
 }
 
 static void run_bytes(struct owner *o, const uint8_t *at, size_t size) {
-    struct grpc_stream *s = grpc_stream_create("http", "headgate", "/headgate.SnapshotService/Stream", on_message, o);
+    struct grpc_stream *s = grpc_stream_create("http", "headgate", "/headgate.SnapshotService/Stream",
+                                               on_message, o);
     struct error_list errors = {0};
     const uint8_t *out;
     int status = 0, end_status;

@@ -107,7 +107,8 @@ static void *produce(void *arg) {
     (void)arg;
     char record[64];
     for (unsigned i = 0; i < RECORDS; i++) {
-        int n = snprintf(record, sizeof record, "%u %.*s\n", i, (int)(i % 40), "........................................");
+        int n = snprintf(record, sizeof record, "%u %.*s\n", i, (int)(i % 40),
+                         "........................................");
         log_ring_put(&ring, record, (size_t)n);
     }
     atomic_store(&is_done, true);

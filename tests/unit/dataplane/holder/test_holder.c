@@ -1,5 +1,5 @@
-/* The holder with a small child in the data plane's place: this program, started again by the holder. The child connects to
- * a socket of the test and does what it is told there. */
+/* The holder with a small child in the data plane's place: this program, started again by the holder. The
+ * child connects to a socket of the test and does what it is told there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -44,7 +44,10 @@ static void on_signal(int number) {
 }
 
 static struct report describe(void) {
-    struct report r = {.what = 'h', .pid = getpid(), .uid = getuid(), .no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)};
+    struct report r = {.what = 'h',
+                       .pid = getpid(),
+                       .uid = getuid(),
+                       .no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)};
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
         r.bounding_set += prctl(PR_CAPBSET_READ, capability);
     for (int fd = HOLDER_DESCRIPTOR + 1; fd < 200; fd++)
@@ -54,7 +57,8 @@ static struct report describe(void) {
 
 /* Asks the holder for one socket on 127.0.0.1, any port. */
 static int ask_for_socket(struct holder_reply *ret) {
-    struct holder_request q = {.version = HOLDER_PROTOCOL_VERSION, .operation = HOLDER_LISTEN, .count = 1, .backlog = 64};
+    struct holder_request q = {
+        .version = HOLDER_PROTOCOL_VERSION, .operation = HOLDER_LISTEN, .count = 1, .backlog = 64};
     struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     union {
         struct cmsghdr header;
@@ -65,7 +69,8 @@ static int ask_for_socket(struct holder_reply *ret) {
     struct pollfd readable = {.fd = HOLDER_DESCRIPTOR, .events = POLLIN};
     q.address_length = sizeof loopback;
     memcpy(&q.u.address, &loopback, sizeof loopback);
-    if (send(HOLDER_DESCRIPTOR, &q, sizeof q, 0) < 0 || poll(&readable, 1, -1) < 0 || recvmsg(HOLDER_DESCRIPTOR, &m, 0) < 0)
+    if (send(HOLDER_DESCRIPTOR, &q, sizeof q, 0) < 0 || poll(&readable, 1, -1) < 0 ||
+        recvmsg(HOLDER_DESCRIPTOR, &m, 0) < 0)
         _exit(1);
     int fd;
     memcpy(&fd, CMSG_DATA(&c.header), sizeof fd);
@@ -136,10 +141,13 @@ static int set_up(void **state) {
     setenv("HEADGATE_TEST_CONTROL", path, 1);
     server = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     mode_t old = umask(0);
-    int status = bind(server, (struct sockaddr *)&at, sizeof at) < 0 || listen(server, 4) < 0 ? -1 : chmod(folder, 0755);
+    int status = bind(server, (struct sockaddr *)&at, sizeof at) < 0 || listen(server, 4) < 0
+                     ? -1
+                     : chmod(folder, 0755);
     umask(old);
     struct holder_options options = {.dataplane = "/proc/self/exe", .state_dir = folder};
-    if (status == 0 && address_parse(STR("unix:/nonexistent"), &options.control_plane) == 0 && (holder = fork()) == 0)
+    if (status == 0 && address_parse(STR("unix:/nonexistent"), &options.control_plane) == 0 &&
+        (holder = fork()) == 0)
         _exit(holder_run(&options));
     return status;
 }
@@ -193,7 +201,8 @@ static int exit_code_of_holder(void) {
 }
 
 static int connect_to(int port) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     return fd;
@@ -307,7 +316,8 @@ int main(int argc, char **argv) {
         return child_main(control_path);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(data_plane_has_no_privileges_and_no_descriptors, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(killed_data_plane_is_restarted_and_no_connection_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(killed_data_plane_is_restarted_and_no_connection_is_refused, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(term_is_passed_on_and_ends_both, set_up, tear_down),
         cmocka_unit_test_setup_teardown(crash_while_stopping_is_not_restarted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hup_and_usr1_are_passed_on, set_up, tear_down),

@@ -350,14 +350,17 @@ static void lack_of_memory_changes_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(port_picked_by_the_system_is_shared_by_all_sockets, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(port_picked_by_the_system_is_shared_by_all_sockets, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(connections_spread_over_the_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(same_address_again_gets_the_same_sockets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_workers_add_sockets_and_fewer_close_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_in_use_is_an_error_even_with_reuseport, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unlisten_closes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_next_data_plane_does_not_ask_for_is_dropped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(stale_socket_file_is_replaced_and_a_live_one_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_next_data_plane_does_not_ask_for_is_dropped, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(stale_socket_file_is_replaced_and_a_live_one_is_not, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(other_file_at_the_path_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abstract_names_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_field_is_checked, set_up, tear_down),
@@ -365,7 +368,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(sockets_are_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(log_files_are_appended_to, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_plain_files_are_logs, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(files_are_opened_with_the_rights_of_the_data_planes_user, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_are_opened_with_the_rights_of_the_data_planes_user, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(connects_to_the_control_plane, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lack_of_memory_changes_nothing, set_up, tear_down),
     };

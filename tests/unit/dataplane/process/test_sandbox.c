@@ -48,7 +48,8 @@ static int tear_down(void **state) {
     return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Runs `act` in a child in the sandbox; returns what it returned (0 to 200), 255 when it could not be entered. */
+/* Runs `act` in a child in the sandbox; returns what it returned (0 to 200), 255 when it could not be
+ * entered. */
 static int in_sandbox(int (*act)(int state_dir)) {
     int status;
     pid_t pid = fork();
@@ -72,8 +73,9 @@ static bool has_landlock(void) {
 
 static int use_state_folder(int dir) {
     int fd = openat(dir, "new", O_WRONLY | O_CREAT, 0600);
-    return fd < 0 || write(fd, "x", 1) != 1 || renameat(dir, "new", dir, "manifest") < 0 || mkdirat(dir, "objects", 0700) < 0 ||
-           (fd = openat(dir, "manifest", O_RDONLY)) < 0 || fsync(fd) < 0 || unlinkat(dir, "manifest", 0) < 0;
+    return fd < 0 || write(fd, "x", 1) != 1 || renameat(dir, "new", dir, "manifest") < 0 ||
+           mkdirat(dir, "objects", 0700) < 0 || (fd = openat(dir, "manifest", O_RDONLY)) < 0 ||
+           fsync(fd) < 0 || unlinkat(dir, "manifest", 0) < 0;
 }
 
 static int make_file_elsewhere(int dir) {
@@ -116,7 +118,8 @@ static int make_thread_and_connect(int dir) {
     if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
         return 1;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    return fd < 0 || connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&name, sizeof name) == 0 || close(fd) < 0;
+    return fd < 0 || connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&name, sizeof name) == 0 ||
+           close(fd) < 0;
 }
 
 static void state_folder_can_be_used(void **state) {

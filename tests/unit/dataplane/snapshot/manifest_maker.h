@@ -1,4 +1,5 @@
-/* manifest_maker.h — the control plane's part of the channel, for tests: small manifests, and the messages that carry them. */
+/* manifest_maker.h — the control plane's part of the channel, for tests: small manifests, and the messages
+ * that carry them. */
 #pragma once
 
 #include <stdlib.h>
@@ -45,7 +46,8 @@ static inline struct made *made_place(struct made_part *part, Headgate__Kind kin
     return &part->items[at];
 }
 
-static inline struct made *made_set(struct made_part *part, Headgate__Kind kind, const char *name, const ProtobufCMessage *m) {
+static inline struct made *made_set(struct made_part *part, Headgate__Kind kind, const char *name,
+                                    const ProtobufCMessage *m) {
     struct made *made = made_place(part, kind, name);
     made->size = protobuf_c_message_pack(m, made->bytes);
     if (resource_id_of(made->bytes, made->size, &made->id) < 0)
@@ -138,8 +140,8 @@ static inline void add_body(struct prepare *p, struct made *made) {
     p->body_list[p->m.n_bodies++] = b;
 }
 
-static inline void list_changes(struct prepare *p, int upserts, int removes, struct made_part *from, struct made_part *to,
-                                size_t *ret_upserts, size_t *ret_removes) {
+static inline void list_changes(struct prepare *p, int upserts, int removes, struct made_part *from,
+                                struct made_part *to, size_t *ret_upserts, size_t *ret_removes) {
     for (size_t i = 0; i < to->count; i++) {
         struct made *made = &to->items[i];
         struct made *old = NULL;
@@ -160,8 +162,10 @@ static inline void list_changes(struct prepare *p, int upserts, int removes, str
     }
 }
 
-/* The whole delta in one part; the caller may change it before it is packed. `from` and `to` stay as they are meanwhile. */
-static inline void prepare_make(struct prepare *p, uint64_t nonce, struct manifest *from, struct manifest *to) {
+/* The whole delta in one part; the caller may change it before it is packed. `from` and `to` stay as they
+ * are meanwhile. */
+static inline void prepare_make(struct prepare *p, uint64_t nonce, struct manifest *from,
+                                struct manifest *to) {
     static struct manifest nothing;
     if (!from)
         from = &nothing;
@@ -169,7 +173,8 @@ static inline void prepare_make(struct prepare *p, uint64_t nonce, struct manife
     p->m.has_nonce = p->m.has_last = p->m.last = 1;
     p->m.nonce = nonce;
     p->m.id = &p->id;
-    p->id.has_lineage = p->id.has_version = p->id.has_generation = p->id.has_intent_hash = p->id.has_state_hash = 1;
+    p->id.has_lineage = p->id.has_version = p->id.has_generation = p->id.has_intent_hash =
+        p->id.has_state_hash = 1;
     p->id.lineage = (ProtobufCBinaryData){LINEAGE_SIZE, to->lineage};
     p->id.version = to->version;
     p->id.generation = to->generation;

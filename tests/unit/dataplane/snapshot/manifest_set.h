@@ -9,7 +9,9 @@ static inline struct resource_set *manifest_set(struct manifest *m) {
     static struct prepare p;
     struct error_list errors = {0};
     struct delta delta = {0};
-    struct snapshot_identity id = {.version = m->version, .generation = m->generation, .intent_hash = m->intent_hash,
+    struct snapshot_identity id = {.version = m->version,
+                                   .generation = m->generation,
+                                   .intent_hash = m->intent_hash,
                                    .state_hash = m->state_hash};
     struct resource_set *set = NULL;
     prepare_make(&p, 1, NULL, m);

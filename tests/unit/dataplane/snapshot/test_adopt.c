@@ -1,5 +1,5 @@
-/* How a set becomes what is served: with the holder's answers at the other end, a real writer and copy on disk, and a small
- * stand-in for building and switching. */
+/* How a set becomes what is served: with the holder's answers at the other end, a real writer and copy on
+ * disk, and a small stand-in for building and switching. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -45,12 +45,13 @@ static struct {
 
 static struct snapshot *const some_snapshot = (struct snapshot *)&fake;
 
-static int fake_build(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
-                      struct error_list *errors) {
+static int fake_build(const struct resource_set *resources, const struct snapshot *previous,
+                      struct snapshot **ret, struct error_list *errors) {
     (void)resources;
     (void)previous;
     if (fake.build_error) {
-        error_set_resource(errors, error_addf(errors, ERROR_REFERENCE, "%s", fake.build_error), "cluster/a", "x");
+        error_set_resource(errors, error_addf(errors, ERROR_REFERENCE, "%s", fake.build_error), "cluster/a",
+                           "x");
         return -1;
     }
     fake.built++;
@@ -73,8 +74,9 @@ static void fake_set_access_log(struct dataplane *dataplane, unsigned worker, st
     fake.rings[worker] = ring;
 }
 
-static int fake_switch(struct dataplane *dataplane, struct snapshot *snapshot, const struct listen_sockets *held,
-                       void (*done)(void *arg, uint64_t switch_us), void *arg) {
+static int fake_switch(struct dataplane *dataplane, struct snapshot *snapshot,
+                       const struct listen_sockets *held, void (*done)(void *arg, uint64_t switch_us),
+                       void *arg) {
     (void)dataplane;
     (void)snapshot;
     (void)held;
@@ -149,7 +151,8 @@ static int set_up(void **state) {
     client = holder_client_create(loop, pair[0], on_lost, NULL);
     sockets = listen_sockets_create(client, WORKERS);
     output = log_output_create(client, WORKERS);
-    adopter = (struct adopter){.ops = &ops, .loop = loop, .workers = WORKERS, .sockets = sockets, .log = output};
+    adopter = (struct adopter){
+        .ops = &ops, .loop = loop, .workers = WORKERS, .sockets = sockets, .log = output};
     return start_lastgood();
 }
 
@@ -381,7 +384,8 @@ static void log_is_switched_off_and_on(void **state) {
     assert_non_null(fake.rings[0]);
 }
 
-/* Whatever allocation fails while preparing: an error is told, nothing is left behind, and the next try succeeds. */
+/* Whatever allocation fails while preparing: an error is told, nothing is left behind, and the next try
+ * succeeds. */
 static void every_allocation_failed_in_turn(void **state) {
     (void)state;
     struct resource_set *set = make_set(1, 1, "127.0.0.1:0");

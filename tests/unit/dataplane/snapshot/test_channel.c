@@ -1,4 +1,5 @@
-/* The protocol of the channel, as a dialogue between a control plane of this file and a data plane without one. */
+/* The protocol of the channel, as a dialogue between a control plane of this file and a data plane without
+ * one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,7 +74,8 @@ static const struct channel_ops ops = {on_send, on_prepare, on_commit, on_abort,
 
 static int set_up(void **state) {
     (void)state;
-    static const struct channel_self self = {.node = "n1", .software = "headgate test", .workers = 2, .started_at = 1};
+    static const struct channel_self self = {
+        .node = "n1", .software = "headgate test", .workers = 2, .started_at = 1};
     owner = (struct owner){.answers_at_once = true};
     channel_init(&channel, &ops, &owner, &self);
     return 0;
@@ -222,7 +224,8 @@ static void unchanged_resources_are_shared(void **state) {
     manifest_seal(&second, 2, 1);
     channel_open(&channel);
     commit_manifest(1, NULL, &first);
-    const struct resource *a = resource_part_find(&channel.serving->intent, HEADGATE__KIND__KIND_CLUSTER, "a");
+    const struct resource *a = resource_part_find(&channel.serving->intent, HEADGATE__KIND__KIND_CLUSTER,
+                                                  "a");
     assert_ptr_equal(resource_part_find(&channel.serving->intent, HEADGATE__KIND__KIND_ENDPOINT_SET, "a"),
                      resource_part_find(&channel.serving->state, HEADGATE__KIND__KIND_ENDPOINT_SET, "a"));
     commit_manifest(2, &first, &second);
@@ -629,8 +632,8 @@ static void report_is_silent_before_hello(void **state) {
     assert_int_equal(last_sent()->message_case, HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_REPORT);
 }
 
-/* Fails every allocation of a whole transfer in turn. Whatever fails, nothing leaks, what is served is the old or the new
- * snapshot, and a fresh stream brings the new one in. */
+/* Fails every allocation of a whole transfer in turn. Whatever fails, nothing leaks, what is served is the
+ * old or the new snapshot, and a fresh stream brings the new one in. */
 static void every_allocation_failed_in_turn(void **state) {
     (void)state;
     struct manifest first, second;
@@ -647,7 +650,8 @@ static void every_allocation_failed_in_turn(void **state) {
         owner.prepares = 0;
         uint64_t before = hg_alloc_count();
         hg_alloc_fail_at(nth, 0);
-        bool is_ready = say_delta(2, &first, &second) == 0 && owner.prepares == 1 && channel.state == CHANNEL_READY;
+        bool is_ready = say_delta(2, &first, &second) == 0 && owner.prepares == 1 &&
+                        channel.state == CHANNEL_READY;
         bool is_done = is_ready && say_commit(2) == 0;
         hg_alloc_fail_at(-1, 0);
         has_failed = hg_alloc_count() - before > (uint64_t)nth;
@@ -686,7 +690,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(owners_errors_become_reasons, set_up, tear_down),
         cmocka_unit_test_setup_teardown(break_while_receiving_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(break_while_ready_aborts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(break_while_switching_goes_on_and_the_next_hello_says_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(break_while_switching_goes_on_and_the_next_hello_says_so, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(new_nonce_aborts_what_is_open, set_up, tear_down),
         cmocka_unit_test_setup_teardown(commit_out_of_turn_is_a_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(anything_while_switching_is_a_fault, set_up, tear_down),

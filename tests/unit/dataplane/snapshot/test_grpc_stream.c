@@ -30,8 +30,8 @@ static nghttp2_nv field(const char *name, const char *value) {
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
 }
 
-static ssize_t server_output(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, uint32_t *flags,
-                             nghttp2_data_source *source, void *user) {
+static ssize_t server_output(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size,
+                             uint32_t *flags, nghttp2_data_source *source, void *user) {
     size_t left = server.out.n - server.out_at;
     (void)source;
     (void)user;
@@ -49,7 +49,8 @@ static ssize_t server_output(nghttp2_session *session, int32_t id, uint8_t *buff
     return (ssize_t)size;
 }
 
-static int server_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t size, void *user) {
+static int server_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
+                          size_t size, void *user) {
     (void)session;
     (void)flags;
     (void)id;
@@ -58,8 +59,9 @@ static int server_on_data(nghttp2_session *session, uint8_t flags, int32_t id, c
     return 0;
 }
 
-static int server_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
-                            const uint8_t *value, size_t value_size, uint8_t flags, void *user) {
+static int server_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                            size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
+                            void *user) {
     (void)session;
     (void)flags;
     (void)user;
@@ -86,7 +88,8 @@ static void server_answer(const char *status, const char *content_type) {
 }
 
 static void server_say(const void *message, size_t size) {
-    const uint8_t prefix[] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    const uint8_t prefix[] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
+                              (uint8_t)size};
     strbuf_add(&server.out, prefix, sizeof prefix);
     strbuf_add(&server.out, message, size);
     nghttp2_session_resume_data(server.session, server.id);

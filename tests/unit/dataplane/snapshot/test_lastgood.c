@@ -146,7 +146,8 @@ static void owner_that_has_gone_is_not_answered(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(urgent_copy_is_on_disk_when_it_is_answered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_not_urgent_is_answered_at_once_and_written_at_the_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_urgent_is_answered_at_once_and_written_at_the_end, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(urgent_after_not_urgent_carries_both, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failure_is_told_and_later_writes_succeed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(owner_that_has_gone_is_not_answered, set_up, tear_down),

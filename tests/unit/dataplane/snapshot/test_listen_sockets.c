@@ -1,4 +1,5 @@
-/* Listening sockets, with the holder's answering side at the other end of the socket pair, in the same loop. */
+/* Listening sockets, with the holder's answering side at the other end of the socket pair, in the same
+ * loop. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -121,7 +122,8 @@ static void sockets_of_every_address_are_there_when_it_is_done(void **state) {
 
 static void address_that_leaves_is_closed_and_the_others_stay(void **state) {
     (void)state;
-    struct resource_set *both = listeners("127.0.0.1:0", "127.0.0.2:0"), *one = listeners("127.0.0.1:0", NULL);
+    struct resource_set *both = listeners("127.0.0.1:0", "127.0.0.2:0"),
+                        *one = listeners("127.0.0.1:0", NULL);
     struct address a = address_of("127.0.0.1:0"), b = address_of("127.0.0.2:0");
     prepare(both);
     listen_sockets_release(sockets, both);
@@ -141,7 +143,8 @@ static void address_that_leaves_is_closed_and_the_others_stay(void **state) {
 
 static void abort_closes_what_was_added(void **state) {
     (void)state;
-    struct resource_set *one = listeners("127.0.0.1:0", NULL), *both = listeners("127.0.0.1:0", "127.0.0.2:0");
+    struct resource_set *one = listeners("127.0.0.1:0", NULL),
+                        *both = listeners("127.0.0.1:0", "127.0.0.2:0");
     struct address a = address_of("127.0.0.1:0"), b = address_of("127.0.0.2:0");
     prepare(one);
     listen_sockets_release(sockets, one);
@@ -250,7 +253,8 @@ static void every_allocation_failed_in_turn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(sockets_of_every_address_are_there_when_it_is_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sockets_of_every_address_are_there_when_it_is_done, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(address_that_leaves_is_closed_and_the_others_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_closes_what_was_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_before_the_answer_leaves_nothing, set_up, tear_down),
