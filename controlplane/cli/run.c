@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,8 +20,6 @@ struct run {
     char controlplane[PATH_MAX], holder[PATH_MAX], dataplane[PATH_MAX]; /* programs */
     char channel[160]; /* "unix:RUNTIME_DIR/dataplane.sock" */
     char file[256];    /* to be watched; empty: none */
-    char group[16];    /* of the data plane's user; empty: we are not root */
-    const char *user;
     struct supervisor supervisor;
     struct banner banner;
 };
@@ -58,22 +55,6 @@ static int find_programs(struct run *r) {
         find_program(r, "headgate-holder", r->holder) < 0)
         return -1;
     return find_program(r, "headgate-dataplane", r->dataplane);
-}
-
-/* Started as root, the data plane is another user, which must be able to reach the socket. */
-static int set_user(struct run *r) {
-    r->user = options_get(r->options, "user");
-    if (geteuid() != 0)
-        return 0;
-    if (!r->user)
-        r->user = getpwnam("headgate") ? "headgate" : "nobody";
-    const struct passwd *user = getpwnam(r->user);
-    if (!user) {
-        cli_error(r->cli, "--user: there is no user %s", r->user);
-        return -1;
-    }
-    snprintf(r->group, sizeof r->group, "%u", (unsigned)user->pw_gid);
-    return 0;
 }
 
 static int make_folders(const struct run *r) {
@@ -188,7 +169,6 @@ static void add_children(struct run *r) {
     child_add(control, "--state-dir", r->state_dir);
     child_add(control, "--runtime-dir", r->runtime_dir);
     child_add(control, "--config", r->file[0] ? r->file : NULL);
-    child_add(control, "--dataplane-group", r->group[0] ? r->group : NULL);
     child_add(control, "--admin-listen", options_get(r->options, "controlplane-admin"));
     snprintf(r->channel, sizeof r->channel, "unix:%s/dataplane.sock", r->runtime_dir);
     struct child *holder = supervisor_add(&r->supervisor, "the holder of the data plane", r->holder, false);
@@ -196,7 +176,7 @@ static void add_children(struct run *r) {
     child_add(holder, "--control-plane", r->channel);
     child_add(holder, "--state-dir", r->state_dir);
     child_add(holder, "--runtime-dir", r->runtime_dir);
-    child_add(holder, "--user", r->user);
+    child_add(holder, "--user", options_get(r->options, "user"));
     child_add(holder, "--node", options_get(r->options, "node"));
     child_add(holder, "--workers", options_get(r->options, "workers"));
     child_add(holder, "--admin-listen", options_get(r->options, "dataplane-admin"));
@@ -208,7 +188,7 @@ static int prepare(struct run *r) {
         return EXIT_WRONG_USAGE;
     if (find_programs(r) < 0 || make_folders(r) < 0)
         return EXIT_REFUSED;
-    if (set_user(r) < 0 || choose_file(r) < 0)
+    if (choose_file(r) < 0)
         return EXIT_WRONG_USAGE;
     return r->file[0] && check_file(r) < 0 ? EXIT_REFUSED : EXIT_DONE;
 }

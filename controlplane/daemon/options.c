@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,8 +17,7 @@ const struct option_spec daemon_option_specs[] = {
     {"control-socket", '\0', "PATH", "for the headgate program (RUNTIME_DIR/control.sock)"},
     {"control-group", '\0', "GROUP", "who may use it besides the owner"},
     {"dataplane-socket", '\0', "PATH", "for data planes on this machine (RUNTIME_DIR/dataplane.sock)"},
-    {"dataplane-group", '\0', "GROUP",
-     "who may use it besides the owner (as root: that of user headgate, or nobody)"},
+    {"dataplane-group", '\0', "GROUP", "who may use it besides the owner"},
     {"dataplane-listen", '\0', "HOST:PORT", "for data planes elsewhere, over mutually authenticated TLS"},
     {"tls-cert", '\0', "FILE", "PEM certificate (and chain) for --dataplane-listen"},
     {"tls-key", '\0', "FILE", "its PEM key"},
@@ -106,14 +104,6 @@ static long group_option(const struct daemon_options *o, const char *name, struc
     return -1;
 }
 
-/* Started as root, the data plane runs as another user by a rule that the holder has too, and must reach the socket. */
-static long group_of_data_plane(void) {
-    const struct passwd *user = geteuid() == 0 ? getpwnam("headgate") : NULL;
-    if (!user && geteuid() == 0)
-        user = getpwnam("nobody");
-    return user ? (long)user->pw_gid : -1;
-}
-
 static void set_admin(struct daemon_options *o, struct error_list *errors) {
     struct address ignored;
     const char *text = options_get(&o->given, "admin-listen");
@@ -179,9 +169,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
         error_addf(errors, ERROR_SYNTAX, "no arguments are expected, not %s", ret->given.arguments[0]);
     ret->config = options_get(&ret->given, "config");
     set_folders(ret, errors);
-    ret->dataplane_group = options_has(&ret->given, "dataplane-group")
-                               ? group_option(ret, "dataplane-group", errors)
-                               : group_of_data_plane();
+    ret->dataplane_group = group_option(ret, "dataplane-group", errors);
     ret->control_group = group_option(ret, "control-group", errors);
     set_admin(ret, errors);
     set_token(ret, errors);
