@@ -1,7 +1,7 @@
 #include "controlplane/config/builder.h"
 
 #include "common/alloc.h"
-#include "controlplane/config/route_check.h"
+#include "controlplane/config/message/route_check.h"
 
 void builder_init(struct builder *b, struct error_list *errors, struct error_list *warnings) {
     *b = (struct builder){0};

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "controlplane/config/config.h"
-#include "controlplane/config/fill.h"
+#include "controlplane/config/message/fill.h"
 #include "controlplane/config/reference.h"
 
 struct built {

@@ -1,6 +1,6 @@
 #include "controlplane/config/check.h"
 
-#include "controlplane/config/unfill.h"
+#include "controlplane/config/message/unfill.h"
 
 /* Decodes the resource and fills a message from its tree; faults of any kind are reported and counted. */
 static void check_resource(struct builder *b, const struct config_resource *resource) {

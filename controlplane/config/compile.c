@@ -1,8 +1,8 @@
 #include <stdlib.h>
 
 #include "controlplane/config/builder.h"
-#include "controlplane/config/fill_value.h"
-#include "controlplane/config/merge.h"
+#include "controlplane/config/message/fill_value.h"
+#include "controlplane/config/source/merge.h"
 
 static void mark_incomplete(struct builder *b) {
     for (size_t i = 0; i < sizeof b->names.of_kind / sizeof *b->names.of_kind; i++)

@@ -1,6 +1,6 @@
 #include "common/alloc.h"
 #include "controlplane/config/config.h"
-#include "controlplane/config/unfill.h"
+#include "controlplane/config/message/unfill.h"
 
 struct collect {
     struct config_changes *changes;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "controlplane/config/config.h"
-#include "controlplane/config/fill.h"
+#include "controlplane/config/message/fill.h"
 
 /* The names of one kind that exist, and those that cannot be known because of other faults. */
 struct name_set {

@@ -1,5 +1,5 @@
 #include "controlplane/config/config.h"
-#include "controlplane/config/unfill.h"
+#include "controlplane/config/message/unfill.h"
 
 /* Messages that were decoded for a rendering. Trees copy their texts, so they go when the tree is made. */
 struct render {

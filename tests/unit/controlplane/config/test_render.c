@@ -4,8 +4,8 @@
 
 #include "support.h"
 
-#include "controlplane/config/schema.h"
-#include "controlplane/config/tree.h"
+#include "controlplane/config/schema/schema.h"
+#include "controlplane/config/tree/tree.h"
 
 /* ---- round trips ---- */
 

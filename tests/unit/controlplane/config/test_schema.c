@@ -1,8 +1,8 @@
 /* The tables agree with the messages: every key has its field, of a fitting type, and every field has its key. */
 #include "support.h"
 
-#include "controlplane/config/catalog.h"
-#include "controlplane/config/field.h"
+#include "controlplane/config/schema/catalog.h"
+#include "controlplane/config/message/field.h"
 
 /* What only the state part of a snapshot knows. */
 static bool is_not_configured(const ProtobufCMessageDescriptor *m, const ProtobufCFieldDescriptor *f)

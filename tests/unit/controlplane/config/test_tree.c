@@ -1,7 +1,7 @@
 /* The tree: positions, core-schema scalars, bounds, variables, writing and comparing. */
 #include "support.h"
 
-#include "controlplane/config/tree.h"
+#include "controlplane/config/tree/tree.h"
 
 struct reading {
     struct arena      arena;

@@ -1,0 +1,200 @@
+#include "controlplane/config/schema/schema_rule.h"
+
+#define MS  ((uint64_t)1000)
+#define DAY ((uint64_t)86400000000)
+
+#define NAME_KEY(what) \
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED | SCHEMA_ELSEWHERE, \
+     .description = what}
+
+/* ---- listeners ---- */
+
+static const struct schema_word listener_protocols[] = {
+    {"http1", HEADGATE__LISTENER__PROTOCOL__HTTP1, "HTTP/1.1 and HTTP/1.0."},
+    {"http2", SCHEMA_LATER, NULL},
+    {"http3", SCHEMA_LATER, NULL},
+    {0},
+};
+
+static const struct schema_key listener_keys[] = {
+    NAME_KEY("Its name, for logs, metrics and `headgate set`."),
+    {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ONE_SHOWN | SCHEMA_UNIQUE_IN_ALL,
+     .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port."},
+    {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name,
+     .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
+     .description = "The name of the route table that its requests go through."},
+    {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
+     .absent = "[http1]", .description = "What it speaks."},
+    {.key = "backlog", .type = SCHEMA_INTEGER, .min = 1, .max = 65535,
+     .description = "Connections that may wait to be accepted; the system may have a lower limit."},
+    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_LISTENER, .flags = SCHEMA_ALWAYS,
+     .description = "Deadlines over those of the top level."},
+    {0},
+};
+
+static const char *const listener_later[] = {"tls", "proxy-protocol", "filters", NULL};
+
+const struct schema_object schema_listener = {
+    .title = "listener",
+    .description = "An address, or several, on which clients connect.",
+    .message = &headgate__listener__descriptor,
+    .keys = listener_keys,
+    .later = listener_later,
+};
+
+/* ---- route tables ---- */
+
+static const struct schema_key rule_keys[] = {
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_word, .max = 128,
+     .absent = "the positions of its host and of itself, such as 0.2",
+     .description = "Its name, for logs and metrics."},
+    {.key = "match", .type = SCHEMA_OBJECT, .object = &schema_match, .absent = "every request",
+     .description = "Which requests the rule is for."},
+    {.key = "respond", .type = SCHEMA_OBJECT, .object = &schema_respond, .group = 1, .description = "Answer from here."},
+    {.key = "redirect", .type = SCHEMA_OBJECT, .object = &schema_redirect, .group = 1,
+     .description = "Send the client elsewhere."},
+    {.key = "clusters", .one_as = "cluster", .field = "forward.clusters", .type = SCHEMA_OBJECT,
+     .object = &schema_weighted_cluster,
+     .flags = SCHEMA_LIST, .min = 1, .max = 256, .group = 1,
+     .description = "Forward to these clusters by weight; `cluster: NAME` forwards to one."},
+    {.key = "rewrite", .type = SCHEMA_OBJECT, .object = &schema_rewrite,
+     .description = "Change the request on its way. Only with a cluster."},
+    {.key = "retry", .type = SCHEMA_OBJECT, .object = &schema_retry, .absent = "a request is not sent twice",
+     .description = "Try again when it fails. Only with a cluster."},
+    {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS,
+     .description = "Deadlines over those of the top level."},
+    {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS,
+     .description = "Bounds over those of the top level."},
+    {0},
+};
+
+static const char *const rule_later[] = {"filters", NULL};
+
+static const struct schema_object rule = {
+    .title = "rule",
+    .description = "What to do with some of a host's requests. Exactly one of respond, redirect, cluster and clusters.",
+    .message = &headgate__rule__descriptor,
+    .keys = rule_keys,
+    .later = rule_later,
+    .groups = 1 << 1,
+    .check = check_rule,
+};
+
+static const struct schema_key host_keys[] = {
+    {.key = "domains", .type = SCHEMA_TEXT, .form = &text_domain,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE,
+     .min = 1, .max = 100000,
+     .description = "Names of the host, without a port: exact, a wildcard for one or more labels at the front, or `*` "
+                    "for every other name. "
+                    "The most specific one wins: exact, then the longest wildcard, then `*`."},
+    {.key = "rules", .type = SCHEMA_OBJECT, .object = &rule, .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
+     .description = "The first rule that matches wins. A request that none matches is answered 404."},
+    {0},
+};
+
+static const char *const host_later[] = {"filters", "tls", NULL};
+
+static const struct schema_object host = {
+    .title = "host",
+    .description = "A virtual host.",
+    .message = &headgate__host__descriptor,
+    .keys = host_keys,
+    .later = host_later,
+    .check = check_hosts,
+};
+
+static const struct schema_key table_keys[] = {
+    NAME_KEY("Its name, to which listeners refer."),
+    {.key = "hosts", .type = SCHEMA_OBJECT, .object = &host, .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
+     .description = "Virtual hosts. A request for a host that is not among them is answered 404."},
+    {0},
+};
+
+static const char *const table_later[] = {"filters", NULL};
+
+const struct schema_object schema_route_table = {
+    .title = "route-table",
+    .description = "What happens to the requests of a listener, by host and rule.",
+    .message = &headgate__route_table__descriptor,
+    .keys = table_keys,
+    .later = table_later,
+};
+
+/* ---- clusters ---- */
+
+static const struct schema_key endpoint_keys[] = {
+    {.key = "address", .type = SCHEMA_TEXT, .form = &text_endpoint, .flags = SCHEMA_REQUIRED | SCHEMA_UNIQUE,
+     .description = "Its address. Names are not resolved."},
+    {.key = "weight", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .description = "Its share of the requests."},
+    {.key = "hostname", .type = SCHEMA_TEXT, .form = &text_host, .absent = "none",
+     .description = "Its name, for `rewrite.host-from-endpoint`."},
+    {0},
+};
+
+static const struct schema_object endpoint = {
+    .title = "endpoint",
+    .description = "One server of a cluster.",
+    .message = &headgate__endpoint__descriptor,
+    .keys = endpoint_keys,
+    .shorthand = "address",
+};
+
+#define ENDPOINTS_KEY(is_companion) \
+    {.key = "endpoints", .type = SCHEMA_OBJECT, .object = &endpoint, .flags = SCHEMA_LIST | (is_companion), .max = 1000000, \
+     .absent = "none: every request is answered 503", .description = "Its servers."}
+
+static const struct schema_word cluster_protocols[] = {
+    {"http1", HEADGATE__CLUSTER__PROTOCOL__HTTP1, "HTTP/1.1."},
+    {"http2", SCHEMA_LATER, NULL},
+    {"http3", SCHEMA_LATER, NULL},
+    {0},
+};
+
+static const struct schema_word balancers[] = {
+    {"round-robin", HEADGATE__CLUSTER__BALANCER__ROUND_ROBIN, "In turn, by weight, spread smoothly."},
+    {"least-request", SCHEMA_LATER, NULL},
+    {"random", SCHEMA_LATER, NULL},
+    {"ring-hash", SCHEMA_LATER, NULL},
+    {"maglev", SCHEMA_LATER, NULL},
+    {0},
+};
+
+static const struct schema_key cluster_keys[] = {
+    NAME_KEY("Its name, to which rules refer."),
+    ENDPOINTS_KEY(SCHEMA_COMPANION),
+    {.key = "protocol", .type = SCHEMA_WORD, .words = cluster_protocols, .description = "What its endpoints speak."},
+    {.key = "balancer", .type = SCHEMA_WORD, .words = balancers, .description = "How an endpoint is picked."},
+    {.key = "connect-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .absent = "that of the route",
+     .description = "Connecting to an endpoint, over what route and top level say."},
+    {.key = "idle-connections", .type = SCHEMA_INTEGER, .min = 0, .max = 65535,
+     .description = "Connections kept open for later requests, for each endpoint and worker."},
+    {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY,
+     .description = "How long a kept connection may wait."},
+    {.key = "connection-lifetime", .type = SCHEMA_DURATION, .min = MS, .max = 30 * DAY,
+     .description = "Age at which a connection is closed, after the exchange that it carries."},
+    {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000,
+     .description = "Requests after which a connection is closed."},
+    {0},
+};
+
+static const char *const cluster_later[] = {"tls",     "discovery",      "health", "outliers",
+                                            "filters", "proxy-protocol", "limits", NULL};
+
+const struct schema_object schema_cluster = {
+    .title = "cluster",
+    .description = "Servers that are alike, and how to reach them.",
+    .message = &headgate__cluster__descriptor,
+    .companion = &headgate__endpoint_set__descriptor,
+    .keys = cluster_keys,
+    .later = cluster_later,
+};
+
+static const struct schema_key endpoint_set_keys[] = {ENDPOINTS_KEY(0), {0}};
+
+const struct schema_object schema_endpoint_set = {
+    .title = "endpoint-set",
+    .description = "The endpoints of the cluster of the same name.",
+    .message = &headgate__endpoint_set__descriptor,
+    .keys = endpoint_set_keys,
+};
