@@ -87,8 +87,8 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct end
 
 /* A kept connection, taken out of the pool, or NULL. */
 struct client_connection *pool_take(struct endpoint_runtime *);
-/* Opens one; `waiter` gets the owner's calls below. NULL: errno. */
-struct client_connection *pool_connect(struct endpoint_runtime *, void *waiter);
+/* Opens one; `waiter` gets the owner's calls below. `connect_timeout` counts where the cluster has none. NULL: errno. */
+struct client_connection *pool_connect(struct endpoint_runtime *, uint64_t connect_timeout, void *waiter);
 /* Whoever waits no longer wants it: it goes to the pool once connected. */
 void                      pool_forget_waiter(struct client_connection *);
 void                      pool_close_idle(struct endpoint_runtime *);

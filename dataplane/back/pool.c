@@ -91,10 +91,13 @@ struct client_connection *pool_take(struct endpoint_runtime *e) {
     return c;
 }
 
-struct client_connection *pool_connect(struct endpoint_runtime *e, void *waiter) {
+struct client_connection *pool_connect(struct endpoint_runtime *e, uint64_t connect_timeout, void *waiter) {
     struct cluster_runtime *cluster = e->cluster;
+    struct client_options options = cluster->options;
+    if (!options.connect_timeout)
+        options.connect_timeout = connect_timeout;
     struct client_connection *c =
-        cluster->codec->connect(cluster->worker, &e->address, &cluster->options, &owner_ops, e);
+        cluster->codec->connect(cluster->worker, &e->address, &options, &owner_ops, e);
     if (!c) {
         stats_add(&cluster->worker->stats->origin_connect_failures_total, 1);
         return NULL;

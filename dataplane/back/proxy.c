@@ -84,7 +84,7 @@ void proxy_init(void) {
 static void connect_new(struct exchange *x, struct endpoint_runtime *e) {
     struct proxy *p = proxy_of(x);
     p->reused = false;
-    p->connecting = pool_connect(e, x);
+    p->connecting = pool_connect(e, exchange_timeouts(x)->connect, x);
     if (!p->connecting)
         fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
 }

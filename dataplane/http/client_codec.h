@@ -32,8 +32,8 @@ struct client_connection {
 
 /* The part of a cluster's definition that connections need. Microseconds and bytes. */
 struct client_options {
-    uint64_t connect_timeout, idle_timeout;
-    uint64_t write_timeout, response_body_timeout;
+    uint64_t connect_timeout;                            /* 0: none of the cluster's own, the route's counts */
+    uint64_t idle_timeout, write_timeout;
     uint32_t header_bytes, headers, trailer_bytes;
 };
 

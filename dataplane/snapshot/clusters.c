@@ -82,10 +82,9 @@ static int fill_endpoints(struct owned_definition *o, const struct resource *r, 
 static void fill_options(struct cluster_definition *d, const Headgate__Cluster *m, const struct settings *settings) {
     const struct timeouts *t = &settings->timeouts;
     d->options = (struct client_options){
-        .connect_timeout = m->has_connect_timeout ? m->connect_timeout : t->connect,
+        .connect_timeout = m->has_connect_timeout ? m->connect_timeout : 0,
         .idle_timeout = m->idle_timeout,
         .write_timeout = t->write,
-        .response_body_timeout = t->response_body,
         .header_bytes = settings->limits.header_bytes,
         .headers = settings->limits.headers,
         .trailer_bytes = settings->limits.trailer_bytes,

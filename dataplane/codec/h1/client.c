@@ -70,7 +70,8 @@ static void finish_response(struct h1_client *c, bool has_leftover) {
 }
 
 static void await_body(struct h1_client *c) {
-    uint64_t wait = c->leg.exchange && c->in_body && exchange_credit(&c->leg) ? c->options.response_body_timeout : 0;
+    bool is_waiting = c->leg.exchange && c->in_body && exchange_credit(&c->leg);
+    uint64_t wait = is_waiting ? exchange_timeouts(c->leg.exchange)->response_body : 0;
     conn_set_deadline(&c->conn, DEADLINE_READ, wait ? c->conn.worker->now + wait : 0);
 }
 

@@ -1,4 +1,6 @@
 """Fixtures of the scenarios over HTTP: one gateway for all of them, and the configuration that most of them use."""
+import socket
+
 import pytest
 
 from gateway import Gateway
@@ -81,6 +83,14 @@ def client(gateway, origin):
     """A client of the gateway with the scripted origin behind it."""
     with gateway.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def refused():
+    """An endpoint that nobody listens on, and that nobody else can take."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ static bool is_picked(struct cluster_runtime *c, unsigned port) {
 
 /* A connection of this port that is in use. */
 static struct client_connection *use(struct cluster_runtime *c, unsigned port) {
-    struct client_connection *link = pool_connect(pick_port(c, port), NULL);
+    struct client_connection *link = pool_connect(pick_port(c, port), 17, NULL);
     assert_non_null(link);
     link->is_connected = true;
     return link;
@@ -249,7 +249,7 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     struct definition d;
     define(&d, 2, equal);
     struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
-    struct client_connection *idle = keep(c, 1), *busy = use(c, 1), *connecting = pool_connect(pick_port(c, 2), NULL);
+    struct client_connection *idle = keep(c, 1), *busy = use(c, 1), *connecting = pool_connect(pick_port(c, 2), 17, NULL);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, 1000);

@@ -32,7 +32,7 @@ static int set_up(void **state) {
 }
 
 static struct client_connection *connect_one(void) {
-    struct client_connection *c = pool_connect(endpoint, &waiter);
+    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
     assert_non_null(c);
     report_connected(c);
     assert_ptr_equal(ready_connection, c);
@@ -118,20 +118,31 @@ static void kept_connection_learns_new_options(void **state) {
     (void)state;
     struct client_connection *c = keep_one();
     definition.cluster.serial = ++next_serial;
-    definition.cluster.options.response_body_timeout = 4711;
+    definition.cluster.options.write_timeout = 4711;
     cluster_of(&worker, &definition.cluster);
     assert_ptr_equal(pool_take(endpoint), c);
-    assert_int_equal(((struct fake_connection *)c)->options.response_body_timeout, 4711);
+    assert_int_equal(((struct fake_connection *)c)->options.write_timeout, 4711);
     c->owner->on_available(c);
+}
+
+static void timeout_of_the_cluster_comes_before_that_of_the_route(void **state) {
+    (void)state;
+    struct client_connection *of_route = pool_connect(endpoint, 17, NULL);
+    assert_int_equal(((struct fake_connection *)of_route)->options.connect_timeout, 17);
+    definition.cluster.serial = ++next_serial;
+    definition.cluster.options.connect_timeout = 4711;
+    cluster_of(&worker, &definition.cluster);
+    struct client_connection *of_cluster = pool_connect(endpoint, 17, NULL);
+    assert_int_equal(((struct fake_connection *)of_cluster)->options.connect_timeout, 4711);
 }
 
 static void failed_connect_is_told_to_who_waits(void **state) {
     (void)state;
-    struct client_connection *c = pool_connect(endpoint, &waiter);
+    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ECONNREFUSED);
     assert_int_equal(failed_error, ECONNREFUSED);
-    c = pool_connect(endpoint, &waiter);
+    c = pool_connect(endpoint, 17, &waiter);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ETIMEDOUT);
     assert_int_equal(failed_error, ETIMEDOUT);
@@ -139,7 +150,7 @@ static void failed_connect_is_told_to_who_waits(void **state) {
     assert_int_equal(stats_read(&worker.stats->origin_connect_timeouts_total), 1);
     assert_int_equal(endpoint->connections, 0);
     connect_error = ENETUNREACH;
-    assert_null(pool_connect(endpoint, &waiter));
+    assert_null(pool_connect(endpoint, 17, &waiter));
     assert_int_equal(errno, ENETUNREACH);
     assert_int_equal(stats_read(&worker.stats->origin_connect_failures_total), 2);
     assert_int_equal(endpoint->connections, 0);
@@ -147,13 +158,13 @@ static void failed_connect_is_told_to_who_waits(void **state) {
 
 static void connection_that_nobody_waits_for_any_more_is_kept(void **state) {
     (void)state;
-    struct client_connection *c = pool_connect(endpoint, &waiter);
+    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
     pool_forget_waiter(c);
     report_connected(c);
     assert_null(ready_connection);
     assert_ptr_equal(pool_take(endpoint), c);
     c->owner->on_available(c);
-    c = pool_connect(endpoint, &waiter);
+    c = pool_connect(endpoint, 17, &waiter);
     pool_forget_waiter(c);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ECONNREFUSED);
@@ -178,6 +189,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(old_or_used_up_connections_are_closed, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(kept_connection_that_closes_is_forgotten, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(kept_connection_learns_new_options, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(timeout_of_the_cluster_comes_before_that_of_the_route, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(failed_connect_is_told_to_who_waits, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up, back_tear_down),
