@@ -384,6 +384,25 @@ static void log_is_switched_off_and_on(void **state) {
     assert_non_null(fake.rings[0]);
 }
 
+/* As a program that rotates logs does it: move the file away, then the signal. */
+static void log_is_opened_anew_after_its_rotation(void **state) {
+    (void)state;
+    char from[128], to[128];
+    log_output_reopen(output); /* nothing is open yet: nothing happens */
+    serve_set(1, 1, NULL);
+    snprintf(from, sizeof from, "%s/access.log", folder);
+    snprintf(to, sizeof to, "%s/access.log.1", folder);
+    assert_int_equal(rename(from, to), 0);
+    log_output_reopen(output);
+    struct stat st = {0};
+    for (; st.st_size == 0; usleep(1000)) { /* until a record comes to the new file */
+        ev_run(loop, EVRUN_NOWAIT);
+        assert_true(log_ring_put(fake.rings[0], "line\n", 5));
+        stat(from, &st);
+    }
+    assert_int_equal(st.st_size % 5, 0);
+}
+
 /* Whatever allocation fails while preparing: an error is told, nothing is left behind, and the next try
  * succeeds. */
 static void every_allocation_failed_in_turn(void **state) {
@@ -413,6 +432,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(failing_disk_is_told_and_does_not_stop_the_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(switch_without_memory_is_tried_until_it_succeeds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(log_is_switched_off_and_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(log_is_opened_anew_after_its_rotation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_allocation_failed_in_turn, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
