@@ -15,6 +15,7 @@ from site_under_load import BackgroundLoad, Site, failures, kill_and_wait, load_
 MIB = 2 ** 20
 GROWTH_MAX = MIB
 SET_MAX_MS = 10
+STABLE_SECONDS = 1.2        # a data plane that has run for a second is started again without a delay
 
 
 def percentile(values, share):
@@ -86,12 +87,13 @@ def restart_dataplane(site):
 
 def data_plane_kills(run):
     """The data plane killed again and again under load: what was in flight fails and nothing else, and what was
-    acknowledged is served afterwards."""
+    acknowledged is served afterwards. Each has run long enough before that the holder restarts it at once."""
     lost, gaps = 0, []
     with Site(run.programs, run.work) as site:
         with BackgroundLoad(site.port) as background:
             for number in range(1, run.amounts.kills + 1):
                 site.push(number)
+                time.sleep(STABLE_SECONDS)
                 gaps.append(restart_dataplane(site) * 1e6)
                 lost += site.number() != number
                 site.gateway.wait_connected()
