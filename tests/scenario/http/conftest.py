@@ -39,7 +39,8 @@ def under(prefix, action, **more):
 def gateway():
     gateway = Gateway()
     try:
-        yield gateway.start()
+        gateway.start().serve(configure(gateway, [], [{"respond": {"status": 404}}]))
+        yield gateway
     finally:
         gateway.stop()
 

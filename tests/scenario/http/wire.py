@@ -257,11 +257,12 @@ def connect(address, receive_buffer=None):
 class Origin:
     """A listening socket. The test accepts connections and plays the server on them."""
 
-    def __init__(self, backlog=128):
+    def __init__(self, backlog=128, listens=True):
         self.sock = socket.socket()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind(("127.0.0.1", 0))
-        self.sock.listen(backlog)
+        if listens:
+            self.sock.listen(backlog)
         self.sock.settimeout(PATIENCE)
         self.port = self.sock.getsockname()[1]
         self.connections = []
@@ -284,7 +285,7 @@ class Origin:
     def accept_request(self, target):
         """The connection on which the request for this target comes, with it still to be read; and what was read on the others."""
         mark = f" {target} HTTP/1.1\r\n".encode()
-        waiting = list(self.connections)
+        waiting = [c for c in self.connections if c.sock.fileno() >= 0]
         while True:
             ready, _, _ = select.select([self.sock, *(c.sock for c in waiting)], [], [], PATIENCE)
             assert ready, f"no request for {target} came"
@@ -305,7 +306,7 @@ class Origin:
         try:
             while True:
                 self.sock.accept()[0].close()
-        except BlockingIOError:
+        except OSError:
             self.sock.settimeout(PATIENCE)
 
     def close(self):
