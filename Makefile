@@ -35,7 +35,7 @@ bench: build ## beside nginx, HAProxy and nghttpx; writes docs/performance.md
 
 lint: ## static analysis and the house rules that a script can see
 	@deploy/bootstrap build test
-	@tests/run checks analysis
+	@DEEP=1 tests/run checks analysis
 
 format-check: ## columns, tabs, blanks at line ends (it changes nothing)
 	@tests/check/layout

@@ -90,7 +90,8 @@ static void wait_for_end(struct rpc_client *c, const struct rpc_client_call *cal
         gpr_timespec until = call->waiting ? after(TICK_US) : gpr_inf_future(GPR_CLOCK_MONOTONIC);
         if (grpc_completion_queue_next(c->queue, until, NULL).type == GRPC_OP_COMPLETE)
             return;
-        call->waiting(call->context, clock_monotonic_us() - started);
+        if (call->waiting)
+            call->waiting(call->context, clock_monotonic_us() - started);
     }
 }
 

@@ -70,7 +70,8 @@ static void take_descriptors(struct msghdr *message, struct holder_answer *answe
 }
 
 static void read_address(const struct holder_reply *reply, struct holder_answer *answer) {
-    if (reply->address_length > sizeof answer->address.u || reply->address_length > sizeof reply->address)
+    _Static_assert(sizeof answer->address.u <= sizeof reply->address, "what fits in ours is in the reply");
+    if (reply->address_length > sizeof answer->address.u)
         return;
     answer->address.length = reply->address_length;
     memcpy(&answer->address.u, &reply->address, reply->address_length);
