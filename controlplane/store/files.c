@@ -14,14 +14,14 @@ uint64_t version_of_name(const char *name) {
     return number;
 }
 
-void path_of_fan_out(unsigned first_byte, char path[PATH_SIZE]) {
-    snprintf(path, PATH_SIZE, OBJECTS_FOLDER "/%02x", first_byte);
+void path_of_fan_out(unsigned digit, char path[PATH_SIZE]) {
+    snprintf(path, PATH_SIZE, OBJECTS_FOLDER "/%x", digit);
 }
 
 void path_of_object(const struct resource_id *id, char path[PATH_SIZE]) {
     char text[2 * RESOURCE_ID_SIZE + 1];
     resource_id_format(id, text);
-    snprintf(path, PATH_SIZE, OBJECTS_FOLDER "/%.2s/%s", text, text + 2);
+    snprintf(path, PATH_SIZE, OBJECTS_FOLDER "/%.1s/%s", text, text + 1);
 }
 
 int report_memory(const struct store *s, struct error_list *errors) {

@@ -9,6 +9,7 @@
 #include "controlplane/store/store.pb-c.h"
 
 enum {
+    FAN_OUT = 16,              /* folders of objects; an ext4 folder holds tens of thousands of names with ease */
     PATH_SIZE = 96,            /* of every path below the folder */
     HEAD_FILE_MAX = 4096,
     RECORD_FRAME_MAX = 8192,   /* the first frame of a version file */
@@ -46,7 +47,8 @@ void path_of_version(uint64_t number, char path[PATH_SIZE]);
 /* The number of a file name in the folder of versions; 0 when it is not exactly such a name. */
 uint64_t version_of_name(const char *name);
 void path_of_object(const struct resource_id *id, char path[PATH_SIZE]);
-void path_of_fan_out(unsigned first_byte, char path[PATH_SIZE]);
+/* The folder of the objects whose id begins with this hexadecimal digit. */
+void path_of_fan_out(unsigned digit, char path[PATH_SIZE]);
 
 int report_memory(const struct store *s, struct error_list *errors); /* adds ERROR_MEMORY, returns -1 */
 /* -1 with an error when nothing may be written any more. */

@@ -55,28 +55,26 @@ int object_check(const struct store *s, const struct resource_id *id, uint64_t *
 struct object_visit {
     object_visitor *visit;
     void *context;
-    unsigned first_byte;
+    unsigned digit; /* of the folder */
 };
 
 static int visit_name(void *context, const char *name) {
     const struct object_visit *v = context;
-    char path[PATH_SIZE + NAME_MAX], canonical[PATH_SIZE];
-    struct resource_id id = {.bytes = {(uint8_t)v->first_byte}};
-    path_of_fan_out(v->first_byte, path);
-    snprintf(path + strlen(path), NAME_MAX + 2, "/%s", name);
-    bool is_hex = hex_decode(str_of(name), id.bytes + 1, RESOURCE_ID_SIZE - 1) == 0;
+    char path[PATH_SIZE + NAME_MAX], canonical[PATH_SIZE], text[NAME_MAX + 2];
+    struct resource_id id = {{0}};
+    snprintf(path, sizeof path, OBJECTS_FOLDER "/%x/%s", v->digit, name);
+    snprintf(text, sizeof text, "%x%s", v->digit, name);
+    bool is_hex = hex_decode(str_of(text), id.bytes, RESOURCE_ID_SIZE) == 0;
     path_of_object(&id, canonical);
     return v->visit(v->context, path, is_hex && strcmp(path, canonical) == 0 ? &id : NULL);
 }
 
-int objects_list(const struct store *s,
-                 int (*visit)(void *context, const char *path, const struct resource_id *id), void *context,
-                 struct error_list *errors) {
+int objects_list(const struct store *s, object_visitor *visit, void *context, struct error_list *errors) {
     struct object_visit v = {.visit = visit, .context = context};
     int status = 0;
-    for (; status == 0 && v.first_byte < 256; v.first_byte++) {
+    for (; status == 0 && v.digit < FAN_OUT; v.digit++) {
         char path[PATH_SIZE];
-        path_of_fan_out(v.first_byte, path);
+        path_of_fan_out(v.digit, path);
         status = disk_list(&s->disk, path, visit_name, &v, errors);
     }
     return status;
@@ -117,11 +115,11 @@ static int sync_fan_outs(const struct object_writer *w, struct error_list *error
     char path[PATH_SIZE];
     int last = -1;
     for (size_t i = 0; i < w->count; i++) {
-        int first_byte = w->new_objects[i]->id.bytes[0];
-        path_of_fan_out((unsigned)first_byte, path);
-        if (first_byte != last && disk_sync_folder(&w->store->disk, path, errors) < 0)
+        int digit = w->new_objects[i]->id.bytes[0] >> 4;
+        path_of_fan_out((unsigned)digit, path);
+        if (digit != last && disk_sync_folder(&w->store->disk, path, errors) < 0)
             return -1;
-        last = first_byte;
+        last = digit;
     }
     return 0;
 }

@@ -91,7 +91,7 @@ static int make_folders(struct store *s, struct error_list *errors) {
         disk_make_folder(&s->disk, VERSIONS_FOLDER, NULL, errors) < 0 ||
         disk_make_folder(&s->disk, OBJECTS_FOLDER, NULL, errors) < 0)
         return -1;
-    for (unsigned i = 0; i < 256; i++) {
+    for (unsigned i = 0; i < FAN_OUT; i++) {
         path_of_fan_out(i, path);
         if (disk_make_folder(&s->disk, path, &made, errors) < 0)
             return -1;

@@ -11,13 +11,21 @@ struct world {
     struct acknowledged *done;
 };
 
-static int set_up(void **state) {
+static int set_up_in(void **state, void (*make)(char folder[FIXTURE_PATH])) {
     struct world *w = calloc(1, sizeof *w);
-    make_fast_folder(w->folder);
+    make(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
     w->done = shared_acknowledged();
     *state = w;
     return 0;
+}
+
+static int set_up(void **state) {
+    return set_up_in(state, make_fast_folder);
+}
+
+static int set_up_on_disk(void **state) {
+    return set_up_in(state, make_folder);
 }
 
 static int tear_down(void **state) {
@@ -43,11 +51,6 @@ static int count_step(void *context, struct disk_step *step) {
     return 0;
 }
 
-/* The first steps make 256 folders one like the other: some of them are enough. */
-static unsigned next_step(unsigned at) {
-    return at > 8 && at < 248 ? at + 16 : at + 1;
-}
-
 static unsigned steps_of_the_script(struct world *w) {
     unsigned steps = 0;
     start_over(w);
@@ -56,7 +59,7 @@ static unsigned steps_of_the_script(struct world *w) {
     disk_set_hook(NULL, NULL);
     assert_int_equal(w->done->version, SCRIPT_VERSIONS);
     assert_int_equal(w->done->generation, 2);
-    assert_true(steps > 300);
+    assert_true(steps > 150);
     return steps;
 }
 
@@ -97,7 +100,7 @@ static void run_to_death(struct world *w, struct death death) {
 static void dying_at_any_step_leaves_the_old_or_the_new(void **state) {
     struct world *w = *state;
     unsigned steps = steps_of_the_script(w), ahead = 0;
-    for (unsigned at = 0; at < steps; at = next_step(at)) {
+    for (unsigned at = 0; at < steps; at++) {
         run_to_death(w, (struct death){.at = at});
         ahead += assert_survived(w->path, w->done) > w->done->version;
     }
@@ -110,7 +113,7 @@ static void dying_at_any_step_leaves_the_old_or_the_new(void **state) {
 static void dying_in_a_write_leaves_the_old(void **state) {
     struct world *w = *state;
     unsigned steps = steps_of_the_script(w);
-    for (unsigned at = 256; at < steps; at++) {
+    for (unsigned at = 0; at < steps; at++) {
         run_to_death(w, (struct death){.at = at, .is_torn = true});
         assert_survived(w->path, w->done);
     }
@@ -133,8 +136,8 @@ static int fail_at(void *context, struct disk_step *step) {
 }
 
 static void fail_each_step(struct world *w, int with, bool for_good) {
-    unsigned steps = steps_of_the_script(w), failed = 0, tried = 0;
-    for (unsigned at = 0; at < steps; at = next_step(at), tried++) {
+    unsigned steps = steps_of_the_script(w), failed = 0;
+    for (unsigned at = 0; at < steps; at++) {
         struct failure failure = {.at = at, .for_good = for_good, .with = with};
         start_over(w);
         disk_set_hook(fail_at, &failure);
@@ -143,7 +146,7 @@ static void fail_each_step(struct world *w, int with, bool for_good) {
         assert_survived(w->path, w->done);
     }
     /* A step whose failure nobody hears of would be a write that was not checked. */
-    assert_int_equal(failed, tried);
+    assert_int_equal(failed, steps);
 }
 
 static void a_failing_step_is_an_error_and_changes_nothing(void **state) {
@@ -257,9 +260,13 @@ static void a_killed_process_loses_nothing_acknowledged(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(dying_at_any_step_leaves_the_old_or_the_new),    T(dying_in_a_write_leaves_the_old),
-        T(a_failing_step_is_an_error_and_changes_nothing), T(a_disk_that_stays_full_changes_nothing),
-        T(after_a_failed_commit_the_store_goes_on),        T(a_killed_process_loses_nothing_acknowledged),
+        T(dying_at_any_step_leaves_the_old_or_the_new),
+        T(dying_in_a_write_leaves_the_old),
+        T(a_failing_step_is_an_error_and_changes_nothing),
+        T(a_disk_that_stays_full_changes_nothing),
+        T(after_a_failed_commit_the_store_goes_on),
+        cmocka_unit_test_setup_teardown(a_killed_process_loses_nothing_acknowledged, set_up_on_disk,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

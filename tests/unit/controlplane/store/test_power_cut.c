@@ -156,7 +156,7 @@ static void replay(struct machine *m, const struct event *e) {
 
 /* ---- what is left after the cut ---- */
 
-enum fate { ALL_LOST, ALL_KEPT, NAMES_KEPT, BY_CHANCE, FATES = 10 };
+enum fate { ALL_LOST, ALL_KEPT, NAMES_KEPT, BY_CHANCE, FATES = 8 };
 
 static unsigned long random_state;
 
@@ -261,18 +261,12 @@ static void cut_here(struct world *w, size_t at) {
     }
 }
 
-static bool is_worth_a_cut(const struct recording *r, size_t at) {
-    return at >= r->count || r->events[at].op != DISK_MAKE_FOLDER || at % 32 == 0;
-}
-
 static void a_power_cut_at_any_step_leaves_the_old_or_the_new(void **state) {
     struct world *w = *state;
     size_t cuts = 0;
     for (size_t at = 0; at <= w->recording.count; at++) {
-        if (is_worth_a_cut(&w->recording, at)) {
-            cut_here(w, at);
-            cuts += FATES;
-        }
+        cut_here(w, at);
+        cuts += FATES;
         if (at < w->recording.count)
             replay(w->machine, &w->recording.events[at]);
     }

@@ -8,7 +8,7 @@ struct world {
 
 static int set_up(void **state) {
     struct world *w = calloc(1, sizeof *w);
-    make_folder(w->folder);
+    make_fast_folder(w->folder);
     snprintf(w->path, sizeof w->path, "%s/store", w->folder);
     *state = w;
     return 0;
