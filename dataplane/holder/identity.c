@@ -45,9 +45,13 @@ int identity_drop_privileges(const struct identity *who, pid_t parent) {
     return 0;
 }
 
+/* The signal that tells of our parent's death: the kernel forgets it with every change of a user id. */
+static int death_signal;
+
 void identity_enter_files(const struct identity *who) {
     if (!who->changes)
         return;
+    prctl(PR_GET_PDEATHSIG, &death_signal);
     setfsgid(who->gid);
     setfsuid(who->uid); /* also takes the file capabilities out of the effective set */
 }
@@ -57,4 +61,5 @@ void identity_leave_files(const struct identity *who) {
         return;
     setfsuid(geteuid());
     setfsgid(getegid());
+    prctl(PR_SET_PDEATHSIG, death_signal);
 }
