@@ -86,7 +86,7 @@ static int set_up(struct holder *h) {
     const struct holder_options *o = h->options;
     unsigned descriptors = raise_open_files();
     h->requests.sockets.sockets_max = descriptors > OWN_DESCRIPTORS ? descriptors - OWN_DESCRIPTORS : 0;
-    h->requests.control_plane = o->control_plane;
+    h->requests.control_plane.name = o->control_plane;
     if (access(o->dataplane, X_OK) < 0)
         return fail("the data plane's program cannot be run", o->dataplane);
     if (identity_find(o->user, &h->identity) < 0) {
@@ -94,6 +94,7 @@ static int set_up(struct holder *h) {
         return -1;
     }
     h->requests.sockets.files = h->identity;
+    h->requests.control_plane.identity = h->identity;
     h->requests.state_dir = open_state_dir(o, &h->identity);
     if (h->requests.state_dir < 0)
         return fail("the state folder cannot be used", o->state_dir);
@@ -150,8 +151,9 @@ static void child_ended(struct holder *h, int status) {
               LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), LOG_U("after_ms", delay_ms));
 }
 
-static void collect_child(struct holder *h) {
+static void collect_children(struct holder *h) {
     int status;
+    resolver_reap(&h->requests.control_plane);
     if (h->child && waitpid(h->child, &status, WNOHANG) == h->child)
         child_ended(h, status);
 }
@@ -168,7 +170,7 @@ static void stop(struct holder *h) {
 
 static void handle_signal(struct holder *h, int number) {
     if (number == SIGCHLD)
-        collect_child(h);
+        collect_children(h);
     else if (number == SIGTERM || number == SIGINT)
         stop(h);
     else if (h->child)
@@ -193,9 +195,13 @@ static int time_to_start(const struct holder *h) {
 
 static void turn(struct holder *h) {
     short wanted = h->requests.has_reply ? POLLOUT : POLLIN;
-    struct pollfd watched[] = {{.fd = h->signals, .events = POLLIN}, {.fd = h->channel, .events = wanted}};
-    if (poll(watched, 2, time_to_start(h)) < 0)
+    struct pollfd watched[] = {{.fd = h->signals, .events = POLLIN},
+                               {.fd = h->channel, .events = wanted},
+                               {.fd = resolver_fd(&h->requests.control_plane), .events = POLLIN}};
+    if (poll(watched, 3, time_to_start(h)) < 0)
         return;
+    if (watched[2].revents)
+        resolver_collect(&h->requests.control_plane);
     if (watched[0].revents)
         read_signals(h);
     if (watched[1].revents && h->channel == watched[1].fd && requests_serve(&h->requests, h->channel) < 0)

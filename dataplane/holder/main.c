@@ -9,9 +9,10 @@ enum { EXIT_USAGE = 2 };
 
 static int print_help(void) {
     struct strbuf text = {0};
-    strbuf_puts(&text, "usage: headgate-holder --dataplane PROGRAM [options]\n\n"
-                       "Binds listening sockets, runs the data plane without privileges, and restarts it after a "
-                       "crash.\n\n");
+    strbuf_puts(&text,
+                "usage: headgate-holder --dataplane PROGRAM [options]\n\n"
+                "Binds listening sockets, runs the data plane without privileges, and restarts it after a "
+                "crash.\n\n");
     options_describe(holder_option_specs, &text);
     strbuf_puts(&text, "\nSignals: TERM drains and ends, HUP and USR1 (open logs anew) are passed on.\n");
     int status = text.failed || fputs(text.p, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -7,7 +7,7 @@
 const struct option_spec holder_option_specs[] = {
     {"dataplane", 'd', "PROGRAM", "the headgate-dataplane program; required"},
     {"control-plane", '\0', "ADDRESS",
-     "unix:PATH, IPV4:PORT or [IPV6]:PORT (unix:RUNTIME_DIR/dataplane.sock)"},
+     "unix:PATH, IPV4:PORT, [IPV6]:PORT or HOST:PORT (unix:RUNTIME_DIR/dataplane.sock)"},
     {"state-dir", 's', "DIR",
      "where the last-known-good copy is kept, in its folder dataplane ($HEADGATE_STATE_DIR or "
      "/var/lib/headgate)"},
@@ -39,7 +39,7 @@ static const char *from_environment(const char *name) {
     return value && *value ? value : NULL;
 }
 
-static int default_control_plane(const struct options *given, struct address *ret,
+static int default_control_plane(const struct options *given, struct resolver_name *ret,
                                  struct error_list *errors) {
     char text[ADDRESS_TEXT_MAX];
     const char *dir = options_get(given, "runtime-dir"), *below = "";
@@ -48,17 +48,18 @@ static int default_control_plane(const struct options *given, struct address *re
     if (!dir && geteuid() != 0 && (dir = from_environment("XDG_RUNTIME_DIR")))
         below = "/headgate";
     int n = snprintf(text, sizeof text, "unix:%s%s/dataplane.sock", dir ? dir : "/run/headgate", below);
-    if (n >= (int)sizeof text || address_parse(str_of(text), ret) < 0)
+    if (n >= (int)sizeof text || resolver_name_parse(str_of(text), ret) < 0)
         return fail(errors, "the path of the runtime folder is too long: ", dir);
     return 0;
 }
 
-static int set_control_plane(const struct options *given, struct address *ret, struct error_list *errors) {
+static int set_control_plane(const struct options *given, struct resolver_name *ret,
+                             struct error_list *errors) {
     const char *text = options_get(given, "control-plane");
     if (!text)
         return default_control_plane(given, ret, errors);
-    if (address_parse(str_of(text), ret) < 0)
-        return fail(errors, "--control-plane is unix:PATH, IPV4:PORT or [IPV6]:PORT, not ", text);
+    if (resolver_name_parse(str_of(text), ret) < 0)
+        return fail(errors, "--control-plane is unix:PATH, IPV4:PORT, [IPV6]:PORT or HOST:PORT, not ", text);
     return 0;
 }
 

@@ -1,16 +1,16 @@
 /* options.h — the holder's command line. Thread: main. */
 #pragma once
 
-#include "common/address.h"
 #include "common/error.h"
 #include "common/options.h"
+#include "dataplane/holder/resolver.h"
 
 enum { PASSED_OPTIONS_MAX = 16 };
 
 struct holder_options {
     struct options given;             /* keeps what the texts point to */
     const char    *dataplane;         /* program to run */
-    struct address control_plane;
+    struct resolver_name control_plane;
     const char    *state_dir;         /* the data plane's part is its folder "dataplane" */
     const char *user; /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
     const char    *passed[2 * PASSED_OPTIONS_MAX + 1]; /* for the data plane: "--name", value, ..., NULL */

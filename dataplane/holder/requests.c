@@ -88,17 +88,20 @@ static int do_unlisten(struct requests *r, const struct holder_request *q) {
 }
 
 static int do_connect(struct requests *r) {
-    const struct address *to = &r->control_plane;
-    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct address to;
+    int unresolved = resolver_next(&r->control_plane, &to);
+    if (unresolved)
+        return unresolved;
+    int fd = socket(to.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return errno;
-    if (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, &to.u.any, to.length) < 0 && errno != EINPROGRESS) {
         int error = errno;
         close(fd);
         return error;
     }
     give(r, fd);
-    give_address(r, to);
+    give_address(r, &to);
     r->owns_fds = true;
     return 0;
 }
@@ -237,6 +240,7 @@ void requests_reset(struct requests *r) {
 void requests_finish(struct requests *r) {
     forget_reply(r);
     held_sockets_finish(&r->sockets);
+    resolver_finish(&r->control_plane);
     if (r->state_dir >= 0)
         close(r->state_dir);
     r->state_dir = -1;

@@ -9,10 +9,11 @@
 
 #include "dataplane/holder/held_sockets.h"
 #include "dataplane/holder/protocol.h"
+#include "dataplane/holder/resolver.h"
 
 struct requests {
     struct held_sockets sockets;
-    struct address      control_plane;
+    struct resolver     control_plane;
     int                 state_dir;       /* descriptor of the data plane's folder, or -1 */
     /* the answer that could not be sent yet */
     bool                has_reply;

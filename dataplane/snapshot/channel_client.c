@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/map.h"
 #include "dataplane/snapshot/backoff.h"
 #include "dataplane/snapshot/grpc_stream.h"
 #include "dataplane/snapshot/holder_client.h"
@@ -20,6 +21,7 @@ enum {
     READ_SIZE = 65536,
     OUT_ENOUGH = 262144,             /* wire bytes that are made ahead of the socket */
     REPORT_WAITING_MAX = 65536,      /* with more unsent than this, reports are left out */
+    REASONS_MAX = 8,                 /* told in the log for one loss of the control plane */
     STABLE_US = 1000000,             /* a connection that lived so long begins the backoff anew */
 };
 
@@ -42,7 +44,8 @@ struct channel_client {
     bool                   is_dirty;     /* there may be something to write */
     bool                   is_broken;    /* to be closed before the loop waits again */
     bool                   has_heard;    /* the peer speaks HTTP/2, under TLS that was agreed */
-    bool                   has_said_lost;
+    uint64_t               said[REASONS_MAX]; /* hashes of why there is no connection, as far as told */
+    unsigned               said_count;
     uint64_t               up_since;     /* monotonic */
     struct backoff         backoff;
     ev_io                  readable, writable;
@@ -57,14 +60,22 @@ static void try_later(struct channel_client *c) {
     ev_timer_start(c->config.loop, &c->retry);
 }
 
-/* Once for each loss, not for each try. */
-static void say_lost(struct channel_client *c, const char *reason) {
-    if (c->has_said_lost)
+static bool was_said(struct channel_client *c, uint64_t reason) {
+    for (unsigned i = 0; i < c->said_count; i++)
+        if (c->said[i] == reason)
+            return true;
+    return c->said_count == REASONS_MAX;
+}
+
+/* Each reason once for each loss, not for each try. */
+static void say_lost(struct channel_client *c, const char *text) {
+    uint64_t reason = map_hash(str_of(text));
+    if (was_said(c, reason))
         return;
-    c->has_said_lost = true;
+    c->said[c->said_count++] = reason;
     log_warning(c->channel.serving ? "no control plane; the last snapshot is served on"
                                    : "no control plane, and nothing to serve yet",
-                LOG_S("reason", reason));
+                LOG_S("reason", text));
 }
 
 static void stop_watching(struct channel_client *c) {
@@ -269,7 +280,7 @@ static int take_plain_bytes(struct channel_client *c, const uint8_t *bytes, size
     if (c->has_heard)
         return 0;
     c->has_heard = true;
-    c->has_said_lost = false;
+    c->said_count = 0;
     c->counts.connects++;
     log_info("connected to the control plane");
     return 0;

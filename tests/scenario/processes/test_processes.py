@@ -228,7 +228,7 @@ def make_certificates(folder):
 
 
 class RemoteGateway(Gateway):
-    """The same, with the channel over mutually authenticated TLS."""
+    """The same, with the channel over mutually authenticated TLS, to a host name."""
 
     server_name = "control.test"
 
@@ -238,13 +238,15 @@ class RemoteGateway(Gateway):
         self.keys.mkdir()
         make_certificates(self.keys)
         self.keys.chmod(0o755)
-        self.channel = f"127.0.0.1:{self.port_of('channel')}"
+        self.channel = self.port_of("channel")
 
     def run_program(self, name, *arguments):
         side = "control" if name == "controlplane" else "data"
         more = ["--tls-cert", self.keys / f"{side}.pem", "--tls-key", self.keys / f"{side}.key", "--tls-ca", self.keys / "ca.pem"]
-        more += ["--dataplane-listen", self.channel] if side == "control" else ["--control-plane", self.channel, "--tls-name",
-                                                                               self.server_name]
+        if side == "control":
+            more += ["--dataplane-listen", f"127.0.0.1:{self.channel}"]
+        else:
+            more += ["--control-plane", f"localhost:{self.channel}", "--tls-name", self.server_name]
         return super().run_program(name, *arguments, *more)
 
 

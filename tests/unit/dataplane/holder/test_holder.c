@@ -146,7 +146,7 @@ static int set_up(void **state) {
                      : chmod(folder, 0755);
     umask(old);
     struct holder_options options = {.dataplane = "/proc/self/exe", .state_dir = folder};
-    if (status == 0 && address_parse(STR("unix:/nonexistent"), &options.control_plane) == 0 &&
+    if (status == 0 && resolver_name_parse(STR("unix:/nonexistent"), &options.control_plane) == 0 &&
         (holder = fork()) == 0)
         _exit(holder_run(&options));
     return status;

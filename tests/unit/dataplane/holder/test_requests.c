@@ -320,13 +320,14 @@ static void connects_to_the_control_plane(void **state) {
     (void)state;
     struct address any = address_of("127.0.0.1:0");
     struct holder_request q = request_for(HOLDER_CONNECT_CONTROL_PLANE, NULL);
-    requests.control_plane = address_of("unix:/nonexistent/dataplane.sock");
+    requests.control_plane.name.address = address_of("unix:/nonexistent/dataplane.sock");
     assert_int_equal(ask(&q), ENOENT);
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(server, &any.u.any, any.length), 0);
     assert_int_equal(listen(server, 1), 0);
-    requests.control_plane.length = sizeof requests.control_plane.u;
-    assert_int_equal(getsockname(server, &requests.control_plane.u.any, &requests.control_plane.length), 0);
+    struct address *to = &requests.control_plane.name.address;
+    to->length = sizeof to->u;
+    assert_int_equal(getsockname(server, &to->u.any, &to->length), 0);
     assert_int_equal(ask(&q), 0);
     int accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
     assert_true(accepted >= 0);
