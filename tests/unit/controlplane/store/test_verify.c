@@ -251,27 +251,64 @@ static void commit_web(const char *path, unsigned versions, const char *first) {
 }
 
 /* Two histories of one lineage, as after a backup was put back: each version is whole in itself. */
+struct histories {
+    char one[JOINED_PATH], other[JOINED_PATH];
+};
+
+static void make_histories(struct histories *h, const struct world *w) {
+    join_path(h->one, w->folder, "one");
+    join_path(h->other, w->folder, "other");
+    store_close(open_store(h->one));
+    copy_tree(h->one, h->other);
+    commit_web(h->one, 2, "first");
+    commit_web(h->other, 2, "another");
+}
+
+static void take_from_the_other(const struct histories *h, const char *name) {
+    char from[JOINED_PATH], to[JOINED_PATH];
+    join_path(from, h->other, name);
+    join_path(to, h->one, name);
+    assert_int_equal(rename(from, to), 0);
+}
+
 static void a_version_of_another_history_breaks_the_chain(void **state) {
-    struct world *w = *state;
-    char one[JOINED_PATH], other[JOINED_PATH], from[JOINED_PATH], to[JOINED_PATH];
+    struct histories h;
     struct error_list errors = {0};
     struct store_log log;
-    join_path(one, w->folder, "one");
-    join_path(other, w->folder, "other");
-    store_close(open_store(one));
-    copy_tree(one, other);
-    commit_web(one, 2, "first");
-    commit_web(other, 1, "another");
-    join_path(from, other, "versions/1");
-    join_path(to, one, "versions/1");
-    assert_int_equal(rename(from, to), 0);
-    struct store *s = open_store(one);
+    make_histories(&h, *state);
+    take_from_the_other(&h, "versions/1");
+    struct store *s = open_store(h.one);
     assert_verify_says(s, "one/versions/2: the chain is broken: not made from the version before it");
     assert_int_equal(store_list(s, 0, 10, &log, &errors), 0);
     assert_error(&errors, ERROR_INTEGRITY,
                  "one/versions/1: not the version that its successor was made from");
     store_log_finish(&log);
     store_close(s);
+}
+
+static void the_newest_must_be_the_one_that_the_head_names(void **state) {
+    struct histories h;
+    struct error_list errors = {0};
+    make_histories(&h, *state);
+    struct store *s = open_store(h.one);
+    take_from_the_other(&h, "versions/2");
+    assert_verify_says(s, "one/HEAD: the newest version is not the one that HEAD names");
+    store_close(s);
+    assert_null(store_open(h.one, &errors));
+    assert_error(&errors, ERROR_INTEGRITY, "versions/2: the newest version is not the one that HEAD names");
+}
+
+static void a_head_of_another_lineage_is_refused(void **state) {
+    struct world *w = *state;
+    struct histories h;
+    struct error_list errors = {0};
+    join_path(h.one, w->folder, "one");
+    join_path(h.other, w->folder, "other");
+    commit_web(h.one, 1, "first");
+    commit_web(h.other, 1, "first");
+    take_from_the_other(&h, "HEAD");
+    assert_null(store_open(h.one, &errors));
+    assert_error(&errors, ERROR_INTEGRITY, "one/HEAD: of another lineage");
 }
 
 static void strangers_are_named(void **state) {
@@ -412,6 +449,8 @@ int main(void) {
         T(a_damaged_version_is_named),
         T(swapped_versions_break_the_chain),
         T(a_version_of_another_history_breaks_the_chain),
+        T(the_newest_must_be_the_one_that_the_head_names),
+        T(a_head_of_another_lineage_is_refused),
         T(strangers_are_named),
         T(a_stranger_that_is_no_file_does_not_stop_verify),
         T(the_list_goes_on_past_a_damaged_version),
