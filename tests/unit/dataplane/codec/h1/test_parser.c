@@ -426,6 +426,34 @@ static void limits_hold_exactly(void **state) {
     assert_int_equal(parse_sized(1, 1024 - rest + 1), H1_HEAD_TOO_LARGE);
 }
 
+/* The scanner alone, so that a buffer of header_bytes + 3 is enough, and nobody collects fields without end. */
+static void limits_hold_before_the_end(void **state) {
+    (void)state;
+    struct strbuf text = {0};
+    for (int leading = 0; leading <= 1; leading++) {
+        strbuf_reset(&text);
+        strbuf_puts(&text, leading ? "\r\nGET / HTTP/1.1\r\nX: " : "GET / HTTP/1.1\r\nX: ");
+        while (text.n < test_limits.header_bytes + 2 * (size_t)leading)
+            strbuf_putc(&text, 'a');
+        struct h1_scan scan = {.section = H1_REQUEST};
+        assert_int_equal(feed_scan(&scan, text.p, text.n), H1_SCAN_MORE);
+        strbuf_putc(&text, 'a');
+        assert_int_equal(feed_scan(&scan, text.p, text.n), H1_SCAN_ERROR);
+        assert_int_equal(scan.error, H1_HEAD_TOO_LARGE);
+    }
+    strbuf_reset(&text);
+    strbuf_puts(&text, "GET / HTTP/1.1\r\n");
+    struct h1_scan scan = {.section = H1_REQUEST};
+    for (unsigned i = 0; i < test_limits.headers; i++) {
+        strbuf_puts(&text, "A: b\r\n");
+        assert_int_equal(feed_scan(&scan, text.p, text.n), H1_SCAN_MORE);
+    }
+    strbuf_puts(&text, "A: b\r\n");
+    assert_int_equal(feed_scan(&scan, text.p, text.n), H1_SCAN_ERROR);
+    assert_int_equal(scan.error, H1_TOO_MANY_FIELDS);
+    strbuf_finish(&text);
+}
+
 static void incomplete_heads_wait(void **state) {
     (void)state;
     static const char text[] = "\r\nGET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
@@ -530,6 +558,7 @@ int main(void) {
         cmocka_unit_test(bad_requests_are_refused),     cmocka_unit_test(bad_responses_are_refused),
         cmocka_unit_test(refused_early),                cmocka_unit_test(good_requests_are_understood),
         cmocka_unit_test(good_responses_are_understood), cmocka_unit_test(limits_hold_exactly),
+        cmocka_unit_test(limits_hold_before_the_end),
         cmocka_unit_test(incomplete_heads_wait),        cmocka_unit_test(idle_until_a_request_begins),
         cmocka_unit_test(request_bodies),               cmocka_unit_test(response_bodies),
         cmocka_unit_test(every_error_has_word_and_status), cmocka_unit_test(no_memory_is_an_error),
