@@ -92,11 +92,15 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
 
 /* ---- draining ---- */
 
-void listener_cut_all(struct listener_runtime *l) {
+static void close_all(struct listener_runtime *l, bool only_idle) {
     for (struct listener_connection *c = l->connections.next, *next; c != &l->connections; c = next) {
         next = c->next;
-        l->cut(c);
+        l->close(c, only_idle);
     }
+}
+
+void listener_cut_all(struct listener_runtime *l) {
+    close_all(l, false);
 }
 
 static void on_drain_timeout(struct timer *t) {
@@ -126,12 +130,13 @@ void listener_drain(struct listener_runtime *l, uint64_t timeout) {
         return;
     }
     worker_set_timer(l->worker, &l->drain_timer, l->worker->now + (timeout ? timeout : 1));
+    close_all(l, true); /* may free it */
 }
 
 /* ---- life ---- */
 
 struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address, const int *fds, unsigned count,
-                                         accept_function accept, void (*cut)(struct listener_connection *),
+                                         accept_function accept, close_function close_connection,
                                          struct ip_caps *caps) {
     struct listener_runtime *l = hg_calloc(1, sizeof *l);
     ev_io *watchers = hg_calloc(count, sizeof *watchers);
@@ -140,7 +145,7 @@ struct listener_runtime *listener_create(struct worker *w, struct listener_runti
         hg_free(watchers);
         return NULL;
     }
-    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .accept = accept, .cut = cut,
+    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .accept = accept, .close = close_connection,
                                    .watchers = watchers, .watcher_count = count};
     l->connections.next = l->connections.prev = &l->connections;
     l->next = *list;

@@ -27,6 +27,9 @@ struct listener_connection {
 /* What speaks on accepted sockets. Takes the descriptor. Returns 0, or -1 and the descriptor is closed by the caller. */
 typedef int (*accept_function)(struct listener_runtime *, int fd, const struct address *peer, uint32_t cap_slot);
 
+/* Closes the connection: at once, or only if it is idle between two requests. */
+typedef void (*close_function)(struct listener_connection *, bool only_idle);
+
 struct listener_runtime {
     struct listener_runtime          *next, **link; /* the worker's list; destroying unlinks */
     struct worker                    *worker;
@@ -35,7 +38,7 @@ struct listener_runtime {
     struct snapshot_view             *view;
     struct ip_caps                   *caps;
     accept_function                   accept;
-    void                            (*cut)(struct listener_connection *); /* the drain timeout is over */
+    close_function                    close;
     ev_io                            *watchers;     /* one per socket that this worker serves */
     unsigned                          watcher_count;
     ev_timer                          pause;        /* after running out of descriptors */
@@ -48,12 +51,12 @@ struct listener_runtime {
 
 /* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory. */
 struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *, const int *fds, unsigned count,
-                                         accept_function, void (*cut)(struct listener_connection *), struct ip_caps *);
+                                         accept_function, close_function, struct ip_caps *);
 /* Another definition from the worker's present view, for exchanges from now on. */
 void listener_set_definition(struct listener_runtime *, const struct listener_definition *, uint32_t connections_per_ip,
                              uint32_t connections_limit);
-/* Stops accepting; open connections finish what they do, and are cut after `timeout` microseconds. The runtime frees itself
- * when the last connection is gone. */
+/* Stops accepting and closes what is idle; other connections finish what they do, and are cut after `timeout` microseconds.
+ * The runtime frees itself when the last connection is gone. */
 void listener_drain(struct listener_runtime *, uint64_t timeout);
 /* Frees everything at once; connections must be gone. */
 void listener_destroy(struct listener_runtime *);

@@ -93,7 +93,7 @@ static void take_address(struct seat *s, const struct served_address *a, const s
     struct listener_runtime *l = find_listener(s, &a->address);
     if (!l && sockets->count) /* without memory the other workers serve the address */
         l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, h1_server_accept,
-                            h1_server_cut, s->dataplane->caps);
+                            h1_server_close, s->dataplane->caps);
     if (l)
         listener_set_definition(l, a->listener, a->listener->settings->connections_per_ip,
                                 a->listener->settings->connections);

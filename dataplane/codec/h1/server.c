@@ -397,7 +397,8 @@ static bool write_head(struct h1_server *s, struct gather *g) {
 /* The response is with the gather in full and the exchange is over. */
 static void response_done(struct h1_server *s) {
     s->message = NULL;
-    if (s->state != INPUT_DONE || !s->keep_alive) {
+    bool is_last = s->membership.listener->is_draining && s->input.n == 0;
+    if (s->state != INPUT_DONE || !s->keep_alive || is_last) {
         s->state = INPUT_STOPPED;
         s->close_after = true;
         return;
@@ -563,7 +564,17 @@ int h1_server_accept(struct listener_runtime *l, int fd, const struct address *p
     return 0;
 }
 
-void h1_server_cut(struct listener_connection *m) {
+/* Between two requests, with nothing of the next one here yet. */
+static bool is_idle(const struct h1_server *s) {
+    char byte;
+    return s->state == INPUT_HEAD && s->requests && s->input.n == 0 && !conn_has_unsent(&s->conn) &&
+           recv(conn_fd(&s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+void h1_server_close(struct listener_connection *m, bool only_idle) {
     struct h1_server *s = (struct h1_server *)((char *)m - offsetof(struct h1_server, membership));
-    give_up(s, ABORT_SHUTDOWN);
+    if (!only_idle)
+        give_up(s, ABORT_SHUTDOWN);
+    else if (is_idle(s))
+        close_now(s);
 }

@@ -12,7 +12,7 @@ enum { MOST = 64 };
 struct held {
     struct listener_connection membership; /* first */
     int                        fd;
-    bool                       is_open;
+    bool                       is_open, is_idle;
 };
 
 static struct listener_runtime *list;
@@ -40,9 +40,12 @@ static void close_held(struct held *h) {
     listener_remove(&h->membership);
 }
 
-static void cut(struct listener_connection *c) {
+static void close_one(struct listener_connection *c, bool only_idle) {
+    struct held *h = (struct held *)c;
+    if (only_idle && !h->is_idle)
+        return;
     cut_count++;
-    close_held((struct held *)c);
+    close_held(h);
 }
 
 static void on_quiet(struct worker *w, struct snapshot_view *v) {
@@ -80,7 +83,7 @@ static int tear_down(void **state) {
 }
 
 static struct listener_runtime *listen_with(uint32_t per_ip, uint32_t limit) {
-    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, accept_one, cut, caps);
+    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, accept_one, close_one, caps);
     assert_non_null(l);
     listener_set_definition(l, NULL, per_ip, limit);
     return l;
@@ -208,11 +211,33 @@ static void drain_timeout_cuts_what_is_left(void **state) {
     assert_true(is_closed(a) && is_closed(b));
 }
 
+static void draining_closes_what_is_idle_at_once(void **state) {
+    (void)state;
+    struct listener_runtime *l = listen_with(10, 100);
+    int a = connect_client(), b = connect_client();
+    TURN_UNTIL(accepted == 2);
+    held[0].is_idle = true;
+    listener_drain(l, 3600000000);
+    assert_true(is_closed(a));
+    assert_true(held[1].is_open);
+    assert_ptr_equal(list, l);
+    close_held(&held[1]);
+    assert_null(list);
+    l = listen_with(10, 100);
+    int c = connect_client();
+    TURN_UNTIL(accepted == 3);
+    held[2].is_idle = true;
+    listener_drain(l, 3600000000); /* nobody is left */
+    assert_null(list);
+    close(b);
+    close(c);
+}
+
 static void idle_listener_is_gone_when_it_drains(void **state) {
     (void)state;
     struct listener_runtime *first = listen_with(1, 1);
-    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, accept_one, cut, caps);
-    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, accept_one, cut, caps);
+    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, accept_one, close_one, caps);
+    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, accept_one, close_one, caps);
     assert_ptr_equal(list, third);
     listener_drain(second, 1000);
     assert_ptr_equal(list, third);
@@ -249,7 +274,7 @@ static void listener_without_memory(void **state) {
     (void)state;
     for (int nth = 0; nth < 2; nth++) {
         hg_alloc_fail_at(nth, 0);
-        assert_null(listener_create(&worker, &list, &address, &listening, 1, accept_one, cut, caps));
+        assert_null(listener_create(&worker, &list, &address, &listening, 1, accept_one, close_one, caps));
         assert_null(list);
     }
     hg_alloc_fail_at(-1, 0);
@@ -264,6 +289,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(another_definition_counts_at_once_and_lets_the_old_view_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_stops_accepting_and_ends_with_the_last_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drain_timeout_cuts_what_is_left, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(draining_closes_what_is_idle_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_listener_is_gone_when_it_drains, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lack_of_descriptors_pauses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(listener_without_memory, set_up, tear_down),
