@@ -238,7 +238,7 @@ static void a_killed_process_loses_nothing_acknowledged(void **state) {
     struct world *w = *state;
     struct intent *in = calloc(1, sizeof *in);
     unsigned random = 12345, ahead = 0;
-    for (unsigned kills = 0; kills < 60; kills++) {
+    for (unsigned kills = 0; kills < 30; kills++) {
         random = random * 1103515245 + 12345;
         kill_behind(w, 1 + random % 7, (random >> 8) % 200000);
         struct store *s = open_store(w->path);
@@ -251,7 +251,7 @@ static void a_killed_process_loses_nothing_acknowledged(void **state) {
         w->done->version = version;
         store_close(s);
     }
-    print_message("60 kills over %lu versions, %u of them between head and acknowledgement\n",
+    print_message("30 kills over %lu versions, %u of them between head and acknowledgement\n",
                   (unsigned long)w->done->version, ahead);
     intent_finish(in);
     free(in);
