@@ -148,7 +148,8 @@ static void query(void **state) {
     static const struct expectation expected[] = {
         {"GET a/e?q=1", "exact"},     {"GET a/e?q=2", NULL},          {"GET a/e", NULL},
         {"GET a/e?", NULL},           {"GET a/e?q=2&q=1", "exact"},   {"GET a/e?x&q=%31", "exact"},
-        {"GET a/e?%71=1", "exact"},   {"GET a/e?qq=1", NULL},         {"GET a/e?Q=1", NULL},          {"GET a/e?q=1;x", NULL},
+        {"GET a/e?%71=1", "exact"},   {"GET a/e?qq=1", NULL},         {"GET a/e?Q=1", NULL},
+        {"GET a/e?q=1;x", NULL},
         {"GET a/e?q", NULL},          {"GET a/p?q", "present"},       {"GET a/p?q=", "present"},
         {"GET a/p?x=q", "gone"},      {"GET a/p?", "gone"},           {"GET a/s?k%20y=a%26b%3D%zz+c", "spaced"},
         {"GET a/r?q=x%61x", "regex"}, {"GET a/r?q=xbx&q=", NULL},     {"GET a/n?q=2", "not"},
@@ -170,8 +171,8 @@ static void limits_are_hit_not_passed(void **state) {
     struct request_text r;
     struct route_match match;
     table_text_init(&t,
-                    "host *\nrule name=evil regex=/(a+)+[xy] respond=200\nrule name=evil2 header=x:!regex:(a+)+[xy] "
-                    "respond=200\n",
+                    "host *\nrule name=evil regex=/(a+)+[xy] respond=200\n"
+                    "rule name=evil2 header=x:!regex:(a+)+[xy] respond=200\n",
                     NULL);
     assert_non_null(t.table);
     route_table_match(
