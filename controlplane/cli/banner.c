@@ -42,6 +42,13 @@ static bool is_complete(const Headgate__StatusReply *r) {
     return false;
 }
 
+static bool is_refused(const Headgate__StatusReply *r) {
+    for (size_t i = 0; i < r->n_data_planes; i++)
+        if (r->data_planes[i]->state && strcmp(r->data_planes[i]->state, "nacked") == 0)
+            return true;
+    return false;
+}
+
 static void print_listener(const struct cli *cli, const char *name, const char *address) {
     bool is_any = strncmp(address, "0.0.0.0:", 8) == 0, is_any_6 = strncmp(address, "[::]:", 5) == 0;
     cli_print(cli, STYLE_PLAIN, "  %-12s ", name);
@@ -87,7 +94,7 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events) {
     struct banner *b = timer->data;
     (void)events;
     Headgate__StatusReply *reply = ask(b->cli);
-    bool is_over = ++b->looks == LOOKS_MAX;
+    bool is_over = ++b->looks == LOOKS_MAX || (reply && is_refused(reply));
     if (reply && is_complete(reply)) {
         print_banner(b, reply);
         is_over = true;

@@ -134,6 +134,19 @@ def test_exit_codes(folders):
     assert "did you mean status" in folders.headgate("stattus").err
 
 
+def test_colour_is_for_terminals(site):
+    site.push(FIRST)
+    del site.environment["NO_COLOR"]
+    assert "\033[" not in site.ok("log").out
+    assert "\033[32m" in site.ok("log", "--color", "always").out
+    assert "\033[" not in site.ok("log", "--color", "never").out
+    assert site.headgate("log", "--color", "sometimes").code == 2
+    done = subprocess.run(["script", "-qec", f"{PROGRAMS}/headgate log", "/dev/null"], env={**site.environment, "TERM": "xterm"},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert "\033[32m" in done.stdout
+    site.environment["NO_COLOR"] = "1"
+
+
 def test_explain(site):
     site.push(site_of("127.0.0.1:9001", listeners=["127.0.0.1:8080"]))
     explained = site.ok("explain", "GET", "http://example.com:8080/a//b?x=1", "-o", "json").json

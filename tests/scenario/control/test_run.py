@@ -3,6 +3,7 @@ import http.server
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import threading
 
@@ -160,6 +161,16 @@ def test_a_later_start_with_a_bad_file_serves_what_was_good(run, folders):
     second = run(path)
     second.wait_text("the last good version is served")
     wait_until("it is", lambda: answers(port, "one"))
+
+
+def test_an_address_in_use_is_told(run, folders):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        running = run(folders.write("gateway.yaml", responding(port, "one")))
+        running.wait_text("this is not served yet")
+        assert "listener/web" in running.text() and f"127.0.0.1:{port}" in running.text()
 
 
 def test_wrong_usage(run, folders):
