@@ -137,8 +137,10 @@ void admin_diff(struct admin_call *call, const ProtobufCMessage *request) {
     struct engine_view a = {0}, b = {0};
     struct error_list errors = {0}, warnings = {0};
     struct problem_list problems = {0};
-    if (views_to_compare(call, (const Headgate__DiffRequest *)request, &a, &b, &errors, &warnings) == 0)
-        reply_changes(&call->arena, &a.set, &b.set, &reply.changes, &reply.n_changes);
+    if (views_to_compare(call, (const Headgate__DiffRequest *)request, &a, &b, &errors, &warnings) == 0) {
+        reply.has_change_count = true;
+        reply.change_count = reply_changes(&call->arena, &a.set, &b.set, &reply.changes, &reply.n_changes);
+    }
     reply_add_problems(&call->arena, &problems, &errors, false);
     reply_add_problems(&call->arena, &problems, &warnings, true);
     reply.problems = problems.items;

@@ -49,8 +49,9 @@ int cli_fail(const struct cli *cli, const struct error_list *errors, int exit_co
 struct error cli_problem_error(const Headgate__Problem *p);
 /* Prints problems of a reply on standard error. Returns the number of those that are not warnings. */
 size_t cli_print_problems(const struct cli *cli, Headgate__Problem *const *problems, size_t count);
-/* The differences, as lines "+ cluster/web" with their fields below. */
-void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, size_t count);
+/* The differences, as lines "+ cluster/web" with their fields below: at most `shown` resources with as many fields each. Of
+ * `total` differences `count` are here. */
+void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, size_t count, uint64_t total, size_t shown);
 /* "3 s", "5 min", "2 d" between then and now. */
 void cli_format_age(uint64_t then_us, char text[32]);
 /* "2026-11-21 15:04:05" in local time. */

@@ -17,7 +17,7 @@ static int ask(struct cli *cli, const Headgate__DiffRequest *request) {
         reply_print_json(reply);
     else {
         cli_print_problems(cli, reply->problems, reply->n_problems);
-        cli_print_changes(cli, reply->changes, reply->n_changes);
+        cli_print_changes(cli, reply->changes, reply->n_changes, reply->change_count, SIZE_MAX);
     }
     bool is_same = reply->n_changes == 0;
     for (size_t i = 0; i < reply->n_problems; i++)

@@ -95,18 +95,27 @@ static void print_field(const struct cli *cli, const Headgate__FieldChange *f) {
         print_value(cli, STYLE_GOOD, "+", path, f->after);
 }
 
-void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const Headgate__Change *c = changes[i];
-        const char *kind = kind_name(c->kind);
-        const char *sign = c->what == HEADGATE__CHANGE__WHAT__ADDED     ? "+"
-                           : c->what == HEADGATE__CHANGE__WHAT__REMOVED ? "-"
-                                                                        : "~";
-        enum style style = *sign == '+' ? STYLE_GOOD : *sign == '-' ? STYLE_BAD : STYLE_WARN;
-        cli_print(cli, style, "  %s %s/%s\n", sign, kind ? kind : "?", c->name ? c->name : "");
-        for (size_t j = 0; j < c->n_fields; j++)
-            print_field(cli, c->fields[j]);
-    }
+static void print_change(const struct cli *cli, const Headgate__Change *c, size_t shown) {
+    const char *kind = kind_name(c->kind);
+    const char *sign = c->what == HEADGATE__CHANGE__WHAT__ADDED     ? "+"
+                       : c->what == HEADGATE__CHANGE__WHAT__REMOVED ? "-"
+                                                                    : "~";
+    enum style style = *sign == '+' ? STYLE_GOOD : *sign == '-' ? STYLE_BAD : STYLE_WARN;
+    size_t fields = c->n_fields < shown ? c->n_fields : shown;
+    cli_print(cli, style, "  %s %s/%s\n", sign, kind ? kind : "?", c->name ? c->name : "");
+    for (size_t i = 0; i < fields; i++)
+        print_field(cli, c->fields[i]);
+    if (c->field_count > fields)
+        cli_print(cli, STYLE_DIM, "    and %" PRIu64 " more fields\n", c->field_count - fields);
+}
+
+void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, size_t count, uint64_t total,
+                       size_t shown) {
+    size_t printed = count < shown ? count : shown;
+    for (size_t i = 0; i < printed; i++)
+        print_change(cli, changes[i], shown);
+    if (total > printed)
+        cli_print(cli, STYLE_DIM, "  and %" PRIu64 " more resources\n", total - printed);
 }
 
 /* ---- times ---- */

@@ -4,6 +4,8 @@
 #include "controlplane/config/config.h"
 #include "controlplane/engine/sources.h"
 
+enum { CHANGES_SHOWN = 20 }; /* resources, and fields of each; diff shows them all */
+
 void reply_print_json(const void *message) {
     struct strbuf text = {0};
     json_add_message(&text, message);
@@ -103,7 +105,7 @@ static bool is_any_refused(const Headgate__PushReply *r) {
 
 static void print_push(const struct cli *cli, const Headgate__PushReply *r) {
     cli_print_problems(cli, r->problems, r->n_problems);
-    cli_print_changes(cli, r->changes, r->n_changes);
+    cli_print_changes(cli, r->changes, r->n_changes, r->change_count, CHANGES_SHOWN);
     for (size_t i = 0; i < r->n_data_planes; i++)
         print_data_plane(cli, r->data_planes[i]);
     print_outcome(cli, r);

@@ -32,7 +32,7 @@ static void log_reply(const Headgate__PushReply *r) {
     const struct log_value values[] = {LOG_S("outcome", outcome_name(r->outcome)),
                                        LOG_U("version", r->version),
                                        LOG_U("data_planes", r->n_data_planes),
-                                       LOG_U("changes", r->n_changes),
+                                       LOG_U("changes", r->change_count),
                                        LOG_U("push_us", r->push_us),
                                        LOG_U("store_us", r->store_us),
                                        {0}};
@@ -195,6 +195,13 @@ static int update_pin(struct engine *e, struct push_job *job) {
     return store_set_pin(e->store, job->plan.pin, &job->errors);
 }
 
+static void tell_changes(struct push_job *job) {
+    Headgate__PushReply *r = &job->reply;
+    r->has_change_count = true;
+    r->change_count = reply_changes(&job->arena, &job->plan.base.set, &job->plan.result, &r->changes,
+                                    &r->n_changes);
+}
+
 static void start(struct engine *e, struct push_job *job) {
     e->job = job;
     if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0) {
@@ -211,8 +218,7 @@ static void start(struct engine *e, struct push_job *job) {
         return;
     }
     if (!job->is_unchanged)
-        reply_changes(&job->arena, &job->plan.base.set, &job->plan.result, &job->reply.changes,
-                      &job->reply.n_changes);
+        tell_changes(job);
     else if (job->request->dry_run) {
         finish(e, job, HEADGATE__PUSH_REPLY__OUTCOME__UNCHANGED);
         return;

@@ -94,6 +94,8 @@ static void add_fields(struct arena *arena, Headgate__Change *change, const stru
     struct error_list errors = {0};
     if (config_diff(a->kind, a->bytes, a->size, b->bytes, b->size, &differences, &errors) == 0) {
         size_t count = differences.count < REPLY_FIELDS_MAX ? differences.count : REPLY_FIELDS_MAX;
+        change->has_field_count = true;
+        change->field_count = differences.count;
         change->fields = arena_calloc(arena, count ? count : 1, sizeof(Headgate__FieldChange *));
         for (size_t i = 0; change->fields && i < count; i++) {
             Headgate__FieldChange *f = field_change(arena, &differences.items[i]);
@@ -142,15 +144,16 @@ static size_t count_changes(const struct config_resources *a, const struct confi
     size_t i = 0, j = 0, n = 0;
     while (next_pair(a, b, &i, &j, &x, &y))
         n += !x || !y || !is_same_bytes(x, y);
-    return n < REPLY_CHANGES_MAX ? n : REPLY_CHANGES_MAX;
+    return n;
 }
 
-void reply_changes(struct arena *arena, const struct config_resources *a, const struct config_resources *b,
-                   Headgate__Change ***ret, size_t *ret_count) {
+size_t reply_changes(struct arena *arena, const struct config_resources *a, const struct config_resources *b,
+                     Headgate__Change ***ret, size_t *ret_count) {
     const struct config_resource *x, *y;
     size_t i = 0, j = 0, n = 0, count = count_changes(a, b);
-    Headgate__Change **list = arena_calloc(arena, count ? count : 1, sizeof(Headgate__Change *));
-    while (list && n < count && next_pair(a, b, &i, &j, &x, &y)) {
+    size_t listed = count < REPLY_CHANGES_MAX ? count : REPLY_CHANGES_MAX;
+    Headgate__Change **list = arena_calloc(arena, listed ? listed : 1, sizeof(Headgate__Change *));
+    while (list && n < listed && next_pair(a, b, &i, &j, &x, &y)) {
         if (x && y && is_same_bytes(x, y))
             continue;
         list[n] = make_change(arena, x, y);
@@ -160,6 +163,7 @@ void reply_changes(struct arena *arena, const struct config_resources *a, const 
     }
     *ret = list;
     *ret_count = n;
+    return count;
 }
 
 /* ---- data planes ---- */

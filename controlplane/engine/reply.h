@@ -27,9 +27,9 @@ void reply_add_problem(struct arena *arena, struct problem_list *list, enum erro
 /* A problem of another reply, which outlives this one. */
 void reply_copy_problem(struct arena *arena, struct problem_list *list, const Headgate__Problem *problem);
 
-/* The differences from a to b, by resource and field. */
-void reply_changes(struct arena *arena, const struct config_resources *a, const struct config_resources *b,
-                   Headgate__Change ***ret, size_t *ret_count);
+/* The differences from a to b, by resource and field: at most so many as above. Returns how many resources differ. */
+size_t reply_changes(struct arena *arena, const struct config_resources *a, const struct config_resources *b,
+                     Headgate__Change ***ret, size_t *ret_count);
 
 void reply_data_planes(struct arena *arena, const struct push_result *result, Headgate__DataPlaneResult ***ret,
                        size_t *ret_count);

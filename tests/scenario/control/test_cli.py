@@ -90,6 +90,16 @@ def test_a_bad_file_changes_nothing(site):
     assert site.headgate("push", site.folder / "missing.yaml").code == 1
 
 
+def test_a_long_list_of_changes_is_cut_for_people(site):
+    site.push(site_of(*(f"127.0.0.1:{9000 + i}" for i in range(1500))))
+    path = site.write("less.json", site_of("127.0.0.1:1"))
+    assert len(site.headgate("diff", path).out.splitlines()) == 1 + 1000 + 1
+    pushed = site.ok("push", path)
+    assert "and 1481 more fields" in pushed.out and len(pushed.out.splitlines()) < 30
+    changed = site.headgate("diff", "-o", "json").json["changes"][0]
+    assert changed["field_count"] == 1501 and len(changed["fields"]) == 1000
+
+
 def test_dry_run_stores_nothing(site):
     checked = site.push(FIRST, "--dry-run")
     assert checked.code == 0 and checked.json["outcome"] == "checked"
