@@ -59,6 +59,7 @@ def usual(gateway, scripted):
     short = dict.fromkeys(("response-head", "body", "response-body"), QUICK)
     rules = [
         under("/respond", {"respond": {"status": 200, "body": "here\n"}}),
+        under("/large-answer", {"respond": {"status": 200, "body": "x" * 20000}}),
         under("/small", "origin", limits={"body": 1000}),
         under("/quick", "origin", timeouts=short),
         under("/request-timeout", "origin", timeouts={"request": QUICK}),

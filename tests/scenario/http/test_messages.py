@@ -1,4 +1,6 @@
 """Messages through the gateway, as dialogues between a client, the gateway and an origin."""
+import threading
+
 import pytest
 
 from wire import chunked, head_of, request, response
@@ -26,6 +28,20 @@ def test_a_hundred_pipelined_requests_are_answered_in_order(client, origin):
         served.send(response(body=f"{number}"))
     for number in range(100):
         assert client.receive_response().body == f"{number}".encode()
+
+
+def test_a_client_that_pipelines_and_does_not_read(gateway, origin):
+    """Reading its requests stops while its answers wait, and goes on with them."""
+    count = 2500
+    with gateway.connect(receive_buffer=4096) as client:
+        rest = client.send_until_full(request("GET", "/large-answer", "X: " + "y" * 8000) * count)
+        assert rest, "kernels held it all"
+        assert gateway.metric("buffered_bytes") < 1 << 20
+        sender = threading.Thread(target=client.send, args=[rest])
+        sender.start()
+        for _ in range(count):
+            assert len(client.receive_response().body) == 20000
+        sender.join()
 
 
 def test_pipelined_bodies_stay_apart(client, origin):
@@ -109,6 +125,44 @@ def test_a_chunked_body_with_trailers(client, origin):
     assert got.is_chunked and got["Content-Length"] is None
     assert got.body == b"one" + b"two" * 10000 + b"3"
     assert got.trailers == [("x-sum", "42"), ("x-other", "yes")] or got.trailers == [("X-Sum", "42"), ("X-Other", "yes")]
+    served.send(response())
+    assert client.receive_response().status == 200
+
+
+@pytest.mark.parametrize("fields, body, length", [
+    (["Content-Length: 0003"], b"abc", "3"), (["Content-Length:\t3 \t"], b"abc", "3"), (["content-LENGTH:3"], b"abc", "3"),
+    (["Transfer-Encoding: CHUNKED"], b"3\r\nabc\r\n0\r\n\r\n", None), (["tRANSFER-eNCODING:chunked\t"], b"3\r\nabc\r\n0\r\n\r\n", None),
+])
+def test_framing_is_written_in_one_form(client, origin, fields, body, length):
+    client.send(head_of("POST / HTTP/1.1", "Host: a", *fields), body)
+    served = origin.accept()
+    got = served.receive_request()
+    assert got.body == b"abc" and got["Content-Length"] == length
+    assert got["Transfer-Encoding"] == (None if length else "chunked")
+    served.send(response())
+    assert client.receive_response().status == 200
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 7", "Transfer-Encoding: chunked", "Host: evil.example", "Connection: close",
+                                   "Upgrade: h2c"])
+def test_a_trailer_that_would_decide_anew_is_refused(client, origin, field):
+    """RFC 9110 section 6.5.1: framing and routing are decided by the head."""
+    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), b"3\r\nabc\r\n")
+    served = origin.accept()
+    served.receive_head()
+    served.expect(b"3\r\nabc\r\n")
+    client.send(b"0\r\n", field, "\r\n\r\n")
+    assert client.receive_response().status == 400
+    served.expect_closed()
+
+
+@pytest.mark.parametrize("field", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 x", "X-Real-IP: 192.0.2.1", "Forwarded: for=x",
+                                   "X-Request-Id: x", "Trailer: x"])
+def test_a_trailer_does_not_say_who_the_client_is(client, origin, field):
+    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), chunked("abc", trailers=["X-Fine: 1", field]))
+    served = origin.accept()
+    got = served.receive_request()
+    assert got.trailers.get("X-Fine") == "1" and got.trailers.get(field.split(":")[0]) is None
     served.send(response())
     assert client.receive_response().status == 200
 

@@ -218,7 +218,7 @@ def change(gateway, teller, number):
     if number % 5 == 0:
         listeners.append(listener(gateway, name="extra", address=f"127.0.0.1:{gateway.port_of('extra')}"))
     endpoints = [{"address": teller.endpoint, "weight": 1 + number % 3}]
-    return configure(gateway, [cluster("told", *endpoints)], rules, listeners=listeners)
+    return {**configure(gateway, [cluster("told", *endpoints)], rules, listeners=listeners), "access-log": "off"}
 
 
 def test_no_request_fails_while_pushes_come(gateway, teller):

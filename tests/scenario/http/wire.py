@@ -121,6 +121,19 @@ class Connection:
             pass
         return sent
 
+    def send_until_full(self, data):
+        """Sends until the kernel takes no more for the time being; returns what is left."""
+        self.sock.setblocking(False)
+        data = memoryview(data)
+        try:
+            while data:
+                data = data[self.sock.send(data):]
+                select.select([], [self.sock], [], 1)
+        except BlockingIOError:
+            pass
+        self.sock.settimeout(PATIENCE)
+        return bytes(data)
+
     def end_sending(self):
         """Half-closes: the peer sees the end, and can still answer."""
         self.sock.shutdown(socket.SHUT_WR)
