@@ -132,10 +132,10 @@ static bool policy_allows(struct exchange *x, enum abort_code code) {
  * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
 static bool is_stale(const struct exchange *x, enum abort_code code) {
     const struct proxy *p = (const struct proxy *)x->terminal_state;
-    if (!p->reused || p->stale_left == 0)
+    if (p->stale_left == 0)
         return false;
     return code == ABORT_ORIGIN_STALE ||
-           (code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
+           (p->reused && code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
 }
 
 static bool retry(struct exchange *x, enum abort_code code) {

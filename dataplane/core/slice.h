@@ -1,7 +1,7 @@
 /* slice.h — body bytes on their way through a worker.
  *
  * A slice is a run of bytes. Fresh from a socket it is *borrowed* from the worker's hot read buffer and valid until that
- * buffer is settled (see memory.h of this folder: at the latest at the end of the loop turn, after the flush). A slice that
+ * buffer is settled (core/worker.h: at the latest at the end of the loop turn, after the flush). A slice that
  * has to live longer is *owned*: its bytes lie in a counted block of the worker's pool. Nobody but the settling code and
  * those who keep slices across turns needs to know the difference. Thread: the worker's. */
 #pragma once

@@ -64,7 +64,7 @@ struct worker {
     uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
     uint64_t           buffer_limit;
     struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
-    void              *clusters;         /* back/runtime.h */
+    void              *clusters;         /* back/cluster.h */
     struct route_scratch *route_scratch; /* routing/route.h */
     struct exchange   *free_exchanges;   /* http/exchange.c */
     size_t             free_exchange_count;

@@ -317,6 +317,15 @@ static void on_request_head(struct exchange *x, struct head *head, bool end) {
 
 /* ---- response ---- */
 
+void exchange_take_back_response(struct exchange *x) {
+    abort_leg(x, x->back, ABORT_SHUTDOWN);
+    flow_drop(x, &x->response);
+    x->response.state = FLOW_HEAD;
+    x->response.head = NULL;
+    x->response.trailers = NULL;
+    x->replaced_at = x->response_left + 1;
+}
+
 static void on_interim(struct exchange *x, struct head *head) {
     if (head->status == 100)
         release_credit(x);
@@ -338,7 +347,7 @@ static void on_final_head(struct exchange *x, struct head *head, bool end) {
     exchange_set_phase_deadline(x, 0);
     x->response.head = head;
     flow_advance(&x->response, end ? FLOW_END : FLOW_BODY);
-    x->response_left = x->entered;
+    x->response_left = x->replaced_at ? x->replaced_at - 1 : x->entered;
     exchange_leave_layers(x);
 }
 

@@ -90,10 +90,12 @@ struct exchange {
     unsigned                          layer_count;
     unsigned                          entered;           /* layers that have seen the request */
     unsigned                          response_left;     /* layers that have yet to see the response head */
+    unsigned                          replaced_at;       /* 1 + the layer that replaced the response; 0: none did */
     const struct terminal_ops        *terminal;
     struct head                      *attempt_head;      /* what the present attempt sends; NULL: the request's head */
     bool                              has_started_terminal;
     bool                              is_parked;         /* a layer said WAIT */
+    struct layer                     *waiting;           /* that layer */
     bool                              in_hook;
     int                               remembered;        /* a verdict that came while in_hook, or -1 */
     bool                              is_answered;       /* the final response head went to the front */

@@ -19,6 +19,8 @@ static inline struct flow *flow_of_sink(struct exchange *x, const struct leg *le
 
 void leg_detach(struct exchange *x, struct leg *leg);             /* both pointers are cleared; the codec is not told */
 void exchange_over(struct exchange *x);                           /* ends it: legs detached, on the reap list */
+/* The response that layers are looking at is replaced by another one: drops its source and what came of its body. */
+void exchange_take_back_response(struct exchange *x);
 /* layers.c. The states of all layers in one block: 0, or -1 without memory. */
 int  layers_make(struct exchange *x);
 void layers_finish(struct exchange *x);                           /* on_done, inner first, once each */

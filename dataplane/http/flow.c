@@ -134,6 +134,8 @@ enum pull exchange_pull(struct leg *leg, size_t max, struct slice **ret) {
             exchange_over(x);
         else if (result == PULL_END)
             request_is_sent(x);
+    } else {
+        flow_grant(x, f); /* a stage may have taken bytes in and given none out */
     }
     return result;
 }

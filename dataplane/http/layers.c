@@ -29,36 +29,6 @@ static void start_terminal(struct exchange *x) {
     x->terminal->start(x);
 }
 
-void exchange_enter_layers(struct exchange *x, unsigned from) {
-    for (unsigned i = from; i < x->layer_count; i++) {
-        struct layer *l = &x->layers[i];
-        l->entered = true;
-        x->entered = i + 1;
-        if (!l->filter->ops->on_request)
-            continue;
-        x->in_hook = true;
-        x->remembered = -1;
-        enum verdict v = l->filter->ops->on_request(l, x->request.head);
-        x->in_hook = false;
-        if (v == WAIT && x->remembered >= 0)
-            v = (enum verdict)x->remembered;
-        if (x->is_over)
-            return;
-        if (v == WAIT) {
-            x->is_parked = true;
-            return;
-        }
-        if (v == REPLIED) {
-            x->entered = i; /* this layer does not see its own response */
-            l->done = true;
-            if (l->filter->ops->on_done)
-                l->filter->ops->on_done(l);
-            return;
-        }
-    }
-    start_terminal(x);
-}
-
 static void pass_response_head(struct exchange *x) {
     struct head *head = x->response.head;
     if (response_prepare(x, head) < 0) {
@@ -73,41 +43,81 @@ static void pass_response_head(struct exchange *x) {
     x->front->ops->send_head(x->front, head, end);
 }
 
-void exchange_leave_layers(struct exchange *x) {
-    while (x->response_left > 0) {
-        struct layer *l = &x->layers[--x->response_left];
-        if (!l->filter->ops->on_response)
+static void park(struct exchange *x, struct layer *l) {
+    x->is_parked = true;
+    x->waiting = l;
+}
+
+/* Runs one hook; a resumption that came before it returned counts as its verdict. */
+static enum verdict run_hook(struct exchange *x, struct layer *l, enum verdict (*hook)(struct layer *, struct head *),
+                             struct head *head) {
+    x->in_hook = true;
+    x->remembered = -1;
+    enum verdict v = hook(l, head);
+    x->in_hook = false;
+    return v == WAIT && x->remembered >= 0 ? (enum verdict)x->remembered : v;
+}
+
+/* The layer has answered the request itself: it does not see its own response. */
+static void leave_by_reply(struct exchange *x, struct layer *l) {
+    x->entered = l->index;
+    l->done = true;
+    if (l->filter->ops->on_done)
+        l->filter->ops->on_done(l);
+}
+
+void exchange_enter_layers(struct exchange *x, unsigned from) {
+    for (unsigned i = from; i < x->layer_count; i++) {
+        struct layer *l = &x->layers[i];
+        l->entered = true;
+        x->entered = i + 1;
+        enum verdict v = l->filter->ops->on_request ? run_hook(x, l, l->filter->ops->on_request, x->request.head) : GO_ON;
+        if (x->is_over || v == GO_ON)
             continue;
-        x->in_hook = true;
-        x->remembered = -1;
-        enum verdict v = l->filter->ops->on_response(l, x->response.head);
-        x->in_hook = false;
-        if (v == WAIT && x->remembered >= 0)
-            v = (enum verdict)x->remembered;
-        if (x->is_over)
-            return;
-        if (v == WAIT) {
-            x->is_parked = true;
-            return;
-        }
+        if (v == WAIT)
+            park(x, l);
+        else
+            leave_by_reply(x, l);
+        return;
     }
-    if (x->front)
+    if (!x->is_over)
+        start_terminal(x);
+}
+
+void exchange_leave_layers(struct exchange *x) {
+    while (x->response_left > 0 && !x->is_over) {
+        struct layer *l = &x->layers[--x->response_left];
+        enum verdict v = l->filter->ops->on_response ? run_hook(x, l, l->filter->ops->on_response, x->response.head) : GO_ON;
+        if (v == GO_ON)
+            continue;
+        if (v == WAIT)
+            park(x, l);
+        return; /* REPLIED: the new head comes by itself, for the outer layers (exchange_reply) */
+    }
+    if (!x->is_over && x->front)
         pass_response_head(x);
 }
 
+static void resume_request(struct exchange *x, struct layer *l, enum verdict v) {
+    if (v == GO_ON)
+        exchange_enter_layers(x, l->index + 1);
+    else if (v == REPLIED)
+        leave_by_reply(x, l);
+}
+
 void exchange_resume(struct exchange *x, struct layer *l, enum verdict v) {
-    (void)l;
     if (x->in_hook) {
         x->remembered = (int)v;
         return;
     }
-    if (!x->is_parked || x->is_over)
+    if (!x->is_parked || x->waiting != l || x->is_over)
         return;
     x->is_parked = false;
-    if (x->response.head)
-        exchange_leave_layers(x);
+    x->waiting = NULL;
+    if (!x->response.head)
+        resume_request(x, l, v);
     else if (v == GO_ON)
-        exchange_enter_layers(x, x->entered);
+        exchange_leave_layers(x);
 }
 
 void layers_finish(struct exchange *x) {
@@ -129,5 +139,7 @@ int exchange_reply(struct exchange *x, unsigned status, const char *content_type
     head->status = (uint16_t)status;
     if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, type) < 0)
         return -1;
+    if (x->response.head)
+        exchange_take_back_response(x);
     return reply_attach(x, head, copy);
 }

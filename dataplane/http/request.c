@@ -179,7 +179,7 @@ static enum abort_code rewrite(struct exchange *x, struct head *head) {
         return ABORT_NONE;
     return route_rewrite_target(x->route, &x->match, x->path, head->has_query, head->query, x->worker->route_scratch,
                                 &x->arena, &head->target) < 0
-               ? ABORT_MEMORY
+               ? ABORT_INTERNAL
                : ABORT_NONE;
 }
 

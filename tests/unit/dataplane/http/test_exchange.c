@@ -445,6 +445,76 @@ static void a_reply_passes_only_outer_layers(void **state) {
     tear_down(&b);
 }
 
+static enum verdict replace(struct layer *l, struct head *h) {
+    (void)h;
+    assert_int_equal(exchange_reply(l->exchange, 451, "text/plain", "gone\n", 5), 0);
+    return REPLIED;
+}
+
+static const struct filter_ops replacer = {.name = "replacer", .on_response = replace};
+
+static void a_response_can_be_replaced(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    add_filter(&b, &watcher);
+    add_filter(&b, &replacer);
+    add_filter(&b, &watcher);
+    responses_seen = 0;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 100);
+    begin(&b);
+    send_response_head(&b);
+    assert_int_equal(b.back.aborted, ABORT_SHUTDOWN);
+    run(&b);
+    assert_int_equal(responses_seen, 2); /* the inner one saw the origin's, the outer one the new one */
+    assert_int_equal(b.logged_status, 451);
+    assert_received(&b.front, "gone\n", 5);
+    tear_down(&b);
+}
+
+/* Takes everything in and gives a count at the end, as a compressor or a digest does. */
+struct swallow_state {
+    size_t swallowed;
+    bool   told;
+};
+
+static enum pull swallow(struct layer *l, size_t max, struct slice **ret) {
+    struct swallow_state *s = l->state;
+    struct slice_pool *pool = &exchange_worker(l->exchange)->pool;
+    struct slice *in;
+    enum pull result = layer_pull_response(l, max, &in);
+    if (result == PULL_DATA) {
+        s->swallowed += in->n;
+        slice_free(pool, in);
+        return PULL_WAIT;
+    }
+    if (result != PULL_END || s->told)
+        return result;
+    struct slice_queue q = {0};
+    char *text = arena_printf(exchange_arena(l->exchange), "%zu", s->swallowed);
+    assert_int_equal(slice_queue_copy(&q, pool, text, strlen(text)), 0);
+    *ret = slice_queue_pop(&q);
+    s->told = true;
+    return PULL_DATA;
+}
+
+static const struct filter_ops swallower = {.name = "swallower", .state_size = sizeof(struct swallow_state),
+                                            .pull_response = swallow};
+
+static void a_stage_that_takes_and_gives_nothing_gets_more(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    add_filter(&b, &swallower);
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 60000);
+    begin(&b);
+    run(&b);
+    assert_received(&b.front, "60000", 5);
+    tear_down(&b);
+}
+
 /* ---- what goes wrong ---- */
 
 static void a_reset_before_the_answer_is_retried_or_502(void **state) {
@@ -618,6 +688,8 @@ int main(void) {
         cmocka_unit_test(stages_that_hold_complete),
         cmocka_unit_test(parked_exchanges_go_on),
         cmocka_unit_test(a_reply_passes_only_outer_layers),
+        cmocka_unit_test(a_response_can_be_replaced),
+        cmocka_unit_test(a_stage_that_takes_and_gives_nothing_gets_more),
         cmocka_unit_test(a_reset_before_the_answer_is_retried_or_502),
         cmocka_unit_test(a_reset_in_the_body_cuts_the_client),
         cmocka_unit_test(a_client_that_leaves_takes_everything_along),
