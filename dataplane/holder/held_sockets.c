@@ -49,12 +49,15 @@ static int prepare_inet(int fd, const struct address *a, bool joins) {
     return a->u.any.sa_family == AF_INET6 ? set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY) : 0;
 }
 
-/* The first socket of an address is bound without SO_REUSEPORT: EADDRINUSE if anybody listens there. Then it
- * becomes the first of the group that the others join. */
+/* The first socket of an address is bound and listens without SO_REUSEPORT: EADDRINUSE if anybody listens there. Then it
+ * becomes the first of the group that the others join. Binding alone proves nothing: with SO_REUSEADDR two processes may
+ * bind at the same moment, and only one of them may listen. */
 static int bind_inet(int fd, const struct address *a, bool joins) {
     if (prepare_inet(fd, a, joins) < 0 || bind(fd, &a->u.any, a->length) < 0)
         return -1;
-    return joins ? 0 : set_on(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (joins)
+        return 0;
+    return listen(fd, SOMAXCONN) < 0 ? -1 : set_on(fd, SOL_SOCKET, SO_REUSEPORT);
 }
 
 static int open_socket(const struct address *a, bool joins) {
