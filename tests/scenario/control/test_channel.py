@@ -224,14 +224,45 @@ def certificates(folders):
     return folder
 
 
-def test_only_clients_with_a_certificate_get_a_stream_over_tls(folders, certificates):
+@pytest.fixture
+def secure(folders, certificates):
+    """A control plane that data planes reach over TLS; `folders.tls_port` is where."""
     folders.start_control_plane("--dataplane-listen", "127.0.0.1:0", "--tls-cert", certificates / "control.pem",
                                 "--tls-key", certificates / "control.key", "--tls-ca", certificates / "ca.pem")
-    port = folders.control.wait_record(message="listening for data planes over TLS")["port"]
+    folders.tls_port = folders.control.wait_record(message="listening for data planes over TLS")["port"]
+    return folders
 
+
+def start_remote(site, certificates, node, name):
+    """A data plane that comes over TLS with the certificate of that name."""
+    for path in certificates.iterdir():
+        path.chmod(0o644)  # the data plane may run as another user
+    return site.start_data_plane(node, "--control-plane", f"127.0.0.1:{site.tls_port}", "--tls-name", "control.test",
+                                 "--tls-cert", certificates / f"{name}.pem", "--tls-key", certificates / f"{name}.key",
+                                 "--tls-ca", certificates / "ca.pem")
+
+
+def test_data_planes_over_tls_and_on_the_socket(secure, certificates):
+    secure.push(FIRST)
+    start_remote(secure, certificates, "far", "data")
+    secure.start_data_plane("near")
+    for node in ("far", "near"):
+        secure.wait_data_plane(node, version=1)
+    pushed = secure.push(SECOND)
+    assert [r["state"] for r in pushed.json["data_planes"]] == ["acked", "acked"], pushed
+
+
+def test_a_data_plane_with_an_alien_certificate_gets_nothing(secure, certificates):
+    secure.push(FIRST)
+    alien = start_remote(secure, certificates, "alien", "alien")
+    wait_until("it is turned away", lambda: alien.text().count("no control plane") >= 1)
+    assert not secure.data_plane("alien") and secure.metric("streams_total") == 0
+
+
+def test_only_clients_with_a_certificate_get_a_stream_over_tls(secure, certificates):
     def connect(*certificate):
         """What the server does with a client: its first bytes of HTTP/2, or none."""
-        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", certificates / "ca.pem",
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{secure.tls_port}", "-CAfile", certificates / "ca.pem",
                                "-verify_hostname", "control.test", "-verify_return_error", "-alpn", "h2", "-ign_eof", *certificate],
                               input=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\x08\7\0\0\0\0" + 8 * b"\0",
                               capture_output=True, timeout=PATIENCE, check=False)

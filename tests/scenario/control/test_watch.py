@@ -9,11 +9,13 @@ from planes import site_of, wait_until
 
 
 def endpoints(site):
-    return yaml.safe_load(site.ok("show", "cluster/web").out)["endpoints"]
+    """Those of the cluster; None when there is no cluster."""
+    shown = site.headgate("show", "cluster/web")
+    return yaml.safe_load(shown.out)["endpoints"] if shown.code == 0 else None
 
 
 def wait_endpoint(site, endpoint):
-    wait_until(f"{endpoint} is served", lambda: site.version() and endpoints(site) == [endpoint])
+    wait_until(f"{endpoint} is served", lambda: endpoints(site) == [endpoint])
 
 
 def rename_over(path, content):
