@@ -1,4 +1,5 @@
-"""Fixtures of the scenarios over HTTP: one gateway for all of them, and the configuration that most of them use."""
+"""Fixtures of the scenarios over HTTP: one gateway for all of them, and the configuration that most of them
+use."""
 import socket
 
 import pytest
@@ -15,11 +16,13 @@ def listener(gateway, **more):
 
 
 def cluster(name, *endpoints, **more):
-    return {"name": name, "endpoints": [e if isinstance(e, (str, dict)) else e.endpoint for e in endpoints], **more}
+    return {"name": name, "endpoints": [e if isinstance(e, (str, dict)) else e.endpoint for e in endpoints],
+            **more}
 
 
 def configure(gateway, clusters, rules=(), hosts=None, listeners=None, **settings):
-    """A configuration with the listener `web` on the gateway's port. Requests that no rule takes go to the first cluster."""
+    """A configuration with the listener `web` on the gateway's port. Requests that no rule takes go to the
+    first cluster."""
     rules = [*rules, {"cluster": clusters[0]["name"]}] if clusters else list(rules)
     return {
         "listeners": listeners or [listener(gateway)],
@@ -32,7 +35,9 @@ def configure(gateway, clusters, rules=(), hosts=None, listeners=None, **setting
 
 def under(prefix, action, **more):
     """A rule for a path prefix; `action` is a cluster's name or a dict."""
-    return {"match": {"path": {"prefix": prefix}}, **({"cluster": action} if isinstance(action, str) else action), **more}
+    return {"match": {"path": {"prefix": prefix}}, **({"cluster": action} if isinstance(action,
+                                                                                        str) else action),
+                                                                                        **more}
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +58,8 @@ def scripted():
 
 @pytest.fixture(scope="session")
 def usual(gateway, scripted):
-    """The configuration of most tests. Its listener `quick` and routes below /quick/ have short deadlines, below /small/ a
-    body has at most 1000 bytes."""
+    """The configuration of most tests. Its listener `quick` and routes below /quick/ have short deadlines,
+    below /small/ a body has at most 1000 bytes."""
     quick_port = gateway.port_of("quick")
     short = dict.fromkeys(("response-head", "body", "response-body"), QUICK)
     rules = [
@@ -68,12 +73,14 @@ def usual(gateway, scripted):
     quick = listener(gateway, name="quick", address=f"127.0.0.1:{quick_port}",
                      timeouts={"header": QUICK, "idle": QUICK, "write": QUICK})
     return configure(gateway, [cluster("origin", scripted), cluster("empty")], rules,
-                     listeners=[listener(gateway), quick], limits={"header-bytes": "16KiB", "headers": 40, "uri-bytes": "2KiB"})
+                     listeners=[listener(gateway), quick], limits={"header-bytes": "16KiB", "headers": 40,
+                                                                   "uri-bytes": "2KiB"})
 
 
 @pytest.fixture
 def origin(gateway, scripted, usual):
-    """The scripted origin behind the usual configuration. Afterwards the gateway has no connection to it any more."""
+    """The scripted origin behind the usual configuration. Afterwards the gateway has no connection to it any
+    more."""
     gateway.serve(usual)
     yield scripted
     scripted.drop_connections()

@@ -1,5 +1,5 @@
-"""The whole gateway as a test sees it: control plane, holder and data plane in folders of their own, pushes through the
-`headgate` program, metrics, logs, and an end that has to be clean."""
+"""The whole gateway as a test sees it: control plane, holder and data plane in folders of their own, pushes
+through the `headgate` program, metrics, logs, and an end that has to be clean."""
 import json
 import os
 import pathlib
@@ -16,7 +16,7 @@ import wire
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAMS = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/bin")).resolve()
-COMPLAINTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion .* failed")
+COMPLAINTS = re.compile(r"(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:|Assertion .* failed")
 POLL_SECONDS = 0.02
 START_SECONDS = 60
 
@@ -65,7 +65,8 @@ class Push:
 
 
 class Gateway:
-    """Started with start(), ended with stop(), which fails when anything was wrong with the end or in the logs."""
+    """Started with start(), ended with stop(), which fails when anything was wrong with the end or in the
+    logs."""
 
     def __init__(self, workers=2):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="headgate-"))
@@ -76,7 +77,8 @@ class Gateway:
             folder.mkdir()
             folder.chmod(0o777)
         self.access_log = self.folder / "access.log"
-        self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(self.runtime), "HEADGATE_STATE_DIR": str(self.state),
+        self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(self.runtime),
+                            "HEADGATE_STATE_DIR": str(self.state),
                             "HEADGATE_NODE": "test"}
         self.ports = {}
         self.admin_port, self.control_admin_port = self.port_of("data plane"), self.port_of("control plane")
@@ -95,15 +97,19 @@ class Gateway:
 
     def run_program(self, name, *arguments):
         with open(self.folder / f"{name}.log", "ab") as log:
-            return subprocess.Popen([PROGRAMS / f"headgate-{name}", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=log,
+            return subprocess.Popen([PROGRAMS / f"headgate-{name}", *map(str, arguments)],
+                                    stdin=subprocess.DEVNULL, stdout=log,
                                     stderr=log, env=self.environment)
 
     def start_control_plane(self):
-        self.control_plane = self.run_program("controlplane", "--admin-listen", f"127.0.0.1:{self.control_admin_port}")
-        wait_until("the control plane is ready", lambda: self.is_up(self.control_admin_port, "readyz", self.control_plane))
+        self.control_plane = self.run_program("controlplane", "--admin-listen",
+                                              f"127.0.0.1:{self.control_admin_port}")
+        wait_until("the control plane is ready", lambda: self.is_up(self.control_admin_port, "readyz",
+                                                                    self.control_plane))
 
     def start_holder(self):
-        self.holder = self.run_program("holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--workers", self.workers,
+        self.holder = self.run_program("holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--workers",
+                                       self.workers,
                                        "--admin-listen", f"127.0.0.1:{self.admin_port}")
         wait_until("the data plane is alive", lambda: self.is_up(self.admin_port, "livez", self.holder))
 
@@ -153,7 +159,8 @@ class Gateway:
         complaint = COMPLAINTS.search(logs)
         if not complaint and not any(codes.values()):
             shutil.rmtree(self.folder)
-        assert not complaint, f"in {self.folder}: {logs[max(0, complaint.start() - 200):complaint.start() + 4000]}"
+        around = logs[max(0, complaint.start() - 200):complaint.start() + 4000] if complaint else ""
+        assert not complaint, f"in {self.folder}: {around}"
         assert not any(codes.values()), f"exit codes {codes}, logs in {self.folder}:\n{logs[-3000:]}"
 
     def logs(self):
@@ -163,7 +170,8 @@ class Gateway:
     # ---- configuration
 
     def headgate(self, *arguments):
-        return subprocess.run([PROGRAMS / "headgate", *map(str, arguments)], env=self.environment, capture_output=True,
+        return subprocess.run([PROGRAMS / "headgate", *map(str, arguments)], env=self.environment,
+                              capture_output=True,
                               text=True, timeout=START_SECONDS, check=False)
 
     def push(self, config):
@@ -203,7 +211,8 @@ class Gateway:
     # ---- seeing
 
     def metrics_text(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=wire.PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics",
+                                    timeout=wire.PATIENCE) as answer:
             return answer.read().decode()
 
     def metric(self, name):

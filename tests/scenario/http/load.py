@@ -1,4 +1,5 @@
-"""Load in the background that counts every failure: wrk on kept connections, and clients that check every answer."""
+"""Load in the background that counts every failure: wrk on kept connections, and clients that check every
+answer."""
 import re
 import signal
 import subprocess
@@ -11,7 +12,8 @@ class Wrk:
     """Runs until stop(), which returns (requests, failures) as wrk counted them."""
 
     def __init__(self, port, target="/", connections=64):
-        self.process = subprocess.Popen(["wrk", "-t1", f"-c{connections}", "-d600s", "--timeout", "60s", f"http://127.0.0.1:{port}{target}"],
+        self.process = subprocess.Popen(["wrk", "-t1", f"-c{connections}", "-d600s", "--timeout", "60s",
+                                         f"http://127.0.0.1:{port}{target}"],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
@@ -29,14 +31,15 @@ class Wrk:
         requests = re.search(r"(\d+) requests in", text)
         assert requests, text
         failures = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", text)))
-        for errors in re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text):
+        for errors in re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)",
+                                 text):
             failures += sum(map(int, errors))
         return int(requests[1]), failures
 
 
 class Clients:
-    """Threads that ask again and again, each on a kept connection or on a new one for every request. Of failures it keeps
-    the texts; `refused` counts connections that nobody accepted."""
+    """Threads that ask again and again, each on a kept connection or on a new one for every request. Of
+    failures it keeps the texts; `refused` counts connections that nobody accepted."""
 
     def __init__(self, gateway, threads=8, target="/", keep=True, check=lambda answer: answer.status == 200):
         self.gateway, self.target, self.keep, self.check = gateway, target, keep, check

@@ -1,5 +1,5 @@
-"""Origins that answer by themselves, for tests in which the dialogue behind the gateway does not matter: one that tells in
-JSON what it received, and nginx with real files."""
+"""Origins that answer by themselves, for tests in which the dialogue behind the gateway does not matter: one
+that tells in JSON what it received, and nginx with real files."""
 import hashlib
 import json
 import os
@@ -55,7 +55,8 @@ class TellerConnection(socketserver.BaseRequestHandler):
                 connection.send(self.answer(connection.receive_request()))
 
     def answer(self, message):
-        told = {"origin": self.server.name, "method": message.method, "target": message.target, "fields": message.fields,
+        told = {"origin": self.server.name, "method": message.method, "target": message.target,
+                "fields": message.fields,
                 "length": len(message.body), "sha256": hashlib.sha256(message.body).hexdigest()}
         with self.server.lock:
             self.server.count += 1
@@ -88,7 +89,7 @@ http {{
 
 
 class Nginx:
-    """A real nginx, serving and storing the files of a folder. It inherits its listening socket, so no port is guessed."""
+    """A real nginx, serving and storing the files of a folder. It inherits its listening socket: no port is guessed."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)

@@ -1,5 +1,6 @@
-"""Peers that stop, close, half-close or reset at any point of a dialogue, many at once, and bytes that come in any pieces. The
-gateway answers or cuts, holds nothing afterwards, and the sanitizers have nothing to say."""
+"""Peers that stop, close, half-close or reset at any point of a dialogue, many at once, and bytes that come
+in any pieces. The gateway answers or cuts, holds nothing afterwards, and the sanitizers have nothing to say.
+"""
 import random
 import socket
 import threading
@@ -14,16 +15,20 @@ CLIENTS, ROUNDS = 8, 40
 
 REQUESTS = [
     request("GET", "/a"), request("HEAD", "/a"), request("POST", "/a", body=b"x" * 3000),
-    head_of("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + chunked(b"x" * 1000, b"y" * 3000, trailers=["T: 1"]),
+    head_of("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + chunked(b"x" * 1000, b"y" * 3000,
+                                                                                   trailers=["T: 1"]),
     head_of("PUT /a HTTP/1.1", "Host: a", "Content-Length: 300000") + b"z" * 300000,
     head_of("POST /a HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 5") + b"hello",
-    request("GET", "/1") + request("POST", "/2", body="2") + request("GET", "/respond") + request("GET", "/3"),
+    request("GET", "/1") + request("POST", "/2", body="2") + request("GET", "/respond") + request("GET",
+                                                                                                  "/3"),
     request("GET", "/respond"), request("GET", "/none"), b"GARBAGE\r\n\r\n",
 ]
 RESPONSES = [
     response(body="short"), response(body=b"x" * 200000), head_of("HTTP/1.1 204 No Content"), b"GARBAGE",
-    head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked(b"x" * 50000, b"y" * 50000, trailers=["T: 1"]),
-    head_of("HTTP/1.1 200 OK", "Connection: close") + b"until the end", head_of("HTTP/1.1 103 Early Hints") + response(body="late"),
+    head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked(b"x" * 50000, b"y" * 50000,
+                                                                       trailers=["T: 1"]),
+    head_of("HTTP/1.1 200 OK", "Connection: close") + b"until the end",
+    head_of("HTTP/1.1 103 Early Hints") + response(body="late"),
     response(413, "Connection: close", body="no"),
 ]
 
@@ -38,7 +43,8 @@ def pieces_of(data, dice):
 
 
 def act(sock, data, dice):
-    """Sends a part of the data, or all, in pieces, and ends in some way. True: the connection is still open."""
+    """Sends a part of the data, or all, in pieces, and ends in some way. True: the connection is still open.
+    """
     end = dice.choice([len(data)] * 3 + [dice.randrange(len(data) + 1)])
     try:
         for piece in pieces_of(data[:end], dice):
@@ -115,17 +121,20 @@ def test_accidents(gateway, seed):
         short = dict.fromkeys(("response-head", "body", "response-body"), "1s")
         gateway.serve(configure(gateway, [cluster("origin", origin), cluster("empty")], [
             under("/respond", {"respond": {"body": "here\n"}}), under("/none", "empty"),
-            under("/", "origin", timeouts=short, retry={"retries": 2, "on": ["reset", "503", "connect-failure"]}),
+            under("/", "origin", timeouts=short, retry={"retries": 2,
+                                                        "on": ["reset", "503", "connect-failure"]}),
         ], timeouts={"idle": "1s", "header": "1s", "write": "1s"}))
         pid = gateway.dataplane_pid()
         unreliable = UnreliableOrigin(origin, seed)
-        threads = [threading.Thread(target=misbehave, args=(gateway, f"{seed}.{number}")) for number in range(CLIENTS)]
+        threads = [threading.Thread(target=misbehave, args=(gateway,
+                                                            f"{seed}.{number}")) for number in range(CLIENTS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         unreliable.close()
-    for gauge in ("exchanges", "connections", "origin_connections", "origin_idle_connections", "buffered_bytes"):
+    for gauge in ("exchanges", "connections", "origin_connections", "origin_idle_connections",
+                  "buffered_bytes"):
         gateway.wait_metric(gauge, lambda value: value == 0)
     assert gateway.dataplane_pid() == pid
     assert gateway.get("/respond").body == b"here\n"
@@ -141,7 +150,8 @@ def test_pieces_of_any_size_are_the_same_dialogue(client, origin, seed):
         if number % 2:
             sent += request("POST", f"/{number}", body=body)
         else:
-            sent += head_of(f"PUT /{number} HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + chunked(*pieces_of(body, dice))
+            sent += head_of(f"PUT /{number} HTTP/1.1", "Host: a",
+                            "Transfer-Encoding: chunked") + chunked(*pieces_of(body, dice))
     sender = threading.Thread(target=lambda: [client.send(piece) for piece in pieces_of(sent, dice)])
     sender.start()
     served = origin.accept()
@@ -151,7 +161,8 @@ def test_pieces_of_any_size_are_the_same_dialogue(client, origin, seed):
         if number % 3:
             answer = response(body=body)
         else:
-            answer = head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked(*pieces_of(body, random.Random(number)))
+            coded = chunked(*pieces_of(body, random.Random(number)))
+            answer = head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + coded
         for piece in pieces_of(answer, random.Random(seed)):
             served.send(piece)
         assert client.receive_response().body == body

@@ -38,7 +38,8 @@ def checksum(path):
 
 def curl(*arguments, stdin=os.devnull):
     with open(stdin, "rb") as given:
-        done = subprocess.run(["curl", "-sS", "--max-time", "60", *map(str, arguments)], stdin=given, capture_output=True, text=True,
+        done = subprocess.run(["curl", "-sS", "--max-time", "60", *map(str, arguments)], stdin=given,
+                              capture_output=True, text=True,
                               check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -48,10 +49,12 @@ def curl(*arguments, stdin=os.devnull):
 def test_down(gateway, served, tmp_path, size):
     expected = make_file(served / f"down-{size}", size)
     before = gateway.metric("client_sent_bytes_total")
-    status = curl(f"http://127.0.0.1:{gateway.port}/down-{size}", "-o", tmp_path / "got", "-w", "%{http_code} %{size_download}",
+    status = curl(f"http://127.0.0.1:{gateway.port}/down-{size}", "-o", tmp_path / "got", "-w",
+                  "%{http_code} %{size_download}",
                   "--create-dirs")
     assert status == f"200 {size}"
-    assert checksum(tmp_path / "got") == expected if size else not (tmp_path / "got").exists() or checksum(tmp_path / "got") == expected
+    if size:  # curl makes no file for nothing
+        assert checksum(tmp_path / "got") == expected
     assert gateway.metric("client_sent_bytes_total") - before >= size
 
 
@@ -60,7 +63,8 @@ def test_down(gateway, served, tmp_path, size):
 def test_up(gateway, served, tmp_path, size, framing):
     expected = make_file(tmp_path / "sent", size)
     source = tmp_path / "sent" if framing == "length" else "-"  # what comes from a pipe has no length
-    status = curl("-T", source, f"http://127.0.0.1:{gateway.port}/up-{framing}-{size}", "-o", tmp_path / "answer",
+    status = curl("-T", source, f"http://127.0.0.1:{gateway.port}/up-{framing}-{size}", "-o",
+                  tmp_path / "answer",
                   "-w", "%{http_code}", stdin=tmp_path / "sent")
     assert status == "201"
     assert checksum(served / f"up-{framing}-{size}") == expected

@@ -1,4 +1,5 @@
-"""What the gateway takes out of messages and adds to them: hop-by-hop fields, who the client is, Via, request ids."""
+"""What the gateway takes out of messages and adds to them: hop-by-hop fields, who the client is, Via, request
+ids."""
 import re
 
 import pytest
@@ -20,8 +21,10 @@ def seen_by_origin(client, origin, *fields, target="/", version="HTTP/1.1", **ho
 # ---- hop by hop
 
 def test_fields_of_the_connection_end_here(client, origin):
-    got = seen_by_origin(client, origin, "Connection: x-one, keep-alive, X-Two", "X-One: 1", "x-two: 2", "X-Three: 3",
-                         "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic YQ==",
+    got = seen_by_origin(client, origin, "Connection: x-one, keep-alive, X-Two", "X-One: 1", "x-two: 2",
+                         "X-Three: 3",
+                         "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive",
+                         "Proxy-Authorization: Basic YQ==",
                          "TE: gzip", "Upgrade: websocket")
     names = [name.lower() for name, _ in got.fields]
     for gone in ("connection", "x-one", "x-two", "keep-alive", "proxy-connection", "te", "upgrade"):
@@ -30,7 +33,9 @@ def test_fields_of_the_connection_end_here(client, origin):
 
 
 def test_connection_cannot_take_away_what_the_gateway_says(client, origin):
-    got = seen_by_origin(client, origin, "Connection: host, x-forwarded-for, content-length, via, x-request-id, cookie", "Cookie: a=b")
+    got = seen_by_origin(client, origin,
+                         "Connection: host, x-forwarded-for, content-length, via, x-request-id, cookie",
+                         "Cookie: a=b")
     assert got["Host"] == "test.example"
     assert got["X-Forwarded-For"] == "127.0.0.1"
     assert got["Via"] and got["X-Request-Id"]
@@ -38,7 +43,8 @@ def test_connection_cannot_take_away_what_the_gateway_says(client, origin):
 
 
 def test_several_connection_fields_count_together(client, origin):
-    got = seen_by_origin(client, origin, "Connection: x-one", "X-One: 1", "Connection: ,, x-two ,", "X-Two: 2")
+    got = seen_by_origin(client, origin, "Connection: x-one", "X-One: 1", "Connection: ,, x-two ,",
+                         "X-Two: 2")
     assert got["X-One"] is None and got["X-Two"] is None
 
 
@@ -75,7 +81,8 @@ def test_max_forwards(client, origin):
 
 # ---- who the client is
 
-SPOOFED = ["X-Forwarded-For: 192.0.2.1, 192.0.2.2", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example",
+SPOOFED = ["X-Forwarded-For: 192.0.2.1, 192.0.2.2", "X-Forwarded-Proto: https",
+           "X-Forwarded-Host: evil.example",
            "X-Real-IP: 192.0.2.3", "Forwarded: for=192.0.2.4"]
 
 
@@ -91,14 +98,16 @@ def test_nobody_is_believed_by_default(client, origin):
 # hops: (X-Forwarded-For that comes, X-Real-IP that goes)
 @pytest.mark.parametrize("hops, came, real", [
     (1, None, "127.0.0.1"), (1, "192.0.2.1", "192.0.2.1"), (1, "192.0.2.1, 192.0.2.2", "192.0.2.2"),
-    (2, "192.0.2.1, 192.0.2.2", "192.0.2.1"), (2, "192.0.2.9", "192.0.2.9"), (1, "192.0.2.1,, 192.0.2.2 ", "192.0.2.2"),
+    (2, "192.0.2.1, 192.0.2.2", "192.0.2.1"), (2, "192.0.2.9", "192.0.2.9"),
+    (1, "192.0.2.1,, 192.0.2.2 ", "192.0.2.2"),
     (3, "192.0.2.0, 192.0.2.1, 192.0.2.2, 192.0.2.3", "192.0.2.1"), (1, "", "127.0.0.1"),
 ])
 def test_trusted_hops_are_counted_from_the_right(gateway, usual, origin, hops, came, real):
     gateway.serve({**usual, "trusted-hops": hops})
     fields = ["X-Real-IP: 203.0.113.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: public.example"]
     with gateway.connect() as client:
-        got = seen_by_origin(client, origin, *fields, *([f"X-Forwarded-For: {came}"] if came is not None else []))
+        got = seen_by_origin(client, origin, *fields,
+                             *([f"X-Forwarded-For: {came}"] if came is not None else []))
     assert got["X-Real-IP"] == real
     assert got["X-Forwarded-For"].replace(" ", "").split(",")[-1] == "127.0.0.1"
     if came:
@@ -115,7 +124,8 @@ def test_repeated_chains_are_one(gateway, usual, origin):
 
 
 def test_forwarded(gateway, usual, origin):
-    gateway.serve({**usual, "forwarded": {"forwarded": True, "x-forwarded": False, "x-real-ip": False, "via": False}})
+    gateway.serve({**usual, "forwarded": {"forwarded": True, "x-forwarded": False, "x-real-ip": False,
+                                          "via": False}})
     with gateway.connect() as client:
         got = seen_by_origin(client, origin, *SPOOFED, host="shop.example:8080")
         assert got["Forwarded"] == 'for=127.0.0.1;proto=http;host="shop.example:8080"'
@@ -135,7 +145,8 @@ def test_via_is_added_at_the_end(gateway, usual, origin):
         served, _ = origin.accept_request("/")
         served.receive_request()
         served.send(response(200, "Via: 1.1 inner"))
-        assert client.receive_response().fields.all("Via") in (["1.1 inner", "1.1 edge-7"], ["1.1 inner, 1.1 edge-7"])
+        assert client.receive_response().fields.all("Via") in (["1.1 inner", "1.1 edge-7"],
+                                                               ["1.1 inner, 1.1 edge-7"])
     with gateway.connect() as old:
         assert seen_by_origin(old, origin, version="HTTP/1.0", target="/3")["Via"] == "1.0 edge-7"
 
@@ -151,7 +162,8 @@ def test_an_id_is_taken_from_a_trusted_proxy_only(gateway, usual, origin):
         gateway.serve(usual)
         assert seen_by_origin(client, origin, "X-Request-Id: spoofed")["X-Request-Id"] != "spoofed"
         gateway.serve({**usual, "trusted-hops": 1})
-        assert seen_by_origin(client, origin, "X-Request-Id: from-the-edge", target="/2")["X-Request-Id"] == "from-the-edge"
+        assert seen_by_origin(client, origin, "X-Request-Id: from-the-edge",
+                              target="/2")["X-Request-Id"] == "from-the-edge"
         for number, bad in enumerate(["a b", "a\tb", "x" * 200, "\xe9", ""]):
             got = seen_by_origin(client, origin, f"X-Request-Id: {bad}", target=f"/bad{number}")
             assert re.fullmatch("[0-9a-f]{32}", got["X-Request-Id"])
@@ -170,7 +182,8 @@ def test_host_for_the_origin(gateway, scripted, origin):
         under("/address", "plain", rewrite={"host-from-endpoint": True}),
     ]))
     with gateway.connect() as client:
-        for target, host in (("/fixed", "fixed.example"), ("/named", "inner.example"), ("/address", scripted.endpoint),
+        for target, host in (("/fixed", "fixed.example"), ("/named", "inner.example"),
+                             ("/address", scripted.endpoint),
                              ("/", "test.example")):
             got = seen_by_origin(client, origin, target=target)
             assert got.fields.all("Host") == [host]

@@ -21,7 +21,8 @@ def own():
 
 def version(gateway, number, *origins):
     clusters = [cluster("told", *origins)] if origins else []
-    return configure(gateway, clusters, [under("/version", {"respond": {"body": f"{number}"}}), {"respond": {"body": "here\n"}}])
+    return configure(gateway, clusters, [under("/version", {"respond": {"body": f"{number}"}}),
+                                         {"respond": {"body": "here\n"}}])
 
 
 def is_in_sync(gateway):
@@ -54,7 +55,8 @@ def wait_restarted(gateway, killed):
 
 
 def test_killing_the_data_plane_refuses_no_connection(own):
-    """Its sockets outlive it: a new connection waits for the next one, and only exchanges in flight are lost."""
+    """Its sockets outlive it: a new connection waits for the next one, and only exchanges in flight are lost.
+    """
     own.serve(version(own, 0))
     threads = 4
     with Clients(own, threads=threads, keep=False) as clients:
@@ -68,7 +70,7 @@ def test_killing_the_data_plane_refuses_no_connection(own):
     assert clients.refused == 0
     # A client has at most one exchange in flight, and one connection that was accepted and not yet read from.
     assert len(clients.failures) <= DATA_PLANE_KILLS * threads, clients.failures
-    assert all("Reset" in failure or "closed before" in failure for failure in clients.failures), clients.failures
+    assert all("Reset" in text or "closed before" in text for text in clients.failures), clients.failures
 
 
 def test_the_data_plane_starts_without_a_control_plane(own, teller):

@@ -96,7 +96,8 @@ def test_a_length_up_to_the_limit_and_beyond(client, origin):
 
 
 def test_a_refused_length_gets_no_continue(client, origin):
-    client.send(head_of("POST /small HTTP/1.1", "Host: a", f"Content-Length: {BODY + 1}", "Expect: 100-continue"))
+    client.send(head_of("POST /small HTTP/1.1", "Host: a", f"Content-Length: {BODY + 1}",
+                        "Expect: 100-continue"))
     answer = expect_status(client, 413)
     assert answer.interim == []
 
@@ -162,7 +163,8 @@ def test_an_idle_connection(gateway, quick):
     assert gateway.metric("client_idle_timeouts_total") == before + 1
 
 
-@pytest.mark.parametrize("fields, part", [(["Content-Length: 10"], b"half "), (["Transfer-Encoding: chunked"], b"a\r\nhalf "),
+@pytest.mark.parametrize("fields, part", [(["Content-Length: 10"], b"half "),
+                                          (["Transfer-Encoding: chunked"], b"a\r\nhalf "),
                                           (["Content-Length: 10"], b"")])
 def test_a_slow_body(client, origin, fields, part):
     client.send(head_of("POST /quick HTTP/1.1", "Host: a", *fields), part)
@@ -201,7 +203,8 @@ def test_a_connection_that_does_not_come_about(gateway):
     with Origin(backlog=0) as full:
         waiting = [connect_without_waiting(full.port) for _ in range(8)]
         clusters = [cluster("full", full), cluster("quick", full, **{"connect-timeout": QUICK})]
-        gateway.serve(configure(gateway, clusters, [under("/cluster", "quick"), under("/route", "full", timeouts={"connect": QUICK})]))
+        gateway.serve(configure(gateway, clusters, [under("/cluster", "quick"),
+                                                    under("/route", "full", timeouts={"connect": QUICK})]))
         assert gateway.get("/cluster").status == 503
         assert gateway.get("/route").status == 503
         for sock in waiting:
@@ -275,7 +278,8 @@ def test_requests_of_one_connection_are_capped(gateway, usual):
 
 
 def test_a_slow_reader_is_held_back_and_cut(gateway, origin):
-    """It takes nothing of a large response: little is kept for it, the origin waits, others are served, and then it is cut."""
+    """It takes nothing of a large response: little is kept for it, the origin waits, others are served, and
+    then it is cut."""
     pid, large = gateway.dataplane_pid(), 256 << 20
     port = gateway.port_of("quick")
     resident = resident_bytes(pid)
@@ -329,7 +333,8 @@ def fill(sock):
 
 
 def test_a_slow_origin_holds_its_client_back(gateway, client, origin):
-    """An upload that the origin does not read: credit ends, and the client's kernel is full before the gateway's memory is."""
+    """An upload that the origin does not read: credit ends, and the client's kernel is full before the
+    gateway's memory is."""
     client.send(head_of("POST / HTTP/1.1", "Host: a", "Content-Length: 500000000"))
     served = origin.accept()
     served.receive_head()

@@ -1,5 +1,6 @@
-"""Requests that two parsers could read differently, and others that are no HTTP: one answer with the right status, the
-connection closed, and not a byte of it at the origin. Then responses of that kind: 502, and nothing of them at the client."""
+"""Requests that two parsers could read differently, and others that are no HTTP: one answer with the right
+status, the connection closed, and not a byte of it at the origin. Then responses of that kind: 502, and
+nothing of them at the client."""
 import pytest
 
 from wire import chunked, head_of, request, response
@@ -20,15 +21,18 @@ def coded(body):
 REFUSED = {
     # Content-Length beside Transfer-Encoding
     "CL.TE": (post("Content-Length: 6", "Transfer-Encoding: chunked", body=b"0\r\n\r\nG"), 400),
-    "TE.CL": (post("Transfer-Encoding: chunked", "Content-Length: 4", body=b"1c\r\n" + b"x" * 28 + b"\r\n0\r\n\r\n"), 400),
+    "TE.CL": (post("Transfer-Encoding: chunked", "Content-Length: 4",
+                   body=b"1c\r\n" + b"x" * 28 + b"\r\n0\r\n\r\n"), 400),
     "CL.TE same length": (post("Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
     "CL.TE length 0": (post("Content-Length: 0", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
-    "CL.TE in HTTP/1.0": (post("Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n", line="POST / HTTP/1.0"), 400),
+    "CL.TE in HTTP/1.0": (post("Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n",
+                               line="POST / HTTP/1.0"), 400),
     # Transfer-Encoding in disguise
     "TE in HTTP/1.0": (post("Transfer-Encoding: chunked", body=b"0\r\n\r\n", line="POST / HTTP/1.0"), 400),
     "TE twice": (post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
     "TE twice in a list": (post("Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"), 400),
-    "TE identity then chunked": (post("Transfer-Encoding: identity", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "TE identity then chunked": (post("Transfer-Encoding: identity", "Transfer-Encoding: chunked",
+                                      body=b"0\r\n\r\n"), 400),
     "TE chunked then identity": (post("Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"), 400),
     "TE identity": (post("Transfer-Encoding: identity", "Content-Length: 3", body=b"abc"), 400),
     "TE gzip, chunked": (post("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"), 501),
@@ -39,13 +43,15 @@ REFUSED = {
     "TE with a NUL": (post("Transfer-Encoding: chunked\x00", body=b"0\r\n\r\n"), 400),
     "TE empty": (post("Transfer-Encoding:", "Content-Length: 3", body=b"abc"), 400),
     "TE with a comma": (post("Transfer-Encoding: ,chunked,", "Content-Length: 5", body=b"0\r\n\r\n"), 400),
-    "TE with a space before the colon": (post("Transfer-Encoding : chunked", "Content-Length: 3", body=b"abc"), 400),
+    "TE with a space before the colon": (post("Transfer-Encoding : chunked", "Content-Length: 3",
+                                              body=b"abc"), 400),
     "TE after a space": (post(" Transfer-Encoding: chunked", "Content-Length: 3", body=b"abc"), 400),
     "TE after a fold": (post("X: y", " Transfer-Encoding: chunked", "Content-Length: 3", body=b"abc"), 400),
     "TE folded": (post("Transfer-Encoding:", " chunked", "Content-Length: 3", body=b"abc"), 400),
     "TE after a bare LF": (post("X: y\nTransfer-Encoding: chunked", "Content-Length: 3", body=b"abc"), 400),
     "TE after a bare CR": (post("X: y\rTransfer-Encoding: chunked", "Content-Length: 3", body=b"abc"), 400),
-    "TE with an underscore for the hyphen and CL": (post("Transfer-Encoding\x00: chunked", "Content-Length: 3", body=b"abc"), 400),
+    "TE with an underscore for the hyphen and CL": (post("Transfer-Encoding\x00: chunked",
+                                                         "Content-Length: 3", body=b"abc"), 400),
     # Content-Length
     "CL twice, different": (post("Content-Length: 3", "Content-Length: 4", body=b"abc"), 400),
     "CL twice, equal": (post("Content-Length: 3", "Content-Length: 3", body=b"abc"), 400),
@@ -155,7 +161,8 @@ def expect_nothing_at(origin, gateway):
 
 
 def assert_not_seen(origin, gateway, is_fine):
-    """Another client's request is served; what all other connections to the origin have brought by then has to be fine."""
+    """Another client's request is served; what all other connections to the origin have brought by then has
+    to be fine."""
     with gateway.connect() as other:
         other.send(request(target="/canary"))
         served, rest = origin.accept_request("/canary")
@@ -176,7 +183,8 @@ def test_refused(gateway, client, origin, name):
     client.send(data, SMUGGLED)
     expect_refusal(client, status)
     if is_body_error(data):
-        assert_not_seen(origin, gateway, lambda seen: b"smuggled" not in seen and not seen.endswith(b"0\r\n\r\n"))
+        assert_not_seen(origin, gateway,
+                        lambda seen: b"smuggled" not in seen and not seen.endswith(b"0\r\n\r\n"))
     else:
         expect_nothing_at(origin, gateway)
 
@@ -267,7 +275,7 @@ BROKEN = {
     "CL negative": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
     "CL of 2^64": b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
     "TE unknown": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-    "TE twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "TE twice": head_of("HTTP/1.1 200 OK", *["Transfer-Encoding: chunked"] * 2) + b"0\r\n\r\n",
     "TE in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a head too large": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 20000 + b"\r\n\r\n",
     "too many fields": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 41 + b"\r\n",
@@ -289,7 +297,8 @@ def test_broken_response(client, origin, name):
     assert client.receive_response().body == b"next"
 
 
-@pytest.mark.parametrize("part", [b"", b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"])
+@pytest.mark.parametrize("part", [b"", b"H", b"HTTP/1.1 200 OK\r\n",
+                                  b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"])
 def test_a_response_head_that_is_cut_short(client, origin, part):
     client.send(request("POST", body="once"))
     served = origin.accept()
@@ -299,7 +308,8 @@ def test_a_response_head_that_is_cut_short(client, origin, part):
     assert client.receive_response().status == 502
 
 
-@pytest.mark.parametrize("rest", [b"3\nabc\r\n0\r\n\r\n", b"zz\r\n", b"3\r\nabcX\r\n", b"0\r\nX : y\r\n\r\n", b"10000000000000000\r\n"])
+@pytest.mark.parametrize("rest", [b"3\nabc\r\n0\r\n\r\n", b"zz\r\n", b"3\r\nabcX\r\n", b"0\r\nX : y\r\n\r\n",
+                                  b"10000000000000000\r\n"])
 def test_a_broken_chunk_cuts_the_client(client, origin, rest):
     client.send(request())
     served = origin.accept()
@@ -314,7 +324,8 @@ def test_a_broken_chunk_cuts_the_client(client, origin, rest):
 
 @pytest.mark.parametrize("head, part", [
     (["Content-Length: 100"], b"x" * 50), (["Transfer-Encoding: chunked"], b"64\r\n" + b"x" * 50),
-    (["Transfer-Encoding: chunked"], b"5\r\nwhole\r\n"), (["Transfer-Encoding: chunked"], b"5\r\nwhole\r\n0\r\n"),
+    (["Transfer-Encoding: chunked"], b"5\r\nwhole\r\n"), (["Transfer-Encoding: chunked"],
+                                                          b"5\r\nwhole\r\n0\r\n"),
 ])
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -339,7 +350,8 @@ def test_a_response_longer_than_said_ends_its_connection(client, origin):
     client.send(request(), request(target="/next"))
     served = origin.accept()
     served.receive_request()
-    served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 3"), b"abcHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+    served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 3"),
+                b"abcHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
     assert client.receive_response().body == b"abc"
     served.expect_closed()
     again = origin.accept()
@@ -369,6 +381,7 @@ def test_chunks_are_written_anew(client, origin):
     client.send(request())
     served = origin.accept()
     served.receive_request()
-    served.send(head_of("HTTP/1.1 200 OK", "Transfer-Encoding: CHUNKED"), b"005;ext=1\r\nhello\r\n" + chunked())
+    served.send(head_of("HTTP/1.1 200 OK", "Transfer-Encoding: CHUNKED"),
+                b"005;ext=1\r\nhello\r\n" + chunked())
     answer = client.receive_response()
     assert answer["Transfer-Encoding"] == "chunked" and answer.body == b"hello"

@@ -45,7 +45,8 @@ def test_a_client_that_pipelines_and_does_not_read(gateway, origin):
 
 
 def test_pipelined_bodies_stay_apart(client, origin):
-    client.send(request("POST", "/1", body="first"), head_of("POST /2 HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"),
+    client.send(request("POST", "/1", body="first"), head_of("POST /2 HTTP/1.1", "Host: a",
+                                                             "Transfer-Encoding: chunked"),
                 chunked("sec", "ond"), request("GET", "/3"))
     served = origin.accept()
     for target, body in (("/1", b"first"), ("/2", b"second"), ("/3", b"")):
@@ -61,7 +62,8 @@ def test_a_request_that_comes_byte_by_byte(client, origin):
     served = origin.accept()
     got = served.receive_request()
     assert (got.target, got.body) == ("/slow", b"abc")
-    for byte in head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked("de", "f", trailers=["T: 1"]):
+    for byte in head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked("de", "f",
+                                                                                   trailers=["T: 1"]):
         served.send(bytes([byte]))
     answer = client.receive_response()
     assert (answer.body, answer.trailers.get("T")) == (b"def", "1")
@@ -75,8 +77,10 @@ def test_an_empty_line_before_a_request_is_skipped(client, origin):
 
 
 @pytest.mark.parametrize("version, fields, stays", [
-    ("HTTP/1.1", [], True), ("HTTP/1.1", ["Connection: close"], False), ("HTTP/1.1", ["Connection: x, Close"], False),
-    ("HTTP/1.1", ["Connection: keep-alive"], True), ("HTTP/1.0", [], False), ("HTTP/1.0", ["Connection: keep-alive"], True),
+    ("HTTP/1.1", [], True), ("HTTP/1.1", ["Connection: close"], False),
+    ("HTTP/1.1", ["Connection: x, Close"], False),
+    ("HTTP/1.1", ["Connection: keep-alive"], True), ("HTTP/1.0", [], False),
+    ("HTTP/1.0", ["Connection: keep-alive"], True),
 ])
 def test_the_client_decides_whether_its_connection_is_kept(gateway, client, usual, version, fields, stays):
     gateway.serve(usual)
@@ -124,14 +128,17 @@ def test_a_chunked_body_with_trailers(client, origin):
     got = served.receive_request()
     assert got.is_chunked and got["Content-Length"] is None
     assert got.body == b"one" + b"two" * 10000 + b"3"
-    assert got.trailers == [("x-sum", "42"), ("x-other", "yes")] or got.trailers == [("X-Sum", "42"), ("X-Other", "yes")]
+    assert got.trailers == [("x-sum", "42"), ("x-other", "yes")] or got.trailers == [("X-Sum", "42"),
+                                                                                     ("X-Other", "yes")]
     served.send(response())
     assert client.receive_response().status == 200
 
 
 @pytest.mark.parametrize("fields, body, length", [
-    (["Content-Length: 0003"], b"abc", "3"), (["Content-Length:\t3 \t"], b"abc", "3"), (["content-LENGTH:3"], b"abc", "3"),
-    (["Transfer-Encoding: CHUNKED"], b"3\r\nabc\r\n0\r\n\r\n", None), (["tRANSFER-eNCODING:chunked\t"], b"3\r\nabc\r\n0\r\n\r\n", None),
+    (["Content-Length: 0003"], b"abc", "3"), (["Content-Length:\t3 \t"], b"abc", "3"),
+    (["content-LENGTH:3"], b"abc", "3"),
+    (["Transfer-Encoding: CHUNKED"], b"3\r\nabc\r\n0\r\n\r\n", None),
+    (["tRANSFER-eNCODING:chunked\t"], b"3\r\nabc\r\n0\r\n\r\n", None),
 ])
 def test_framing_is_written_in_one_form(client, origin, fields, body, length):
     client.send(head_of("POST / HTTP/1.1", "Host: a", *fields), body)
@@ -143,7 +150,8 @@ def test_framing_is_written_in_one_form(client, origin, fields, body, length):
     assert client.receive_response().status == 200
 
 
-@pytest.mark.parametrize("field", ["Content-Length: 7", "Transfer-Encoding: chunked", "Host: evil.example", "Connection: close",
+@pytest.mark.parametrize("field", ["Content-Length: 7", "Transfer-Encoding: chunked", "Host: evil.example",
+                                   "Connection: close",
                                    "Upgrade: h2c"])
 def test_a_trailer_that_would_decide_anew_is_refused(client, origin, field):
     """RFC 9110 section 6.5.1: framing and routing are decided by the head."""
@@ -156,10 +164,12 @@ def test_a_trailer_that_would_decide_anew_is_refused(client, origin, field):
     served.expect_closed()
 
 
-@pytest.mark.parametrize("field", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 x", "X-Real-IP: 192.0.2.1", "Forwarded: for=x",
+@pytest.mark.parametrize("field", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 x", "X-Real-IP: 192.0.2.1",
+                                   "Forwarded: for=x",
                                    "X-Request-Id: x", "Trailer: x"])
 def test_a_trailer_does_not_say_who_the_client_is(client, origin, field):
-    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), chunked("abc", trailers=["X-Fine: 1", field]))
+    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"),
+                chunked("abc", trailers=["X-Fine: 1", field]))
     served = origin.accept()
     got = served.receive_request()
     assert got.trailers.get("X-Fine") == "1" and got.trailers.get(field.split(":")[0]) is None
@@ -168,7 +178,8 @@ def test_a_trailer_does_not_say_who_the_client_is(client, origin, field):
 
 
 @pytest.mark.parametrize("coded", [
-    b"5;name=value\r\nhello\r\n0\r\n\r\n", b"5;quoted=\"a\\\"b\"\r\nhello\r\n0;last\r\n\r\n", b"0000000000000005\r\nhello\r\n0\r\n\r\n",
+    b"5;name=value\r\nhello\r\n0\r\n\r\n", b"5;quoted=\"a\\\"b\"\r\nhello\r\n0;last\r\n\r\n",
+    b"0000000000000005\r\nhello\r\n0\r\n\r\n",
     b"2\r\nhe\r\n3\r\nllo\r\n00\r\n\r\n",
 ])
 def test_chunk_extensions_and_zeros_are_read_and_not_passed_on(client, origin, coded):
@@ -263,7 +274,8 @@ def test_an_old_client_gets_no_chunks(gateway, origin):
         client.send(request(version="HTTP/1.0"))
         served = origin.accept()
         assert served.receive_request().version == "HTTP/1.1"
-        served.send(head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), chunked("a", "b" * 20000, trailers=["T: 1"]))
+        served.send(head_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"),
+                    chunked("a", "b" * 20000, trailers=["T: 1"]))
         answer = client.receive_response()
         assert not answer.is_chunked and answer["Content-Length"] is None and answer.closes
         assert answer.body == b"a" + b"b" * 20000
@@ -284,7 +296,8 @@ def test_an_old_origin_is_understood(client, origin):
     assert answer.version == "HTTP/1.1" and answer.body == b"until the end"
 
 
-@pytest.mark.parametrize("fields", [["Content-Length: 1000"], ["Transfer-Encoding: chunked"], ["Content-Length: 0"], []])
+@pytest.mark.parametrize("fields", [["Content-Length: 1000"], ["Transfer-Encoding: chunked"],
+                                    ["Content-Length: 0"], []])
 def test_head_has_no_body_whatever_the_fields_say(client, origin, fields):
     client.send(request("HEAD"), request("GET", "/next"))
     served = origin.accept()
@@ -304,7 +317,8 @@ def test_statuses_without_a_body(client, origin, status):
     client.send(request(), request("GET", "/next"))
     served = origin.accept()
     served.receive_request()
-    served.send(head_of(f"HTTP/1.1 {status} X", "ETag: \"e\"", *(["Content-Length: 10"] if status == 304 else [])))
+    served.send(head_of(f"HTTP/1.1 {status} X", "ETag: \"e\"",
+                        *(["Content-Length: 10"] if status == 304 else [])))
     answer = client.receive_response()
     assert (answer.status, answer["ETag"]) == (status, '"e"')
     if status == 204:
@@ -320,7 +334,8 @@ def test_interim_responses_are_passed_on(client, origin):
     client.send(request())
     served = origin.accept()
     served.receive_request()
-    served.send(head_of("HTTP/1.1 103 Early Hints", "Link: </a.css>; rel=preload"), head_of("HTTP/1.1 102 Processing"))
+    served.send(head_of("HTTP/1.1 103 Early Hints", "Link: </a.css>; rel=preload"),
+                head_of("HTTP/1.1 102 Processing"))
     served.send(response(body="final"))
     answer = client.receive_response()
     assert [message.status for message in answer.interim] == [103, 102]
@@ -526,7 +541,8 @@ def test_a_client_that_ends_in_the_middle_of_a_chunk(client, origin):
 
 
 def test_a_client_that_ends_after_a_chunk(client, origin):
-    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), b"4\r\nhalf\r\n").end_sending()
+    client.send(head_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"),
+                b"4\r\nhalf\r\n").end_sending()
     served = origin.accept()
     served.expect_closed_without(b"0\r\n\r\n")
     client.expect_closed()
@@ -567,7 +583,8 @@ def test_an_absolute_target_names_the_host(client, origin):
 
 
 @pytest.mark.parametrize("target, expected", [
-    ("http://a.example", "/"), ("http://a.example?q", "/?q"), ("HTTP://A.EXAMPLE/x", "/x"), ("http://[::1]:80/x", "/x"),
+    ("http://a.example", "/"), ("http://a.example?q", "/?q"), ("HTTP://A.EXAMPLE/x", "/x"),
+    ("http://[::1]:80/x", "/x"),
     ("/x?", "/x?"), ("/x?a=b?c&d", "/x?a=b?c&d"), ("/%7Euser", "/~user"), ("/a%20b", "/a%20b"),
 ])
 def test_targets_that_are_passed_on(client, origin, target, expected):
@@ -599,7 +616,8 @@ def test_connect_is_not_offered(client, origin):
     assert client.exchange(head_of("CONNECT a.example:443 HTTP/1.1", "Host: a.example:443")).status == 501
 
 
-@pytest.mark.parametrize("host", ["a.example", "A.Example:8080", "127.0.0.1", "[::1]:80", "xn--bcher-kva.example", "under_score"])
+@pytest.mark.parametrize("host", ["a.example", "A.Example:8080", "127.0.0.1", "[::1]:80",
+                                  "xn--bcher-kva.example", "under_score"])
 def test_hosts_that_are_passed_on(client, origin, host):
     client.send(request(host=host))
     served = origin.accept()
@@ -625,7 +643,8 @@ def test_a_later_minor_version_is_read_as_this_one(client, origin):
 
 
 def test_fields_pass_as_they_are(client, origin):
-    fields = ["X-Empty:", "X-Spaced: a  b", "Cookie: a=1", "Cookie: b=2", "X-Bytes: \xff\x80", "Accept: */*", "x-lower: CASE"]
+    fields = ["X-Empty:", "X-Spaced: a  b", "Cookie: a=1", "Cookie: b=2", "X-Bytes: \xff\x80", "Accept: */*",
+              "x-lower: CASE"]
     client.send(request("GET", "/", *fields))
     served = origin.accept()
     got = served.receive_request()

@@ -65,7 +65,8 @@ def test_connections_are_kept_and_shared(gateway):
         assert client.receive_response().status == 200
 
 
-@pytest.mark.parametrize("options, carried", [({"idle-connections": 0}, 1), ({"requests-per-connection": 3}, 3)])
+@pytest.mark.parametrize("options, carried", [({"idle-connections": 0}, 1),
+                                              ({"requests-per-connection": 3}, 3)])
 def test_connections_are_closed_when_they_are_used_up(gateway, options, carried):
     with Origin() as origin, gateway.connect() as client:
         serve(gateway, origin, **options)
@@ -271,7 +272,8 @@ def test_the_last_refusal_is_passed_on(gateway):
 
 def test_an_attempt_that_takes_too_long_is_left_for_another(gateway):
     with Origin() as slow, Teller("quick") as quick, gateway.connect() as client:
-        serve(gateway, slow, quick, rule={"retry": {"retries": 1, "on": ["reset"], "per-try-timeout": "200ms"}})
+        serve(gateway, slow, quick, rule={"retry": {"retries": 1, "on": ["reset"],
+                                                    "per-try-timeout": "200ms"}})
         for _ in range(4):
             client.send(request())
             answer = client.receive_response()

@@ -65,7 +65,8 @@ def test_a_listener_that_goes_closes_idle_connections(gateway, origin):
     base = configure(gateway, [cluster("origin", origin)], [under("/respond", respond("here\n"))])
     gateway.serve({**base, "listeners": [listener(gateway), extra]})
     accepted = gateway.metric("connections_total")
-    with gateway.connect(gateway.port_of("extra")) as idle, gateway.connect(gateway.port_of("extra")) as fresh:
+    port = gateway.port_of("extra")
+    with gateway.connect(port) as idle, gateway.connect(port) as fresh:
         assert idle.exchange(request(target="/respond")).status == 200
         gateway.wait_metric("connections_total", lambda count: count >= accepted + 2)
         gateway.serve(base)
@@ -111,7 +112,8 @@ def test_listeners_on_unix_sockets_and_several_addresses(gateway, origin):
 
 def test_a_changed_deadline_of_a_listener_closes_nothing(gateway, client, origin):
     served = begin_response(client, origin)
-    gateway.serve(configure(gateway, [cluster("origin", origin)], listeners=[listener(gateway, timeouts={"idle": "59s"})]))
+    gateway.serve(configure(gateway, [cluster("origin", origin)],
+                            listeners=[listener(gateway, timeouts={"idle": "59s"})]))
     end_response(client, served)
     client.send(request(target="/next"))
     served.receive_request()  # both connections are the same as before
@@ -162,7 +164,8 @@ def test_an_exchange_outlives_many_pushes(gateway, client, origin):
     served = begin_response(client, origin)
     first = gateway.metric("snapshot_version")
     for number in range(10):
-        gateway.serve(configure(gateway, [cluster("origin", origin)], [under(f"/{number}", respond("x" * 100000))]))
+        gateway.serve(configure(gateway, [cluster("origin", origin)],
+                                [under(f"/{number}", respond("x" * 100000))]))
     assert gateway.metric("snapshot_version") == first + 10
     end_response(client, served)
 
@@ -213,12 +216,14 @@ def test_a_dry_run_changes_nothing(gateway, usual, client, origin):
 
 def change(gateway, teller, number):
     """A configuration that differs from its neighbours in routes, endpoints and listeners."""
-    rules = [under(f"/p{n}", respond("x")) for n in range(number % 7)] + [under("/version", respond(f"{number}"))]
+    rules = [under(f"/p{n}", respond("x")) for n in range(number % 7)] + [under("/version",
+                                                                                respond(f"{number}"))]
     listeners = [listener(gateway)]
     if number % 5 == 0:
         listeners.append(listener(gateway, name="extra", address=f"127.0.0.1:{gateway.port_of('extra')}"))
     endpoints = [{"address": teller.endpoint, "weight": 1 + number % 3}]
-    return {**configure(gateway, [cluster("told", *endpoints)], rules, listeners=listeners), "access-log": "off"}
+    return {**configure(gateway, [cluster("told", *endpoints)], rules, listeners=listeners),
+            "access-log": "off"}
 
 
 def test_no_request_fails_while_pushes_come(gateway, teller):

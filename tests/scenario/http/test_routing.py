@@ -1,4 +1,5 @@
-"""Which rule takes a request, and what becomes of it: hosts, paths, methods, fields, queries, weights, redirects, rewrites."""
+"""Which rule takes a request, and what becomes of it: hosts, paths, methods, fields, queries, weights,
+redirects, rewrites."""
 import json
 
 import pytest
@@ -35,7 +36,8 @@ HOSTS = [
 @pytest.mark.parametrize("host, expected", [
     ("a.example", "exact"), ("A.EXAMPLE", "exact"), ("a.example:8080", "exact"), ("a2.example", "exact"),
     ("x.a.example", "wildcard"), ("x.y.a.example", "wildcard"), ("x.b.a.example", "longer wildcard"),
-    ("b.a.example", "wildcard"), ("c.a.example", "exact before wildcard"), ("xa.example", "any"), ("example", "any"),
+    ("b.a.example", "wildcard"), ("c.a.example", "exact before wildcard"), ("xa.example", "any"),
+    ("example", "any"),
     ("127.0.0.1", "any"), ("[::1]:80", "any"), ("a.example.", "any or exact"),
 ])
 def test_host(gateway, host, expected):
@@ -64,15 +66,19 @@ def test_no_host_and_no_rule(gateway):
 # ---- paths
 
 PATHS = [
-    rule("exact", path={"exact": "/exact"}), rule("longer", path={"prefix": "/api/v1"}), rule("api", path={"prefix": "/api/"}),
-    rule("regex", path={"regex": "/user/[0-9]+"}), rule("first", path={"prefix": "/same"}), rule("second", path={"prefix": "/same"}),
+    rule("exact", path={"exact": "/exact"}), rule("longer", path={"prefix": "/api/v1"}),
+    rule("api", path={"prefix": "/api/"}),
+    rule("regex", path={"regex": "/user/[0-9]+"}), rule("first", path={"prefix": "/same"}),
+    rule("second", path={"prefix": "/same"}),
 ]
 
 
 @pytest.mark.parametrize("target, expected", [
     ("/exact", "exact"), ("/exact?q", "exact"), ("/exact/", "rest"), ("/exactly", "rest"), ("/EXACT", "rest"),
-    ("/api", "api"), ("/api/", "api"), ("/api/x", "api"), ("/apix", "rest"), ("/api/v1", "longer"), ("/api/v1/x", "longer"),
-    ("/api/v10", "api"), ("/user/42", "regex"), ("/user/42x", "rest"), ("/x/user/42", "rest"), ("/user/", "rest"),
+    ("/api", "api"), ("/api/", "api"), ("/api/x", "api"), ("/apix", "rest"), ("/api/v1", "longer"),
+    ("/api/v1/x", "longer"),
+    ("/api/v10", "api"), ("/user/42", "regex"), ("/user/42x", "rest"), ("/x/user/42", "rest"),
+    ("/user/", "rest"),
     ("/same/x", "first"), ("/", "rest"), ("/%65xact", "exact"), ("/x/../api/v1", "longer"),
 ])
 def test_path(gateway, target, expected):
@@ -81,14 +87,17 @@ def test_path(gateway, target, expected):
 
 
 def test_the_first_rule_wins_whatever_its_kind(gateway):
-    gateway.serve(configure(gateway, [], [rule("prefix", path={"prefix": "/a"}), rule("exact", path={"exact": "/a/b"}), respond("rest")]))
+    gateway.serve(configure(gateway, [], [rule("prefix", path={"prefix": "/a"}),
+                                          rule("exact", path={"exact": "/a/b"}), respond("rest")]))
     assert body_of(gateway, "/a/b") == "prefix"
-    gateway.serve(configure(gateway, [], [rule("regex", path={"regex": "/a.*"}), rule("exact", path={"exact": "/a/b"})]))
+    gateway.serve(configure(gateway, [], [rule("regex", path={"regex": "/a.*"}),
+                                          rule("exact", path={"exact": "/a/b"})]))
     assert body_of(gateway, "/a/b") == "regex"
 
 
 def test_a_regex_that_explodes_is_given_up(gateway):
-    gateway.serve(configure(gateway, [], [rule("regex", path={"regex": "/(a+)+b"}), rule("short", path={"exact": "/short"})]))
+    gateway.serve(configure(gateway, [], [rule("regex", path={"regex": "/(a+)+b"}),
+                                          rule("short", path={"exact": "/short"})]))
     assert body_of(gateway, "/aaab") == "regex"
     assert body_of(gateway, "/" + "a" * 2000) in (404, 500)
     assert body_of(gateway, "/short") == "short"
@@ -99,8 +108,10 @@ def test_a_regex_that_explodes_is_given_up(gateway):
 CONDITIONS = [
     rule("post", path={"exact": "/m"}, methods=["POST", "PUT"]),
     rule("exact", headers={"x-exact": {"exact": "1"}}), rule("short", headers={"x-short": "yes"}),
-    rule("prefix", headers={"X-Prefix": {"prefix": "ab"}}), rule("suffix", headers={"x-suffix": {"suffix": "yz"}}),
-    rule("contains", headers={"x-contains": {"contains": "mid"}}), rule("regex", headers={"x-regex": {"regex": "[0-9]{3}"}}),
+    rule("prefix", headers={"X-Prefix": {"prefix": "ab"}}), rule("suffix",
+                                                                 headers={"x-suffix": {"suffix": "yz"}}),
+    rule("contains", headers={"x-contains": {"contains": "mid"}}),
+    rule("regex", headers={"x-regex": {"regex": "[0-9]{3}"}}),
     rule("both", headers={"x-a": {"exact": "1"}, "x-b": {"exact": "2"}}),
     rule("absent", path={"exact": "/absent"}, headers={"x-gone": {"present": False}}),
     rule("inverted", path={"exact": "/inverted"}, headers={"x-not": {"exact": "1", "not": True}}),
@@ -110,13 +121,20 @@ CONDITIONS = [
 
 
 @pytest.mark.parametrize("target, fields, expected", [
-    ("/x", ["X-Exact: 1"], "exact"), ("/x", ["x-EXACT:   1 "], "exact"), ("/x", ["X-Exact: 12"], "rest"), ("/x", ["X-Short: yes"], "short"),
-    ("/x", ["X-Prefix: abc"], "prefix"), ("/x", ["X-Prefix: xabc"], "rest"), ("/x", ["X-Suffix: xyz"], "suffix"),
-    ("/x", ["X-Contains: a mid b"], "contains"), ("/x", ["X-Regex: 123"], "regex"), ("/x", ["X-Regex: 1234"], "rest"),
-    ("/x", ["X-A: 1", "X-B: 2"], "both"), ("/x", ["X-A: 1"], "rest"), ("/absent", [], "absent"), ("/absent", ["X-Gone: "], "rest"),
-    ("/inverted", ["X-Not: 2"], "inverted"), ("/inverted", ["X-Not: 1"], "rest"), ("/inverted", [], "inverted"),
-    ("/x?debug", [], "query"), ("/x?a=b&debug=1", [], "query"), ("/x?de%62ug", [], "query"), ("/x?debugger", [], "rest"),
-    ("/x?v=a%20b", [], "query value"), ("/x?v=a+b", [], "query value or rest"), ("/x?v=ab", [], "rest"), ("/x?x=v", [], "rest"),
+    ("/x", ["X-Exact: 1"], "exact"), ("/x", ["x-EXACT:   1 "], "exact"), ("/x", ["X-Exact: 12"], "rest"),
+    ("/x", ["X-Short: yes"], "short"),
+    ("/x", ["X-Prefix: abc"], "prefix"), ("/x", ["X-Prefix: xabc"], "rest"),
+    ("/x", ["X-Suffix: xyz"], "suffix"),
+    ("/x", ["X-Contains: a mid b"], "contains"), ("/x", ["X-Regex: 123"], "regex"),
+    ("/x", ["X-Regex: 1234"], "rest"),
+    ("/x", ["X-A: 1", "X-B: 2"], "both"), ("/x", ["X-A: 1"], "rest"), ("/absent", [], "absent"),
+    ("/absent", ["X-Gone: "], "rest"),
+    ("/inverted", ["X-Not: 2"], "inverted"), ("/inverted", ["X-Not: 1"], "rest"),
+    ("/inverted", [], "inverted"),
+    ("/x?debug", [], "query"), ("/x?a=b&debug=1", [], "query"), ("/x?de%62ug", [], "query"),
+    ("/x?debugger", [], "rest"),
+    ("/x?v=a%20b", [], "query value"), ("/x?v=a+b", [], "query value or rest"), ("/x?v=ab", [], "rest"),
+    ("/x?x=v", [], "rest"),
     ("/agent", ["User-Agent: curl/7.88"], "agent"), ("/agent", [], "rest"),
 ])
 def test_condition(gateway, target, fields, expected):
@@ -124,7 +142,8 @@ def test_condition(gateway, target, fields, expected):
     assert body_of(gateway, target, *fields) in expected.split(" or ")
 
 
-@pytest.mark.parametrize("method, expected", [("POST", "post"), ("PUT", "post"), ("GET", "rest"), ("post", "rest"), ("POSTS", "rest")])
+@pytest.mark.parametrize("method, expected", [("POST", "post"), ("PUT", "post"), ("GET", "rest"),
+                                              ("post", "rest"), ("POSTS", "rest")])
 def test_method(gateway, method, expected):
     gateway.serve(configure(gateway, [], [*CONDITIONS, respond("rest")]))
     assert body_of(gateway, "/m", method=method) == expected
@@ -177,15 +196,18 @@ def test_direct_response(gateway):
 # ---- forwarding
 
 @pytest.mark.parametrize("match, rewrite, target, expected", [
-    ({"prefix": "/api/"}, {"prefix": "/v1/"}, "/api/x?q=1", "/v1/x?q=1"), ({"prefix": "/api/"}, {"prefix": "/v1/"}, "/api", "/v1 or /v1/"),
+    ({"prefix": "/api/"}, {"prefix": "/v1/"}, "/api/x?q=1", "/v1/x?q=1"),
+    ({"prefix": "/api/"}, {"prefix": "/v1/"}, "/api", "/v1 or /v1/"),
     ({"prefix": "/api"}, {"prefix": "/"}, "/api/x", "/x"), ({"prefix": "/api"}, {"prefix": "/"}, "/api", "/"),
     ({"prefix": "/"}, {"prefix": "/deep/er/"}, "/x", "/deep/er/x"),
-    ({"prefix": "/"}, {"regex": "/user/([0-9]+)", "substitution": "/u/\\1"}, "/user/42/user/43?user/1", "/u/42/u/43?user/1"),
+    ({"prefix": "/"}, {"regex": "/user/([0-9]+)", "substitution": "/u/\\1"}, "/user/42/user/43?user/1",
+     "/u/42/u/43?user/1"),
     ({"regex": "/r/.*"}, {"regex": "^/r/(.)(.*)$", "substitution": "/\\2/\\1"}, "/r/abc", "/bc/a"),
     ({"prefix": "/api/"}, {"prefix": "/v1/"}, "/api/%2e%2e/api/a%2Fb", "/v1/a%2Fb"),
 ])
 def test_rewrite(gateway, teller, match, rewrite, target, expected):
-    gateway.serve(configure(gateway, [cluster("told", teller)], [{"match": {"path": match}, "cluster": "told", "rewrite": rewrite}]))
+    gateway.serve(configure(gateway, [cluster("told", teller)],
+                            [{"match": {"path": match}, "cluster": "told", "rewrite": rewrite}]))
     assert json.loads(gateway.get(target).body)["target"] in expected.split(" or ")
 
 
@@ -206,7 +228,8 @@ def test_many_rules_and_hosts(gateway, teller):
     """Thousands of exact paths, prefixes and hosts; each finds its own."""
     rules = [rule(f"e{n}", path={"exact": f"/e/{n}"}) for n in range(1000)]
     rules += [rule(f"p{n}", path={"prefix": f"/p/{n}/"}) for n in range(1000)]
-    hosts = [{"domains": [f"h{n}.example", f"*.w{n}.example"], "rules": [respond(f"h{n}")]} for n in range(1000)]
+    hosts = [{"domains": [f"h{n}.example", f"*.w{n}.example"],
+              "rules": [respond(f"h{n}")]} for n in range(1000)]
     gateway.serve(configure(gateway, [cluster("told", teller)], rules, hosts=hosts))
     for n in (0, 1, 499, 998, 999):
         assert body_of(gateway, f"/e/{n}") == f"e{n}"

@@ -1,5 +1,6 @@
-"""Both ends of a dialogue over HTTP/1.1, byte by byte: a connection that sends and expects exact bytes, and an origin that
-does what the test says. Nothing is retried, decoded or tidied up here, and what is not HTTP fails the test.
+"""Both ends of a dialogue over HTTP/1.1, byte by byte: a connection that sends and expects exact bytes, and
+an origin that does what the test says. Nothing is retried, decoded or tidied up here, and what is not HTTP
+fails the test.
 
 Waits are for events. PATIENCE only ends a test in which the event never comes."""
 import re
@@ -168,7 +169,8 @@ class Connection:
     def receive(self, n):
         """Exactly n bytes."""
         while len(self.buffer) < n:
-            assert self.more(), f"{self.name} closed after {len(self.buffer)} of {n} bytes: {self.buffer[:300]!r}"
+            got = f"{len(self.buffer)} of {n} bytes: {self.buffer[:300]!r}"
+            assert self.more(), f"{self.name} closed after {got}"
         return self.take(n)
 
     def receive_until(self, mark):
@@ -296,7 +298,8 @@ class Origin:
         return connection
 
     def accept_request(self, target):
-        """The connection on which the request for this target comes, with it still to be read; and what was read on the others."""
+        """The connection on which the request for this target comes, with it still to be read; and what was
+        read on the others."""
         mark = f" {target} HTTP/1.1\r\n".encode()
         waiting = [c for c in self.connections if c.sock.fileno() >= 0]
         while True:

@@ -16,19 +16,20 @@
 enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
 
 struct fake_connection {
-    struct client_connection link;              /* first */
-    struct client_options    options;
-    bool                     is_open, is_resting;
-    uint64_t                 rest_timeout;
+    struct client_connection link; /* first */
+    struct client_options options;
+    bool is_open, is_resting;
+    uint64_t rest_timeout;
 };
 
 static struct worker worker;
 static struct cluster_table table;
 static struct fake_connection connections[CONNECTIONS_MOST];
 static unsigned connection_count;
-static int connect_error;                       /* what the next connects fail with at once; 0: they do not */
+static int connect_error; /* what the next connects fail with at once; 0: they do not */
 
-static struct client_connection *fake_connect(struct worker *w, const struct address *to, const struct client_options *o,
+static struct client_connection *fake_connect(struct worker *w, const struct address *to,
+                                              const struct client_options *o,
                                               const struct client_owner_ops *owner, void *endpoint) {
     assert_ptr_equal(w, &worker);
     assert_true(address_port(to) != 0 && connection_count < CONNECTIONS_MOST);
@@ -37,7 +38,8 @@ static struct client_connection *fake_connect(struct worker *w, const struct add
         return NULL;
     }
     struct fake_connection *c = &connections[connection_count++];
-    *c = (struct fake_connection){.link = {.owner = owner, .endpoint = endpoint, .opened_at = w->now}, .options = *o, .is_open = true};
+    *c = (struct fake_connection){
+        .link = {.owner = owner, .endpoint = endpoint, .opened_at = w->now}, .options = *o, .is_open = true};
     return &c->link;
 }
 
@@ -64,7 +66,11 @@ static void fake_close(struct client_connection *link) {
 }
 
 static const struct client_codec fake_codec = {
-    .name = "fake", .connect = fake_connect, .open = fake_open, .set_options = fake_set_options, .rest = fake_rest,
+    .name = "fake",
+    .connect = fake_connect,
+    .open = fake_open,
+    .set_options = fake_set_options,
+    .rest = fake_rest,
     .close = fake_close,
 };
 
@@ -87,9 +93,9 @@ static inline bool is_open(const struct client_connection *c) {
 /* ---- definitions */
 
 struct definition {
-    struct cluster_definition  cluster;         /* first */
+    struct cluster_definition cluster; /* first */
     struct endpoint_definition endpoints[ENDPOINTS_MOST];
-    char                       texts[ENDPOINTS_MOST][32];
+    char texts[ENDPOINTS_MOST][32];
 };
 
 static uint64_t next_serial;
@@ -97,15 +103,20 @@ static uint64_t next_serial;
 static inline void add_endpoint(struct definition *d, unsigned port, uint32_t weight) {
     size_t i = d->cluster.endpoint_count++;
     snprintf(d->texts[i], sizeof d->texts[i], "127.0.0.1:%u", port);
-    d->endpoints[i] = (struct endpoint_definition){.text = str_of(d->texts[i]), .hostname = STR("origin.example"),
-                                                   .weight = weight, .is_usable = true};
+    d->endpoints[i] = (struct endpoint_definition){
+        .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true};
     assert_int_equal(address_parse(d->endpoints[i].text, &d->endpoints[i].address), 0);
 }
 
 /* Endpoints on ports 1, 2, ... with these weights. */
 static inline void define(struct definition *d, unsigned count, const uint32_t *weights) {
-    *d = (struct definition){.cluster = {.name = STR("c"), .slot = 3, .serial = ++next_serial, .codec = &fake_codec,
-                                         .idle_timeout = 1000, .idle_connections = 4, .requests_per_connection = 100,
+    *d = (struct definition){.cluster = {.name = STR("c"),
+                                         .slot = 3,
+                                         .serial = ++next_serial,
+                                         .codec = &fake_codec,
+                                         .idle_timeout = 1000,
+                                         .idle_connections = 4,
+                                         .requests_per_connection = 100,
                                          .connection_lifetime = 5000}};
     d->cluster.endpoints = d->endpoints;
     for (unsigned i = 0; i < count; i++)

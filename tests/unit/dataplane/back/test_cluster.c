@@ -68,7 +68,8 @@ static void assert_fair(const uint32_t *weights, unsigned count) {
 
 static void turns_follow_the_weights_all_the_time(void **state) {
     (void)state;
-    static const uint32_t tables[][8] = {{1, 1, 1, 1, 1, 1, 1, 1}, {5, 1, 1}, {3, 1}, {100, 1, 1, 50}, {7, 7, 7}, {1}};
+    static const uint32_t tables[][8] = {{1, 1, 1, 1, 1, 1, 1, 1}, {5, 1, 1}, {3, 1},
+                                         {100, 1, 1, 50},          {7, 7, 7}, {1}};
     static const unsigned counts[] = {8, 3, 2, 4, 3, 1};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         assert_fair(tables[i], counts[i]);
@@ -249,7 +250,8 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     struct definition d;
     define(&d, 2, equal);
     struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
-    struct client_connection *idle = keep(c, 1), *busy = use(c, 1), *connecting = pool_connect(pick_port(c, 2), 17, NULL);
+    struct client_connection *idle = keep(c, 1), *busy = use(c, 1),
+                             *connecting = pool_connect(pick_port(c, 2), 17, NULL);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, 1000);
@@ -329,16 +331,22 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(turns_follow_the_weights_all_the_time, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(turns_of_a_heavy_endpoint_are_spread, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(another_one_is_picked_while_there_is_one, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(another_one_is_picked_while_there_is_one, back_set_up,
+                                        back_tear_down),
         cmocka_unit_test_setup_teardown(cluster_without_endpoints_has_none, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_of_a_timeout_resets_nothing, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(new_endpoint_gets_its_share_and_no_flood, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(endpoint_that_comes_back_makes_up_for_nothing, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(new_endpoint_gets_its_share_and_no_flood, back_set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(endpoint_that_comes_back_makes_up_for_nothing, back_set_up,
+                                        back_tear_down),
         cmocka_unit_test_setup_teardown(weights_change_in_place, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(removed_endpoint_ends_its_work_and_is_gone, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(endpoint_that_was_removed_and_comes_back_is_new, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(removed_endpoint_ends_its_work_and_is_gone, back_set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(endpoint_that_was_removed_and_comes_back_is_new, back_set_up,
+                                        back_tear_down),
         cmocka_unit_test_setup_teardown(older_definition_brings_nothing_back, back_set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(dropped_cluster_closes_its_pool_and_lets_work_end, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(dropped_cluster_closes_its_pool_and_lets_work_end, back_set_up,
+                                        back_tear_down),
         cmocka_unit_test_setup_teardown(first_use_without_memory, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_without_memory_harms_nobody, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(dropping_needs_no_memory, back_set_up, back_tear_down),

@@ -189,10 +189,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(old_or_used_up_connections_are_closed, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(kept_connection_that_closes_is_forgotten, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(kept_connection_learns_new_options, set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(timeout_of_the_cluster_comes_before_that_of_the_route, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(timeout_of_the_cluster_comes_before_that_of_the_route, set_up,
+                                        back_tear_down),
         cmocka_unit_test_setup_teardown(failed_connect_is_told_to_who_waits, set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up, back_tear_down),
-        cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up,
+                                        back_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,11 +11,11 @@ enum { MANY = 64, STEPS = 20000, SECOND = 1000000 };
 
 /* A timer that notes when it fired, and may act on another one. */
 struct probe {
-    struct timer  timer;            /* first */
-    uint64_t      fired_at;
-    unsigned      fired;
+    struct timer timer; /* first */
+    uint64_t fired_at;
+    unsigned fired;
     struct probe *victim;
-    uint64_t      victim_deadline;  /* 0: the victim is removed */
+    uint64_t victim_deadline; /* 0: the victim is removed */
 };
 
 static struct wheel wheel;
@@ -58,7 +58,8 @@ static void assert_on_time(const struct probe *p, uint64_t deadline, uint64_t st
 
 static void fires_once_and_on_time(void **state) {
     (void)state;
-    static const uint64_t delays[] = {0, 1, 9999, 10000, 10001, 250000, 5 * SECOND, 10 * SECOND, 11 * SECOND, 3600ULL * SECOND};
+    static const uint64_t delays[] = {0,      1,          9999,        10000,       10001,
+                                      250000, 5 * SECOND, 10 * SECOND, 11 * SECOND, 3600ULL * SECOND};
     for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
         struct probe p = probe_of();
         uint64_t deadline = now + delays[i];

@@ -12,7 +12,7 @@
 enum { MESSAGES = 2000, POSTERS = 4 };
 
 static struct worker worker;
-static char log_text[64];              /* what happened, a letter each */
+static char log_text[64]; /* what happened, a letter each */
 
 static void note(char what) {
     size_t n = strlen(log_text);
@@ -23,11 +23,11 @@ static void note(char what) {
 
 /* Something with all three roles. */
 struct thing {
-    struct flushable flushable;        /* first */
-    struct reapable  reapable;
-    struct borrower  borrower;
-    char             flush, settle, reap;
-    struct thing    *then;             /* what its reaping marks dirty */
+    struct flushable flushable; /* first */
+    struct reapable reapable;
+    struct borrower borrower;
+    char flush, settle, reap;
+    struct thing *then; /* what its reaping marks dirty */
 };
 
 static void on_flush(struct flushable *f) {
@@ -46,8 +46,12 @@ static void on_reap(struct reapable *r) {
 }
 
 static struct thing thing_of(const char *letters) {
-    return (struct thing){.flushable.flush = on_flush, .reapable.reap = on_reap, .borrower.settle = on_settle,
-                          .flush = letters[0], .settle = letters[1], .reap = letters[2]};
+    return (struct thing){.flushable.flush = on_flush,
+                          .reapable.reap = on_reap,
+                          .borrower.settle = on_settle,
+                          .flush = letters[0],
+                          .settle = letters[1],
+                          .reap = letters[2]};
 }
 
 static int set_up(void **state) {
@@ -71,7 +75,7 @@ static void turn_flushes_then_settles_then_reaps(void **state) {
     worker_borrow(&worker, &a.borrower);
     worker_mark_dirty(&worker, &a.flushable);
     worker_mark_dirty(&worker, &b.flushable);
-    worker_mark_dirty(&worker, &a.flushable);  /* once is enough */
+    worker_mark_dirty(&worker, &a.flushable); /* once is enough */
     worker_borrow(&worker, &a.borrower);
     worker_reap_later(&worker, &a.reapable);
     worker.pool.hot_used = 1000;
@@ -165,8 +169,8 @@ static void timers_run_with_the_loop_and_let_it_rest(void **state) {
 /* ---- mailbox ---- */
 
 struct mail {
-    struct worker_message message;     /* first */
-    int                   number, poster;
+    struct worker_message message; /* first */
+    int number, poster;
 };
 
 static struct mail mails[POSTERS][MESSAGES];
@@ -258,10 +262,12 @@ static void random_numbers_differ(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(turn_flushes_then_settles_then_reaps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_reaping_makes_dirty_is_flushed_in_the_same_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_reaping_makes_dirty_is_flushed_in_the_same_turn, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(forgotten_things_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(order_survives_forgetting_the_last_one, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_of_each_thread_come_once_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup(mail_that_is_left_is_handled_at_the_end, set_up),

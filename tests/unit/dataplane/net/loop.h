@@ -36,10 +36,10 @@ static inline int worker_tear_down(void **state) {
 }
 
 /* Turns the loop until the expression holds. What never comes ends in the test's own time limit. */
-#define TURN_UNTIL(condition)                            \
-    do {                                                 \
-        while (worker_end_turn(&worker), !(condition))   \
-            ev_run(worker.loop, EVRUN_ONCE);             \
+#define TURN_UNTIL(condition)                          \
+    do {                                               \
+        while (worker_end_turn(&worker), !(condition)) \
+            ev_run(worker.loop, EVRUN_ONCE);           \
     } while (0)
 
 /* Handles what is ready, and does not wait for more. */

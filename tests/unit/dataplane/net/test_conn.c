@@ -7,20 +7,20 @@ enum { LARGE = 1 << 20 };
 
 /* A codec that keeps what it reads and writes what it is given. */
 struct fake {
-    struct conn conn;                  /* first */
-    size_t      limit;                 /* what read_limit says */
-    char        received[4096];
-    size_t      received_size;
+    struct conn conn; /* first */
+    size_t limit;     /* what read_limit says */
+    char received[4096];
+    size_t received_size;
     const char *to_send;
-    size_t      to_send_size;
-    const char *close_in;              /* the operation that closes the connection */
-    unsigned    connected, eofs, errors, write_errors, written, destroyed, largest_read;
-    unsigned    expired[DEADLINE_COUNT];
-    int         error;
+    size_t to_send_size;
+    const char *close_in; /* the operation that closes the connection */
+    unsigned connected, eofs, errors, write_errors, written, destroyed, largest_read;
+    unsigned expired[DEADLINE_COUNT];
+    int error;
 };
 
 static struct fake fake;
-static int peer;                       /* the other end */
+static int peer; /* the other end */
 static char large[LARGE];
 
 static struct fake *fake_of(struct conn *c) {
@@ -96,14 +96,23 @@ static void destroy(struct conn *c) {
 }
 
 static const struct conn_ops ops = {
-    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
-    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
-    .destroy = destroy, .is_client = true,
+    .read_limit = read_limit,
+    .on_bytes = on_bytes,
+    .on_eof = on_eof,
+    .on_error = on_error,
+    .on_write_error = on_write_error,
+    .on_connected = on_connected,
+    .produce = produce,
+    .on_written = on_written,
+    .on_deadline = on_deadline,
+    .destroy = destroy,
+    .is_client = true,
 };
 
 static int set_up(void **state) {
     int ends[2], small = 8192;
-    if (worker_set_up(state) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+    if (worker_set_up(state) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
         return -1;
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     srand(1);
@@ -365,7 +374,8 @@ static void closing_inside_any_operation_is_safe(void **state) {
 /* A listening socket, or one that is only bound: connecting to it is refused. */
 static int bind_loopback(bool listens, struct address *ret) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *ret = (struct address){.length = sizeof ret->u.v4, .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    *ret = (struct address){.length = sizeof ret->u.v4,
+                            .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
     assert_int_equal(bind(fd, &ret->u.any, ret->length), 0);
     assert_int_equal(getsockname(fd, &ret->u.any, &ret->length), 0);
     if (listens)
@@ -423,7 +433,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(reset_by_the_peer_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(large_output_survives_a_slow_peer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(little_is_buffered_for_a_peer_that_reads_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(peer_that_takes_nothing_runs_into_the_write_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(peer_that_takes_nothing_runs_into_the_write_deadline, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(write_deadline_moves_with_progress_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_write_drops_output_but_not_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(output_that_cannot_be_kept_is_a_write_error, set_up, tear_down),

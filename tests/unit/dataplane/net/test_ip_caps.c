@@ -76,7 +76,8 @@ static void all_given_back_leaves_an_empty_table(void **state) {
     for (int round = 0; round < 3; round++) {
         uint32_t slots[1000];
         for (uint32_t i = 0; i < 1000; i++) {
-            struct address a = {.length = sizeof a.u.v4, .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i / 2)}};
+            struct address a = {.length = sizeof a.u.v4,
+                                .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i / 2)}};
             slots[i] = ip_caps_take(caps, &a, 2);
             assert_true(slots[i] < IP_CAP_UNCOUNTED);
         }
@@ -90,7 +91,8 @@ static void crowded_table_refuses_nobody(void **state) {
     (void)state;
     unsigned uncounted = 0;
     for (uint32_t i = 0; i < 100000; i++) {
-        struct address a = {.length = sizeof a.u.v4, .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i)}};
+        struct address a = {.length = sizeof a.u.v4,
+                            .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(i)}};
         uint32_t slot = ip_caps_take(caps, &a, 1);
         assert_int_not_equal(slot, IP_CAP_REFUSED);
         uncounted += slot == IP_CAP_UNCOUNTED;

@@ -11,8 +11,8 @@ enum { MOST = 64 };
 
 struct held {
     struct listener_connection membership; /* first */
-    int                        fd;
-    bool                       is_open, is_idle;
+    int fd;
+    bool is_open, is_idle;
 };
 
 static struct listener_runtime *list;
@@ -83,7 +83,8 @@ static int tear_down(void **state) {
 }
 
 static struct listener_runtime *listen_with(uint32_t per_ip, uint32_t limit) {
-    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, accept_one, close_one, caps);
+    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, accept_one,
+                                                 close_one, caps);
     assert_non_null(l);
     listener_set_definition(l, NULL, per_ip, limit);
     return l;
@@ -236,8 +237,10 @@ static void draining_closes_what_is_idle_at_once(void **state) {
 static void idle_listener_is_gone_when_it_drains(void **state) {
     (void)state;
     struct listener_runtime *first = listen_with(1, 1);
-    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, accept_one, close_one, caps);
-    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, accept_one, close_one, caps);
+    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, accept_one,
+                                                      close_one, caps);
+    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, accept_one,
+                                                     close_one, caps);
     assert_ptr_equal(list, third);
     listener_drain(second, 1000);
     assert_ptr_equal(list, third);
@@ -285,9 +288,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(connections_are_accepted_and_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many_of_one_address_are_closed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many_of_all_are_closed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_codec_cannot_take_is_closed_and_not_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(another_definition_counts_at_once_and_lets_the_old_view_go, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(draining_stops_accepting_and_ends_with_the_last_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_codec_cannot_take_is_closed_and_not_counted, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(another_definition_counts_at_once_and_lets_the_old_view_go, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(draining_stops_accepting_and_ends_with_the_last_connection, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(drain_timeout_cuts_what_is_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_closes_what_is_idle_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_listener_is_gone_when_it_drains, set_up, tear_down),
