@@ -24,7 +24,7 @@ const struct option_spec daemon_option_specs[] = {
     {"tls-ca", '\0', "FILE", "PEM authorities that the certificates of data planes must come from"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9902), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
-    {"keep-versions", '\0', "N", "of the newest versions are kept (1000)"},
+    {"keep-versions", '\0', "N", "of the newest versions are kept (200)"},
     {"prepare-timeout", '\0', "SECONDS", "for a data plane to check and build a snapshot (30)"},
     {"commit-timeout", '\0', "SECONDS", "for a data plane to switch to it (30)"},
     {"data-planes", '\0', "N", "may be connected at once (1024)"},
@@ -147,9 +147,9 @@ static void set_tls(struct daemon_options *o, struct error_list *errors) {
 
 static void set_numbers(struct daemon_options *o, struct error_list *errors) {
     uint64_t prepare = 30, commit = 30;
-    o->keep_versions = 1000;
+    o->keep_versions = 200;
     o->data_planes_max = 1024;
-    options_number(&o->given, "keep-versions", 1000000, 1000, &o->keep_versions, errors);
+    options_number(&o->given, "keep-versions", 1000000, 200, &o->keep_versions, errors);
     options_number(&o->given, "prepare-timeout", 3600, 30, &prepare, errors);
     options_number(&o->given, "commit-timeout", 3600, 30, &commit, errors);
     options_number(&o->given, "data-planes", 100000, 1024, &o->data_planes_max, errors);
