@@ -53,7 +53,7 @@ static const struct option_spec verify_options[] = {
 };
 
 static const struct option_spec gc_options[] = {
-    {"keep", 'k', "N", "keep the newest N versions (what the control plane is set to, 1000)"},
+    {"keep", 'k', "N", "keep the newest N versions (what the control plane is set to, 200)"},
     {"dry-run", 'n', NULL, "only say what would be dropped"},
     {"state-dir", 's', "DIR", "work on a store that no control plane has open"},
     {0},

@@ -46,7 +46,7 @@ static void defaults(void **state) {
     assert_int_equal(r.options.dataplane_group, -1);
     assert_string_equal(r.options.admin_listen, "127.0.0.1:9902");
     assert_null(r.options.config);
-    assert_int_equal(r.options.keep_versions, 1000);
+    assert_int_equal(r.options.keep_versions, 200);
     assert_int_equal(r.options.prepare_timeout, 30000000);
     finish(&r);
 }
