@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from wire import Origin, chunked, head_of, request, response
 
 SEEDS = range(6)

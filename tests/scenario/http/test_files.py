@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from conftest import cluster, configure
+from configuration import cluster, configure
 from gateway import resident_bytes
 from wire import head_of, request
 

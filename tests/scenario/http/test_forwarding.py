@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from wire import head_of, request, response
 
 

@@ -1,7 +1,7 @@
 """Daemons killed under load: what may fail fails, and nothing else."""
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from gateway import Gateway, wait_until
 from load import Clients, Wrk
 from wire import head_of, request, response

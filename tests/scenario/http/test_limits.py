@@ -1,9 +1,10 @@
 """Each limit with its status, and peers that are slow or greedy."""
+import select
 import socket
 
 import pytest
 
-from conftest import QUICK, cluster, configure, under
+from configuration import QUICK, cluster, configure, under
 from gateway import resident_bytes
 from wire import Origin, chunked, head_of, request, response
 
@@ -174,6 +175,32 @@ def test_a_slow_body(client, origin, fields, part):
     served.expect_closed_without(b"0\r\n\r\n")
 
 
+def test_a_body_that_drips(client, origin):
+    """Each byte comes in time, and all of them too slowly."""
+    client.send(head_of("POST /quick HTTP/1.1", "Host: a", "Content-Length: 100000"))
+    while not select.select([client.sock], [], [], 0.03)[0]:
+        client.send("x")
+    expect_status(client, 408, b"rate")
+    origin.accept().expect_closed_without(b"\r\n\r\n")
+
+
+def test_a_reader_that_sips(gateway, origin, usual):
+    """It takes some of its response again and again, and all too slowly."""
+    gateway.serve({**usual, "limits": {**usual["limits"], "min-body-rate": "100MiB"}})
+    with gateway.connect(gateway.port_of("quick"), receive_buffer=4096) as reader:
+        before = gateway.metric("client_write_timeouts_total")
+        reader.send(request())
+        served = origin.accept()
+        served.receive_request()
+        served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 1000000000"))
+        served.sock.setblocking(False)
+        while gateway.metric("client_write_timeouts_total") == before:
+            fill(served.sock)
+            reader.sock.recv(4096)
+    served.sock.settimeout(20)
+    gateway.serve(usual)
+
+
 # ---- origins that fail
 
 def test_no_endpoint(client):
@@ -328,7 +355,7 @@ def fill(sock):
     try:
         while True:
             sock.send(b"x" * 65536)
-    except BlockingIOError:
+    except (BlockingIOError, ConnectionResetError, BrokenPipeError):
         pass
 
 

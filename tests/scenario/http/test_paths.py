@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from wire import request
 
 REFUSED = None

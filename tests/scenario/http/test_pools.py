@@ -3,7 +3,7 @@ import contextlib
 
 import pytest
 
-from conftest import cluster, configure
+from configuration import cluster, configure
 from origins import Teller
 from wire import Origin, head_of, request, response
 

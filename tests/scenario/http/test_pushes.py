@@ -1,11 +1,12 @@
 """Configuration that changes under traffic: nothing that a change does not concern notices it."""
+import errno
 import json
 import socket
 import threading
 
 import pytest
 
-from conftest import cluster, configure, listener, under
+from configuration import cluster, configure, listener, under
 from load import Clients, Wrk
 from wire import Origin, head_of, request, response
 
@@ -98,6 +99,9 @@ def test_a_listener_that_comes_back(gateway, usual, origin):
 
 
 def test_listeners_on_unix_sockets_and_several_addresses(gateway, origin):
+    with socket.socket(socket.AF_INET6) as probe:
+        if probe.connect_ex(("::1", 1)) == errno.EADDRNOTAVAIL:
+            pytest.skip("this machine has no IPv6 loopback address")
     path = str(gateway.folder / "web.sock")
     both = [f"127.0.0.1:{gateway.port}", f"unix:{path}", f"[::1]:{gateway.port_of('v6')}"]
     gateway.serve(configure(gateway, [cluster("origin", origin)], [under("/respond", respond("here\n"))],

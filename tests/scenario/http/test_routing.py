@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from origins import Teller
 from wire import head_of, request
 

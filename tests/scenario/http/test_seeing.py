@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from conftest import cluster, configure, under
+from configuration import cluster, configure, under
 from gateway import wait_until
 from wire import head_of, request, response
 
