@@ -37,6 +37,7 @@ struct fixture {
     grpc_status_code status;
     char reply[64], error[256];
     ev_async finished;
+    bool has_finished;       /* the client's thread is done; kept, since any turn of the loop may see it */
 };
 
 /* ---- methods of the server ---- */
@@ -151,8 +152,8 @@ static void *client_thread(void *arg) {
 }
 
 static void on_finished(struct ev_loop *ev, ev_async *watcher, int events) {
-    (void)watcher;
     (void)events;
+    ((struct fixture *)watcher->data)->has_finished = true;
     ev_break(ev, EVBREAK_ALL);
 }
 
@@ -160,11 +161,13 @@ static void start_call(struct fixture *f, const char *method, size_t size, uint6
     f->method = method;
     f->request_size = size;
     f->timeout_us = timeout_us;
+    f->has_finished = false;
     assert_int_equal(pthread_create(&f->thread, NULL, client_thread, f), 0);
 }
 
 static void finish_call(struct fixture *f) {
-    ev_run(f->ev, 0);
+    while (!f->has_finished)
+        ev_run(f->ev, EVRUN_ONCE);
     pthread_join(f->thread, NULL);
 }
 
@@ -196,6 +199,7 @@ static int setup(void **state) {
     snprintf(f->address, sizeof f->address, "unix:%s", f->path);
     f->ev = ev_loop_new(EVFLAG_AUTO);
     ev_async_init(&f->finished, on_finished);
+    f->finished.data = f;
     ev_async_start(f->ev, &f->finished);
     assert_int_equal(rpc_loop_init(&f->loop, f->ev), 0);
     f->server = make_server(f);
