@@ -131,28 +131,39 @@ def cpu_seconds(pids):
     return user / TICKS_PER_SECOND, system / TICKS_PER_SECOND
 
 
-def memory(pids):
-    """(RSS, PSS) of these processes in bytes."""
-    total = {"Rss:": 0, "Pss:": 0}
+def memory_parts(pids):
+    """The sums of /proc/PID/smaps_rollup over these processes, in bytes: {"Rss": .., "Pss": .., "Pss_Anon": .., ...}."""
+    total = {}
     for pid in pids:
         try:
-            lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
         except OSError:
             continue
-        for line in lines:
-            key, *rest = line.split()
-            if key in total:
-                total[key] += int(rest[0]) * 1024
-    return total["Rss:"], total["Pss:"]
+        for key, value, _ in map(str.split, lines):
+            total[key[:-1]] = total.get(key[:-1], 0) + int(value) * 1024
+    return total
+
+
+def memory(pids):
+    """(RSS, PSS) of these processes in bytes."""
+    parts = memory_parts(pids)
+    return parts.get("Rss", 0), parts.get("Pss", 0)
+
+
+def written_memory(pids):
+    """The PSS of what these processes have written, without files that they map. The share of a library that counts for
+    a process changes with the other processes that map it; this does not."""
+    parts = memory_parts(pids)
+    return parts.get("Pss_Anon", 0) + parts.get("Pss_Shmem", 0)
 
 
 def settled_memory(pids, limit=5.0):
-    """PSS once two readings in a row agree, or after `limit` seconds."""
+    """written_memory once two readings in a row agree, or after `limit` seconds."""
     deadline = time.monotonic() + limit
-    before = memory(pids)[1]
+    before = written_memory(pids)
     while time.monotonic() < deadline:
         time.sleep(0.2)
-        now = memory(pids)[1]
+        now = written_memory(pids)
         if now == before:
             break
         before = now

@@ -71,9 +71,9 @@ def throughput_table(results, scenario):
 
 def idle_table(results, scenario):
     best = results.best_peer(scenario, "bytes_per_connection")
-    rows = [[proxy, f"{f['bytes_per_connection']:,.0f}", ratio(f["bytes_per_connection"], best),
-             f"{f['base_pss_bytes'] / MIB:.1f}"] for proxy, f in results.of(scenario)]
-    return ["", "bytes/connection", "to the best peer", "PSS MiB before"], rows
+    rows = [[proxy, f"{f['bytes_per_connection']:,.0f}", ratio(f["bytes_per_connection"], best)]
+            for proxy, f in results.of(scenario)]
+    return ["", "bytes/connection", "to the best peer"], rows
 
 
 def allocations_table(results, scenario):
@@ -90,9 +90,9 @@ def syscalls_table(results, scenario):
 
 
 def growth_table(results, scenario):
-    rows = [[proxy, f"{f['growth_bytes'] / 1024:,.0f}", f"{f['from_requests']:,.0f}", f"{f['to_requests']:,.0f}",
-             f"{f['pss_bytes'] / MIB:.1f}"] for proxy, f in results.of(scenario)]
-    return ["", "growth KiB", "from request", "to request", "PSS MiB then"], rows
+    rows = [[proxy, f"{f['growth_bytes'] / 1024:,.0f}", f"{f['from_requests']:,.0f}", f"{f['to_requests']:,.0f}"]
+            for proxy, f in results.of(scenario)]
+    return ["", "growth KiB", "from request", "to request"], rows
 
 
 TABLES = {"idle": idle_table, "allocations": allocations_table, "syscalls": syscalls_table, "growth": growth_table}

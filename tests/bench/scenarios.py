@@ -79,7 +79,7 @@ def idle(proxy, _load_run, amounts):
     finally:
         for connection in connections:
             connection.close()
-    return {"connections": amounts.idle, "bytes_per_connection": (after - before) / amounts.idle, "base_pss_bytes": before}
+    return {"connections": amounts.idle, "bytes_per_connection": (after - before) / amounts.idle}
 
 
 def allocations(proxy, _load_run, amounts):
@@ -141,13 +141,13 @@ def is_traced(pid):
 
 
 def growth(proxy, load_run, amounts):
-    """How much PSS the gateway gains from one number of requests to the other."""
+    """How much memory the gateway gains from one number of requests to the other."""
     first, last = amounts.growth
     load_run.count(proxy.port, "/12", first)
     before = settled_memory(proxy.traffic_pids())
     load_run.count(proxy.port, "/12", last - first)
     after = settled_memory(proxy.traffic_pids())
-    return {"from_requests": first, "to_requests": last, "pss_bytes": after, "growth_bytes": after - before}
+    return {"from_requests": first, "to_requests": last, "growth_bytes": after - before}
 
 
 OTHER_FUNCTIONS = {"idle": idle, "allocations": allocations, "syscalls": syscalls, "growth": growth}
