@@ -1,6 +1,7 @@
 """Fixtures of the scenarios over HTTP: one gateway for all of them, and the configuration that most of them
 use."""
 import socket
+import tempfile
 
 import pytest
 
@@ -73,8 +74,8 @@ def refused():
 
 
 @pytest.fixture(scope="session")
-def nginx(tmp_path_factory):
-    with Nginx(tmp_path_factory.mktemp("nginx") / "served") as origin:
+def nginx():
+    with tempfile.TemporaryDirectory(prefix="headgate-nginx-") as folder, Nginx(folder) as origin:
         yield origin
 
 

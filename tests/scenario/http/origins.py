@@ -94,7 +94,7 @@ class Nginx:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.files = self.folder / "files"
-        self.files.mkdir(parents=True)
+        self.files.mkdir()
         self.sock = socket.socket()
         self.sock.bind(("127.0.0.1", 0))
         self.sock.listen(511)

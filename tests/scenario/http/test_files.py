@@ -1,8 +1,10 @@
 """Real files of a real nginx, up and down, with checksums; and common clients."""
 import hashlib
 import os
+import pathlib
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -19,7 +21,16 @@ SIZES = [0, 1, 65536, MIB, 100 * MIB]
 def served(gateway, nginx):
     """nginx behind the gateway; the folder of its files."""
     gateway.serve(configure(gateway, [cluster("files", nginx)]))
-    return nginx.files
+    yield nginx.files
+    for path in nginx.files.iterdir():
+        path.unlink()
+
+
+@pytest.fixture
+def folder():
+    """For the client's files; they are large, so they go with the test."""
+    with tempfile.TemporaryDirectory(prefix="headgate-files-") as name:
+        yield pathlib.Path(name)
 
 
 def make_file(path, size):
@@ -46,37 +57,37 @@ def curl(*arguments, stdin=os.devnull):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_down(gateway, served, tmp_path, size):
+def test_down(gateway, served, folder, size):
     expected = make_file(served / f"down-{size}", size)
     before = gateway.metric("client_sent_bytes_total")
-    status = curl(f"http://127.0.0.1:{gateway.port}/down-{size}", "-o", tmp_path / "got", "-w",
+    status = curl(f"http://127.0.0.1:{gateway.port}/down-{size}", "-o", folder / "got", "-w",
                   "%{http_code} %{size_download}",
                   "--create-dirs")
     assert status == f"200 {size}"
     if size:  # curl makes no file for nothing
-        assert checksum(tmp_path / "got") == expected
+        assert checksum(folder / "got") == expected
     assert gateway.metric("client_sent_bytes_total") - before >= size
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
-def test_up(gateway, served, tmp_path, size, framing):
-    expected = make_file(tmp_path / "sent", size)
-    source = tmp_path / "sent" if framing == "length" else "-"  # what comes from a pipe has no length
+def test_up(gateway, served, folder, size, framing):
+    expected = make_file(folder / "sent", size)
+    source = folder / "sent" if framing == "length" else "-"  # what comes from a pipe has no length
     status = curl("-T", source, f"http://127.0.0.1:{gateway.port}/up-{framing}-{size}", "-o",
-                  tmp_path / "answer",
-                  "-w", "%{http_code}", stdin=tmp_path / "sent")
+                  folder / "answer",
+                  "-w", "%{http_code}", stdin=folder / "sent")
     assert status == "201"
     assert checksum(served / f"up-{framing}-{size}") == expected
 
 
-def test_memory_does_not_grow_with_the_file(gateway, served, tmp_path):
+def test_memory_does_not_grow_with_the_file(gateway, served, folder):
     make_file(served / "large", 100 * MIB)
     pid = gateway.dataplane_pid()
-    curl(f"http://127.0.0.1:{gateway.port}/large", "-o", tmp_path / "got")
+    curl(f"http://127.0.0.1:{gateway.port}/large", "-o", folder / "got")
     before = resident_bytes(pid)
     for _ in range(3):
-        curl(f"http://127.0.0.1:{gateway.port}/large", "-o", tmp_path / "got")
+        curl(f"http://127.0.0.1:{gateway.port}/large", "-o", folder / "got")
     assert resident_bytes(pid) - before < 16 * MIB
 
 
