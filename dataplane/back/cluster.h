@@ -95,7 +95,7 @@ void                      pool_close_idle(struct endpoint_runtime *);
 
 /* Set once by the program: a waited-for connection is ready, or failed with an errno (and is gone). */
 struct pool_waiter_ops {
-    void (*ready)(void *waiter, struct client_connection *);
+    bool (*ready)(void *waiter, struct client_connection *);   /* false: not wanted any more, it goes to the pool */
     void (*failed)(void *waiter, int error);
 };
 void pool_set_waiter_ops(const struct pool_waiter_ops *);

@@ -53,9 +53,7 @@ static void on_available(struct client_connection *c) {
 static void on_connected(struct client_connection *c) {
     void *waiter = c->waiter;
     c->waiter = NULL;
-    if (waiter)
-        waiters.ready(waiter, c);
-    else
+    if (!waiter || !waiters.ready(waiter, c))
         on_available(c);
 }
 

@@ -58,11 +58,16 @@ static void use(struct exchange *x, struct client_connection *c) {
         return;
     }
     exchange_attach_back(x, p->endpoint->cluster->codec->open(c));
-    set_try_deadline(x);
 }
 
-static void ready(void *waiter, struct client_connection *c) {
-    use(waiter, c);
+/* An exchange that has been answered with an error meanwhile has no use for the connection. */
+static bool ready(void *waiter, struct client_connection *c) {
+    struct exchange *x = waiter;
+    proxy_of(x)->connecting = NULL;
+    if (x->abort != ABORT_NONE)
+        return false;
+    use(x, c);
+    return true;
 }
 
 static void fail_or_retry(struct exchange *x, enum abort_code code) {
@@ -73,6 +78,8 @@ static void fail_or_retry(struct exchange *x, enum abort_code code) {
 static void failed(void *waiter, int error) {
     struct exchange *x = waiter;
     proxy_of(x)->connecting = NULL;
+    if (x->abort != ABORT_NONE)
+        return;
     fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
 }
 
@@ -89,8 +96,19 @@ static void connect_new(struct exchange *x, struct endpoint_runtime *e) {
         fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
 }
 
+/* Nothing of the attempt before may reach into this one: neither its deadlines nor its connection. */
+static void forget_attempt(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    exchange_set_attempt_deadline(x, 0);
+    exchange_set_phase_deadline(x, 0);
+    if (p->connecting)
+        pool_forget_waiter(p->connecting);
+    p->connecting = NULL;
+}
+
 static void attempt(struct exchange *x) {
     struct proxy *p = proxy_of(x);
+    forget_attempt(x);
     struct cluster_runtime *c = cluster_of(x->worker, p->cluster);
     struct endpoint_runtime *e = c ? cluster_pick(c, p->endpoint) : NULL;
     if (!e) {
@@ -100,6 +118,7 @@ static void attempt(struct exchange *x) {
     p->endpoint = e;
     x->attempts++;
     note_endpoint(x, e);
+    set_try_deadline(x); /* connecting counts */
     struct client_connection *kept = p->stale_left ? pool_take(e) : NULL;
     if (kept) {
         p->reused = true;
@@ -140,7 +159,7 @@ static bool is_stale(const struct exchange *x, enum abort_code code) {
 
 static bool retry(struct exchange *x, enum abort_code code) {
     struct proxy *p = proxy_of(x);
-    if (x->is_over || !exchange_is_replayable(x))
+    if (x->is_over || x->abort != ABORT_NONE || !exchange_is_replayable(x))
         return false;
     if (is_stale(x, code))
         p->stale_left--;

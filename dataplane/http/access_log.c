@@ -82,7 +82,7 @@ static void format_json(struct record *r, const struct exchange *x, const struct
 static void format_text(struct record *r, const struct exchange *x, const struct date_texts *date) {
     record_add(r, date->iso);
     record_add(r, STR("Z "));
-    record_add(r, or_dash(x->client));
+    record_add_escaped(r, or_dash(x->client));
     record_add(r, STR(" "));
     record_add_escaped(r, or_dash(x->log_method));
     record_add(r, STR(" "));
@@ -110,7 +110,7 @@ static void format_text(struct record *r, const struct exchange *x, const struct
 
 /* The format of Apache and nginx that log analysers know. */
 static void format_combined(struct record *r, const struct exchange *x, const struct date_texts *date) {
-    record_add(r, or_dash(x->client));
+    record_add_escaped(r, or_dash(x->client));
     record_add(r, STR(" - - ["));
     record_add(r, date->log);
     record_add(r, STR("] \""));

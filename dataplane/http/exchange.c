@@ -148,7 +148,7 @@ static struct exchange *exchange_clear(struct exchange *x, struct worker *w) {
 
 struct exchange *exchange_open(struct worker *w, struct leg *front, const struct exchange_origin *origin) {
     const struct limits *limits = &origin->listener->settings->limits;
-    if (w->buffer_used + 2 * limits->buffer > w->buffer_limit) {
+    if (w->buffer_used + 2 * INITIAL_CREDIT > w->buffer_limit) {
         stats_add(&w->stats->overload_total, 1);
         return NULL;
     }
@@ -347,6 +347,8 @@ static void on_final_head(struct exchange *x, struct head *head, bool end) {
     exchange_set_phase_deadline(x, 0);
     x->response.head = head;
     flow_advance(&x->response, end ? FLOW_END : FLOW_BODY);
+    if (!end && x->response.source)
+        flow_give(x, &x->response, x->response.limit);
     x->response_left = x->replaced_at ? x->replaced_at - 1 : x->entered;
     exchange_leave_layers(x);
 }
@@ -374,9 +376,15 @@ static void tell_sink(struct exchange *x, struct flow *f) {
 void exchange_on_body(struct leg *leg, struct slice *s) {
     struct exchange *x = leg->exchange;
     struct flow *f = flow_of_source(x, leg);
+    if (f->state == FLOW_ABORTED) { /* refused already; the rest is of no use */
+        slice_free(&x->worker->pool, s);
+        return;
+    }
     flow_push(x, f, s);
     if (f == &x->request && f->bytes > exchange_body_limit(x)) {
-        exchange_fail(x, ABORT_BODY_TOO_LARGE);
+        exchange_refuse(leg, ABORT_BODY_TOO_LARGE, NULL);
+        if (leg->exchange)
+            leg->ops->stop(leg);
         return;
     }
     tell_sink(x, f);
@@ -400,6 +408,8 @@ static void release_back(struct exchange *x) {
 void exchange_on_end(struct leg *leg, struct fields *trailers) {
     struct exchange *x = leg->exchange;
     struct flow *f = flow_of_source(x, leg);
+    if (f->state == FLOW_ABORTED)
+        return;
     f->trailers = trailers;
     flow_advance(f, FLOW_END);
     x->worker->buffer_used -= f->granted;
@@ -458,6 +468,8 @@ void exchange_on_stop(struct leg *leg) {
     flow_drop(x, f);
     if (f->source && f->state == FLOW_BODY)
         f->source->ops->stop(f->source);
+    if (f == &x->request && x->response.state == FLOW_HEAD && exchange_timeouts(x)->response_head)
+        exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
 }
 
 void exchange_refuse(struct leg *leg, enum abort_code code, const char *detail) {
@@ -476,10 +488,7 @@ void exchange_attach_back(struct exchange *x, struct leg *leg) {
     x->is_reply = false;
     x->request.sink = leg;
     x->response.source = leg;
-    uint64_t credit = x->response.limit - x->response.granted;
-    x->response.granted += credit;
-    x->worker->buffer_used += credit;
-    stats_add(&x->worker->stats->buffered_bytes, credit);
+    flow_give(x, &x->response, INITIAL_CREDIT);
     bool end = x->request.state == FLOW_END && !x->request.queue.first && !x->request.trailers;
     for (unsigned i = 0; end && i < x->entered; i++)
         end = !x->layers[i].filter->ops->pull_request;

@@ -3,10 +3,16 @@
 
 #include "dataplane/http/exchange.h"
 
+/* What a flow may begin with before anything is known of its body: so much is reserved in the worker's budget. */
+enum { INITIAL_CREDIT = 16 << 10 };
+
 void flow_init(struct flow *f, uint64_t limit);
 void flow_advance(struct flow *f, enum flow_state to);            /* asserts that it moves right */
 /* Issues credit to the source when at least half the limit is free, or when it holds nothing. */
 void flow_grant(struct exchange *x, struct flow *f);
+/* Raises the credit that the source holds to at most `want` bytes within the limit and the worker's budget, and does not tell
+ * it: for the moments at which the source looks by itself. */
+void flow_give(struct exchange *x, struct flow *f, uint64_t want);
 void flow_drop(struct exchange *x, struct flow *f);               /* empties the queue and takes credit back */
 void flow_push(struct exchange *x, struct flow *f, struct slice *s);
 

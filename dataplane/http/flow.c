@@ -50,6 +50,17 @@ void flow_grant(struct exchange *x, struct flow *f) {
     f->source->ops->grant(f->source, room);
 }
 
+void flow_give(struct exchange *x, struct flow *f, uint64_t want) {
+    uint64_t room = f->limit - f->used - f->granted;
+    uint64_t more = want > f->granted ? want - f->granted : 0;
+    struct worker *w = x->worker;
+    more = more < room ? more : room;
+    if (f->granted + f->used >= INITIAL_CREDIT && w->buffer_used + more > w->buffer_limit)
+        return;
+    f->granted += more;
+    charge(x, more, 0);
+}
+
 void flow_drop(struct exchange *x, struct flow *f) {
     slice_queue_clear(&f->queue, &x->worker->pool);
     charge(x, 0, f->used + f->granted);

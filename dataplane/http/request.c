@@ -133,6 +133,21 @@ static struct str forwarded_chain(struct exchange *x, const struct head *head) {
     return (struct str){text, size};
 }
 
+/* CGI and its heirs see "x_forwarded_for" and "x-forwarded-for" as one name: a client must not add to what we say, or to what
+ * frames the message, by that spelling. */
+static void drop_aliases(struct head *head) {
+    char name[32];
+    for (uint32_t i = head->fields.count; i-- > 0;) {
+        const struct field *f = &head->fields.v[i];
+        if (f->id != FIELD_OTHER || f->name_len > sizeof name || !memchr(f->name, '_', f->name_len))
+            continue;
+        for (size_t k = 0; k < f->name_len; k++)
+            name[k] = f->name[k] == '_' ? '-' : f->name[k];
+        if (field_id_flags(field_lookup(name, f->name_len)) & (FIELD_PINNED | FIELD_HOP_BY_HOP | FIELD_BAD_TRAILER))
+            fields_remove_at(&head->fields, i);
+    }
+}
+
 static int add_x_forwarded(struct exchange *x, struct head *head) {
     struct str chain = x->peer;
     if (fields_find(&head->fields, FIELD_X_FORWARDED_FOR)) {
@@ -202,6 +217,7 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
     head_remove_hop_by_hop(head);
     head->upgrade = (struct str){NULL, 0};
     drop_untrusted(x, head);
+    drop_aliases(head);
     if (s->x_forwarded)
         status |= add_x_forwarded(x, head);
     if (s->x_real_ip)

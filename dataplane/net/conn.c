@@ -144,7 +144,7 @@ static int send_gathered(struct conn *c, struct gather *g) {
 
 static bool is_too_slow(const struct conn *c) {
     uint64_t elapsed = c->worker->now - c->blocked_since;
-    return c->blocked_since && c->min_rate && elapsed > 2 * c->write_timeout &&
+    return c->blocked_since && c->min_rate && c->write_timeout && elapsed > 2 * c->write_timeout &&
            c->blocked_bytes * 1000000 / elapsed < c->min_rate;
 }
 
@@ -172,7 +172,9 @@ static void flush_conn(struct flushable *f) {
     struct conn *c = conn_of_flushable(f);
     struct gather *g = c->worker->gather;
     int sent = 1;
-    if (c->is_broken || c->is_blocked)
+    if (c->ops->on_dirty && !c->is_closed)
+        c->ops->on_dirty(c);
+    if (c->is_closed || c->is_broken || c->is_blocked)
         return;
     while (!c->is_closed && !c->is_connecting && sent == 1) {
         gather_begin(g, &c->worker->pool);

@@ -32,6 +32,8 @@ struct conn_ops {
     /* Writing failed; what was unsent is dropped. What the peer has sent can still be read. */
     void (*on_write_error)(struct conn *, int error);
     void (*on_connected)(struct conn *);                 /* after conn_connect only */
+    /* Marked dirty: before anything is written, also when nothing can be. May close. NULL: nothing to do. */
+    void (*on_dirty)(struct conn *);
     /* Adds what there is to write to the gather; called again while it fills it. Not called while UNSENT_MAX bytes or more
      * wait for the kernel: that is the connection's send budget. */
     void (*produce)(struct conn *, struct gather *);

@@ -7,6 +7,8 @@
 #include "dataplane/codec/h1/writer.h"
 #include "dataplane/net/conn.h"
 
+enum { FRAMING_SLACK = 1024 }; /* read beyond the credit, for chunk sizes and the like */
+
 struct h1_client {
     struct conn              conn;             /* first */
     struct client_connection link;
@@ -178,8 +180,8 @@ static void process_kept(struct h1_client *c) {
 
 static void on_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
     struct h1_client *c = (struct h1_client *)conn;
-    if (!c->leg.exchange) { /* nothing was asked */
-        close_and_report(c);
+    if (!c->leg.exchange || c->request) { /* an answer before the question belongs to nobody */
+        break_off(c, ABORT_ORIGIN_RESET);
         return;
     }
     c->read_any = true;
@@ -201,7 +203,8 @@ static size_t read_limit(struct conn *conn) {
         return 4096;
     if (!c->in_body)
         return READ_MAX;
-    return c->input.n || exchange_credit(&c->leg) == 0 ? 0 : READ_MAX;
+    uint64_t credit = exchange_credit(&c->leg);
+    return c->input.n || credit == 0 ? 0 : credit < READ_MAX - FRAMING_SLACK ? credit + FRAMING_SLACK : READ_MAX;
 }
 
 static void on_eof(struct conn *conn) {
@@ -271,10 +274,6 @@ static bool write_head(struct h1_client *c, struct gather *g) {
 
 static void produce(struct conn *conn, struct gather *g) {
     struct h1_client *c = (struct h1_client *)conn;
-    if (c->input.n)
-        process_kept(c);
-    if (conn->is_closed)
-        return;
     if (c->request && !write_head(c, g)) {
         if (g->bytes == 0)
             break_off(c, ABORT_MEMORY);
@@ -291,6 +290,16 @@ static void produce(struct conn *conn, struct gather *g) {
         break;
     case H1_WRITE_BROKEN: break_off(c, ABORT_CLIENT_PROTOCOL); break;
     }
+}
+
+/* What was kept is tried again, also while the other direction is blocked or broken. */
+static void on_dirty(struct conn *conn) {
+    struct h1_client *c = (struct h1_client *)conn;
+    if (c->input.n == 0)
+        return;
+    process_kept(c);
+    if (!conn->is_closed && conn->is_eof && c->input.n == 0)
+        on_eof(conn);
 }
 
 static void on_written(struct conn *conn) {
@@ -369,7 +378,7 @@ static void destroy(struct conn *conn) {
 
 static const struct conn_ops client_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
-    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
+    .on_connected = on_connected, .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
     .destroy = destroy, .is_client = false,
 };
 

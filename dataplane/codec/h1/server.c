@@ -87,6 +87,17 @@ static struct h1_limits limits_of(const struct h1_server *s) {
     return (struct h1_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
 }
 
+/* The definition in force. One that was looked at in an earlier turn may be gone: nothing may be read from it but within an
+ * exchange, which holds its snapshot. */
+static void renew_definition(struct h1_server *s) {
+    const struct listener_definition *d = s->membership.listener->definition;
+    if (s->origin.listener == d)
+        return;
+    s->origin.listener = d;
+    s->conn.write_timeout = d->timeouts.write;
+    s->conn.min_rate = d->settings->limits.min_body_rate;
+}
+
 static bool begin_exchange(struct h1_server *s) {
     struct exchange *x = exchange_open(s->conn.worker, &s->leg, &s->origin);
     s->message = x ? arena_calloc(exchange_arena(x), 1, sizeof *s->message) : NULL;
@@ -121,16 +132,24 @@ static void await_body(struct h1_server *s) {
     conn_set_deadline(&s->conn, DEADLINE_READ, is_waiting && wait ? s->conn.worker->now + wait : 0);
 }
 
+/* The body does not come: it is read no more, and the connection ends with the answer. */
+static void refuse_slow(struct h1_server *s, const char *detail) {
+    s->state = INPUT_STOPPED;
+    s->keep_alive = false;
+    exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, detail);
+}
+
 static void on_deadline(struct conn *c, enum conn_deadline which) {
     struct h1_server *s = (struct h1_server *)c;
     struct stats *stats = c->worker->stats;
     if (which == DEADLINE_WRITE) {
         give_up(s, ABORT_CLIENT_WRITE_TIMEOUT);
     } else if (s->state == INPUT_BODY && s->leg.exchange) {
-        exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, NULL);
+        refuse_slow(s, NULL);
     } else if (s->state == INPUT_HEAD && s->input.n && !h1_scan_is_idle(&s->scan, s->input.n)) {
         stats_add(&stats->client_header_timeouts_total, 1);
         s->state = INPUT_STOPPED;
+        renew_definition(s);
         if (begin_exchange(s))
             exchange_refuse(&s->leg, ABORT_CLIENT_HEAD_TIMEOUT, NULL);
         else
@@ -207,19 +226,9 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
         begin_body(s, head);
 }
 
-static void renew_definition(struct h1_server *s) {
-    const struct listener_definition *d = s->membership.listener->definition;
-    if (s->origin.listener == d)
-        return;
-    s->origin.listener = d;
-    s->conn.write_timeout = d->timeouts.write;
-    s->conn.min_rate = d->settings->limits.min_body_rate;
-}
-
 /* Returns how many bytes were taken: none while the head is incomplete. */
 static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
-    if (s->scan.looked == 0)
-        renew_definition(s);
+    renew_definition(s); /* the old one may have gone since the last byte came */
     struct h1_limits limits = limits_of(s);
     enum h1_scan_result result = h1_scan_head(&s->scan, &limits, (const char *)bytes, n);
     if (result == H1_SCAN_MORE) {
@@ -248,7 +257,7 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
 static bool is_too_slow(const struct h1_server *s) {
     const struct exchange *x = s->leg.exchange;
     uint64_t elapsed = s->conn.worker->now - s->message->body_began, rate = x->listener->settings->limits.min_body_rate;
-    return rate && elapsed > 2 * exchange_timeouts(x)->body && s->message->reader.bytes * 1000000 / elapsed < rate;
+    return rate && exchange_timeouts(x)->body && elapsed > 2 * exchange_timeouts(x)->body && s->message->reader.bytes * 1000000 / elapsed < rate;
 }
 
 static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
@@ -257,7 +266,7 @@ static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, boo
     switch (h1_body_read(&s->message->reader, &s->leg, s->conn.worker, bytes, n, is_hot, &used, &error)) {
     case H1_READ_MORE:
         if (s->leg.exchange && is_too_slow(s))
-            exchange_refuse(&s->leg, ABORT_CLIENT_BODY_TIMEOUT, "rate");
+            refuse_slow(s, "rate");
         break;
     case H1_READ_END: s->state = INPUT_DONE; break;
     case H1_READ_ERROR: refuse(s, error); return n;
@@ -337,6 +346,8 @@ static size_t read_limit(struct conn *c) {
 /* The client will send no more. What it has sent is still answered, also the requests that wait behind the present one. */
 static void on_eof(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
+    if (s->state == INPUT_BODY && s->input.n)
+        return; /* what is kept may complete it: process_kept looks again */
     if (s->state == INPUT_BODY)
         give_up(s, ABORT_CLIENT_GONE);
     else if (!s->leg.exchange && !conn_has_unsent(c) && !c->flushable.is_dirty)
@@ -407,12 +418,15 @@ static void response_done(struct h1_server *s) {
     await_request(s);
 }
 
-static void produce(struct conn *c, struct gather *g) {
+/* Credit may have come for what was kept. */
+static void on_dirty(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_BODY && s->input.n)
-        process_kept(s); /* credit has come */
-    if (c->is_closed)
-        return;
+        process_kept(s);
+}
+
+static void produce(struct conn *c, struct gather *g) {
+    struct h1_server *s = (struct h1_server *)c;
     struct h1_message *m = s->leg.exchange ? s->message : NULL;
     if (!m)
         return;
@@ -542,7 +556,7 @@ static void destroy(struct conn *c) {
 
 static const struct conn_ops server_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
-    .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
+    .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
 };
 
 int h1_server_accept(struct listener_runtime *l, int fd, const struct address *peer, uint32_t cap_slot) {

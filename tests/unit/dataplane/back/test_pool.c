@@ -8,9 +8,10 @@ static struct client_connection *ready_connection;
 static int failed_error;
 static char waiter;
 
-static void on_ready(void *who, struct client_connection *c) {
+static bool on_ready(void *who, struct client_connection *c) {
     assert_ptr_equal(who, &waiter);
     ready_connection = c;
+    return true;
 }
 
 static void on_failed(void *who, int error) {
