@@ -92,7 +92,8 @@ def run_quickstart(tmp_path_factory):
     port = free_ports(4)
     state = tmp_path_factory.mktemp("state")
     environment = {**os.environ, "PORT": str(port), "ORIGIN_PORT": str(port + 1), "HEADGATE_BIN": str(BIN),
-                   "HEADGATE_STATE_DIR": str(state)}
+                   "HEADGATE_STATE_DIR": str(state), "DATAPLANE_ADMIN": "127.0.0.1:0",
+                   "CONTROLPLANE_ADMIN": "127.0.0.1:0"}
     process = subprocess.Popen([DEPLOY / "run"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                text=True)
     said = []
