@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct conn *conn_of_flushable(struct flushable *f) {
@@ -46,6 +47,37 @@ void conn_mark_dirty(struct conn *c) {
         worker_mark_dirty(c->worker, &c->flushable);
 }
 
+/* ---- budget ---- */
+
+static void charge(struct conn *c) {
+    uint32_t total = c->is_closed ? 0 : (uint32_t)c->out.bytes + c->held;
+    c->worker->buffer_used += (uint64_t)total - c->charged;
+    stats_add(&c->worker->stats->buffered_bytes, (uint64_t)total - c->charged);
+    c->charged = total;
+}
+
+void conn_set_held(struct conn *c, size_t bytes) {
+    if (c->held == bytes)
+        return;
+    c->held = (uint32_t)bytes;
+    charge(c);
+}
+
+/* ---- system calls ----
+ * The library's recv, send and sendmsg are cancellation points, which costs a program with threads two locked instructions
+ * each; nobody here cancels a thread. */
+
+static ssize_t receive(int fd, void *room, size_t n) {
+    return syscall(SYS_recvfrom, fd, room, n, 0, NULL, NULL);
+}
+
+static ssize_t transmit(int fd, const struct gather *g) {
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)g->pieces, .msg_iovlen = g->count};
+    if (g->count == 1)
+        return syscall(SYS_sendto, fd, g->pieces[0].iov_base, g->pieces[0].iov_len, MSG_NOSIGNAL, NULL, 0);
+    return syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
+}
+
 /* ---- reading ---- */
 
 static void read_some(struct conn *c) {
@@ -57,7 +89,7 @@ static void read_some(struct conn *c) {
     uint8_t *room = worker_read_room(c->worker);
     if (c->is_closed) /* making room flushes, and flushing can close */
         return;
-    ssize_t n = recv(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX, 0);
+    ssize_t n = receive(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX);
     if (n > 0) {
         slice_pool_read_done(&c->worker->pool, (size_t)n);
         count_bytes(c, false, (size_t)n);
@@ -114,9 +146,7 @@ static bool gather_unsent(struct conn *c, struct gather *g) {
 /* 1: everything went; 0: the kernel takes no more for now; -1: failed and reported. */
 static int send_gathered(struct conn *c, struct gather *g) {
     size_t wanted = g->bytes;
-    struct msghdr message = {.msg_iov = g->pieces, .msg_iovlen = g->count};
-    ssize_t n = g->count == 1 ? send(c->io.fd, g->pieces[0].iov_base, g->pieces[0].iov_len, MSG_NOSIGNAL)
-                              : sendmsg(c->io.fd, &message, MSG_NOSIGNAL);
+    ssize_t n = transmit(c->io.fd, g);
     int error = n < 0 ? errno : 0;
     if (error == EAGAIN || error == EINTR)
         n = error = 0;
@@ -191,6 +221,7 @@ static void flush_conn(struct flushable *f) {
     }
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
+    charge(c);
     note_blocked(c, !sent);
     if (sent)
         c->ops->on_written(c);
@@ -265,6 +296,7 @@ void conn_close(struct conn *c) {
     c->is_closed = true;
     close(c->io.fd);
     slice_queue_clear(&c->out, &c->worker->pool);
+    charge(c);
     wheel_remove(&c->worker->wheel, &c->timer);
     worker_forget_dirty(c->worker, &c->flushable);
     worker_reap_later(c->worker, &c->reapable);

@@ -57,6 +57,8 @@ struct conn {
     uint64_t               blocked_bytes; /* sent since then */
     uint64_t               min_rate;      /* bytes per second that a blocked peer must take on average, checked once it has
                                              been blocked for two write timeouts; 0: none */
+    uint32_t               held;          /* bytes received that the codec keeps; see conn_set_held */
+    uint32_t               charged;       /* of the worker's budget: held and unsent bytes */
     bool                   is_connecting;
     bool                   is_eof;
     bool                   is_broken;    /* a write failed */
@@ -73,6 +75,8 @@ void conn_pause_read(struct conn *c);
 void conn_mark_dirty(struct conn *c);                    /* produce will be called at the end of the turn */
 /* Microseconds of the worker's clock; 0: off. */
 void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when);
+/* What the codec keeps of the input counts for the worker's budget, as unsent output does. */
+void conn_set_held(struct conn *c, size_t bytes);
 void conn_close(struct conn *c);                         /* any number of times */
 static inline bool conn_has_unsent(const struct conn *c) { return c->out.first != NULL; }
 static inline int  conn_fd(const struct conn *c) { return c->io.fd; }

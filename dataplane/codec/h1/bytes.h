@@ -35,7 +35,7 @@ static inline bool h1_is_control(char c) {
 }
 
 /* The first control byte (HTAB is one) in p..end, or end. Eight bytes at a time: `hit` is not zero exactly when one of
- * them is below 0x20 or equal to 0x7f (a borrow starts only at a true hit); the byte loop then finds which. */
+ * them is below 0x20 or equal to 0x7f. A borrow starts only at a true hit, so the lowest one is exact. */
 static inline const char *h1_find_control(const char *p, const char *end) {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
     while (end - p >= 8) {
@@ -43,6 +43,8 @@ static inline const char *h1_find_control(const char *p, const char *end) {
         memcpy(&word, p, sizeof word);
         uint64_t del = word ^ (ones * 0x7f);
         uint64_t hit = (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
+        if (hit && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+            return p + (__builtin_ctzll(hit) >> 3);
         if (hit)
             break;
         p += 8;

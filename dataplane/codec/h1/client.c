@@ -176,9 +176,10 @@ static void process_kept(struct h1_client *c) {
     size_t done = process(c, (const uint8_t *)c->input.p, c->input.n, false);
     if (done)
         h1_input_drop(&c->input, done < c->input.n ? done : c->input.n);
+    conn_set_held(&c->conn, c->input.n);
 }
 
-static void on_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
+static void take_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
     struct h1_client *c = (struct h1_client *)conn;
     if (!c->leg.exchange || c->request) { /* an answer before the question belongs to nobody */
         break_off(c, ABORT_ORIGIN_RESET);
@@ -195,6 +196,11 @@ static void on_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
     size_t done = process(c, bytes, n, true);
     if (!conn->is_closed && done < n && h1_input_add(&c->input, bytes + done, n - done) < 0)
         break_off(c, ABORT_MEMORY);
+}
+
+static void on_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
+    take_bytes(conn, bytes, n);
+    conn_set_held(conn, ((struct h1_client *)conn)->input.n);
 }
 
 static size_t read_limit(struct conn *conn) {

@@ -301,7 +301,7 @@ static void await_close(struct h1_server *s) {
         conn_set_deadline(&s->conn, DEADLINE_READ, s->conn.worker->now + LINGER_PAUSE_US);
 }
 
-static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+static void take_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_LINGER || s->state == INPUT_STOPPED) {
         await_close(s);
@@ -319,6 +319,11 @@ static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
         give_up(s, ABORT_MEMORY);
 }
 
+static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+    take_bytes(c, bytes, n);
+    conn_set_held(c, ((struct h1_server *)c)->input.n);
+}
+
 /* What was kept is tried again: more has come, credit has come, or the connection is free for the next request. */
 static void process_kept(struct h1_server *s) {
     if (s->in_process || s->conn.is_closed || s->input.n == 0)
@@ -326,6 +331,7 @@ static void process_kept(struct h1_server *s) {
     size_t done = process(s, (const uint8_t *)s->input.p, s->input.n, false);
     if (done)
         h1_input_drop(&s->input, done);
+    conn_set_held(&s->conn, s->input.n);
     bool took_all = s->input.n == 0 || exchange_credit(&s->leg) > 0;
     if (s->conn.is_eof && s->state == INPUT_BODY && took_all)
         give_up(s, ABORT_CLIENT_GONE);
@@ -458,6 +464,7 @@ static void begin_linger(struct h1_server *s) {
     shutdown(conn_fd(&s->conn), SHUT_WR);
     s->state = INPUT_LINGER;
     h1_input_finish(&s->input);
+    conn_set_held(&s->conn, 0);
     conn_set_deadline(&s->conn, DEADLINE_IDLE, s->conn.worker->now + LINGER_US);
     await_close(s);
     conn_want_read(&s->conn);
