@@ -184,23 +184,6 @@ def test_a_body_that_drips(client, origin):
     origin.accept().expect_closed_without(b"\r\n\r\n")
 
 
-def test_a_reader_that_sips(gateway, origin, usual):
-    """It takes some of its response again and again, and all too slowly."""
-    gateway.serve({**usual, "limits": {**usual["limits"], "min-body-rate": "100MiB"}})
-    with gateway.connect(gateway.port_of("quick"), receive_buffer=4096) as reader:
-        before = gateway.metric("client_write_timeouts_total")
-        reader.send(request())
-        served = origin.accept()
-        served.receive_request()
-        served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 1000000000"))
-        served.sock.setblocking(False)
-        while gateway.metric("client_write_timeouts_total") == before:
-            fill(served.sock)
-            reader.sock.recv(4096)
-    served.sock.settimeout(20)
-    gateway.serve(usual)
-
-
 # ---- origins that fail
 
 def test_no_endpoint(client):
@@ -355,7 +338,7 @@ def fill(sock):
     try:
         while True:
             sock.send(b"x" * 65536)
-    except (BlockingIOError, ConnectionResetError, BrokenPipeError):
+    except BlockingIOError:
         pass
 
 

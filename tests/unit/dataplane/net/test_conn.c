@@ -291,6 +291,36 @@ static void write_deadline_moves_with_progress_only(void **state) {
     test_free(rest);
 }
 
+/* Turns of half a second of the test's own clock, in each of which the peer takes some 4 KiB. Returns how many
+ * passed until the connection was given up, at most `most`. */
+static unsigned sip(unsigned most) {
+    char text[4096];
+    unsigned turns = 0;
+    while (turns < most && !fake.expired[DEADLINE_WRITE]) {
+        worker.now += 500000;
+        peer_read(text, sizeof text);
+        fake.conn.is_blocked = false; /* as when the socket is writable, but by the test's clock */
+        conn_mark_dirty(&fake.conn);
+        worker_end_turn(&worker);
+        turns++;
+    }
+    return turns;
+}
+
+static void peer_that_takes_too_little_is_given_up_after_two_timeouts(void **state) {
+    (void)state;
+    fake.conn.write_timeout = 1000000;
+    fake.conn.min_rate = 2000; /* it takes about 8000 bytes a second */
+    send_bytes(large, LARGE);
+    worker_end_turn(&worker);
+    assert_int_equal(sip(20), 20);
+    fake.conn.min_rate = 100000;
+    assert_int_equal(sip(20), 1);
+    fake.expired[DEADLINE_WRITE] = 0;
+    fake.conn.blocked_since = 0; /* as after a moment in which all was sent */
+    assert_in_range(sip(20), 5, 6);
+}
+
 static void failed_write_drops_output_but_not_input(void **state) {
     (void)state;
     assert_int_equal(send(peer, "last words", 10, 0), 10);
@@ -436,6 +466,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(peer_that_takes_nothing_runs_into_the_write_deadline, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(write_deadline_moves_with_progress_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(peer_that_takes_too_little_is_given_up_after_two_timeouts, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(failed_write_drops_output_but_not_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(output_that_cannot_be_kept_is_a_write_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_share_a_timer, set_up, tear_down),
