@@ -274,7 +274,7 @@ static void message_over_the_limit(void **state) {
 
 static void client_that_gives_up(void **state) {
     struct fixture *f = *state;
-    call(f, "/test/Hold", 1, SECOND / 4);
+    call(f, "/test/Hold", 1, 2 * SECOND);
     assert_int_equal(f->status, GRPC_STATUS_DEADLINE_EXCEEDED);
     assert_true(f->ticks > 0);
     while (f->closed == 0)
