@@ -1,6 +1,5 @@
 #include "dataplane/codec/h1/server.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 
 #include "common/alloc.h"
@@ -8,8 +7,7 @@
 #include "dataplane/codec/h1/writer.h"
 #include "dataplane/net/conn.h"
 
-enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46 };
-enum { LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
+enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46, LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
 
 enum input_state {
     INPUT_HEAD,          /* waiting for, or in, a request head */
@@ -488,10 +486,6 @@ static void on_written(struct conn *c) {
         conn_want_read(c);
 }
 
-static void on_write_error(struct conn *c, int error) {
-    on_error(c, error);
-}
-
 /* ---- from the core ---- */
 
 static void send_interim(struct h1_server *s, const struct head *head) {
@@ -562,7 +556,7 @@ static void destroy(struct conn *c) {
 }
 
 static const struct conn_ops server_conn_ops = {
-    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
     .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
 };
 

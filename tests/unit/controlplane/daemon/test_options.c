@@ -72,9 +72,9 @@ static void folders_of_users(void **state) {
     char text[64];
     (void)state;
     unsetenv("HEADGATE_STATE_DIR");
-    setenv("XDG_STATE_HOME", "/home/x/state", 1);
+    setenv("XDG_STATE_HOME", "/srv/x/state", 1);
     assert_int_equal(default_state_dir(text, sizeof text), 0);
-    assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/home/x/state/headgate");
+    assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/srv/x/state/headgate");
     unsetenv("HEADGATE_RUNTIME_DIR");
     setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
     assert_int_equal(default_runtime_dir(text, sizeof text), 0);
