@@ -34,6 +34,7 @@ static int diff_file(struct cli *cli, const char *path, Headgate__DiffRequest *r
     if (exit_code < 0) {
         request->sources = &message;
         exit_code = ask(cli, request);
+        request->sources = NULL;
     }
     arena_finish(&arena);
     config_sources_finish(&sources);
