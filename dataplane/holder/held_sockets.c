@@ -134,9 +134,10 @@ static void close_from(struct held_address *h, unsigned first) {
 
 /* ---- all of them ---- */
 
-static struct held_address **find(struct held_sockets *held, const struct address *asked) {
+static struct held_address **find(struct held_sockets *held, enum held_for purpose,
+                                  const struct address *asked) {
     struct held_address **at = &held->first;
-    while (*at && !address_equal(&(*at)->asked, asked))
+    while (*at && ((*at)->purpose != purpose || !address_equal(&(*at)->asked, asked)))
         at = &(*at)->next;
     return at;
 }
@@ -152,11 +153,12 @@ static void drop(struct held_sockets *held, struct held_address **at) {
 }
 
 /* `at` is the end of the list. */
-static int add(struct held_sockets *held, struct held_address **at, const struct address *asked,
-               unsigned count, int backlog) {
+static int add(struct held_sockets *held, struct held_address **at, enum held_for purpose,
+               const struct address *asked, unsigned count, int backlog) {
     struct held_address *h = hg_calloc(1, sizeof *h + count * sizeof *h->fds);
     if (!h)
         return ENOMEM;
+    h->purpose = purpose;
     h->asked = h->bound = *asked;
     identity_enter_files(&held->files);
     int error = open_up_to(h, count);
@@ -189,15 +191,15 @@ static int widen(struct held_sockets *held, struct held_address **at, unsigned c
     return error;
 }
 
-int held_sockets_listen(struct held_sockets *held, const struct address *asked, unsigned count, int backlog,
-                        const struct held_address **ret) {
+int held_sockets_listen(struct held_sockets *held, enum held_for purpose, const struct address *asked,
+                        unsigned count, int backlog, const struct held_address **ret) {
     if (asked->u.any.sa_family == AF_UNIX)
         count = 1;
-    struct held_address **at = find(held, asked);
+    struct held_address **at = find(held, purpose, asked);
     unsigned present = *at ? (*at)->count : 0, more = count > present ? count - present : 0;
     if ((!*at && held->addresses >= HOLDER_ADDRESSES_MAX) || held->sockets + more > held->sockets_max)
         return EMFILE;
-    int error = !*at   ? add(held, at, asked, count, backlog)
+    int error = !*at   ? add(held, at, purpose, asked, count, backlog)
                 : more ? widen(held, at, count, backlog)
                        : listen_from(*at, 0, backlog); /* takes over a changed backlog */
     if (error)
@@ -208,7 +210,7 @@ int held_sockets_listen(struct held_sockets *held, const struct address *asked, 
 }
 
 int held_sockets_unlisten(struct held_sockets *held, const struct address *asked) {
-    struct held_address **at = find(held, asked);
+    struct held_address **at = find(held, HELD_FOR_LISTENERS, asked);
     if (!*at)
         return ENOENT;
     drop(held, at);

@@ -7,9 +7,12 @@
 #include "common/address.h"
 #include "dataplane/holder/identity.h"
 
+enum held_for { HELD_FOR_LISTENERS, HELD_FOR_ADMIN };
+
 /* The sockets of one address. */
 struct held_address {
     struct held_address *next;
+    enum held_for        purpose;        /* with `asked` the key: port 0 for both is two ports */
     struct address       asked;          /* as asked for, perhaps with port 0 */
     struct address       bound;
     dev_t                device;         /* of a Unix-domain socket's file, so that only our own is removed */
@@ -29,10 +32,10 @@ struct held_sockets {
 
 /* Removes the files of Unix-domain sockets too. */
 void held_sockets_finish(struct held_sockets *held);
-/* HOLDER_LISTEN. Returns 0 and *ret (valid until the next call here), or a positive errno. */
-int  held_sockets_listen(struct held_sockets *held, const struct address *asked, unsigned count, int backlog,
-                         const struct held_address **ret);
-/* HOLDER_UNLISTEN. Returns 0 or ENOENT. */
+/* HOLDER_LISTEN, HOLDER_LISTEN_ADMIN. Returns 0 and *ret (valid until the next call here), or a positive errno. */
+int  held_sockets_listen(struct held_sockets *held, enum held_for purpose, const struct address *asked,
+                         unsigned count, int backlog, const struct held_address **ret);
+/* HOLDER_UNLISTEN, of an address for listeners. Returns 0 or ENOENT. */
 int  held_sockets_unlisten(struct held_sockets *held, const struct address *asked);
 /* A new data plane begins: nothing is claimed. */
 void held_sockets_unclaim(struct held_sockets *held);

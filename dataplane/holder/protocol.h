@@ -42,15 +42,18 @@ enum holder_operation {
     /* Closes what is held and was not asked for by this data plane: what its predecessor had prepared and
      * not committed. */
     HOLDER_UNLISTEN_OTHERS = 6,
+    /* As LISTEN, for the data plane's admin listener. Held apart from the addresses of listeners: port 0 for both is two
+     * ports, and any other address for both is EADDRINUSE for the second. UNLISTEN does not reach it. */
+    HOLDER_LISTEN_ADMIN = 7,
 };
 
 struct holder_request {
     uint8_t  version;             /* HOLDER_PROTOCOL_VERSION */
     uint8_t  operation;           /* enum holder_operation */
-    uint16_t count;               /* LISTEN: 1 to HOLDER_SOCKETS_MAX; otherwise 0 */
+    uint16_t count;               /* LISTEN, LISTEN_ADMIN: 1 to HOLDER_SOCKETS_MAX; otherwise 0 */
     uint32_t id;                  /* chosen by the data plane */
-    uint32_t backlog;             /* LISTEN: 1 to HOLDER_BACKLOG_MAX; otherwise 0 */
-    uint32_t address_length;      /* LISTEN, UNLISTEN; otherwise 0 */
+    uint32_t backlog;             /* LISTEN, LISTEN_ADMIN: 1 to HOLDER_BACKLOG_MAX; otherwise 0 */
+    uint32_t address_length;      /* LISTEN, LISTEN_ADMIN, UNLISTEN; otherwise 0 */
     union {
         struct sockaddr_storage address;
         char                    path[HOLDER_PATH_MAX]; /* OPEN_LOG: absolute, ends in NUL */
@@ -64,5 +67,5 @@ struct holder_reply {
     uint32_t id;
     int32_t  error;               /* 0 or an errno; then there are no descriptors */
     uint32_t address_length;
-    struct sockaddr_storage address; /* LISTEN: as bound, with the port that was picked; CONNECT: the peer */
+    struct sockaddr_storage address; /* LISTEN...: as bound, with the port that was picked; CONNECT: the peer */
 };

@@ -68,11 +68,12 @@ static void give_address(struct requests *r, const struct address *a) {
 static int do_listen(struct requests *r, const struct holder_request *q) {
     struct address asked;
     const struct held_address *held;
+    enum held_for purpose = q->operation == HOLDER_LISTEN ? HELD_FOR_LISTENERS : HELD_FOR_ADMIN;
     if (q->count < 1 || q->count > HOLDER_SOCKETS_MAX || q->backlog < 1 || q->backlog > HOLDER_BACKLOG_MAX)
         return EINVAL;
     int error = read_address(q, &asked);
     if (!error)
-        error = held_sockets_listen(&r->sockets, &asked, q->count, (int)q->backlog, &held);
+        error = held_sockets_listen(&r->sockets, purpose, &asked, q->count, (int)q->backlog, &held);
     if (error)
         return error;
     give_address(r, &held->bound);
@@ -146,12 +147,13 @@ static int do_unlisten_others(struct requests *r) {
 }
 
 static int do_operation(struct requests *r, const struct holder_request *q) {
-    bool takes_sockets = q->operation == HOLDER_LISTEN;
+    bool takes_sockets = q->operation == HOLDER_LISTEN || q->operation == HOLDER_LISTEN_ADMIN;
     bool takes_address = takes_sockets || q->operation == HOLDER_UNLISTEN;
     if ((!takes_sockets && (q->count || q->backlog)) || (!takes_address && q->address_length))
         return EINVAL;
     switch (q->operation) {
-    case HOLDER_LISTEN: return do_listen(r, q);
+    case HOLDER_LISTEN:
+    case HOLDER_LISTEN_ADMIN: return do_listen(r, q);
     case HOLDER_UNLISTEN: return do_unlisten(r, q);
     case HOLDER_CONNECT_CONTROL_PLANE: return do_connect(r);
     case HOLDER_STATE_DIR: return do_state_dir(r);

@@ -47,7 +47,6 @@ struct process {
     struct resource_set   *booting;          /* NULL: nothing to boot from, or done */
     enum lastgood_copy     copy;             /* that it came from */
     unsigned               boot_tries;
-    bool                   is_last_known_good;
     bool                   is_draining;
     bool                   has_failed;
     ev_signal              term, interrupt, hup, usr1;
@@ -87,7 +86,6 @@ static void answer_metrics(struct process *p, struct admin_http_answer *answer) 
         .log = p->log,
         .usage = &p->usage,
         .started_at = p->started_at,
-        .is_last_known_good = p->is_last_known_good,
     };
     answer->status = 200;
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -129,7 +127,6 @@ static void start_admin(struct process *p, int fd, const struct address *bound) 
     if (p->admin) {
         address_format(bound, text);
         log_info("admin listener", LOG_S("address", text));
-        listen_sockets_reserve(p->sockets, bound);
     } else
         retry_admin(p, errors.count ? errors.items[0].message : "out of memory");
     error_list_finish(&errors);
@@ -149,7 +146,7 @@ static void on_admin_socket(void *owner, struct holder_answer *answer) {
 static void ask_for_admin_socket(struct process *p) {
     if (!p->options->has_admin)
         return;
-    if (holder_listen(p->holder, &p->options->admin_listen, 1, ADMIN_BACKLOG, on_admin_socket, p) < 0)
+    if (holder_listen_admin(p->holder, &p->options->admin_listen, ADMIN_BACKLOG, on_admin_socket, p) < 0)
         retry_admin(p, "out of memory");
 }
 
@@ -217,7 +214,6 @@ static void on_usr1(struct ev_loop *loop, ev_signal *signal, int events) {
 static void on_serving(void *arg, struct resource_set *serving) {
     struct process *p = arg;
     statsd_configure(&p->statsd, serving);
-    p->is_last_known_good = false;
 }
 
 static void fill_report(void *owner, Headgate__Report *report) {
@@ -235,7 +231,6 @@ static void finish_boot(struct process *p) {
 static void on_booted(void *owner, uint64_t switch_us, const char *persist_error) {
     struct process *p = owner;
     (void)persist_error; /* in the log already */
-    p->is_last_known_good = true;
     log_info("serving the last-known-good snapshot", LOG_U("version", p->adopter.serving->id.version),
              LOG_U("generation", p->adopter.serving->id.generation), LOG_U("switch_us", switch_us));
     finish_boot(p);

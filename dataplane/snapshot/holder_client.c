@@ -173,6 +173,16 @@ int holder_listen(struct holder_client *h, const struct address *address, unsign
     return ask(h, q);
 }
 
+int holder_listen_admin(struct holder_client *h, const struct address *address, unsigned backlog,
+                        holder_on_answer *on_answer, void *owner) {
+    struct question *q = new_question(HOLDER_LISTEN_ADMIN, address, on_answer, owner);
+    if (q) {
+        q->request.count = 1;
+        q->request.backlog = backlog;
+    }
+    return ask(h, q);
+}
+
 int holder_unlisten(struct holder_client *h, const struct address *address) {
     return ask(h, new_question(HOLDER_UNLISTEN, address, NULL, NULL));
 }

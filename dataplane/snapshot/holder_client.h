@@ -27,6 +27,9 @@ void holder_client_destroy(struct holder_client *h);   /* open questions are can
  * matter. */
 int  holder_listen(struct holder_client *h, const struct address *address, unsigned count, unsigned backlog,
                    holder_on_answer *on_answer, void *owner);
+/* One socket for the admin listener; `backlog` 1 to HOLDER_BACKLOG_MAX. */
+int  holder_listen_admin(struct holder_client *h, const struct address *address, unsigned backlog,
+                         holder_on_answer *on_answer, void *owner);
 int  holder_unlisten(struct holder_client *h, const struct address *address);
 int  holder_unlisten_others(struct holder_client *h);
 int  holder_connect_control_plane(struct holder_client *h, holder_on_answer *on_answer, void *owner);

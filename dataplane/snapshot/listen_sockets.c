@@ -26,7 +26,6 @@ struct listen_sockets {
     struct holder_client  *holder;
     unsigned               workers;
     struct listen_address *first;
-    struct address         reserved;
     bool                   has_forgotten_others;
     /* the open preparation */
     unsigned               waiting;       /* for so many answers */
@@ -42,10 +41,6 @@ struct listen_sockets *listen_sockets_create(struct holder_client *holder, unsig
         s->workers = workers;
     }
     return s;
-}
-
-void listen_sockets_reserve(struct listen_sockets *s, const struct address *address) {
-    s->reserved = *address;
 }
 
 /* ---- one address ---- */
@@ -153,15 +148,9 @@ static void each_wanted(struct listen_sockets *s, const struct resource_set *res
     }
 }
 
-static bool is_reserved(const struct listen_sockets *s, const struct address *a) {
-    return s->reserved.length && address_equal(&s->reserved, a);
-}
-
 static void want(struct listen_sockets *s, const struct wanted *w) {
     int error = 0;
-    if (is_reserved(s, &w->address))
-        error = EADDRINUSE;
-    else if (!find(s, &w->address))
+    if (!find(s, &w->address))
         error = ask_for(s, &w->address, w->backlog, w->listener, w->index);
     if (error)
         complain(s, w->listener, w->index, &w->address, error);

@@ -19,10 +19,6 @@ struct resource_set;
 struct listen_sockets *listen_sockets_create(struct holder_client *holder, unsigned workers);
 void listen_sockets_destroy(struct listen_sockets *sockets); /* closes our copies; the holder keeps its own */
 
-/* An address that listeners cannot have, since it is used otherwise (the admin listener's). Copied; at
- * most one. */
-void listen_sockets_reserve(struct listen_sockets *sockets, const struct address *address);
-
 /* Asks for the sockets of every address of `resources` that is not held yet. `done` is called once on the
  * main thread, possibly before this returns; errors found by then are in `errors` (one per address, naming
  * listener and field), which must live until then, as must `resources`. Then either _release or _abort

@@ -193,15 +193,57 @@ static void address_in_use_names_listener_and_field(void **state) {
     resource_set_unref(set);
 }
 
-static void reserved_address_is_in_use(void **state) {
+/* ---- beside the admin listener ---- */
+
+static struct address admin_bound;
+
+static void on_admin_socket(void *owner, struct holder_answer *answer) {
+    (void)owner;
+    assert_int_equal(answer->error, 0);
+    assert_int_equal(answer->count, 1);
+    admin_bound = answer->address;
+}
+
+static void listen_for_admin(const char *text) {
+    struct address asked = address_of(text);
+    admin_bound = (struct address){0};
+    assert_int_equal(holder_listen_admin(client, &asked, 64, on_admin_socket, NULL), 0);
+    settle();
+    assert_true(admin_bound.length > 0);
+}
+
+static void address_of_the_admin_listener_is_in_use(void **state) {
     (void)state;
-    struct address admin = address_of("127.0.0.1:9901");
-    struct resource_set *set = listeners("127.0.0.1:9901", NULL);
-    listen_sockets_reserve(sockets, &admin);
+    char text[ADDRESS_TEXT_MAX];
+    listen_for_admin("127.0.0.1:0");
+    address_format(&admin_bound, text);
+    struct resource_set *set = listeners(text, NULL);
     prepare(set);
     assert_int_equal(errors.items[0].code, ERROR_ADDRESS_IN_USE);
-    assert_int_equal(holder.sockets.addresses, 0);
+    listen_sockets_abort(sockets);
+    settle();
+    assert_int_equal(holder.sockets.addresses, 1);
+    assert_int_equal(connect_to(&admin_bound), 0);
     resource_set_unref(set);
+}
+
+/* The holder must not hand out the admin listener's sockets, nor take them away with a listener's. */
+static void port_0_for_both_is_two_ports(void **state) {
+    (void)state;
+    struct resource_set *set = listeners("127.0.0.1:0", NULL), *none = listeners("127.0.0.2:0", NULL);
+    struct address a = address_of("127.0.0.1:0");
+    listen_for_admin("127.0.0.1:0");
+    prepare(set);
+    assert_true(error_list_is_empty(&errors));
+    assert_int_equal(listen_socket_count(sockets, &a), 2);
+    assert_int_not_equal(address_port(listen_socket_bound(sockets, &a)), address_port(&admin_bound));
+    listen_sockets_release(sockets, set);
+    prepare(none);
+    listen_sockets_release(sockets, none);
+    settle();
+    assert_int_equal(connect_to(&admin_bound), 0);
+    resource_set_unref(set);
+    resource_set_unref(none);
 }
 
 /* What a predecessor had prepared and not committed is dropped with the first snapshot. */
@@ -210,7 +252,7 @@ static void leftovers_of_a_predecessor_are_dropped(void **state) {
     struct resource_set *one = listeners("127.0.0.1:0", NULL);
     struct address left = address_of("127.0.0.3:0");
     const struct held_address *held;
-    assert_int_equal(held_sockets_listen(&holder.sockets, &left, 1, 1, &held), 0);
+    assert_int_equal(held_sockets_listen(&holder.sockets, HELD_FOR_LISTENERS, &left, 1, 1, &held), 0);
     requests_reset(&holder);
     prepare(one);
     listen_sockets_release(sockets, one);
@@ -259,7 +301,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(abort_closes_what_was_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_before_the_answer_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_in_use_names_listener_and_field, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reserved_address_is_in_use, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(address_of_the_admin_listener_is_in_use, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(port_0_for_both_is_two_ports, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leftovers_of_a_predecessor_are_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(loss_of_the_holder_ends_the_preparation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_allocation_failed_in_turn, set_up, tear_down),
