@@ -18,11 +18,7 @@ static struct worker *worker_of(struct ev_loop *loop) {
 static void flush_dirty(struct worker *w) {
     struct flushable *f;
     while ((f = w->dirty_first)) {
-        w->dirty_first = f->next_dirty;
-        if (!w->dirty_first)
-            w->dirty_last = NULL;
-        f->is_dirty = false;
-        f->next_dirty = NULL;
+        worker_forget_dirty(w, f);
         f->flush(f);
     }
 }
@@ -30,8 +26,7 @@ static void flush_dirty(struct worker *w) {
 static void settle_borrowers(struct worker *w) {
     struct borrower *b;
     while ((b = w->borrowers)) {
-        w->borrowers = b->next_borrower;
-        b->is_listed = false;
+        worker_forget_borrower(w, b);
         b->settle(b);
     }
     w->pool.hot_used = 0;
@@ -196,6 +191,7 @@ void worker_mark_dirty(struct worker *w, struct flushable *f) {
         return;
     f->is_dirty = true;
     f->next_dirty = NULL;
+    f->prev_dirty = w->dirty_last;
     if (w->dirty_last)
         w->dirty_last->next_dirty = f;
     else
@@ -204,19 +200,12 @@ void worker_mark_dirty(struct worker *w, struct flushable *f) {
 }
 
 void worker_forget_dirty(struct worker *w, struct flushable *f) {
-    struct flushable *before = NULL;
     if (!f->is_dirty)
         return;
-    for (struct flushable *at = w->dirty_first; at != f; at = at->next_dirty)
-        before = at;
-    if (before)
-        before->next_dirty = f->next_dirty;
-    else
-        w->dirty_first = f->next_dirty;
-    if (w->dirty_last == f)
-        w->dirty_last = before;
+    *(f->prev_dirty ? &f->prev_dirty->next_dirty : &w->dirty_first) = f->next_dirty;
+    *(f->next_dirty ? &f->next_dirty->prev_dirty : &w->dirty_last) = f->prev_dirty;
     f->is_dirty = false;
-    f->next_dirty = NULL;
+    f->next_dirty = f->prev_dirty = NULL;
 }
 
 void worker_reap_later(struct worker *w, struct reapable *r) {
@@ -231,17 +220,19 @@ void worker_borrow(struct worker *w, struct borrower *b) {
     if (b->is_listed)
         return;
     b->is_listed = true;
+    b->prev_borrower = NULL;
     b->next_borrower = w->borrowers;
+    if (b->next_borrower)
+        b->next_borrower->prev_borrower = b;
     w->borrowers = b;
 }
 
 void worker_forget_borrower(struct worker *w, struct borrower *b) {
     if (!b->is_listed)
         return;
-    struct borrower **at = &w->borrowers;
-    while (*at != b)
-        at = &(*at)->next_borrower;
-    *at = b->next_borrower;
+    *(b->prev_borrower ? &b->prev_borrower->next_borrower : &w->borrowers) = b->next_borrower;
+    if (b->next_borrower)
+        b->next_borrower->prev_borrower = b->prev_borrower;
     b->is_listed = false;
 }
 

@@ -26,7 +26,7 @@ struct route_scratch;
 
 /* Something with output to write: a connection, or in tests a loopback leg. */
 struct flushable {
-    struct flushable *next_dirty;
+    struct flushable *next_dirty, *prev_dirty;
     bool              is_dirty;
     void            (*flush)(struct flushable *);
 };
@@ -40,7 +40,7 @@ struct reapable {
 
 /* A holder of borrowed slices. The settling code calls `settle`, which copies them and reports lack of memory by itself. */
 struct borrower {
-    struct borrower *next_borrower;
+    struct borrower *next_borrower, *prev_borrower;
     bool             is_listed;
     void           (*settle)(struct borrower *);
 };

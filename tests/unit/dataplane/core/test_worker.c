@@ -130,6 +130,52 @@ static void order_survives_forgetting_the_last_one(void **state) {
     assert_string_equal(log_text, "132");
 }
 
+static uint32_t seed;
+
+static uint32_t dice(uint32_t below) {
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8) % below;
+}
+
+static void assert_lists(const struct thing *things, size_t count) {
+    size_t dirty = 0, borrowers = 0, expected_dirty = 0, expected_borrowers = 0;
+    const struct flushable *last = NULL;
+    for (const struct flushable *f = worker.dirty_first; f; last = f, f = f->next_dirty, dirty++)
+        assert_ptr_equal(f->prev_dirty, last);
+    assert_ptr_equal(worker.dirty_last, last);
+    const struct borrower *before = NULL;
+    for (const struct borrower *b = worker.borrowers; b; before = b, b = b->next_borrower, borrowers++)
+        assert_ptr_equal(b->prev_borrower, before);
+    for (size_t i = 0; i < count; i++) {
+        expected_dirty += things[i].flushable.is_dirty;
+        expected_borrowers += things[i].borrower.is_listed;
+    }
+    assert_int_equal(dirty, expected_dirty);
+    assert_int_equal(borrowers, expected_borrowers);
+}
+
+static void lists_stay_whole_in_any_order(void **state) {
+    (void)state;
+    struct thing things[8];
+    for (seed = 1; seed < 100; seed += 7)
+        for (int step = 0; step < 400; step++) {
+            if (step == 0)
+                for (int i = 0; i < 8; i++)
+                    things[i] = thing_of("...");
+            struct thing *t = &things[dice(8)];
+            switch (dice(4)) {
+            case 0: worker_mark_dirty(&worker, &t->flushable); break;
+            case 1: worker_forget_dirty(&worker, &t->flushable); break;
+            case 2: worker_borrow(&worker, &t->borrower); break;
+            default: worker_forget_borrower(&worker, &t->borrower); break;
+            }
+            assert_lists(things, 8);
+            if (step == 399)
+                worker_end_turn(&worker);
+            log_text[0] = '\0';
+        }
+}
+
 static void reading_more_than_the_hot_buffer_flushes_and_settles_first(void **state) {
     (void)state;
     struct thing a = thing_of("fsr");
@@ -266,6 +312,7 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(forgotten_things_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(order_survives_forgetting_the_last_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_stay_whole_in_any_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
