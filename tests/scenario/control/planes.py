@@ -138,11 +138,11 @@ class Site:
 
     # ---- data planes
 
-    def start_data_plane(self, node, *arguments):
+    def start_data_plane(self, node, *arguments, workers=1):
         """A holder with its data plane; its admin listener has a port of its own."""
         folder = self.folder / node
         folder.mkdir(exist_ok=True)
-        return self.start("headgate-holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--node", node, "--workers", 1,
+        return self.start("headgate-holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--node", node, "--workers", workers,
                           "--state-dir", folder, "--admin-listen", "127.0.0.1:0", *arguments, log=node)
 
     def data_plane(self, node):

@@ -77,6 +77,15 @@ def test_dry_run_asks_both_and_changes_nothing(pair):
         assert pair.data_plane(node)["serving"]["version"] == 1
 
 
+def test_the_system_picks_ports_for_admin_and_listener(site):
+    """Both ask for port 0 of one address: the holder must not mix them up."""
+    site.start_data_plane("a", workers=2)
+    wait_until("a is there", lambda: site.data_plane("a"))
+    assert site.push(answering(0)).code == 0
+    report = wait_until("a reports", lambda: (site.data_plane("a").get("report") or {}).get("listeners"))
+    assert get(report[0]["addresses"][0]) == ("HTTP/1.1 200 OK", "here\n")
+
+
 def test_a_late_data_plane_that_refuses_is_shown_and_left_alone(site):
     port = free_port()
     site.start_data_plane("a")
