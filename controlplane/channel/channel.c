@@ -129,6 +129,8 @@ static bool is_refused_by(const struct channel *c, const struct data_plane *dp, 
 }
 
 void data_plane_synchronize(struct channel *c, struct data_plane *dp) {
+    if (exchange_owes_confirm(c, dp))
+        c->events.wake(dp->owner);
     if (dp->state != DATA_PLANE_IDLE || dp->is_in_push || !c->current ||
         snapshot_is_same(dp->held, c->current))
         return;

@@ -67,6 +67,7 @@ struct data_plane {
     size_t participant;                 /* its index there */
     uint64_t sent_bytes;                /* of the transfer */
     uint64_t abort_nonce, commit_nonce; /* to be sent; 0: none */
+    bool is_unconfirmed;                /* it serves its last-known-good copy, and is to be told when that is current */
     char *abort_reason, *refuse_reason; /* to be sent; NULL: none */
     uint64_t deadline;                  /* 0: none */
 };

@@ -32,6 +32,8 @@ struct channel {
     Headgate__Commit out_commit;
     Headgate__Abort out_abort;
     Headgate__Refuse out_refuse;
+    Headgate__Confirm out_confirm;
+    Headgate__SnapshotId out_id;
     char *out_text;
 };
 
@@ -46,6 +48,8 @@ void greeting_destroy(struct greeting *g);
 
 /* exchange.c */
 void exchange_start(struct channel *c, struct data_plane *dp, struct snapshot *target, bool is_of_push, bool is_dry_run);
+/* Whether it has to be told that what it serves is the current snapshot. */
+bool exchange_owes_confirm(const struct channel *c, const struct data_plane *dp);
 /* Ends the open transfer on our side; with a reason an Abort is sent for it. */
 void exchange_cancel(struct channel *c, struct data_plane *dp, const char *abort_reason);
 void exchange_commit(struct channel *c, struct data_plane *dp);

@@ -130,6 +130,7 @@ static void take_ack(struct channel *c, struct data_plane *dp, const Headgate__A
     snapshot_unref(dp->held);
     dp->held = snapshot_ref(dp->target);
     dp->acked_at = c->now;
+    dp->is_unconfirmed = false;
     snapshot_unref(dp->refused);
     dp->refused = NULL;
     if (dp->nack)
@@ -216,6 +217,21 @@ static const Headgate__ControlPlaneMessage *give_prepare(struct channel *c, stru
     return &c->out;
 }
 
+bool exchange_owes_confirm(const struct channel *c, const struct data_plane *dp) {
+    return dp->is_unconfirmed && dp->state == DATA_PLANE_IDLE && c->current &&
+           snapshot_is_same(dp->held, c->current);
+}
+
+static const Headgate__ControlPlaneMessage *give_confirm(struct channel *c, struct data_plane *dp) {
+    headgate__confirm__init(&c->out_confirm);
+    snapshot_id_fill(dp->held, &c->out_id);
+    c->out_confirm.id = &c->out_id;
+    dp->is_unconfirmed = false;
+    give(c, HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM);
+    c->out.confirm = &c->out_confirm;
+    return &c->out;
+}
+
 const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data_plane *dp) {
     if (dp->refuse_reason)
         return give_refuse(c, dp);
@@ -227,5 +243,7 @@ const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data
         return give_prepare(c, dp);
     if (dp->commit_nonce)
         return give_commit(c, dp);
+    if (exchange_owes_confirm(c, dp))
+        return give_confirm(c, dp);
     return NULL;
 }

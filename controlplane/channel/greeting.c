@@ -154,6 +154,7 @@ static int take_greeting(struct data_plane *dp) {
         return -1;
     dp->workers = hello->workers;
     dp->process_started_at = hello->started_at;
+    dp->is_unconfirmed = hello->from_last_known_good && hello->takes_confirm;
     return 0;
 }
 

@@ -40,7 +40,7 @@ static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {
     add(out, "snapshot_resources", "gauge", "Resources that are served",
         serving ? serving->intent.count + serving->state.count : 0);
     add(out, "snapshot_is_last_known_good", "gauge",
-        "1: what is served comes from disk and was not confirmed since", s->is_last_known_good);
+        "1: what is served comes from disk and was not confirmed since", channel_client_is_unconfirmed(s->channel));
 }
 
 static void add_channel(struct strbuf *out, const struct channel_client *channel) {

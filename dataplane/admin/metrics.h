@@ -4,7 +4,7 @@
  * snapshot, channel, access log and process. Thread: main. */
 #pragma once
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "common/str.h"
 #include "dataplane/admin/totals.h"
@@ -20,7 +20,6 @@ struct metrics_source {
     const struct log_output     *log;
     const struct process_usage  *usage;
     uint64_t                     started_at;      /* microseconds since 1970 */
-    bool is_last_known_good; /* serves what it booted from, not yet confirmed by a commit */
 };
 
 void metrics_render(const struct metrics_source *source, struct strbuf *out);

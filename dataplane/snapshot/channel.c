@@ -118,6 +118,7 @@ static Headgate__Hello first_hello(struct channel *c) {
     hello.workers = c->self.workers;
     hello.started_at = c->self.started_at;
     hello.has_from_last_known_good = hello.from_last_known_good = c->is_from_last_known_good;
+    hello.has_takes_confirm = hello.takes_confirm = true;
     return hello;
 }
 
@@ -358,6 +359,18 @@ static int receive_abort(struct channel *c, const Headgate__Abort *m, struct err
     return 0;
 }
 
+static int receive_confirm(struct channel *c, const Headgate__Confirm *m, struct error_list *errors) {
+    struct snapshot_identity id;
+    if (c->state != CHANNEL_IDLE || !c->serving || !m->id)
+        return fault(c, errors, "Confirm that nothing asked for");
+    if (snapshot_identity_read(m->id, &id, errors) < 0)
+        return -1;
+    if (!snapshot_identity_equal(&id, &c->serving->id))
+        return fault(c, errors, "Confirm of something that is not served");
+    c->is_from_last_known_good = false;
+    return 0;
+}
+
 /* Takes the message over. */
 static int dispatch(struct channel *c, Headgate__ControlPlaneMessage *m, struct error_list *errors) {
     int status = -1;
@@ -369,6 +382,8 @@ static int dispatch(struct channel *c, Headgate__ControlPlaneMessage *m, struct 
         status = receive_commit(c, m->commit, errors);
     else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_ABORT)
         status = receive_abort(c, m->abort, errors);
+    else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM)
+        status = receive_confirm(c, m->confirm, errors);
     else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_REFUSE) {
         c->ops->refused(c->owner, m->refuse->reason ? m->refuse->reason : "");
         status = 0;

@@ -12,7 +12,7 @@
  *   READY        | aborts, begins anew        | SWITCHING       | aborts, IDLE    | aborts, CLOSED
  *   SWITCHING    | fault                      | fault           | fault           | goes on; no Ack; CLOSED
  *
- * Parts of a transfer that has been refused or aborted (the same nonce) are passed over. Thread: main. */
+ * Confirm is taken in IDLE, of what is served; anything else is a fault. Parts of a transfer that has been refused or aborted (the same nonce) are passed over. Thread: main. */
 #pragma once
 
 #include "common/error.h"
@@ -57,7 +57,7 @@ struct channel {
     bool                       stream_is_up;
     bool                       owes_hello;    /* the stream came up during a switch */
     struct resource_set       *serving;       /* NULL: none */
-    bool                       is_from_last_known_good;
+    bool is_from_last_known_good; /* booted from the copy, and neither confirmed nor replaced since */
     uint64_t                   nonce;         /* of the open transfer */
     uint64_t passed_over; /* of one that was refused or aborted: its further parts are ignored; 0: none */
     /* the open transfer, while RECEIVING */

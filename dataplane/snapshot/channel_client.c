@@ -470,6 +470,10 @@ void channel_client_destroy(struct channel_client *c) {
     hg_free(c);
 }
 
+bool channel_client_is_unconfirmed(const struct channel_client *c) {
+    return c->channel.is_from_last_known_good;
+}
+
 bool channel_client_is_connected(const struct channel_client *c) {
     return c->has_heard;
 }

@@ -38,4 +38,6 @@ void channel_client_start(struct channel_client *c, struct resource_set *serving
 /* Does not wait for the end of the backoff. */
 void channel_client_retry_now(struct channel_client *c);
 bool channel_client_is_connected(const struct channel_client *c);
+/* Serves what it booted from disk, and the control plane has neither confirmed nor replaced it since. */
+bool channel_client_is_unconfirmed(const struct channel_client *c);
 const struct channel_client_counts *channel_client_counts(const struct channel_client *c);

@@ -67,6 +67,8 @@ static void pull_one(struct script *s) {
 static void say_hello(struct fuzz *f, int i) {
     static const char *const names[] = {"a", "b", "c", "a"};
     uint8_t how = next_byte(f);
+    f->streams[i].is_from_copy = how & 64;
+    f->streams[i].takes_confirm = how & 128;
     script_hello(&f->streams[i], names[how % 4], how / 4 % 4, how < 250 ? SCHEMA_LEVEL : 0);
 }
 

@@ -40,7 +40,8 @@ struct script {
     uint8_t lineage[LINEAGE_SIZE];
     bool is_last, is_dry_run; /* of the open Prepare */
     bool is_broken;           /* a delta could not be applied, or a hash was wrong */
-    unsigned prepares, transfers, commits, aborts;
+    unsigned prepares, transfers, commits, aborts, confirms;
+    bool is_from_copy, takes_confirm; /* what its Hello says */
     size_t largest; /* bytes of a Prepare */
     char refused[256], ended[256], aborted[256];
     bool is_woken, is_ended_at_once;
@@ -194,6 +195,17 @@ static inline void script_commit(struct script *s) {
     s->generation = s->prepared_generation;
 }
 
+/* Must be about what is served, and only for those that take it. */
+static inline void script_confirm(struct script *s, const Headgate__Confirm *m) {
+    struct resource_id hash;
+    s->confirms++;
+    script_hash(&s->serving[0], &hash);
+    if (!s->takes_confirm || !s->is_from_copy || !m->id || m->id->version != s->version ||
+        m->id->generation != s->generation || m->id->intent_hash.len != RESOURCE_ID_SIZE ||
+        memcmp(m->id->intent_hash.data, hash.bytes, RESOURCE_ID_SIZE) != 0)
+        s->is_broken = true;
+}
+
 static inline void script_copy(char out[256], const char *text) {
     snprintf(out, 256, "%s", text ? text : "");
 }
@@ -211,6 +223,7 @@ static inline void script_take(struct script *s, const Headgate__ControlPlaneMes
         s->aborts++;
         script_copy(s->aborted, m->abort->reason);
         break;
+    case HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM: script_confirm(s, m->confirm); break;
     case HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_REFUSE: script_copy(s->refused, m->refuse->reason); break;
     default: s->is_broken = true;
     }
@@ -292,6 +305,9 @@ static inline void script_hello(struct script *s, const char *node, uint64_t sta
     hello.node = (char *)node;
     hello.software = (char *)"script";
     hello.started_at = started_at;
+    hello.has_from_last_known_good = hello.has_takes_confirm = true;
+    hello.from_last_known_good = s->is_from_copy;
+    hello.takes_confirm = s->takes_confirm;
     id.has_lineage = id.has_version = id.has_generation = true;
     id.lineage = (ProtobufCBinaryData){LINEAGE_SIZE, s->lineage};
     id.version = s->version;

@@ -166,6 +166,65 @@ static void reconnecting_with_the_same_costs_nothing(void **state) {
     assert_int_equal(f->nodes[0].prepares, 1);
 }
 
+/* ---- who serves its last-known-good copy ---- */
+
+static void reboot(struct fixture *f, bool takes_confirm) {
+    script_disconnect(&f->nodes[0]);
+    f->nodes[0].is_from_copy = true;
+    f->nodes[0].takes_confirm = takes_confirm;
+    connect_node(f, 0);
+}
+
+static void copy_that_is_current_is_confirmed_once(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 1);
+    reboot(f, true);
+    assert_true(f->nodes[0].is_woken);
+    script_pull(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].confirms, 1);
+    channel_set_current(f->channel, channel_current(f->channel));
+    script_pull(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].confirms, 1);
+    assert_int_equal(f->nodes[0].prepares, 1);
+    push(f, 2, 2, false);
+    settle(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].version, 2);
+}
+
+static void older_data_plane_hears_no_confirm(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 1);
+    reboot(f, false);
+    script_pull(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].confirms, 0);
+}
+
+static void copy_that_is_old_is_replaced_and_not_confirmed(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 1);
+    script_disconnect(&f->nodes[0]);
+    set_current(f, script_snapshot(2, 0, 10, 2, NULL));
+    reboot(f, true);
+    settle(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].version, 2);
+    assert_int_equal(f->nodes[0].confirms, 0);
+}
+
+/* The control plane goes to what the data plane has, and not the other way round. */
+static void copy_is_confirmed_when_it_becomes_current(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 1);
+    struct snapshot *first = snapshot_ref(channel_current(f->channel));
+    channel_set_current(f->channel, NULL);
+    reboot(f, true);
+    script_pull(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].confirms, 0);
+    set_current(f, first);
+    assert_true(f->nodes[0].is_woken);
+    script_pull(&f->nodes[0]);
+    assert_int_equal(f->nodes[0].confirms, 1);
+}
+
 static void reconnecting_with_an_older_version_gets_the_difference(void **state) {
     struct fixture *f = *state;
     start_in_sync(f, 1);
@@ -665,6 +724,10 @@ int main(void) {
         TEST(nothing_is_sent_without_intent),
         TEST(newcomer_gets_the_current_snapshot),
         TEST(reconnecting_with_the_same_costs_nothing),
+        TEST(copy_that_is_current_is_confirmed_once),
+        TEST(older_data_plane_hears_no_confirm),
+        TEST(copy_that_is_old_is_replaced_and_not_confirmed),
+        TEST(copy_is_confirmed_when_it_becomes_current),
         TEST(reconnecting_with_an_older_version_gets_the_difference),
         TEST(a_newer_version_of_the_lineage_is_brought_back),
         TEST(another_lineage_is_brought_to_ours),

@@ -9,7 +9,7 @@
 #include "common/alloc.h"
 #include "dataplane/snapshot/channel.h"
 #include "dataplane/snapshot/messages.h"
-#include "tests/unit/dataplane/snapshot/manifest_maker.h"
+#include "tests/unit/dataplane/snapshot/manifest_set.h"
 
 enum { SENT_MAX = 16 };
 
@@ -136,6 +136,17 @@ static int say_abort(uint64_t nonce) {
     abort_message.nonce = nonce;
     m.message_case = HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_ABORT;
     m.abort = &abort_message;
+    return say(&m);
+}
+
+static int say_confirm(const struct snapshot_identity *identity) {
+    Headgate__ControlPlaneMessage m = HEADGATE__CONTROL_PLANE_MESSAGE__INIT;
+    Headgate__Confirm confirm = HEADGATE__CONFIRM__INIT;
+    struct snapshot_identity copy = *identity;
+    Headgate__SnapshotId id = snapshot_identity_message(&copy);
+    confirm.id = &id;
+    m.message_case = HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM;
+    m.confirm = &confirm;
     return say(&m);
 }
 
@@ -342,6 +353,49 @@ static void hello_names_what_is_held(void **state) {
     assert_int_equal(h->n_state, 1);
     assert_string_equal(h->intent[1]->name, "b");
     assert_false(h->from_last_known_good);
+}
+
+/* ---- what came from the last-known-good copy ---- */
+
+static struct resource_set *boot_from_copy(void) {
+    struct manifest first;
+    make_first(&first);
+    struct resource_set *set = manifest_set(&first);
+    channel_set_serving(&channel, set);
+    assert_int_equal(channel_open(&channel), 0);
+    assert_true(last_sent()->hello->from_last_known_good);
+    assert_true(last_sent()->hello->takes_confirm);
+    return set;
+}
+
+static void confirm_makes_the_copy_as_good_as_a_commit(void **state) {
+    (void)state;
+    struct resource_set *set = boot_from_copy();
+    assert_true(channel.is_from_last_known_good);
+    assert_int_equal(say_confirm(&set->id), 0);
+    assert_false(channel.is_from_last_known_good);
+    assert_int_equal(channel.state, CHANNEL_IDLE);
+    channel_close(&channel);
+    assert_int_equal(channel_open(&channel), 0);
+    assert_false(last_sent()->hello->from_last_known_good);
+    resource_set_unref(set);
+}
+
+static void confirm_of_something_else_is_a_fault(void **state) {
+    (void)state;
+    struct resource_set *set = boot_from_copy();
+    struct snapshot_identity other = set->id;
+    other.intent_hash.bytes[0] ^= 1;
+    expect_fault(say_confirm(&other));
+    assert_true(channel.is_from_last_known_good);
+    resource_set_unref(set);
+}
+
+static void confirm_of_nothing_is_a_fault(void **state) {
+    (void)state;
+    struct snapshot_identity any = {.version = 1};
+    assert_int_equal(channel_open(&channel), 0);
+    expect_fault(say_confirm(&any));
 }
 
 /* ---- what is refused ---- */
@@ -677,6 +731,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(transfer_in_many_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dry_run_ends_with_abort, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hello_names_what_is_held, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(confirm_makes_the_copy_as_good_as_a_commit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(confirm_of_something_else_is_a_fault, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(confirm_of_nothing_is_a_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(body_that_is_missing_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(body_with_another_hash_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(announced_hashes_are_checked, set_up, tear_down),
