@@ -16,7 +16,7 @@ static const struct option_spec run_options[] = {
     {"listen", 'l', "ADDRESS", "listen there instead of reading a file; may be repeated"},
     {"to", 't', "ADDRESS", "send requests there; may be repeated"},
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
-    {"node", '\0', "NAME", "the data plane's name (the host's)"},
+    {"node", '\0', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
     {"workers", '\0', "N", "threads that serve traffic (one per CPU)"},
     {"user", '\0', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
     {"dataplane-admin", '\0', "ADDRESS", "metrics and probes of the data plane (127.0.0.1:9901)"},

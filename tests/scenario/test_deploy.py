@@ -1,5 +1,5 @@
-"""What stands in deploy/: the examples are valid, `make run` answers as it says, and units, container file and DaemonSet
-name options that the programs have."""
+"""What stands in deploy/: the examples are valid, `make run` answers as it says, units, container file and DaemonSet name
+options and variables that the programs have, and everything is installed where it is looked for."""
 import json
 import os
 import pathlib
@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -18,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/asan/bin"))
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
+NODE = "ip-10-0-3-17.eu-central-1.compute.internal"  # a name as clouds give them to nodes
 DOCUMENTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/daemonset.yaml").read_text()))
 
 
@@ -27,6 +29,17 @@ def validate(path):
 
 def of_kind(kind):
     return next(document for document in DOCUMENTS if document["kind"] == kind)
+
+
+def containers():
+    return {container["name"]: container for container in of_kind("DaemonSet")["spec"]["template"]["spec"]["containers"]}
+
+
+def node_variable():
+    """The variable in which the DaemonSet says the node's name to the data plane."""
+    (name,) = [variable["name"] for variable in containers()["dataplane"]["env"]
+               if variable["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"]
+    return name
 
 
 def help_of(program):
@@ -89,14 +102,22 @@ def get(url):
         return response.status, response.headers, response.read()
 
 
+@pytest.fixture(name="runtime", scope="module")
+def make_runtime_folder():
+    """Where the sockets are: a socket's path has little room."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
 @pytest.fixture(name="quickstart", scope="module")
-def run_quickstart(tmp_path_factory):
-    """deploy/run, as `make run` calls it; gives the URL once it has said what to curl."""
+def run_quickstart(tmp_path_factory, runtime):
+    """deploy/run, as `make run` calls it; gives the URL once it has said what to curl. The data plane is named as the
+    DaemonSet names it."""
     port = free_port()
     state = tmp_path_factory.mktemp("state")
     environment = {**os.environ, "PORT": str(port), "ORIGIN_PORT": "0", "HEADGATE_BIN": str(BIN),
-                   "HEADGATE_STATE_DIR": str(state), "DATAPLANE_ADMIN": "127.0.0.1:0",
-                   "CONTROLPLANE_ADMIN": "127.0.0.1:0"}
+                   "HEADGATE_STATE_DIR": str(state), "HEADGATE_RUNTIME_DIR": runtime, "DATAPLANE_ADMIN": "127.0.0.1:0",
+                   "CONTROLPLANE_ADMIN": "127.0.0.1:0", node_variable(): NODE}
     process = subprocess.Popen([DEPLOY / "run"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                text=True)
     said = []
@@ -132,6 +153,13 @@ def test_quickstart_redirects(quickstart):
     assert (status, fields["Location"].removeprefix(quickstart)) == (308, "/blog/2020")
 
 
+def test_data_plane_has_the_name_that_the_daemonset_gives_it(quickstart, runtime):
+    assert quickstart
+    status = subprocess.run([BIN / "headgate", "status", "--runtime-dir", runtime, "--output", "json"],
+                            capture_output=True, text=True, timeout=60, check=True)
+    assert [plane["node"] for plane in json.loads(status.stdout)["data_planes"]] == [NODE]
+
+
 # ---- units, container file, DaemonSet
 
 
@@ -146,10 +174,6 @@ def test_unit_uses_options_that_exist(unit, program):
     assert options_in(command) <= options_in(help_of(program))
 
 
-def containers():
-    return {container["name"]: container for container in of_kind("DaemonSet")["spec"]["template"]["spec"]["containers"]}
-
-
 @pytest.mark.parametrize("name, program", [("dataplane", "headgate-holder"), ("controlplane", "headgate-controlplane")])
 def test_container_uses_options_that_exist(name, program):
     assert options_in(" ".join(containers()[name]["args"])) <= options_in(help_of(program))
@@ -162,3 +186,40 @@ def test_containers_have_different_users_and_a_read_only_root():
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"]["drop"] == ["ALL"]
+
+
+# ---- installing
+
+
+@pytest.fixture(name="installed", scope="module")
+def install(tmp_path_factory):
+    """The prefix of an installation of the programs under test."""
+    if not (BIN.parent / "cmake_install.cmake").exists():
+        pytest.skip(f"{BIN.parent} is not a build folder")
+    prefix = tmp_path_factory.mktemp("prefix")
+    subprocess.run(["cmake", "--install", BIN.parent, "--prefix", prefix], capture_output=True, timeout=120, check=True)
+    return prefix
+
+
+@pytest.mark.parametrize("path, arguments", [
+    ("share/man/man1/headgate.1", ["help", "--format", "man"]),
+    ("share/bash-completion/completions/headgate", ["completion", "bash"]),
+    ("share/zsh/site-functions/_headgate", ["completion", "zsh"]),
+    ("share/fish/vendor_completions.d/headgate.fish", ["completion", "fish"]),
+])
+def test_what_the_program_says_is_installed(installed, path, arguments):
+    said = subprocess.run([BIN / "headgate", *arguments], capture_output=True, timeout=60, check=True).stdout
+    assert said and (installed / path).read_bytes() == said
+
+
+def test_man_finds_the_page(installed):
+    found = subprocess.run(["man", "-w", "headgate"], env={**os.environ, "MANPATH": str(installed / "share/man")},
+                           capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout.strip() == str(installed / "share/man/man1/headgate.1"), found.stderr
+
+
+def test_units_start_the_installed_programs(installed):
+    for unit in ("headgate-dataplane", "headgate-controlplane"):
+        text = (installed / f"lib/systemd/system/{unit}.service").read_text()
+        program = pathlib.Path(re.search(r"^ExecStart=(\S+)", text, re.MULTILINE).group(1)).name
+        assert os.access(installed / "bin" / program, os.X_OK)
