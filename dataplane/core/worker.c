@@ -17,7 +17,7 @@ static struct worker *worker_of(struct ev_loop *loop) {
 
 static void flush_dirty(struct worker *w) {
     struct flushable *f;
-    while ((f = w->dirty_first)) {
+    while ((f = w->dirty.first)) {
         worker_forget_dirty(w, f);
         f->flush(f);
     }
@@ -46,7 +46,15 @@ void worker_end_turn(struct worker *w) {
         flush_dirty(w);
         settle_borrowers(w);
         reap_finished(w);
-    } while (w->dirty_first || w->borrowers);
+    } while (w->dirty.first || w->borrowers);
+}
+
+static void resume_put_off(struct worker *w) {
+    struct flushable *f;
+    while ((f = w->put_off.first)) {
+        worker_forget_dirty(w, f);
+        worker_mark_dirty(w, f);
+    }
 }
 
 static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events) {
@@ -54,6 +62,8 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
     (void)events;
     struct worker *w = worker_of(loop);
     worker_end_turn(w);
+    if (w->put_off.first)
+        ev_async_send(loop, &w->mailbox_wakeup); /* the loop does not sleep, and needs no system call to know */
     if (w->wheel.count && !ev_is_active(&w->ticker))
         ev_timer_again(loop, &w->ticker);
 }
@@ -61,7 +71,10 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
 static void on_after_wait(struct ev_loop *loop, ev_check *watcher, int events) {
     (void)watcher;
     (void)events;
-    worker_of(loop)->now = clock_monotonic_us();
+    struct worker *w = worker_of(loop);
+    w->now = clock_monotonic_us();
+    w->turn++;
+    resume_put_off(w);
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events) {
@@ -82,11 +95,18 @@ static struct worker_message *take_messages(struct worker *w) {
     return first;
 }
 
-static void handle_messages(struct worker *w) {
-    for (struct worker_message *m = take_messages(w), *next; m; m = next) {
-        next = m->next;
+static bool handle_messages(struct worker *w) {
+    struct worker_message *first = take_messages(w);
+    for (struct worker_message *m = first, *next; m; m = next) {
+        next = m->next; /* handling it may post it again */
         m->handle(w, m);
     }
+    return first != NULL;
+}
+
+void worker_empty_mailbox(struct worker *w) {
+    while (handle_messages(w))
+        ;
 }
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events) {
@@ -140,7 +160,7 @@ void worker_finish(struct worker *w) {
     if (!w)
         return;
     if (w->loop) {
-        handle_messages(w);
+        worker_empty_mailbox(w);
         worker_end_turn(w);
         ev_loop_destroy(w->loop);
     }
@@ -186,25 +206,35 @@ void worker_stop_and_join(struct worker *w) {
 
 /* ---- lists ---- */
 
-void worker_mark_dirty(struct worker *w, struct flushable *f) {
-    if (f->is_dirty)
-        return;
+static void append_flushable(struct flushable_list *list, struct flushable *f) {
     f->is_dirty = true;
     f->next_dirty = NULL;
-    f->prev_dirty = w->dirty_last;
-    if (w->dirty_last)
-        w->dirty_last->next_dirty = f;
-    else
-        w->dirty_first = f;
-    w->dirty_last = f;
+    f->prev_dirty = list->last;
+    *(list->last ? &list->last->next_dirty : &list->first) = f;
+    list->last = f;
+}
+
+void worker_mark_dirty(struct worker *w, struct flushable *f) {
+    if (f->is_put_off)
+        worker_forget_dirty(w, f);
+    if (!f->is_dirty)
+        append_flushable(&w->dirty, f);
+}
+
+void worker_put_off(struct worker *w, struct flushable *f) {
+    if (f->is_dirty)
+        return;
+    f->is_put_off = true;
+    append_flushable(&w->put_off, f);
 }
 
 void worker_forget_dirty(struct worker *w, struct flushable *f) {
     if (!f->is_dirty)
         return;
-    *(f->prev_dirty ? &f->prev_dirty->next_dirty : &w->dirty_first) = f->next_dirty;
-    *(f->next_dirty ? &f->next_dirty->prev_dirty : &w->dirty_last) = f->prev_dirty;
-    f->is_dirty = false;
+    struct flushable_list *list = f->is_put_off ? &w->put_off : &w->dirty;
+    *(f->prev_dirty ? &f->prev_dirty->next_dirty : &list->first) = f->next_dirty;
+    *(f->next_dirty ? &f->next_dirty->prev_dirty : &list->last) = f->prev_dirty;
+    f->is_dirty = f->is_put_off = false;
     f->next_dirty = f->prev_dirty = NULL;
 }
 

@@ -2,7 +2,7 @@
  *
  * A worker shares nothing mutable with other workers but the tables of net/ip_caps.h and what the mailbox carries. One turn of
  * its loop is: events (read, parse, mark dirty) -> flush (write what is dirty) -> settle (borrowed bytes that are still held
- * are copied) -> reap (what is finished is freed) -> wait. Nothing is freed and no socket is written inside a codec callback,
+ * are copied) -> reap (what is finished is freed) -> wait, unless something was put off to the next turn. Nothing is freed and no socket is written inside a codec callback,
  * so nothing can vanish under its caller. */
 #pragma once
 
@@ -28,7 +28,12 @@ struct route_scratch;
 struct flushable {
     struct flushable *next_dirty, *prev_dirty;
     bool              is_dirty;
+    bool              is_put_off;       /* on the list of the next turn */
     void            (*flush)(struct flushable *);
+};
+
+struct flushable_list {
+    struct flushable *first, *last;
 };
 
 /* Something that is freed after the flush of the present turn. */
@@ -69,7 +74,9 @@ struct worker {
     struct exchange   *free_exchanges;   /* http/exchange.c */
     size_t             free_exchange_count;
 
-    struct flushable  *dirty_first, *dirty_last;
+    uint64_t           turn;             /* counts them; for what may be done only so often in one */
+    struct flushable_list dirty;
+    struct flushable_list put_off;       /* dirty from the next turn on */
     struct reapable   *reaped;
     struct borrower   *borrowers;
 
@@ -86,7 +93,10 @@ struct worker {
 /* Sets up loop and memory, no thread. `loop_flags` as for ev_loop_new. Returns 0, or -1 without memory; a half-built or
  * zeroed worker can be finished. Thread: main. */
 int  worker_init(struct worker *w, unsigned index, unsigned loop_flags);
-/* Thread: main, after the worker's thread has ended. Handles what is left in the mailbox. */
+/* Handles messages until there are none, also those that a handler posts. Thread: the worker's, or main after that has ended. */
+void worker_empty_mailbox(struct worker *w);
+/* Thread: main, after the worker's thread has ended. Empties the mailbox; whoever gave the worker more than worker_init did
+ * (a view, clusters) does so before taking that away. */
 void worker_finish(struct worker *w);
 int  worker_start(struct worker *w);                  /* begins the thread; 0 or an errno */
 void worker_stop_and_join(struct worker *w);
@@ -96,6 +106,9 @@ void worker_post(struct worker *w, struct worker_message *m);
 
 /* Thread of all below: the worker's. */
 void worker_mark_dirty(struct worker *w, struct flushable *f);
+/* Marks it dirty for the next turn, which then begins without waiting for an event: for what has more to do than is fair to
+ * others in one turn. One that is dirty already stays so. */
+void worker_put_off(struct worker *w, struct flushable *f);
 void worker_forget_dirty(struct worker *w, struct flushable *f);  /* it will not be flushed any more */
 void worker_reap_later(struct worker *w, struct reapable *r);     /* each thing once */
 void worker_borrow(struct worker *w, struct borrower *b);         /* it now holds borrowed slices */

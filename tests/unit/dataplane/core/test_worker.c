@@ -140,9 +140,13 @@ static uint32_t dice(uint32_t below) {
 static void assert_lists(const struct thing *things, size_t count) {
     size_t dirty = 0, borrowers = 0, expected_dirty = 0, expected_borrowers = 0;
     const struct flushable *last = NULL;
-    for (const struct flushable *f = worker.dirty_first; f; last = f, f = f->next_dirty, dirty++)
+    for (const struct flushable *f = worker.dirty.first; f; last = f, f = f->next_dirty, dirty++)
         assert_ptr_equal(f->prev_dirty, last);
-    assert_ptr_equal(worker.dirty_last, last);
+    assert_ptr_equal(worker.dirty.last, last);
+    last = NULL;
+    for (const struct flushable *f = worker.put_off.first; f; last = f, f = f->next_dirty, dirty++)
+        assert_ptr_equal(f->prev_dirty, last);
+    assert_ptr_equal(worker.put_off.last, last);
     const struct borrower *before = NULL;
     for (const struct borrower *b = worker.borrowers; b; before = b, b = b->next_borrower, borrowers++)
         assert_ptr_equal(b->prev_borrower, before);
@@ -163,15 +167,19 @@ static void lists_stay_whole_in_any_order(void **state) {
                 for (int i = 0; i < 8; i++)
                     things[i] = thing_of("...");
             struct thing *t = &things[dice(8)];
-            switch (dice(4)) {
+            switch (dice(5)) {
             case 0: worker_mark_dirty(&worker, &t->flushable); break;
             case 1: worker_forget_dirty(&worker, &t->flushable); break;
-            case 2: worker_borrow(&worker, &t->borrower); break;
+            case 2: worker_put_off(&worker, &t->flushable); break;
+            case 3: worker_borrow(&worker, &t->borrower); break;
             default: worker_forget_borrower(&worker, &t->borrower); break;
             }
             assert_lists(things, 8);
-            if (step == 399)
+            if (step == 399) {
+                ev_run(worker.loop, EVRUN_NOWAIT); /* what was put off is dirty now */
                 worker_end_turn(&worker);
+                assert_null(worker.put_off.first);
+            }
             log_text[0] = '\0';
         }
 }
@@ -190,6 +198,37 @@ static void reading_more_than_the_hot_buffer_flushes_and_settles_first(void **st
     assert_string_equal(log_text, "fs");
     worker_end_turn(&worker);
     assert_string_equal(log_text, "fsr");
+}
+
+/* Puts itself off four times, and then ends the loop. */
+static void on_flush_again(struct flushable *f) {
+    note('f');
+    if (strlen(log_text) < 5)
+        worker_put_off(&worker, f);
+    else
+        ev_break(worker.loop, EVBREAK_ALL);
+}
+
+/* No event comes: the loop would wait for ever. */
+static void what_was_put_off_goes_on_in_the_next_turn(void **state) {
+    (void)state;
+    struct flushable f = {.flush = on_flush_again};
+    worker_mark_dirty(&worker, &f);
+    worker_put_off(&worker, &f); /* dirty is sooner */
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "f");
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "f");
+    uint64_t turn = worker.turn;
+    ev_run(worker.loop, 0);
+    assert_string_equal(log_text, "fffff");
+    assert_int_equal(worker.turn, turn + 4);
+    worker_put_off(&worker, &f);
+    worker_mark_dirty(&worker, &f);
+    log_text[0] = '\0';
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "f");
+    worker_forget_dirty(&worker, &f);
 }
 
 /* ---- timers ---- */
@@ -272,6 +311,20 @@ static void mail_that_is_left_is_handled_at_the_end(void **state) {
     assert_int_equal(handled, MESSAGES);
 }
 
+static void handle_and_post_again(struct worker *w, struct worker_message *m) {
+    if (++handled < 10)
+        worker_post(w, m);
+}
+
+static void mail_that_is_posted_while_the_mailbox_is_emptied_is_handled_too(void **state) {
+    (void)state;
+    struct worker_message m = {.handle = handle_and_post_again};
+    handled = 0;
+    worker_post(&worker, &m);
+    worker_finish(&worker);
+    assert_int_equal(handled, 10);
+}
+
 /* ---- life ---- */
 
 static void worker_without_memory_can_be_finished(void **state) {
@@ -315,9 +368,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(lists_stay_whole_in_any_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_was_put_off_goes_on_in_the_next_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_of_each_thread_come_once_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup(mail_that_is_left_is_handled_at_the_end, set_up),
+        cmocka_unit_test_setup(mail_that_is_posted_while_the_mailbox_is_emptied_is_handled_too, set_up),
         cmocka_unit_test_setup_teardown(worker_without_memory_can_be_finished, set_up, tear_down),
         cmocka_unit_test_setup_teardown(random_numbers_differ, set_up, tear_down),
     };
