@@ -230,6 +230,7 @@ static int gather_sockets(struct dataplane *d, struct seat *s, const struct snap
 }
 
 static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets) {
+    hg_free(snapshot->views); /* of an attempt that failed */
     snapshot->views = hg_calloc(d->worker_count, sizeof *snapshot->views);
     if (!snapshot->views)
         return -1;
@@ -334,6 +335,8 @@ static int seat_init(struct dataplane *d, unsigned index) {
 static void seat_finish(struct seat *s) {
     if (!s->dataplane)
         return;
+    if (s->worker.loop)
+        worker_empty_mailbox(&s->worker); /* a sweep may be on its way; it needs all that follows */
     drop_addresses(s, NULL);
     for (struct listener_runtime *l = s->listeners; l; l = l->next)
         listener_cut_all(l);

@@ -361,6 +361,46 @@ static void draining_lets_an_open_connection_finish(void **state) {
     tear_down(&f);
 }
 
+/* Each allocation of the messages fails once; the same snapshot is then switched to after all. */
+static void a_switch_without_memory_can_be_tried_again(void **state) {
+    (void)state;
+    struct fixture f;
+    struct snapshot *s = NULL;
+    struct error_list errors = {0};
+    int status = -1;
+    long failures = 0;
+    set_up(&f);
+    assert_int_equal(snapshot_build(&f.parts[0].resources, NULL, &s, &errors), 0);
+    for (; status < 0; failures++) {
+        hg_alloc_fail_at(failures, 1);
+        status = dataplane_switch(f.dataplane, s, &f.sockets, stop_after_first, &f);
+        hg_alloc_fail_at(-1, 0);
+        assert_true(failures < 100);
+    }
+    assert_true(failures > WORKERS);
+    ev_run(f.loop, 0);
+    assert_ptr_equal(dataplane_snapshot(f.dataplane), s);
+    tear_down(&f);
+}
+
+static void never_switched(void *arg, uint64_t us) {
+    (void)arg;
+    (void)us;
+    fail();
+}
+
+/* The workers end with the switch, or parts of it, in their mailboxes. */
+static void a_switch_on_its_way_does_not_outlive_the_workers(void **state) {
+    (void)state;
+    struct fixture f;
+    struct snapshot *s = NULL;
+    struct error_list errors = {0};
+    set_up(&f);
+    assert_int_equal(snapshot_build(&f.parts[0].resources, NULL, &s, &errors), 0);
+    assert_int_equal(dataplane_switch(f.dataplane, s, &f.sockets, never_switched, &f), 0);
+    tear_down(&f);
+}
+
 static void a_reference_to_nothing_is_refused_by_name(void **state) {
     (void)state;
     struct parts p;
@@ -407,6 +447,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_request_fails_while_snapshots_switch),
         cmocka_unit_test(draining_lets_an_open_connection_finish),
+        cmocka_unit_test(a_switch_without_memory_can_be_tried_again),
+        cmocka_unit_test(a_switch_on_its_way_does_not_outlive_the_workers),
         cmocka_unit_test(a_reference_to_nothing_is_refused_by_name),
         cmocka_unit_test(building_survives_every_failed_allocation),
     };
