@@ -22,6 +22,7 @@ struct log_ring;
 struct exchange;
 struct snapshot_view;
 struct gather;
+struct tls_io;
 struct route_scratch;
 
 /* Something with output to write: a connection, or in tests a loopback leg. */
@@ -63,6 +64,7 @@ struct worker {
     uint64_t           random;           /* state of worker_random() */
     struct slice_pool  pool;
     struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */
+    struct tls_io     *tls;              /* tls/session.h; NULL before the first TLS connection */
     struct wheel       wheel;
     struct stats      *stats;
     struct log_ring   *access_log;       /* NULL: off */
