@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/folders.h"
 #include "controlplane/cli/command.h"
-#include "controlplane/daemon/options.h"
 #include "controlplane/rpc/client.h"
 #include "proto/resource.h"
 

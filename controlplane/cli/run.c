@@ -4,14 +4,13 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/folders.h"
 #include "controlplane/cli/banner.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/supervisor.h"
 #include "controlplane/config/config.h"
-#include "controlplane/daemon/options.h"
 
 struct run {
     struct cli *cli;
@@ -60,17 +59,10 @@ static int find_programs(struct run *r) {
 static int make_folders(const struct run *r) {
     const char *folders[] = {r->runtime_dir, r->state_dir};
     for (int i = 0; i < 2; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s", folders[i]);
-        for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-            *slash = '\0';
-            mkdir(path, 0755);
-            *slash = '/';
-        }
-        if (mkdir(path, 0755) < 0 && errno != EEXIST) {
-            cli_error(r->cli, "cannot make the folder %s: %s", path, strerror(errno));
-            return -1;
-        }
+        if (folder_make(folders[i], 0755) == 0)
+            continue;
+        cli_error(r->cli, "cannot make the folder %s: %s", folders[i], strerror(errno));
+        return -1;
     }
     return 0;
 }

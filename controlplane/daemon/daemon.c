@@ -1,13 +1,12 @@
 #include "controlplane/daemon/daemon.h"
 
-#include <errno.h>
 #include <ev.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
+#include "common/folders.h"
 #include "common/log.h"
 #include "controlplane/admin/service.h"
 #include "controlplane/channel/service.h"
@@ -49,26 +48,15 @@ struct control_daemon {
 
 /* ---- starting ---- */
 
-/* Makes the folder and those above it. */
-static void make_folder(const char *path, mode_t mode) {
-    char text[256];
-    snprintf(text, sizeof text, "%s", path);
-    for (char *slash = strchr(text + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(text, 0755);
-        *slash = '/';
-    }
-    mkdir(text, mode);
-}
-
-static void make_folder_of(const char *path, mode_t mode) {
+/* Whether it worked is seen by who uses the folder. */
+static void make_folder_of(const char *path) {
     char folder[256];
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (!slash || slash == folder)
         return;
     *slash = '\0';
-    make_folder(folder, mode);
+    folder_make(folder, 0755);
 }
 
 static int start_engine(struct control_daemon *d, struct error_list *errors) {
@@ -82,7 +70,7 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
     config.channel.prepare_timeout = o->prepare_timeout;
     config.channel.commit_timeout = o->commit_timeout;
     config.channel.data_planes_max = o->data_planes_max;
-    make_folder_of(o->store_dir, 0755);
+    make_folder_of(o->store_dir);
     d->engine = engine_create(&config, errors);
     if (!d->engine)
         return -1;
@@ -114,7 +102,7 @@ static int start_channel_server(struct control_daemon *d, struct error_list *err
     d->channel_server = rpc_server_create(&d->rpc, &config, errors);
     if (!d->channel_server)
         return -1;
-    make_folder_of(o->dataplane_socket, 0755);
+    make_folder_of(o->dataplane_socket);
     if (rpc_server_listen_unix(d->channel_server, o->dataplane_socket, o->dataplane_group >= 0 ? 0660 : 0600,
                                o->dataplane_group, errors) < 0)
         return -1;
@@ -133,7 +121,7 @@ static int start_admin_server(struct control_daemon *d, struct error_list *error
     d->admin_server = rpc_server_create(&d->rpc, &config, errors);
     if (!d->admin_server)
         return -1;
-    make_folder_of(o->control_socket, 0755);
+    make_folder_of(o->control_socket);
     return rpc_server_listen_unix(d->admin_server, o->control_socket, o->control_group >= 0 ? 0660 : 0600,
                                   o->control_group, errors);
 }

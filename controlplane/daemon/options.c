@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <grp.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "common/address.h"
 #include "common/alloc.h"
+#include "common/folders.h"
 
 const struct option_spec daemon_option_specs[] = {
     {"state-dir", 's', "DIR",
@@ -38,33 +37,6 @@ const struct option_spec daemon_option_specs[] = {
 static int print_path(char *text, size_t size, const char *folder, const char *name) {
     int n = snprintf(text, size, "%s%s", folder, name);
     return n >= 0 && (size_t)n < size ? 0 : -1;
-}
-
-static const char *from_environment(const char *name) {
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
-}
-
-int default_state_dir(char *text, size_t size) {
-    const char *dir = from_environment("HEADGATE_STATE_DIR"), *of_user = from_environment("XDG_STATE_HOME");
-    const char *home = from_environment("HOME");
-    if (dir)
-        return print_path(text, size, dir, "");
-    if (geteuid() != 0 && of_user)
-        return print_path(text, size, of_user, "/headgate");
-    if (geteuid() != 0 && home)
-        return print_path(text, size, home, "/.local/state/headgate");
-    return print_path(text, size, "/var/lib/headgate", "");
-}
-
-int default_runtime_dir(char *text, size_t size) {
-    const char *dir = from_environment("HEADGATE_RUNTIME_DIR"),
-               *of_user = from_environment("XDG_RUNTIME_DIR");
-    if (dir)
-        return print_path(text, size, dir, "");
-    if (geteuid() != 0 && of_user)
-        return print_path(text, size, of_user, "/headgate");
-    return print_path(text, size, "/run/headgate", "");
 }
 
 static void set_folders(struct daemon_options *o, struct error_list *errors) {

@@ -21,12 +21,6 @@ struct daemon_options {
 
 extern const struct option_spec daemon_option_specs[];
 
-/* The folders that all programs agree on: $HEADGATE_STATE_DIR and $HEADGATE_RUNTIME_DIR; otherwise /var/lib/headgate and
- * /run/headgate, or for a user who is not root ~/.local/state/headgate (below $XDG_STATE_HOME when it is set) and
- * $XDG_RUNTIME_DIR/headgate. Both write at most `size` bytes; -1: too long. */
-int default_state_dir(char *text, size_t size);
-int default_runtime_dir(char *text, size_t size);
-
 /* Returns 0, or -1 with reasons in `errors`. Finish in both cases. */
 int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret, struct error_list *errors);
 void daemon_options_finish(struct daemon_options *o);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/folders.h"
 #include "common/log.h"
 #include "dataplane/holder/child.h"
 #include "dataplane/holder/requests.h"
@@ -61,7 +62,7 @@ static int open_signals(void) {
 
 /* STATE_DIR/dataplane, owned by the data plane's user. */
 static int open_state_dir(const struct holder_options *options, const struct identity *who) {
-    if (mkdir(options->state_dir, 0755) < 0 && errno != EEXIST)
+    if (folder_make(options->state_dir, 0755) < 0)
         return -1;
     int parent = open(options->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0)

@@ -1,8 +1,8 @@
 #include "dataplane/holder/options.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+
+#include "common/folders.h"
 
 const struct option_spec holder_option_specs[] = {
     {"dataplane", 'd', "PROGRAM", "the headgate-dataplane program; required"},
@@ -34,22 +34,15 @@ static int fail(struct error_list *errors, const char *what, const char *value) 
     return -1;
 }
 
-static const char *from_environment(const char *name) {
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
-}
-
 static int default_control_plane(const struct options *given, struct resolver_name *ret,
                                  struct error_list *errors) {
-    char text[ADDRESS_TEXT_MAX];
-    const char *dir = options_get(given, "runtime-dir"), *below = "";
-    if (!dir)
-        dir = from_environment("HEADGATE_RUNTIME_DIR");
-    if (!dir && geteuid() != 0 && (dir = from_environment("XDG_RUNTIME_DIR")))
-        below = "/headgate";
-    int n = snprintf(text, sizeof text, "unix:%s%s/dataplane.sock", dir ? dir : "/run/headgate", below);
-    if (n >= (int)sizeof text || resolver_name_parse(str_of(text), ret) < 0)
-        return fail(errors, "the path of the runtime folder is too long: ", dir);
+    char text[ADDRESS_TEXT_MAX], folder[ADDRESS_TEXT_MAX];
+    const char *dir = options_get(given, "runtime-dir");
+    if (!dir && default_runtime_dir(folder, sizeof folder) == 0)
+        dir = folder;
+    int n = dir ? snprintf(text, sizeof text, "unix:%s/dataplane.sock", dir) : -1;
+    if (n < 0 || n >= (int)sizeof text || resolver_name_parse(str_of(text), ret) < 0)
+        return fail(errors, "the path of the runtime folder is too long", "");
     return 0;
 }
 
@@ -87,10 +80,11 @@ int holder_options_parse(int argc, char *const *argv, struct holder_options *ret
     int status = options_parse(holder_option_specs, argc, argv, &ret->given, errors);
     if (options_has(&ret->given, "help") || options_has(&ret->given, "version"))
         return status;
-    const char *state_dir = options_get(&ret->given, "state-dir");
-    ret->state_dir = state_dir ? state_dir : from_environment("HEADGATE_STATE_DIR");
+    ret->state_dir = options_get(&ret->given, "state-dir");
+    if (!ret->state_dir && default_state_dir(ret->default_state_dir, sizeof ret->default_state_dir) < 0)
+        status = fail(errors, "the path of the state folder is too long", "");
     if (!ret->state_dir)
-        ret->state_dir = "/var/lib/headgate";
+        ret->state_dir = ret->default_state_dir;
     ret->user = options_get(&ret->given, "user");
     ret->dataplane = options_get(&ret->given, "dataplane");
     if (!ret->dataplane)

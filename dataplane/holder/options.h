@@ -12,6 +12,7 @@ struct holder_options {
     const char    *dataplane;         /* program to run */
     struct resolver_name control_plane;
     const char    *state_dir;         /* the data plane's part is its folder "dataplane" */
+    char           default_state_dir[256]; /* what state_dir points to when none was given */
     const char *user; /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
     const char    *passed[2 * PASSED_OPTIONS_MAX + 1]; /* for the data plane: "--name", value, ..., NULL */
 };

@@ -68,20 +68,6 @@ static void what_is_given_counts(void **state) {
     finish(&r);
 }
 
-static void folders_of_users(void **state) {
-    char text[64];
-    (void)state;
-    unsetenv("HEADGATE_STATE_DIR");
-    setenv("XDG_STATE_HOME", "/srv/x/state", 1);
-    assert_int_equal(default_state_dir(text, sizeof text), 0);
-    assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/srv/x/state/headgate");
-    unsetenv("HEADGATE_RUNTIME_DIR");
-    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
-    assert_int_equal(default_runtime_dir(text, sizeof text), 0);
-    assert_string_equal(text, geteuid() == 0 ? "/run/headgate" : "/run/user/7/headgate");
-    assert_int_equal(default_runtime_dir(text, 4), -1);
-}
-
 static void every_fault_is_told(void **state) {
     (void)state;
     struct result r = PARSE("--dataplane-group", "no such group", "--admin-listen", "x", "--tls-cert", "a",
@@ -122,7 +108,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(defaults),
         TEST(what_is_given_counts),
-        TEST(folders_of_users),
         TEST(every_fault_is_told),
         TEST(token_is_the_first_line),
     };
