@@ -64,6 +64,11 @@ static const struct option_spec help_options[] = {
     {0},
 };
 
+static const struct option_spec schema_options[] = {
+    {"format", 'f', "FORM", "json (the default), or markdown: the reference of every key"},
+    {0},
+};
+
 const struct command commands[] = {
     {"run", "[FILE]", "run everything in the foreground",
      "Starts a control plane and a data plane, and pushes FILE now and whenever it or what it includes changes; a bad edit "
@@ -108,8 +113,9 @@ const struct command commands[] = {
     {"gc", "", "drop the versions that retention does not keep",
      "And every object that only they refer to. The control plane also does so by itself.", gc_options,
      ARGUMENT_NONE, 0, 0, command_gc},
-    {"schema", "", "print the JSON Schema of a configuration", "For editors that complete and check YAML.",
-     no_options, ARGUMENT_NONE, 0, 0, command_schema},
+    {"schema", "", "print the JSON Schema of a configuration",
+     "For editors that complete and check YAML; or, with --format markdown, the reference for people.",
+     schema_options, ARGUMENT_NONE, 0, 0, command_schema},
     {"completion", "SHELL", "print a completion script for bash, zsh or fish",
      "For example: headgate completion bash > /etc/bash_completion.d/headgate", no_options, ARGUMENT_NONE, 1,
      1, command_completion},

@@ -50,9 +50,14 @@ int command_version(struct cli *cli, const struct options *options) {
 }
 
 int command_schema(struct cli *cli, const struct options *options) {
+    const char *format = options_get(options, "format");
+    bool is_markdown = format && strcmp(format, "markdown") == 0;
     struct strbuf text = {0};
-    (void)options;
-    int status = config_json_schema(&text);
+    if (format && !is_markdown && strcmp(format, "json") != 0) {
+        cli_error(cli, "--format is json or markdown, not %s", format);
+        return EXIT_WRONG_USAGE;
+    }
+    int status = is_markdown ? config_reference_markdown(&text) : config_json_schema(&text);
     if (status == 0)
         fputs(text.p, stdout);
     else

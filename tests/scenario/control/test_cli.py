@@ -254,6 +254,10 @@ def test_completion(folders, shell):
 def test_schema(folders):
     schema = json.loads(folders.ok("schema").out)
     assert schema["$schema"].startswith("https://json-schema.org/") and "route-tables" in json.dumps(schema)
+    assert folders.ok("schema", "--format", "json").json == schema
+    assert folders.ok("schema", "--format=markdown").out == (ROOT / "docs/configuration.md").read_text()
+    wrong = folders.headgate("schema", "--format", "yaml")
+    assert wrong.code == 2 and "json or markdown" in wrong.err
 
 
 def test_version(folders):
