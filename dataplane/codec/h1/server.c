@@ -8,6 +8,7 @@
 #include "dataplane/net/conn.h"
 
 enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46, LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
+enum { REQUESTS_PER_TURN = 32 }; /* of a pipelined burst; others have their turn before the next ones */
 
 enum input_state {
     INPUT_HEAD,          /* waiting for, or in, a request head */
@@ -43,6 +44,9 @@ struct h1_server {
     struct h1_message         *message;       /* NULL: no exchange */
     enum input_state           state;
     uint32_t                   requests;
+    uint32_t                   burst;         /* requests begun in this turn */
+    uint64_t                   burst_turn;    /* that turn */
+    bool                       is_put_off;    /* more is kept and goes on in the next turn */
     bool                       keep_alive;
     bool                       close_after;   /* once everything is written */
     bool                       in_process;
@@ -238,6 +242,7 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
     size_t start = s->scan.start, end = s->scan.end;
     s->scan = (struct h1_scan){.section = H1_REQUEST};
     s->requests++;
+    s->burst++;
     conn_set_deadline(&s->conn, DEADLINE_IDLE, 0);
     conn_set_deadline(&s->conn, DEADLINE_READ, 0);
     if (!begin_exchange(s)) {
@@ -274,12 +279,29 @@ static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, boo
     return used;
 }
 
+/* Requests that are answered here need no event between them: without a bound a client that sends many at once would have
+ * the worker for itself. */
+static bool is_turn_over(struct h1_server *s) {
+    struct worker *w = s->conn.worker;
+    if (s->burst_turn != w->turn) {
+        s->burst_turn = w->turn;
+        s->burst = 0;
+    }
+    s->is_put_off = s->burst >= REQUESTS_PER_TURN;
+    if (s->is_put_off)
+        worker_put_off(w, &s->conn.flushable); /* on_written looks again */
+    return s->is_put_off;
+}
+
 /* Takes what can be taken now. */
 static size_t process(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
     size_t done = 0, used = 1;
     s->in_process = true;
+    s->is_put_off = false;
     while (used && done < n && !s->conn.is_closed) {
-        if (s->state == INPUT_HEAD)
+        if (s->state == INPUT_HEAD && is_turn_over(s))
+            used = 0;
+        else if (s->state == INPUT_HEAD)
             used = read_head(s, bytes + done, n - done);
         else if (s->state == INPUT_BODY)
             used = read_body(s, bytes + done, n - done, is_hot);
@@ -338,7 +360,7 @@ static void process_kept(struct h1_server *s) {
 static size_t read_limit(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
     switch (s->state) {
-    case INPUT_HEAD: return READ_MAX;
+    case INPUT_HEAD: return s->is_put_off ? 0 : READ_MAX;
     case INPUT_BODY: return s->input.n >= PIPELINE_MAX || exchange_credit(&s->leg) == 0 ? 0 : READ_MAX;
     case INPUT_DONE: return s->input.n >= PIPELINE_MAX ? 0 : 16384;
     case INPUT_STOPPED:
@@ -480,6 +502,8 @@ static void on_written(struct conn *c) {
     if (s->state != INPUT_HEAD)
         return;
     process_kept(s);
+    if (s->is_put_off)
+        return;
     if (c->is_eof && s->state == INPUT_HEAD)
         close_now(s); /* all is answered; the rest is not a request */
     else if (!c->is_closed)
