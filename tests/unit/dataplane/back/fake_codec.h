@@ -12,12 +12,14 @@
 
 #include "common/alloc.h"
 #include "dataplane/back/cluster.h"
+#include "dataplane/codec/loopback/loopback.h"
 
 enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
 
 struct fake_connection {
     struct client_connection link; /* first */
     struct client_options options;
+    struct loopback stream; /* of the exchange that was opened last */
     bool is_open, is_resting;
     uint64_t rest_timeout;
 };
@@ -44,8 +46,11 @@ static struct client_connection *fake_connect(struct worker *w, const struct add
 }
 
 static struct leg *fake_open(struct client_connection *link) {
+    struct fake_connection *c = (struct fake_connection *)link;
     link->exchanges++;
-    return NULL;
+    loopback_finish(&c->stream);
+    loopback_init(&c->stream, &worker);
+    return &c->stream.leg;
 }
 
 static void fake_set_options(struct client_connection *link, const struct client_options *o) {
@@ -141,8 +146,10 @@ static inline int back_tear_down(void **state) {
         if (connections[i].is_open && !connections[i].is_resting)
             report_closed(&connections[i].link);
     clusters_finish(&worker);
-    for (unsigned i = 0; i < connection_count; i++)
+    for (unsigned i = 0; i < connection_count; i++) {
         assert_false(connections[i].is_open);
+        loopback_finish(&connections[i].stream);
+    }
     assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
     worker_finish(&worker);
     return 0;

@@ -7,11 +7,12 @@ static struct endpoint_runtime *endpoint;
 static struct client_connection *ready_connection;
 static int failed_error;
 static char waiter;
+static bool is_unwanted; /* what the waiter says of a connection that is ready */
 
 static bool on_ready(void *who, struct client_connection *c) {
     assert_ptr_equal(who, &waiter);
     ready_connection = c;
-    return true;
+    return !is_unwanted;
 }
 
 static void on_failed(void *who, int error) {
@@ -26,6 +27,7 @@ static int set_up(void **state) {
     pool_set_waiter_ops(&ops);
     ready_connection = NULL;
     failed_error = 0;
+    is_unwanted = false;
     define(&definition, 1, (const uint32_t[]){1});
     cluster = cluster_of(&worker, &definition.cluster);
     endpoint = cluster ? cluster_pick(cluster, NULL) : NULL;
@@ -172,6 +174,15 @@ static void connection_that_nobody_waits_for_any_more_is_kept(void **state) {
     assert_int_equal(failed_error, 0);
 }
 
+static void connection_that_the_waiter_refuses_is_kept(void **state) {
+    (void)state;
+    is_unwanted = true;
+    struct client_connection *c = connect_one();
+    assert_int_equal(idle(), 1);
+    assert_ptr_equal(pool_take(endpoint), c);
+    c->owner->on_available(c);
+}
+
 static void closing_all_that_are_kept_leaves_those_in_use(void **state) {
     (void)state;
     struct client_connection *busy = connect_one(), *a = keep_one();
@@ -195,6 +206,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(failed_connect_is_told_to_who_waits, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up,
                                         back_tear_down),
+        cmocka_unit_test_setup_teardown(connection_that_the_waiter_refuses_is_kept, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up,
                                         back_tear_down),
     };

@@ -645,6 +645,90 @@ static void deadlines_answer_504(void **state) {
     tear_down(&b);
 }
 
+/* The origin reads no more of the request: its answer is awaited as if it had read all. */
+static void a_stopped_request_has_a_deadline(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    make_request(&b, METHOD_POST, 50000);
+    make_response(&b, 200, 10);
+    begin(&b);
+    loopback_push(&b.front, 5000);
+    exchange_on_stop(&b.back.leg);
+    assert_true(b.front.is_stopped);
+    b.worker.now += b.settings.timeouts.response_head + 1000000;
+    wheel_advance(&b.worker.wheel, b.worker.now);
+    worker_end_turn(&b.worker);
+    assert_int_equal(b.front.head_count, 1);
+    assert_int_equal(b.front.heads[0]->status, 504);
+    run(&b);
+    tear_down(&b);
+}
+
+/* What a source still delivers in the turn in which its request was refused. */
+static void a_refused_body_is_dropped(void **state) {
+    (void)state;
+    for (int ends = 0; ends < 2; ends++) {
+        struct bench b;
+        set_up(&b);
+        make_request(&b, METHOD_POST, 10000);
+        make_response(&b, 200, 0);
+        begin(&b);
+        loopback_push(&b.front, 5000);
+        exchange_refuse(&b.front.leg, ABORT_CLIENT_BODY_TIMEOUT, NULL);
+        exchange_on_body(&b.front.leg, slice_borrow(&b.worker.pool, (const uint8_t *)b.request_body, 5000));
+        assert_int_equal(b.exchange->request.bytes, 5000);
+        if (ends)
+            exchange_on_end(&b.front.leg, NULL);
+        run(&b);
+        assert_int_equal(b.logged_status, 408);
+        assert_int_equal(b.logged_abort, ABORT_CLIENT_BODY_TIMEOUT);
+        tear_down(&b);
+    }
+}
+
+/* ---- the worker's budget ---- */
+
+enum { SMALL_CREDIT = 16 << 10, LARGE_BUFFER = 256 << 10 };
+
+/* Requests that wait for their origins reserve little; what the buffer allows is reserved once a body is there. */
+static void a_waiting_exchange_reserves_little(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    b.settings.limits.buffer = LARGE_BUFFER;
+    b.worker.buffer_limit = 2 * SMALL_CREDIT; /* enough for it to begin */
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 1000);
+    begin(&b);
+    assert_int_equal(b.worker.buffer_used, SMALL_CREDIT);
+    assert_int_equal(exchange_credit(&b.back.leg), SMALL_CREDIT);
+    b.worker.buffer_limit = LARGE_BUFFER;
+    send_response_head(&b);
+    assert_int_equal(exchange_credit(&b.back.leg), LARGE_BUFFER);
+    assert_int_equal(b.worker.buffer_used, LARGE_BUFFER);
+    run(&b);
+    assert_received(&b.front, b.response_body, 1000);
+    tear_down(&b);
+}
+
+/* Without room in the budget a response goes on with what it has. */
+static void a_response_lives_on_little_when_the_budget_is_used_up(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    b.settings.limits.buffer = LARGE_BUFFER;
+    b.worker.buffer_limit = 2 * SMALL_CREDIT;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 5 * LARGE_BUFFER);
+    begin(&b);
+    send_response_head(&b);
+    assert_int_equal(exchange_credit(&b.back.leg), SMALL_CREDIT);
+    run(&b);
+    assert_received(&b.front, b.response_body, 5 * LARGE_BUFFER);
+    tear_down(&b);
+}
+
 /* ---- no memory ---- */
 
 static void scenario(struct bench *b) {
@@ -697,6 +781,10 @@ int main(void) {
         cmocka_unit_test(an_early_response_stops_the_request),
         cmocka_unit_test(an_expected_continue_waits_for_the_origin),
         cmocka_unit_test(deadlines_answer_504),
+        cmocka_unit_test(a_stopped_request_has_a_deadline),
+        cmocka_unit_test(a_refused_body_is_dropped),
+        cmocka_unit_test(a_waiting_exchange_reserves_little),
+        cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
