@@ -71,6 +71,33 @@ static void add_data_planes(struct admin_call *call, Headgate__StatusReply *repl
     }
 }
 
+static Headgate__AwayDataPlane *away_data_plane(struct arena *arena, const struct away_node *n) {
+    Headgate__AwayDataPlane *a = arena_alloc(arena, sizeof *a);
+    if (!a)
+        return NULL;
+    headgate__away_data_plane__init(a);
+    a->node = n->node;
+    a->software = n->software;
+    a->has_version = n->version != 0;
+    a->version = n->version;
+    a->has_seen_at = true;
+    a->seen_at = realtime_of(n->seen_at);
+    return a;
+}
+
+static void add_away(struct admin_call *call, Headgate__StatusReply *reply) {
+    const struct away_node *first = channel_away(engine_channel(call->admin->engine));
+    size_t count = 0;
+    for (const struct away_node *n = first; n; n = n->next)
+        count++;
+    reply->away = arena_calloc(&call->arena, count + 1, sizeof(Headgate__AwayDataPlane *));
+    for (const struct away_node *n = first; n && reply->away; n = n->next) {
+        Headgate__AwayDataPlane *a = away_data_plane(&call->arena, n);
+        if (a)
+            reply->away[reply->n_away++] = a;
+    }
+}
+
 /* ---- clusters ---- */
 
 static Headgate__EndpointStatus *endpoint_status(struct arena *arena, const Headgate__Endpoint *from,
@@ -220,6 +247,7 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     reply.watched_file = admin->file_source ? (char *)file_source_path(admin->file_source) : NULL;
     fill_versions(call, current, &reply);
     add_data_planes(call, &reply);
+    add_away(call, &reply);
     if (current)
         add_clusters(call, current, &reply);
     else

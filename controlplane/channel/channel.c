@@ -31,6 +31,7 @@ void channel_destroy(struct channel *c) {
     assert(!c->first && !c->push);
     snapshot_unref(c->current);
     node_records_finish(c);
+    away_finish(c);
     hg_free(c->out_text);
     hg_free(c);
 }
@@ -113,6 +114,9 @@ void channel_disconnect(struct channel *c, struct data_plane *dp, const char *re
     c->count--;
     if (dp->state != DATA_PLANE_ENDED)
         lose_transfer(c, dp, reason ? reason : "the connection ended before it answered");
+    bool has_greeted = dp->node && dp->software;
+    if (has_greeted && !greeting_find_node(c, dp->node, dp))
+        away_add(c, dp);
     data_plane_destroy(dp);
 }
 

@@ -28,6 +28,7 @@ extern const struct channel_config channel_config_default;
 enum {
     CHANNEL_REASONS_MAX = 100,          /* of a Nack are kept */
     CHANNEL_REPORT_MAX = 256 << 10,     /* bytes of a Report that is kept */
+    CHANNEL_AWAY_MAX = 256,             /* nodes that are remembered after their streams have ended */
     CHANNEL_LOSSES_MAX = 5,             /* a node that was lost so often over one snapshot is not sent it again */
 };
 
@@ -70,6 +71,14 @@ struct data_plane {
     bool is_unconfirmed;                /* it serves its last-known-good copy, and is to be told when that is current */
     char *abort_reason, *refuse_reason; /* to be sent; NULL: none */
     uint64_t deadline;                  /* 0: none */
+};
+
+/* A node whose stream has ended, until it comes back. */
+struct away_node {
+    struct away_node *next;
+    char *node, *software;
+    uint64_t version;                   /* that it served; 0: nothing */
+    uint64_t seen_at;                   /* in channel time: when something last came from it */
 };
 
 enum data_plane_health {
@@ -163,6 +172,9 @@ void channel_push_abort(struct channel *c, const char *reason);
 /* The streams, in the order of connecting; NULL at the end. */
 const struct data_plane *channel_first(const struct channel *c);
 const struct data_plane *channel_after(const struct data_plane *dp);
+/* Nodes without a stream that had one, the last to go first; the list is valid until the channel is called again. When there
+ * are too many, the one that was seen longest ago is forgotten. */
+const struct away_node *channel_away(const struct channel *c);
 /* Of a stream that has said Hello. */
 enum data_plane_health channel_health(const struct channel *c, const struct data_plane *dp);
 const struct channel_counters *channel_counters(const struct channel *c);

@@ -27,6 +27,8 @@ struct channel {
     struct channel_counters counters;
     struct node_record records[NODE_RECORDS_MAX];
     size_t record_count;
+    struct away_node *away;
+    size_t away_count;
     /* The message that channel_pull gave last. */
     Headgate__ControlPlaneMessage out;
     Headgate__Commit out_commit;
@@ -42,7 +44,14 @@ void data_plane_end(struct channel *c, struct data_plane *dp, const char *reason
 /* An idle data plane that is not as it should be is sent the current snapshot. */
 void data_plane_synchronize(struct channel *c, struct data_plane *dp);
 
+/* away.c */
+void away_add(struct channel *c, const struct data_plane *dp);
+void away_remove(struct channel *c, const char *node); /* it is here again, or was never away */
+void away_finish(struct channel *c);
+
 /* greeting.c */
+/* The live stream of a node other than `except`, or NULL. */
+struct data_plane *greeting_find_node(const struct channel *c, const char *node, const struct data_plane *except);
 void greeting_receive(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello);
 void greeting_destroy(struct greeting *g);
 

@@ -81,8 +81,8 @@ static void refuse(struct channel *c, struct data_plane *dp, const char *reason)
 
 /* ---- the end of a Hello ---- */
 
-static struct data_plane *find_node(const struct channel *c, const char *node,
-                                    const struct data_plane *except) {
+struct data_plane *greeting_find_node(const struct channel *c, const char *node,
+                                      const struct data_plane *except) {
     for (struct data_plane *dp = c->first; dp; dp = dp->next)
         if (dp != except && dp->node && dp->state != DATA_PLANE_ENDED && strcmp(dp->node, node) == 0)
             return dp;
@@ -107,7 +107,7 @@ static bool is_unwelcome(struct channel *c, struct data_plane *dp, const Headgat
                  hello->schema_level, SCHEMA_LEVEL, hello->node);
         return true;
     }
-    struct data_plane *old = find_node(c, hello->node, dp);
+    struct data_plane *old = greeting_find_node(c, hello->node, dp);
     if (old && !may_replace(c, old, hello)) {
         snprintf(reason, 512, "the node name %s is in use by a live stream from %s", hello->node, old->peer);
         return true;
@@ -182,6 +182,7 @@ static void finish_greeting(struct channel *c, struct data_plane *dp) {
     dp->greeting = NULL;
     dp->state = DATA_PLANE_IDLE;
     dp->deadline = 0;
+    away_remove(c, dp->node);
     log_greeting(c, dp);
     data_plane_synchronize(c, dp);
 }

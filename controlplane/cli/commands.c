@@ -101,7 +101,7 @@ const struct command commands[] = {
      "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push.",
      push_options, ARGUMENT_NONE, 0, 1, command_rollback},
     {"status", "", "say what runs, and what is wrong now",
-     "Data planes with their versions, clusters with their endpoints, and problems.", no_options,
+     "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.", no_options,
      ARGUMENT_NONE, 0, 0, command_status},
     {"explain", "METHOD URL", "say what a request would meet",
      "Listener, host, rule and why the earlier ones do not match, cluster and endpoints, by the data plane's own code. "

@@ -66,6 +66,28 @@ static void print_data_planes(const struct cli *cli, const Headgate__StatusReply
     table_finish(&t);
 }
 
+static void print_away(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  NODE", "LAST SEEN", "VERSION", "SOFTWARE"};
+    struct table t;
+    if (r->n_away == 0)
+        return;
+    cli_print(cli, STYLE_TITLE, "data planes that are away\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_away; i++) {
+        const Headgate__AwayDataPlane *a = r->away[i];
+        char seen[32];
+        cli_format_age(a->seen_at, seen);
+        table_add(&t, STYLE_NAME, "  %s", a->node ? a->node : "");
+        table_add(&t, STYLE_WARN, "%s ago", seen);
+        table_add(&t, STYLE_PLAIN, a->has_version ? "%" PRIu64 : "none", a->version);
+        table_add(&t, STYLE_PLAIN, "%s", a->software ? a->software : "");
+    }
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
 static const char *health_text(Headgate__Endpoint__Health health) {
     switch (health) {
     case HEADGATE__ENDPOINT__HEALTH__HEALTHY: return "healthy";
@@ -143,6 +165,7 @@ int command_status(struct cli *cli, const struct options *options) {
     else {
         print_head(cli, reply);
         print_data_planes(cli, reply);
+        print_away(cli, reply);
         print_clusters(cli, reply);
         print_problems(cli, reply);
     }

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -127,9 +128,15 @@ def serves(port):
 def test_a_data_plane_that_was_away_catches_up(pair):
     pair.b.stop()
     wait_until("b is gone", lambda: not pair.data_plane("b"))
+    away = pair.status()["away"]
+    assert [(a["node"], a["version"]) for a in away] == [("b", 1)]
+    assert 0 <= time.time() - away[0]["seen_at"] / 1e6 < PATIENCE and away[0]["software"].startswith("headgate ")
+    text = pair.ok("status").out
+    assert "data planes that are away" in text and "ago" in text.split("that are away")[1]
     assert pair.push(SECOND).code == 0
     pair.start_data_plane("b")
     assert pair.wait_data_plane("b", version=2)
+    assert "away" not in pair.ok("status").out and not pair.status().get("away")
 
 
 def test_a_killed_data_plane_comes_back_in_sync(pair):

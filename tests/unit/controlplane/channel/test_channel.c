@@ -166,6 +166,66 @@ static void reconnecting_with_the_same_costs_nothing(void **state) {
     assert_int_equal(f->nodes[0].prepares, 1);
 }
 
+/* ---- nodes that went away ---- */
+
+static void node_that_went_is_remembered_until_it_is_back(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 2);
+    assert_null(channel_away(f->channel));
+    uint64_t seen = f->now;
+    pass(f, 5 * SECOND);
+    script_disconnect(&f->nodes[0]);
+    const struct away_node *a = channel_away(f->channel);
+    assert_non_null(a);
+    assert_string_equal(a->node, "a");
+    assert_string_equal(a->software, "script");
+    assert_int_equal(a->version, 1);
+    assert_int_equal(a->seen_at, seen);
+    pass(f, SECOND);
+    script_disconnect(&f->nodes[1]);
+    assert_string_equal(channel_away(f->channel)->node, "b"); /* the last to go first */
+    assert_string_equal(channel_away(f->channel)->next->node, "a");
+    connect_node(f, 0);
+    assert_string_equal(channel_away(f->channel)->node, "b");
+    assert_null(channel_away(f->channel)->next);
+}
+
+static void node_whose_stream_was_replaced_is_not_away(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 1);
+    script_connect(&f->nodes[1], f->channel);
+    script_hello(&f->nodes[1], "a", 1, SCHEMA_LEVEL);
+    script_disconnect(&f->nodes[0]); /* after the new stream has greeted */
+    assert_null(channel_away(f->channel));
+    script_disconnect(&f->nodes[1]);
+    assert_string_equal(channel_away(f->channel)->node, "a");
+    assert_null(channel_away(f->channel)->next);
+}
+
+static void stream_without_hello_is_not_remembered(void **state) {
+    struct fixture *f = *state;
+    script_connect(&f->nodes[0], f->channel);
+    script_disconnect(&f->nodes[0]);
+    assert_null(channel_away(f->channel));
+}
+
+static void so_many_nodes_are_remembered(void **state) {
+    struct fixture *f = *state;
+    char name[32];
+    for (int i = 0; i < CHANNEL_AWAY_MAX + 3; i++) {
+        snprintf(name, sizeof name, "node-%d", i);
+        pass(f, SECOND);
+        script_connect(&f->nodes[0], f->channel);
+        script_hello(&f->nodes[0], name, 1, SCHEMA_LEVEL);
+        script_disconnect(&f->nodes[0]);
+    }
+    size_t count = 0;
+    for (const struct away_node *a = channel_away(f->channel); a; a = a->next, count++)
+        assert_string_not_equal(a->node, "node-2");
+    assert_int_equal(count, CHANNEL_AWAY_MAX);
+    assert_string_equal(channel_away(f->channel)->node, name);
+}
+
 /* ---- who serves its last-known-good copy ---- */
 
 static void reboot(struct fixture *f, bool takes_confirm) {
@@ -724,6 +784,10 @@ int main(void) {
         TEST(nothing_is_sent_without_intent),
         TEST(newcomer_gets_the_current_snapshot),
         TEST(reconnecting_with_the_same_costs_nothing),
+        TEST(node_that_went_is_remembered_until_it_is_back),
+        TEST(node_whose_stream_was_replaced_is_not_away),
+        TEST(stream_without_hello_is_not_remembered),
+        TEST(so_many_nodes_are_remembered),
         TEST(copy_that_is_current_is_confirmed_once),
         TEST(older_data_plane_hears_no_confirm),
         TEST(copy_that_is_old_is_replaced_and_not_confirmed),
