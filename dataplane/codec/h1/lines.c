@@ -90,7 +90,7 @@ enum h1_error h1_read_status_line(const char *line, const char *end, struct head
     if (error)
         return error;
     uint64_t status;
-    if (str_to_uint64((struct str){line + STATUS_AT, 3}, &status) || status < 100)
+    if (str_to_uint64((struct str){line + STATUS_AT, 3}, &status) || status < 100 || status > 599)
         return H1_STATUS;
     head->status = (uint16_t)status;
     const char *p = line + REASON_AT;
