@@ -199,13 +199,18 @@ static struct cluster_runtime *cluster_make(struct worker *w, uint32_t slot) {
     if (!c)
         return NULL;
     c->worker = w;
+    c->slot = slot;
     t->slots[slot] = c;
     return c;
 }
 
-struct cluster_runtime *cluster_of(struct worker *w, const struct cluster_definition *d) {
+static struct cluster_runtime *cluster_find(struct worker *w, uint32_t slot) {
     struct cluster_table *t = table_of(w);
-    struct cluster_runtime *c = d->slot < t->capacity ? t->slots[d->slot] : NULL;
+    return slot < t->capacity ? t->slots[slot] : NULL;
+}
+
+static struct cluster_runtime *find_or_make(struct worker *w, const struct cluster_definition *d) {
+    struct cluster_runtime *c = cluster_find(w, d->slot);
     if (c && c->serial >= d->serial)
         return c; /* an exchange of an older snapshot does not bring old endpoints back */
     if (!c && !(c = cluster_make(w, d->slot)))
@@ -214,9 +219,37 @@ struct cluster_runtime *cluster_of(struct worker *w, const struct cluster_defini
     return c;
 }
 
+struct cluster_runtime *cluster_of(struct worker *w, const struct cluster_definition *d) {
+    struct cluster_runtime *c = find_or_make(w, d);
+    if (c)
+        c->is_passing = false;
+    return c;
+}
+
+static void end_passing(struct reapable *r) {
+    struct cluster_runtime *c = (struct cluster_runtime *)r;
+    r->is_reaped = false;
+    if (c->is_passing && !c->is_dropped)
+        cluster_drop(c->worker, c->slot);
+    c->gone--;
+    cluster_free_if_unused(c);
+}
+
+struct cluster_runtime *cluster_of_older(struct worker *w, const struct cluster_definition *d) {
+    bool is_there = cluster_find(w, d->slot) != NULL;
+    struct cluster_runtime *c = find_or_make(w, d);
+    if (!c || is_there)
+        return c;
+    c->is_passing = true;
+    c->gone++;
+    c->reapable.reap = end_passing;
+    worker_reap_later(w, &c->reapable);
+    return c;
+}
+
 void cluster_drop(struct worker *w, uint32_t slot) {
     struct cluster_table *t = table_of(w);
-    struct cluster_runtime *c = slot < t->capacity ? t->slots[slot] : NULL;
+    struct cluster_runtime *c = cluster_find(w, slot);
     if (!c)
         return;
     t->slots[slot] = NULL;

@@ -55,7 +55,9 @@ struct endpoint_runtime {
 };
 
 struct cluster_runtime {
+    struct reapable           reapable;          /* first; for cluster_of_older */
     struct worker            *worker;
+    uint32_t                  slot;
     uint64_t                  serial;            /* of the definition that it was last reconciled with */
     const struct client_codec *codec;
     struct client_options     options;
@@ -65,7 +67,8 @@ struct cluster_runtime {
     struct endpoint_runtime **heap;              /* usable ones, ordered by virtual time */
     uint32_t                  usable;
     double                    virtual_now;
-    uint32_t                  gone;              /* endpoints that left and still have connections */
+    uint32_t                  gone;              /* endpoints that left and still have connections, and a pending reap */
+    bool                      is_passing;        /* made for an exchange of an older snapshot: dropped at the end of the turn */
     bool                      is_dropped;
 };
 
@@ -77,6 +80,9 @@ struct cluster_table {
 
 /* The run-time state of this definition's cluster, made or reconciled as needed. NULL: no memory. */
 struct cluster_runtime  *cluster_of(struct worker *, const struct cluster_definition *);
+/* The same for an exchange of an older snapshot. What has to be made for it ends with the turn, as the newest snapshot may not have
+ * the cluster at all; its connections live on while they are in use. */
+struct cluster_runtime  *cluster_of_older(struct worker *, const struct cluster_definition *);
 /* The cluster has left the snapshot: its pool is closed. */
 void                     cluster_drop(struct worker *, uint32_t slot);
 void                     clusters_finish(struct worker *);

@@ -106,10 +106,15 @@ static void forget_attempt(struct exchange *x) {
     p->connecting = NULL;
 }
 
+static struct cluster_runtime *find_cluster(struct exchange *x) {
+    bool is_newest = x->view == x->worker->view;
+    return (is_newest ? cluster_of : cluster_of_older)(x->worker, proxy_of(x)->cluster);
+}
+
 static void attempt(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     forget_attempt(x);
-    struct cluster_runtime *c = cluster_of(x->worker, p->cluster);
+    struct cluster_runtime *c = find_cluster(x);
     struct endpoint_runtime *e = c ? cluster_pick(c, p->endpoint) : NULL;
     if (!e) {
         exchange_fail(x, c ? ABORT_NO_ENDPOINT : ABORT_MEMORY);

@@ -264,6 +264,57 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     assert_non_null(cluster_pick(cluster_of(&worker, &d.cluster), NULL));
 }
 
+/* A retry of an exchange that began before the cluster left. */
+static void older_exchange_gets_a_dropped_cluster_for_the_turn_only(void **state) {
+    (void)state;
+    struct definition d;
+    define(&d, 2, equal);
+    cluster_of(&worker, &d.cluster);
+    cluster_drop(&worker, d.cluster.slot);
+    struct cluster_runtime *c = cluster_of_older(&worker, &d.cluster);
+    struct client_connection *busy = use(c, 1);
+    assert_ptr_equal(cluster_of_older(&worker, &d.cluster), c); /* another one in the same turn */
+    struct client_connection *other = use(c, 2);
+    worker_end_turn(&worker);
+    assert_null(table.slots[d.cluster.slot]);
+    busy->owner->on_available(busy);
+    assert_false(is_open(busy)); /* nothing is kept for a cluster that is gone */
+    report_closed(other);
+    cluster_of_older(&worker, &d.cluster); /* nobody uses this one */
+    worker_end_turn(&worker);
+    assert_null(table.slots[d.cluster.slot]);
+}
+
+static void older_exchange_does_not_end_what_the_newest_uses(void **state) {
+    (void)state;
+    struct definition older, newer;
+    define(&older, 1, equal);
+    define(&newer, 2, equal);
+    struct cluster_runtime *c = cluster_of_older(&worker, &older.cluster);
+    assert_ptr_equal(cluster_of(&worker, &newer.cluster), c); /* the name comes back in the same turn */
+    struct client_connection *kept = keep(c, 2);
+    worker_end_turn(&worker);
+    assert_ptr_equal(cluster_of_older(&worker, &older.cluster), c);
+    worker_end_turn(&worker);
+    assert_ptr_equal(cluster_of(&worker, &newer.cluster), c);
+    assert_true(is_open(kept));
+}
+
+static void cluster_of_an_older_exchange_may_be_dropped_in_the_same_turn(void **state) {
+    (void)state;
+    struct definition d;
+    define(&d, 1, equal);
+    cluster_of_older(&worker, &d.cluster);
+    cluster_drop(&worker, d.cluster.slot);
+    struct cluster_runtime *again = cluster_of(&worker, &d.cluster);
+    worker_end_turn(&worker);
+    assert_ptr_equal(cluster_of(&worker, &d.cluster), again);
+    cluster_drop(&worker, d.cluster.slot);
+    struct client_connection *busy = use(cluster_of_older(&worker, &d.cluster), 1);
+    clusters_finish(&worker);
+    report_closed(busy);
+}
+
 /* ---- memory ---- */
 
 static void first_use_without_memory(void **state) {
@@ -346,6 +397,10 @@ int main(void) {
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(older_definition_brings_nothing_back, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(dropped_cluster_closes_its_pool_and_lets_work_end, back_set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(older_exchange_gets_a_dropped_cluster_for_the_turn_only, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(older_exchange_does_not_end_what_the_newest_uses, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(cluster_of_an_older_exchange_may_be_dropped_in_the_same_turn, back_set_up,
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(first_use_without_memory, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_without_memory_harms_nobody, back_set_up, back_tear_down),
