@@ -255,11 +255,10 @@ static void redirect(struct exchange *x) {
         exchange_answer(x, head, STR(""));
 }
 
-/* RFC 9110 section 7.6.2: an OPTIONS or TRACE that may not be forwarded any more is answered here. */
+/* An OPTIONS or TRACE that may not be forwarded any more is answered here. */
 static bool is_last_hop(const struct exchange *x) {
-    const struct head *h = x->request.head;
-    const struct field *f = fields_find(&h->fields, FIELD_MAX_FORWARDS);
-    return f && (h->method == METHOD_OPTIONS || h->method == METHOD_TRACE) && str_eq(field_value(f), STR("0"));
+    uint64_t hops;
+    return head_max_forwards(x->request.head, &hops) && hops == 0;
 }
 
 static void answer_empty(struct exchange *x) {

@@ -78,6 +78,19 @@ struct str status_reason(unsigned status) {
     return str_of(phrase ? phrase : "");
 }
 
+bool head_max_forwards(const struct head *head, uint64_t *ret) {
+    const struct field *f = fields_find(&head->fields, FIELD_MAX_FORWARDS);
+    struct str digits = f ? field_value(f) : (struct str){NULL, 0};
+    if (head->method != METHOD_OPTIONS && head->method != METHOD_TRACE)
+        return false;
+    for (size_t i = 0; i < digits.n; i++)
+        if (digits.p[i] < '0' || digits.p[i] > '9')
+            return false;
+    if (digits.n && str_to_uint64(digits, ret) < 0)
+        *ret = UINT64_MAX;
+    return digits.n > 0;
+}
+
 static bool is_nominated(const struct head *head, const struct field *field) {
     if (field_id_flags(field->id) & FIELD_PINNED)
         return false;

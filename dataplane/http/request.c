@@ -200,10 +200,8 @@ static enum abort_code rewrite(struct exchange *x, struct head *head) {
 
 /* RFC 9110 section 7.6.2; the value 0 has been answered by now. */
 static int count_hop(struct exchange *x, struct head *head) {
-    struct field *f = fields_find(&head->fields, FIELD_MAX_FORWARDS);
     uint64_t hops;
-    bool counts = head->method == METHOD_OPTIONS || head->method == METHOD_TRACE;
-    if (!counts || !f || str_to_uint64(field_value(f), &hops) < 0 || hops == 0)
+    if (!head_max_forwards(head, &hops) || hops == 0)
         return 0;
     char *text = arena_printf(&x->arena, "%llu", (unsigned long long)hops - 1);
     return text ? fields_set_id(&head->fields, &x->arena, FIELD_MAX_FORWARDS, str_of(text)) : -1;

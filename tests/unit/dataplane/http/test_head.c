@@ -52,6 +52,32 @@ static void hop_by_hop_fields_go(void **state) {
     arena_finish(&arena);
 }
 
+/* The number, or -1 where there is none. */
+static int64_t max_forwards(enum method method, const char *value) {
+    struct arena arena;
+    struct head head;
+    uint64_t hops = 0;
+    arena_init(&arena, NULL, 0, 0);
+    head_init(&head);
+    head.method = method;
+    assert_int_equal(fields_add(&head.fields, &arena, STR("max-forwards"), str_of(value)), 0);
+    bool is_number = head_max_forwards(&head, &hops);
+    arena_finish(&arena);
+    return !is_number ? -1 : hops == UINT64_MAX ? INT64_MAX : (int64_t)hops;
+}
+
+static void max_forwards_is_a_number(void **state) {
+    (void)state;
+    assert_int_equal(max_forwards(METHOD_OPTIONS, "0"), 0);
+    assert_int_equal(max_forwards(METHOD_TRACE, "00"), 0);
+    assert_int_equal(max_forwards(METHOD_TRACE, "007"), 7);
+    assert_int_equal(max_forwards(METHOD_TRACE, "99999999999999999999999"), INT64_MAX);
+    assert_int_equal(max_forwards(METHOD_TRACE, ""), -1);
+    assert_int_equal(max_forwards(METHOD_TRACE, "-1"), -1);
+    assert_int_equal(max_forwards(METHOD_TRACE, "0, 5"), -1);
+    assert_int_equal(max_forwards(METHOD_GET, "0"), -1);
+}
+
 static int parse(const char *text, char *ret_shown) {
     char *copy = strdup(text);
     assert_non_null(copy);
@@ -98,6 +124,7 @@ int main(void) {
         cmocka_unit_test(methods_have_names),
         cmocka_unit_test(reasons),
         cmocka_unit_test(hop_by_hop_fields_go),
+        cmocka_unit_test(max_forwards_is_a_number),
         cmocka_unit_test(authorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
