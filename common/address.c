@@ -62,6 +62,20 @@ int address_parse(struct str text, struct address *ret) {
     return 0;
 }
 
+struct str address_host_in(struct str text) {
+    const struct str nothing = {NULL, 0};
+    struct in6_addr any;
+    struct address with_port;
+    if (parse_host(AF_INET, text, &any) == 0 || parse_host(AF_INET6, text, &any) == 0)
+        return text;
+    bool is_bracketed = text.n > 1 && text.p[0] == '[';
+    struct str rest = is_bracketed ? (struct str){text.p + 1, text.n - 1} : text;
+    struct str host = str_cut(&rest, is_bracketed ? ']' : ':');
+    if (is_bracketed && rest.p && rest.n == 0)
+        return parse_host(AF_INET6, host, &any) == 0 ? host : nothing;
+    return str_starts(text, STR("unix:")) || address_parse(text, &with_port) < 0 ? nothing : host;
+}
+
 static size_t format_unix(const struct address *a, char *text) {
     size_t head = offsetof(struct sockaddr_un, sun_path);
     size_t n = a->length > head ? a->length - head : 0;

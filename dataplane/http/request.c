@@ -1,6 +1,7 @@
 /* request.c — what the core does to heads: whose request it is, which route, what goes on to the origin and back. */
 #include <stdio.h>
 
+#include "common/address.h"
 #include "common/alloc.h"
 #include "dataplane/http/date.h"
 #include "dataplane/http/exchange_private.h"
@@ -10,7 +11,8 @@ enum { REQUEST_ID_MAX = 128, FORWARD_FIELDS = 8 };
 
 /* ---- who is the client ---- */
 
-/* With n trusted proxies the client is the n-th entry from the right of X-Forwarded-For (or the leftmost there is). */
+/* With n trusted proxies the client is the n-th entry from the right of X-Forwarded-For (or the leftmost there is). What is not
+ * an address is nobody: the connection's own address stands then. */
 static struct str trusted_client(const struct exchange *x, const struct head *head) {
     unsigned hops = x->listener->settings->trusted_hops;
     struct str found = x->peer;
@@ -29,7 +31,8 @@ static struct str trusted_client(const struct exchange *x, const struct head *he
             hops--;
         }
     }
-    return found;
+    struct str address = address_host_in(found);
+    return address.n ? address : x->peer;
 }
 
 static bool is_valid_request_id(struct str id) {

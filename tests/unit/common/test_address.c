@@ -85,6 +85,25 @@ static void what_is_no_address_is_refused(void **state) {
     assert_refused((struct str){NULL, 0});
 }
 
+static void assert_host_in(const char *text, const char *host) {
+    assert_true(str_eq(address_host_in(str_of(text)), str_of(host)));
+}
+
+static void hosts_are_found_with_and_without_a_port(void **state) {
+    (void)state;
+    assert_host_in("192.0.2.1", "192.0.2.1");
+    assert_host_in("192.0.2.1:80", "192.0.2.1");
+    assert_host_in("2001:db8::1", "2001:db8::1");
+    assert_host_in("[2001:db8::1]", "2001:db8::1");
+    assert_host_in("[2001:db8::1]:80", "2001:db8::1");
+    assert_host_in("::ffff:192.0.2.1", "::ffff:192.0.2.1");
+    static const char *const wrong[] = {"", "unknown", "_x", "192.0.2", "192.0.2.256", "192.0.2.1:", "192.0.2.1:x", "192.0.2.1:99999",
+                                        "[192.0.2.1]", "[192.0.2.1]:80", "[2001:db8::1", "[2001:db8::1]x", "[]", "[", "]", "[]:80",
+                                        "unix:/x", "fe80::1%eth0", "192.0.2.1 ", "localhost", ":80", "2001:db8::1]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_host_in(wrong[i], "");
+}
+
 static void the_longest_socket_path(void **state) {
     (void)state;
     char text[5 + 109] = "unix:", out[ADDRESS_TEXT_MAX];
@@ -140,6 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_have_one_canonical_text),
         cmocka_unit_test(what_is_no_address_is_refused),
+        cmocka_unit_test(hosts_are_found_with_and_without_a_port),
         cmocka_unit_test(the_longest_socket_path),
         cmocka_unit_test(equality_ports_and_loopback),
     };
