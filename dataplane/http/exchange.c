@@ -335,6 +335,8 @@ static void on_interim(struct exchange *x, struct head *head) {
     }
     stats_add(&x->worker->stats->responses_1xx_total, 1);
     bool client_knows_interim = x->log_version > 10;
+    head_remove_hop_by_hop(head);
+    head->upgrade = (struct str){NULL, 0};
     if (x->front && client_knows_interim && !x->is_answered && head->status != 100)
         x->front->ops->send_head(x->front, head, false);
 }

@@ -291,6 +291,65 @@ static void trailers_and_interim_heads_pass(void **state) {
     tear_down(&b);
 }
 
+/* Hop-by-hop fields of an interim head, and what its Connection names, end here. */
+static void interim_heads_lose_what_concerns_the_connection(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 5);
+    begin(&b);
+    struct arena *arena = exchange_arena(b.exchange);
+    struct str named[] = {STR("x-hop")};
+    struct head early;
+    head_init(&early);
+    early.status = 103;
+    early.nominated = named;
+    early.nominated_count = 1;
+    fields_add(&early.fields, arena, STR("connection"), STR("x-hop"));
+    fields_add(&early.fields, arena, STR("x-hop"), STR("1"));
+    fields_add(&early.fields, arena, STR("link"), STR("</a>"));
+    exchange_on_head(&b.back.leg, &early, false);
+    const struct fields *sent = &b.front.heads[0]->fields;
+    assert_int_equal(sent->count, 1);
+    assert_true(str_eq(field_name(&sent->v[0]), STR("link")));
+    send_response_head(&b);
+    run(&b);
+    tear_down(&b);
+}
+
+/* ---- who the client is ---- */
+
+static void assert_client(const char *forwarded_for, const char *client) {
+    struct bench b;
+    struct arena arena = {0};
+    set_up(&b);
+    b.settings.trusted_hops = 1;
+    b.settings.x_real_ip = true;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 0);
+    fields_add(&b.request.fields, &arena, STR("x-forwarded-for"), str_of(forwarded_for));
+    begin(&b);
+    assert_true(str_eq(b.exchange->client, str_of(client)));
+    const struct field *real = fields_find(&b.back.heads[0]->fields, FIELD_X_REAL_IP);
+    assert_true(str_eq(field_value(real), str_of(client)));
+    send_response_head(&b);
+    run(&b);
+    tear_down(&b);
+    arena_finish(&arena);
+}
+
+static void only_an_address_becomes_the_client(void **state) {
+    (void)state;
+    assert_client("198.51.100.7", "198.51.100.7");
+    assert_client("203.0.113.1, 198.51.100.7:4711", "198.51.100.7");
+    assert_client("2001:db8::7", "2001:db8::7");
+    assert_client("[2001:db8::7]:4711", "2001:db8::7");
+    assert_client("unknown", "192.0.2.1");
+    assert_client("198.51.100.7, <script>", "192.0.2.1");
+    assert_client("_hidden", "192.0.2.1");
+}
+
 /* ---- filters ---- */
 
 struct hold_state {
@@ -769,6 +828,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_arrive_whole),
         cmocka_unit_test(trailers_and_interim_heads_pass),
+        cmocka_unit_test(interim_heads_lose_what_concerns_the_connection),
+        cmocka_unit_test(only_an_address_becomes_the_client),
         cmocka_unit_test(stages_that_hold_complete),
         cmocka_unit_test(parked_exchanges_go_on),
         cmocka_unit_test(a_reply_passes_only_outer_layers),
