@@ -258,6 +258,13 @@ static void count_abort(struct exchange *x, enum abort_code code) {
     }
 }
 
+void exchange_note_abort(struct exchange *x, enum abort_code code) {
+    if (x->abort != ABORT_NONE)
+        return;
+    x->abort = code;
+    count_abort(x, code);
+}
+
 /* No head has gone out: the answer becomes an error response of our own. */
 static bool answer_with_error(struct exchange *x, enum abort_code code) {
     const struct abort_meaning *m = abort_meaning(code);
@@ -278,13 +285,10 @@ static bool answer_with_error(struct exchange *x, enum abort_code code) {
 void exchange_fail(struct exchange *x, enum abort_code code) {
     if (x->is_over)
         return;
-    if (x->abort == ABORT_NONE) {
-        x->abort = code;
-        count_abort(x, code);
-    }
+    exchange_note_abort(x, code);
     abort_leg(x, x->back, code);
     x->is_parked = false;
-    if (x->front && !x->is_answered && x->response.state == FLOW_HEAD && answer_with_error(x, code))
+    if (x->front && !x->is_answered && x->response.state == FLOW_HEAD && answer_with_error(x, x->abort))
         return;
     struct leg *front = x->front;
     exchange_over(x);
@@ -455,10 +459,7 @@ void exchange_on_abort(struct leg *leg, enum abort_code code) {
         on_back_abort(x, code);
         return;
     }
-    if (x->abort == ABORT_NONE) {
-        x->abort = code;
-        count_abort(x, code);
-    }
+    exchange_note_abort(x, code);
     exchange_over(x);
 }
 

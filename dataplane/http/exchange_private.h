@@ -24,6 +24,8 @@ static inline struct flow *flow_of_sink(struct exchange *x, const struct leg *le
 }
 
 void leg_detach(struct exchange *x, struct leg *leg);             /* both pointers are cleared; the codec is not told */
+/* Why it ends early; the first reason counts, for the log and for the answer. */
+void exchange_note_abort(struct exchange *x, enum abort_code code);
 void exchange_over(struct exchange *x);                           /* ends it: legs detached, on the reap list */
 /* The response that layers are looking at is replaced by another one: drops its source and what came of its body. */
 void exchange_take_back_response(struct exchange *x);

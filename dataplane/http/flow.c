@@ -78,8 +78,10 @@ static enum pull pull_queue(struct exchange *x, struct flow *f, size_t max, stru
         return f->state == FLOW_END ? PULL_END : PULL_WAIT;
     if (s->n > max) {
         struct slice *front = slice_split(&x->worker->pool, s, max);
-        if (!front)
-            return PULL_WAIT;
+        if (!front) { /* no event would make the sink pull again */
+            exchange_note_abort(x, ABORT_MEMORY);
+            return PULL_ABORT;
+        }
         f->queue.bytes -= max;
         *ret = front;
     } else {

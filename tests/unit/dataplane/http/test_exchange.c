@@ -803,6 +803,38 @@ static void scenario(struct bench *b) {
     worker_end_turn(&b->worker);
 }
 
+/* The slice at the head of a queue is larger than what is pulled, and cannot be cut. Nothing would wake the sink again. */
+static void a_slice_that_cannot_be_cut_ends_the_exchange(void **state) {
+    (void)state;
+    for (int of_response = 0; of_response < 2; of_response++) {
+        struct bench b;
+        set_up(&b);
+        make_request(&b, METHOD_POST, of_response ? 0 : 8000);
+        make_response(&b, 200, 8000);
+        begin(&b);
+        if (of_response)
+            send_response_head(&b);
+        struct loopback *source = of_response ? &b.back : &b.front, *sink = of_response ? &b.front : &b.back;
+        loopback_push(source, 8000);
+        while (b.worker.pool.free_slices) { /* so that one is needed from the heap */
+            struct slice *s = b.worker.pool.free_slices;
+            b.worker.pool.free_slices = s->next;
+            b.worker.pool.kept_slices--;
+            hg_free(s);
+        }
+        hg_alloc_fail_at(0, 1);
+        assert_true(loopback_pull(sink, 100));
+        hg_alloc_fail_at(-1, 0);
+        assert_true(sink->received_abort);
+        if (!of_response) /* as a codec does that cannot complete its message */
+            exchange_on_abort(&sink->leg, ABORT_CLIENT_PROTOCOL);
+        run(&b);
+        assert_int_equal(b.logged_abort, ABORT_MEMORY);
+        assert_int_equal(b.logged_status, of_response ? 200 : 503);
+        tear_down(&b);
+    }
+}
+
 static void every_allocation_may_fail(void **state) {
     (void)state;
     uint64_t needed = 1;
@@ -846,6 +878,7 @@ int main(void) {
         cmocka_unit_test(a_refused_body_is_dropped),
         cmocka_unit_test(a_waiting_exchange_reserves_little),
         cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
+        cmocka_unit_test(a_slice_that_cannot_be_cut_ends_the_exchange),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
