@@ -1,6 +1,7 @@
 """Each limit with its status, and peers that are slow or greedy."""
 import select
 import socket
+import threading
 
 import pytest
 
@@ -116,6 +117,13 @@ def test_chunks_up_to_the_limit_and_beyond(client, origin):
     client.send(b"200\r\n" + b"y" * 401)
     expect_end(client, 413)
     served.expect_closed_without(b"0\r\n\r\n")
+
+
+def test_tiny_chunks_beyond_the_limit(client, origin):
+    """Each of them is refused in the middle of what one read brought."""
+    head = head_of("POST /small HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")
+    client.send(head, b"1\r\nx\r\n" * 8000)
+    expect_end(client, 413)
 
 
 # ---- slow clients
@@ -356,6 +364,39 @@ def test_a_slow_origin_holds_its_client_back(gateway, client, origin):
     assert client.receive_response().status == 502
     gateway.wait_metric("exchanges", lambda count: count == 0)
     assert gateway.metric("buffered_bytes") == 0
+
+
+def test_a_large_response_arrives_while_its_request_is_not_read(client, origin):
+    """Both directions are full, and the client begins to read: only credit moves what was kept of the
+    response."""
+    body = b"x" * (32 << 20)
+    client.send(head_of("POST / HTTP/1.1", "Host: a", "Content-Length: 500000000"))
+    served = origin.accept()
+    served.receive_head()
+    assert client.send_until_full(b"u" * (128 << 20))
+    rest = served.send_until_full(response(body=body))
+    assert rest
+    sender = threading.Thread(target=served.send_what_fits, args=(rest,))
+    sender.start()
+    try:
+        assert client.receive_response().body == body
+    finally:
+        client.close()  # lets the sender go, whatever happened
+        sender.join()
+
+
+def test_waiting_requests_reserve_little(gateway, usual, origin):
+    """Many requests wait for their origin at the same time, within a small budget."""
+    gateway.serve({**usual, "limits": {**usual["limits"], "worker-buffer": "8MiB"}})
+    clients = [gateway.connect() for _ in range(120)]
+    for number, one in enumerate(clients):
+        one.send(request(target=f"/{number}"))
+    for _ in clients:
+        served = origin.accept()
+        served.send(response(body=served.receive_request().target))
+    for number, one in enumerate(clients):
+        assert one.receive_response().body == f"/{number}".encode()
+        one.close()
 
 
 def test_nothing_is_held_when_nothing_runs(gateway, origin):

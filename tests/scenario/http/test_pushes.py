@@ -164,6 +164,18 @@ def test_a_request_body_under_way_survives_pushes(gateway, origin):
         assert client.receive_response().body == b"all of it"
 
 
+def test_a_head_that_spans_pushes_is_answered(gateway, usual, client, origin):
+    """What its first bytes were read with is gone when the last ones come."""
+    before = gateway.metric("client_received_bytes_total")
+    first = "GET /respond HTTP/1.1\r\nHo"
+    client.send(first)
+    gateway.wait_metric("client_received_bytes_total", lambda count: count >= before + len(first))
+    for headers in (50, 60, 70):
+        gateway.serve({**usual, "limits": {**usual["limits"], "headers": headers}})
+    client.send("st: a\r\n\r\n")
+    assert client.receive_response().body == b"here\n"
+
+
 def test_an_exchange_outlives_many_pushes(gateway, client, origin):
     served = begin_response(client, origin)
     first = gateway.metric("snapshot_version")
