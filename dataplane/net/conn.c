@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,8 +39,26 @@ void conn_want_read(struct conn *c) {
         watch(c, watched(c) | EV_READ);
 }
 
+/* A socket that waits for neither side is not watched, and the loop would say nothing of its reset. Reading would not either,
+ * while there are bytes before it. So it is looked at now and then. */
+static void look_later(struct conn *c) {
+    if (c->ops->is_client && !c->deadlines[DEADLINE_LOOK])
+        conn_set_deadline(c, DEADLINE_LOOK, c->worker->now + LOOK_US);
+}
+
+static void look_for_reset(struct conn *c) {
+    struct pollfd look = {.fd = c->io.fd};
+    if (watched(c) & EV_READ)
+        return;
+    if (poll(&look, 1, 0) > 0 && (look.revents & (POLLERR | POLLHUP)))
+        c->ops->on_error(c, ECONNRESET);
+    else
+        look_later(c);
+}
+
 void conn_pause_read(struct conn *c) {
     watch(c, watched(c) & ~EV_READ);
+    look_later(c);
 }
 
 void conn_mark_dirty(struct conn *c) {
@@ -250,7 +269,10 @@ static void on_timer(struct timer *t) {
         if (!c->deadlines[i] || c->deadlines[i] > c->worker->now)
             continue;
         c->deadlines[i] = 0;
-        c->ops->on_deadline(c, (enum conn_deadline)i);
+        if (i == DEADLINE_LOOK)
+            look_for_reset(c);
+        else
+            c->ops->on_deadline(c, (enum conn_deadline)i);
     }
     if (!c->is_closed)
         worker_set_timer(c->worker, &c->timer, earliest(c));

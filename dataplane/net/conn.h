@@ -16,10 +16,10 @@
 
 struct conn;
 
-/* Several deadlines, one timer. What each means is the codec's. */
-enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_COUNT };
+/* Several deadlines, one timer. What the first two mean is the codec's; conn.c sets the others, and keeps the last to itself. */
+enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK, DEADLINE_COUNT };
 
-enum { UNSENT_MAX = 128 << 10 };
+enum { UNSENT_MAX = 128 << 10, LOOK_US = 1000000 };
 
 struct conn_ops {
     /* How much may be read now, at most READ_MAX; 0 stops reading until conn_want_read. */
@@ -40,7 +40,9 @@ struct conn_ops {
     void (*on_written)(struct conn *);                   /* everything produced so far is with the kernel */
     void (*on_deadline)(struct conn *, enum conn_deadline);
     void (*destroy)(struct conn *);
-    bool is_client;                                      /* for the byte counters: faces a client, or an origin */
+    /* Faces a client, not an origin: for the byte counters. A client's reset is noticed within LOOK_US also while nothing is read
+     * (on_error); an origin's is not looked for, as what it sent before can still be read. */
+    bool is_client;
 };
 
 struct conn {

@@ -1,6 +1,8 @@
 /* A connection of a worker against a peer that the test plays, over real sockets. */
 #include "tests/unit/dataplane/net/loop.h"
 
+#include <poll.h>
+
 #include "dataplane/net/conn.h"
 
 enum { LARGE = 1 << 20 };
@@ -455,6 +457,73 @@ static void connection_that_fails_at_once(void **state) {
     assert_int_equal(conn_connect(&other.conn, &worker, &to, &ops), ENOENT);
 }
 
+/* ---- a reset while nothing is read ---- */
+
+static const struct conn_ops origin_ops = {
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
+    .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy,
+};
+
+/* A connection over TCP that has unread bytes and whose reading is paused; its peer is returned. */
+static int paused_connection(struct fake *f, const struct conn_ops *with) {
+    struct address to;
+    int listening = bind_loopback(true, &to), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, &to.u.any, to.length), 0);
+    int accepted = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    close(listening);
+    assert_int_equal(send(client, "unread", 6, 0), 6);
+    conn_init(&f->conn, &worker, accepted, with);
+    conn_want_read(&f->conn); /* its limit is zero: that pauses it */
+    struct pollfd readable = {.fd = accepted, .events = POLLIN};
+    assert_int_equal(poll(&readable, 1, -1), 1);
+    TURN_UNTIL(!(f->conn.io.events & EV_READ));
+    return client;
+}
+
+static void reset_and_wait(int client, const struct fake *f) {
+    const struct linger at_once = {.l_onoff = 1};
+    struct pollfd gone = {.fd = conn_fd(&f->conn)};
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(client);
+    assert_int_equal(poll(&gone, 1, -1), 1);
+}
+
+static void pass_time(void) {
+    worker.now += LOOK_US + 100000;
+    wheel_advance(&worker.wheel, worker.now);
+    worker_end_turn(&worker);
+}
+
+static void reset_by_a_client_is_noticed_while_nothing_is_read(void **state) {
+    (void)state;
+    struct fake f = {0};
+    int client = paused_connection(&f, &ops);
+    pass_time();
+    shutdown(client, SHUT_WR); /* the end of its input is not the end of the client */
+    pass_time();
+    assert_int_equal(f.errors + f.eofs, 0);
+    reset_and_wait(client, &f);
+    pass_time();
+    assert_int_equal(f.errors, 1);
+    assert_int_equal(f.error, ECONNRESET);
+    assert_int_equal(f.expired[DEADLINE_LOOK], 0);
+    assert_int_equal(f.destroyed, 1);
+}
+
+static void reset_by_an_origin_leaves_what_it_sent(void **state) {
+    (void)state;
+    struct fake f = {0};
+    int origin = paused_connection(&f, &origin_ops);
+    reset_and_wait(origin, &f);
+    pass_time();
+    assert_int_equal(f.errors, 0);
+    f.limit = READ_MAX;
+    conn_want_read(&f.conn);
+    TURN_UNTIL(f.errors);
+    assert_int_equal(f.received_size, 6);
+    assert_int_equal(f.destroyed, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_arrive_once_reading_is_wanted, set_up, tear_down),
@@ -472,6 +541,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(output_that_cannot_be_kept_is_a_write_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_share_a_timer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_inside_any_operation_is_safe, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reset_by_a_client_is_noticed_while_nothing_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reset_by_an_origin_leaves_what_it_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connecting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connection_that_fails_at_once, set_up, tear_down),
