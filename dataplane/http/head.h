@@ -51,7 +51,7 @@ struct head {
 
     /* ---- both */
     int64_t    content_length;  /* -1: none */
-    uint8_t    version_minor;   /* of HTTP/1: 0 or 1 */
+    uint8_t    version;         /* of the message as it came: 10, 11, 20; 0: it is one of our own */
     bool       chunked;         /* Transfer-Encoding: chunked */
     bool       keep_alive;      /* the sender lets the connection persist (RFC 9112 section 9.3) */
     bool       expect_continue; /* Expect: 100-continue in an HTTP/1.1 request */

@@ -249,6 +249,6 @@ int response_prepare(struct exchange *x, struct head *head) {
     if (x->is_reply && !fields_find(&head->fields, FIELD_SERVER))
         status |= add(x, head, FIELD_SERVER, s->server_name);
     if (!x->is_reply && s->via)
-        status |= add_via(x, head, 11);
+        status |= add_via(x, head, head->version);
     return status;
 }

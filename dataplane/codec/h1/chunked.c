@@ -2,6 +2,7 @@
 
 #include "dataplane/codec/h1/bytes.h"
 #include "dataplane/codec/h1/lines.h"
+#include "dataplane/http/message.h"
 
 enum { SIZE_DIGITS_MAX = 16, FREE_BYTES = 16, FIRST_HOLD = 256 };
 
@@ -119,23 +120,11 @@ static void take_byte(struct chunked *c, char byte) {
 
 /* ---- the trailer section */
 
-static void drop_useless(struct fields *trailers, enum h1_error *ret_error) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < trailers->count; i++) {
-        unsigned flags = field_id_flags(trailers->v[i].id);
-        if (flags & FIELD_BAD_TRAILER)
-            *ret_error = H1_TRAILER_FIELD;
-        if (!(flags & (FIELD_BAD_TRAILER | FIELD_NO_TRAILER)))
-            trailers->v[kept++] = trailers->v[i];
-    }
-    trailers->count = kept;
-}
-
 static void parse_trailers(struct chunked *c, uint32_t end) {
     struct h1_field_section section = {.arena = c->arena, .fields = &c->trailers, .limit = c->limits->headers};
     enum h1_error error = h1_read_fields(c->held, c->held + end, &section);
-    if (!error)
-        drop_useless(&c->trailers, &error);
+    if (!error && !message_clean_trailers(&c->trailers))
+        error = H1_TRAILER_FIELD;
     if (error)
         fail(c, error);
     else

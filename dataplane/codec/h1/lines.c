@@ -1,6 +1,7 @@
 #include "dataplane/codec/h1/lines.h"
 
 #include "dataplane/codec/h1/bytes.h"
+#include "dataplane/http/message.h"
 
 enum { VERSION_LENGTH = 8 };
 
@@ -12,7 +13,7 @@ static enum h1_error read_version(const char *p, const char *end, struct head *h
         return H1_VERSION;
     if (p[5] != '1')
         return H1_VERSION_UNSUPPORTED;
-    head->version_minor = p[7] == '0' ? 0 : 1; /* a later 1.x is read as 1.1 (RFC 9110 section 2.5) */
+    head->version = p[7] == '0' ? VERSION_10 : VERSION_11; /* a later 1.x is read as 1.1 (RFC 9110 section 2.5) */
     return H1_OK;
 }
 
@@ -20,22 +21,12 @@ static bool starts_nocase(struct str s, struct str prefix) {
     return s.n >= prefix.n && str_eq_nocase((struct str){s.p, prefix.n}, prefix);
 }
 
-void h1_split_path(struct head *head) {
-    const char *question = memchr(head->target.p, '?', head->target.n);
-    head->path = head->target;
-    if (!question)
-        return;
-    head->has_query = true;
-    head->path.n = (size_t)(question - head->target.p);
-    head->query = (struct str){question + 1, head->target.n - head->path.n - 1};
-}
-
 /* RFC 9112 section 3.2. */
 static enum h1_error read_form(struct head *head) {
     bool is_connect = head->method == METHOD_CONNECT;
     if (head->target.p[0] == '/' && !is_connect) {
         head->form = TARGET_ORIGIN;
-        h1_split_path(head);
+        message_split_target(head);
         return H1_OK;
     }
     if (is_connect) {

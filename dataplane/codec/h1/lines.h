@@ -4,7 +4,7 @@
 #include "dataplane/codec/h1/parser.h"
 
 /* A start line without its CRLF. These change no byte and take no memory. The request line sets method,
- * method_text, target, form, version_minor and, for TARGET_ORIGIN, path and query; the authority of the other
+ * method_text, target, form, version and, for TARGET_ORIGIN, path and query; the authority of the other
  * forms is not looked at. */
 enum h1_error h1_read_request_line(const char *line, const char *end, const struct h1_limits *limits, struct head *head);
 enum h1_error h1_read_status_line(const char *line, const char *end, struct head *head);
@@ -18,6 +18,3 @@ struct h1_field_section {
     uint64_t       repeated; /* and of what came more than once */
 };
 enum h1_error h1_read_fields(char *p, char *end, struct h1_field_section *section);
-
-/* Sets path, query and has_query from target, which begins with "/". */
-void h1_split_path(struct head *head);

@@ -3,7 +3,7 @@
 
 #include "dataplane/codec/h1/bytes.h"
 #include "dataplane/codec/h1/lines.h"
-#include "dataplane/routing/authority.h"
+#include "dataplane/http/message.h"
 
 struct parser {
     struct arena           *arena;
@@ -30,11 +30,8 @@ static char *mutable(const char *p) {
 static enum h1_error read_content_length(struct parser *p) {
     if (is_repeated(p, FIELD_CONTENT_LENGTH))
         return H1_CONTENT_LENGTH_REPEATED;
-    uint64_t length;
-    if (str_to_uint64(field_value(fields_find(&p->head->fields, FIELD_CONTENT_LENGTH)), &length) || length > INT64_MAX)
-        return H1_CONTENT_LENGTH;
-    p->head->content_length = (int64_t)length;
-    return H1_OK;
+    struct str value = field_value(fields_find(&p->head->fields, FIELD_CONTENT_LENGTH));
+    return message_parse_length(value, &p->head->content_length) ? H1_CONTENT_LENGTH : H1_OK;
 }
 
 static bool is_token(struct str s) {
@@ -63,7 +60,7 @@ static enum h1_error judge_codings(struct str value) {
 }
 
 static enum h1_error read_transfer_encoding(struct parser *p) {
-    if (p->head->version_minor == 0)
+    if (p->head->version == VERSION_10)
         return H1_TRANSFER_ENCODING_OLD;
     if (is_repeated(p, FIELD_TRANSFER_ENCODING))
         return H1_TRANSFER_ENCODING;
@@ -146,30 +143,19 @@ static enum h1_error read_persistence(struct parser *p) {
         if (error)
             return error;
     }
-    head->keep_alive = !options.close && (head->version_minor > 0 || options.keep_alive);
-    if (options.upgrade && head->version_minor > 0 && is_seen(p, FIELD_UPGRADE) && !is_repeated(p, FIELD_UPGRADE))
+    head->keep_alive = !options.close && (head->version > VERSION_10 || options.keep_alive);
+    if (options.upgrade && head->version > VERSION_10 && is_seen(p, FIELD_UPGRADE) && !is_repeated(p, FIELD_UPGRADE))
         head->upgrade = field_value(fields_find(&head->fields, FIELD_UPGRADE));
     return H1_OK;
 }
 
-static void read_te(struct parser *p) {
-    for (struct field *f = NULL; (f = fields_next(&p->head->fields, f, FIELD_TE));) {
-        struct str rest = field_value(f), member;
-        while (field_list_next(&rest, &member))
-            p->head->te_trailers |= str_eq_nocase(member, STR("trailers"));
-    }
-}
-
-/* RFC 9110 section 10.1.1: without content, and in HTTP/1.0, there is nothing to wait for. */
+/* RFC 9110 section 10.1.1: HTTP/1.0 has no expectations. */
 static enum h1_error read_expect(struct parser *p) {
     struct head *head = p->head;
-    if (head->version_minor == 0)
+    if (head->version == VERSION_10)
         return H1_OK;
-    if (is_repeated(p, FIELD_EXPECT) ||
-        !str_eq_nocase(field_value(fields_find(&head->fields, FIELD_EXPECT)), STR("100-continue")))
-        return H1_EXPECT;
-    head->expect_continue = head->chunked || head->content_length > 0;
-    return H1_OK;
+    bool has_content = head->chunked || head->content_length > 0;
+    return is_repeated(p, FIELD_EXPECT) || !message_read_expect(head, has_content) ? H1_EXPECT : H1_OK;
 }
 
 /* ---- authority and target of a request */
@@ -177,28 +163,16 @@ static enum h1_error read_expect(struct parser *p) {
 static enum h1_error read_host(struct parser *p) {
     struct head *head = p->head;
     if (!is_seen(p, FIELD_HOST))
-        return head->version_minor > 0 ? H1_HOST_MISSING : H1_OK;
+        return head->version > VERSION_10 ? H1_HOST_MISSING : H1_OK;
     if (is_repeated(p, FIELD_HOST))
         return H1_HOST_REPEATED;
     struct str value = field_value(fields_find(&head->fields, FIELD_HOST));
-    if (authority_parse(mutable(value.p), value.n, &head->host, &head->port))
-        return H1_HOST;
-    head->authority = value;
-    return H1_OK;
+    return message_set_authority(head, value) ? H1_HOST : H1_OK;
 }
 
 /* The target's authority replaces Host (RFC 9112 section 3.2.2). */
 static enum h1_error take_authority(struct parser *p, struct str authority) {
-    struct head *head = p->head;
-    if (authority_parse(mutable(authority.p), authority.n, &head->host, &head->port))
-        return H1_AUTHORITY;
-    head->authority = authority;
-    struct field *host = fields_find(&head->fields, FIELD_HOST);
-    if (host) {
-        host->value = authority.p;
-        host->value_len = (uint32_t)authority.n;
-    }
-    return H1_OK;
+    return message_set_authority(p->head, authority) ? H1_AUTHORITY : H1_OK;
 }
 
 static enum h1_error finish_absolute(struct parser *p) {
@@ -222,7 +196,7 @@ static enum h1_error finish_absolute(struct parser *p) {
         return H1_OK;
     }
     head->target = rest.n ? rest : STR("/");
-    h1_split_path(head);
+    message_split_target(head);
     return H1_OK;
 }
 
@@ -262,7 +236,7 @@ static enum h1_error interpret_request(struct parser *p) {
     if (p->head->method == METHOD_CONNECT && (p->head->chunked || p->head->content_length > 0))
         return H1_CONNECT_CONTENT; /* RFC 9110 section 9.3.6 */
     if (is_seen(p, FIELD_TE))
-        read_te(p);
+        message_read_te(p->head);
     return is_seen(p, FIELD_EXPECT) ? read_expect(p) : H1_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/codec/h1/body.h"
 #include "dataplane/codec/h1/writer.h"
+#include "dataplane/http/message.h"
 #include "dataplane/net/conn.h"
 
 enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46, LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
@@ -219,7 +220,7 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
     x->log_method = head->method_text;
     x->log_target = head->target;
     s->message->is_head_request = head->method == METHOD_HEAD;
-    s->message->is_old = head->version_minor == 0;
+    s->message->is_old = head->version == VERSION_10;
     x->log_version = s->message->is_old ? 10 : 11;
     s->keep_alive = head->keep_alive;
     if (error)

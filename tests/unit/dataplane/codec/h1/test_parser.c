@@ -261,9 +261,9 @@ static void show_str(struct strbuf *out, const char *name, struct str s) {
 
 static void show_head(const struct head *h, struct strbuf *out) {
     if (h->status)
-        strbuf_printf(out, "%u 1.%u", h->status, h->version_minor);
+        strbuf_printf(out, "%u 1.%u", h->status, h->version % 10);
     else
-        strbuf_printf(out, "%.*s(%d) 1.%u", STR_FMT(h->method_text), h->method, h->version_minor);
+        strbuf_printf(out, "%.*s(%d) 1.%u", STR_FMT(h->method_text), h->method, h->version % 10);
     show_str(out, "target", h->target);
     show_str(out, "path", h->path);
     if (h->has_query)
