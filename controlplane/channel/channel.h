@@ -120,6 +120,8 @@ struct push_result {
     size_t count;
 };
 
+enum { CHANNEL_REASON_SIZE = 512 };     /* of a text that says why somebody is not let in */
+
 struct channel_events {
     /* There is something for channel_pull of this stream. */
     void (*wake)(void *stream_owner);
@@ -129,6 +131,8 @@ struct channel_events {
     void (*push_ready)(void *context);
     /* The push is over; the result is valid during the call. A new push may be begun inside. */
     void (*push_done)(void *context, const struct push_result *result);
+    /* May who opened this stream have that name? If not, says why not. NULL: anybody may have any name. */
+    bool (*may_be_called)(void *stream_owner, const char *node, char reason[CHANNEL_REASON_SIZE]);
 };
 
 struct channel_counters {

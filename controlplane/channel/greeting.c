@@ -97,19 +97,21 @@ static bool may_replace(const struct channel *c, const struct data_plane *old, c
 
 /* Who may not be served; writes the reason. */
 static bool is_unwelcome(struct channel *c, struct data_plane *dp, const Headgate__Hello *hello,
-                         char reason[512]) {
+                         char reason[CHANNEL_REASON_SIZE]) {
     if (!hello->node || !resource_name_is_valid(str_of(hello->node))) {
-        snprintf(reason, 512, "the node has no name, or not a valid one");
+        snprintf(reason, CHANNEL_REASON_SIZE, "the node has no name, or not a valid one");
         return true;
     }
     if (hello->schema_level < SCHEMA_LEVEL) {
-        snprintf(reason, 512, "schema level %u is too low, this control plane writes level %d: upgrade %s",
+        snprintf(reason, CHANNEL_REASON_SIZE, "schema level %u is too low, this control plane writes level %d: upgrade %s",
                  hello->schema_level, SCHEMA_LEVEL, hello->node);
         return true;
     }
+    if (c->events.may_be_called && !c->events.may_be_called(dp->owner, hello->node, reason))
+        return true;
     struct data_plane *old = greeting_find_node(c, hello->node, dp);
     if (old && !may_replace(c, old, hello)) {
-        snprintf(reason, 512, "the node name %s is in use by a live stream from %s", hello->node, old->peer);
+        snprintf(reason, CHANNEL_REASON_SIZE, "the node name %s is in use by a live stream from %s", hello->node, old->peer);
         return true;
     }
     if (old)
@@ -169,7 +171,7 @@ static void log_greeting(const struct channel *c, const struct data_plane *dp) {
 }
 
 static void finish_greeting(struct channel *c, struct data_plane *dp) {
-    char reason[512];
+    char reason[CHANNEL_REASON_SIZE];
     if (is_unwelcome(c, dp, dp->greeting->first, reason)) {
         refuse(c, dp, reason);
         return;

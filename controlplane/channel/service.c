@@ -1,5 +1,7 @@
 #include "controlplane/channel/service.h"
 
+#include <stdio.h>
+
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -48,6 +50,19 @@ void channel_service_end(void *stream_owner, const char *reason, bool at_once) {
     hg_free(s->end_reason);
     s->end_reason = hg_strdup(reason);
     feed_flush(s);
+}
+
+bool channel_service_may_be_called(void *stream_owner, const char *node, char reason[CHANNEL_REASON_SIZE]) {
+    const struct stream *s = stream_owner;
+    struct strbuf names = {0};
+    if (s->service->takes_any_name || rpc_call_is_local(s->call))
+        return true;
+    bool may = rpc_call_is_certified_for(s->call, node, &names);
+    if (!may)
+        snprintf(reason, CHANNEL_REASON_SIZE, "the node calls itself %.200s, but its certificate is for %.200s",
+                 node, names.n ? names.p : "nobody");
+    strbuf_finish(&names);
+    return may;
 }
 
 /* ---- handlers of the call ---- */

@@ -66,7 +66,8 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
                                    .channel = channel_config_default,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,
-                                   .end = channel_service_end};
+                                   .end = channel_service_end,
+                                   .may_be_called = channel_service_may_be_called};
     config.channel.prepare_timeout = o->prepare_timeout;
     config.channel.commit_timeout = o->commit_timeout;
     config.channel.data_planes_max = o->data_planes_max;
@@ -75,6 +76,7 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
     if (!d->engine)
         return -1;
     channel_service_start(&d->channel_service, d->loop, engine_channel(d->engine));
+    d->channel_service.takes_any_name = o->tls_any_name;
     return 0;
 }
 

@@ -21,6 +21,7 @@ const struct option_spec daemon_option_specs[] = {
     {"tls-cert", '\0', "FILE", "PEM certificate (and chain) for --dataplane-listen"},
     {"tls-key", '\0', "FILE", "its PEM key"},
     {"tls-ca", '\0', "FILE", "PEM authorities that the certificates of data planes must come from"},
+    {"tls-any-name", '\0', NULL, "let in any certificate of those authorities, whatever node name it comes with"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9902), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
     {"keep-versions", '\0', "N", "of the newest versions are kept (200)"},
@@ -110,8 +111,9 @@ static void set_tls(struct daemon_options *o, struct error_list *errors) {
     o->tls_certificate = options_get(&o->given, "tls-cert");
     o->tls_key = options_get(&o->given, "tls-key");
     o->tls_authority = options_get(&o->given, "tls-ca");
+    o->tls_any_name = options_has(&o->given, "tls-any-name");
     bool has_all = o->tls_certificate && o->tls_key && o->tls_authority;
-    bool has_any = o->tls_certificate || o->tls_key || o->tls_authority;
+    bool has_any = o->tls_certificate || o->tls_key || o->tls_authority || o->tls_any_name;
     if (o->dataplane_listen ? !has_all : has_any)
         error_addf(errors, ERROR_MISSING,
                    "--dataplane-listen, --tls-cert, --tls-key and --tls-ca go together");

@@ -14,6 +14,7 @@ struct daemon_options {
     char *metrics_token;            /* hg_free; NULL: none */
     const char *dataplane_listen;   /* "host:port" for data planes over TLS; NULL: none */
     const char *tls_certificate, *tls_key, *tls_authority;
+    bool tls_any_name;              /* a data plane's certificate need not be for its node name */
     uint64_t keep_versions;
     uint64_t prepare_timeout, commit_timeout; /* microseconds */
     uint64_t data_planes_max;

@@ -139,6 +139,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
 static int open_all(struct engine *e, struct error_list *errors) {
     const struct channel_events events = {.wake = e->config.wake,
                                           .end = e->config.end,
+                                          .may_be_called = e->config.may_be_called,
                                           .push_ready = push_job_ready,
                                           .push_done = push_job_done};
     e->store = store_open(e->config.state_dir, errors);

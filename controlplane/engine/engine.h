@@ -21,6 +21,7 @@ struct engine_config {
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
     void (*end)(void *stream_owner, const char *reason, bool at_once);
+    bool (*may_be_called)(void *stream_owner, const char *node, char reason[CHANNEL_REASON_SIZE]);
 };
 
 enum { ENGINE_PUSHES_WAITING_MAX = 64 };

@@ -8,6 +8,8 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 
+#include "common/str.h"
+
 struct rpc_call;
 struct rpc_server;
 
@@ -27,6 +29,11 @@ struct rpc_call_handlers {
 void rpc_call_accept(struct rpc_call *call, const struct rpc_call_handlers *handlers, void *owner);
 /* "ipv4:192.0.2.1:40000", "unix:"; valid as long as the call. */
 const char *rpc_call_peer(const struct rpc_call *call);
+/* Came over a Unix-domain socket, where there are no certificates. */
+bool rpc_call_is_local(const struct rpc_call *call);
+/* Whether the certificate that the client has shown is for `name`: a DNS name or URI among its alternative names, or its
+ * common name, is exactly that. Its names are added to `ret_names` for people, whatever the answer. */
+bool rpc_call_is_certified_for(const struct rpc_call *call, const char *name, struct strbuf *ret_names);
 bool rpc_call_is_writing(const struct rpc_call *call);
 /* Sends one message. Not while one is under way, nor after rpc_call_finish. Returns 0, or -1 without memory. */
 int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *m);

@@ -44,7 +44,7 @@ static void on_push_done(void *context, const struct push_result *result) {
     }
 }
 
-static const struct channel_events events = {script_on_wake, script_on_end, on_push_ready, on_push_done};
+static const struct channel_events events = {script_on_wake, script_on_end, on_push_ready, on_push_done, NULL};
 
 static void send_raw(struct fuzz *f, int i) {
     size_t size = next_byte(f), left = (size_t)(f->end - f->at);

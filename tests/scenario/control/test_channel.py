@@ -240,13 +240,20 @@ def certificates(folders):
     return folder
 
 
-@pytest.fixture
-def secure(folders, certificates):
+def start_secure(folders, certificates, *arguments):
     """A control plane that data planes reach over TLS; `folders.tls_port` is where."""
     folders.start_control_plane("--dataplane-listen", "127.0.0.1:0", "--tls-cert", certificates / "control.pem",
-                                "--tls-key", certificates / "control.key", "--tls-ca", certificates / "ca.pem")
+                                "--tls-key", certificates / "control.key", "--tls-ca", certificates / "ca.pem", *arguments)
     folders.tls_port = folders.control.wait_record(message="listening for data planes over TLS")["port"]
+
+
+@pytest.fixture
+def secure(folders, certificates):
+    start_secure(folders, certificates)
     return folders
+
+
+NODE = "data.test"  # what the certificate `data` is for
 
 
 def start_remote(site, certificates, node, name):
@@ -260,12 +267,33 @@ def start_remote(site, certificates, node, name):
 
 def test_data_planes_over_tls_and_on_the_socket(secure, certificates):
     secure.push(FIRST)
-    start_remote(secure, certificates, "far", "data")
+    start_remote(secure, certificates, NODE, "data")
     secure.start_data_plane("near")
-    for node in ("far", "near"):
+    for node in (NODE, "near"):
         secure.wait_data_plane(node, version=1)
     pushed = secure.push(SECOND)
     assert [r["state"] for r in pushed.json["data_planes"]] == ["acked", "acked"], pushed
+
+
+def test_a_node_name_belongs_to_its_certificate(secure, certificates):
+    """A name that is not in the certificate is refused, and both ends say why; the common name counts too."""
+    secure.push(FIRST)
+    impostor = start_remote(secure, certificates, "near", "data")
+    reason = "the node calls itself near, but its certificate is for data.test, data"
+    impostor.wait_record(message="the control plane refuses this data plane", reason=reason)
+    secure.control.wait_record(message="stream of a data plane is ended", reason=reason)
+    assert secure.metric("refusals_total") >= 1
+    secure.start_data_plane("near")  # the true one
+    start_remote(secure, certificates, "data", "data")
+    for node in ("near", "data"):
+        secure.wait_data_plane(node, version=1)
+
+
+def test_any_name_when_told_so(folders, certificates):
+    start_secure(folders, certificates, "--tls-any-name")
+    folders.push(FIRST)
+    start_remote(folders, certificates, "far", "data")
+    folders.wait_data_plane("far", version=1)
 
 
 def test_a_data_plane_with_an_alien_certificate_gets_nothing(secure, certificates):

@@ -247,7 +247,8 @@ class RemoteGateway(Gateway):
         if side == "control":
             more += ["--dataplane-listen", f"127.0.0.1:{self.channel}"]
         else:
-            more += ["--control-plane", f"localhost:{self.channel}", "--tls-name", self.server_name]
+            more += ["--control-plane", f"localhost:{self.channel}", "--tls-name", self.server_name,
+                     "--node", "data.test"]  # the name of its certificate
         return super().run_program(name, *arguments, *more)
 
 

@@ -6,6 +6,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "controlplane/channel/channel_internal.h"
 #include "tests/unit/controlplane/channel/script.h"
 
 enum { SECOND = 1000000, NODES = 3 };
@@ -64,7 +65,16 @@ static void on_push_done(void *context, const struct push_result *result) {
     }
 }
 
-static const struct channel_events events = {script_on_wake, script_on_end, on_push_ready, on_push_done};
+/* Only "b" has no right to its name. */
+static bool may_be_called(void *stream_owner, const char *node, char reason[CHANNEL_REASON_SIZE]) {
+    assert_non_null(stream_owner);
+    snprintf(reason, CHANNEL_REASON_SIZE, "%s is somebody else", node);
+    return strcmp(node, "b") != 0;
+}
+
+static const struct channel_events events = {script_on_wake, script_on_end, on_push_ready, on_push_done, NULL},
+                                   strict_events = {script_on_wake, script_on_end, on_push_ready, on_push_done,
+                                                    may_be_called};
 
 static int setup(void **state) {
     struct fixture *f = test_calloc(1, sizeof *f);
@@ -164,6 +174,34 @@ static void reconnecting_with_the_same_costs_nothing(void **state) {
     connect_node(f, 0);
     script_pull(&f->nodes[0]);
     assert_int_equal(f->nodes[0].prepares, 1);
+}
+
+/* ---- who may have which name ---- */
+
+static void name_of_another_is_refused(void **state) {
+    struct fixture *f = *state;
+    channel_destroy(f->channel);
+    f->channel = channel_create(&channel_config_default, &strict_events, f);
+    channel_advance(f->channel, f->now);
+    start_in_sync(f, 1);
+    connect_node(f, 1);
+    script_pull(&f->nodes[1]);
+    assert_string_equal(f->nodes[1].refused, "b is somebody else");
+    assert_string_equal(f->nodes[1].ended, "b is somebody else");
+    assert_int_equal(f->nodes[1].prepares, 0);
+    assert_int_equal(channel_counters(f->channel)->refusals, 1);
+}
+
+/* It must not be able to end the stream of the one whose name it takes, either. */
+static void name_of_another_ends_no_stream(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 2);
+    f->channel->events.may_be_called = may_be_called;
+    script_connect(&f->nodes[2], f->channel);
+    script_hello(&f->nodes[2], "b", 1, SCHEMA_LEVEL); /* claims to be the same process */
+    assert_string_equal(f->nodes[1].ended, "");
+    assert_int_equal(f->nodes[1].stream->state, DATA_PLANE_IDLE);
+    assert_string_equal(f->nodes[2].ended, "b is somebody else");
 }
 
 /* ---- nodes that went away ---- */
@@ -784,6 +822,8 @@ int main(void) {
         TEST(nothing_is_sent_without_intent),
         TEST(newcomer_gets_the_current_snapshot),
         TEST(reconnecting_with_the_same_costs_nothing),
+        TEST(name_of_another_is_refused),
+        TEST(name_of_another_ends_no_stream),
         TEST(node_that_went_is_remembered_until_it_is_back),
         TEST(node_whose_stream_was_replaced_is_not_away),
         TEST(stream_without_hello_is_not_remembered),
