@@ -1,6 +1,7 @@
 #include "common/arena.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -29,13 +30,23 @@ void arena_finish(struct arena *a) {
         next = c->next;
         hg_free(c);
     }
+    if (a->budget)
+        a->budget->used -= a->heap;
     *a = (struct arena){0};
 }
 
+static bool fits_budget(const struct arena_budget *b, size_t more) {
+    return !b || (b->used <= b->limit && more <= b->limit - b->used);
+}
+
 static void *push_chunk(struct arena *a, size_t room) {
-    struct arena_chunk *c = hg_malloc(sizeof *c + room);
+    size_t size = sizeof(struct arena_chunk) + room;
+    struct arena_chunk *c = fits_budget(a->budget, size) ? hg_malloc(size) : NULL;
     if (!c)
         return NULL;
+    a->heap += size;
+    if (a->budget)
+        a->budget->used += size;
     c->next = a->chunks;
     a->chunks = c;
     return c + 1;

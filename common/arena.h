@@ -11,17 +11,28 @@
 
 struct arena_chunk;
 
+/* What several arenas may take from the heap together. */
+struct arena_budget {
+    size_t used, limit;              /* bytes; used stays when the limit falls below it */
+};
+
 struct arena {
     char               *at, *end;    /* free room of the current chunk */
     struct arena_chunk *chunks;      /* heap chunks, newest first */
     size_t              limit;       /* bytes that may be taken in all; 0: no limit */
     size_t              used;        /* bytes handed out, rounded up to the alignment */
+    size_t              heap;        /* bytes of all heap chunks */
+    struct arena_budget *budget;     /* they count there; NULL: nowhere */
 };
 
 /* `first` may be NULL; otherwise it is `first_size` bytes that outlive the arena. */
 void       arena_init(struct arena *a, void *first, size_t first_size, size_t limit);
+/* Before the first allocation. The budget outlives the arena. */
+static inline void arena_set_budget(struct arena *a, struct arena_budget *budget) {
+    a->budget = budget;
+}
 void       arena_finish(struct arena *a);                         /* a zeroed struct is allowed */
-void      *arena_alloc(struct arena *a, size_t size); /* aligned to 16, not cleared; NULL: memory, limit */
+void      *arena_alloc(struct arena *a, size_t size); /* aligned to 16, not cleared; NULL: memory, limit, budget */
 void      *arena_calloc(struct arena *a, size_t count, size_t size);
 void      *arena_memdup(struct arena *a, const void *bytes, size_t size);
 char      *arena_strdup(struct arena *a, const char *text);

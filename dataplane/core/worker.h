@@ -13,6 +13,7 @@
 
 #include <ev.h>
 
+#include "common/arena.h"
 #include "dataplane/core/slice.h"
 #include "dataplane/core/stats.h"
 #include "dataplane/core/wheel.h"
@@ -70,6 +71,7 @@ struct worker {
     struct log_ring   *access_log;       /* NULL: off */
     uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
     uint64_t           buffer_limit;
+    struct arena_budget exchange_memory; /* exchanges and their arenas: heads, and what is made of them */
     struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
     void              *clusters;         /* back/cluster.h */
     struct route_scratch *route_scratch; /* routing/route.h */

@@ -77,6 +77,7 @@ static void on_timer(struct timer *t) {
 static void exchange_free(struct exchange *x) {
     struct worker *w = x->worker;
     arena_finish(&x->arena);
+    w->exchange_memory.used -= sizeof *x;
     if (w->free_exchange_count >= EXCHANGES_KEPT) {
         hg_free(x);
         return;
@@ -88,10 +89,15 @@ static void exchange_free(struct exchange *x) {
 
 static struct exchange *exchange_alloc(struct worker *w) {
     struct exchange *x = w->free_exchanges;
-    if (!x)
-        return hg_malloc(sizeof *x);
-    w->free_exchanges = x->next_free;
-    w->free_exchange_count--;
+    if (w->exchange_memory.used + sizeof *x > w->exchange_memory.limit)
+        return NULL;
+    if (x) {
+        w->free_exchanges = x->next_free;
+        w->free_exchange_count--;
+    } else if (!(x = hg_malloc(sizeof *x))) {
+        return NULL;
+    }
+    w->exchange_memory.used += sizeof *x;
     return x;
 }
 
@@ -143,6 +149,7 @@ static struct exchange *exchange_clear(struct exchange *x, struct worker *w) {
     x->timer.fire = on_timer;
     x->remembered = -1;
     arena_init(&x->arena, x->first_arena, sizeof x->first_arena, ARENA_LIMIT);
+    arena_set_budget(&x->arena, &w->exchange_memory);
     return x;
 }
 

@@ -147,6 +147,12 @@ static void begin_sweep(struct seat *s) {
         sweep_slice(&s->worker, &s->sweep);
 }
 
+/* A quarter is for exchanges and their heads, the rest for bodies: neither can starve the other. */
+static void set_budgets(struct worker *w, uint64_t bytes) {
+    w->exchange_memory.limit = bytes / 4;
+    w->buffer_limit = bytes - bytes / 4;
+}
+
 static void take_snapshot(struct worker *w, struct worker_message *m) {
     struct switch_message *message = (struct switch_message *)m;
     struct seat *s = seat_of(w);
@@ -154,7 +160,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     struct snapshot_view *old = w->view;
     w->view = &snapshot->views[w->index];
     view_ref(w->view);
-    w->buffer_limit = snapshot->settings.worker_buffer;
+    set_budgets(w, snapshot->settings.worker_buffer);
     w->access_log = message->access_log;
     for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
         take_address(s, &snapshot->addresses[i], &message->sockets[i]);

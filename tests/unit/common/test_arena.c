@@ -116,6 +116,37 @@ static void without_memory_nothing_is_taken(void **state) {
     arena_finish(&a); /* a finished one is a zeroed one */
 }
 
+static void a_budget_bounds_several_arenas(void **state) {
+    (void)state;
+    struct arena_budget budget = {.limit = 100000};
+    struct arena a = {0}, b = {0};
+    arena_set_budget(&a, &budget);
+    arena_set_budget(&b, &budget);
+    assert_non_null(arena_alloc(&a, 60000));
+    assert_in_range(budget.used, 60000, 60100);
+    assert_null(arena_alloc(&b, 60000));
+    assert_non_null(arena_alloc(&b, 30000));
+    assert_in_range(budget.used, 90000, 90200);
+    budget.limit = 50; /* lowered below what is used */
+    assert_null(arena_alloc(&b, 20000));
+    arena_finish(&a);
+    assert_in_range(budget.used, 30000, 30100);
+    arena_finish(&b);
+    assert_int_equal(budget.used, 0);
+}
+
+static void a_failed_allocation_costs_no_budget(void **state) {
+    (void)state;
+    struct arena_budget budget = {.limit = 100000};
+    struct arena a = {0};
+    arena_set_budget(&a, &budget);
+    hg_alloc_fail_at(0, 1);
+    assert_null(arena_alloc(&a, 1));
+    hg_alloc_fail_at(-1, 0);
+    assert_int_equal(budget.used, 0);
+    arena_finish(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_aligned_and_apart),
@@ -125,6 +156,8 @@ int main(void) {
         cmocka_unit_test(the_limit_is_hard),
         cmocka_unit_test(texts_are_copied_with_their_end),
         cmocka_unit_test(without_memory_nothing_is_taken),
+        cmocka_unit_test(a_budget_bounds_several_arenas),
+        cmocka_unit_test(a_failed_allocation_costs_no_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,6 +146,7 @@ static void set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     worker_end_turn(&b->worker);
     assert_int_equal(b->worker.buffer_used, 0);
+    assert_int_equal(b->worker.exchange_memory.used, 0);
     assert_int_equal(stats_read(&b->worker.stats->exchanges), 0);
     assert_int_equal(stats_read(&b->worker.stats->buffered_bytes), 0);
     assert_int_equal(b->view.references, 1);
@@ -788,6 +789,26 @@ static void a_response_lives_on_little_when_the_budget_is_used_up(void **state) 
     tear_down(&b);
 }
 
+static void exchanges_have_a_budget_of_their_own(void **state) {
+    (void)state;
+    struct bench b;
+    struct loopback other;
+    set_up(&b);
+    loopback_init(&other, &b.worker);
+    b.worker.exchange_memory.limit = 2 * sizeof(struct exchange) - 1;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 10);
+    begin(&b);
+    assert_null(exchange_open(&b.worker, &other.leg, &b.origin));
+    assert_null(arena_alloc(exchange_arena(b.exchange), sizeof(struct exchange)));
+    b.worker.exchange_memory.limit = b.worker.exchange_memory.used; /* it ends all the same */
+    send_response_head(&b);
+    run(&b);
+    assert_true(stats_read(&b.worker.stats->overload_total) > 0);
+    loopback_finish(&other);
+    tear_down(&b);
+}
+
 /* ---- no memory ---- */
 
 static void scenario(struct bench *b) {
@@ -878,6 +899,7 @@ int main(void) {
         cmocka_unit_test(a_refused_body_is_dropped),
         cmocka_unit_test(a_waiting_exchange_reserves_little),
         cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
+        cmocka_unit_test(exchanges_have_a_budget_of_their_own),
         cmocka_unit_test(a_slice_that_cannot_be_cut_ends_the_exchange),
         cmocka_unit_test(every_allocation_may_fail),
     };
