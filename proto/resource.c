@@ -17,6 +17,7 @@ static const struct kind_row rows[] = {
     {HEADGATE__KIND__KIND_ROUTE_TABLE, "route-table", &headgate__route_table__descriptor},
     {HEADGATE__KIND__KIND_CLUSTER, "cluster", &headgate__cluster__descriptor},
     {HEADGATE__KIND__KIND_ENDPOINT_SET, "endpoint-set", &headgate__endpoint_set__descriptor},
+    {HEADGATE__KIND__KIND_SECRET, "secret", &headgate__secret__descriptor},
 };
 
 enum { KIND_COUNT = sizeof rows / sizeof *rows, DEPTH_MAX = 32 };
@@ -48,7 +49,7 @@ const ProtobufCMessageDescriptor *kind_descriptor(Headgate__Kind kind) {
 const Headgate__Kind *kind_all(size_t *ret_count) {
     static const Headgate__Kind kinds[KIND_COUNT] = {
         HEADGATE__KIND__KIND_SETTINGS, HEADGATE__KIND__KIND_LISTENER,     HEADGATE__KIND__KIND_ROUTE_TABLE,
-        HEADGATE__KIND__KIND_CLUSTER,  HEADGATE__KIND__KIND_ENDPOINT_SET,
+        HEADGATE__KIND__KIND_CLUSTER,  HEADGATE__KIND__KIND_ENDPOINT_SET, HEADGATE__KIND__KIND_SECRET,
     };
     *ret_count = KIND_COUNT;
     return kinds;

@@ -2,9 +2,23 @@
 
 #include "controlplane/config/message/unfill.h"
 
+static int report_resource(struct builder *b, const struct config_resource *r, enum error_code code, const char *message) {
+    struct strbuf resource = {0};
+    strbuf_printf(&resource, "%s/%s", kind_name(r->kind) ? kind_name(r->kind) : "unknown", r->name);
+    struct error *e = error_addf(b->fill.errors, code, "%s", message);
+    error_set_resource(b->fill.errors, e, strbuf_str(&resource).p, NULL);
+    strbuf_finish(&resource);
+    b->fill.faults++;
+    return -1;
+}
+
 /* Decodes the resource and fills a message from its tree; faults of any kind are reported and counted. */
 static void check_resource(struct builder *b, const struct config_resource *resource) {
     struct unfill unfill = {.arena = &b->arena};
+    if (resource->kind == HEADGATE__KIND__KIND_SECRET) {
+        report_resource(b, resource, ERROR_UNSUPPORTED, "a secret is no part of a configuration");
+        return;
+    }
     ProtobufCMessage *m = resource_decode(resource->kind, str_of(resource->name), resource->bytes, resource->size,
                                           b->fill.errors);
     if (!m) {
@@ -71,16 +85,6 @@ int check_unreferenced(Headgate__Kind kind, struct str name, const struct config
 }
 
 /* ---- whole sets ---- */
-
-static int report_resource(struct builder *b, const struct config_resource *r, enum error_code code, const char *message) {
-    struct strbuf resource = {0};
-    strbuf_printf(&resource, "%s/%s", kind_name(r->kind) ? kind_name(r->kind) : "unknown", r->name);
-    struct error *e = error_addf(b->fill.errors, code, "%s", message);
-    error_set_resource(b->fill.errors, e, strbuf_str(&resource).p, NULL);
-    strbuf_finish(&resource);
-    b->fill.faults++;
-    return -1;
-}
 
 static void check_company(struct builder *b, const struct config_resources *set, const struct config_resource *r) {
     bool is_endpoints = r->kind == HEADGATE__KIND__KIND_ENDPOINT_SET;

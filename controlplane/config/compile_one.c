@@ -14,6 +14,9 @@ static int refuse(struct error_list *errors, enum error_code code, Headgate__Kin
 static int check_target(Headgate__Kind kind, struct str name, struct error_list *errors) {
     if (!kind_name(kind))
         return refuse(errors, ERROR_UNSUPPORTED, kind, name, "unknown kind of resource");
+    if (kind == HEADGATE__KIND__KIND_SECRET)
+        return refuse(errors, ERROR_UNSUPPORTED, kind, name,
+                      "secrets come from the files that listeners and clusters name, and are no part of a configuration");
     if (!resource_name_is_valid(name))
         return refuse(errors, ERROR_SYNTAX, kind, name, "not a valid resource name");
     if (kind == HEADGATE__KIND__KIND_SETTINGS && !str_eq(name, STR("default")))

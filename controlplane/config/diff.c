@@ -46,8 +46,8 @@ static int out_of_memory(struct error_list *errors) {
 static int tree_of(struct arena *arena, Headgate__Kind kind, const void *bytes, size_t size, struct tree_node **ret,
                    struct error_list *errors) {
     struct unfill unfill = {.arena = arena};
-    if (!bytes)
-        return 0;
+    if (!bytes || !schema_of_kind(kind))
+        return 0; /* a secret has no fields to show */
     ProtobufCMessage *m = resource_decode(kind, STR("compared"), bytes, size, errors);
     if (!m)
         return -1;

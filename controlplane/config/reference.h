@@ -13,7 +13,7 @@ struct name_set {
 };
 
 struct names {
-    struct name_set of_kind[HEADGATE__KIND__KIND_ENDPOINT_SET + 1];
+    struct name_set of_kind[HEADGATE__KIND__KIND_SECRET + 1];
     size_t          suggestions;    /* comparisons spent on finding near names */
 };
 

@@ -1,3 +1,4 @@
+#include "common/alloc.h"
 #include "controlplane/config/config.h"
 #include "controlplane/config/message/unfill.h"
 
@@ -48,12 +49,32 @@ static int decode_endpoints(struct render *r, const struct config_resource *clus
     return *ret ? 0 : -1;
 }
 
+/* What an empty list of a listener stands for; the message then frees it like its own. */
+static int add_protocols(struct render *r, Headgate__Listener *m) {
+    if (!r->unfill.is_effective || m->n_protocols)
+        return 0;
+    m->protocols = hg_calloc(2, sizeof *m->protocols);
+    if (!m->protocols)
+        return out_of_memory(r);
+    m->protocols[m->n_protocols++] = HEADGATE__LISTENER__PROTOCOL__HTTP1;
+    if (m->tls)
+        m->protocols[m->n_protocols++] = HEADGATE__LISTENER__PROTOCOL__HTTP2;
+    return 0;
+}
+
+/* What belongs to the resource and stands elsewhere, or nowhere. */
+static int complete(struct render *r, const struct config_resource *resource, ProtobufCMessage *m,
+                    ProtobufCMessage **endpoints) {
+    if (resource->kind == HEADGATE__KIND__KIND_CLUSTER)
+        return decode_endpoints(r, resource, endpoints);
+    return resource->kind == HEADGATE__KIND__KIND_LISTENER ? add_protocols(r, (Headgate__Listener *)m) : 0;
+}
+
 static struct tree_node *render_resource(struct render *r, const struct config_resource *resource) {
     ProtobufCMessage *m = decode(r, resource), *endpoints = NULL;
     struct tree_node *node = NULL;
-    bool is_cluster = resource->kind == HEADGATE__KIND__KIND_CLUSTER;
     bool has_name = resource->kind != HEADGATE__KIND__KIND_SETTINGS && resource->kind != HEADGATE__KIND__KIND_ENDPOINT_SET;
-    if (m && !(is_cluster && decode_endpoints(r, resource, &endpoints) < 0)) {
+    if (m && complete(r, resource, m, &endpoints) == 0) {
         node = unfill_message(&r->unfill, schema_of_kind(resource->kind), SCOPE_ALL, m, endpoints,
                               has_name ? resource->name : NULL);
         if (!node)
@@ -118,7 +139,7 @@ int config_render_one(const struct config_resources *set, Headgate__Kind kind, s
     struct render r;
     const struct config_resource *resource = config_resources_find(set, kind, name);
     const char *text = kind_name(kind);
-    if (!resource) {
+    if (!resource || !schema_of_kind(kind)) {
         error_addf(errors, ERROR_REFERENCE, "there is no %s \"%.*s\"", text ? text : "such kind", STR_FMT(name));
         return -1;
     }

@@ -31,8 +31,28 @@ static void table_unref(struct shared_table *t) {
     hg_free(t);
 }
 
+/* Upgrades other than the default and CONNECT are not served yet: refused by name, so that nobody believes they were. */
+static int check_rule(const Headgate__Rule *rule, const char *name, size_t host, size_t index,
+                      struct error_list *errors) {
+    char path[96];
+    if (!rule->connect && rule->n_upgrades == 0)
+        return 0;
+    snprintf(path, sizeof path, "hosts[%zu].rules[%zu].%s", host, index, rule->connect ? "connect" : "upgrades");
+    fault(errors, "route-table", name, path, ERROR_UNSUPPORTED, "%s", "this version opens no tunnels");
+    return -1;
+}
+
+static int check_rules(const struct resource *r, struct error_list *errors) {
+    const Headgate__RouteTable *table = (const Headgate__RouteTable *)r->message;
+    int status = 0;
+    for (size_t i = 0; i < table->n_hosts; i++)
+        for (size_t j = 0; j < table->hosts[i]->n_rules; j++)
+            status |= check_rule(table->hosts[i]->rules[j], r->name, i, j, errors);
+    return status;
+}
+
 static struct shared_table *table_make(const struct snapshot *s, struct resource *r, struct error_list *errors) {
-    struct shared_table *t = hg_calloc(1, sizeof *t);
+    struct shared_table *t = check_rules(r, errors) == 0 ? hg_calloc(1, sizeof *t) : NULL;
     if (!t)
         return NULL;
     t->references = 1;
@@ -141,6 +161,15 @@ static int check_protocols(const Headgate__Listener *m, const char *name, struct
     return 0;
 }
 
+static int check_transport(const Headgate__Listener *m, const char *name, struct error_list *errors) {
+    size_t before = errors->count;
+    if (m->tls)
+        fault(errors, "listener", name, "tls", ERROR_UNSUPPORTED, "%s", "this version serves plaintext only");
+    if (m->proxy_protocol && m->proxy_protocol->mode != HEADGATE__PROXY_PROTOCOL__MODE__OFF)
+        fault(errors, "listener", name, "proxy_protocol", ERROR_UNSUPPORTED, "%s", "this version reads no PROXY headers");
+    return errors->count == before ? 0 : -1;
+}
+
 static int build_listener(struct snapshot *s, const struct resource *r, struct error_list *errors) {
     const Headgate__Listener *m = (const Headgate__Listener *)r->message;
     struct listener_definition *d = arena_calloc(&s->arena, 1, sizeof *d);
@@ -154,7 +183,8 @@ static int build_listener(struct snapshot *s, const struct resource *r, struct e
     if (!d->routes)
         fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
               m->route_table ? m->route_table : "");
-    int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors);
+    int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors) |
+                 check_transport(m, r->name, errors);
     return d->name.p && d->routes && status == 0 ? 0 : -1;
 }
 

@@ -96,6 +96,17 @@ static void fill_options(struct cluster_definition *d, const Headgate__Cluster *
     d->codec = &h1_client_codec;
 }
 
+static int check_transport(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
+    size_t before = errors->count;
+    if (m->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP1)
+        fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
+    if (m->tls)
+        fault(errors, "cluster", name, "tls", ERROR_UNSUPPORTED, "this version connects to endpoints in plaintext only");
+    if (m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
+        fault(errors, "cluster", name, "send_proxy", ERROR_UNSUPPORTED, "this version sends no PROXY headers");
+    return errors->count == before ? 0 : -1;
+}
+
 static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
                                        const struct snapshot *s, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
@@ -112,9 +123,10 @@ static struct cluster_definition *make(const struct resource *cluster, const str
     if ((o->has_settings = s->settings_resource != NULL))
         o->settings_id = s->settings_resource->id;
     fill_options(d, m, &s->settings);
-    if (m->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP1)
-        fault(errors, "cluster", cluster->name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
-    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || (endpoints && fill_endpoints(o, endpoints, errors) < 0)) {
+    int status = check_transport(m, cluster->name, errors);
+    if (endpoints && fill_endpoints(o, endpoints, errors) < 0)
+        status = -1;
+    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0) {
         cluster_definition_unref(d);
         return NULL;
     }

@@ -185,6 +185,10 @@ static void fill_key(struct fill *f, const struct schema_object *o, const struct
                      const struct fill_at *at, ProtobufCMessage *m, ProtobufCMessage *companion) {
     if (k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES)
         return;
+    if (k->flags & SCHEMA_INLINE) {
+        fill_object(f, k->object, k->scope, at, m, NULL);
+        return;
+    }
     const ProtobufCFieldDescriptor *field = schema_field(o, k);
     m = descend(f, k, k->flags & SCHEMA_COMPANION ? companion : m);
     if (!m)

@@ -153,12 +153,18 @@ static bool is_long_enough(struct fill *f, const struct schema_key *k, const str
     return length >= min && length <= max;
 }
 
+static const char *nearest_text(const struct schema_key *k, struct str text) {
+    size_t count = 0;
+    while (k->form->known && k->form->known[count])
+        count++;
+    return str_nearest(text, k->form->known, count);
+}
 
 static void report_text(struct fill *f, const struct schema_key *k, const struct fill_at *at, const char *why) {
     struct strbuf found = {0};
     tree_quote(at->node->text, &found);
     struct error *e = fill_report(f, at, ERROR_SYNTAX, "%s: %s", strbuf_str(&found).p, why);
-    expect(f, e, k, NULL);
+    expect(f, e, k, nearest_text(k, at->node->text));
     strbuf_finish(&found);
 }
 

@@ -180,6 +180,14 @@ static int set_list(struct unfill *u, const struct schema_key *k, const Protobuf
     return tree_set(u->arena, into, k->key, list);
 }
 
+/* The keys of an object without a message of its own, in a map where there are any. */
+static int set_inline(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m, struct tree_node *into) {
+    struct tree_node *map = unfill_object(u, k->object, k->scope, m, NULL, NULL, false);
+    if (!map)
+        return -1;
+    return map->count ? tree_set(u->arena, into, k->key, shorten(u, k->object, map)) : 0;
+}
+
 static int set_object(struct unfill *u, const struct schema_key *k, const ProtobufCMessage *m,
                       const ProtobufCFieldDescriptor *f, struct tree_node *into) {
     const ProtobufCMessage *own = m && field_count(m, f) ? field_get(m, f, 0).message : NULL;
@@ -191,6 +199,8 @@ static int set_object(struct unfill *u, const struct schema_key *k, const Protob
 
 static int set_key(struct unfill *u, const struct schema_object *o, const struct schema_key *k, const ProtobufCMessage *m,
                    const ProtobufCMessage *inherited, struct tree_node *into) {
+    if (k->flags & SCHEMA_INLINE)
+        return set_inline(u, k, m, into);
     const ProtobufCFieldDescriptor *f = schema_field(o, k);
     struct field_value value;
     m = m ? descend(k, m) : NULL;

@@ -3,7 +3,7 @@
 
 #include "controlplane/config/schema/schema.h"
 
-enum { CATALOG_MAX = 64 };
+enum { CATALOG_MAX = 96 };
 
 /* An object as it stands in one place. */
 struct catalog_entry {

@@ -7,7 +7,10 @@
 #define VARIABLE "{\"$ref\": \"#/$defs/variable\"}"
 
 static void add_def_name(const struct schema_object *o, unsigned scope, bool is_by_name, struct strbuf *out) {
-    const char *place = scope == SCOPE_LISTENER ? "listener-" : scope == SCOPE_RULE ? "rule-" : "";
+    const char *place = scope == SCOPE_LISTENER  ? "listener-"
+                        : scope == SCOPE_RULE    ? "rule-"
+                        : scope == SCOPE_CLUSTER ? "cluster-"
+                                                 : "";
     strbuf_printf(out, "%s%s%s", place, o->title, is_by_name ? "-by-name" : "");
 }
 

@@ -105,6 +105,8 @@ static void add_scopes(const struct schema_key *k, struct strbuf *out) {
         strbuf_puts(out, " Also in a listener.");
     else if (k->scopes == (SCOPE_SETTINGS | SCOPE_RULE))
         strbuf_puts(out, " Also in a rule.");
+    else if (k->scopes == SCOPE_LISTENER)
+        strbuf_puts(out, " Only in a listener.");
 }
 
 static void add_words(const struct schema_key *k, struct strbuf *out) {

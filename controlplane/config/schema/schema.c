@@ -143,6 +143,8 @@ static const ProtobufCFieldDescriptor *field_by_key(const ProtobufCMessageDescri
 
 const ProtobufCFieldDescriptor *schema_field(const struct schema_object *o, const struct schema_key *k) {
     const ProtobufCMessageDescriptor *m = k->flags & SCHEMA_COMPANION ? o->companion : o->message;
+    if (k->flags & SCHEMA_INLINE)
+        return NULL;
     if (!k->field)
         return field_by_key(m, k->key);
     const ProtobufCFieldDescriptor *f = NULL;

@@ -38,10 +38,11 @@ enum schema_flag {
     SCHEMA_UNIQUE = 256,        /* text: once in a resource */
     SCHEMA_UNIQUE_IN_ALL = 512, /* text: once in a configuration */
     SCHEMA_ONE_SHOWN = 1024,    /* with SCHEMA_ONE_OK: a single item is also rendered without the list */
+    SCHEMA_INLINE = 2048,       /* object: has no message of its own; its keys fill the one around it */
 };
 
 /* The same message can stand in several places with different keys allowed. */
-enum schema_scope { SCOPE_ALL = 0, SCOPE_SETTINGS = 1, SCOPE_LISTENER = 2, SCOPE_RULE = 4 };
+enum schema_scope { SCOPE_ALL = 0, SCOPE_SETTINGS = 1, SCOPE_LISTENER = 2, SCOPE_RULE = 4, SCOPE_CLUSTER = 8 };
 
 enum { SCHEMA_LATER = -1 };     /* value of a word that a later version will know */
 
@@ -88,6 +89,8 @@ extern const struct schema_object schema_root, schema_listener, schema_route_tab
 extern const struct schema_object schema_limits, schema_timeouts;                                   /* schema_settings.c */
 extern const struct schema_object schema_match, schema_respond, schema_redirect, schema_rewrite;    /* schema_rule.c */
 extern const struct schema_object schema_retry, schema_weighted_cluster;                              /* schema_rule.c */
+extern const struct schema_object schema_server_tls, schema_client_tls;                               /* schema_tls.c */
+extern const struct schema_object schema_proxy_protocol, schema_http2;                                /* schema_tls.c */
 
 /* The object of a kind (settings: the root, of which only some keys are settings), or NULL. */
 const struct schema_object *schema_of_kind(Headgate__Kind kind);
@@ -101,7 +104,7 @@ size_t schema_names(const struct schema_object *o, unsigned scope, const char **
 void schema_expected(const struct schema_key *k, struct strbuf *out);
 /* "a, b or c" of the keys of a group. */
 void schema_group_names(const struct schema_object *o, unsigned group, struct strbuf *out);
-/* Where the value of the key lives: the field in the last message of k->field's path. */
+/* Where the value of the key lives: the field in the last message of k->field's path. NULL for SCHEMA_INLINE. */
 const ProtobufCFieldDescriptor *schema_field(const struct schema_object *o, const struct schema_key *k);
 
 enum { SCHEMA_KEYS_MAX = 32 };

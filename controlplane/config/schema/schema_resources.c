@@ -11,7 +11,7 @@
 
 static const struct schema_word listener_protocols[] = {
     {"http1", HEADGATE__LISTENER__PROTOCOL__HTTP1, "HTTP/1.1 and HTTP/1.0."},
-    {"http2", SCHEMA_LATER, NULL},
+    {"http2", HEADGATE__LISTENER__PROTOCOL__HTTP2, "HTTP/2: agreed by ALPN with TLS, by prior knowledge without."},
     {"http3", SCHEMA_LATER, NULL},
     {0},
 };
@@ -25,15 +25,21 @@ static const struct schema_key listener_keys[] = {
      .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
      .description = "The name of the route table that its requests go through."},
     {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
-     .absent = "[http1]", .description = "What it speaks."},
+     .absent = "http1; with TLS http1 and http2", .description = "What it speaks."},
     {.key = "backlog", .type = SCHEMA_INTEGER, .min = 1, .max = 65535,
      .description = "Connections that may wait to be accepted; the system may have a lower limit."},
     {.key = "timeouts", .type = SCHEMA_OBJECT, .object = &schema_timeouts, .scope = SCOPE_LISTENER, .flags = SCHEMA_ALWAYS,
      .description = "Deadlines over those of the top level."},
+    {.key = "tls", .type = SCHEMA_OBJECT, .object = &schema_server_tls, .absent = "plaintext",
+     .description = "TLS towards clients."},
+    {.key = "proxy-protocol", .type = SCHEMA_OBJECT, .object = &schema_proxy_protocol, .flags = SCHEMA_ALWAYS,
+     .description = "What a load balancer in front says about clients."},
+    {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_LISTENER,
+     .description = "Bounds of HTTP/2 towards clients."},
     {0},
 };
 
-static const char *const listener_later[] = {"tls", "proxy-protocol", "filters", NULL};
+static const char *const listener_later[] = {"filters", NULL};
 
 const struct schema_object schema_listener = {
     .title = "listener",
@@ -66,6 +72,12 @@ static const struct schema_key rule_keys[] = {
      .description = "Deadlines over those of the top level."},
     {.key = "limits", .type = SCHEMA_OBJECT, .object = &schema_limits, .scope = SCOPE_RULE, .flags = SCHEMA_ALWAYS,
      .description = "Bounds over those of the top level."},
+    {.key = "upgrades", .type = SCHEMA_TEXT, .form = &text_upgrade, .max = 16,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .absent = "websocket",
+     .description = "Protocols that a request may ask to be upgraded to; `*` is any. Only with a cluster."},
+    {.key = "connect", .type = SCHEMA_BOOL,
+     .description = "CONNECT opens a tunnel to an endpoint of the cluster, instead of being answered 405. Only with a "
+                    "cluster."},
     {0},
 };
 
@@ -128,7 +140,7 @@ static const struct schema_key endpoint_keys[] = {
      .description = "Its address. Names are not resolved."},
     {.key = "weight", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .description = "Its share of the requests."},
     {.key = "hostname", .type = SCHEMA_TEXT, .form = &text_host, .absent = "none",
-     .description = "Its name, for `rewrite.host-from-endpoint`."},
+     .description = "Its name, for `rewrite.host-from-endpoint` and for TLS."},
     {0},
 };
 
@@ -146,7 +158,7 @@ static const struct schema_object endpoint = {
 
 static const struct schema_word cluster_protocols[] = {
     {"http1", HEADGATE__CLUSTER__PROTOCOL__HTTP1, "HTTP/1.1."},
-    {"http2", SCHEMA_LATER, NULL},
+    {"http2", HEADGATE__CLUSTER__PROTOCOL__HTTP2, "HTTP/2: agreed by ALPN with TLS, by prior knowledge without."},
     {"http3", SCHEMA_LATER, NULL},
     {0},
 };
@@ -157,6 +169,13 @@ static const struct schema_word balancers[] = {
     {"random", SCHEMA_LATER, NULL},
     {"ring-hash", SCHEMA_LATER, NULL},
     {"maglev", SCHEMA_LATER, NULL},
+    {0},
+};
+
+static const struct schema_word send_proxy[] = {
+    {"off", HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF, "Nothing is sent."},
+    {"v1", HEADGATE__CLUSTER__SEND_PROXY__SEND_V1, "The header of version 1, a line of text."},
+    {"v2", HEADGATE__CLUSTER__SEND_PROXY__SEND_V2, "The header of version 2, in binary."},
     {0},
 };
 
@@ -175,11 +194,16 @@ static const struct schema_key cluster_keys[] = {
      .description = "Age at which a connection is closed, after the exchange that it carries."},
     {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000,
      .description = "Requests after which a connection is closed."},
+    {.key = "tls", .type = SCHEMA_OBJECT, .object = &schema_client_tls, .absent = "plaintext",
+     .description = "TLS towards its endpoints; `{}` is enough."},
+    {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_CLUSTER,
+     .description = "Bounds of HTTP/2 towards its endpoints."},
+    {.key = "proxy-protocol", .field = "send_proxy", .type = SCHEMA_WORD, .words = send_proxy,
+     .description = "Tells endpoints who the client is, before anything else. Such a connection serves one client only."},
     {0},
 };
 
-static const char *const cluster_later[] = {"tls",     "discovery",      "health", "outliers",
-                                            "filters", "proxy-protocol", "limits", NULL};
+static const char *const cluster_later[] = {"discovery", "health", "outliers", "filters", "limits", NULL};
 
 const struct schema_object schema_cluster = {
     .title = "cluster",

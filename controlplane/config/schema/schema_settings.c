@@ -64,6 +64,11 @@ static const struct schema_key timeout_keys[] = {
      .description = "Between two pieces of a response body. Then the connection is cut."},
     {.key = "drain", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .scopes = SCOPE_SETTINGS,
      .description = "How long a listener or process that goes away finishes what is open."},
+    {.key = "handshake", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .scopes = SCOPE_SETTINGS | SCOPE_LISTENER,
+     .description = "A TLS handshake and the PROXY header before it."},
+    {.key = "tunnel-idle", .type = SCHEMA_DURATION, .min = MS, .max = 30 * DAY, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
+     .description = "How long nothing may come through an upgraded connection or a tunnel in either direction. Then it is "
+                    "cut."},
     {0},
 };
 
@@ -182,6 +187,23 @@ static const struct schema_object forwarded = {
     .keys = forwarded_keys,
 };
 
+/* ---- session tickets ---- */
+
+static const struct schema_key ticket_keys[] = {
+    {.key = "rotate", .type = SCHEMA_DURATION, .min = 60000 * MS, .max = 30 * DAY,
+     .description = "How often there is a new key. The newest one encrypts."},
+    {.key = "keep", .type = SCHEMA_INTEGER, .min = 1, .max = 16,
+     .description = "How many keys can decrypt, the newest included."},
+    {0},
+};
+
+static const struct schema_object tls_tickets = {
+    .title = "tls-tickets",
+    .description = "The keys of session tickets, made by the control plane and shared by all data planes.",
+    .message = &headgate__ticket_rotation__descriptor,
+    .keys = ticket_keys,
+};
+
 /* ---- the top level ---- */
 
 static const struct schema_key root_keys[] = {
@@ -209,6 +231,8 @@ static const struct schema_key root_keys[] = {
      .description = "The gateway's own name in Via and in the Server field of its own answers."},
     {.key = "request-id-header", .type = SCHEMA_TEXT, .form = &text_own_field_name,
      .description = "The field that carries the id of a request. A request without one that is trusted is given a new one."},
+    {.key = "tls-tickets", .type = SCHEMA_OBJECT, .object = &tls_tickets, .flags = SCHEMA_ALWAYS,
+     .description = "How often the keys of session tickets change."},
     {.key = "listeners", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_LISTENER, .object = &schema_listener,
      .description = "Where clients connect."},
     {.key = "route-tables", .type = SCHEMA_RESOURCES, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,

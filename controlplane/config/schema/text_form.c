@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/address.h"
+#include "common/prefix.h"
 #include "dataplane/routing/authority.h"
 #include "proto/resource.h"
 
@@ -63,13 +64,13 @@ static const char *check_file(struct arena *arena, struct str text, struct str *
     return text.n && !has_control(text) ? NULL : "not a path of a file";
 }
 
-const struct text_form text_any = {"text", "a text", NULL, check_any};
-const struct text_form text_body = {"body", "a text", NULL, check_body};
+const struct text_form text_any = {"text", "a text", NULL, check_any, NULL};
+const struct text_form text_body = {"body", "a text", NULL, check_body, NULL};
 const struct text_form text_name = {"name", "a name of letters, digits and - _ . : / @ *, at most 253 of them",
-                                    "^[A-Za-z0-9._:/@*-]{1,253}$", check_name};
+                                    "^[A-Za-z0-9._:/@*-]{1,253}$", check_name, NULL};
 const struct text_form text_word = {"word", "a word of letters, digits and ! # $ % & ' * + - . ^ _ ` | ~",
-                                    "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_word};
-const struct text_form text_file = {"file", "the path of a file", NULL, check_file};
+                                    "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_word, NULL};
+const struct text_form text_file = {"file", "the path of a file", NULL, check_file, NULL};
 
 /* ---- addresses and hosts ---- */
 
@@ -103,6 +104,18 @@ static const char *check_udp(struct arena *arena, struct str text, struct str *c
     if (address_parse(text, &a) < 0 || a.u.any.sa_family == AF_UNIX || address_port(&a) == 0)
         return "not an address that UDP can be sent to";
     return format_address(arena, &a, canonical);
+}
+
+static const char *check_prefix(struct arena *arena, struct str text, struct str *canonical) {
+    struct prefix p;
+    char formatted[PREFIX_TEXT_MAX];
+    if (prefix_parse(text, &p) < 0)
+        return "not a range of addresses";
+    struct str copy = arena_str(arena, (struct str){formatted, prefix_format(&p, formatted)});
+    if (!copy.p)
+        return "out of memory";
+    *canonical = copy;
+    return NULL;
 }
 
 /* The text in lower case as a host, and its port or 0. */
@@ -143,6 +156,19 @@ static const char *check_host(struct arena *arena, struct str text, struct str *
     return parse_host(arena, text, canonical, &port);
 }
 
+static const char *check_dns_name(struct arena *arena, struct str text, struct str *canonical) {
+    struct prefix ignored;
+    uint16_t port;
+    struct str lower;
+    if (!is_ascii(text))
+        return "not ASCII; write an international domain in its xn-- form";
+    if (parse_host(arena, text, &lower, &port) || port || text.p[0] == '[' || str_ends(text, STR(".")))
+        return "not a name of a host";
+    if (prefix_parse(text, &ignored) == 0)
+        return "an address is not a name";
+    return to_lower(arena, text, canonical);
+}
+
 static const char *check_scheme(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
     return str_eq(text, STR("http")) || str_eq(text, STR("https")) ? NULL : "not a scheme";
@@ -151,17 +177,21 @@ static const char *check_scheme(struct arena *arena, struct str text, struct str
 #define ADDRESS_PATTERN "^(unix:.+|\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}|[0-9.]+:[0-9]{1,5})$"
 
 const struct text_form text_address = {"address", "an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/x.sock",
-                                       ADDRESS_PATTERN, check_address};
+                                       ADDRESS_PATTERN, check_address, NULL};
 const struct text_form text_endpoint = {"endpoint-address", "an address such as 10.0.0.1:9001, [::1]:9001 or "
                                         "unix:/run/x.sock",
-                                        ADDRESS_PATTERN, check_endpoint};
+                                        ADDRESS_PATTERN, check_endpoint, NULL};
 const struct text_form text_udp = {"udp-address", "an IP address with a port, such as 127.0.0.1:8125",
-                                   "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$", check_udp};
+                                   "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$", check_udp, NULL};
+const struct text_form text_prefix = {"prefix", "a range of addresses such as 10.0.0.0/8 or fd00::/8",
+                                      "^([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$", check_prefix, NULL};
+const struct text_form text_dns_name = {"dns-name", "a name such as api.internal", "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$",
+                                        check_dns_name, NULL};
 const struct text_form text_domain = {"domain", "a domain such as example.com, *.example.com or *",
                                       "^(\\*|(\\*\\.)?[A-Za-z0-9_~-]+(\\.[A-Za-z0-9_~-]+)*|\\[[0-9A-Fa-f:.]+\\])$",
-                                          check_domain};
-const struct text_form text_host = {"host", "a host such as example.com or example.com:8443", NULL, check_host};
-const struct text_form text_scheme = {"scheme", "http or https", "^https?$", check_scheme};
+                                          check_domain, NULL};
+const struct text_form text_host = {"host", "a host such as example.com or example.com:8443", NULL, check_host, NULL};
+const struct text_form text_scheme = {"scheme", "http or https", "^https?$", check_scheme, NULL};
 
 /* ---- HTTP ---- */
 
@@ -223,6 +253,12 @@ static const char *check_field_value(struct arena *arena, struct str text, struc
     return str_trim(text).n == text.n ? NULL : "a field value has no space at its ends";
 }
 
+static const char *check_upgrade(struct arena *arena, struct str text, struct str *canonical) {
+    if (!is_token(text))
+        return "not the name of a protocol";
+    return to_lower(arena, text, canonical);
+}
+
 static const char *check_substitution(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
     for (size_t i = 0; i < text.n; i++) {
@@ -234,15 +270,17 @@ static const char *check_substitution(struct arena *arena, struct str text, stru
     return NULL;
 }
 
-const struct text_form text_path = {"path", "a path such as /api/", "^/[^ ?#]*$", check_path};
+const struct text_form text_path = {"path", "a path such as /api/", "^/[^ ?#]*$", check_path, NULL};
 const struct text_form text_location = {"location", "a path such as /new, with a query where wanted", "^/[^ #]*$",
-                                        check_location};
+                                        check_location, NULL};
 const struct text_form text_method = {"method", "a method such as GET or POST", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}$",
-                                      check_method};
+                                      check_method, NULL};
 const struct text_form text_field_name = {"field-name", "a field name such as x-canary", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-                                          check_field_name};
+                                          check_field_name, NULL};
 const struct text_form text_own_field_name = {"response-field-name", "a field name such as cache-control",
-                                              "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_own_field_name};
-const struct text_form text_field_value = {"field-value", "a field value on one line", NULL, check_field_value};
+                                              "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_own_field_name, NULL};
+const struct text_form text_field_value = {"field-value", "a field value on one line", NULL, check_field_value, NULL};
 const struct text_form text_substitution = {"substitution", "a path in which \\1 is the first group of the regex", NULL,
-                                            check_substitution};
+                                            check_substitution, NULL};
+const struct text_form text_upgrade = {"upgrade", "the name of a protocol such as websocket, or *",
+                                       "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_upgrade, NULL};

@@ -11,6 +11,7 @@ struct text_form {
     /* NULL when the text is right; otherwise what is wrong with it, static or in the arena. *canonical is the text on
      * entry and may be replaced by the one form in which it is stored. */
     const char *(*check)(struct arena *arena, struct str text, struct str *canonical);
+    const char *const *known;   /* the only right texts, ended by NULL: for suggestions; may be NULL */
 };
 
 extern const struct text_form text_any;             /* one line or more of anything */
@@ -21,8 +22,10 @@ extern const struct text_form text_file;            /* path of a file */
 extern const struct text_form text_address;         /* IP and port, or Unix-domain; to listen on */
 extern const struct text_form text_endpoint;        /* likewise, with a port other than 0; to connect to */
 extern const struct text_form text_udp;             /* IP and port */
+extern const struct text_form text_prefix;          /* range of IP addresses */
 extern const struct text_form text_domain;          /* of a virtual host; lower case */
 extern const struct text_form text_host;            /* host with or without a port */
+extern const struct text_form text_dns_name;        /* host without a port, no address; lower case */
 extern const struct text_form text_scheme;          /* http or https */
 extern const struct text_form text_path;            /* begins with a slash, no query */
 extern const struct text_form text_location;        /* likewise, with a query where wanted */
@@ -30,6 +33,10 @@ extern const struct text_form text_method;          /* RFC 9110 section 9.1 */
 extern const struct text_form text_field_name;      /* RFC 9110 section 5.1; lower case */
 extern const struct text_form text_own_field_name;  /* likewise, of a field that does not frame the message */
 extern const struct text_form text_field_value;     /* RFC 9110 section 5.5 */
+extern const struct text_form text_upgrade;         /* RFC 9110 section 7.8; lower case, or "*" */
+extern const struct text_form text_cipher_suite;    /* of TLS 1.3, by IANA name */
+extern const struct text_form text_cipher;          /* of TLS 1.2, by OpenSSL's name */
+extern const struct text_form text_group;           /* for key exchange */
 extern const struct text_form text_regex;           /* PCRE2 */
 extern const struct text_form text_substitution;    /* with \0 to \9 */
 

@@ -18,7 +18,7 @@ static const char *check_regex(struct arena *arena, struct str text, struct str 
     return message ? message : "out of memory";
 }
 
-const struct text_form text_regex = {"regex", "a regular expression of PCRE2", NULL, check_regex};
+const struct text_form text_regex = {"regex", "a regular expression of PCRE2", NULL, check_regex, NULL};
 
 unsigned text_regex_groups(struct str text) {
     size_t offset;

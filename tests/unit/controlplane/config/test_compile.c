@@ -522,9 +522,29 @@ static void the_command_line_makes_the_same_resources(void **state)
     outcome_finish(&o);
 }
 
+static void secrets_are_no_part_of_a_configuration(void **state)
+{
+    struct config_resources set = {0}, none = {0};
+    struct error_list errors = {0};
+    struct config_source source = {.path = "one.yaml", .bytes = "{}", .size = 2};
+    struct config_changes changes = {0};
+    (void)state;
+    assert_int_equal(config_compile_one(HEADGATE__KIND__KIND_SECRET, STR("x"), &source, NULL, &none, &set, &errors, NULL), -1);
+    assert_int_equal(config_delete_one(HEADGATE__KIND__KIND_SECRET, STR("x"), &none, &set, &errors), -1);
+    assert_int_equal(config_resources_add(&none, HEADGATE__KIND__KIND_SECRET, STR("x"), "", 0), 0);
+    assert_int_equal(config_check_resources(&none, &errors, NULL), -1);
+    assert_int_equal(config_diff(HEADGATE__KIND__KIND_SECRET, NULL, 0, "", 0, &changes, &errors), 0);
+    assert_int_equal(changes.count, 0);
+    assert_int_equal(errors.count, 3);
+    config_changes_finish(&changes);
+    config_resources_finish(&none);
+    error_list_finish(&errors);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(secrets_are_no_part_of_a_configuration),
         cmocka_unit_test(settings_always_exist),
         cmocka_unit_test(settings_hold_what_was_written_and_nothing_else),
         cmocka_unit_test(a_rule_becomes_its_message),

@@ -126,11 +126,13 @@ static void the_effective_view_inherits_and_has_defaults(void **state)
     assert_string_equal(text.p, "name: t\nhosts:\n  - domains: [a]\n    rules:\n      - clusters: [{name: c, weight: 1}]\n"
                                 "        timeouts:\n          connect: 2s\n          request: 6s\n"
                                 "          response-head: 1m\n"
-                                "          body: 30s\n          response-body: 1m\n        limits: {body: 5KiB}\n");
+                                "          body: 30s\n          response-body: 1m\n          tunnel-idle: 1h\n"
+                                "        limits: {body: 5KiB}\n        connect: false\n");
     strbuf_reset(&text);
     assert_int_equal(config_render_one(&o.set, HEADGATE__KIND__KIND_LISTENER, STR("w"), &options, &text, &o.errors), 0);
     assert_string_equal(text.p, "name: w\naddress: 127.0.0.1:1\nroute-table: t\nprotocols: [http1]\nbacklog: 4096\n"
-                                "timeouts: {header: 10s, idle: 4s, write: 30s}\n");
+                                "timeouts: {header: 10s, idle: 4s, write: 30s, handshake: 10s}\n"
+                                "proxy-protocol: {mode: off}\n");
     strbuf_finish(&text);
     outcome_finish(&o);
 }
@@ -248,6 +250,9 @@ static const char *random_text(struct chance *c, const struct schema_key *k)
         {"udp-address", "127.0.0.1:8125", "[::1]:1"}, {"host", "a.example", "b:80"}, {"scheme", "http", "https"},
         {"method", "GET", "CUSTOM"}, {"field-name", "x-a", "X-B"}, {"response-field-name", "x-c", "Set-Cookie"},
         {"field-value", "a b", "\"q\" ${v}"}, {"regex", "a(b)+", "[^/]*"}, {"substitution", "/\\0", "/$y"},
+        {"prefix", "10.0.0.0/8", "::1"}, {"dns-name", "a.example", "B"}, {"upgrade", "websocket", "*"},
+        {"cipher-suite", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}, {"group", "X25519", "P-256"},
+        {"cipher", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"},
         {"word", "w-1", "on"}, {"location", "/x?y=${z}", "/"}, {"file", "/var/log/x", "log file.txt"},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -289,6 +294,12 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
     bool is_map = k->flags & SCHEMA_NAMED && draw(c, 2);
     struct tree_node *list = tree_create(&c->arena, is_map ? TREE_MAP : TREE_LIST);
     size_t count = (k->min ? k->min : 0) + draw(c, 4);
+    if (k->flags & SCHEMA_UNIQUE && k->form != &text_domain) {
+        count = 1; /* there are few different texts to draw from */
+    }
+    if (k->max && count > k->max) {
+        count = k->max;
+    }
     for (size_t i = 0; i < count; i++) {
         struct tree_node *item = random_value(c, k, is_map);
         const char *key = arena_printf(&c->arena, "n%zu", i);

@@ -4,10 +4,18 @@
 #include "controlplane/config/schema/catalog.h"
 #include "controlplane/config/message/field.h"
 
-/* What only the state part of a snapshot knows. */
+/* What only the state part of a snapshot knows, and names of secrets, which follow from the names of files. */
 static bool is_not_configured(const ProtobufCMessageDescriptor *m, const ProtobufCFieldDescriptor *f)
 {
-    return m == &headgate__endpoint__descriptor && strcmp(f->name, "health") == 0;
+    static const char *const names[][2] = {{"Endpoint", "health"}, {"ServerTls", "certificates"}, {"ServerTls", "client_trust"},
+                                           {"ClientTls", "trust"}, {"ClientTls", "certificate"},
+                                           {"CertificateFiles", "ocsp"} /* that is of listeners only */};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(m->short_name, names[i][0]) == 0 && strcmp(f->name, names[i][1]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool fits(const struct schema_key *k, const ProtobufCFieldDescriptor *f)
@@ -15,8 +23,8 @@ static bool fits(const struct schema_key *k, const ProtobufCFieldDescriptor *f)
     switch (k->type) {
     case SCHEMA_BOOL: return f->type == PROTOBUF_C_TYPE_BOOL;
     case SCHEMA_INTEGER: return f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_UINT64;
-    case SCHEMA_DURATION:
-    case SCHEMA_SIZE: return f->type == PROTOBUF_C_TYPE_UINT64;
+    case SCHEMA_DURATION: return f->type == PROTOBUF_C_TYPE_UINT64;
+    case SCHEMA_SIZE: return f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_UINT64;
     case SCHEMA_WORD: return f->type == PROTOBUF_C_TYPE_ENUM;
     case SCHEMA_TEXT: return f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_BYTES;
     case SCHEMA_OBJECT: return f->type == PROTOBUF_C_TYPE_MESSAGE && f->descriptor == k->object->message;
@@ -29,7 +37,10 @@ static void check_key(const struct schema_object *o, const struct schema_key *k)
     if (!k->description || !*k->description) {
         fail_msg("%s.%s has no description", o->title, k->key);
     }
-    if (k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES) {
+    if (k->flags & SCHEMA_INLINE && k->object->message != o->message) {
+        fail_msg("%s.%s stands inside of another message", o->title, k->key);
+    }
+    if (k->flags & (SCHEMA_ELSEWHERE | SCHEMA_INLINE) || k->type == SCHEMA_RESOURCES) {
         return;
     }
     const ProtobufCFieldDescriptor *f = schema_field(o, k);
@@ -67,9 +78,25 @@ static bool is_filled(const struct schema_object *o, const ProtobufCFieldDescrip
 {
     for (const struct schema_key *k = o->keys; k->key; k++) {
         bool is_inside = k->field && strncmp(k->field, f->name, strlen(f->name)) == 0 && k->field[strlen(f->name)] == '.';
-        bool is_own = !(k->flags & (SCHEMA_ELSEWHERE | SCHEMA_COMPANION)) && k->type != SCHEMA_RESOURCES;
+        if (k->flags & SCHEMA_INLINE && is_filled(k->object, f)) {
+            return true;
+        }
+        bool is_own = !(k->flags & (SCHEMA_ELSEWHERE | SCHEMA_COMPANION | SCHEMA_INLINE)) && k->type != SCHEMA_RESOURCES;
         if (is_own && (is_inside || schema_field(o, k) == f)) {
             return true;
+        }
+    }
+    return false;
+}
+
+/* Its keys count as those of the object around it. */
+static bool is_inline(const struct catalog *c, const struct schema_object *o)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        for (const struct schema_key *k = c->entries[i].object->keys; k->key; k++) {
+            if (k->object == o && k->flags & SCHEMA_INLINE) {
+                return true;
+            }
         }
     }
     return false;
@@ -82,7 +109,7 @@ static void every_field_has_a_key(void **state)
     catalog_collect(&c, &schema_root);
     for (size_t i = 0; i < c.count; i++) {
         const struct schema_object *o = c.entries[i].object;
-        for (unsigned j = 0; j < o->message->n_fields; j++) {
+        for (unsigned j = 0; j < o->message->n_fields && !is_inline(&c, o); j++) {
             const ProtobufCFieldDescriptor *f = &o->message->fields[j];
             if (!is_not_configured(o->message, f) && !is_filled(o, f)) {
                 fail_msg("%s.%s cannot be written", o->message->short_name, f->name);
@@ -101,10 +128,10 @@ static bool has_word(const struct schema_key *k, int value)
     return false;
 }
 
-/* Values of the protocols that later versions bring are words without a value yet. */
+/* The value of the protocol that a later version brings is a word without a value yet. */
 static bool is_later_protocol(const ProtobufCEnumValue *v)
 {
-    return strcmp(v->name, "HTTP2") == 0 || strcmp(v->name, "HTTP3") == 0;
+    return strcmp(v->name, "HTTP3") == 0;
 }
 
 static void every_enum_value_has_a_word(void **state)

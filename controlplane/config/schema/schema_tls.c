@@ -1,0 +1,192 @@
+#include "controlplane/config/schema/schema.h"
+
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define MS  ((uint64_t)1000)
+#define DAY ((uint64_t)86400000000)
+
+/* ---- what both sides have ---- */
+
+static const struct schema_word versions[] = {
+    {"1.2", HEADGATE__TLS_VERSION__TLS_1_2, NULL},
+    {"1.3", HEADGATE__TLS_VERSION__TLS_1_3, NULL},
+    {0},
+};
+
+#define ALGORITHM_KEYS \
+    {.key = "min-version", .type = SCHEMA_WORD, .words = versions, .description = "The oldest version of TLS."}, \
+    {.key = "max-version", .type = SCHEMA_WORD, .words = versions, .description = "The newest version of TLS."}, \
+    {.key = "cipher-suites", .type = SCHEMA_TEXT, .form = &text_cipher_suite, .max = 8, \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "all of them, AES-128-GCM first", \
+     .description = "Of TLS 1.3, in order of preference."}, \
+    {.key = "ciphers", .type = SCHEMA_TEXT, .form = &text_cipher, .max = 16, \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "all of them", \
+     .description = "Of TLS 1.2, in order of preference."}, \
+    {.key = "groups", .type = SCHEMA_TEXT, .form = &text_group, .max = 16, \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "[X25519MLKEM768, X25519, P-256, P-384]", \
+     .description = "For the exchange of keys, in order of preference."}
+
+/* ---- listeners ---- */
+
+static const struct schema_key certificate_keys[] = {
+    {.key = "certificate", .type = SCHEMA_TEXT, .form = &text_file, .flags = SCHEMA_REQUIRED,
+     .description = "A PEM file with the chain, the server's own certificate first."},
+    {.key = "key", .type = SCHEMA_TEXT, .form = &text_file, .flags = SCHEMA_REQUIRED,
+     .description = "A PEM file with the private key, not encrypted."},
+    {.key = "ocsp", .type = SCHEMA_TEXT, .form = &text_file, .absent = "nothing is stapled",
+     .description = "A DER file with an OCSP response, to be stapled while it is current."},
+    {0},
+};
+
+static const struct schema_object certificate = {
+    .title = "certificate",
+    .description = "A certificate and its key. The files are read by the control plane, below its root (of `run FILE` and "
+                   "`validate`: beside the file), and read again when they change; `push --embed` sends them instead.",
+    .message = &headgate__certificate_files__descriptor,
+    .keys = certificate_keys,
+};
+
+static const struct schema_word client_modes[] = {
+    {"ignored", HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED, "None is asked for."},
+    {"if-given", HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IF_GIVEN, "A client may have none, but not a wrong one."},
+    {"required", HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "Without a right one there is no connection."},
+    {0},
+};
+
+static const struct schema_word identities[] = {
+    {"xfcc", HEADGATE__SERVER_TLS__IDENTITY__XFCC, "X-Forwarded-Client-Cert, as Envoy writes it."},
+    {"client-cert", HEADGATE__SERVER_TLS__IDENTITY__CLIENT_CERT, "Client-Cert, RFC 9440."},
+    {0},
+};
+
+static const struct schema_key client_certificates_keys[] = {
+    {.key = "mode", .field = "client_certificates", .type = SCHEMA_WORD, .words = client_modes,
+     .description = "Whether clients are asked for a certificate."},
+    {.key = "ca", .field = "client_trust_file", .type = SCHEMA_TEXT, .form = &text_file,
+     .description = "A PEM file with the authorities that may have signed it, and with their revocation lists where there "
+                    "are any."},
+    {.key = "identity", .type = SCHEMA_WORD, .words = identities, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 2,
+     .absent = "[xfcc]",
+     .description = "Which fields tell the origin who the client is. Those that a client sends are removed."},
+    {0},
+};
+
+static const struct schema_object client_certificates = {
+    .title = "client-certificates",
+    .description = "Certificates of clients.",
+    .message = &headgate__server_tls__descriptor,
+    .keys = client_certificates_keys,
+};
+
+static const struct schema_key server_tls_keys[] = {
+    {.key = "certificates", .field = "certificate_files", .type = SCHEMA_OBJECT, .object = &certificate,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
+     .description = "Certificates, picked by the name that the client asks for: exact before wildcard, then the first. "
+                    "Several for the same names with different kinds of key (RSA beside ECDSA) are offered together."},
+    ALGORITHM_KEYS,
+    {.key = "client-certificates", .type = SCHEMA_OBJECT, .object = &client_certificates, .flags = SCHEMA_INLINE,
+     .description = "Certificates of clients."},
+    {.key = "tickets", .type = SCHEMA_BOOL, .description = "Clients may resume a session by a ticket."},
+    {.key = "session-lifetime", .type = SCHEMA_DURATION, .min = 1000 * MS, .max = 7 * DAY,
+     .description = "How long a ticket is good."},
+    {.key = "require-sni-match", .type = SCHEMA_BOOL,
+     .description = "A client that asks for a name that no certificate has is refused, instead of given the first one."},
+    {0},
+};
+
+const struct schema_object schema_server_tls = {
+    .title = "tls",
+    .description = "TLS towards clients.",
+    .message = &headgate__server_tls__descriptor,
+    .keys = server_tls_keys,
+};
+
+static const struct schema_word proxy_modes[] = {
+    {"off", HEADGATE__PROXY_PROTOCOL__MODE__OFF, "What a client sends is what it is."},
+    {"accept", HEADGATE__PROXY_PROTOCOL__MODE__ACCEPT,
+     "A trusted source must begin with a header of version 1 or 2; of any other the connection is taken as it is."},
+    {0},
+};
+
+static const struct schema_key proxy_keys[] = {
+    {.key = "mode", .type = SCHEMA_WORD, .words = proxy_modes, .description = "Whether such headers are expected."},
+    {.key = "trusted", .type = SCHEMA_TEXT, .form = &text_prefix,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .max = 10000, .absent = "nobody", .description = "Who may send them. Needed with `accept`."},
+    {0},
+};
+
+const struct schema_object schema_proxy_protocol = {
+    .title = "proxy-protocol",
+    .description = "The PROXY protocol: a load balancer in front says who the client is.",
+    .message = &headgate__proxy_protocol__descriptor,
+    .keys = proxy_keys,
+    .shorthand = "mode",
+};
+
+/* ---- clusters ---- */
+
+static const struct schema_key client_tls_keys[] = {
+    {.key = "sni", .type = SCHEMA_TEXT, .form = &text_dns_name,
+     .absent = "the endpoint's host name, otherwise the Host that it gets",
+     .description = "The name that is asked for."},
+    {.key = "ca", .field = "trust_file", .type = SCHEMA_TEXT, .form = &text_file, .absent = "the authorities of the system",
+     .description = "A PEM file with the authorities that may have signed the endpoint's certificate, and with their "
+                    "revocation lists where there are any."},
+    {.key = "certificate", .field = "certificate_files.certificate", .type = SCHEMA_TEXT, .form = &text_file,
+     .absent = "none is presented", .description = "A PEM file with the certificate, or chain, that is presented. Needs `key`."},
+    {.key = "key", .field = "certificate_files.key", .type = SCHEMA_TEXT, .form = &text_file,
+     .description = "A PEM file with its private key, not encrypted."},
+    {.key = "insecure", .type = SCHEMA_BOOL,
+     .description = "Verify nothing: anybody between here and the endpoint can read and change everything. Shown in "
+                    "`headgate status`."},
+    {.key = "names", .type = SCHEMA_TEXT, .form = &text_dns_name, .max = 100,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "the name that is asked for",
+     .description = "Names of which the endpoint's certificate must have one."},
+    ALGORITHM_KEYS,
+    {0},
+};
+
+const struct schema_object schema_client_tls = {
+    .title = "cluster-tls",
+    .description = "TLS towards endpoints.",
+    .message = &headgate__client_tls__descriptor,
+    .keys = client_tls_keys,
+};
+
+/* ---- HTTP/2 ---- */
+
+static const struct schema_key http2_keys[] = {
+    {.key = "max-concurrent-streams", .type = SCHEMA_INTEGER, .min = 1, .max = 100000,
+     .description = "Requests at one time on one connection."},
+    {.key = "initial-stream-window", .type = SCHEMA_SIZE, .min = KIB, .max = 64 * MIB,
+     .description = "Bytes that a peer may send of one message before they are taken; at most `limits.buffer`."},
+    {.key = "initial-connection-window", .type = SCHEMA_SIZE, .min = 64 * KIB - 1, .max = 1024 * MIB,
+     .description = "Likewise of all messages of a connection."},
+    {.key = "header-table-size", .type = SCHEMA_SIZE, .min = 0, .max = 64 * KIB,
+     .description = "Memory for the compression of fields, for each connection and direction."},
+    {.key = "max-frame-size", .type = SCHEMA_SIZE, .min = 16 * KIB, .max = MIB,
+     .description = "The largest frame that a peer may send."},
+    {.key = "resets-per-second", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000,
+     .description = "Streams that a peer may reset, or make the gateway reset, on average."},
+    {.key = "reset-burst", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000, .description = "How many of them at once."},
+    {.key = "control-frames-per-second", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000,
+     .description = "Frames without a use for a request (SETTINGS, PING, PRIORITY, empty ones, idle window updates), on "
+                    "average."},
+    {.key = "control-frame-burst", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000,
+     .description = "How many of them at once."},
+    {.key = "continuation-frames", .type = SCHEMA_INTEGER, .min = 0, .max = 1000,
+     .description = "CONTINUATION frames of one block of fields."},
+    {.key = "extended-connect", .type = SCHEMA_BOOL, .scopes = SCOPE_LISTENER,
+     .description = "Offer WebSocket and the like over HTTP/2 (RFC 8441)."},
+    {.key = "ping-interval", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "Silence of a connection with open requests after which it is asked whether it is alive."},
+    {0},
+};
+
+const struct schema_object schema_http2 = {
+    .title = "http2",
+    .description = "HTTP/2: what is offered to the peer, and what one connection may cost. A peer that goes beyond is cut "
+                   "off with ENHANCE_YOUR_CALM.",
+    .message = &headgate__http2_options__descriptor,
+    .keys = http2_keys,
+};
