@@ -388,14 +388,16 @@ def test_a_large_response_arrives_while_its_request_is_not_read(client, origin):
 def test_waiting_requests_reserve_little(gateway, usual, origin):
     """Many requests wait for their origin at the same time, within a small budget."""
     gateway.serve({**usual, "limits": {**usual["limits"], "worker-buffer": "8MiB"}})
-    clients = [gateway.connect() for _ in range(120)]
-    for number, one in enumerate(clients):
+    waiting = []
+    for number in range(120):
+        one = gateway.connect()
         one.send(request(target=f"/{number}"))
-    for _ in clients:
-        served = origin.accept()
-        served.send(response(body=served.receive_request().target))
-    for number, one in enumerate(clients):
-        assert one.receive_response().body == f"/{number}".encode()
+        served = origin.accept()  # its connection is there: what it reserves is reserved
+        assert served.receive_request().target == f"/{number}"
+        waiting.append((one, served))
+    for number, (one, served) in enumerate(waiting):
+        served.send(response(body=f"{number}"))
+        assert one.receive_response().body == f"{number}".encode()
         one.close()
 
 
