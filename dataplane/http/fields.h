@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/arena.h"
 #include "common/str.h"
@@ -109,24 +110,49 @@ struct fields {
 enum field_id field_lookup(const char *name, size_t n);
 struct str    field_id_name(enum field_id id);  /* empty for FIELD_OTHER */
 unsigned      field_id_flags(enum field_id id); /* enum field_flags; 0 for FIELD_OTHER */
+/* A token byte (RFC 9110 section 5.6.2) as lower case, 0 for every other byte. */
+extern const uint8_t field_token_lower[256];
+
+static inline bool field_is_control(char c) {
+    return (uint8_t)c < 0x20 || c == 0x7f;
+}
+
+/* The first control byte (HTAB is one) in p..end, or end. Eight bytes at a time: `hit` is not zero exactly when one of
+ * them is below 0x20 or equal to 0x7f. A borrow starts only at a true hit, so the lowest one is exact. */
+static inline const char *field_find_control(const char *p, const char *end) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    while (end - p >= 8) {
+        uint64_t word;
+        memcpy(&word, p, sizeof word);
+        uint64_t del = word ^ (ones * 0x7f);
+        uint64_t hit = (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
+        if (hit && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+            return p + (__builtin_ctzll(hit) >> 3);
+        if (hit)
+            break;
+        p += 8;
+    }
+    while (p < end && !field_is_control(*p))
+        p++;
+    return p;
+}
+
 /* A lower-case token of 1..65535 bytes (RFC 9110 section 5.1). */
 static inline bool field_name_is_valid(struct str name) {
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c))))
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] != (char)field_token_lower[(uint8_t)name.p[i]] || name.p[i] == '\0')
             return false;
-    }
     return name.n > 0 && name.n <= UINT16_MAX;
 }
 
 /* No control bytes but HTAB, no white space at either end (RFC 9110 section 5.5). May be empty. */
 static inline bool field_value_is_valid(struct str value) {
-    for (size_t i = 0; i < value.n; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return str_trim(value).n == value.n && value.n <= UINT32_MAX;
+    const char *at = value.p, *end = value.p + value.n;
+    if (value.n == 0)
+        return true;
+    while ((at = field_find_control(at, end)) < end && *at == '\t')
+        at++;
+    return at == end && str_trim(value).n == value.n && value.n <= UINT32_MAX;
 }
 
 static inline struct str field_name(const struct field *f) {

@@ -101,7 +101,7 @@ static char *read_value(char *p, char *end, struct field *field, enum h1_error *
     while (p < end && (*p == ' ' || *p == '\t'))
         p++;
     const char *value = p, *at = p;
-    while ((at = h1_find_control(at, end)) < end && *at == '\t')
+    while ((at = field_find_control(at, end)) < end && *at == '\t')
         at++;
     if (end - at < 2 || at[0] != '\r' || at[1] != '\n') {
         *ret_error = at < end && *at == '\r' ? H1_BARE_CR : at < end && *at == '\n' ? H1_BARE_LF : H1_CONTROL_BYTE;
@@ -118,7 +118,7 @@ static char *read_value(char *p, char *end, struct field *field, enum h1_error *
 
 static char *read_field(char *p, char *end, struct field *field, enum h1_error *ret_error) {
     char *name = p, lower;
-    while (p < end && (lower = (char)h1_token_lower[(uint8_t)*p]))
+    while (p < end && (lower = (char)field_token_lower[(uint8_t)*p]))
         *p++ = lower;
     size_t n = (size_t)(p - name);
     if (p == end || *p != ':' || n == 0 || n > UINT16_MAX) {

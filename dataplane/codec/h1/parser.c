@@ -86,7 +86,7 @@ struct options {
 
 static void lower_in_place(struct str s) {
     for (size_t i = 0; i < s.n; i++)
-        mutable(s.p)[i] = (char)h1_token_lower[(uint8_t)s.p[i]];
+        mutable(s.p)[i] = (char)field_token_lower[(uint8_t)s.p[i]];
 }
 
 static enum h1_error nominate(struct parser *p, struct str name, uint32_t *capacity) {

@@ -28,7 +28,7 @@ static enum h1_error check_first_byte(const struct h1_scan *s, char c) {
     bool is_start_line = s->lines == 0 && s->section != H1_TRAILERS;
     if (!is_start_line && (c == ' ' || c == '\t'))
         return H1_OBS_FOLD;
-    if (h1_is_control(c))
+    if (field_is_control(c))
         return c == '\n' ? H1_BARE_LF : H1_CONTROL_BYTE;
     if (h1_is_token_byte(c))
         return H1_OK;
@@ -65,7 +65,7 @@ static enum h1_scan_result walk(struct h1_scan *s, const struct h1_limits *limit
     for (;;) {
         if (s->looked == s->line && s->looked < n && (error = check_first_byte(s, bytes[s->looked])))
             return fail(s, error);
-        size_t at = (size_t)(h1_find_control(bytes + s->looked, bytes + n) - bytes);
+        size_t at = (size_t)(field_find_control(bytes + s->looked, bytes + n) - bytes);
         s->looked = (uint32_t)at;
         if ((error = check_size(s, limits, at)))
             return fail(s, error);
