@@ -37,9 +37,9 @@ static void folders_of_users(void **state) {
     char text[64];
     (void)state;
     clear_environment();
-    setenv("HOME", "/home/x", 1);
+    setenv("HOME", "/srv/x", 1);
     assert_int_equal(default_state_dir(text, sizeof text), 0);
-    assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/home/x/.local/state/headgate");
+    assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/srv/x/.local/state/headgate");
     setenv("XDG_STATE_HOME", "/srv/x/state", 1);
     assert_int_equal(default_state_dir(text, sizeof text), 0);
     assert_string_equal(text, geteuid() == 0 ? "/var/lib/headgate" : "/srv/x/state/headgate");
