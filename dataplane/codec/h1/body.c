@@ -96,6 +96,20 @@ enum h1_body_result h1_body_read(struct h1_body_reader *r, struct leg *leg, stru
 
 /* ---- writing ---- */
 
+enum h1_framing h1_frame_response(struct head *head, bool is_head_request, bool is_old, bool ends) {
+    head->chunked = false;
+    if (is_head_request || head->status == 204 || head->status == 304)
+        return H1_BODY_NONE;
+    if (head->content_length < 0 && ends)
+        head->content_length = 0;
+    if (head->content_length >= 0)
+        return head->content_length ? H1_BODY_LENGTH : H1_BODY_NONE;
+    if (is_old)
+        return H1_BODY_UNTIL_CLOSE;
+    head->chunked = true;
+    return H1_BODY_CHUNKED;
+}
+
 static enum h1_write_result finish(struct h1_body_writer *w, struct leg *leg, struct fields *trailers, struct gather *g) {
     (void)leg;
     w->is_done = true;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/arena.h"
+#include "dataplane/http/abort.h"
 #include "dataplane/http/head.h"
 
 /* X(code, status for a client, word for logs and counters). From an origin each of them is a 502. */
@@ -65,6 +66,7 @@ enum h1_error {
 };
 
 const char *h1_error_word(enum h1_error error);   /* "bare-cr" */
+enum abort_code h1_error_abort(enum h1_error error); /* what a request with it is refused with */
 unsigned    h1_error_status(enum h1_error error); /* 400, 414, 417, 431, 501, 503, 505; 0 for H1_OK */
 
 struct h1_limits {

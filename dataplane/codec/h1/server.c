@@ -167,19 +167,9 @@ static void on_deadline(struct conn *c, enum conn_deadline which) {
 /* ---- request ---- */
 
 static void refuse(struct h1_server *s, enum h1_error error) {
-    static const struct {
-        uint16_t        status;
-        enum abort_code code;
-    } codes[] = {{400, ABORT_CLIENT_PROTOCOL},  {414, ABORT_URI_TOO_LONG},          {417, ABORT_EXPECTATION},
-                 {431, ABORT_HEADERS_TOO_LARGE}, {501, ABORT_CODING_NOT_IMPLEMENTED}, {505, ABORT_VERSION_NOT_SUPPORTED},
-                 {503, ABORT_MEMORY}};
-    enum abort_code code = ABORT_CLIENT_PROTOCOL;
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-        if (codes[i].status == h1_error_status(error))
-            code = codes[i].code;
     s->state = INPUT_STOPPED;
     s->keep_alive = false;
-    exchange_refuse(&s->leg, code, h1_error_word(error));
+    exchange_refuse(&s->leg, h1_error_abort(error), h1_error_word(error));
 }
 
 /* An answer without an exchange, when there is no memory for one. */
@@ -396,25 +386,10 @@ static bool may_persist(const struct h1_server *s) {
            s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
 }
 
-/* RFC 9112 section 6: how the end of this response is told. */
-static enum h1_framing response_framing(const struct h1_message *m, struct head *head) {
-    head->chunked = false;
-    if (m->is_head_request || head->status == 204 || head->status == 304)
-        return H1_BODY_NONE;
-    if (head->content_length < 0 && m->response_ends)
-        head->content_length = 0;
-    if (head->content_length >= 0)
-        return head->content_length ? H1_BODY_LENGTH : H1_BODY_NONE;
-    if (m->is_old)
-        return H1_BODY_UNTIL_CLOSE;
-    head->chunked = true;
-    return H1_BODY_CHUNKED;
-}
-
 static bool write_head(struct h1_server *s, struct gather *g) {
     struct h1_message *m = s->message;
     struct head head = *m->response;
-    enum h1_framing framing = response_framing(m, &head);
+    enum h1_framing framing = h1_frame_response(&head, m->is_head_request, m->is_old, m->response_ends);
     s->keep_alive = may_persist(s) && framing != H1_BODY_UNTIL_CLOSE;
     enum h1_connection connection = !s->keep_alive ? H1_CONNECTION_CLOSE
                                     : m->is_old    ? H1_CONNECTION_KEEP_ALIVE

@@ -1,0 +1,170 @@
+/* What an exchange passes on of heads, and what it may hold. */
+#include "tests/unit/dataplane/http/bench.h"
+
+/* ---- heads ---- */
+
+/* Hop-by-hop fields of an interim head, and what its Connection names, end here. */
+static void interim_heads_lose_what_concerns_the_connection(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 5);
+    begin(&b);
+    struct arena *arena = exchange_arena(b.exchange);
+    struct str named[] = {STR("x-hop")};
+    struct head early;
+    head_init(&early);
+    early.status = 103;
+    early.nominated = named;
+    early.nominated_count = 1;
+    fields_add(&early.fields, arena, STR("connection"), STR("x-hop"));
+    fields_add(&early.fields, arena, STR("x-hop"), STR("1"));
+    fields_add(&early.fields, arena, STR("link"), STR("</a>"));
+    exchange_on_head(&b.back.leg, &early, false);
+    const struct fields *sent = &b.front.heads[0]->fields;
+    assert_int_equal(sent->count, 1);
+    assert_true(str_eq(field_name(&sent->v[0]), STR("link")));
+    send_response_head(&b);
+    run(&b);
+    tear_down(&b);
+}
+
+static void assert_client(const char *forwarded_for, const char *client) {
+    struct bench b;
+    struct arena arena = {0};
+    set_up(&b);
+    b.settings.trusted_hops = 1;
+    b.settings.x_real_ip = true;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 0);
+    fields_add(&b.request.fields, &arena, STR("x-forwarded-for"), str_of(forwarded_for));
+    begin(&b);
+    assert_true(str_eq(b.exchange->client, str_of(client)));
+    const struct field *real = fields_find(&b.back.heads[0]->fields, FIELD_X_REAL_IP);
+    assert_true(str_eq(field_value(real), str_of(client)));
+    send_response_head(&b);
+    run(&b);
+    tear_down(&b);
+    arena_finish(&arena);
+}
+
+static void only_an_address_becomes_the_client(void **state) {
+    (void)state;
+    assert_client("198.51.100.7", "198.51.100.7");
+    assert_client("203.0.113.1, 198.51.100.7:4711", "198.51.100.7");
+    assert_client("2001:db8::7", "2001:db8::7");
+    assert_client("[2001:db8::7]:4711", "2001:db8::7");
+    assert_client("unknown", "192.0.2.1");
+    assert_client("198.51.100.7, <script>", "192.0.2.1");
+    assert_client("_hidden", "192.0.2.1");
+}
+
+/* ---- the worker's budget ---- */
+
+enum { SMALL_CREDIT = 16 << 10, LARGE_BUFFER = 256 << 10 };
+
+/* Requests that wait for their origins reserve little; what the buffer allows is reserved once a body is there. */
+static void a_waiting_exchange_reserves_little(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    b.settings.limits.buffer = LARGE_BUFFER;
+    b.worker.buffer_limit = 2 * SMALL_CREDIT; /* enough for it to begin */
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 1000);
+    begin(&b);
+    assert_int_equal(b.worker.buffer_used, SMALL_CREDIT);
+    assert_int_equal(exchange_credit(&b.back.leg), SMALL_CREDIT);
+    b.worker.buffer_limit = LARGE_BUFFER;
+    send_response_head(&b);
+    assert_int_equal(exchange_credit(&b.back.leg), LARGE_BUFFER);
+    assert_int_equal(b.worker.buffer_used, LARGE_BUFFER);
+    run(&b);
+    assert_received(&b.front, b.response_body, 1000);
+    tear_down(&b);
+}
+
+/* Without room in the budget a response goes on with what it has. */
+static void a_response_lives_on_little_when_the_budget_is_used_up(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    b.settings.limits.buffer = LARGE_BUFFER;
+    b.worker.buffer_limit = 2 * SMALL_CREDIT;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 5 * LARGE_BUFFER);
+    begin(&b);
+    send_response_head(&b);
+    assert_int_equal(exchange_credit(&b.back.leg), SMALL_CREDIT);
+    run(&b);
+    assert_received(&b.front, b.response_body, 5 * LARGE_BUFFER);
+    tear_down(&b);
+}
+
+static void exchanges_have_a_budget_of_their_own(void **state) {
+    (void)state;
+    struct bench b;
+    struct loopback other;
+    set_up(&b);
+    loopback_init(&other, &b.worker);
+    b.worker.exchange_memory.limit = 2 * sizeof(struct exchange) - 1;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 10);
+    begin(&b);
+    assert_null(exchange_open(&b.worker, &other.leg, &b.origin));
+    assert_null(arena_alloc(exchange_arena(b.exchange), sizeof(struct exchange)));
+    b.worker.exchange_memory.limit = b.worker.exchange_memory.used; /* it ends all the same */
+    send_response_head(&b);
+    run(&b);
+    assert_true(stats_read(&b.worker.stats->overload_total) > 0);
+    loopback_finish(&other);
+    tear_down(&b);
+}
+
+/* ---- no memory ---- */
+
+/* The slice at the head of a queue is larger than what is pulled, and cannot be cut. Nothing would wake the sink again. */
+static void a_slice_that_cannot_be_cut_ends_the_exchange(void **state) {
+    (void)state;
+    for (int of_response = 0; of_response < 2; of_response++) {
+        struct bench b;
+        set_up(&b);
+        make_request(&b, METHOD_POST, of_response ? 0 : 8000);
+        make_response(&b, 200, 8000);
+        begin(&b);
+        if (of_response)
+            send_response_head(&b);
+        struct loopback *source = of_response ? &b.back : &b.front, *sink = of_response ? &b.front : &b.back;
+        loopback_push(source, 8000);
+        while (b.worker.pool.free_slices) { /* so that one is needed from the heap */
+            struct slice *s = b.worker.pool.free_slices;
+            b.worker.pool.free_slices = s->next;
+            b.worker.pool.kept_slices--;
+            hg_free(s);
+        }
+        hg_alloc_fail_at(0, 1);
+        assert_true(loopback_pull(sink, 100));
+        hg_alloc_fail_at(-1, 0);
+        assert_true(sink->received_abort);
+        if (!of_response) /* as a codec does that cannot complete its message */
+            exchange_on_abort(&sink->leg, ABORT_CLIENT_PROTOCOL);
+        run(&b);
+        assert_int_equal(b.logged_abort, ABORT_MEMORY);
+        assert_int_equal(b.logged_status, of_response ? 200 : 503);
+        tear_down(&b);
+    }
+}
+
+int main(void) {
+    seed = 88172645463325252ULL;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(interim_heads_lose_what_concerns_the_connection),
+        cmocka_unit_test(only_an_address_becomes_the_client),
+        cmocka_unit_test(a_waiting_exchange_reserves_little),
+        cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
+        cmocka_unit_test(exchanges_have_a_budget_of_their_own),
+        cmocka_unit_test(a_slice_that_cannot_be_cut_ends_the_exchange),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
