@@ -29,8 +29,8 @@ int  address_parse(struct str text, struct address *ret);
 size_t address_format(const struct address *a, char text[ADDRESS_TEXT_MAX]);
 /* Only the host part ("127.0.0.1", "::1", "unix:"); same bounds. */
 size_t address_format_host(const struct address *a, char text[ADDRESS_TEXT_MAX]);
-/* The address in "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:80", without brackets and port: a part
- * of `text`. Empty when that is something else. */
+/* The address in "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:80", without
+ * brackets and port: a part of `text`. Empty when that is something else. */
 struct str address_host_in(struct str text);
 bool address_equal(const struct address *a, const struct address *b);
 unsigned address_port(const struct address *a); /* host byte order; 0 for Unix-domain */

@@ -80,8 +80,8 @@ struct cluster_table {
 
 /* The run-time state of this definition's cluster, made or reconciled as needed. NULL: no memory. */
 struct cluster_runtime  *cluster_of(struct worker *, const struct cluster_definition *);
-/* The same for an exchange of an older snapshot. What has to be made for it ends with the turn, as the newest snapshot may not have
- * the cluster at all; its connections live on while they are in use. */
+/* The same for an exchange of an older snapshot. What has to be made for it ends with the turn, as the newest snapshot may
+ * not have the cluster at all; its connections live on while they are in use. */
 struct cluster_runtime  *cluster_of_older(struct worker *, const struct cluster_definition *);
 /* The cluster has left the snapshot: its pool is closed. */
 void                     cluster_drop(struct worker *, uint32_t slot);

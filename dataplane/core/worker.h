@@ -1,9 +1,9 @@
 /* worker.h — one thread that serves traffic: its loop, its memory, its lists.
  *
- * A worker shares nothing mutable with other workers but the tables of net/ip_caps.h and what the mailbox carries. One turn of
- * its loop is: events (read, parse, mark dirty) -> flush (write what is dirty) -> settle (borrowed bytes that are still held
- * are copied) -> reap (what is finished is freed) -> wait, unless something was put off to the next turn. Nothing is freed and no socket is written inside a codec callback,
- * so nothing can vanish under its caller. */
+ * A worker shares nothing mutable with other workers but the tables of net/ip_caps.h and what the mailbox carries. One turn
+ * of its loop is: events (read, parse, mark dirty) -> flush (write what is dirty) -> settle (borrowed bytes that are still
+ * held are copied) -> reap (what is finished is freed) -> wait, unless something was put off to the next turn. Nothing is
+ * freed and no socket is written inside a codec callback, so nothing can vanish under its caller. */
 #pragma once
 
 #include <pthread.h>
@@ -97,7 +97,8 @@ struct worker {
 /* Sets up loop and memory, no thread. `loop_flags` as for ev_loop_new. Returns 0, or -1 without memory; a half-built or
  * zeroed worker can be finished. Thread: main. */
 int  worker_init(struct worker *w, unsigned index, unsigned loop_flags);
-/* Handles messages until there are none, also those that a handler posts. Thread: the worker's, or main after that has ended. */
+/* Handles messages until there are none, also those that a handler posts. Thread: the worker's, or main after that has
+ * ended. */
 void worker_empty_mailbox(struct worker *w);
 /* Thread: main, after the worker's thread has ended. Empties the mailbox; whoever gave the worker more than worker_init did
  * (a view, clusters) does so before taking that away. */

@@ -73,8 +73,8 @@ bool        method_is_safe(enum method method);       /* RFC 9110 section 9.2.1 
 /* "Not Found"; empty for a status without a registered phrase. */
 struct str  status_reason(unsigned status);
 
-/* RFC 9110 section 7.6.2: the number in Max-Forwards of an OPTIONS or TRACE request. False: none, or not a number. One that is too
- * large counts as UINT64_MAX. */
+/* RFC 9110 section 7.6.2: the number in Max-Forwards of an OPTIONS or TRACE request. False: none, or not a number. One
+ * that is too large counts as UINT64_MAX. */
 bool head_max_forwards(const struct head *head, uint64_t *ret);
 /* Removes what concerns the connection only: the hop-by-hop fields and everything that Connection names, except
  * FIELD_PINNED names. The typed members (chunked, upgrade, te_trailers, ...) are left for the core to decide on. */

@@ -16,7 +16,8 @@
 
 struct conn;
 
-/* Several deadlines, one timer. What the first two mean is the codec's; conn.c sets the others, and keeps the last to itself. */
+/* Several deadlines, one timer. What the first two mean is the codec's; conn.c sets the others, and keeps the last to
+ * itself. */
 enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK, DEADLINE_COUNT };
 
 enum { UNSENT_MAX = 128 << 10, LOOK_US = 1000000 };
@@ -40,8 +41,8 @@ struct conn_ops {
     void (*on_written)(struct conn *);                   /* everything produced so far is with the kernel */
     void (*on_deadline)(struct conn *, enum conn_deadline);
     void (*destroy)(struct conn *);
-    /* Faces a client, not an origin: for the byte counters. A client's reset is noticed within LOOK_US also while nothing is read
-     * (on_error); an origin's is not looked for, as what it sent before can still be read. */
+    /* Faces a client, not an origin: for the byte counters. A client's reset is noticed within LOOK_US also while nothing
+     * is read (on_error); an origin's is not looked for, as what it sent before can still be read. */
     bool is_client;
 };
 

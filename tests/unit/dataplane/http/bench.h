@@ -1,5 +1,5 @@
-/* bench.h — a gateway without sockets: the HTTP core between two loopback legs, which the test moves. No clock but the one that the test
- * turns. */
+/* bench.h — a gateway without sockets: the HTTP core between two loopback legs, which the test moves. No clock but the one
+ * that the test turns. */
 #pragma once
 
 #include <setjmp.h>
@@ -96,7 +96,8 @@ static inline void on_quiet(struct worker *w, struct snapshot_view *v) {
 }
 
 static const struct terminal_ops test_terminal = {
-    .name = "test", .start = terminal_start, .retry = terminal_retry, .on_deadline = terminal_deadline, .finish = terminal_finish,
+    .name = "test", .start = terminal_start, .retry = terminal_retry, .on_deadline = terminal_deadline,
+    .finish = terminal_finish,
 };
 
 static inline struct route_table *make_table(struct bench *b) {
