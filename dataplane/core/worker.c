@@ -9,6 +9,12 @@
 
 #define TICK_SECONDS 0.02
 
+#ifdef HG_ARENA_EMULATE
+enum { KEEP = 0 }; /* late uses of freed pieces are to be seen */
+#else
+enum { KEEP = FREE_LISTS_KEEP };
+#endif
+
 static struct worker *worker_of(struct ev_loop *loop) {
     return ev_userdata(loop);
 }
@@ -130,7 +136,8 @@ void worker_post(struct worker *w, struct worker_message *m) {
 /* ---- life ---- */
 
 int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
-    *w = (struct worker){.index = index, .buffer_limit = UINT64_MAX, .exchange_memory.limit = SIZE_MAX};
+    *w = (struct worker){.index = index, .buffer_limit = UINT64_MAX, .free_lists.keep_max = KEEP,
+                         .exchange_memory.limit = SIZE_MAX};
     pthread_mutex_init(&w->mailbox_lock, NULL);
     w->now = clock_monotonic_us();
     wheel_init(&w->wheel, w->now);
@@ -165,6 +172,7 @@ void worker_finish(struct worker *w) {
         ev_loop_destroy(w->loop);
     }
     slice_pool_finish(&w->pool);
+    free_lists_finish(&w->free_lists);
     hg_free(w->stats);
     pthread_mutex_destroy(&w->mailbox_lock);
     *w = (struct worker){0};

@@ -14,6 +14,7 @@
 #include <ev.h>
 
 #include "common/arena.h"
+#include "dataplane/core/free_lists.h"
 #include "dataplane/core/slice.h"
 #include "dataplane/core/stats.h"
 #include "dataplane/core/wheel.h"
@@ -64,6 +65,7 @@ struct worker {
     uint64_t           now;              /* microseconds, monotonic, as of this turn's wake-up */
     uint64_t           random;           /* state of worker_random() */
     struct slice_pool  pool;
+    struct free_lists  free_lists;       /* what libraries allocate */
     struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */
     struct tls_io     *tls;              /* tls/session.h; NULL before the first TLS connection */
     struct wheel       wheel;

@@ -1,0 +1,83 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "dataplane/core/free_lists.h"
+
+static void pieces_are_used_again(void **state) {
+    (void)state;
+    struct free_lists l = {.keep_max = FREE_LISTS_KEEP};
+    static const size_t sizes[] = {0, 1, 64, 65, 1024, 1025, 2048, 16500, FREE_LISTS_MAX};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    void *pieces[COUNT];
+    for (int round = 0; round < 3; round++) {
+        uint64_t before = hg_alloc_count();
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_non_null(pieces[i] = free_lists_alloc(&l, sizes[i]));
+            assert_int_equal((uintptr_t)pieces[i] % 16, 0);
+            memset(pieces[i], (int)i, sizes[i]);
+        }
+        for (size_t i = 0; i < COUNT; i++)
+            free_lists_free(&l, pieces[i]);
+        assert_int_equal(hg_alloc_count() - before, round == 0 ? COUNT : 0);
+    }
+    free_lists_finish(&l);
+    assert_int_equal(l.kept, 0);
+}
+
+static void no_more_is_kept_than_wanted(void **state) {
+    (void)state;
+    struct free_lists l = {.keep_max = 1024};
+    void *pieces[32];
+    for (int i = 0; i < 32; i++)
+        assert_non_null(pieces[i] = free_lists_alloc(&l, 100));
+    for (int i = 0; i < 32; i++)
+        free_lists_free(&l, pieces[i]);
+    assert_int_equal(l.kept, 1024);
+    free_lists_finish(&l);
+}
+
+static void growing_keeps_the_bytes(void **state) {
+    (void)state;
+    struct free_lists l = {.keep_max = FREE_LISTS_KEEP};
+    char *p = free_lists_realloc(&l, NULL, 10);
+    assert_non_null(p);
+    memset(p, 'x', 10);
+    for (size_t n = 20; n < 100000; n = n * 3 / 2) {
+        assert_non_null(p = free_lists_realloc(&l, p, n));
+        for (size_t i = 0; i < 10; i++)
+            assert_int_equal(p[i], 'x');
+        memset(p + 10, 'y', n - 10);
+    }
+    assert_ptr_equal(free_lists_realloc(&l, p, 5), p);
+    free_lists_free(&l, p);
+    free_lists_finish(&l);
+}
+
+static void without_memory_the_old_piece_stays(void **state) {
+    (void)state;
+    struct free_lists l = {0};
+    char *p = free_lists_alloc(&l, 10);
+    hg_alloc_fail_at(0, 1);
+    assert_null(free_lists_alloc(&l, 10));
+    assert_null(free_lists_realloc(&l, p, 5000));
+    assert_null(free_lists_alloc(&l, SIZE_MAX));
+    hg_alloc_fail_at(-1, 0);
+    free_lists_free(&l, p);
+    assert_int_equal(l.kept, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_are_used_again),
+        cmocka_unit_test(no_more_is_kept_than_wanted),
+        cmocka_unit_test(growing_keeps_the_bytes),
+        cmocka_unit_test(without_memory_the_old_piece_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
