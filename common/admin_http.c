@@ -26,7 +26,7 @@ struct connection {
 struct admin_http {
     struct ev_loop *loop;
     struct address address;
-    char *token;
+    struct token_file *token;
     void (*answer)(void *context, struct str path, struct admin_http_answer *answer);
     void *context;
     ev_io accept_io;
@@ -186,7 +186,7 @@ static unsigned metrics_refusal(const struct connection *c, const struct admin_h
     struct str shown = request->authorization;
     struct str scheme = str_cut(&shown, ' ');
     bool is_bearer = shown.p && str_eq_nocase(scheme, STR("bearer"));
-    return is_bearer && is_same_secret(str_trim(shown), str_of(c->owner->token)) ? 0 : 401;
+    return is_bearer && is_same_secret(str_trim(shown), str_of(token_file_get(c->owner->token))) ? 0 : 401;
 }
 
 static void respond(struct connection *c, struct str head) {
@@ -374,9 +374,8 @@ static struct admin_http *create_around(struct ev_loop *loop, const struct admin
     h->answer = config->answer;
     h->context = config->context;
     h->address.length = sizeof h->address.u;
-    h->token = config->metrics_token ? hg_strdup(config->metrics_token) : NULL;
-    if ((config->metrics_token && !h->token) || getsockname(fd, &h->address.u.any, &h->address.length) < 0) {
-        hg_free(h->token);
+    h->token = config->metrics_token;
+    if (getsockname(fd, &h->address.u.any, &h->address.length) < 0) {
         hg_free(h);
         return NULL;
     }
@@ -409,7 +408,6 @@ void admin_http_destroy(struct admin_http *h) {
     ev_timer_stop(h->loop, &h->accept_again);
     ev_io_stop(h->loop, &h->accept_io);
     close(h->accept_io.fd);
-    hg_free(h->token);
     hg_free(h);
 }
 

@@ -8,6 +8,7 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "common/str.h"
+#include "common/token_file.h"
 
 struct ev_loop;
 struct admin_http;
@@ -29,8 +30,8 @@ struct admin_http_answer {
 struct admin_http_config {
     struct address address;         /* TCP or Unix-domain; port 0: the system picks */
     int            listen_fd;       /* a listening socket to take over instead of binding `address`; -1: none */
-    const char    *metrics_token;   /* what a peer off loopback shows for /metrics ("Authorization: Bearer ..."); NULL: such
-                                       peers get no metrics. Copied. Probes never want a token. */
+    struct token_file *metrics_token; /* what a peer off loopback shows for /metrics ("Authorization: Bearer ...");
+                                         NULL: such peers get no metrics. The owner's. Probes never want a token. */
     /* Called for every request that is well-formed and allowed; `path` has no query. Must not destroy the listener. */
     void (*answer)(void *context, struct str path, struct admin_http_answer *answer);
     void *context;

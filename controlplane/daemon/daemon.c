@@ -38,6 +38,7 @@ struct control_daemon {
     struct channel_service channel_service;
     struct admin admin;
     struct rpc_server *channel_server, *admin_server;
+    struct rpc_tls *tls; /* of the channel over TCP, or NULL */
     int servers_open;
     struct metrics_source metrics;
     struct admin_http *http;
@@ -82,12 +83,10 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
 
 static int listen_tls(struct control_daemon *d, struct error_list *errors) {
     const struct daemon_options *o = d->options;
-    grpc_server_credentials *credentials = rpc_mutual_tls(o->tls_certificate, o->tls_key, o->tls_authority,
-                                                          errors);
-    if (!credentials)
+    d->tls = rpc_tls_create(&o->tls, errors);
+    if (!d->tls)
         return -1;
-    int port = rpc_server_listen_tcp(d->channel_server, o->dataplane_listen, credentials, errors);
-    grpc_server_credentials_release(credentials);
+    int port = rpc_server_listen_tcp(d->channel_server, o->dataplane_listen, rpc_tls_credentials(d->tls), errors);
     if (port > 0)
         log_info("listening for data planes over TLS", LOG_S("address", o->dataplane_listen),
                  LOG_I("port", port));
@@ -261,6 +260,7 @@ static void finish(struct control_daemon *d) {
     file_source_destroy(d->file_source);
     rpc_server_destroy(d->channel_server);
     rpc_server_destroy(d->admin_server);
+    rpc_tls_destroy(d->tls);
     if (d->has_rpc)
         rpc_loop_finish(&d->rpc);
     channel_service_finish(&d->channel_service);

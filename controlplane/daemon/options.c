@@ -1,11 +1,9 @@
 #include "controlplane/daemon/options.h"
 
-#include <errno.h>
 #include <grp.h>
 #include <stdio.h>
 
 #include "common/address.h"
-#include "common/alloc.h"
 #include "common/folders.h"
 
 const struct option_spec daemon_option_specs[] = {
@@ -88,32 +86,18 @@ static void set_admin(struct daemon_options *o, struct error_list *errors) {
 
 static void set_token(struct daemon_options *o, struct error_list *errors) {
     const char *path = options_get(&o->given, "metrics-token-file");
-    char line[1024];
-    if (!path)
-        return;
-    FILE *file = fopen(path, "re");
-    bool is_read = file && fgets(line, sizeof line, file);
-    if (file)
-        fclose(file);
-    if (!is_read) {
-        error_addf(errors, ERROR_IO, "--metrics-token-file: cannot read %s: %s", path,
-                   file ? "it is empty" : strerror(errno));
-        return;
-    }
-    line[strcspn(line, "\r\n")] = '\0';
-    o->metrics_token = hg_strdup(line);
-    if (line[0] == '\0' || !o->metrics_token)
-        error_addf(errors, ERROR_MISSING, "--metrics-token-file: the first line of %s is empty", path);
+    if (path)
+        o->metrics_token = token_file_open(path, errors);
 }
 
 static void set_tls(struct daemon_options *o, struct error_list *errors) {
     o->dataplane_listen = options_get(&o->given, "dataplane-listen");
-    o->tls_certificate = options_get(&o->given, "tls-cert");
-    o->tls_key = options_get(&o->given, "tls-key");
-    o->tls_authority = options_get(&o->given, "tls-ca");
+    o->tls.certificate = options_get(&o->given, "tls-cert");
+    o->tls.key = options_get(&o->given, "tls-key");
+    o->tls.authority = options_get(&o->given, "tls-ca");
     o->tls_any_name = options_has(&o->given, "tls-any-name");
-    bool has_all = o->tls_certificate && o->tls_key && o->tls_authority;
-    bool has_any = o->tls_certificate || o->tls_key || o->tls_authority || o->tls_any_name;
+    bool has_all = o->tls.certificate && o->tls.key && o->tls.authority;
+    bool has_any = o->tls.certificate || o->tls.key || o->tls.authority || o->tls_any_name;
     if (o->dataplane_listen ? !has_all : has_any)
         error_addf(errors, ERROR_MISSING,
                    "--dataplane-listen, --tls-cert, --tls-key and --tls-ca go together");
@@ -154,6 +138,6 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
 
 void daemon_options_finish(struct daemon_options *o) {
     options_finish(&o->given);
-    hg_free(o->metrics_token);
+    token_file_close(o->metrics_token);
     o->metrics_token = NULL;
 }

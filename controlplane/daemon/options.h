@@ -3,6 +3,8 @@
 
 #include "common/error.h"
 #include "common/options.h"
+#include "common/token_file.h"
+#include "controlplane/rpc/credentials.h"
 
 struct daemon_options {
     struct options given;           /* keeps what the texts below point to */
@@ -11,9 +13,9 @@ struct daemon_options {
     long dataplane_group, control_group;    /* group ids that may use the sockets; -1: the owner alone */
     const char *config;             /* file to watch; NULL: none */
     const char *admin_listen;       /* NULL: off */
-    char *metrics_token;            /* hg_free; NULL: none */
+    struct token_file *metrics_token; /* token_file_close; NULL: none */
     const char *dataplane_listen;   /* "host:port" for data planes over TLS; NULL: none */
-    const char *tls_certificate, *tls_key, *tls_authority;
+    struct rpc_tls_files tls;       /* all or none */
     bool tls_any_name;              /* a data plane's certificate need not be for its node name */
     uint64_t keep_versions;
     uint64_t prepare_timeout, commit_timeout; /* microseconds */

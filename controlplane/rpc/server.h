@@ -41,8 +41,3 @@ void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *
 void rpc_server_cancel(struct rpc_server *server);
 /* Only before rpc_server_start or after `done`; NULL is allowed. */
 void rpc_server_destroy(struct rpc_server *server);
-
-/* Credentials that ask for a certificate of the client and check it against the authority. The files are PEM.
- * NULL with a reason in `errors`; the caller releases them (grpc_server_credentials_release). */
-grpc_server_credentials *rpc_mutual_tls(const char *certificate_path, const char *key_path, const char *authority_path,
-                                        struct error_list *errors);

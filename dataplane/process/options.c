@@ -1,17 +1,12 @@
 #include "dataplane/process/options.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/alloc.h"
 #include "proto/resource.h"
-
-enum { TOKEN_MAX = 1024 };
 
 const struct option_spec dataplane_option_specs[] = {
     {"node", 'n', "NAME", "this data plane's name ($HEADGATE_NODE or the host's)"},
@@ -69,21 +64,10 @@ static int set_admin(struct dataplane_options *o, struct error_list *errors) {
 
 static int set_token(struct dataplane_options *o, struct error_list *errors) {
     const char *path = options_get(&o->given, "metrics-token-file");
-    char text[TOKEN_MAX];
     if (!path)
         return 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    struct str token = {text, n < 0 ? 0 : (size_t)n};
-    while (token.n && strchr("\r\n \t", token.p[token.n - 1]))
-        token.n--;
-    if (n >= 0 && token.n && token.n < sizeof text && (o->metrics_token = hg_strndup(token.p, token.n)))
-        return 0;
-    error_addf(errors, ERROR_IO, "no token in %s: %s", path, n < 0 ? strerror(error) : "empty, or too long");
-    return -1;
+    o->metrics_token = token_file_open(path, errors);
+    return o->metrics_token ? 0 : -1;
 }
 
 static int set_tls(struct dataplane_options *o, struct error_list *errors) {
@@ -115,6 +99,6 @@ int dataplane_options_parse(int argc, char *const *argv, struct dataplane_option
 
 void dataplane_options_finish(struct dataplane_options *o) {
     options_finish(&o->given);
-    hg_free(o->metrics_token);
+    token_file_close(o->metrics_token);
     o->metrics_token = NULL;
 }

@@ -6,6 +6,7 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "common/options.h"
+#include "common/token_file.h"
 #include "dataplane/snapshot/tls_stream.h"
 
 enum { WORKERS_MAX = 128 };
@@ -16,7 +17,7 @@ struct dataplane_options {
     unsigned                workers;
     bool                    has_admin;
     struct address          admin_listen;
-    char                   *metrics_token;    /* hg_free; NULL: none */
+    struct token_file      *metrics_token;    /* token_file_close; NULL: none */
     struct tls_client_files tls;              /* certificate NULL: plaintext */
 };
 

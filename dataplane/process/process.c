@@ -196,7 +196,7 @@ static void on_hup(struct ev_loop *loop, ev_signal *signal, int events) {
     struct process *p = signal->data;
     (void)loop;
     (void)events;
-    /* There are no files to read again: configuration comes by the channel. */
+    /* Configuration comes by the channel; certificates and tokens are read again when their files change. */
     if (p->channel)
         channel_client_retry_now(p->channel);
 }
@@ -328,6 +328,18 @@ static int make_parts(struct process *p) {
     return p->channel ? 0 : -1;
 }
 
+static int enter_sandbox(const struct process *p, int state_dir) {
+    const struct tls_client_files *tls = &p->options->tls;
+    const char *files[5], *const given[] = {tls->ca, tls->certificate, tls->key,
+                                            options_get(&p->options->given, "metrics-token-file")};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i])
+            files[count++] = given[i];
+    files[count] = NULL;
+    return sandbox_enter(state_dir, files);
+}
+
 /* The last thing that was missing from outside. No thread has been started yet: the sandbox holds for all
  * of them. */
 static void on_state_dir(void *owner, struct holder_answer *answer) {
@@ -338,7 +350,7 @@ static void on_state_dir(void *owner, struct holder_answer *answer) {
         return;
     }
     answer->count = 0;
-    if (sandbox_enter(answer->fds[0]) < 0)
+    if (enter_sandbox(p, answer->fds[0]) < 0)
         fail(p, "the sandbox cannot be entered", strerror(errno));
     p->lastgood = lastgood_create(p->loop, answer->fds[0], &errors);
     log_errors("no last-known-good copy", &errors);

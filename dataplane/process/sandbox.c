@@ -1,6 +1,8 @@
 #include "dataplane/process/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -9,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -49,13 +53,41 @@ enum {
                    LANDLOCK_ACCESS_FS_REMOVE_FILE,
 };
 
-static int allow_folder(int rules, int folder) {
-    const uint64_t rights = is_sanitized ? STATE_RIGHTS & ~SANITIZER_RIGHTS : STATE_RIGHTS;
-    const struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = folder};
-    return folder < 0 ? 0 : (int)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+static int allow(int rules, int folder, uint64_t rights) {
+    const struct landlock_path_beneath_attr rule = {
+        .allowed_access = is_sanitized ? rights & ~(uint64_t)SANITIZER_RIGHTS : rights, .parent_fd = folder};
+    if (folder < 0 || rule.allowed_access == 0)
+        return 0;
+    return (int)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-static int restrict_files(int state_dir) {
+/* The folder of `path`, where a file that replaces it will be. */
+static int allow_reading_beside(int rules, const char *path) {
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int status = allow(rules, fd, LANDLOCK_ACCESS_FS_READ_FILE);
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+/* Where the name is, and where the file is that a symbolic link leads to now. */
+static int allow_files(int rules, const char *const *files) {
+    char real[PATH_MAX];
+    int status = 0;
+    for (; *files && status == 0; files++) {
+        status = allow_reading_beside(rules, *files);
+        if (status == 0 && realpath(*files, real))
+            status = allow_reading_beside(rules, real);
+    }
+    return status;
+}
+
+static int restrict_files(int state_dir, const char *const *files) {
     const struct landlock_ruleset_attr attributes = {
         .handled_access_fs = is_sanitized ? EVERY_RIGHT & ~SANITIZER_RIGHTS : EVERY_RIGHT};
     int rules = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
@@ -63,8 +95,11 @@ static int restrict_files(int state_dir) {
         log_warning("the kernel has no Landlock: files are not restricted", LOG_S("error", strerror(errno)));
         return 0;
     }
-    int status = allow_folder(rules, state_dir) == 0 ? (int)syscall(SYS_landlock_restrict_self, rules, 0)
-                                                     : -1;
+    int status = allow(rules, state_dir, STATE_RIGHTS);
+    if (status == 0)
+        status = allow_files(rules, files);
+    if (status == 0)
+        status = (int)syscall(SYS_landlock_restrict_self, rules, 0);
     close(rules);
     return status;
 }
@@ -145,8 +180,8 @@ static int restrict_calls(void) {
 
 /* ---- all of it ---- */
 
-int sandbox_enter(int state_dir) {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || restrict_files(state_dir) < 0)
+int sandbox_enter(int state_dir, const char *const *files) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || restrict_files(state_dir, files) < 0)
         return -1;
     if (!is_sanitized && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -1;

@@ -4,10 +4,15 @@
 #include <openssl/ssl.h>
 
 #include "common/alloc.h"
+#include "common/file_stamp.h"
+#include "common/log.h"
+
+enum { FILES = 3 };
 
 struct tls_client {
-    SSL_CTX *context;
-    char    *server_name;
+    struct tls_client_files files;
+    SSL_CTX                *context;
+    struct file_stamp       stamps[FILES];  /* of the files when they were read last */
 };
 
 struct tls_stream {
@@ -51,15 +56,58 @@ static int set_rules(SSL_CTX *context, struct error_list *errors) {
     return 0;
 }
 
+static SSL_CTX *load(const struct tls_client_files *files, struct error_list *errors) {
+    ERR_clear_error();
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context)
+        error_addf(errors, ERROR_MEMORY, "out of memory");
+    else if (set_rules(context, errors) == 0 && load_files(context, files, errors) == 0)
+        return context;
+    SSL_CTX_free(context);
+    return NULL;
+}
+
+static bool have_changed(struct tls_client *t) {
+    const char *const paths[FILES] = {t->files.certificate, t->files.key, t->files.ca};
+    bool is_changed = false;
+    for (int i = 0; i < FILES; i++) {
+        struct file_stamp now = file_stamp_of(paths[i]);
+        is_changed |= !file_stamp_equal(&now, &t->stamps[i]);
+        t->stamps[i] = now;
+    }
+    return is_changed;
+}
+
+/* What cannot be used is told once; it is tried again when the files change again. */
+static void refresh(struct tls_client *t) {
+    struct error_list errors = {0};
+    struct strbuf text = {0};
+    if (!have_changed(t))
+        return;
+    SSL_CTX *context = load(&t->files, &errors);
+    if (context) {
+        SSL_CTX_free(t->context); /* connections that are open hold it */
+        t->context = context;
+        log_info("certificates are read again", LOG_S("certificate", t->files.certificate));
+    } else {
+        if (errors.count)
+            error_format(&errors.items[0], &text);
+        log_warning("the certificates of before are used on", LOG_S("reason", text.p ? text.p : "out of memory"));
+    }
+    strbuf_finish(&text);
+    error_list_finish(&errors);
+}
+
 struct tls_client *tls_client_create(const struct tls_client_files *files, struct error_list *errors) {
     struct tls_client *t = hg_calloc(1, sizeof *t);
-    if (t) {
-        t->context = SSL_CTX_new(TLS_client_method());
-        t->server_name = hg_strdup(files->server_name);
-    }
-    if (!t || !t->context || !t->server_name)
+    if (!t) {
         error_addf(errors, ERROR_MEMORY, "out of memory");
-    else if (set_rules(t->context, errors) == 0 && load_files(t->context, files, errors) == 0)
+        return NULL;
+    }
+    t->files = *files;
+    have_changed(t);
+    t->context = load(files, errors);
+    if (t->context)
         return t;
     tls_client_destroy(t);
     return NULL;
@@ -69,7 +117,6 @@ void tls_client_destroy(struct tls_client *t) {
     if (!t)
         return;
     SSL_CTX_free(t->context);
-    hg_free(t->server_name);
     hg_free(t);
 }
 
@@ -91,9 +138,10 @@ struct tls_stream *tls_stream_create(struct tls_client *t) {
     struct tls_stream *s = hg_calloc(1, sizeof *s);
     if (!s)
         return NULL;
+    refresh(t);
     s->ssl = SSL_new(t->context);
-    if (s->ssl && make_bios(s) == 0 && SSL_set1_host(s->ssl, t->server_name) == 1 &&
-        SSL_set_tlsext_host_name(s->ssl, t->server_name) == 1) {
+    if (s->ssl && make_bios(s) == 0 && SSL_set1_host(s->ssl, t->files.server_name) == 1 &&
+        SSL_set_tlsext_host_name(s->ssl, t->files.server_name) == 1) {
         SSL_set_connect_state(s->ssl);
         return s;
     }

@@ -12,6 +12,7 @@
 struct tls_client;    /* certificate, key, authority: for all connections */
 struct tls_stream;    /* one connection */
 
+/* The texts outlive the client. */
 struct tls_client_files {
     const char *ca;          /* PEM: who may have issued the server's certificate */
     const char *certificate; /* PEM: ours, with its chain */
@@ -19,7 +20,8 @@ struct tls_client_files {
     const char *server_name; /* that the server's certificate must be for */
 };
 
-/* Reads the files now. NULL with the reason in `errors`. */
+/* Reads the files now, and again for a new connection when one of them has changed. What cannot be used any more is told in
+ * the log, and what was read before goes on. NULL with the reason in `errors`. */
 struct tls_client *tls_client_create(const struct tls_client_files *files, struct error_list *errors);
 void tls_client_destroy(struct tls_client *t);    /* NULL is allowed */
 

@@ -3,6 +3,8 @@
 Two data planes on one machine cannot both listen on one TCP address, which is what the refusals here are made of.
 """
 import os
+import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -224,19 +226,28 @@ def openssl(folder, *arguments):
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def make_authority(folder, ca):
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
+
+
+def issue(folder, name, ca):
+    """NAME.pem and NAME.key, for NAME.test."""
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+            "-addext", f"subjectAltName=DNS:{name}.test", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-days", "2",
+            "-copy_extensions", "copy", "-out", f"{name}.pem")
+
+
 @pytest.fixture
 def certificates(folders):
     """A folder with an authority `ca`, certificates `control` and `data` of it, and `alien` of another."""
     folder = folders.folder / "tls"
     folder.mkdir()
     for ca in ("ca", "other"):
-        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
+        make_authority(folder, ca)
     for name, ca in (("control", "ca"), ("data", "ca"), ("alien", "other")):
-        openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                "-addext", f"subjectAltName=DNS:{name}.test", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-days", "2",
-                "-copy_extensions", "copy", "-out", f"{name}.pem")
+        issue(folder, name, ca)
     return folder
 
 
@@ -258,7 +269,7 @@ NODE = "data.test"  # what the certificate `data` is for
 
 def start_remote(site, certificates, node, name):
     """A data plane that comes over TLS with the certificate of that name."""
-    for path in certificates.iterdir():
+    for path in filter(pathlib.Path.is_file, certificates.iterdir()):
         path.chmod(0o644)  # the data plane may run as another user
     return site.start_data_plane(node, "--control-plane", f"127.0.0.1:{site.tls_port}", "--tls-name", "control.test",
                                  "--tls-cert", certificates / f"{name}.pem", "--tls-key", certificates / f"{name}.key",
@@ -316,6 +327,76 @@ def test_only_clients_with_a_certificate_get_a_stream_over_tls(secure, certifica
     assert b"ALPN protocol: h2" in with_one and b"\0\0\x00\x04\x01" in with_one  # our SETTINGS are acknowledged
     for wrong in ([], ["-cert", certificates / "alien.pem", "-key", certificates / "alien.key"]):
         assert b"\0\0\x00\x04\x01" not in connect(*wrong)
+
+
+class Secret:
+    """A folder of files as Kubernetes mounts a secret: renewed all at once, by a link that is renamed."""
+
+    def __init__(self, folder, source):
+        self.folder, self.generation = folder, 0
+        folder.mkdir()
+        self.renew(source)
+        for path in source.iterdir():
+            (folder / path.name).symlink_to(f"..data/{path.name}")
+
+    def renew(self, source):
+        self.generation += 1
+        shutil.copytree(source, self.folder / f"..{self.generation}")
+        for path in self.folder.glob(f"..{self.generation}/*"):
+            path.chmod(0o644)
+        (self.folder / "..tmp").symlink_to(f"..{self.generation}")
+        os.rename(self.folder / "..tmp", self.folder / "..data")
+
+
+@pytest.fixture
+def renewed(folders):
+    """Two generations of everything, with an authority of its own each."""
+    sources = []
+    for generation in ("first", "second"):
+        sources.append(folders.folder / generation)
+        sources[-1].mkdir()
+        make_authority(sources[-1], "ca")
+        for name in ("control", "data", "late"):
+            issue(sources[-1], name, "ca")
+    return sources
+
+
+def test_renewed_certificates_count_at_both_ends(folders, renewed):
+    """Without a restart of either, from the next connection on; what cannot be used is told and passed over."""
+    first, second = renewed
+    here, there = Secret(folders.folder / "here", first), Secret(folders.folder / "there", first)
+    start_secure(folders, here.folder)
+    folders.push(FIRST)
+    data = start_remote(folders, there.folder, NODE, "data")
+    folders.wait_data_plane(NODE, version=1)
+    # The control plane: one that knows the second generation only gets in.
+    here.renew(second)
+    late = start_remote(folders, second, "late.test", "late")
+    folders.wait_data_plane("late.test", version=1)
+    folders.control.wait_record(message="certificates are read again")
+    assert folders.wait_data_plane(NODE, version=1)  # its connection stays
+    # The data plane: a control plane that knows the second generation only is trusted, and trusts it.
+    there.renew(second)
+    folders.control.stop()
+    port = folders.tls_port
+    folders.start_control_plane("--dataplane-listen", f"127.0.0.1:{port}", "--tls-cert", second / "control.pem",
+                                "--tls-key", second / "control.key", "--tls-ca", second / "ca.pem")
+    folders.wait_data_plane(NODE, version=1)
+    data.wait_record(message="certificates are read again")
+    assert late.is_running()
+
+
+def test_unusable_renewed_certificates_are_passed_over(folders, renewed):
+    first, second = renewed
+    here = Secret(folders.folder / "here", first)
+    start_secure(folders, here.folder)
+    folders.push(FIRST)
+    shutil.copy(first / "control.pem", second / "control.pem")  # not of the second's key
+    here.renew(second)
+    start_remote(folders, first, NODE, "data")
+    folders.wait_data_plane(NODE, version=1)
+    said = folders.control.wait_record(message="the certificates of before are used on")
+    assert "is not the key of the certificate" in said["reason"]
 
 
 def test_tls_options_go_together(folders):

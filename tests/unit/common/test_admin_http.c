@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/admin_http.c" /* reaches metrics_refusal */
@@ -14,6 +16,8 @@ struct fixture {
     struct ev_loop *loop;
     struct admin_http *http;
     int calls;
+    struct token_file *token;
+    char token_path[64];
 };
 
 static void answer_test(void *context, struct str path, struct admin_http_answer *answer) {
@@ -32,8 +36,13 @@ static void answer_test(void *context, struct str path, struct admin_http_answer
 static int setup(void **state) {
     struct fixture *f = test_calloc(1, sizeof *f);
     struct error_list errors = {0};
+    int fd = mkstemp(strcpy(f->token_path, "/tmp/headgate-token-XXXXXX"));
+    assert_int_equal(write(fd, "secret\n", 7), 7);
+    close(fd);
+    f->token = token_file_open(f->token_path, &errors);
+    assert_non_null(f->token);
     struct admin_http_config config = {
-        .listen_fd = -1, .metrics_token = "secret", .answer = answer_test, .context = f};
+        .listen_fd = -1, .metrics_token = f->token, .answer = answer_test, .context = f};
     assert_int_equal(address_parse(STR("127.0.0.1:0"), &config.address), 0);
     f->loop = ev_loop_new(EVFLAG_AUTO);
     f->http = admin_http_create(f->loop, &config, &errors);
@@ -46,6 +55,8 @@ static int setup(void **state) {
 static int teardown(void **state) {
     struct fixture *f = *state;
     admin_http_destroy(f->http);
+    token_file_close(f->token);
+    unlink(f->token_path);
     ev_loop_destroy(f->loop);
     test_free(f);
     return 0;
@@ -196,6 +207,15 @@ static void metrics_want_a_token_off_loopback(void **state) {
     assert_int_equal(refusal_for(&without, true, ""), 0);
 }
 
+static void token_that_was_replaced_counts(void **state) {
+    struct fixture *f = *state;
+    FILE *file = fopen(f->token_path, "we");
+    assert_true(fputs("another\n", file) >= 0);
+    fclose(file);
+    assert_int_equal(refusal_for(f->http, false, "Bearer secret"), 401);
+    assert_int_equal(refusal_for(f->http, false, "Bearer another"), 0);
+}
+
 static void reports_address_in_use(void **state) {
     struct fixture *f = *state;
     struct error_list errors = {0};
@@ -235,6 +255,7 @@ int main(void) {
         TEST(refuses_large_heads),
         TEST(oldest_connection_gives_way),
         TEST(metrics_want_a_token_off_loopback),
+        TEST(token_that_was_replaced_counts),
         TEST(reports_address_in_use),
         TEST(survives_failing_allocations),
     };

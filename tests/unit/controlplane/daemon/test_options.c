@@ -94,7 +94,7 @@ static void token_is_the_first_line(void **state) {
     close(fd);
     struct result r = PARSE("--metrics-token-file", path);
     assert_int_equal(r.status, 0);
-    assert_string_equal(r.options.metrics_token, "secret");
+    assert_string_equal(token_file_get(r.options.metrics_token), "secret");
     finish(&r);
     assert_int_equal(truncate(path, 0), 0);
     r = PARSE("--metrics-token-file", path);

@@ -14,6 +14,7 @@
 
 #include "common/log.h"
 #include "controlplane/rpc/client.h"
+#include "controlplane/rpc/credentials.h"
 #include "controlplane/rpc/message.h"
 #include "controlplane/rpc/server.h"
 #include "proto/admin.pb-c.h"
@@ -401,7 +402,9 @@ static void other_files_are_left_alone(void **state) {
 static void unusable_certificates_are_told(void **state) {
     struct fixture *f = *state;
     struct error_list errors = {0};
-    assert_null(rpc_mutual_tls("/nowhere/cert.pem", "/nowhere/key.pem", f->folder, &errors));
+    const struct rpc_tls_files files = {
+        .certificate = "/nowhere/cert.pem", .key = "/nowhere/key.pem", .authority = f->folder};
+    assert_null(rpc_tls_create(&files, &errors));
     assert_int_equal(errors.count, 3);
     assert_non_null(strstr(errors.items[0].message, "/nowhere/cert.pem"));
     error_list_finish(&errors);

@@ -28,12 +28,16 @@ static const bool is_sanitized = true;
 static const bool is_sanitized = false;
 #endif
 
-static char folder[64];
+static char folder[64], state_path[96];
+static const char *readable[2]; /* files that may be read again */
 
 static int set_up(void **state) {
     (void)state;
     strcpy(folder, "/tmp/headgate-sandbox-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(state_path, sizeof state_path, "%s/state", folder);
+    return mkdir(state_path, 0700);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
@@ -54,8 +58,8 @@ static int in_sandbox(int (*act)(int state_dir)) {
     int status;
     pid_t pid = fork();
     if (pid == 0) {
-        int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        _exit(sandbox_enter(dir) < 0 ? 255 : act(dir));
+        int dir = open(state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _exit(sandbox_enter(dir, readable) < 0 ? 255 : act(dir));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
@@ -86,6 +90,20 @@ static int make_file_elsewhere(int dir) {
 static int read_file_elsewhere(int dir) {
     (void)dir;
     return failure(open("/etc/passwd", O_RDONLY));
+}
+
+/* Where ..data leads when Kubernetes has renewed a secret: a folder beside the one that it led to at the start. */
+static int read_renewed_file(int dir) {
+    char bytes[8] = "", path[160];
+    (void)dir;
+    snprintf(path, sizeof path, "%s/keys/..2/file", folder);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? failure(fd) : read(fd, bytes, sizeof bytes) != 6 || memcmp(bytes, "second", 6) != 0;
+}
+
+static int write_readable_file(int dir) {
+    (void)dir;
+    return failure(open(readable[0], O_WRONLY | O_CLOEXEC));
 }
 
 static int run_program(int dir) {
@@ -140,6 +158,38 @@ static void nothing_can_be_written_elsewhere(void **state) {
         assert_int_equal(in_sandbox(read_file_elsewhere), EACCES);
 }
 
+static void write_text(const char *path, const char *text) {
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void files_that_were_named_can_be_renewed(void **state) {
+    char keys[96], path[160], link[160], named[160];
+    (void)state;
+    snprintf(keys, sizeof keys, "%s/keys", folder);
+    assert_int_equal(mkdir(keys, 0700), 0);
+    for (int i = 1; i <= 2; i++) {
+        snprintf(path, sizeof path, "%s/..%d", keys, i);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path, sizeof path, "%s/..%d/file", keys, i);
+        write_text(path, i == 1 ? "first" : "second");
+    }
+    snprintf(link, sizeof link, "%s/..data", keys);
+    assert_int_equal(symlink("..1", link), 0);
+    snprintf(named, sizeof named, "%s/file", keys);
+    assert_int_equal(symlink("..data/file", named), 0);
+    readable[0] = named;
+    assert_int_equal(in_sandbox(read_renewed_file), 0);
+    if (has_landlock() && !is_sanitized) {
+        assert_int_equal(in_sandbox(write_readable_file), EACCES);
+        assert_int_equal(in_sandbox(read_file_elsewhere), EACCES);
+    } else
+        print_message("not looked at: what can be written, and read elsewhere\n");
+    readable[0] = NULL;
+}
+
 static void sockets_cannot_be_bound(void **state) {
     (void)state;
     assert_int_equal(in_sandbox(bind_socket), EPERM);
@@ -164,6 +214,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(state_folder_can_be_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_can_be_written_elsewhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_that_were_named_can_be_renewed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sockets_cannot_be_bound, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_and_connections_can_be_made, set_up, tear_down),
         cmocka_unit_test_setup_teardown(programs_and_processes_cannot_be_started, set_up, tear_down),
