@@ -51,7 +51,60 @@
     X(origin_idle_connections, "Kept origin connections")                                          \
     X(buffered_bytes, "Body bytes held")
 
+/* Why TLS handshakes fail, and connections break: name in code, word in metrics and logs. */
+#define STATS_TLS_FAILURES(X)                                                                      \
+    X(NONE, "")                                                                                    \
+    X(NOT_TLS, "not-tls")                                                                          \
+    X(VERSION, "no-shared-version")                                                                \
+    X(CIPHER, "no-shared-cipher")                                                                  \
+    X(GROUP, "no-shared-group")                                                                    \
+    X(PROTOCOL, "no-shared-protocol")                                                              \
+    X(UNKNOWN_NAME, "unknown-name")                                                                \
+    X(NO_CERTIFICATE, "no-certificate")                                                            \
+    X(EXPIRED, "certificate-expired")                                                              \
+    X(NOT_YET_VALID, "certificate-not-yet-valid")                                                  \
+    X(REVOKED, "certificate-revoked")                                                              \
+    X(NO_REVOCATION_LIST, "no-revocation-list")                                                    \
+    X(UNKNOWN_CA, "unknown-ca")                                                                    \
+    X(NAME_MISMATCH, "name-mismatch")                                                              \
+    X(BAD_CERTIFICATE, "bad-certificate")                                                          \
+    X(REFUSED_BY_PEER, "refused-by-peer")                                                          \
+    X(BAD_RECORD, "bad-record")                                                                    \
+    X(MALFORMED, "malformed")                                                                      \
+    X(MEMORY, "out-of-memory")
+
+enum stats_tls_side { STATS_TLS_CLIENTS, STATS_TLS_ORIGINS, STATS_TLS_SIDES };
+
+/* Upper bounds of the buckets of handshake times, microseconds; the last bucket has none. */
+#define STATS_TLS_BOUNDS {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000}
+
+enum {
+#define STATS_TLS_FAILURE_ONE(name, word) +1
+    STATS_TLS_FAILURE_COUNT = 0 STATS_TLS_FAILURES(STATS_TLS_FAILURE_ONE),
+#undef STATS_TLS_FAILURE_ONE
+    STATS_TLS_BUCKETS = 13,
+};
+
+/* TLS towards clients, or towards origins. */
+#define STATS_TLS_MEMBERS(X)                                                                       \
+    X(full)                          /* handshakes that were done, without and with resumption */  \
+    X(resumed)                                                                                     \
+    X(version_1_2)                                                                                 \
+    X(version_1_3)                                                                                 \
+    X(tickets_issued)                                                                              \
+    X(tickets_rejected)              /* made with a key that we do not have, or damaged */         \
+    X(handshake_us)                  /* the sum of their times */
+
+struct stats_tls {
+#define STATS_TLS_MEMBER(name) _Atomic uint64_t name;
+    STATS_TLS_MEMBERS(STATS_TLS_MEMBER)
+#undef STATS_TLS_MEMBER
+    _Atomic uint64_t failures[STATS_TLS_FAILURE_COUNT];
+    _Atomic uint64_t buckets[STATS_TLS_BUCKETS];   /* each without the ones before it */
+};
+
 struct stats {
+    struct stats_tls tls[STATS_TLS_SIDES];
 #define STATS_MEMBER(name, help) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_MEMBER)
     STATS_GAUGES(STATS_MEMBER)

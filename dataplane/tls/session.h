@@ -36,8 +36,13 @@ enum tls_status {
 
 /* The worker's. Made on first use. NULL: no memory. */
 struct tls_io *tls_io_of(struct worker *);
-/* After the last session. NULL in the worker is fine. */
+/* After the last session, on the main thread. NULL in the worker is fine. */
 void           tls_io_free(struct worker *);
+
+/* The program's, on the main thread. The number of workers is said before the first definition is built; 1 unless said. */
+void tls_set_worker_count(unsigned count);
+/* After the last worker's tls_io_free and the last definition: what OpenSSL keeps for them. */
+void tls_libraries_free(void);
 
 /* A session keeps what it needs of the definition, which may go before it. */
 struct tls_session *tls_session_accept(struct worker *, struct tls_server *);                 /* NULL: no memory */

@@ -1,0 +1,155 @@
+#include "dataplane/tls/client.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "common/alloc.h"
+#include "dataplane/tls/client_private.h"
+#include "dataplane/tls/options.h"
+#include "dataplane/tls/session_private.h"
+
+/* Shares of the first two are sent: an origin without the first needs no second flight. */
+static const char default_groups[] = "*X25519MLKEM768:*X25519:secp256r1:secp384r1";
+
+/* ---- the context ---- */
+
+static int set_verification(struct tls_client *c, SSL_CTX *context, struct tls_library *l) {
+    if (!c->trust) {
+        SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
+        return 0;
+    }
+    X509_STORE *store = trust_store(c->trust, l);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    return store && SSL_CTX_set1_verify_cert_store(context, store) == 1 ? 0 : -1;
+}
+
+static int set_certificate(struct tls_client *c, SSL_CTX *context, struct tls_library *l, const struct tls_place *place) {
+    for (unsigned kind = 0; c->certificate && kind < 2; kind++) {
+        const struct decoded_pair *d = key_pair_decoded(c->certificate, kind, l);
+        if (!d && !key_pair_has(c->certificate, kind))
+            continue;
+        if (d && SSL_CTX_use_cert_and_key(context, d->leaf, d->key, d->chain, 1) == 1)
+            continue;
+        if (place)
+            tls_fault(place, "certificate", ERROR_RANGE, "the certificate cannot be used: %s",
+                      ERR_reason_error_string(ERR_peek_error()));
+        return -1;
+    }
+    return 0;
+}
+
+static int set_protocol(const struct tls_client *c, SSL_CTX *context) {
+    static const unsigned char h1[] = "\x08http/1.1", h2[] = "\x02h2";
+    bool is_h2 = c->protocol == TLS_HTTP2;
+    return SSL_CTX_set_alpn_protos(context, is_h2 ? h2 : h1, is_h2 ? sizeof h2 - 1 : sizeof h1 - 1) == 0 ? 0 : -1;
+}
+
+static SSL_CTX *client_make(struct definition *d, struct tls_library *l, const struct tls_place *place) {
+    struct tls_client *c = (struct tls_client *)d;
+    const Headgate__ClientTls *m = c->message;
+    const struct tls_options options = {
+        m->min_version, m->max_version, m->cipher_suites, m->n_cipher_suites, m->ciphers, m->n_ciphers,
+        m->groups, m->n_groups, default_groups,
+    };
+    SSL_CTX *context = SSL_CTX_new_ex(l->context, NULL, TLS_client_method());
+    if (!context)
+        return NULL;
+    tls_options_common(context);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, tls_session_on_ticket);
+    if (tls_options_apply(context, &options, place) == 0 && set_verification(c, context, l) == 0 &&
+        set_certificate(c, context, l, place) == 0 && set_protocol(c, context) == 0)
+        return context;
+    SSL_CTX_free(context);
+    return NULL;
+}
+
+/* ---- building ---- */
+
+static void client_destroy(struct definition *d) {
+    struct tls_client *c = (struct tls_client *)d;
+    key_pair_unref(c->certificate);
+    trust_unref(c->trust);
+    if (c->message)
+        headgate__client_tls__free_unpacked(c->message, NULL);
+    hg_free(c);
+}
+
+static const struct definition_ops client_ops = {client_make, client_destroy};
+
+static int add_trust(struct tls_client *c, const struct tls_secrets *secrets, const struct tls_place *place) {
+    const char *name = c->message->trust;
+    struct tls_secret secret;
+    if (c->message->insecure)
+        return 0;
+    if (!name) {
+        tls_fault(place, "trust", ERROR_MISSING, "needed to verify origins, unless insecure is set");
+        return -1;
+    }
+    if (tls_find_secret(secrets, name, HEADGATE__SECRET__KIND_TRUST, place, "trust", &secret))
+        c->trust = trust_get(&secret, name, place);
+    return c->trust ? 0 : -1;
+}
+
+static int add_certificate(struct tls_client *c, const struct tls_secrets *secrets, const struct tls_place *place) {
+    const char *name = c->message->certificate;
+    struct tls_secret secret;
+    if (!name)
+        return 0;
+    if (tls_find_secret(secrets, name, HEADGATE__SECRET__KIND_KEY_PAIR, place, "certificate", &secret))
+        c->certificate = key_pair_get(&secret, name, place);
+    return c->certificate ? 0 : -1;
+}
+
+static int fingerprint(const Headgate__ClientTls *m, enum tls_protocols protocol, const struct tls_secrets *secrets,
+                       struct resource_id *ret) {
+    struct fingerprint f;
+    fingerprint_init(&f, 'c', protocol, &m->base);
+    fingerprint_add_secret(&f, secrets, m->trust);
+    fingerprint_add_secret(&f, secrets, m->certificate);
+    return fingerprint_finish(&f, ret);
+}
+
+static Headgate__ClientTls *copy_message(const Headgate__ClientTls *m) {
+    size_t n = headgate__client_tls__get_packed_size(m);
+    uint8_t *packed = hg_malloc(n + 1);
+    Headgate__ClientTls *copy = packed ? headgate__client_tls__unpack(NULL, headgate__client_tls__pack(m, packed), packed) : NULL;
+    hg_free(packed);
+    return copy;
+}
+
+static struct tls_client *make(const Headgate__ClientTls *m, enum tls_protocols protocol, const struct resource_id *id,
+                               const struct tls_secrets *secrets, const struct tls_place *place) {
+    struct tls_client *c = hg_calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->message = copy_message(m);
+    c->protocol = protocol;
+    if (!c->message || (add_trust(c, secrets, place) | add_certificate(c, secrets, place)) < 0) {
+        client_destroy(&c->definition);
+        return NULL;
+    }
+    if (definition_init(&c->definition, &client_ops, id, place) == 0)
+        return c;
+    definition_release(&c->definition);
+    return NULL;
+}
+
+struct tls_client *tls_client_build(const Headgate__ClientTls *message, enum tls_protocols protocol,
+                                    const struct tls_secrets *secrets, const struct tls_place *place) {
+    struct resource_id id;
+    size_t before = place->errors->count;
+    struct tls_client *c = NULL;
+    if (fingerprint(message, protocol, secrets, &id) == 0) {
+        c = (struct tls_client *)definition_find(&id);
+        if (!c)
+            c = make(message, protocol, &id, secrets, place);
+    }
+    if (!c && place->errors->count == before)
+        error_set_resource(place->errors, error_addf(place->errors, ERROR_MEMORY, "out of memory"), place->resource, place->path);
+    return c;
+}
+
+void tls_client_unref(struct tls_client *c) {
+    definition_release(c ? &c->definition : NULL);
+}

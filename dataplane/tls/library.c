@@ -1,0 +1,61 @@
+#include "dataplane/tls/library.h"
+
+#include <openssl/crypto.h>
+
+#include "common/alloc.h"
+
+struct retired {
+    struct retired *next;
+    OSSL_LIB_CTX   *context;
+};
+
+static unsigned worker_count = 1;
+static struct tls_library main_library;
+static struct retired *retired;
+
+void tls_set_worker_count(unsigned count) {
+    worker_count = count;
+}
+
+unsigned tls_slot_count(void) {
+    return worker_count + 1;
+}
+
+int tls_library_init(struct tls_library *l, unsigned slot) {
+    /* No configuration file: what a gateway does is said by its snapshot alone. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+    l->slot = slot;
+    l->context = OSSL_LIB_CTX_new();
+    if (!l->context)
+        return -1;
+    l->ticket_cipher = EVP_CIPHER_fetch(l->context, "AES-256-CBC", NULL);
+    l->sha256 = EVP_MD_fetch(l->context, "SHA256", NULL);
+    return l->ticket_cipher && l->sha256 ? 0 : -1;
+}
+
+void tls_library_retire(struct tls_library *l) {
+    EVP_CIPHER_free(l->ticket_cipher);
+    EVP_MD_free(l->sha256);
+    struct retired *r = l->context ? hg_malloc(sizeof *r) : NULL;
+    if (r) {
+        *r = (struct retired){.next = retired, .context = l->context};
+        retired = r;
+    }
+    *l = (struct tls_library){0}; /* without memory for the list the context stays for good: the process ends anyway */
+}
+
+struct tls_library *tls_main_library(void) {
+    if (!main_library.context && tls_library_init(&main_library, worker_count) < 0)
+        tls_library_retire(&main_library);
+    return main_library.context ? &main_library : NULL;
+}
+
+void tls_libraries_free(void) {
+    tls_library_retire(&main_library);
+    while (retired) {
+        struct retired *r = retired;
+        retired = r->next;
+        OSSL_LIB_CTX_free(r->context);
+        hg_free(r);
+    }
+}

@@ -1,0 +1,23 @@
+/* options.h — versions, suites and groups of a context, as a definition names them. */
+#pragma once
+
+#include <openssl/types.h>
+
+#include "dataplane/tls/secrets.h"
+
+struct tls_options {
+    Headgate__TlsVersion min_version, max_version;
+    char *const         *cipher_suites;
+    size_t               n_cipher_suites;
+    char *const         *ciphers;
+    size_t               n_ciphers;
+    char *const         *groups;
+    size_t               n_groups;
+    const char          *default_groups;
+};
+
+/* Sets them. Returns 0, or -1 with faults that name the field and the unknown name. With `place` NULL nothing is reported: the same
+ * options passed before. */
+int tls_options_apply(SSL_CTX *context, const struct tls_options *o, const struct tls_place *place);
+/* What holds for every context. */
+void tls_options_common(SSL_CTX *context);

@@ -1,0 +1,376 @@
+#include "dataplane/tls/server.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "common/alloc.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/tls/options.h"
+#include "dataplane/tls/server_private.h"
+#include "dataplane/tls/session_private.h"
+
+static const char default_groups[] = "X25519MLKEM768:X25519:secp256r1:secp384r1";
+
+static struct tls_server *server_of(const SSL *ssl) {
+    return (struct tls_server *)definition_of(SSL_get_SSL_CTX(ssl));
+}
+
+/* ---- certificates: by name ---- */
+
+static struct key_pair *pick(const struct tls_server *s, const char *name) {
+    char room[DNS_NAME_MAX + 1];
+    struct str canonical = tls_name_canonical(str_of(name ? name : ""), room);
+    struct key_pair *p = canonical.n ? tls_names_find(&s->by_name, canonical) : NULL;
+    return p || s->requires_name ? p : s->pairs[0];
+}
+
+static int on_server_name(SSL *ssl, int *ret_alert, void *arg) {
+    (void)arg;
+    struct tls_session *session = SSL_get_app_data(ssl);
+    session->pair = pick(server_of(ssl), SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    if (session->pair)
+        return SSL_TLSEXT_ERR_OK;
+    session->failure = TLS_FAILURE_UNKNOWN_NAME;
+    *ret_alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static int use_kind(SSL *ssl, struct key_pair *p, unsigned kind, struct tls_library *l) {
+    if (!key_pair_has(p, kind))
+        return 1;
+    const struct decoded_pair *d = key_pair_decoded(p, kind, l);
+    return d ? SSL_use_cert_and_key(ssl, d->leaf, d->key, d->chain, 1) : 0;
+}
+
+/* The first pair is in the context already; a resumed session shows none. */
+static int on_certificate(SSL *ssl, void *arg) {
+    (void)arg;
+    struct tls_session *session = SSL_get_app_data(ssl);
+    struct tls_library *l = &session->worker->library;
+    if (!session->pair || session->pair == server_of(ssl)->pairs[0] || SSL_session_reused(ssl))
+        return 1;
+    SSL_certs_clear(ssl);
+    return use_kind(ssl, session->pair, 0, l) == 1 && use_kind(ssl, session->pair, 1, l) == 1;
+}
+
+static int on_status_request(SSL *ssl, void *arg) {
+    (void)arg;
+    const struct tls_session *session = SSL_get_app_data(ssl);
+    struct key_pair *p = session->pair ? session->pair : server_of(ssl)->pairs[0];
+    const X509 *shown = SSL_get_certificate(ssl);
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const struct decoded_pair *d = key_pair_decoded(p, kind, &session->worker->library);
+        struct str response = p->kinds[kind].ocsp;
+        if (!d || d->leaf != shown || response.n == 0)
+            continue;
+        unsigned char *copy = OPENSSL_memdup(response.p, response.n);
+        return copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, response.n) ? SSL_TLSEXT_ERR_OK
+                                                                              : SSL_TLSEXT_ERR_NOACK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+/* ---- protocols ---- */
+
+static bool offers(const unsigned char *offered, unsigned n, struct str protocol) {
+    for (unsigned i = 0; i < n; i += 1u + offered[i])
+        if (offered[i] < n - i && str_eq((struct str){(const char *)offered + i + 1, offered[i]}, protocol))
+            return true;
+    return false;
+}
+
+static int on_protocols(SSL *ssl, const unsigned char **ret, unsigned char *ret_n, const unsigned char *offered, unsigned n,
+                        void *arg) {
+    (void)arg;
+    static const struct {
+        unsigned   protocol;
+        struct str name;
+    } ours[] = {{TLS_HTTP2, {"h2", 2}}, {TLS_HTTP1, {"http/1.1", 8}}};
+    struct tls_session *session = SSL_get_app_data(ssl);
+    unsigned allowed = server_of(ssl)->protocols;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        if (!(allowed & ours[i].protocol) || !offers(offered, n, ours[i].name))
+            continue;
+        *ret = (const unsigned char *)ours[i].name.p;
+        *ret_n = (unsigned char)ours[i].name.n;
+        return SSL_TLSEXT_ERR_OK;
+    }
+    session->failure = TLS_FAILURE_PROTOCOL;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* Without ALPN it is HTTP/1.1 (RFC 9113 section 3.2): refused where that is not served. */
+static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
+    (void)arg;
+    struct tls_session *session = SSL_get_app_data(ssl);
+    const unsigned char *bytes;
+    size_t n;
+    if ((server_of(ssl)->protocols & TLS_HTTP1) ||
+        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &bytes, &n))
+        return SSL_CLIENT_HELLO_SUCCESS;
+    session->failure = TLS_FAILURE_PROTOCOL;
+    *ret_alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* ---- tickets ---- */
+
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt) {
+    const struct tls_session *session = SSL_get_app_data(ssl);
+    const struct tls_worker *w = session->worker;
+    struct stats_tls *stats = &w->worker->stats->tls[STATS_TLS_CLIENTS];
+    int status = ticket_keys_use(server_of(ssl)->tickets, &w->library, name, iv, cipher, mac, encrypt);
+    if (encrypt)
+        stats_add(&stats->tickets_issued, status > 0);
+    else
+        stats_add(&stats->tickets_rejected, status <= 0);
+    return status;
+}
+
+/* A session is resumed only where clients are asked for the same certificates. */
+static int set_session_context(struct tls_server *s, SSL_CTX *context) {
+    struct resource_id id;
+    struct {
+        uint32_t           asked;
+        struct resource_id trust;
+    } policy = {.asked = (uint32_t)s->message->client_certificates};
+    if (s->trust)
+        policy.trust = ((const struct kept *)s->trust)->id;
+    return resource_id_of(&policy, sizeof policy, &id) == 0 &&
+                   SSL_CTX_set_session_id_context(context, id.bytes, sizeof id.bytes) == 1
+               ? 0
+               : -1;
+}
+
+static int set_tickets(struct tls_server *s, SSL_CTX *context) {
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    if (set_session_context(s, context) < 0)
+        return -1;
+    if (!s->tickets) {
+        SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+        return SSL_CTX_set_num_tickets(context, 0) == 1 ? 0 : -1;
+    }
+    SSL_CTX_set_timeout(context, (long)(s->message->session_lifetime / 1000000));
+    return SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 && SSL_CTX_set_num_tickets(context, 1) == 1 ? 0 : -1;
+}
+
+/* ---- the context ---- */
+
+static int set_client_certificates(struct tls_server *s, SSL_CTX *context, struct tls_library *l) {
+    if (!s->trust)
+        return 0;
+    X509_STORE *store = trust_store(s->trust, l);
+    STACK_OF(X509_NAME) *names = store ? trust_subjects(s->trust, l) : NULL;
+    if (!names)
+        return -1;
+    SSL_CTX_set_client_CA_list(context, names);
+    bool is_required = s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    return SSL_CTX_set1_verify_cert_store(context, store) == 1 ? 0 : -1;
+}
+
+/* Thousands of pairs: all but the first wait for a client that asks for them. */
+static int set_first_pair(struct tls_server *s, SSL_CTX *context, struct tls_library *l, const struct tls_place *place) {
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const struct decoded_pair *d = key_pair_decoded(s->pairs[0], kind, l);
+        if (!d && !key_pair_has(s->pairs[0], kind))
+            continue;
+        if (d && SSL_CTX_use_cert_and_key(context, d->leaf, d->key, d->chain, 1) == 1)
+            continue;
+        if (place)
+            tls_fault(place, "certificates[0]", ERROR_RANGE, "the certificate cannot be used: %s",
+                      ERR_reason_error_string(ERR_peek_error()));
+        return -1;
+    }
+    return 0;
+}
+
+static void set_callbacks(SSL_CTX *context) {
+    SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
+    SSL_CTX_set_cert_cb(context, on_certificate, NULL);
+    SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL);
+    SSL_CTX_set_tlsext_status_cb(context, on_status_request);
+    SSL_CTX_set_client_hello_cb(context, on_client_hello, NULL);
+}
+
+static SSL_CTX *server_make(struct definition *d, struct tls_library *l, const struct tls_place *place) {
+    struct tls_server *s = (struct tls_server *)d;
+    const Headgate__ServerTls *m = s->message;
+    const struct tls_options options = {
+        m->min_version, m->max_version, m->cipher_suites, m->n_cipher_suites, m->ciphers, m->n_ciphers,
+        m->groups, m->n_groups, default_groups,
+    };
+    SSL_CTX *context = SSL_CTX_new_ex(l->context, NULL, TLS_server_method());
+    if (!context)
+        return NULL;
+    tls_options_common(context);
+    SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    set_callbacks(context);
+    if (tls_options_apply(context, &options, place) == 0 && set_first_pair(s, context, l, place) == 0 &&
+        set_client_certificates(s, context, l) == 0 && set_tickets(s, context) == 0)
+        return context;
+    SSL_CTX_free(context);
+    return NULL;
+}
+
+/* ---- building ---- */
+
+static void server_destroy(struct definition *d) {
+    struct tls_server *s = (struct tls_server *)d;
+    map_finish(&s->by_name);
+    for (size_t i = 0; i < s->pair_count; i++)
+        key_pair_unref(s->pairs[i]);
+    hg_free(s->pairs);
+    trust_unref(s->trust);
+    ticket_keys_unref(s->tickets);
+    if (s->message)
+        headgate__server_tls__free_unpacked(s->message, NULL);
+    hg_free(s);
+}
+
+static const struct definition_ops server_ops = {server_make, server_destroy};
+
+struct building {
+    const struct tls_secrets *secrets;
+    const struct tls_place   *place;
+};
+
+static int add_names(struct tls_server *s, struct key_pair *p) {
+    for (size_t i = 0; i < p->names.count; i++) {
+        struct str name = str_of(p->names.items[i]);
+        if (!map_get(&s->by_name, name) && map_set(&s->by_name, name, p) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_pairs(struct tls_server *s, const struct building *b) {
+    const Headgate__ServerTls *m = s->message;
+    int status = 0;
+    s->pairs = hg_calloc(m->n_certificates + 1, sizeof(struct key_pair *));
+    if (!s->pairs)
+        return -1;
+    if (m->n_certificates == 0)
+        tls_fault(b->place, "certificates", ERROR_MISSING, "there is no certificate");
+    for (size_t i = 0; i < m->n_certificates; i++) {
+        struct tls_secret secret;
+        char field[64];
+        snprintf(field, sizeof field, "certificates[%zu]", i);
+        struct key_pair *p = tls_find_secret(b->secrets, m->certificates[i], HEADGATE__SECRET__KIND_KEY_PAIR, b->place, field,
+                                             &secret)
+                                 ? key_pair_get(&secret, m->certificates[i], b->place)
+                                 : NULL;
+        if (p)
+            s->pairs[s->pair_count++] = p;
+        if (!p || add_names(s, p) < 0)
+            status = -1;
+    }
+    return m->n_certificates > 0 ? status : -1;
+}
+
+static int add_trust(struct tls_server *s, const struct building *b) {
+    const Headgate__ServerTls *m = s->message;
+    struct tls_secret secret;
+    if (m->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED)
+        return 0;
+    if (!m->client_trust) {
+        tls_fault(b->place, "client_trust", ERROR_MISSING, "needed to check certificates of clients");
+        return -1;
+    }
+    if (tls_find_secret(b->secrets, m->client_trust, HEADGATE__SECRET__KIND_TRUST, b->place, "client_trust", &secret))
+        s->trust = trust_get(&secret, m->client_trust, b->place);
+    return s->trust ? 0 : -1;
+}
+
+/* Without keys that a fleet shares there are no tickets: OpenSSL's own would differ from worker to worker. */
+static int add_tickets(struct tls_server *s, const struct building *b) {
+    struct tls_secret secret;
+    if (!s->message->tickets || !b->secrets->find(b->secrets->arg, TLS_TICKET_SECRET, &secret))
+        return 0;
+    if (tls_find_secret(b->secrets, TLS_TICKET_SECRET, HEADGATE__SECRET__KIND_TICKET_KEYS, b->place, "tickets", &secret))
+        s->tickets = ticket_keys_get(&secret, b->place);
+    return s->tickets ? 0 : -1;
+}
+
+static int fingerprint(const Headgate__ServerTls *m, unsigned protocols, const struct tls_secrets *secrets,
+                       struct resource_id *ret) {
+    struct fingerprint f;
+    fingerprint_init(&f, 's', protocols, &m->base);
+    for (size_t i = 0; i < m->n_certificates; i++)
+        fingerprint_add_secret(&f, secrets, m->certificates[i]);
+    fingerprint_add_secret(&f, secrets, m->client_trust);
+    fingerprint_add_secret(&f, secrets, TLS_TICKET_SECRET);
+    return fingerprint_finish(&f, ret);
+}
+
+static Headgate__ServerTls *copy_message(const Headgate__ServerTls *m) {
+    size_t n = headgate__server_tls__get_packed_size(m);
+    uint8_t *packed = hg_malloc(n + 1);
+    Headgate__ServerTls *copy = packed ? headgate__server_tls__unpack(NULL, headgate__server_tls__pack(m, packed), packed) : NULL;
+    hg_free(packed);
+    return copy;
+}
+
+static int fill(struct tls_server *s, const struct building *b) {
+    int status = add_pairs(s, b);
+    status |= add_trust(s, b);
+    status |= add_tickets(s, b);
+    return status;
+}
+
+static struct tls_server *make(const Headgate__ServerTls *m, unsigned protocols, const struct resource_id *id,
+                               const struct building *b) {
+    struct tls_server *s = hg_calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->message = copy_message(m);
+    s->protocols = protocols;
+    s->requires_name = m->require_sni_match;
+    if (!s->message || fill(s, b) < 0) {
+        server_destroy(&s->definition);
+        return NULL;
+    }
+    if (definition_init(&s->definition, &server_ops, id, b->place) == 0)
+        return s;
+    definition_release(&s->definition);
+    return NULL;
+}
+
+struct tls_server *tls_server_build(const Headgate__ServerTls *message, unsigned protocols, const struct tls_secrets *secrets,
+                                    const struct tls_place *place) {
+    const struct building b = {secrets, place};
+    struct resource_id id;
+    size_t before = place->errors->count;
+    struct tls_server *s = NULL;
+    if (fingerprint(message, protocols, secrets, &id) == 0) {
+        s = (struct tls_server *)definition_find(&id);
+        if (!s)
+            s = make(message, protocols, &id, &b);
+    }
+    if (!s && place->errors->count == before)
+        error_set_resource(place->errors, error_addf(place->errors, ERROR_MEMORY, "out of memory"), place->resource, place->path);
+    return s;
+}
+
+void tls_server_unref(struct tls_server *s) {
+    definition_release(s ? &s->definition : NULL);
+}
+
+/* ---- what is asked of it ---- */
+
+static bool tells(const struct tls_server *s, Headgate__ServerTls__Identity way, bool otherwise) {
+    if (s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED)
+        return false;
+    for (size_t i = 0; i < s->message->n_identity; i++)
+        if (s->message->identity[i] == way)
+            return true;
+    return s->message->n_identity == 0 && otherwise;
+}
+
+bool tls_server_tells_xfcc(const struct tls_server *s) {
+    return tells(s, HEADGATE__SERVER_TLS__IDENTITY__XFCC, true);
+}
+
+bool tls_server_tells_client_cert(const struct tls_server *s) {
+    return tells(s, HEADGATE__SERVER_TLS__IDENTITY__CLIENT_CERT, false);
+}

@@ -1,0 +1,20 @@
+/* server_private.h — the inside of a server's definition: for this room. */
+#pragma once
+
+#include "dataplane/tls/definition.h"
+#include "dataplane/tls/key_pair.h"
+#include "dataplane/tls/server.h"
+#include "dataplane/tls/tickets.h"
+#include "dataplane/tls/trust.h"
+
+struct tls_server {
+    struct definition    definition;        /* first */
+    Headgate__ServerTls *message;           /* a copy of its own */
+    unsigned             protocols;
+    bool                 requires_name;
+    struct key_pair    **pairs;             /* at least one */
+    size_t               pair_count;
+    struct map           by_name;           /* -> struct key_pair; of two with one name the first counts */
+    struct trust        *trust;             /* NULL: clients are not asked for certificates */
+    struct ticket_keys  *tickets;           /* NULL: none are issued */
+};

@@ -1,0 +1,294 @@
+#include "dataplane/tls/session.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/tls/client_private.h"
+#include "dataplane/tls/identity.h"
+#include "dataplane/tls/server_private.h"
+#include "dataplane/tls/session_private.h"
+
+static struct stats_tls *stats_of(const struct tls_session *s) {
+    return &s->worker->worker->stats->tls[s->is_client ? STATS_TLS_ORIGINS : STATS_TLS_CLIENTS];
+}
+
+/* ---- making ---- */
+
+static SSL *make_ssl(struct tls_session *s, struct definition *d) {
+    SSL_CTX *context = definition_context(d, &s->worker->library);
+    SSL *ssl = context ? SSL_new(context) : NULL;
+    if (!ssl || !SSL_set_app_data(ssl, s) || !BIO_up_ref(s->worker->bio)) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    SSL_set_bio(ssl, s->worker->bio, s->worker->bio); /* of equal ones it takes one reference */
+    return ssl;
+}
+
+static struct tls_session *make(struct worker *w, struct definition *d, bool is_client) {
+    struct tls_worker *t = tls_worker_of(w);
+    struct tls_session *s = t ? hg_calloc(1, sizeof *s) : NULL;
+    if (!s)
+        return NULL;
+    s->worker = t;
+    s->is_client = is_client;
+    s->ssl = make_ssl(s, d);
+    ERR_clear_error();
+    if (s->ssl)
+        return s;
+    tls_session_free(s);
+    return NULL;
+}
+
+struct tls_session *tls_session_accept(struct worker *w, struct tls_server *server) {
+    struct tls_session *s = make(w, &server->definition, false);
+    if (s)
+        SSL_set_accept_state(s->ssl);
+    return s;
+}
+
+void tls_session_free(struct tls_session *s) {
+    if (!s)
+        return;
+    if (s->ssl && s->state != SESSION_FAILED) /* else OpenSSL takes the session for broken, and it is not resumed any more */
+        SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(s->ssl);
+    hg_free(s->server_name);
+    hg_free(s->peer);
+    hg_free(s->origin);
+    hg_free(s);
+    ERR_clear_error();
+}
+
+/* ---- towards origins ---- */
+
+static bool is_address(const char *name) {
+    ASN1_OCTET_STRING *ip = a2i_IPADDRESS(name);
+    ASN1_OCTET_STRING_free(ip);
+    ERR_clear_error();
+    return ip != NULL;
+}
+
+/* The origin's certificate must have one of these names. Its subject's common name does not count (RFC 9110 section 4.3.4). */
+static int expect_name(SSL *ssl, const char *name) {
+    X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    if (is_address(name))
+        return X509_VERIFY_PARAM_set1_ip_asc(rules, name) == 1 ? 0 : -1;
+    return X509_VERIFY_PARAM_add1_host(rules, name, 0) == 1 ? 0 : -1;
+}
+
+static int expect_names(struct tls_session *s, const Headgate__ClientTls *m, const char *hostname) {
+    int status = 0;
+    if (m->insecure)
+        return 0;
+    for (size_t i = 0; i < m->n_names; i++)
+        status |= expect_name(s->ssl, m->names[i]);
+    if (m->n_names == 0 && !*hostname)
+        s->failure = TLS_FAILURE_NAME_MISMATCH; /* there is nothing that it could match: tls_handshake fails */
+    else if (m->n_names == 0)
+        status = expect_name(s->ssl, hostname);
+    return status;
+}
+
+/* What must be equal for a session to be resumed: the definition, the endpoint, the name that was verified. */
+static int set_origin(struct tls_session *s, const struct tls_client *c, const char *hostname, const void *endpoint) {
+    size_t n = strlen(hostname);
+    struct {
+        uint64_t  serial;
+        uintptr_t endpoint;
+    } key = {c->definition.serial, (uintptr_t)endpoint};
+    s->origin_n = sizeof key + n;
+    s->origin = hg_malloc(s->origin_n);
+    if (!s->origin)
+        return -1;
+    memcpy(s->origin, &key, sizeof key);
+    memcpy(s->origin + sizeof key, hostname, n);
+    return 0;
+}
+
+static int prepare(struct tls_session *s, const struct tls_client *c, const char *hostname, const void *endpoint) {
+    if (expect_names(s, c->message, hostname) < 0 || set_origin(s, c, hostname, endpoint) < 0)
+        return -1;
+    if (*hostname && !is_address(hostname) && SSL_set_tlsext_host_name(s->ssl, hostname) != 1)
+        return -1;
+    SSL_SESSION *known = session_cache_find(&s->worker->sessions, (struct str){s->origin, s->origin_n});
+    if (known && SSL_set_session(s->ssl, known) != 1)
+        return -1;
+    SSL_set_connect_state(s->ssl);
+    return 0;
+}
+
+struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname, const void *endpoint) {
+    struct tls_session *s = make(w, &client->definition, true);
+    const char *sni = client->message->sni;
+    char *name = s ? sni ? hg_strdup(sni) : hg_strndup(hostname.p ? hostname.p : "", hostname.n) : NULL;
+    int status = name ? prepare(s, client, name, endpoint) : -1;
+    hg_free(name);
+    ERR_clear_error();
+    if (status == 0)
+        return s;
+    tls_session_free(s);
+    return NULL;
+}
+
+int tls_session_on_ticket(SSL *ssl, SSL_SESSION *session) {
+    struct tls_session *s = SSL_get_app_data(ssl);
+    session_cache_put(&s->worker->sessions, (struct str){s->origin, s->origin_n}, session);
+    return 1; /* it is the cache's */
+}
+
+/* ---- failures ---- */
+
+static enum tls_status fail(struct tls_session *s, enum tls_failure why) {
+    if (s->failure == TLS_FAILURE_NONE)
+        s->failure = why;
+    s->state = SESSION_FAILED;
+    stats_add(&stats_of(s)->failures[s->failure], 1);
+    /* A session that an origin does not like is not offered again. */
+    if (s->origin)
+        session_cache_forget(&s->worker->sessions, (struct str){s->origin, s->origin_n});
+    return TLS_FAILED;
+}
+
+/* After a call of OpenSSL that did not succeed. */
+static enum tls_status status_of(struct tls_session *s, int returned) {
+    switch (SSL_get_error(s->ssl, returned)) {
+    case SSL_ERROR_WANT_READ:
+        ERR_clear_error();
+        return TLS_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        ERR_clear_error();
+        s->state = SESSION_ENDED;
+        return TLS_EOF;
+    default:
+        return fail(s, tls_failure_of(s->ssl));
+    }
+}
+
+/* ---- the handshake ---- */
+
+static void count_handshake(const struct tls_session *s) {
+    static const uint64_t bounds[] = STATS_TLS_BOUNDS;
+    struct stats_tls *stats = stats_of(s);
+    uint64_t us = clock_monotonic_us() - s->begun_at;
+    unsigned bucket = 0;
+    while (bucket < sizeof bounds / sizeof *bounds && us > bounds[bucket])
+        bucket++;
+    stats_add(&stats->buckets[bucket], 1);
+    stats_add(&stats->handshake_us, us);
+    stats_add(s->is_resumed ? &stats->resumed : &stats->full, 1);
+    stats_add(SSL_version(s->ssl) == TLS1_3_VERSION ? &stats->version_1_3 : &stats->version_1_2, 1);
+}
+
+static uint8_t agreed_protocol(const SSL *ssl) {
+    const unsigned char *p;
+    unsigned n;
+    SSL_get0_alpn_selected(ssl, &p, &n);
+    return n == 0 ? 0 : n == 2 && memcmp(p, "h2", 2) == 0 ? TLS_HTTP2 : TLS_HTTP1;
+}
+
+static int keep_names(struct tls_session *s) {
+    const char *name = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name);
+    char room[DNS_NAME_MAX + 1];
+    struct str canonical = tls_name_canonical(str_of(name ? name : ""), room);
+    X509 *peer = s->is_client ? NULL : SSL_get0_peer_certificate(s->ssl);
+    if (canonical.n > 0 && !s->is_client)
+        s->server_name = hg_strndup(canonical.p, canonical.n);
+    if (canonical.n > 0 && !s->is_client && !s->server_name)
+        return -1;
+    return peer ? tls_identity_fill(s, peer) : 0;
+}
+
+static bool speaks_wrong(const struct tls_session *s) {
+    const struct tls_client *c = (struct tls_client *)definition_of(SSL_get_SSL_CTX(s->ssl));
+    return s->is_client && c->protocol == TLS_HTTP2 && s->protocol != TLS_HTTP2;
+}
+
+static enum tls_status finish_handshake(struct tls_session *s) {
+    s->state = SESSION_OPEN;
+    s->is_resumed = SSL_session_reused(s->ssl);
+    s->protocol = agreed_protocol(s->ssl);
+    s->pair = NULL;
+    int status = keep_names(s);
+    ERR_clear_error();
+    if (status < 0)
+        return fail(s, TLS_FAILURE_MEMORY);
+    if (speaks_wrong(s))
+        return fail(s, TLS_FAILURE_PROTOCOL);
+    count_handshake(s);
+    return TLS_OK;
+}
+
+enum tls_status tls_handshake(struct tls_session *s) {
+    if (s->state != SESSION_HANDSHAKE)
+        return s->state == SESSION_FAILED ? TLS_FAILED : TLS_OK;
+    if (s->failure != TLS_FAILURE_NONE)
+        return fail(s, s->failure);
+    if (s->begun_at == 0 && (s->is_client || s->worker->io.in_n > 0))
+        s->begun_at = clock_monotonic_us();
+    int returned = SSL_do_handshake(s->ssl);
+    if (returned == 1)
+        return finish_handshake(s);
+    enum tls_status status = status_of(s, returned);
+    return status == TLS_EOF ? fail(s, TLS_FAILURE_MALFORMED) : status;
+}
+
+/* ---- bytes ---- */
+
+enum tls_status tls_read(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {
+    if (s->state != SESSION_OPEN)
+        return s->state == SESSION_ENDED ? TLS_EOF : TLS_FAILED;
+    int returned = SSL_read_ex(s->ssl, room, n, ret);
+    return returned == 1 ? TLS_OK : status_of(s, returned);
+}
+
+enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
+    size_t written;
+    if (s->state != SESSION_OPEN && s->state != SESSION_ENDED)
+        return TLS_FAILED;
+    int returned = SSL_write_ex(s->ssl, bytes, n, &written);
+    if (returned == 1)
+        return TLS_OK;
+    /* Nothing but lack of room or memory stops a write: the caller keeps TLS_OUT_RESERVE. */
+    status_of(s, returned);
+    return s->state == SESSION_FAILED ? TLS_FAILED : fail(s, TLS_FAILURE_MEMORY);
+}
+
+void tls_close_notify(struct tls_session *s) {
+    if ((s->state != SESSION_OPEN && s->state != SESSION_ENDED) || s->has_said_goodbye)
+        return;
+    s->has_said_goodbye = true;
+    SSL_shutdown(s->ssl);
+    ERR_clear_error();
+}
+
+/* ---- what is asked of it ---- */
+
+struct str tls_protocol(const struct tls_session *s) {
+    return s->protocol == TLS_HTTP2 ? STR("h2") : s->protocol == TLS_HTTP1 ? STR("http/1.1") : STR("");
+}
+
+struct str tls_server_name(const struct tls_session *s) {
+    return str_of(s->server_name ? s->server_name : "");
+}
+
+bool tls_is_resumed(const struct tls_session *s) {
+    return s->is_resumed;
+}
+
+const char *tls_failure(const struct tls_session *s) {
+    return tls_failure_word(s->failure);
+}
+
+struct str tls_peer_text(const struct tls_session *s) {
+    return s->peer ? (struct str){s->peer, s->peer_text_n} : STR("");
+}
+
+struct str tls_peer_base64(const struct tls_session *s) {
+    return s->peer ? (struct str){s->peer + s->peer_text_n + 1, s->peer_base64_n} : STR("");
+}

@@ -1,0 +1,145 @@
+/* Sessions that are resumed: across workers, keys, definitions; and those that must not be. */
+#include "tests/unit/dataplane/tls/fixture.h"
+
+static struct link *connect_once(struct fixture *f, unsigned server_worker, const char *hostname) {
+    struct link *l = fixture_connect(f, server_worker, hostname);
+    link_run(l);
+    assert_true(l->is_done[CLIENT] && l->is_done[SERVER]);
+    link_send(l, SERVER, "x", 1); /* the ticket was read when this arrives */
+    link_run(l);
+    assert_true(str_eq(strbuf_str(&l->got[CLIENT]), STR("x")));
+    assert_int_equal(tls_is_resumed(l->session[CLIENT]), tls_is_resumed(l->session[SERVER]));
+    return l;
+}
+
+static bool resumes(struct fixture *f, unsigned server_worker, const char *hostname) {
+    return tls_is_resumed(connect_once(f, server_worker, hostname)->session[SERVER]);
+}
+
+static void set_versions(struct fixture *f, bool is_1_3) {
+    f->client_message.has_max_version = 1;
+    f->client_message.max_version = is_1_3 ? HEADGATE__TLS_VERSION__TLS_1_3 : HEADGATE__TLS_VERSION__TLS_1_2;
+}
+
+static void test_across_workers(void **state) {
+    struct fixture *f = *state;
+    for (int is_1_3 = 0; is_1_3 < 2; is_1_3++) {
+        set_versions(f, is_1_3);
+        fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+        assert_false(resumes(f, 1, "site.example"));
+        assert_true(resumes(f, 2, "site.example"));
+        assert_true(resumes(f, 1, "site.example"));
+        assert_false(resumes(f, 1, "127.0.0.1")); /* another name was verified */
+        assert_true(resumes(f, 1, "127.0.0.1"));
+    }
+    assert_int_equal(stats_read(&f->stats[2].tls[STATS_TLS_CLIENTS].resumed), 2);
+}
+
+static struct known_secret *tickets(struct fixture *f) {
+    return &f->secrets.items[f->secrets.count - 1];
+}
+
+static void rotate(struct fixture *f, int newest, size_t count) {
+    f->secrets.count--;
+    secret_add_tickets(&f->secrets, newest, count);
+    struct tls_server *next = tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place);
+    assert_non_null(next);
+    assert_ptr_not_equal(next, f->server);
+    tls_server_unref(f->server);
+    f->server = next;
+}
+
+static void test_rotated_keys(void **state) {
+    struct fixture *f = *state;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_int_equal(tickets(f)->tickets.n_keys, 2);
+    assert_false(resumes(f, 1, "site.example"));
+    rotate(f, 3, 2); /* the ticket was made with key 2, which is still there */
+    assert_true(resumes(f, 1, "site.example"));
+    rotate(f, 4, 2); /* by then it was renewed with key 3 */
+    assert_true(resumes(f, 1, "site.example"));
+    rotate(f, 9, 2);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_int_equal(stats_read(&f->stats[1].tls[STATS_TLS_CLIENTS].tickets_rejected), 1);
+    assert_true(resumes(f, 1, "site.example"));
+}
+
+static void test_without_keys(void **state) {
+    struct fixture *f = *state;
+    f->secrets.count--;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    for (int i = 0; i < 3; i++)
+        assert_false(resumes(f, 1, "site.example"));
+    assert_int_equal(stats_read(&f->stats[1].tls[STATS_TLS_CLIENTS].tickets_issued), 0);
+}
+
+static void test_switched_off(void **state) {
+    struct fixture *f = *state;
+    f->server_message.has_tickets = 1;
+    f->server_message.tickets = 0;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_false(resumes(f, 1, "site.example"));
+}
+
+/* A ticket of a listener that asks nobody for a certificate is no way around one that does. */
+static void test_other_client_policy(void **state) {
+    struct fixture *f = *state;
+    f->client_message.certificate = (char *)"visitor";
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_true(resumes(f, 1, "site.example"));
+    f->server_message.has_client_certificates = 1;
+    f->server_message.client_certificates = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    f->server_message.client_trust = (char *)"ca";
+    struct tls_client *kept = f->client;
+    f->client = NULL;
+    tls_server_unref(f->server);
+    f->server = tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place);
+    f->client = kept;
+    struct link *l = connect_once(f, 1, "site.example");
+    assert_false(tls_is_resumed(l->session[SERVER]));
+    assert_true(str_starts(tls_peer_text(l->session[SERVER]), STR("Hash=")));
+    char *first = hg_strndup(tls_peer_text(l->session[SERVER]).p, tls_peer_text(l->session[SERVER]).n);
+    l = connect_once(f, 2, "site.example");
+    assert_true(tls_is_resumed(l->session[SERVER]));
+    assert_true(str_eq(tls_peer_text(l->session[SERVER]), str_of(first))); /* the identity comes with the ticket */
+    hg_free(first);
+}
+
+/* Towards origins: what was verified under one definition is not offered under another. */
+static void test_other_trust(void **state) {
+    struct fixture *f = *state;
+    f->client_message.has_insecure = 1;
+    f->client_message.insecure = 1;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_true(resumes(f, 1, "site.example"));
+    f->client_message.insecure = 0;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+}
+
+static void test_bounded_cache(void **state) {
+    struct fixture *f = *state;
+    char name[32];
+    f->client_message.has_insecure = 1;
+    f->client_message.insecure = 1;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    for (int i = 0; i < 520; i++) {
+        snprintf(name, sizeof name, "h%d.example", i);
+        assert_false(resumes(f, 1, name));
+    }
+    assert_true(resumes(f, 1, "h519.example"));
+    assert_true(resumes(f, 1, "h100.example"));
+    assert_false(resumes(f, 1, "h0.example")); /* the oldest went */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_without_keys),
+        TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_trust),
+        TLS_TEST(test_bounded_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
