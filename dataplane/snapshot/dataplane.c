@@ -12,8 +12,7 @@
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
 #include "dataplane/snapshot/listen_sockets.h"
-
-enum { CLUSTERS_PER_SLICE = 16 };
+#include "dataplane/snapshot/sweep.h"
 
 struct dataplane;
 
@@ -42,10 +41,7 @@ struct seat {                           /* a worker and what belongs to it */
     struct cluster_table     clusters;
     struct listener_runtime *listeners;
     struct switch_message    switching;
-    struct worker_message    sweep;
-    struct snapshot_view    *swept_view;     /* whose changed clusters are being reconciled; NULL: none */
-    size_t                   swept;
-    bool                     is_sweep_posted;
+    struct sweep             sweep;
     bool                     is_draining;
     struct drain_message     draining;
     struct log_ring         *access_log;
@@ -114,39 +110,6 @@ static void drop_addresses(struct seat *s, const struct snapshot *snapshot) {
     }
 }
 
-/* Changed clusters are reconciled in slices, so that a large change does not hold up requests; a request for a cluster that
- * has not had its turn reconciles that one itself (back/cluster.c). So does what a later switch cuts short here. */
-static void sweep_slice(struct worker *w, struct worker_message *m) {
-    struct seat *s = seat_of(w);
-    const struct snapshot *snapshot = s->swept_view->snapshot;
-    s->is_sweep_posted = false;
-    for (int i = 0; i < CLUSTERS_PER_SLICE && s->swept < snapshot->changed_count; i++, s->swept++) {
-        const struct cluster_definition *d = snapshot->changed[s->swept];
-        if (d->slot < s->clusters.capacity && s->clusters.slots[d->slot])
-            cluster_of(w, d);
-    }
-    if (s->swept < snapshot->changed_count) {
-        s->is_sweep_posted = true;
-        worker_post(w, m);
-        return;
-    }
-    struct snapshot_view *done = s->swept_view;
-    s->swept_view = NULL;
-    view_unref(w, done);
-}
-
-static void begin_sweep(struct seat *s) {
-    struct snapshot_view *unfinished = s->swept_view;
-    s->swept_view = s->worker.view;
-    s->swept = 0;
-    view_ref(s->swept_view);
-    if (unfinished)
-        view_unref(&s->worker, unfinished);
-    s->sweep.handle = sweep_slice;
-    if (!s->is_sweep_posted)
-        sweep_slice(&s->worker, &s->sweep);
-}
-
 /* A quarter is for exchanges and their heads, the rest for bodies: neither can starve the other. */
 static void set_budgets(struct worker *w, uint64_t bytes) {
     w->exchange_memory.limit = bytes / 4;
@@ -165,9 +128,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
         take_address(s, &snapshot->addresses[i], &message->sockets[i]);
     drop_addresses(s, snapshot);
-    for (size_t i = 0; i < snapshot->dropped_count; i++)
-        cluster_drop(w, snapshot->dropped[i]);
-    begin_sweep(s);
+    sweep_begin(&s->sweep, w, w->view);
     if (old)
         view_unref(w, old);
     stats_add(&w->stats->snapshots_total, 1);

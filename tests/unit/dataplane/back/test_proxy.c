@@ -1,5 +1,5 @@
-/* Attempts of one exchange: nothing of one may reach into the next. The test has the clock, the client is a loopback leg, and
- * connections do what the test says. */
+/* Attempts of one exchange: nothing of one may reach into the next. The test has the clock, the client is a loopback leg,
+ * and connections do what the test says. */
 #include "tests/unit/dataplane/back/fake_codec.h"
 
 #include "dataplane/back/proxy.h"

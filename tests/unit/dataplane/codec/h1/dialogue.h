@@ -1,6 +1,7 @@
-/* dialogue.h — a worker with all that a request passes: HTTP/1.1 towards the client, exchange, proxy, pool, HTTP/1.1 towards
- * the origin. The test plays client and origin over Unix-domain sockets, turns the loop by hand, and lets deadlines pass. What
- * is sent on such a socket has arrived when the call returns, so a few turns of the loop settle everything: no test waits. */
+/* dialogue.h — a worker with all that a request passes: HTTP/1.1 towards the client, exchange, proxy, pool, HTTP/1.1
+ * towards the origin. The test plays client and origin over Unix-domain sockets, turns the loop by hand, and lets deadlines
+ * pass. What is sent on such a socket has arrived when the call returns, so a few turns of the loop settle everything: no
+ * test waits. */
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
@@ -167,8 +168,8 @@ static inline void expire(void) {
     wheel_advance(&worker.wheel, worker.now);
 }
 
-/* Turns the loop with `act` called between waiting and the first of the events that came: in the same turn, before any socket
- * is looked at. */
+/* Turns the loop with `act` called between waiting and the first of the events that came: in the same turn, before any
+ * socket is looked at. */
 static void (*first_act)(void);
 
 static inline void on_first(struct ev_loop *loop, ev_check *watcher, int events) {

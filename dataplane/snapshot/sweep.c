@@ -1,0 +1,71 @@
+#include "dataplane/snapshot/sweep.h"
+
+#include "dataplane/snapshot/build.h"
+
+enum { ENDPOINTS_PER_SLICE = 1024 }; /* well below a millisecond */
+
+static struct cluster_runtime *find(const struct worker *w, uint32_t slot) {
+    const struct cluster_table *t = w->clusters;
+    return slot < t->capacity ? t->slots[slot] : NULL;
+}
+
+/* Both return how many endpoints they looked at. Without run-time state there is nothing to do. */
+static size_t drop(struct worker *w, uint32_t slot) {
+    const struct cluster_runtime *c = find(w, slot);
+    size_t count = c ? c->by_address.count : 0;
+    cluster_drop(w, slot);
+    return count;
+}
+
+static size_t reconcile(struct worker *w, const struct cluster_definition *d) {
+    const struct cluster_runtime *c = find(w, d->slot);
+    if (!c)
+        return 0;
+    size_t count = c->by_address.count + d->endpoint_count;
+    cluster_of(w, d);
+    return count;
+}
+
+static size_t do_next(struct sweep *s, struct worker *w, const struct snapshot *snapshot) {
+    size_t i = s->done++;
+    return i < snapshot->dropped_count ? drop(w, snapshot->dropped[i])
+                                       : reconcile(w, snapshot->changed[i - snapshot->dropped_count]);
+}
+
+static void do_slice(struct worker *w, struct worker_message *m) {
+    struct sweep *s = (struct sweep *)m;
+    const struct snapshot *snapshot = s->view->snapshot;
+    size_t total = snapshot->dropped_count + snapshot->changed_count;
+    s->is_posted = false;
+    for (size_t endpoints = 0; endpoints < ENDPOINTS_PER_SLICE && s->done < total;)
+        endpoints += 1 + do_next(s, w, snapshot);
+    if (s->done < total) {
+        s->is_posted = true;
+        worker_post(w, m);
+        return;
+    }
+    struct snapshot_view *finished = s->view;
+    s->view = NULL;
+    view_unref(w, finished);
+}
+
+/* A name may come back with the next snapshot, so it has to be gone by then. */
+static void cut_short(struct sweep *s, struct worker *w) {
+    struct snapshot_view *unfinished = s->view;
+    if (!unfinished)
+        return;
+    while (s->done < unfinished->snapshot->dropped_count)
+        do_next(s, w, unfinished->snapshot);
+    s->view = NULL;
+    view_unref(w, unfinished);
+}
+
+void sweep_begin(struct sweep *s, struct worker *w, struct snapshot_view *view) {
+    view_ref(view);
+    cut_short(s, w);
+    s->message.handle = do_slice;
+    s->view = view;
+    s->done = 0;
+    if (!s->is_posted)
+        do_slice(w, &s->message);
+}
