@@ -124,7 +124,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
         stats_add(&stats->tickets_issued, status > 0);
     else
         stats_add(&stats->tickets_rejected, status <= 0);
-    return status;
+    /* In TLS 1.3 a client uses a ticket once (RFC 8446 appendix C.4): it gets the next one. */
+    return !encrypt && status == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : status;
 }
 
 /* A session is resumed only where clients are asked for the same certificates. */
