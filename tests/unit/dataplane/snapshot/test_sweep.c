@@ -99,6 +99,30 @@ static void many_changed_clusters_are_reconciled_in_slices(void **state) {
     assert_int_equal(count_left(), CLUSTERS);
 }
 
+/* As many clusters as above, each with a kept connection. */
+static void closing_connections_makes_slices_shorter(void **state) {
+    (void)state;
+    first.dropped = dropped, first.dropped_count = CONNECTIONS_MOST;
+    sweep_begin(&sweep, &worker, &first_view);
+    unsigned without = CLUSTERS - count_left();
+    assert_true(without < CONNECTIONS_MOST);
+    for (int i = 0; i < 10; i++)
+        turn();
+    assert_null(sweep.view);
+    for (unsigned i = 0; i < CONNECTIONS_MOST; i++) {
+        struct cluster_runtime *c = cluster_of(&worker, &definitions[i].cluster);
+        struct client_connection *link = pool_connect(cluster_pick(c, NULL), 17, NULL);
+        report_connected(link);
+    }
+    sweep_begin(&sweep, &worker, &first_view);
+    unsigned with = CLUSTERS - count_left();
+    assert_true(with > 0 && with <= without * 2 / 3);
+    for (int i = 0; i < 20; i++)
+        turn();
+    assert_null(sweep.view);
+    assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
+}
+
 static void a_small_change_is_done_at_once(void **state) {
     (void)state;
     first.dropped = dropped, first.dropped_count = 1;
@@ -148,6 +172,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(many_dropped_clusters_go_in_slices),
         TEST(many_changed_clusters_are_reconciled_in_slices),
+        TEST(closing_connections_makes_slices_shorter),
         TEST(a_small_change_is_done_at_once),
         TEST(a_cluster_that_comes_back_is_a_new_one),
         TEST(a_sweep_of_changes_may_be_cut_short),
