@@ -162,6 +162,7 @@ struct engine *engine_create(const struct engine_config *config, struct error_li
     e->last_waiting = &e->first_waiting;
     ev_prepare_init(&e->next, push_begin_next);
     e->next.data = e;
+    upkeep_init(e);
     if (open_all(e, errors) == 0)
         return e;
     engine_destroy(e);
@@ -172,6 +173,7 @@ void engine_destroy(struct engine *e) {
     if (!e)
         return;
     ev_clear_pending(e->config.loop, &e->next);
+    upkeep_finish(e);
     channel_destroy(e->channel);
     store_close(e->store);
     hg_free(e);
@@ -195,4 +197,5 @@ bool engine_is_busy(const struct engine *e) {
 
 void engine_stop(struct engine *e) {
     e->is_stopping = true;
+    upkeep_stop(e);
 }

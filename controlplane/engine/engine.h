@@ -28,7 +28,8 @@ enum { ENGINE_PUSHES_WAITING_MAX = 64 };
 
 /* Opens the store and starts from what it holds. NULL with reasons in `errors`. */
 struct engine *engine_create(const struct engine_config *config, struct error_list *errors);
-/* Every stream has been disconnected and no push is under way (engine_is_busy); NULL is allowed. */
+/* Every stream has been disconnected and no push is under way (engine_is_busy), engine_stop was called or nobody waits for
+ * an answer; NULL is allowed. */
 void engine_destroy(struct engine *e);
 
 struct channel *engine_channel(struct engine *e);
@@ -42,7 +43,7 @@ void engine_push(struct engine *e, const Headgate__PushRequest *request,
                  void (*done)(void *context, const Headgate__PushReply *reply), void *context);
 /* A push is under way or waits. */
 bool engine_is_busy(const struct engine *e);
-/* From now on pushes are refused; those under way and waiting go on to their end. */
+/* From now on pushes are refused; those under way and waiting go on to their end. Verifications and gcs are left. */
 void engine_stop(struct engine *e);
 
 /* Compiles files that came in a message; their variables come with them. See config_compile. */
@@ -62,6 +63,25 @@ struct engine_view {
 /* Version `number`; 0: the current one, or the empty set when there is none. 0, or -1 with reasons in `errors`. */
 int engine_view(struct engine *e, uint64_t number, struct engine_view *ret, struct error_list *errors);
 void engine_view_finish(struct engine_view *view); /* a zeroed struct is allowed */
+
+/* ---- looking after the store ---- */
+
+enum { ENGINE_UPKEEP_MAX = 16 };        /* under way and waiting */
+
+struct upkeep_result {
+    bool is_done;                       /* otherwise `errors` has the reason */
+    struct store_verify_result verified;
+    struct store_gc_result dropped;
+    const struct error_list *errors;    /* the faults of a verification, too */
+};
+
+typedef void upkeep_done(void *context, const struct upkeep_result *result);
+
+/* store_verify and store_gc, step by step between everything else that the loop does, one job after the other. `done` runs
+ * once, at the latest in engine_stop, perhaps before these return; the result is valid during the call. */
+void engine_verify(struct engine *e, upkeep_done *done, void *context);
+void engine_gc(struct engine *e, const struct store_retention *retention, bool dry_run, upkeep_done *done,
+               void *context);
 
 /* ---- for status and metrics ---- */
 

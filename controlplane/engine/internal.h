@@ -41,6 +41,10 @@ struct engine {
     size_t waiting;
     bool is_stopping;
     ev_prepare next;                    /* never started, only fed: begins the next push outside of any handler */
+    struct upkeep_job *upkeep;          /* the first is under way */
+    unsigned upkeep_count;
+    bool is_collecting;                 /* one of them is our own gc */
+    ev_idle upkeep_step;                /* started while there is one */
     struct engine_counters counters;
 };
 
@@ -49,3 +53,12 @@ void push_job_ready(void *engine);
 void push_job_done(void *engine, const struct push_result *result);
 void push_job_destroy(struct push_job *job);
 void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events);
+
+/* upkeep.c */
+void upkeep_init(struct engine *e);
+/* Drops old versions when there are many beyond retention. */
+void upkeep_after_push(struct engine *e);
+/* Everything is answered: it was stopped. */
+void upkeep_stop(struct engine *e);
+/* Without answers. */
+void upkeep_finish(struct engine *e);

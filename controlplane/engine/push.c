@@ -5,8 +5,6 @@
 #include "controlplane/engine/internal.h"
 #include "controlplane/engine/reply.h"
 
-enum { GC_SLACK = 100 }; /* versions beyond retention that are let grow before they are dropped together */
-
 /* ---- the end of a job ---- */
 
 void push_job_destroy(struct push_job *job) {
@@ -86,23 +84,6 @@ static void refuse(struct engine *e, struct push_job *job) {
 
 /* ---- storing ---- */
 
-static void collect_garbage(struct engine *e) {
-    uint64_t next = store_next_version(e->store), oldest = store_oldest_version(e->store);
-    struct store_retention retention = {.versions = e->config.keep_versions};
-    struct store_gc_result result;
-    struct error_list errors = {0};
-    if (next - oldest <= e->config.keep_versions + GC_SLACK)
-        return;
-    e->counters.gc_runs++;
-    if (store_gc(e->store, &retention, false, &result, &errors) < 0)
-        log_error("old versions cannot be dropped",
-                  LOG_S("reason", errors.count ? errors.items[0].message : ""));
-    else
-        log_info("old versions dropped", LOG_U("versions", result.versions),
-                 LOG_U("objects", result.objects));
-    error_list_finish(&errors);
-}
-
 static struct store_resource *store_resources(const struct config_resources *set) {
     struct store_resource *list = hg_calloc(set->count ? set->count : 1, sizeof *list);
     for (size_t i = 0; list && i < set->count; i++) {
@@ -160,7 +141,7 @@ void push_job_done(void *engine, const struct push_result *result) {
     bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
     finish(e, job, outcome_of(job, result));
     if (was_stored)
-        collect_garbage(e);
+        upkeep_after_push(e);
 }
 
 /* ---- the beginning of a job ---- */

@@ -199,8 +199,7 @@ int64_t disk_file_size(const struct disk *d, const char *path) {
 }
 
 /* The names in a folder, each with its NUL. */
-static int gather_names(const struct disk *d, const char *path, struct strbuf *names,
-                        struct error_list *errors) {
+int disk_names(const struct disk *d, const char *path, struct strbuf *names, struct error_list *errors) {
     int fd = open_folder(d, path);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (!folder) {
@@ -225,7 +224,7 @@ static int gather_names(const struct disk *d, const char *path, struct strbuf *n
 int disk_list(const struct disk *d, const char *path, int (*visit)(void *context, const char *name),
               void *context, struct error_list *errors) {
     struct strbuf names = {0};
-    int status = gather_names(d, path, &names, errors);
+    int status = disk_names(d, path, &names, errors);
     for (size_t at = 0; status == 0 && at < names.n; at += strlen(names.p + at) + 1)
         status = visit(context, names.p + at);
     strbuf_finish(&names);

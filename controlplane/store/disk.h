@@ -69,6 +69,9 @@ int64_t disk_file_size(const struct disk *d, const char *path);
 int disk_list(const struct disk *d, const char *path, int (*visit)(void *context, const char *name),
               void *context, struct error_list *errors);
 
+/* The names of a folder one after the other, each with its NUL, are added to `names`; none of them is "." or "..". */
+int disk_names(const struct disk *d, const char *path, struct strbuf *names, struct error_list *errors);
+
 /* Adds an error that names the file `path` of the folder (NULL: the folder). */
 void disk_report(const struct disk *d, const char *path, enum error_code code, const char *message,
                  struct error_list *errors);

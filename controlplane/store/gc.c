@@ -2,9 +2,18 @@
 
 #include "common/clock.h"
 
-struct collection {
+/* Moves forward only. */
+enum phase { CHOOSE, MARK, DROP_HEAD, DROP_VERSIONS, DROP_OBJECTS, OVER };
+
+struct store_collection {
     struct store *store;
+    struct store_retention retention;
     bool dry_run;
+    enum phase phase;
+    uint64_t number; /* CHOOSE, DROP_VERSIONS: the version that is next */
+    uint64_t oldest; /* the first that stays */
+    uint64_t marked; /* up to here the versions that stay are marked */
+    struct object_cursor objects;
     struct store_gc_result result;
     struct error_list *errors;
     struct arena arena; /* of the keys */
@@ -15,7 +24,7 @@ struct collection {
 
 /* 1, 0, or -1 with an error. A damaged record has no age, so it keeps nothing by it; but one that only could
  * not be read now, for want of memory or of an answer from the disk, must not be dropped for that. */
-static int is_young(struct collection *c, uint64_t number, const struct store_retention *retention) {
+static int is_young(struct store_collection *c, uint64_t number, const struct store_retention *retention) {
     struct error_list found = {0};
     struct arena arena = {0};
     struct record r;
@@ -31,22 +40,27 @@ static int is_young(struct collection *c, uint64_t number, const struct store_re
     return young;
 }
 
-static int find_first_kept(struct collection *c, const struct store_retention *retention,
-                           uint64_t *ret_number) {
+/* Looks at one version, where its age counts. */
+static int choose(struct store_collection *c) {
     const struct head *head = &c->store->head;
-    uint64_t keep = retention->versions ? retention->versions : 1, number = head->oldest;
-    for (; number && head->newest - number >= keep; number++) {
-        int young = retention->age_us ? is_young(c, number, retention) : 0;
-        if (young < 0)
-            return -1;
-        if (young)
-            break;
+    uint64_t keep = c->retention.versions ? c->retention.versions : 1;
+    while (c->number && head->newest - c->number >= keep && !c->retention.age_us)
+        c->number++;
+    bool is_beyond = c->number && head->newest - c->number >= keep;
+    int young = is_beyond ? is_young(c, c->number, &c->retention) : 1;
+    if (young < 0)
+        return -1;
+    if (!young) {
+        c->number++;
+        return 0;
     }
-    *ret_number = number;
+    c->oldest = c->number;
+    c->marked = c->oldest ? c->oldest - 1 : 0;
+    c->phase = MARK;
     return 0;
 }
 
-static int need_all(struct collection *c, const struct store_manifest *m) {
+static int need_all(struct store_collection *c, const struct store_manifest *m) {
     for (size_t i = 0; i < m->version.resources; i++) {
         struct str key = {(const char *)m->entries[i].id.bytes, RESOURCE_ID_SIZE};
         if (map_get(&c->needed, key))
@@ -58,27 +72,48 @@ static int need_all(struct collection *c, const struct store_manifest *m) {
     return 0;
 }
 
-static int need_version(struct collection *c, uint64_t number) {
+static int need_version(struct store_collection *c, uint64_t number) {
     struct store_manifest *m = version_read(c->store, number, NULL, c->errors);
     int status = m ? need_all(c, m) : -1;
     store_manifest_unref(m);
     return status;
 }
 
-/* The newest version is in memory, and so is all that somebody holds. */
-static int find_needed(struct collection *c, uint64_t oldest) {
-    for (const struct store_manifest *m = c->store->live; m; m = m->next)
-        if (need_all(c, m) < 0)
-            return -1;
-    for (uint64_t number = oldest; number && number < c->store->head.newest; number++)
-        if (need_version(c, number) < 0)
-            return -1;
+static bool has_unmarked(const struct store_collection *c) {
+    return c->marked < c->store->head.newest;
+}
+
+static int mark_next(struct store_collection *c) {
+    c->marked++;
+    return c->marked == c->store->head.newest ? need_all(c, c->store->current) : need_version(c, c->marked);
+}
+
+/* Versions that were committed between two steps. */
+static int mark_new(struct store_collection *c) {
+    int status = 0;
+    while (status == 0 && has_unmarked(c))
+        status = mark_next(c);
+    return status;
+}
+
+static int mark(struct store_collection *c) {
+    if (has_unmarked(c))
+        return mark_next(c);
+    c->phase = DROP_HEAD;
     return 0;
+}
+
+/* What somebody holds, though its version goes. From the new head on nobody can get another one. */
+static int mark_held(struct store_collection *c) {
+    int status = 0;
+    for (const struct store_manifest *m = c->store->live; status == 0 && m; m = m->next)
+        status = need_all(c, m);
+    return status;
 }
 
 /* ---- what goes ---- */
 
-static int drop_file(struct collection *c, const char *path, uint64_t *counter) {
+static int drop_file(struct store_collection *c, const char *path, uint64_t *counter) {
     int64_t size = disk_file_size(&c->store->disk, path);
     if (!c->dry_run && disk_remove(&c->store->disk, path, c->errors) < 0)
         return -1;
@@ -89,44 +124,98 @@ static int drop_file(struct collection *c, const char *path, uint64_t *counter) 
 
 /* The head goes first: from then on the dropped versions are leftovers that store_open removes, whatever
  * happens here. */
-static int drop_versions(struct collection *c, uint64_t oldest) {
-    uint64_t number = c->store->head.oldest;
+static int drop_head(struct store_collection *c) {
     struct head head = c->store->head;
-    head.oldest = oldest;
-    if (number == oldest || (!c->dry_run && head_write(c->store, &head, c->errors) < 0))
-        return number == oldest ? 0 : -1;
-    for (; number < oldest; number++) {
-        char path[PATH_SIZE];
-        path_of_version(number, path);
+    c->number = head.oldest;
+    head.oldest = c->oldest;
+    c->phase = DROP_VERSIONS;
+    if (mark_held(c) < 0)
+        return -1;
+    return c->number == c->oldest || c->dry_run ? 0 : head_write(c->store, &head, c->errors);
+}
+
+static int drop_versions(struct store_collection *c) {
+    char path[PATH_SIZE];
+    for (int i = 0; i < STORE_STEP_FILES && c->number < c->oldest; i++, c->number++) {
+        path_of_version(c->number, path);
         if (drop_file(c, path, &c->result.versions) < 0)
             return -1;
     }
+    if (c->number == c->oldest)
+        c->phase = DROP_OBJECTS;
     return 0;
 }
 
-static int drop_object(void *context, const char *path, const struct resource_id *id) {
-    struct collection *c = context;
+static int visit_object(void *context, const char *path, const struct resource_id *id) {
+    struct store_collection *c = context;
     if (!id || map_get(&c->needed, (struct str){(const char *)id->bytes, RESOURCE_ID_SIZE}))
         return 0;
     return drop_file(c, path, &c->result.objects);
 }
 
+static int drop_objects(struct store_collection *c) {
+    int more = objects_visit(c->store, &c->objects, visit_object, c, c->errors);
+    if (more == 0)
+        c->phase = OVER;
+    return more < 0 ? -1 : 0;
+}
+
+/* ---- step by step ---- */
+
+struct store_collection *store_collection_create(struct store *s, const struct store_retention *retention,
+                                                 bool dry_run, struct error_list *errors) {
+    struct store_collection *c = hg_calloc(1, sizeof *c);
+    if (!c) {
+        report_memory(s, errors);
+        return NULL;
+    }
+    c->store = s;
+    c->retention = *retention;
+    c->dry_run = dry_run;
+    c->errors = errors;
+    c->number = s->head.oldest;
+    return c;
+}
+
+/* What was committed since the last step is marked first, once it is too late for MARK to come by. */
+static int do_step(struct store_collection *c) {
+    if (check_writable(c->store, c->errors) < 0 || (c->phase > MARK && mark_new(c) < 0))
+        return -1;
+    switch (c->phase) {
+    case CHOOSE: return choose(c);
+    case MARK: return mark(c);
+    case DROP_HEAD: return drop_head(c);
+    case DROP_VERSIONS: return drop_versions(c);
+    case DROP_OBJECTS: return drop_objects(c);
+    case OVER: break;
+    }
+    return 0;
+}
+
+int store_collection_step(struct store_collection *c, struct store_gc_result *ret_result) {
+    if (do_step(c) < 0)
+        return -1;
+    if (c->phase != OVER)
+        return 1;
+    *ret_result = c->result;
+    return 0;
+}
+
+void store_collection_destroy(struct store_collection *c) {
+    if (!c)
+        return;
+    object_cursor_finish(&c->objects);
+    map_finish(&c->needed);
+    arena_finish(&c->arena);
+    hg_free(c);
+}
+
 int store_gc(struct store *s, const struct store_retention *retention, bool dry_run,
              struct store_gc_result *ret_result, struct error_list *errors) {
-    struct collection c = {.store = s, .dry_run = dry_run, .errors = errors};
-    if (check_writable(s, errors) < 0)
-        return -1;
-    uint64_t oldest;
-    int status = find_first_kept(&c, retention, &oldest);
-    if (status == 0)
-        status = find_needed(&c, oldest);
-    if (status == 0)
-        status = drop_versions(&c, oldest);
-    if (status == 0)
-        status = objects_list(s, drop_object, &c, errors);
-    map_finish(&c.needed);
-    arena_finish(&c.arena);
-    if (status == 0)
-        *ret_result = c.result;
+    struct store_collection *c = store_collection_create(s, retention, dry_run, errors);
+    int status = c ? 1 : -1;
+    while (status > 0)
+        status = store_collection_step(c, ret_result);
+    store_collection_destroy(c);
     return status;
 }

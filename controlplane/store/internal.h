@@ -111,10 +111,21 @@ int objects_write(struct object_writer *w, struct error_list *errors);
 void objects_undo(struct object_writer *w);
 void object_writer_finish(struct object_writer *w);
 
-/* Calls `visit` with the path below the folder and the id of each object there is; names that are not an
- * object's come with `id` NULL. Stops as disk_list does. */
+/* Where a walk through all objects is; begins zeroed. */
+struct object_cursor {
+    unsigned digit;      /* of the folder */
+    bool is_open;        /* its names are read */
+    struct strbuf names; /* each with its NUL */
+    size_t at;
+};
+
+/* Calls `visit` with the path below the folder and the id of the next objects, up to STORE_STEP_FILES; names that are
+ * not an object's come with `id` NULL. 1: there are more; 0: those were the last; -1: the folder cannot be read, or `visit`
+ * said so. */
 typedef int object_visitor(void *context, const char *path, const struct resource_id *id);
-int objects_list(const struct store *s, object_visitor *visit, void *context, struct error_list *errors);
+int objects_visit(const struct store *s, struct object_cursor *c, object_visitor *visit, void *context,
+                  struct error_list *errors);
+void object_cursor_finish(struct object_cursor *c);
 /* Whether the object is there and whole: 0; -1 with an error. */
 int object_check(const struct store *s, const struct resource_id *id, uint64_t *ret_size,
                  struct error_list *errors);

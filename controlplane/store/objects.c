@@ -52,32 +52,45 @@ int object_check(const struct store *s, const struct resource_id *id, uint64_t *
 
 /* ---- listing ---- */
 
-struct object_visit {
-    object_visitor *visit;
-    void *context;
-    unsigned digit; /* of the folder */
-};
-
-static int visit_name(void *context, const char *name) {
-    const struct object_visit *v = context;
+/* One name in the folder of `digit`. */
+static int visit_name(unsigned digit, const char *name, object_visitor *visit, void *context) {
     char path[PATH_SIZE + NAME_MAX], canonical[PATH_SIZE], text[NAME_MAX + 2];
     struct resource_id id = {{0}};
-    snprintf(path, sizeof path, OBJECTS_FOLDER "/%x/%s", v->digit, name);
-    snprintf(text, sizeof text, "%x%s", v->digit, name);
+    snprintf(path, sizeof path, OBJECTS_FOLDER "/%x/%s", digit, name);
+    snprintf(text, sizeof text, "%x%s", digit, name);
     bool is_hex = hex_decode(str_of(text), id.bytes, RESOURCE_ID_SIZE) == 0;
     path_of_object(&id, canonical);
-    return v->visit(v->context, path, is_hex && strcmp(path, canonical) == 0 ? &id : NULL);
+    return visit(context, path, is_hex && strcmp(path, canonical) == 0 ? &id : NULL);
 }
 
-int objects_list(const struct store *s, object_visitor *visit, void *context, struct error_list *errors) {
-    struct object_visit v = {.visit = visit, .context = context};
-    int status = 0;
-    for (; status == 0 && v.digit < FAN_OUT; v.digit++) {
-        char path[PATH_SIZE];
-        path_of_fan_out(v.digit, path);
-        status = disk_list(&s->disk, path, visit_name, &v, errors);
+static int open_next_folder(const struct store *s, struct object_cursor *c, struct error_list *errors) {
+    char path[PATH_SIZE];
+    path_of_fan_out(c->digit, path);
+    strbuf_reset(&c->names);
+    c->at = 0;
+    c->is_open = true;
+    return disk_names(&s->disk, path, &c->names, errors);
+}
+
+int objects_visit(const struct store *s, struct object_cursor *c, object_visitor *visit, void *context,
+                  struct error_list *errors) {
+    int status = c->is_open ? 0 : open_next_folder(s, c, errors);
+    for (int i = 0; status == 0 && i < STORE_STEP_FILES && c->at < c->names.n; i++) {
+        const char *name = c->names.p + c->at;
+        c->at += strlen(name) + 1;
+        status = visit_name(c->digit, name, visit, context);
     }
-    return status;
+    if (status < 0)
+        return -1;
+    if (c->at == c->names.n) {
+        c->is_open = false;
+        c->digit++;
+    }
+    return c->digit < FAN_OUT;
+}
+
+void object_cursor_finish(struct object_cursor *c) {
+    strbuf_finish(&c->names);
 }
 
 /* ---- writing ---- */

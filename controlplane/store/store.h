@@ -173,6 +173,19 @@ struct store_verify_result {
 int store_verify(struct store *s, store_progress *progress, void *context,
                  struct store_verify_result *ret_result, struct error_list *errors);
 
+/* The same in steps, for a thread that has other things to do between them: at each step one version, or up to
+ * STORE_STEP_FILES files, are looked at. Any call may come between two steps, but for another store_gc and store_close.
+ * What is committed meanwhile is not a fault, and not all of it is looked at. */
+enum { STORE_STEP_FILES = 64 };
+
+struct store_verification;
+/* `errors` is used until the end. NULL: memory. */
+struct store_verification *store_verification_create(struct store *s, store_progress *progress, void *context,
+                                                     struct error_list *errors);
+/* 1: there is more to do; 0: done, with *ret_result; -1: as store_verify. */
+int store_verification_step(struct store_verification *v, struct store_verify_result *ret_result);
+void store_verification_destroy(struct store_verification *v); /* at any time; NULL is allowed */
+
 /* What to keep: the newest `versions` (at least the newest and the pinned one), and everything younger than
  * `age_us`. */
 struct store_retention {
@@ -191,6 +204,14 @@ struct store_gc_result {
  * an error, it goes on where it was when it is called again. */
 int store_gc(struct store *s, const struct store_retention *retention, bool dry_run,
              struct store_gc_result *ret_result, struct error_list *errors);
+
+/* The same in steps, as for a verification. What is committed meanwhile stays, and so does what is read. Left before its end
+ * it has dropped a part, as when it is stopped. */
+struct store_collection;
+struct store_collection *store_collection_create(struct store *s, const struct store_retention *retention,
+                                                 bool dry_run, struct error_list *errors);
+int store_collection_step(struct store_collection *c, struct store_gc_result *ret_result);
+void store_collection_destroy(struct store_collection *c);
 
 /* ---- state ---- */
 

@@ -14,8 +14,22 @@ struct use {
     bool is_there;
 };
 
-struct verification {
+/* The hash of the version before, as far as it is known. */
+struct link {
+    bool is_known;
+    struct resource_id hash;
+};
+
+/* Moves forward only. */
+enum phase { TOP, VERSIONS, OBJECTS, MISSING, OVER };
+
+struct store_verification {
     struct store *store;
+    enum phase phase;
+    size_t errors_before;
+    uint64_t number;  /* VERSIONS: the one that is next */
+    struct link link;
+    struct object_cursor cursor;
     store_progress *progress;
     void *context;
     uint64_t done, total;
@@ -25,13 +39,13 @@ struct verification {
     struct map uses;    /* by id */
 };
 
-static void step(struct verification *v) {
+static void step(struct store_verification *v) {
     v->done++;
     if (v->progress && v->done % PROGRESS_EVERY == 0)
         v->progress(v->context, v->done, v->total > v->done ? v->total : v->done);
 }
 
-static void fault(struct verification *v, const char *path, const char *message) {
+static void fault(struct store_verification *v, const char *path, const char *message) {
     disk_report(&v->store->disk, path, ERROR_INTEGRITY, message, v->errors);
 }
 
@@ -54,7 +68,7 @@ static int check_temporary_name(void *context, const char *name) {
     return 0;
 }
 
-static int check_format_file(struct verification *v) {
+static int check_format_file(struct store_verification *v) {
     char expected[128];
     struct str text;
     format_text(v->store, expected);
@@ -71,7 +85,7 @@ static int check_format_file(struct verification *v) {
     return 0;
 }
 
-static void check_head_file(struct verification *v) {
+static void check_head_file(struct store_verification *v) {
     const struct store *s = v->store;
     struct head head;
     uint8_t lineage[LINEAGE_SIZE];
@@ -83,7 +97,7 @@ static void check_head_file(struct verification *v) {
         fault(v, HEAD_FILE, "not the head that this daemon wrote");
 }
 
-static int check_state_file(struct verification *v) {
+static int check_state_file(struct store_verification *v) {
     struct store_state state;
     int loaded = store_load_state(v->store, &state, v->errors);
     if (loaded <= 0)
@@ -99,21 +113,8 @@ static int check_state_file(struct verification *v) {
     return 0;
 }
 
-static int check_top(struct verification *v) {
-    const struct disk *disk = &v->store->disk;
-    check_format_file(v);
-    check_head_file(v);
-    check_state_file(v);
-    if (disk_list(disk, ".", check_top_name, v, v->errors) < 0 ||
-        disk_list(disk, TEMPORARY_FOLDER, check_temporary_name, v, v->errors) < 0)
-        return -1;
-    return 0;
-}
-
-/* ---- versions ---- */
-
 static int check_version_name(void *context, const char *name) {
-    struct verification *v = context;
+    struct store_verification *v = context;
     const struct head *head = &v->store->head;
     char path[PATH_SIZE + 256];
     uint64_t number = version_of_name(name);
@@ -124,7 +125,22 @@ static int check_version_name(void *context, const char *name) {
     return 0;
 }
 
-static struct use *add_use(struct verification *v, const struct store_entry *e, uint64_t version) {
+static int check_top(struct store_verification *v) {
+    const struct disk *disk = &v->store->disk;
+    check_format_file(v);
+    check_head_file(v);
+    check_state_file(v);
+    if (disk_list(disk, ".", check_top_name, v, v->errors) < 0 ||
+        disk_list(disk, TEMPORARY_FOLDER, check_temporary_name, v, v->errors) < 0 ||
+        disk_list(disk, VERSIONS_FOLDER, check_version_name, v, v->errors) < 0)
+        return -1;
+    v->phase = VERSIONS;
+    return 0;
+}
+
+/* ---- versions ---- */
+
+static struct use *add_use(struct store_verification *v, const struct store_entry *e, uint64_t version) {
     struct use *u = arena_calloc(&v->arena, 1, sizeof *u);
     if (!u)
         return NULL;
@@ -134,7 +150,7 @@ static struct use *add_use(struct verification *v, const struct store_entry *e, 
     return u->name && map_set(&v->uses, key, u) == 0 ? u : NULL;
 }
 
-static int add_uses(struct verification *v, const struct store_manifest *m) {
+static int add_uses(struct store_verification *v, const struct store_manifest *m) {
     for (size_t i = 0; i < m->version.resources; i++) {
         const struct store_entry *e = &m->entries[i];
         struct use *u = map_get(&v->uses, (struct str){(const char *)e->id.bytes, RESOURCE_ID_SIZE});
@@ -154,13 +170,8 @@ static bool ran_out_of_memory(const struct error_list *errors, size_t before) {
     return false;
 }
 
-/* The hash of the version before, as far as it is known. */
-struct link {
-    bool is_known;
-    struct resource_id hash;
-};
-
-static void check_link(struct verification *v, struct link *link, const struct record *r) {
+static void check_link(struct store_verification *v, const struct record *r) {
+    struct link *link = &v->link;
     char path[PATH_SIZE];
     path_of_version(r->version.number, path);
     if (link->is_known && !resource_id_equal(&link->hash, &r->parent_hash))
@@ -168,41 +179,40 @@ static void check_link(struct verification *v, struct link *link, const struct r
     *link = (struct link){.is_known = true, .hash = r->version.hash};
 }
 
-static int check_version(struct verification *v, uint64_t number, struct link *link) {
+static int check_version(struct store_verification *v, uint64_t number) {
     char path[PATH_SIZE];
     struct record r;
     size_t before = v->errors->count;
     step(v);
     struct store_manifest *m = version_read(v->store, number, &r, v->errors);
     if (!m) {
-        link->is_known = false;
+        v->link.is_known = false;
         return ran_out_of_memory(v->errors, before) ? -1 : 0;
     }
     path_of_version(number, path);
     v->result.versions++;
     v->result.bytes += (uint64_t)disk_file_size(&v->store->disk, path);
-    check_link(v, link, &r);
+    check_link(v, &r);
     int status = add_uses(v, m);
     store_manifest_unref(m);
     return status;
 }
 
-static int check_versions(struct verification *v) {
+/* Those that are committed meanwhile are looked at too. */
+static int check_next_version(struct store_verification *v) {
     const struct head *head = &v->store->head;
-    struct link link = {0};
-    if (disk_list(&v->store->disk, VERSIONS_FOLDER, check_version_name, v, v->errors) < 0)
-        return -1;
-    for (uint64_t number = head->oldest; number && number <= head->newest; number++)
-        if (check_version(v, number, &link) < 0)
-            return -1;
-    if (link.is_known && !resource_id_equal(&link.hash, &head->newest_hash))
+    if (v->number && v->number <= head->newest)
+        return check_version(v, v->number++);
+    if (v->link.is_known && !resource_id_equal(&v->link.hash, &head->newest_hash))
         fault(v, HEAD_FILE, "the newest version is not the one that HEAD names");
+    v->total = v->done + v->uses.count;
+    v->phase = OBJECTS;
     return 0;
 }
 
 /* ---- objects ---- */
 
-static void object_fault(struct verification *v, const char *path, const struct use *u, enum error_code code,
+static void object_fault(struct store_verification *v, const char *path, const struct use *u, enum error_code code,
                          const char *message) {
     char place[4096], resource[RESOURCE_NAME_MAX + 32];
     snprintf(place, sizeof place, "%s/%s", v->store->folder, path);
@@ -218,7 +228,7 @@ static void object_fault(struct verification *v, const char *path, const struct 
 }
 
 static int check_object(void *context, const char *path, const struct resource_id *id) {
-    struct verification *v = context;
+    struct store_verification *v = context;
     struct error_list found = {0};
     uint64_t size = 0;
     if (!id) {
@@ -239,12 +249,16 @@ static int check_object(void *context, const char *path, const struct resource_i
     return status;
 }
 
-static int check_objects(struct verification *v) {
+static int check_next_objects(struct store_verification *v) {
+    int more = objects_visit(v->store, &v->cursor, check_object, v, v->errors);
+    if (more == 0)
+        v->phase = MISSING;
+    return more < 0 ? -1 : 0;
+}
+
+static int check_missing(struct store_verification *v) {
     const struct map_entry *e;
     size_t position = 0;
-    v->total = v->done + v->uses.count;
-    if (objects_list(v->store, check_object, v, v->errors) < 0)
-        return -1;
     while ((e = map_next(&v->uses, &position))) {
         const struct use *u = e->value;
         char path[PATH_SIZE];
@@ -252,22 +266,67 @@ static int check_objects(struct verification *v) {
         if (!u->is_there)
             object_fault(v, path, u, ERROR_INTEGRITY, "the object is missing");
     }
+    v->phase = OVER;
     return 0;
+}
+
+/* ---- step by step ---- */
+
+struct store_verification *store_verification_create(struct store *s, store_progress *progress, void *context,
+                                                     struct error_list *errors) {
+    struct store_verification *v = hg_calloc(1, sizeof *v);
+    if (!v) {
+        report_memory(s, errors);
+        return NULL;
+    }
+    v->store = s;
+    v->progress = progress;
+    v->context = context;
+    v->errors = errors;
+    v->errors_before = errors->count + errors->dropped;
+    v->number = s->head.oldest;
+    v->total = s->head.newest ? s->head.newest - s->head.oldest + 1 : 0;
+    return v;
+}
+
+static int do_step(struct store_verification *v) {
+    switch (v->phase) {
+    case TOP: return check_top(v);
+    case VERSIONS: return check_next_version(v);
+    case OBJECTS: return check_next_objects(v);
+    case MISSING: return check_missing(v);
+    case OVER: break;
+    }
+    return 0;
+}
+
+int store_verification_step(struct store_verification *v, struct store_verify_result *ret_result) {
+    if (do_step(v) < 0)
+        return -1;
+    if (v->phase != OVER)
+        return 1;
+    if (v->progress)
+        v->progress(v->context, v->done, v->done);
+    v->result.faults = v->errors->count + v->errors->dropped - v->errors_before;
+    *ret_result = v->result;
+    return 0;
+}
+
+void store_verification_destroy(struct store_verification *v) {
+    if (!v)
+        return;
+    object_cursor_finish(&v->cursor);
+    map_finish(&v->uses);
+    arena_finish(&v->arena);
+    hg_free(v);
 }
 
 int store_verify(struct store *s, store_progress *progress, void *context,
                  struct store_verify_result *ret_result, struct error_list *errors) {
-    struct verification v = {.store = s, .progress = progress, .context = context, .errors = errors};
-    size_t before = errors->count + errors->dropped;
-    v.total = s->head.newest ? s->head.newest - s->head.oldest + 1 : 0;
-    int status = check_top(&v) < 0 || check_versions(&v) < 0 || check_objects(&v) < 0 ? -1 : 0;
-    map_finish(&v.uses);
-    arena_finish(&v.arena);
-    if (status < 0)
-        return -1;
-    if (progress)
-        progress(context, v.done, v.done);
-    v.result.faults = errors->count + errors->dropped - before;
-    *ret_result = v.result;
-    return 0;
+    struct store_verification *v = store_verification_create(s, progress, context, errors);
+    int status = v ? 1 : -1;
+    while (status > 0)
+        status = store_verification_step(v, ret_result);
+    store_verification_destroy(v);
+    return status;
 }
