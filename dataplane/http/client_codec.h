@@ -9,6 +9,7 @@
 #include "common/address.h"
 #include "dataplane/http/exchange.h"
 
+struct tls_client;
 struct client_connection;      /* embedded first in the codec's connection */
 
 /* What a connection reports to its owner (the pool). None may be called from within an operation below. */
@@ -35,6 +36,7 @@ struct client_options {
     uint64_t connect_timeout;                            /* 0: none of the cluster's own, the route's counts */
     uint64_t idle_timeout, write_timeout;
     uint32_t header_bytes, headers, trailer_bytes;
+    struct tls_client *tls;                              /* tls/client.h; NULL: plaintext. Valid while it connects */
 };
 
 struct client_codec {

@@ -15,6 +15,7 @@
 
 struct cluster_definition;
 struct filter;
+struct tls_server;
 
 struct limits {                        /* bytes, counts */
     uint64_t body, buffer, min_body_rate;
@@ -49,4 +50,5 @@ struct listener_definition {
     const struct bound_table *routes;
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;
+    struct tls_server        *tls;           /* tls/server.h; NULL: plaintext */
 };

@@ -71,7 +71,7 @@ static int set_token(struct dataplane_options *o, struct error_list *errors) {
 }
 
 static int set_tls(struct dataplane_options *o, struct error_list *errors) {
-    o->tls = (struct tls_client_files){
+    o->tls = (struct channel_tls_files){
         .certificate = options_get(&o->given, "tls-cert"),
         .key = options_get(&o->given, "tls-key"),
         .ca = options_get(&o->given, "tls-ca"),

@@ -18,7 +18,7 @@ struct dataplane_options {
     bool                    has_admin;
     struct address          admin_listen;
     struct token_file      *metrics_token;    /* token_file_close; NULL: none */
-    struct tls_client_files tls;              /* certificate NULL: plaintext */
+    struct channel_tls_files tls;             /* certificate NULL: plaintext */
 };
 
 extern const struct option_spec dataplane_option_specs[];

@@ -23,6 +23,7 @@
 #include "dataplane/snapshot/lastgood.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/log_output.h"
+#include "dataplane/tls/session.h"
 
 enum { BOOT_TRIES = 10, ADMIN_BACKLOG = 64 };
 
@@ -38,7 +39,7 @@ struct process {
     struct lastgood       *lastgood;
     struct adopter         adopter;
     struct channel_client *channel;
-    struct tls_client     *tls;
+    struct channel_tls    *tls;
     struct admin_http     *admin;
     struct statsd          statsd;
     struct reports         reports;
@@ -329,7 +330,7 @@ static int make_parts(struct process *p) {
 }
 
 static int enter_sandbox(const struct process *p, int state_dir) {
-    const struct tls_client_files *tls = &p->options->tls;
+    const struct channel_tls_files *tls = &p->options->tls;
     const char *files[5], *const given[] = {tls->ca, tls->certificate, tls->key,
                                             options_get(&p->options->given, "metrics-token-file")};
     size_t count = 0;
@@ -374,7 +375,7 @@ static int set_up(struct process *p) {
     struct error_list errors = {0};
     signal(SIGPIPE, SIG_IGN);
     p->loop = ev_default_loop(EVFLAG_NOENV);
-    if (p->options->tls.certificate && !(p->tls = tls_client_create(&p->options->tls, &errors))) {
+    if (p->options->tls.certificate && !(p->tls = channel_tls_create(&p->options->tls, &errors))) {
         log_errors("no TLS for the control plane", &errors);
         error_list_finish(&errors);
         return -1;
@@ -406,10 +407,11 @@ static void tear_down(struct process *p) {
     lastgood_destroy(p->lastgood);
     listen_sockets_destroy(p->sockets);
     holder_client_destroy(p->holder);
-    tls_client_destroy(p->tls);
+    channel_tls_destroy(p->tls);
     resource_set_unref(p->booting);
     reports_finish(&p->reports);
     process_usage_finish(&p->usage);
+    tls_libraries_free();
 }
 
 int process_run(const struct dataplane_options *options) {

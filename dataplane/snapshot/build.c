@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/snapshot/clusters.h"
 #include "dataplane/snapshot/settings.h"
+#include "dataplane/snapshot/tls.h"
 
 /* A compiled table and the messages that it points into. */
 struct shared_table {
@@ -163,14 +164,22 @@ static int check_protocols(const Headgate__Listener *m, const char *name, struct
 
 static int check_transport(const Headgate__Listener *m, const char *name, struct error_list *errors) {
     size_t before = errors->count;
-    if (m->tls)
-        fault(errors, "listener", name, "tls", ERROR_UNSUPPORTED, "%s", "this version serves plaintext only");
     if (m->proxy_protocol && m->proxy_protocol->mode != HEADGATE__PROXY_PROTOCOL__MODE__OFF)
         fault(errors, "listener", name, "proxy_protocol", ERROR_UNSUPPORTED, "%s", "this version reads no PROXY headers");
     return errors->count == before ? 0 : -1;
 }
 
-static int build_listener(struct snapshot *s, const struct resource *r, struct error_list *errors) {
+static int add_tls(struct snapshot *s, const struct resource *r, const struct resource_set *resources,
+                   struct listener_definition *d, struct error_list *errors) {
+    if (snapshot_listener_tls(r, resources, &d->tls, errors) < 0)
+        return -1;
+    if (d->tls)
+        s->tls[s->tls_count++] = d->tls;
+    return 0;
+}
+
+static int build_listener(struct snapshot *s, const struct resource *r, const struct resource_set *resources,
+                          struct error_list *errors) {
     const Headgate__Listener *m = (const Headgate__Listener *)r->message;
     struct listener_definition *d = arena_calloc(&s->arena, 1, sizeof *d);
     if (!d)
@@ -184,7 +193,7 @@ static int build_listener(struct snapshot *s, const struct resource *r, struct e
         fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
               m->route_table ? m->route_table : "");
     int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors) |
-                 check_transport(m, r->name, errors);
+                 check_transport(m, r->name, errors) | add_tls(s, r, resources, d, errors);
     return d->name.p && d->routes && status == 0 ? 0 : -1;
 }
 
@@ -195,10 +204,11 @@ static int build_listeners(struct snapshot *s, const struct resource_set *resour
     for (size_t i = 0; i < range.count; i++)
         most += ((const Headgate__Listener *)range.items[i]->message)->n_addresses;
     s->addresses = arena_calloc(&s->arena, most, sizeof *s->addresses);
-    if (!s->addresses)
+    s->tls = arena_calloc(&s->arena, range.count, sizeof(struct tls_server *));
+    if (!s->addresses || !s->tls)
         return -1;
     for (size_t i = 0; i < range.count; i++)
-        status |= build_listener(s, range.items[i], errors);
+        status |= build_listener(s, range.items[i], resources, errors);
     return status;
 }
 
@@ -241,6 +251,8 @@ void snapshot_free(struct snapshot *s) {
         cluster_definition_unref(s->clusters[i]);
     for (size_t i = 0; i < s->table_count; i++)
         table_unref(s->tables[i]);
+    for (size_t i = 0; i < s->tls_count; i++)
+        tls_server_unref(s->tls[i]);
     resource_unref(s->settings_resource);
     map_finish(&s->cluster_by_name);
     map_finish(&s->table_by_name);

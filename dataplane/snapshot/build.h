@@ -35,6 +35,8 @@ struct snapshot {
     struct shared_table        **tables;
     size_t                       table_count;
     struct map                   table_by_name;  /* name -> struct bound_table */
+    struct tls_server          **tls;            /* of listeners; held for them */
+    size_t                       tls_count;
     struct cluster_definition  **changed;        /* new, or other than in the previous snapshot */
     size_t                       changed_count;
     uint32_t                    *dropped;        /* slots of clusters that the previous snapshot had and this has not */

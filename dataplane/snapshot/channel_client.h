@@ -13,13 +13,13 @@
 
 struct channel_client;
 struct holder_client;
-struct tls_client;
+struct channel_tls;
 
 struct channel_client_config {
     struct ev_loop       *loop;
     struct holder_client *holder;
     struct adopter       *adopter;
-    struct tls_client    *tls;             /* NULL: plaintext (over a Unix-domain socket) */
+    struct channel_tls   *tls;             /* NULL: plaintext (over a Unix-domain socket) */
     struct channel_self   self;
     /* Fills a report, which points into memory that is valid until the next call. */
     void                (*fill_report)(void *owner, Headgate__Report *report);

@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/codec/h1/client.h"
+#include "dataplane/snapshot/tls.h"
 
 /* What a definition was made of: unchanged parts mean that it can be shared. */
 struct owned_definition {
@@ -36,6 +37,7 @@ void cluster_definition_unref(struct cluster_definition *d) {
     struct owned_definition *o = (struct owned_definition *)d;
     if (!d || --d->references)
         return;
+    tls_client_unref(d->options.tls);
     arena_finish(&o->arena);
     hg_free(o);
 }
@@ -100,19 +102,20 @@ static int check_transport(const Headgate__Cluster *m, const char *name, struct 
     size_t before = errors->count;
     if (m->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP1)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
-    if (m->tls)
-        fault(errors, "cluster", name, "tls", ERROR_UNSUPPORTED, "this version connects to endpoints in plaintext only");
     if (m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
         fault(errors, "cluster", name, "send_proxy", ERROR_UNSUPPORTED, "this version sends no PROXY headers");
     return errors->count == before ? 0 : -1;
 }
 
-static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
+/* `tls` is the definition's from here on. */
+static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints, struct tls_client *tls,
                                        const struct snapshot *s, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
-    if (!o)
+    if (!o) {
+        tls_client_unref(tls);
         return NULL;
+    }
     struct cluster_definition *d = &o->definition;
     d->references = 1;
     d->serial = ++next_serial;
@@ -123,6 +126,7 @@ static struct cluster_definition *make(const struct resource *cluster, const str
     if ((o->has_settings = s->settings_resource != NULL))
         o->settings_id = s->settings_resource->id;
     fill_options(d, m, &s->settings);
+    d->options.tls = tls;
     int status = check_transport(m, cluster->name, errors);
     if (endpoints && fill_endpoints(o, endpoints, errors) < 0)
         status = -1;
@@ -134,9 +138,9 @@ static struct cluster_definition *make(const struct resource *cluster, const str
 }
 
 static bool is_same(const struct cluster_definition *d, const struct resource *cluster, const struct resource *endpoints,
-                    const struct resource *settings) {
+                    const struct tls_client *tls, const struct resource *settings) {
     const struct owned_definition *o = (const struct owned_definition *)d;
-    if (!resource_id_equal(&o->cluster_id, &cluster->id) || o->has_endpoints != (endpoints != NULL) ||
+    if (d->options.tls != tls || !resource_id_equal(&o->cluster_id, &cluster->id) || o->has_endpoints != (endpoints != NULL) ||
         o->has_settings != (settings != NULL))
         return false;
     return (!endpoints || resource_id_equal(&o->endpoints_id, &endpoints->id)) &&
@@ -149,11 +153,15 @@ static struct cluster_definition *reuse_or_make(struct snapshot *s, const struct
                                                 struct error_list *errors) {
     const struct resource *endpoints = resource_set_find(resources, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster->name);
     struct cluster_definition *d = previous ? map_get(&previous->cluster_by_name, str_of(cluster->name)) : NULL;
-    if (d && is_same(d, cluster, endpoints, s->settings_resource)) {
+    struct tls_client *tls;
+    if (snapshot_cluster_tls(cluster, resources, &tls, errors) < 0)
+        return NULL;
+    if (d && is_same(d, cluster, endpoints, tls, s->settings_resource)) {
+        tls_client_unref(tls);
         d->references++;
         return d;
     }
-    d = make(cluster, endpoints, s, errors);
+    d = make(cluster, endpoints, tls, s, errors);
     if (d)
         s->changed[s->changed_count++] = d;
     return d;

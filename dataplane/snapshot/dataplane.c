@@ -13,6 +13,7 @@
 #include "dataplane/net/listener.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/sweep.h"
+#include "dataplane/tls/session.h"
 
 struct dataplane;
 
@@ -315,6 +316,7 @@ static void seat_finish(struct seat *s) {
     if (s->worker.view)
         view_unref(&s->worker, s->worker.view);
     exchange_free_cache(&s->worker);
+    tls_io_free(&s->worker);
     route_scratch_destroy(s->worker.route_scratch);
     hg_free(s->worker.gather);
     worker_finish(&s->worker);
@@ -329,6 +331,7 @@ struct dataplane *dataplane_create(struct ev_loop *main_loop, unsigned workers) 
         return NULL;
     exchange_set_hooks(&hooks);
     proxy_init();
+    tls_set_worker_count(workers);
     d->loop = main_loop;
     d->seats = hg_calloc(workers, sizeof *d->seats);
     d->caps = ip_caps_create();

@@ -9,8 +9,8 @@
 
 enum { FILES = 3 };
 
-struct tls_client {
-    struct tls_client_files files;
+struct channel_tls {
+    struct channel_tls_files files;
     SSL_CTX                *context;
     struct file_stamp       stamps[FILES];  /* of the files when they were read last */
 };
@@ -36,7 +36,7 @@ static int fail(struct error_list *errors, const char *what, const char *file) {
 
 static const unsigned char protocols[] = {2, 'h', '2'};
 
-static int load_files(SSL_CTX *context, const struct tls_client_files *files, struct error_list *errors) {
+static int load_files(SSL_CTX *context, const struct channel_tls_files *files, struct error_list *errors) {
     if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1)
         return fail(errors, "the certificate cannot be used", files->certificate);
     if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1)
@@ -56,7 +56,7 @@ static int set_rules(SSL_CTX *context, struct error_list *errors) {
     return 0;
 }
 
-static SSL_CTX *load(const struct tls_client_files *files, struct error_list *errors) {
+static SSL_CTX *load(const struct channel_tls_files *files, struct error_list *errors) {
     ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context)
@@ -67,7 +67,7 @@ static SSL_CTX *load(const struct tls_client_files *files, struct error_list *er
     return NULL;
 }
 
-static bool have_changed(struct tls_client *t) {
+static bool have_changed(struct channel_tls *t) {
     const char *const paths[FILES] = {t->files.certificate, t->files.key, t->files.ca};
     bool is_changed = false;
     for (int i = 0; i < FILES; i++) {
@@ -79,7 +79,7 @@ static bool have_changed(struct tls_client *t) {
 }
 
 /* What cannot be used is told once; it is tried again when the files change again. */
-static void refresh(struct tls_client *t) {
+static void refresh(struct channel_tls *t) {
     struct error_list errors = {0};
     struct strbuf text = {0};
     if (!have_changed(t))
@@ -98,8 +98,8 @@ static void refresh(struct tls_client *t) {
     error_list_finish(&errors);
 }
 
-struct tls_client *tls_client_create(const struct tls_client_files *files, struct error_list *errors) {
-    struct tls_client *t = hg_calloc(1, sizeof *t);
+struct channel_tls *channel_tls_create(const struct channel_tls_files *files, struct error_list *errors) {
+    struct channel_tls *t = hg_calloc(1, sizeof *t);
     if (!t) {
         error_addf(errors, ERROR_MEMORY, "out of memory");
         return NULL;
@@ -109,11 +109,11 @@ struct tls_client *tls_client_create(const struct tls_client_files *files, struc
     t->context = load(files, errors);
     if (t->context)
         return t;
-    tls_client_destroy(t);
+    channel_tls_destroy(t);
     return NULL;
 }
 
-void tls_client_destroy(struct tls_client *t) {
+void channel_tls_destroy(struct channel_tls *t) {
     if (!t)
         return;
     SSL_CTX_free(t->context);
@@ -134,7 +134,7 @@ static int make_bios(struct tls_stream *s) {
     return -1;
 }
 
-struct tls_stream *tls_stream_create(struct tls_client *t) {
+struct tls_stream *tls_stream_create(struct channel_tls *t) {
     struct tls_stream *s = hg_calloc(1, sizeof *s);
     if (!s)
         return NULL;

@@ -9,11 +9,11 @@
 #include "common/error.h"
 #include "common/str.h"
 
-struct tls_client;    /* certificate, key, authority: for all connections */
+struct channel_tls;    /* certificate, key, authority: for all connections */
 struct tls_stream;    /* one connection */
 
 /* The texts outlive the client. */
-struct tls_client_files {
+struct channel_tls_files {
     const char *ca;          /* PEM: who may have issued the server's certificate */
     const char *certificate; /* PEM: ours, with its chain */
     const char *key;         /* PEM */
@@ -22,10 +22,10 @@ struct tls_client_files {
 
 /* Reads the files now, and again for a new connection when one of them has changed. What cannot be used any more is told in
  * the log, and what was read before goes on. NULL with the reason in `errors`. */
-struct tls_client *tls_client_create(const struct tls_client_files *files, struct error_list *errors);
-void tls_client_destroy(struct tls_client *t);    /* NULL is allowed */
+struct channel_tls *channel_tls_create(const struct channel_tls_files *files, struct error_list *errors);
+void channel_tls_destroy(struct channel_tls *t);    /* NULL is allowed */
 
-struct tls_stream *tls_stream_create(struct tls_client *t);   /* NULL: no memory */
+struct tls_stream *tls_stream_create(struct channel_tls *t);   /* NULL: no memory */
 void tls_stream_destroy(struct tls_stream *s);                /* NULL is allowed */
 /* Bytes from the wire; plain bytes are added to `plain`. 0, or -1 with the reason in `errors`. */
 int tls_stream_receive(struct tls_stream *s, const uint8_t *bytes, size_t size, struct strbuf *plain,
