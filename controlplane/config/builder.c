@@ -2,6 +2,7 @@
 
 #include "common/alloc.h"
 #include "controlplane/config/message/route_check.h"
+#include "controlplane/config/secret_names.h"
 
 void builder_init(struct builder *b, struct error_list *errors, struct error_list *warnings) {
     *b = (struct builder){0};
@@ -52,6 +53,8 @@ void builder_add(struct builder *b, Headgate__Kind kind, struct str name, const 
     ProtobufCMessage *m = fill_message(&b->fill, schema_of_kind(kind), SCOPE_ALL, at, &companion);
     if (kind == HEADGATE__KIND__KIND_SETTINGS)
         b->settings = m;
+    if (m)
+        secret_names_set(b, kind, at, m);
     if (kind == HEADGATE__KIND__KIND_ROUTE_TABLE && m)
         check_route_table(&b->fill, at, kept.p, m, b->settings, b->fill.faults == faults);
     if (add(b, kind, kept, m) == 0 && companion && with_endpoints)

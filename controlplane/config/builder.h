@@ -17,6 +17,7 @@ struct builder {
     struct arena            arena;
     struct fill             fill;
     struct names            names;
+    const struct config_options *options; /* may be NULL */
     const ProtobufCMessage *settings;   /* that route tables are checked with: the last added; NULL: all defaults */
     struct built           *items;
     size_t                  count, capacity;

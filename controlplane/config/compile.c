@@ -108,6 +108,7 @@ int config_compile(const struct config_sources *sources, const struct config_opt
     bool is_complete;
     size_t first = errors->count, first_warning = warnings ? warnings->count : 0, before = first + errors->dropped;
     builder_init(&b, errors, warnings);
+    b.options = options;
     struct tree_node *root = merge_sources(&b.arena, sources, options, &is_complete, errors);
     if (!is_complete)
         mark_incomplete(&b);

@@ -96,6 +96,7 @@ int config_compile_one(Headgate__Kind kind, struct str name, const struct config
     struct tree_variables variables = {0};
     size_t before = errors->count + errors->dropped;
     builder_init(&b, errors, warnings);
+    b.options = options;
     if (options)
         variables = (struct tree_variables){options->variable, options->context};
     struct str text = {source->bytes, source->size};

@@ -79,11 +79,32 @@ void config_resources_sort(struct config_resources *set);
 
 /* ---- from text to resources ---- */
 
+/* Where files of certificates, keys and authorities are named. A zeroed struct is a valid empty list. */
+struct config_place {
+    const char *resource, *path;    /* "listener/web", "tls.certificates[0].key" */
+    const char *whole_path;         /* "listeners[2].tls.certificates[0].key" */
+    const char *file;
+    unsigned    line, column;
+};
+
+struct config_places {
+    struct config_place *items;
+    size_t               count, capacity;
+    struct arena         arena;
+};
+
+void config_places_finish(struct config_places *places);
+/* Gives errors from number `first` on that carry the resource and path of a place, or of what is below it, that place. */
+void config_places_locate(const struct config_places *places, struct error_list *errors, size_t first);
+
 struct config_options {
     /* The value of an environment variable for ${NAME}, or NULL when it is not set. When the function is NULL, variables
      * are an error: who sends a configuration must not read the environment of who receives it. */
     const char *(*variable)(void *context, const char *name);
     void *context;
+    /* Whether the file of that name came with the text; it is then called "embedded:NAME". NULL: none did. */
+    bool (*is_embedded)(void *context, const char *name);
+    struct config_places *places;   /* NULL: not wanted */
 };
 
 /* For `variable`: the environment of this process. */
@@ -116,6 +137,42 @@ int config_check_resources(const struct config_resources *set, struct error_list
 /* What `headgate run --listen A [--listen B] --to C [--to D]` means: one listener, one route table, one cluster. */
 int config_from_command_line(const char *const *listen, size_t listen_count, const char *const *to, size_t to_count,
                              struct config_resources *ret, struct error_list *errors);
+
+/* ---- secrets that resources refer to ---- */
+
+#define CONFIG_EMBEDDED "embedded:"    /* in front of the name of a file that came with a push */
+#define CONFIG_SYSTEM_TRUST "system-ca"
+#define CONFIG_TICKET_KEYS "ticket-keys"
+
+enum config_secret_what { CONFIG_SECRET_KEY_PAIR, CONFIG_SECRET_TRUST, CONFIG_SECRET_SYSTEM_TRUST, CONFIG_SECRET_TICKET_KEYS };
+
+/* A secret by name, and where its content comes from. */
+struct config_secret {
+    const char             *name;
+    enum config_secret_what what;
+    const char             *certificate, *key, *ocsp;   /* files; of a trust `certificate` alone */
+    const char             *resource, *path;            /* who named it first: "listener/web", "tls.certificates[0]" */
+};
+
+/* Those of one listener, in its order. */
+struct config_secret_list {
+    size_t *items;                  /* indices into `items` below */
+    size_t  count;
+};
+
+struct config_secrets {
+    struct config_secret      *items;           /* each name once */
+    size_t                     count, capacity;
+    struct config_secret_list *listeners;       /* those with TLS */
+    size_t                     listener_count, listener_capacity;
+    uint64_t                   ticket_rotate;   /* microseconds */
+    unsigned                   ticket_keep;
+    struct arena               arena;
+};
+
+/* What the resources refer to. `ret` is an empty struct; finish it in any case. */
+int config_secrets_collect(const struct config_resources *set, struct config_secrets *ret, struct error_list *errors);
+void config_secrets_finish(struct config_secrets *secrets);
 
 /* ---- from resources to text ---- */
 

@@ -14,7 +14,7 @@ static const char *variable(void *context, const char *name)
     return strcmp(name, "A") == 0 ? "1" : NULL;
 }
 
-static const struct config_options options = {variable, NULL};
+static const struct config_options options = {.variable = variable};
 
 static void must(bool holds, const char *what)
 {

@@ -71,6 +71,10 @@ void check_rule(struct fill *f, const struct fill_at *at, const ProtobufCMessage
         check_only_forward(f, at, "rewrite");
     if (rule->retry && !is_forward)
         check_only_forward(f, at, "retry");
+    if (rule->n_upgrades && !is_forward)
+        check_only_forward(f, at, "upgrades");
+    if (rule->connect && !is_forward)
+        check_only_forward(f, at, "connect");
 }
 
 /* ---- rules that no request reaches ---- */

@@ -1,4 +1,5 @@
 #include "controlplane/config/schema/schema_rule.h"
+#include "controlplane/config/schema/schema_tls.h"
 
 #define MS  ((uint64_t)1000)
 #define DAY ((uint64_t)86400000000)
@@ -47,6 +48,7 @@ const struct schema_object schema_listener = {
     .message = &headgate__listener__descriptor,
     .keys = listener_keys,
     .later = listener_later,
+    .check = check_listener,
 };
 
 /* ---- route tables ---- */
@@ -212,6 +214,7 @@ const struct schema_object schema_cluster = {
     .companion = &headgate__endpoint_set__descriptor,
     .keys = cluster_keys,
     .later = cluster_later,
+    .check = check_cluster,
 };
 
 static const struct schema_key endpoint_set_keys[] = {ENDPOINTS_KEY(0), {0}};

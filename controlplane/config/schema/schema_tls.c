@@ -1,4 +1,4 @@
-#include "controlplane/config/schema/schema.h"
+#include "controlplane/config/schema/schema_tls.h"
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
@@ -76,6 +76,7 @@ static const struct schema_object client_certificates = {
     .description = "Certificates of clients.",
     .message = &headgate__server_tls__descriptor,
     .keys = client_certificates_keys,
+    .check = check_client_certificates,
 };
 
 static const struct schema_key server_tls_keys[] = {
@@ -99,6 +100,7 @@ const struct schema_object schema_server_tls = {
     .description = "TLS towards clients.",
     .message = &headgate__server_tls__descriptor,
     .keys = server_tls_keys,
+    .check = check_server_tls,
 };
 
 static const struct schema_word proxy_modes[] = {
@@ -111,7 +113,8 @@ static const struct schema_word proxy_modes[] = {
 static const struct schema_key proxy_keys[] = {
     {.key = "mode", .type = SCHEMA_WORD, .words = proxy_modes, .description = "Whether such headers are expected."},
     {.key = "trusted", .type = SCHEMA_TEXT, .form = &text_prefix,
-     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .max = 10000, .absent = "nobody", .description = "Who may send them. Needed with `accept`."},
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .max = 10000, .absent = "nobody",
+     .description = "Who may send them. Needed with `accept`."},
     {0},
 };
 
@@ -120,6 +123,7 @@ const struct schema_object schema_proxy_protocol = {
     .description = "The PROXY protocol: a load balancer in front says who the client is.",
     .message = &headgate__proxy_protocol__descriptor,
     .keys = proxy_keys,
+    .check = check_proxy_protocol,
     .shorthand = "mode",
 };
 
@@ -133,7 +137,8 @@ static const struct schema_key client_tls_keys[] = {
      .description = "A PEM file with the authorities that may have signed the endpoint's certificate, and with their "
                     "revocation lists where there are any."},
     {.key = "certificate", .field = "certificate_files.certificate", .type = SCHEMA_TEXT, .form = &text_file,
-     .absent = "none is presented", .description = "A PEM file with the certificate, or chain, that is presented. Needs `key`."},
+     .absent = "none is presented",
+     .description = "A PEM file with the certificate, or chain, that is presented. Needs `key`."},
     {.key = "key", .field = "certificate_files.key", .type = SCHEMA_TEXT, .form = &text_file,
      .description = "A PEM file with its private key, not encrypted."},
     {.key = "insecure", .type = SCHEMA_BOOL,
@@ -151,6 +156,7 @@ const struct schema_object schema_client_tls = {
     .description = "TLS towards endpoints.",
     .message = &headgate__client_tls__descriptor,
     .keys = client_tls_keys,
+    .check = check_client_tls,
 };
 
 /* ---- HTTP/2 ---- */

@@ -39,7 +39,7 @@ static inline const char *test_variable(void *context, const char *name)
     return strcmp(name, "YAML") == 0 ? "a]\nclusters: [x" : NULL;
 }
 
-static const struct config_options test_options = {test_variable, NULL};
+static const struct config_options test_options = {.variable = test_variable};
 
 static inline struct outcome compile_sources(const struct config_sources *sources)
 {

@@ -541,9 +541,86 @@ static void secrets_are_no_part_of_a_configuration(void **state)
     error_list_finish(&errors);
 }
 
+/* ---- secrets ---- */
+
+#define TLS_TEXT \
+    "listeners:\n" \
+    "  - {name: l, address: 127.0.0.1:1, route-table: t,\n" \
+    "     tls: {certificates: [{certificate: a/b c.pem, key: k}, {certificate: x.pem, key: k, ocsp: o}]}}\n" \
+    "  - {name: m, address: 127.0.0.1:2, route-table: t, tls: {tickets: false, certificates: [{certificate: x.pem, key: k2}],\n" \
+    "     client-certificates: {mode: required, ca: ca.pem}}}\n" \
+    "route-tables: [{name: t, hosts: [{domains: a, rules: [{cluster: c}]}]}]\n" \
+    "clusters:\n" \
+    "  - {name: c, endpoints: [127.0.0.1:1], tls: {}}\n" \
+    "  - {name: d, endpoints: [127.0.0.1:1], tls: {ca: ca.pem, certificate: x.pem, key: k2}}\n" \
+    "  - {name: e, endpoints: [127.0.0.1:1], tls: {insecure: true}}\n"
+
+static void secrets_have_names_of_their_files(void **state)
+{
+    struct config_secrets s = {0};
+    (void)state;
+    struct outcome o = compile_text(TLS_TEXT "tls-tickets: {rotate: 1h, keep: 7}\n");
+    assert_compiles(&o);
+    Headgate__Listener *l = (Headgate__Listener *)decode(&o, HEADGATE__KIND__KIND_LISTENER, "l");
+    assert_int_equal(l->tls->n_certificates, 2);
+    assert_memory_equal(l->tls->certificates[0], "a/b_c.pem@", 10);
+    assert_memory_equal(l->tls->certificates[1], "x.pem@", 6);
+    assert_null(l->tls->client_trust);
+    assert_int_equal(config_secrets_collect(&o.set, &s, &o.errors), 0);
+    /* x.pem with k2 is one secret for a listener and a cluster; with k it is another; ca.pem is one for two as well. */
+    assert_int_equal(s.count, 6);
+    assert_int_equal(s.listener_count, 2);
+    assert_int_equal(s.listeners[0].count, 2);
+    assert_string_equal(s.items[s.listeners[0].items[0]].certificate, "a/b c.pem");
+    assert_string_equal(s.items[s.listeners[0].items[1]].ocsp, "o");
+    assert_string_equal(s.items[s.listeners[0].items[1]].path, "tls.certificates[1]");
+    assert_string_equal(s.items[s.count - 1].name, "ticket-keys");
+    assert_int_equal(s.ticket_keep, 7);
+    assert_int_equal(s.ticket_rotate, 3600000000);
+    protobuf_c_message_free_unpacked(&l->base, NULL);
+    config_secrets_finish(&s);
+    outcome_finish(&o);
+}
+
+static bool is_key_embedded(void *context, const char *name)
+{
+    (void)context;
+    return strcmp(name, "k2") == 0;
+}
+
+static void what_came_along_is_called_so(void **state)
+{
+    struct config_sources sources = {0};
+    struct outcome o = {0};
+    struct config_places places = {0};
+    struct config_options options = {.is_embedded = is_key_embedded, .places = &places};
+    (void)state;
+    add_source(&sources, "test.yaml", TLS_TEXT);
+    o.status = config_compile(&sources, &options, &o.set, &o.errors, &o.warnings);
+    assert_compiles(&o);
+    Headgate__Cluster *c = (Headgate__Cluster *)decode(&o, HEADGATE__KIND__KIND_CLUSTER, "d");
+    assert_string_equal(c->tls->certificate_files->certificate, "x.pem");
+    assert_string_equal(c->tls->certificate_files->key, "embedded:k2");
+    protobuf_c_message_free_unpacked(&c->base, NULL);
+    error_set_resource(&o.errors, error_addf(&o.errors, ERROR_IO, "gone"), "cluster/d", "tls.key");
+    error_set_resource(&o.errors, error_addf(&o.errors, ERROR_IO, "gone"), "listener/l", "tls.certificates[1].ocsp");
+    error_set_resource(&o.errors, error_addf(&o.errors, ERROR_IO, "gone"), "listener/m", "tls.client-certificates.ca");
+    error_set_resource(&o.errors, error_addf(&o.errors, ERROR_IO, "gone"), "listener/none", "tls");
+    config_places_locate(&places, &o.errors, 1);
+    assert_problems(&o, "cluster/d: tls.key: gone\n"
+                        "test.yaml:3:96: listeners[0].tls.certificates[1].ocsp: gone\n"
+                        "test.yaml:5:48: listeners[1].tls.client-certificates.ca: gone\n"
+                        "listener/none: tls: gone\n");
+    config_places_finish(&places);
+    config_sources_finish(&sources);
+    outcome_finish(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(secrets_have_names_of_their_files),
+        cmocka_unit_test(what_came_along_is_called_so),
         cmocka_unit_test(secrets_are_no_part_of_a_configuration),
         cmocka_unit_test(settings_always_exist),
         cmocka_unit_test(settings_hold_what_was_written_and_nothing_else),

@@ -311,13 +311,26 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
 
 #define NONE (~0u)
 
+/* Keys that want or exclude others. every-key.yaml has them all. */
+static bool has_company(const struct schema_key *k)
+{
+    static const char *const keys[] = {"min-version", "max-version", "insecure", "http2", "connect", "upgrades",
+                                       "proxy-protocol", "client-certificates", "key", "certificate"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One key of each group at most, which is drawn first. A few of the rules that are no part of the tables are kept here,
  * too: a rewrite is for clusters, a substitution for a regex. */
 static bool is_wanted(struct chance *c, const struct schema_object *o, const struct schema_key *k,
                       const unsigned picks[4], bool is_named)
 {
     bool is_given = strcmp(k->key, "name") == 0 && is_named;
-    if (k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES || is_given) {
+    if (k->flags & SCHEMA_ELSEWHERE || k->type == SCHEMA_RESOURCES || is_given || has_company(k)) {
         return false;
     }
     if (k->group) {

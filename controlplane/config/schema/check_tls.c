@@ -1,0 +1,84 @@
+#include "controlplane/config/message/fill.h"
+#include "controlplane/config/schema/schema_tls.h"
+
+static void conflict(struct fill *f, const struct fill_at *at, const char *key, const char *message, const char *expected) {
+    struct fill_at below = fill_down(at, key);
+    error_set_expected(f->errors, fill_report_key(f, &below, ERROR_CONFLICT, "%s", message), expected, NULL);
+}
+
+/* ---- both sides ---- */
+
+/* What is not given counts as its default. */
+static void check_versions(struct fill *f, const struct fill_at *at, int min, int max, bool has_suites, bool has_ciphers) {
+    if (min > max)
+        conflict(f, at, "min-version", "min-version is above max-version", "a version that is not above max-version");
+    else if (has_suites && max < HEADGATE__TLS_VERSION__TLS_1_3)
+        conflict(f, at, "cipher-suites", "cipher-suites are those of TLS 1.3, which max-version leaves out", "ciphers");
+    else if (has_ciphers && min > HEADGATE__TLS_VERSION__TLS_1_2)
+        conflict(f, at, "ciphers", "ciphers are those of TLS 1.2, which min-version leaves out", "cipher-suites");
+}
+
+/* ---- listeners ---- */
+
+void check_client_certificates(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__ServerTls *tls = (const Headgate__ServerTls *)m;
+    bool is_ignored = tls->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED;
+    if (!is_ignored && !tls->client_trust_file) {
+        struct error *e = fill_report(f, at, ERROR_MISSING, "the key \"ca\" is missing");
+        error_set_expected(f->errors, e, "a PEM file with the authorities that may have signed certificates of clients", NULL);
+    } else if (is_ignored && tls->client_trust_file) {
+        conflict(f, at, "ca", "there is a ca, but mode is ignored: no client is asked for a certificate",
+                 "mode: if-given or mode: required beside it");
+    }
+}
+
+void check_server_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__ServerTls *tls = (const Headgate__ServerTls *)m;
+    check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
+}
+
+void check_proxy_protocol(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__ProxyProtocol *proxy = (const Headgate__ProxyProtocol *)m;
+    bool is_accepted = proxy->mode == HEADGATE__PROXY_PROTOCOL__MODE__ACCEPT;
+    if (is_accepted && proxy->n_trusted == 0) {
+        struct error *e = fill_report(f, at, ERROR_MISSING, "the key \"trusted\" is missing: anybody could be anybody");
+        error_set_expected(f->errors, e, "{mode: accept, trusted: [10.0.0.0/8]}, with the addresses of the load balancers", NULL);
+    } else if (!is_accepted && proxy->n_trusted) {
+        conflict(f, at, "trusted", "there are trusted sources, but mode is off", "mode: accept beside it");
+    }
+}
+
+static bool speaks(const Headgate__Listener *listener, Headgate__Listener__Protocol protocol) {
+    for (size_t i = 0; i < listener->n_protocols; i++)
+        if (listener->protocols[i] == protocol)
+            return true;
+    return listener->n_protocols == 0 && (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP1 || listener->tls);
+}
+
+void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Listener *listener = (const Headgate__Listener *)m;
+    if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
+        conflict(f, at, "http2", "the listener does not speak HTTP/2", "http2 among its protocols, or tls");
+}
+
+/* ---- clusters ---- */
+
+void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__ClientTls *tls = (const Headgate__ClientTls *)m;
+    const Headgate__CertificateFiles *files = tls->certificate_files;
+    if (files && !files->key)
+        conflict(f, at, "certificate", "there is a certificate without its key", "key beside it");
+    else if (files && !files->certificate)
+        conflict(f, at, "key", "there is a key without its certificate", "certificate beside it");
+    if (tls->insecure && tls->trust_file)
+        conflict(f, at, "ca", "insecure verifies nothing, so that ca has no use", "insecure or ca, not both");
+    if (tls->insecure && tls->n_names)
+        conflict(f, at, "names", "insecure verifies nothing, so that names have no use", "insecure or names, not both");
+    check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
+}
+
+void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
+    if (cluster->http2 && cluster->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP2)
+        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "protocol: http2 beside it");
+}

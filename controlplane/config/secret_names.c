@@ -1,0 +1,160 @@
+#include "controlplane/config/secret_names.h"
+
+#include <stdio.h>
+
+#include "common/alloc.h"
+
+enum {
+    HASH_SHOWN = 4,         /* bytes of a hash in a name: files that look alike there still differ */
+    READABLE_MAX = 128,     /* bytes of a file's name in a name */
+};
+
+/* ---- places ---- */
+
+void config_places_finish(struct config_places *places) {
+    hg_free(places->items);
+    arena_finish(&places->arena);
+    *places = (struct config_places){0};
+}
+
+static void note_place(struct builder *b, const struct fill_at *at) {
+    struct config_places *places = b->options ? b->options->places : NULL;
+    const char *whole = places && at->item ? fill_path(&b->fill, at) : NULL;
+    if (!whole)
+        return;
+    /* Below the resource: "listeners[2].tls.ca" is "tls.ca" there. A single resource is not in a list. */
+    const char *behind = strncmp(whole, "listeners[", 10) == 0 || strncmp(whole, "clusters[", 9) == 0 ? strchr(whole, '.') : NULL;
+    struct config_place place = {
+        .resource = arena_strdup(&places->arena, b->fill.resource),
+        .path = arena_strdup(&places->arena, behind ? behind + 1 : whole),
+        .whole_path = arena_strdup(&places->arena, whole),
+        .file = arena_strdup(&places->arena, at->node->place.file ? at->node->place.file : ""),
+        .line = at->node->place.line,
+        .column = at->node->place.column,
+    };
+    bool is_whole = place.resource && place.path && place.whole_path && place.file;
+    if (!is_whole || hg_grow(&places->items, &places->capacity, places->count + 1, sizeof *places->items) < 0)
+        fill_out_of_memory(&b->fill);
+    else
+        places->items[places->count++] = place;
+}
+
+static void locate(const struct config_places *places, struct error_list *errors, struct error *e) {
+    for (size_t i = 0; i < places->count; i++) {
+        const struct config_place *p = &places->items[i];
+        if (strcmp(p->resource, e->resource) != 0 || strcmp(p->path, e->path) != 0)
+            continue;
+        error_set_place(errors, e, p->file, p->line, p->column);
+        error_set_resource(errors, e, NULL, p->whole_path);
+        return;
+    }
+}
+
+void config_places_locate(const struct config_places *places, struct error_list *errors, size_t first) {
+    for (size_t i = first; i < errors->count; i++)
+        if (errors->items[i].resource && errors->items[i].path && !errors->items[i].file)
+            locate(places, errors, &errors->items[i]);
+}
+
+/* ---- names ---- */
+
+/* The file's name as far as a resource's name allows, and a hash of all that makes up the secret. */
+static char *make_name(struct builder *b, const char *file, const char *second, const char *third) {
+    struct strbuf all = {0};
+    struct resource_id id;
+    const char *parts[] = {file, second ? second : "", third ? third : ""};
+    for (int i = 0; i < 3; i++)
+        strbuf_add(&all, parts[i], strlen(parts[i]) + 1);
+    int status = all.failed ? -1 : resource_id_of(all.p, all.n, &id);
+    strbuf_finish(&all);
+    size_t length = strlen(file), cut = length > READABLE_MAX ? length - READABLE_MAX : 0;
+    char hash[2 * HASH_SHOWN + 1], *name = arena_alloc(&b->arena, RESOURCE_NAME_MAX + 1);
+    if (status < 0 || !name) {
+        fill_out_of_memory(&b->fill);
+        return NULL;
+    }
+    hex_encode(id.bytes, HASH_SHOWN, hash);
+    snprintf(name, RESOURCE_NAME_MAX + 1, "%s@%s", file + cut, hash);
+    for (char *c = name; *c; c++)
+        if (!resource_name_is_valid((struct str){c, 1}))
+            *c = '_';
+    return name;
+}
+
+/* A file that came along is called so in the resource, so that nobody looks for it on a disk. */
+static void mark_embedded(struct builder *b, char **file) {
+    const struct config_options *o = b->options;
+    if (!*file || !o || !o->is_embedded || !o->is_embedded(o->context, *file))
+        return;
+    *file = arena_printf(&b->arena, CONFIG_EMBEDDED "%s", *file);
+    if (!*file)
+        fill_out_of_memory(&b->fill);
+}
+
+static char *pair_name(struct builder *b, Headgate__CertificateFiles *files) {
+    if (!files->certificate || !files->key)
+        return NULL;
+    mark_embedded(b, &files->certificate);
+    mark_embedded(b, &files->key);
+    mark_embedded(b, &files->ocsp);
+    return files->certificate && files->key ? make_name(b, files->certificate, files->key, files->ocsp) : NULL;
+}
+
+static void note_pair(struct builder *b, const struct fill_at *at) {
+    static const char *const keys[] = {"certificate", "key", "ocsp"};
+    for (int i = 0; i < 3; i++) {
+        struct fill_at below = fill_down(at, keys[i]);
+        if (below.item && below.item != at->item)
+            note_place(b, &below);
+    }
+}
+
+static char *trust_name(struct builder *b, char **file, const struct fill_at *at) {
+    struct fill_at below = fill_down(at, "ca");
+    if (!*file)
+        return NULL;
+    note_place(b, &below);
+    mark_embedded(b, file);
+    return *file ? make_name(b, *file, NULL, NULL) : NULL;
+}
+
+/* ---- listeners and clusters ---- */
+
+static void name_listener(struct builder *b, const struct fill_at *at, Headgate__ServerTls *tls) {
+    struct fill_at list = fill_down(at, "certificates"), clients = fill_down(at, "client-certificates");
+    const struct tree_item *item = list.node->first;
+    tls->certificates = arena_calloc(&b->arena, tls->n_certificate_files + 1, sizeof *tls->certificates);
+    if (!tls->certificates) {
+        fill_out_of_memory(&b->fill);
+        return;
+    }
+    for (size_t i = 0; i < tls->n_certificate_files; i++, item = item ? item->next : NULL) {
+        char *name = pair_name(b, tls->certificate_files[i]);
+        if (name)
+            tls->certificates[tls->n_certificates++] = name;
+        struct fill_at below = {.up = &list, .item = item, .node = item ? item->node : NULL};
+        if (item)
+            note_pair(b, &below);
+    }
+    tls->client_trust = trust_name(b, &tls->client_trust_file, &clients);
+}
+
+static void name_cluster(struct builder *b, const struct fill_at *at, Headgate__ClientTls *tls) {
+    if (tls->certificate_files) {
+        note_pair(b, at);
+        tls->certificate = pair_name(b, tls->certificate_files);
+    }
+    tls->trust = trust_name(b, &tls->trust_file, at);
+    if (!tls->trust && !tls->insecure) {
+        tls->trust = (char *)CONFIG_SYSTEM_TRUST;
+        note_place(b, at);
+    }
+}
+
+void secret_names_set(struct builder *b, Headgate__Kind kind, const struct fill_at *at, ProtobufCMessage *m) {
+    struct fill_at tls = fill_down(at, "tls");
+    if (kind == HEADGATE__KIND__KIND_LISTENER && ((Headgate__Listener *)m)->tls)
+        name_listener(b, &tls, ((Headgate__Listener *)m)->tls);
+    if (kind == HEADGATE__KIND__KIND_CLUSTER && ((Headgate__Cluster *)m)->tls)
+        name_cluster(b, &tls, ((Headgate__Cluster *)m)->tls);
+}

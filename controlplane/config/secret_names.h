@@ -1,0 +1,8 @@
+/* secret_names.h — the names of secrets follow from the names of files. Thread: one at a time. */
+#pragma once
+
+#include "controlplane/config/builder.h"
+
+/* Sets every field of a listener or cluster that names a secret, and notes the places of their files. Other kinds are left as
+ * they are. */
+void secret_names_set(struct builder *b, Headgate__Kind kind, const struct fill_at *at, ProtobufCMessage *m);
