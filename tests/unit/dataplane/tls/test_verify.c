@@ -1,0 +1,216 @@
+/* Who is believed: origins by us, clients by a listener. */
+#include "tests/unit/dataplane/tls/fixture.h"
+
+/* ---- origins ---- */
+
+static void set_site(struct fixture *f, const struct certificate_wish *wish) {
+    struct certificate c = certificate_make(wish);
+    char *name = f->secrets.items[f->secrets.count].name;
+    static int number;
+    char text[32];
+    snprintf(text, sizeof text, "site-%d", number++);
+    secret_add_pair(&f->secrets, text, &c, NULL);
+    f->certificates[0] = name;
+    certificate_finish(&c);
+}
+
+/* What the client says of the server's certificate; "" when it is content. */
+static const char *verdict(struct fixture *f, const char *hostname) {
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    struct link *l = fixture_connect(f, 1, hostname);
+    link_run(l);
+    assert_int_equal(l->is_done[CLIENT], !*tls_failure(l->session[CLIENT]));
+    return tls_failure(l->session[CLIENT]);
+}
+
+static void test_names(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *hostname, *failure;
+    } cases[] = {
+        {"site.example", ""},           {"SITE.example", ""},
+        {"127.0.0.1", ""},              {"other.example", "name-mismatch"},
+        {"127.0.0.2", "name-mismatch"}, {"a.site.example", "name-mismatch"},
+        {"site", "name-mismatch"} /* the common name does not count */, {"", "name-mismatch"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(verdict(f, cases[i].hostname), cases[i].failure);
+}
+
+static void test_named_names(void **state) {
+    struct fixture *f = *state;
+    char *names[] = {(char *)"x.example", (char *)"site.example"};
+    f->client_message.names = names;
+    f->client_message.n_names = 2;
+    assert_string_equal(verdict(f, "whatever.example"), "");
+    f->client_message.n_names = 1;
+    assert_string_equal(verdict(f, "site.example"), "name-mismatch");
+    f->client_message.n_names = 0;
+    f->client_message.sni = (char *)"site.example";
+    assert_string_equal(verdict(f, "other.example"), "");
+    assert_true(str_eq(tls_server_name(f->link.session[SERVER]), STR("site.example")));
+}
+
+static void test_times_and_issuers(void **state) {
+    struct fixture *f = *state;
+    struct certificate stranger = certificate_make(&(struct certificate_wish){.name = "Other CA", .is_ca = true});
+    const struct {
+        struct certificate_wish wish;
+        const char             *failure;
+    } cases[] = {
+        {{.name = "a", .issuer = &f->ca, .from = -200, .until = -100}, "certificate-expired"},
+        {{.name = "a", .issuer = &f->ca, .from = 1000, .until = 2000}, "certificate-not-yet-valid"},
+        {{.name = "a", .issuer = &stranger}, "unknown-ca"},
+        {{.name = "a"}, "unknown-ca"}, /* signed by itself */
+        {{.name = "a", .issuer = &f->ca, .is_rsa = true}, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct certificate_wish wish = cases[i].wish;
+        wish.alternatives = "DNS:site.example";
+        set_site(f, &wish);
+        f->client_message.has_insecure = 1;
+        f->client_message.insecure = 0;
+        assert_string_equal(verdict(f, "site.example"), cases[i].failure);
+        f->client_message.insecure = 1;
+        assert_string_equal(verdict(f, "site.example"), "");
+    }
+    certificate_finish(&stranger);
+}
+
+static ProtobufCBinaryData revocation_list(const struct certificate *ca, long serial, long until) {
+    X509_CRL *list = X509_CRL_new();
+    X509_CRL_set_version(list, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(list, X509_get_subject_name(ca->x));
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -1000), *next = X509_gmtime_adj(NULL, until);
+    X509_CRL_set1_lastUpdate(list, now);
+    X509_CRL_set1_nextUpdate(list, next);
+    X509_REVOKED *r = X509_REVOKED_new();
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+    ASN1_INTEGER_set(number, serial);
+    X509_REVOKED_set_serialNumber(r, number);
+    X509_REVOKED_set_revocationDate(r, now);
+    X509_CRL_add0_revoked(list, r);
+    assert_true(X509_CRL_sign(list, ca->key, EVP_sha256()) > 0);
+    ProtobufCBinaryData der = {0};
+    der.len = (size_t)i2d_X509_CRL(list, &der.data);
+    ASN1_INTEGER_free(number);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(next);
+    X509_CRL_free(list);
+    return der;
+}
+
+static void test_revocation(void **state) {
+    struct fixture *f = *state;
+    struct known_secret *k = secret_add_trust(&f->secrets, "with-list", &f->ca);
+    k->trust.n_revocation_lists = 1;
+    k->lists[0] = revocation_list(&f->ca, 7, 100000);
+    secret_seal(k);
+    f->client_message.trust = (char *)"with-list";
+    assert_string_equal(verdict(f, "site.example"), "");
+    set_site(f, &(struct certificate_wish){.name = "a", .issuer = &f->ca, .alternatives = "DNS:site.example", .serial = 7});
+    assert_string_equal(verdict(f, "site.example"), "certificate-revoked");
+    OPENSSL_free(k->lists[0].data);
+    k->lists[0] = revocation_list(&f->ca, 8, -100);
+    secret_seal(k);
+    assert_string_equal(verdict(f, "site.example"), "no-revocation-list");
+}
+
+/* ---- clients ---- */
+
+static void ask(struct fixture *f, Headgate__ServerTls__ClientCertificates how, const char *shown) {
+    f->server_message.has_client_certificates = 1;
+    f->server_message.client_certificates = how;
+    f->server_message.client_trust = (char *)"ca";
+    f->client_message.certificate = (char *)shown;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    struct link *l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+}
+
+static void expect_identity(const struct fixture *f) {
+    const struct tls_session *s = f->link.session[SERVER];
+    unsigned char digest[32];
+    char hex[65];
+    X509_digest(f->visitor.x, EVP_sha256(), digest, NULL);
+    hex_encode(digest, 32, hex);
+    struct strbuf expected = {0};
+    /* RFC 2253 escapes the quotation marks of the name with a backslash; a quoted string escapes both again. */
+    strbuf_printf(&expected, "Hash=%s;Subject=\"CN=visitor \\\\\\\"one\\\\\\\"\";URI=spiffe://a/b%%3Bc;DNS=visitor.example", hex);
+    assert_int_equal(tls_peer_text(s).n, expected.n);
+    assert_memory_equal(tls_peer_text(s).p, expected.p, expected.n);
+    strbuf_finish(&expected);
+    ProtobufCBinaryData der = der_of_certificate(&f->visitor);
+    unsigned char *decoded = malloc(tls_peer_base64(s).n);
+    int n = EVP_DecodeBlock(decoded, (const unsigned char *)tls_peer_base64(s).p, (int)tls_peer_base64(s).n);
+    assert_true(n >= (int)der.len && n < (int)der.len + 3);
+    assert_memory_equal(decoded, der.data, der.len);
+    free(decoded);
+    OPENSSL_free(der.data);
+}
+
+static void test_required(void **state) {
+    struct fixture *f = *state;
+    for (int version = 0; version < 2; version++) {
+        f->client_message.has_max_version = 1;
+        f->client_message.max_version = version ? HEADGATE__TLS_VERSION__TLS_1_3 : HEADGATE__TLS_VERSION__TLS_1_2;
+        ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "visitor");
+        assert_true(f->link.is_done[SERVER]);
+        expect_identity(f);
+        ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, NULL);
+        assert_false(f->link.is_done[SERVER]);
+        assert_string_equal(tls_failure(f->link.session[SERVER]), "no-certificate");
+    }
+}
+
+static void test_if_given(void **state) {
+    struct fixture *f = *state;
+    ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IF_GIVEN, NULL);
+    assert_true(f->link.is_done[SERVER]);
+    assert_int_equal(tls_peer_text(f->link.session[SERVER]).n, 0);
+    ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IF_GIVEN, "visitor");
+    assert_true(f->link.is_done[SERVER]);
+    expect_identity(f);
+}
+
+static void test_strangers(void **state) {
+    struct fixture *f = *state;
+    struct certificate stranger = certificate_make(&(struct certificate_wish){.name = "stranger"});
+    struct certificate late = certificate_make(&(struct certificate_wish){
+        .name = "late", .issuer = &f->ca, .from = -1000, .until = -500});
+    secret_add_pair(&f->secrets, "stranger", &stranger, NULL);
+    secret_add_pair(&f->secrets, "late", &late, NULL);
+    for (int how = 1; how <= 2; how++) {
+        ask(f, (Headgate__ServerTls__ClientCertificates)how, "stranger");
+        assert_false(f->link.is_done[SERVER]);
+        assert_string_equal(tls_failure(f->link.session[SERVER]), "unknown-ca");
+        ask(f, (Headgate__ServerTls__ClientCertificates)how, "late");
+        assert_string_equal(tls_failure(f->link.session[SERVER]), "certificate-expired");
+    }
+    certificate_finish(&stranger);
+    certificate_finish(&late);
+}
+
+static void test_ways_of_telling(void **state) {
+    struct fixture *f = *state;
+    Headgate__ServerTls__Identity ways[] = {HEADGATE__SERVER_TLS__IDENTITY__CLIENT_CERT};
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(tls_server_tells_xfcc(f->server));
+    ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "visitor");
+    assert_true(tls_server_tells_xfcc(f->server));
+    assert_false(tls_server_tells_client_cert(f->server));
+    f->server_message.identity = ways;
+    f->server_message.n_identity = 1;
+    ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "visitor");
+    assert_false(tls_server_tells_xfcc(f->server));
+    assert_true(tls_server_tells_client_cert(f->server));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TLS_TEST(test_names),      TLS_TEST(test_named_names), TLS_TEST(test_times_and_issuers),
+        TLS_TEST(test_revocation), TLS_TEST(test_required),    TLS_TEST(test_if_given),
+        TLS_TEST(test_strangers),  TLS_TEST(test_ways_of_telling),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
