@@ -78,7 +78,8 @@ static struct endpoint_runtime *endpoint_make(struct cluster_runtime *c, const s
     e->address = d->address;
     memcpy(e->text, d->text.p, d->text.n < sizeof e->text ? d->text.n : sizeof e->text - 1);
     e->cluster = c;
-    e->idle.next = e->idle.prev = &e->idle;
+    e->open.next = e->open.prev = &e->open;
+    e->connecting.next = e->connecting.prev = &e->connecting;
     e->weight = d->weight;
     e->virtual_time = c->virtual_now + worker_random(c->worker) / 4294967296.0 / d->weight;
     if (map_set(&c->by_address, str_of(e->text), e) < 0) {
@@ -162,8 +163,20 @@ static void unlist_all(struct cluster_runtime *c) {
         ((struct endpoint_runtime *)entry->value)->is_listed = false;
 }
 
+/* Kept connections speak the old protocol, or are not encrypted. */
+static void note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
+    size_t position = 0;
+    const struct map_entry *entry;
+    if (c->codec == d->codec && !c->options.tls == !d->options.tls)
+        return;
+    c->epoch++;
+    while ((entry = map_next(&c->by_address, &position)))
+        pool_close_idle(entry->value);
+}
+
 static int reconcile(struct cluster_runtime *c, const struct cluster_definition *d) {
     int status = 0;
+    note_protocol(c, d);
     c->codec = d->codec;
     c->options = d->options;
     c->idle_timeout = d->idle_timeout;

@@ -44,8 +44,9 @@ struct endpoint_runtime {
     uint32_t                  weight;
     double                    virtual_time;      /* earliest deadline first: when its next turn is due */
     uint32_t                  heap_index;
-    struct client_connection  idle;              /* list head, most recently used first */
-    uint32_t                  idle_count;
+    struct client_connection  open;              /* list head: connections with room, most recently used first */
+    struct client_connection  connecting;        /* list head */
+    uint32_t                  idle_count;        /* of `open`, those that carry nothing */
     uint32_t                  connections;       /* all, connecting ones too */
     bool                      is_listed;         /* in the newest definition; while reconciling */
     bool                      is_retired;        /* out of the cluster; freed with its last connection */
@@ -63,6 +64,7 @@ struct cluster_runtime {
     struct client_options     options;
     uint64_t                  idle_timeout, connection_lifetime;
     uint32_t                  idle_connections, requests_per_connection;
+    uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
     struct map                by_address;        /* text -> endpoint_runtime */
     struct endpoint_runtime **heap;              /* usable ones, ordered by virtual time */
     uint32_t                  usable;
@@ -91,18 +93,27 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct end
 
 /* ---- pool.c */
 
-/* A kept connection, taken out of the pool, or NULL. */
-struct client_connection *pool_take(struct endpoint_runtime *);
-/* Opens one; `waiter` gets the owner's calls below. `connect_timeout` counts where the cluster has none. NULL: errno. */
-struct client_connection *pool_connect(struct endpoint_runtime *, uint64_t connect_timeout, void *waiter);
-/* Whoever waits no longer wants it: it goes to the pool once connected. */
-void                      pool_forget_waiter(struct client_connection *);
+/* Someone who waits for a connection that is being made. */
+struct client_waiter {
+    struct client_waiter     *next, *prev;
+    struct client_connection *connection;   /* NULL: waits for none */
+};
+
+/* A connection that is open and has room, or NULL. Still the pool's: what is wanted of it is pool_open. */
+struct client_connection *pool_find(struct endpoint_runtime *);
+/* Begins an exchange. NULL: no memory, the connection stays in the pool. */
+struct leg               *pool_open(struct client_connection *);
+/* Waits for a connection that is being made and can carry one more exchange, or makes one. `connect_timeout` counts where the
+ * cluster has none. 0, or -1 and errno. One of the waiter's calls below follows, never from within. */
+int                       pool_wait(struct endpoint_runtime *, uint64_t connect_timeout, struct client_waiter *);
+/* Whoever waits no longer wants it; the connection goes to the pool once connected. */
+void                      pool_forget_waiter(struct client_waiter *);
 void                      pool_close_idle(struct endpoint_runtime *);
 
-/* Set once by the program: a waited-for connection is ready, or failed with an errno (and is gone). */
+/* Set once by the program. */
 struct pool_waiter_ops {
-    bool (*ready)(void *waiter, struct client_connection *);   /* false: not wanted any more, it goes to the pool */
-    void (*failed)(void *waiter, int error);
+    void (*ready)(struct client_waiter *, struct client_connection *);  /* has room: pool_open it, or not */
+    void (*failed)(struct client_waiter *, int error);                  /* the connection is gone. EAGAIN: it has no room */
 };
 void pool_set_waiter_ops(const struct pool_waiter_ops *);
 /* cluster.c: the last connection of an endpoint that is gone has closed. */

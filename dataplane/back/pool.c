@@ -1,30 +1,61 @@
-/* pool.c — connections to endpoints: kept ones last in, first out; new ones for whoever waits. */
+/* pool.c — connections to endpoints: those with room last in, first out; new ones for whoever waits. */
 #include <errno.h>
 
 #include "dataplane/back/cluster.h"
 
-static struct pool_waiter_ops waiters;
+/* Of a connection that is being made nothing is known of how much it will carry; RFC 9113 section 6.5.2 says that an origin
+ * should allow at least so much. */
+enum { EXPECTED_CAPACITY = 100 };
+
+static struct pool_waiter_ops waiter_ops;
 
 void pool_set_waiter_ops(const struct pool_waiter_ops *ops) {
-    waiters = *ops;
+    waiter_ops = *ops;
 }
 
-static void list_push(struct endpoint_runtime *e, struct client_connection *c) {
-    c->next = e->idle.next;
-    c->prev = &e->idle;
+static struct stats *stats_of(const struct endpoint_runtime *e) {
+    return e->cluster->worker->stats;
+}
+
+/* ---- lists ---- */
+
+static void list_add(struct client_connection *head, struct client_connection *c) {
+    c->next = head->next;
+    c->prev = head;
     c->next->prev = c;
-    e->idle.next = c;
-    e->idle_count++;
-    stats_add(&e->cluster->worker->stats->origin_idle_connections, 1);
+    head->next = c;
 }
 
-static void list_remove(struct endpoint_runtime *e, struct client_connection *c) {
+static void list_remove(struct client_connection *c) {
     c->prev->next = c->next;
     c->next->prev = c->prev;
     c->next = c->prev = NULL;
-    e->idle_count--;
-    stats_sub(&e->cluster->worker->stats->origin_idle_connections, 1);
 }
+
+static void count_idle(struct endpoint_runtime *e, int change) {
+    e->idle_count += (uint32_t)change;
+    stats_add(&stats_of(e)->origin_idle_connections, (uint64_t)(int64_t)change);
+}
+
+static void offer(struct client_connection *c) {
+    struct endpoint_runtime *e = c->endpoint;
+    if (c->next)
+        return;
+    list_add(&e->open, c);
+    if (c->active == 0)
+        count_idle(e, 1);
+}
+
+static void withdraw(struct client_connection *c) {
+    struct endpoint_runtime *e = c->endpoint;
+    if (!c->next)
+        return;
+    list_remove(c);
+    if (c->is_connected && c->active == 0)
+        count_idle(e, -1);
+}
+
+/* ---- closing ---- */
 
 static void lost(struct endpoint_runtime *e) {
     e->connections--;
@@ -32,90 +63,198 @@ static void lost(struct endpoint_runtime *e) {
         endpoint_forget(e);
 }
 
-static void close_connection(struct endpoint_runtime *e, struct client_connection *c) {
-    e->cluster->codec->close(c);
+static void close_connection(struct client_connection *c) {
+    struct endpoint_runtime *e = c->endpoint;
+    withdraw(c);
+    c->codec->close(c);
+    lost(e);
+}
+
+/* Whether anything new may be opened on it. */
+static bool is_worn_out(const struct client_connection *c) {
+    const struct endpoint_runtime *e = c->endpoint;
+    const struct cluster_runtime *cluster = e->cluster;
+    bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
+    return c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
+           c->exchanges >= cluster->requests_per_connection;
+}
+
+/* Puts the connection where it belongs after something has changed. May close it. */
+static void place(struct client_connection *c) {
+    struct endpoint_runtime *e = c->endpoint;
+    struct cluster_runtime *cluster = e->cluster;
+    bool is_idle = c->active == 0, worn_out = is_worn_out(c);
+    if (is_idle && e->idle_count >= cluster->idle_connections + (c->next ? 1 : 0))
+        worn_out = true;
+    if (is_idle && worn_out) {
+        close_connection(c);
+        return;
+    }
+    if (worn_out || c->active >= c->capacity) {
+        withdraw(c);
+        return;
+    }
+    offer(c);
+    if (is_idle)
+        c->codec->rest(c, cluster->idle_timeout);
+}
+
+/* ---- waiters ---- */
+
+static void add_waiter(struct client_connection *c, struct client_waiter *w) {
+    struct client_waiter *first = c->waiters;
+    w->connection = c;
+    w->next = first ? first : w;
+    w->prev = first ? first->prev : w;
+    w->prev->next = w;
+    w->next->prev = w;
+    if (!first)
+        c->waiters = w;
+    c->waiting++;
+}
+
+void pool_forget_waiter(struct client_waiter *w) {
+    struct client_connection *c = w->connection;
+    if (!c)
+        return;
+    w->connection = NULL;
+    c->waiting--;
+    if (c->waiters == w)
+        c->waiters = w->next == w ? NULL : w->next;
+    w->prev->next = w->next;
+    w->next->prev = w->prev;
+}
+
+static struct client_waiter *take_waiter(struct client_connection *c) {
+    struct client_waiter *w = c->waiters;
+    if (w)
+        pool_forget_waiter(w);
+    return w;
+}
+
+/* A waiter's call can change the list, and lead to the connection's end. Those who come too late are few: they are told before
+ * anything else happens to the connection. */
+static void fail_waiters(struct client_connection *c, int error) {
+    struct client_waiter *w;
+    while ((w = take_waiter(c)))
+        waiter_ops.failed(w, error);
+}
+
+/* ---- what connections report ---- */
+
+static void on_connected(struct client_connection *c) {
+    struct client_waiter *w;
+    list_remove(c); /* of those being made */
+    c->active++; /* so that it stays while waiters come to it */
+    while (c->is_connected && c->active <= c->capacity && (w = take_waiter(c)))
+        waiter_ops.ready(w, c);
+    c->active--;
+    fail_waiters(c, EAGAIN);
+    if (c->is_connected)
+        place(c);
+}
+
+static void on_connect_failed(struct client_connection *c, int error) {
+    struct endpoint_runtime *e = c->endpoint;
+    stats_add(error == ETIMEDOUT ? &stats_of(e)->origin_connect_timeouts_total : &stats_of(e)->origin_connect_failures_total, 1);
+    list_remove(c);
+    fail_waiters(c, error);
     lost(e);
 }
 
 static void on_available(struct client_connection *c) {
     struct endpoint_runtime *e = c->endpoint;
-    const struct cluster_runtime *cluster = e->cluster;
-    bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
-    bool is_used_up = c->exchanges >= cluster->requests_per_connection;
-    if (e->is_retired || is_old || is_used_up || e->idle_count >= cluster->idle_connections) {
-        close_connection(e, c);
-        return;
-    }
-    list_push(e, c);
-    cluster->codec->rest(c, cluster->idle_timeout);
+    if (--c->active == 0 && c->next)
+        count_idle(e, 1);
+    place(c);
 }
 
-static void on_connected(struct client_connection *c) {
-    void *waiter = c->waiter;
-    c->waiter = NULL;
-    if (!waiter || !waiters.ready(waiter, c))
-        on_available(c);
+static void on_capacity(struct client_connection *c) {
+    if (c->is_connected)
+        place(c);
 }
 
-static void on_connect_failed(struct client_connection *c, int error) {
-    struct endpoint_runtime *e = c->endpoint;
-    struct stats *s = e->cluster->worker->stats;
-    void *waiter = c->waiter;
-    stats_add(error == ETIMEDOUT ? &s->origin_connect_timeouts_total : &s->origin_connect_failures_total, 1);
-    c->waiter = NULL;
-    lost(e);
-    if (waiter)
-        waiters.failed(waiter, error);
+static void on_draining(struct client_connection *c) {
+    c->is_draining = true;
+    place(c);
 }
 
 static void on_closed(struct client_connection *c) {
-    struct endpoint_runtime *e = c->endpoint;
-    if (c->next)
-        list_remove(e, c);
-    lost(e);
+    withdraw(c);
+    c->is_connected = false;
+    lost(c->endpoint);
 }
 
 static const struct client_owner_ops owner_ops = {
-    .on_connected = on_connected, .on_connect_failed = on_connect_failed, .on_available = on_available, .on_closed = on_closed,
+    .on_connected = on_connected, .on_connect_failed = on_connect_failed, .on_available = on_available,
+    .on_capacity = on_capacity, .on_draining = on_draining, .on_closed = on_closed,
 };
 
-struct client_connection *pool_take(struct endpoint_runtime *e) {
-    struct client_connection *c = e->idle.next;
-    if (c == &e->idle)
-        return NULL;
-    list_remove(e, c);
-    e->cluster->codec->set_options(c, &e->cluster->options);
-    stats_add(&e->cluster->worker->stats->origin_reuses_total, 1);
-    return c;
+/* ---- what the proxy wants ---- */
+
+struct client_connection *pool_find(struct endpoint_runtime *e) {
+    struct client_connection *c;
+    while ((c = e->open.next) != &e->open) {
+        if (!is_worn_out(c))
+            return c;
+        withdraw(c);
+        if (c->active == 0)
+            close_connection(c);
+    }
+    return NULL;
 }
 
-struct client_connection *pool_connect(struct endpoint_runtime *e, uint64_t connect_timeout, void *waiter) {
+struct leg *pool_open(struct client_connection *c) {
+    struct endpoint_runtime *e = c->endpoint;
+    c->codec->set_options(c, &e->cluster->options);
+    struct leg *leg = c->codec->open(c);
+    if (!leg)
+        return NULL;
+    if (c->exchanges++)
+        stats_add(&stats_of(e)->origin_reuses_total, 1);
+    if (c->active++ == 0 && c->next)
+        count_idle(e, -1);
+    if (c->next && (c->active >= c->capacity || is_worn_out(c)))
+        list_remove(c);
+    return leg;
+}
+
+static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_t connect_timeout) {
     struct cluster_runtime *cluster = e->cluster;
     struct client_options options = cluster->options;
+    struct client_target target = {.address = &e->address, .hostname = e->hostname, .endpoint = e};
     if (!options.connect_timeout)
         options.connect_timeout = connect_timeout;
-    struct client_connection *c =
-        cluster->codec->connect(cluster->worker, &e->address, &options, &owner_ops, e);
+    struct client_connection *c = cluster->codec->connect(cluster->worker, &target, &options, &owner_ops);
     if (!c) {
-        stats_add(&cluster->worker->stats->origin_connect_failures_total, 1);
+        stats_add(&stats_of(e)->origin_connect_failures_total, 1);
         return NULL;
     }
-    stats_add(&cluster->worker->stats->origin_connects_total, 1);
+    stats_add(&stats_of(e)->origin_connects_total, 1);
     e->connections++;
-    c->waiter = waiter;
+    c->epoch = cluster->epoch;
+    list_add(&e->connecting, c);
     return c;
 }
 
-void pool_forget_waiter(struct client_connection *c) {
-    c->waiter = NULL;
+int pool_wait(struct endpoint_runtime *e, uint64_t connect_timeout, struct client_waiter *w) {
+    struct client_connection *c = e->connecting.next;
+    bool can_join = c != &e->connecting && c->capacity > 1 && c->epoch == e->cluster->epoch && c->waiting < EXPECTED_CAPACITY;
+    if (!can_join && !(c = connect_new(e, connect_timeout)))
+        return -1;
+    add_waiter(c, w);
+    return 0;
 }
 
 void pool_close_idle(struct endpoint_runtime *e) {
-    struct client_connection *c;
-    uint32_t left = e->idle_count; /* closing the last one may free the endpoint */
-    while (left-- > 0) {
-        c = e->idle.next;
-        list_remove(e, c);
-        close_connection(e, c);
+    struct client_connection *c, *next;
+    e->connections++; /* closing the last one would free the endpoint */
+    for (c = e->open.next; c != &e->open; c = next) {
+        next = c->next;
+        if (c->active == 0)
+            close_connection(c);
+        else
+            withdraw(c);
     }
+    lost(e);
 }

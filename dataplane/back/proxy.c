@@ -8,7 +8,8 @@
 struct proxy {
     const struct cluster_definition *cluster;
     struct endpoint_runtime         *endpoint;     /* of the present attempt; only compared once the attempt is over */
-    struct client_connection        *connecting;   /* that this exchange waits for */
+    struct client_waiter             waiter;       /* for a connection that is being made */
+    struct exchange                 *exchange;
     uint32_t                         retries_left;
     uint32_t                         stale_left;   /* attempts over kept connections that turned out to be dead */
     bool                             reused;       /* the present attempt runs on a kept connection */
@@ -23,6 +24,7 @@ static struct proxy *proxy_of(struct exchange *x) {
 }
 
 static void attempt(struct exchange *x);
+static void go_on_with(struct exchange *x, struct endpoint_runtime *e);
 
 /* ---- one attempt ---- */
 
@@ -50,24 +52,22 @@ static bool overlay_head(struct exchange *x, const struct endpoint_runtime *e) {
 }
 
 static void use(struct exchange *x, struct client_connection *c) {
-    struct proxy *p = proxy_of(x);
-    p->connecting = NULL;
-    if (!overlay_head(x, p->endpoint)) {
-        p->endpoint->cluster->codec->rest(c, 1);
+    struct leg *leg = overlay_head(x, proxy_of(x)->endpoint) ? pool_open(c) : NULL;
+    if (leg)
+        exchange_attach_back(x, leg);
+    else
         exchange_fail(x, ABORT_MEMORY);
-        return;
-    }
-    exchange_attach_back(x, p->endpoint->cluster->codec->open(c));
+}
+
+static struct exchange *exchange_of(struct client_waiter *w) {
+    return ((struct proxy *)((char *)w - offsetof(struct proxy, waiter)))->exchange;
 }
 
 /* An exchange that has been answered with an error meanwhile has no use for the connection. */
-static bool ready(void *waiter, struct client_connection *c) {
-    struct exchange *x = waiter;
-    proxy_of(x)->connecting = NULL;
-    if (x->abort != ABORT_NONE)
-        return false;
-    use(x, c);
-    return true;
+static void ready(struct client_waiter *w, struct client_connection *c) {
+    struct exchange *x = exchange_of(w);
+    if (x->abort == ABORT_NONE)
+        use(x, c);
 }
 
 static void fail_or_retry(struct exchange *x, enum abort_code code) {
@@ -75,12 +75,14 @@ static void fail_or_retry(struct exchange *x, enum abort_code code) {
         exchange_fail(x, code);
 }
 
-static void failed(void *waiter, int error) {
-    struct exchange *x = waiter;
-    proxy_of(x)->connecting = NULL;
+static void failed(struct client_waiter *w, int error) {
+    struct exchange *x = exchange_of(w);
     if (x->abort != ABORT_NONE)
         return;
-    fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
+    if (error == EAGAIN) /* too many waited for it: this one goes to another connection */
+        go_on_with(x, proxy_of(x)->endpoint);
+    else
+        fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
 }
 
 void proxy_init(void) {
@@ -88,11 +90,13 @@ void proxy_init(void) {
     pool_set_waiter_ops(&ops);
 }
 
-static void connect_new(struct exchange *x, struct endpoint_runtime *e) {
+static void go_on_with(struct exchange *x, struct endpoint_runtime *e) {
     struct proxy *p = proxy_of(x);
-    p->reused = false;
-    p->connecting = pool_connect(e, exchange_timeouts(x)->connect, x);
-    if (!p->connecting)
+    struct client_connection *kept = p->stale_left ? pool_find(e) : NULL;
+    p->reused = kept != NULL;
+    if (kept)
+        use(x, kept);
+    else if (pool_wait(e, exchange_timeouts(x)->connect, &p->waiter) < 0)
         fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
 }
 
@@ -101,9 +105,7 @@ static void forget_attempt(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     exchange_set_attempt_deadline(x, 0);
     exchange_set_phase_deadline(x, 0);
-    if (p->connecting)
-        pool_forget_waiter(p->connecting);
-    p->connecting = NULL;
+    pool_forget_waiter(&p->waiter);
 }
 
 static struct cluster_runtime *find_cluster(struct exchange *x) {
@@ -124,13 +126,7 @@ static void attempt(struct exchange *x) {
     x->attempts++;
     note_endpoint(x, e);
     set_try_deadline(x); /* connecting counts */
-    struct client_connection *kept = p->stale_left ? pool_take(e) : NULL;
-    if (kept) {
-        p->reused = true;
-        use(x, kept);
-    } else {
-        connect_new(x, e);
-    }
+    go_on_with(x, e);
 }
 
 /* ---- retries ---- */
@@ -158,7 +154,7 @@ static bool is_stale(const struct exchange *x, enum abort_code code) {
     const struct proxy *p = (const struct proxy *)x->terminal_state;
     if (p->stale_left == 0)
         return false;
-    return code == ABORT_ORIGIN_STALE ||
+    return code == ABORT_ORIGIN_STALE || code == ABORT_ORIGIN_REFUSED ||
            (p->reused && code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
 }
 
@@ -217,6 +213,7 @@ static void forward(struct exchange *x) {
     x->cluster = p->cluster->name;
     p->retries_left = x->route->retry.retries;
     p->stale_left = STALE_MAX;
+    p->exchange = x;
     attempt(x);
 }
 
@@ -285,10 +282,7 @@ static void start(struct exchange *x) {
 }
 
 static void finish(struct exchange *x) {
-    struct proxy *p = proxy_of(x);
-    if (p->connecting)
-        pool_forget_waiter(p->connecting);
-    p->connecting = NULL;
+    pool_forget_waiter(&proxy_of(x)->waiter);
 }
 
 const struct terminal_ops proxy_terminal = {

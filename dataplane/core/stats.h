@@ -26,6 +26,8 @@
     X(client_protocol_errors_total, "Malformed requests")                                          \
     X(origin_protocol_errors_total, "Malformed responses")                                         \
     X(client_header_timeouts_total, "Requests whose head did not arrive in time")                  \
+    X(client_handshake_timeouts_total, "TLS handshakes of clients that took too long")             \
+    X(proxy_header_errors_total, "Connections from trusted proxies without a good PROXY header")   \
     X(client_body_timeouts_total, "Requests whose body did not arrive in time or fast enough")     \
     X(client_write_timeouts_total, "Clients that did not take their response in time")             \
     X(client_idle_timeouts_total, "Idle client connections closed")                                \
@@ -45,10 +47,12 @@
     X(h2_reset_floods_total, "HTTP/2 connections closed: too many streams that their peer gave up") \
     X(h2_header_floods_total, "HTTP/2 connections closed: a field section far beyond its limit")   \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
+    X(tunnels_total, "Upgraded exchanges")                                                         \
     X(snapshots_total, "Snapshots switched to")
 
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "Open client connections")                                                      \
+    X(tunnels, "Open tunnels")                                                                     \
     X(exchanges, "Open exchanges")                                                                 \
     X(origin_connections, "Open origin connections")                                               \
     X(origin_idle_connections, "Kept origin connections")                                          \

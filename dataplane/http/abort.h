@@ -28,11 +28,13 @@ enum abort_code {
     ABORT_CONNECT_TIMEOUT,
     ABORT_ORIGIN_RESET,         /* closed or reset before its response was complete */
     ABORT_ORIGIN_STALE,         /* a kept connection turned out to be closed; nothing of the request was processed */
+    ABORT_ORIGIN_REFUSED,       /* the origin says that it did not process the request (RFC 9113 section 8.7) */
     ABORT_ORIGIN_PROTOCOL,      /* malformed response */
     ABORT_ORIGIN_TOO_LARGE,     /* response head over the limits */
     ABORT_ORIGIN_TIMEOUT,       /* no response head in time */
     ABORT_ORIGIN_BODY_TIMEOUT,
     ABORT_REQUEST_TIMEOUT,      /* the whole exchange took too long */
+    ABORT_TUNNEL_IDLE,          /* an open tunnel without a byte for too long */
     ABORT_REGEX_LIMIT,          /* a regular expression ran into its step limit */
     ABORT_OVERLOAD,             /* a budget is used up */
     ABORT_MEMORY,

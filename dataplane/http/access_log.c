@@ -27,7 +27,7 @@ static struct str or_dash(struct str s) {
 }
 
 static struct str route_name(const struct exchange *x) {
-    return x->route ? x->route->name : (struct str){NULL, 0};
+    return x->route ? x->route->name : x->route_name;
 }
 
 static void member(struct record *r, const char *name, struct str value) {

@@ -9,13 +9,13 @@
 
 #include "common/address.h"
 #include "common/str.h"
+#include "dataplane/net/listener.h"
 #include "dataplane/routing/path.h"
 #include "dataplane/routing/route.h"
 #include "proto/resources.pb-c.h"
 
 struct cluster_definition;
 struct filter;
-struct tls_server;
 
 struct limits {                        /* bytes, counts */
     uint64_t body, buffer, min_body_rate;
@@ -47,8 +47,8 @@ struct listener_definition {
     struct str                name;
     const struct settings    *settings;
     struct timeouts           timeouts;      /* header, idle, write of the listener; the rest from the settings */
+    struct listener_opening   opening;
     const struct bound_table *routes;
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;
-    struct tls_server        *tls;           /* tls/server.h; NULL: plaintext */
 };

@@ -63,7 +63,9 @@ static void on_timer(struct timer *t) {
         x->terminal->on_deadline(x);
     } else if (x->phase_deadline && x->phase_deadline <= now) {
         x->phase_deadline = 0;
-        if (x->withholds_credit) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
+        if (x->tunnel == TUNNEL_OPEN)
+            tunnel_on_deadline(x);
+        else if (x->withholds_credit && !x->tunnel) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
             release_credit(x);
         else
             x->terminal->on_deadline(x);
@@ -170,7 +172,9 @@ struct exchange *exchange_open(struct worker *w, struct leg *front, const struct
     x->listener = origin->listener;
     x->peer = x->client = origin->peer;
     x->log_version = origin->version;
-    x->is_tls = origin->is_tls;
+    x->tls = origin->tls;
+    x->is_tls = origin->tls != NULL;
+    x->initial_credit = origin->initial_credit;
     x->terminal = hooks.terminal;
     x->front = front;
     front->exchange = x;
@@ -230,6 +234,8 @@ void exchange_over(struct exchange *x) {
     flow_drop(x, &x->request);
     flow_drop(x, &x->response);
     count_status(x);
+    if (x->tunnel == TUNNEL_OPEN)
+        stats_sub(&x->worker->stats->tunnels, 1);
     if (hooks.log)
         hooks.log(x);
     wheel_remove(&x->worker->wheel, &x->timer);
@@ -307,9 +313,13 @@ void exchange_fail(struct exchange *x, enum abort_code code) {
 
 static void on_request_head(struct exchange *x, struct head *head, bool end) {
     x->request.head = head;
-    flow_advance(&x->request, end ? FLOW_END : FLOW_BODY);
     x->withholds_credit = !end && head->expect_continue;
     enum abort_code refused = request_prepare(x, head);
+    if (refused == ABORT_NONE)
+        tunnel_ask(x, head);
+    flow_advance(&x->request, end && !x->tunnel ? FLOW_END : FLOW_BODY);
+    if (!end)
+        flow_open(x, &x->request, x->initial_credit);
     if (refused == ABORT_NONE && head->content_length > 0 && (uint64_t)head->content_length > exchange_body_limit(x))
         refused = ABORT_BODY_TOO_LARGE;
     if (refused == ABORT_NONE && layers_make(x) < 0)
@@ -358,6 +368,11 @@ static void on_final_head(struct exchange *x, struct head *head, bool end) {
     x->head_at = x->worker->now;
     x->attempt_deadline = 0;
     exchange_set_phase_deadline(x, 0);
+    enum abort_code bad = x->tunnel == TUNNEL_ASKED ? tunnel_answered(x, head) : ABORT_NONE;
+    if (bad) {
+        exchange_fail(x, bad);
+        return;
+    }
     x->response.head = head;
     flow_advance(&x->response, end ? FLOW_END : FLOW_BODY);
     if (!end && x->response.source)
@@ -394,7 +409,8 @@ void exchange_on_body(struct leg *leg, struct slice *s) {
         return;
     }
     flow_push(x, f, s);
-    if (f == &x->request && f->bytes > exchange_body_limit(x)) {
+    x->last_activity = x->worker->now;
+    if (f == &x->request && !x->tunnel && f->bytes > exchange_body_limit(x)) {
         exchange_refuse(leg, ABORT_BODY_TOO_LARGE, NULL);
         if (leg->exchange)
             leg->ops->stop(leg);
@@ -434,6 +450,11 @@ void exchange_on_end(struct leg *leg, struct fields *trailers) {
             ops->on_request_trailers(&x->layers[i], trailers);
         if (f == &x->response && ops->on_response_trailers)
             ops->on_response_trailers(&x->layers[i], trailers);
+    }
+    if (x->tunnel == TUNNEL_OPEN) {
+        tell_sink(x, f);
+        tunnel_leave(x, leg);
+        return;
     }
     if (leg == x->back)
         release_back(x);
@@ -505,7 +526,7 @@ void exchange_attach_back(struct exchange *x, struct leg *leg) {
     leg->ops->send_head(leg, x->attempt_head ? x->attempt_head : x->request.head, end);
     if (end)
         x->request.pulled_end = true;
-    if (end && exchange_timeouts(x)->response_head)
+    if ((end || x->tunnel) && exchange_timeouts(x)->response_head)
         exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
     else if (x->withholds_credit)
         exchange_set_phase_deadline(x, x->worker->now + 1000000);

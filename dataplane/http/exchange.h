@@ -25,6 +25,7 @@
 
 struct exchange;
 struct leg;
+struct tls_session;
 
 struct leg_ops {                                         /* core -> codec; record intent and mark dirty, never call up */
     const char *name;                                    /* "h1", "static", "loopback" */
@@ -73,6 +74,8 @@ struct terminal_ops {
 
 enum { EXCHANGE_FIRST_ARENA = 3072, EXCHANGE_INTERIM_MAX = 8, EXCHANGE_TERMINAL_SIZE = 192 };
 
+enum tunnel_state { TUNNEL_NONE, TUNNEL_ASKED, TUNNEL_OPEN };
+
 struct exchange {
     struct reapable                   reapable;
     struct borrower                   borrower;
@@ -102,6 +105,9 @@ struct exchange {
     bool                              is_over;
     bool                              withholds_credit;  /* Expect: 100-continue, and nobody asked for the body yet */
     unsigned                          interim_count;
+    enum tunnel_state                 tunnel;
+    uint64_t                          tunnel_idle, last_activity; /* of an open tunnel */
+    uint32_t                          initial_credit;    /* of struct exchange_origin */
     uint64_t                          phase_deadline;    /* connect, response head, expect; 0: none */
     uint64_t                          attempt_deadline;  /* the present attempt, until its head; 0: none */
     uint64_t                          request_deadline;  /* the whole exchange; 0: none */
@@ -110,11 +116,13 @@ struct exchange {
     struct str                        peer;              /* address text of the connection */
     struct str                        request_id;
     struct str                        log_method, log_target, log_host, log_user_agent, log_referer;
+    struct str                        route_name;        /* once `route` is gone */
     struct str                        cluster, endpoint; /* of the last attempt; static as long as the view, or arena */
     uint8_t                           log_version;       /* 10, 11, 20, 30 */
     uint16_t                          status;            /* sent to the client; 0: none */
     enum abort_code                   abort;             /* why it ended early */
     const char                       *detail;            /* a finer word for it, static; NULL: none */
+    const struct tls_session         *tls;               /* of the client's connection, while the front is attached; NULL: plaintext */
     bool                              is_tls;
     bool                              is_reply;          /* the back leg is an answer of our own */
     unsigned                          attempts;
@@ -129,14 +137,16 @@ struct exchange {
 struct exchange_origin {
     const struct listener_definition *listener;
     struct str                        peer;              /* address text without port */
-    bool                              is_tls;
+    const struct tls_session         *tls;               /* NULL: plaintext */
     uint8_t                           version;           /* 10, 11, 20, 30 */
+    /* What the peer may send right behind a head, before anything is granted: HTTP/2's initial stream window. At most
+     * limits.buffer of the definition; later definitions do not lower it. */
+    uint32_t                          initial_credit;
 };
 
 /* ---- codec -> core */
 
-/* Begins an exchange on the worker's present view. The initial request credit is flow limit bytes (request.granted). NULL: no
- * memory or no budget; the codec refuses the stream. */
+/* Begins an exchange on the worker's present view. NULL: no memory or no budget; the codec refuses the stream. */
 struct exchange *exchange_open(struct worker *, struct leg *front, const struct exchange_origin *);
 void  exchange_on_head(struct leg *, struct head *, bool end);  /* request from the front; 1xx and final response from the back */
 /* Takes the slice. The codec never delivers more than flow->granted. */
@@ -152,7 +162,8 @@ void  exchange_refuse(struct leg *, enum abort_code, const char *detail);
 /* For the sink of a flow. PULL_DATA: *ret holds 1..max bytes. After PULL_END or PULL_ABORT on the response the exchange is over
  * and the leg is detached on return; the codec keeps what it needs before. */
 enum pull exchange_pull(struct leg *, size_t max, struct slice **ret);
-struct fields *exchange_trailers(struct leg *);                 /* for the sink, at PULL_END; may be NULL */
+/* For the sink: what follows the body, complete once the pull after it returns PULL_END, so it is taken before each pull. NULL: none. */
+struct fields *exchange_trailers(struct leg *);
 uint64_t exchange_credit(const struct leg *);                   /* bytes that this source may deliver now */
 
 /* ---- terminal -> core */
@@ -167,6 +178,10 @@ void exchange_answer(struct exchange *, struct head *, struct str body);
 /* Whether another attempt could send the same request: nothing of its body has been pulled. */
 bool exchange_is_replayable(const struct exchange *);
 const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the route when matched */
+/* Whether the request asks for a tunnel, or is one: the source then delivers what follows the head as its body, and ends it with the
+ * half-close. In an open one (the response head's status was 101) a leg is detached when it has both delivered and pulled the end,
+ * and the codec closes the connection by itself once all is written. */
+static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x->tunnel != TUNNEL_NONE; }
 uint64_t               exchange_body_limit(const struct exchange *);
 /* Gives the back leg of an attempt up; another one can be attached. */
 void exchange_drop_back(struct exchange *, enum abort_code);

@@ -13,6 +13,8 @@ void flow_grant(struct exchange *x, struct flow *f);
 /* Raises the credit that the source holds to at most `want` bytes within the limit and the worker's budget, and does not tell
  * it: for the moments at which the source looks by itself. */
 void flow_give(struct exchange *x, struct flow *f, uint64_t want);
+/* Credit that the source has anyway, whatever the limit and the budget say: it cannot be taken back. */
+void flow_open(struct exchange *x, struct flow *f, uint32_t credit);
 void flow_drop(struct exchange *x, struct flow *f);               /* empties the queue and takes credit back */
 void flow_push(struct exchange *x, struct flow *f, struct slice *s);
 
@@ -40,5 +42,15 @@ enum abort_code request_prepare(struct exchange *x, struct head *head);
 enum abort_code request_prepare_forward(struct exchange *x, struct head *head);
 /* What goes to the client: hop-by-hop fields out, Via and Server in. */
 int response_prepare(struct exchange *x, struct head *head);
+/* tunnel.c. Whether this request asks for a tunnel that its route allows; notes it, and that the client's bytes wait. */
+bool tunnel_is_asked(const struct exchange *x, const struct head *head);
+void tunnel_ask(struct exchange *x, struct head *head);
+/* The final head has come for a request that asked: opens the tunnel or makes the request an ordinary one. ABORT_NONE, or why the
+ * answer cannot be passed on. */
+enum abort_code tunnel_answered(struct exchange *x, const struct head *head);
+void tunnel_begin(struct exchange *x);                            /* the client knows: its bytes may come */
+/* A flow has ended at this leg. One that has ended both ways is detached; without legs the exchange is over. */
+void tunnel_leave(struct exchange *x, struct leg *leg);
+void tunnel_on_deadline(struct exchange *x);
 /* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
 int reply_attach(struct exchange *x, struct head *head, struct str body);

@@ -61,6 +61,13 @@ void flow_give(struct exchange *x, struct flow *f, uint64_t want) {
     charge(x, more, 0);
 }
 
+void flow_open(struct exchange *x, struct flow *f, uint32_t credit) {
+    if (f->limit < credit)
+        f->limit = credit;
+    f->granted += credit;
+    charge(x, credit, 0);
+}
+
 void flow_drop(struct exchange *x, struct flow *f) {
     slice_queue_clear(&f->queue, &x->worker->pool);
     charge(x, 0, f->used + f->granted);
@@ -92,8 +99,7 @@ static enum pull pull_queue(struct exchange *x, struct flow *f, size_t max, stru
 }
 
 static bool stage_may_see(const struct exchange *x, const struct layer *l) {
-    (void)x;
-    return l->entered;
+    return l->entered && (!x->tunnel || l->filter->ops->tunnel_ok);
 }
 
 /* The request's bytes come from the front: layer 0 stands next to the source, so the inner neighbour of layer i is i - 1. */
@@ -143,6 +149,10 @@ enum pull exchange_pull(struct leg *leg, size_t max, struct slice **ret) {
         flow_grant(x, f);
     } else if (result == PULL_END || result == PULL_ABORT) {
         f->pulled_end = true;
+        if (x->tunnel == TUNNEL_OPEN && result == PULL_END) {
+            tunnel_leave(x, leg);
+            return result;
+        }
         if (is_response)
             exchange_over(x);
         else if (result == PULL_END)

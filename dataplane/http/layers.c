@@ -41,6 +41,8 @@ static void pass_response_head(struct exchange *x) {
     for (unsigned i = 0; end && i < x->entered; i++)
         end = !x->layers[i].filter->ops->pull_response;
     x->front->ops->send_head(x->front, head, end);
+    if (x->tunnel == TUNNEL_OPEN)
+        tunnel_begin(x);
 }
 
 static void park(struct exchange *x, struct layer *l) {

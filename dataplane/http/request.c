@@ -216,7 +216,6 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
     if (status < 0)
         return ABORT_MEMORY;
     head_remove_hop_by_hop(head);
-    head->upgrade = (struct str){NULL, 0};
     drop_untrusted(x, head);
     drop_aliases(head);
     if (s->x_forwarded)
@@ -240,7 +239,8 @@ int response_prepare(struct exchange *x, struct head *head) {
     if (fields_reserve(&head->fields, &x->arena, 4) < 0)
         return -1;
     head_remove_hop_by_hop(head);
-    head->upgrade = (struct str){NULL, 0};
+    if (x->tunnel != TUNNEL_OPEN)
+        head->upgrade = (struct str){NULL, 0};
     int status = 0;
     if (!fields_find(&head->fields, FIELD_DATE)) {
         struct str now = arena_str(&x->arena, date_now(x->worker->now)->http);

@@ -7,11 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dataplane/net/conn_private.h"
+#include "dataplane/tls/session.h"
+
 static struct conn *conn_of_flushable(struct flushable *f) {
     return (struct conn *)f;
 }
 
-static void count_bytes(struct conn *c, bool sent, size_t n) {
+void conn_count_bytes(struct conn *c, bool sent, size_t n) {
     struct stats *s = c->worker->stats;
     if (c->ops->is_client)
         stats_add(sent ? &s->client_sent_bytes_total : &s->client_received_bytes_total, n);
@@ -68,7 +71,7 @@ void conn_mark_dirty(struct conn *c) {
 
 /* ---- budget ---- */
 
-static void charge(struct conn *c) {
+void conn_charge(struct conn *c) {
     uint32_t total = c->is_closed ? 0 : (uint32_t)c->out.bytes + c->held;
     c->worker->buffer_used += (uint64_t)total - c->charged;
     stats_add(&c->worker->stats->buffered_bytes, (uint64_t)total - c->charged);
@@ -79,14 +82,14 @@ void conn_set_held(struct conn *c, size_t bytes) {
     if (c->held == bytes)
         return;
     c->held = (uint32_t)bytes;
-    charge(c);
+    conn_charge(c);
 }
 
 /* ---- system calls ----
  * The library's recv, send and sendmsg are cancellation points, which costs a program with threads two locked instructions
  * each; nobody here cancels a thread. */
 
-static ssize_t receive(int fd, void *room, size_t n) {
+ssize_t conn_receive(int fd, void *room, size_t n) {
     return syscall(SYS_recvfrom, fd, room, n, 0, NULL, NULL);
 }
 
@@ -100,18 +103,22 @@ static ssize_t transmit(int fd, const struct gather *g) {
 /* ---- reading ---- */
 
 static void read_some(struct conn *c) {
-    size_t limit = c->ops->read_limit(c);
+    size_t limit = c->is_handshaking ? READ_MAX : c->ops->read_limit(c);
     if (limit == 0) {
         conn_pause_read(c);
+        return;
+    }
+    if (c->tls) {
+        conn_tls_read(c, limit);
         return;
     }
     uint8_t *room = worker_read_room(c->worker);
     if (c->is_closed) /* making room flushes, and flushing can close */
         return;
-    ssize_t n = receive(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX);
+    ssize_t n = conn_receive(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX);
     if (n > 0) {
         slice_pool_read_done(&c->worker->pool, (size_t)n);
-        count_bytes(c, false, (size_t)n);
+        conn_count_bytes(c, false, (size_t)n);
         c->ops->on_bytes(c, room, (size_t)n);
     } else if (n == 0) {
         c->is_eof = true;
@@ -131,6 +138,8 @@ static void finish_connect(struct conn *c) {
     watch(c, 0);
     if (error)
         c->ops->on_error(c, error);
+    else if (c->tls)
+        conn_tls_connected(c);
     else
         c->ops->on_connected(c);
 }
@@ -152,7 +161,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events) {
 
 /* ---- writing ---- */
 
-static bool gather_unsent(struct conn *c, struct gather *g) {
+bool conn_gather_unsent(struct conn *c, struct gather *g) {
     while (c->out.first) {
         if (gather_is_full(g))
             return false;
@@ -160,6 +169,12 @@ static bool gather_unsent(struct conn *c, struct gather *g) {
         gather_slice(g, s);
     }
     return true;
+}
+
+static void write_failed(struct conn *c, int error) {
+    c->is_broken = true;
+    slice_queue_clear(&c->out, &c->worker->pool);
+    c->ops->on_write_error(c, error);
 }
 
 /* 1: everything went; 0: the kernel takes no more for now; -1: failed and reported. */
@@ -179,14 +194,12 @@ static int send_gathered(struct conn *c, struct gather *g) {
         c->out = rest;
     }
     if (error) {
-        c->is_broken = true;
-        slice_queue_clear(&c->out, &c->worker->pool);
-        c->ops->on_write_error(c, error);
+        write_failed(c, error);
         return -1;
     }
     if (n > 0)
         c->deadlines[DEADLINE_WRITE] = 0; /* progress: the time begins anew */
-    count_bytes(c, true, (size_t)n);
+    conn_count_bytes(c, true, (size_t)n);
     c->blocked_bytes += (size_t)n;
     return (size_t)n == wanted;
 }
@@ -217,6 +230,16 @@ static void note_blocked(struct conn *c, bool blocked) {
         conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
 }
 
+/* What is to be sent now. Returns 0, or an errno. */
+static int fill(struct conn *c, struct gather *g) {
+    bool has_unsent = conn_has_unsent(c);
+    gather_begin(g, &c->worker->pool);
+    if (!conn_gather_unsent(c, g) || g->bytes >= UNSENT_MAX || c->is_handshaking || (c->tls && has_unsent))
+        return 0;
+    c->ops->produce(c, g);
+    return c->tls && g->bytes && !c->is_closed ? conn_tls_seal(c, g) : 0;
+}
+
 static void flush_conn(struct flushable *f) {
     struct conn *c = conn_of_flushable(f);
     struct gather *g = c->worker->gather;
@@ -226,9 +249,11 @@ static void flush_conn(struct flushable *f) {
     if (c->is_closed || c->is_broken || c->is_blocked)
         return;
     while (!c->is_closed && !c->is_connecting && sent == 1) {
-        gather_begin(g, &c->worker->pool);
-        if (gather_unsent(c, g) && g->bytes < UNSENT_MAX)
-            c->ops->produce(c, g);
+        int error = fill(c, g);
+        if (error) {
+            write_failed(c, error);
+            return;
+        }
         if (g->bytes == 0)
             break;
         if (c->is_closed) {
@@ -240,9 +265,9 @@ static void flush_conn(struct flushable *f) {
     }
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
-    charge(c);
+    conn_charge(c);
     note_blocked(c, !sent);
-    if (sent)
+    if (sent && !c->is_handshaking)
         c->ops->on_written(c);
 }
 
@@ -285,41 +310,91 @@ static void reap_conn(struct reapable *r) {
     c->ops->destroy(c);
 }
 
-void conn_init(struct conn *c, struct worker *w, int fd, const struct conn_ops *ops) {
-    *c = (struct conn){.ops = ops, .worker = w};
+void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops) {
+    *c = (struct conn){.ops = ops, .worker = w, .tls = t.tls, .out = t.unsent};
     c->flushable.flush = flush_conn;
     c->reapable.reap = reap_conn;
     c->timer.fire = on_timer;
-    ev_io_init(&c->io, on_io, fd, 0);
+    ev_io_init(&c->io, on_io, t.fd, 0);
     c->io.data = c;
+    if (conn_has_unsent(c)) {
+        conn_charge(c);
+        conn_mark_dirty(c);
+    }
 }
 
-int conn_connect(struct conn *c, struct worker *w, const struct address *to, const struct conn_ops *ops) {
-    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-    if (fd < 0)
-        return errno;
-    if (to->u.any.sa_family != AF_UNIX)
+int conn_connect(struct conn *c, struct worker *w, const struct address *to, struct tls_session *tls, const struct conn_ops *ops) {
+    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, error = 0;
+    if (fd >= 0 && to->u.any.sa_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS) {
-        int error = errno;
-        close(fd);
+    if (fd < 0 || (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS))
+        error = errno;
+    if (error) {
+        if (fd >= 0)
+            close(fd);
+        tls_session_free(tls);
         return error;
     }
-    conn_init(c, w, fd, ops);
+    conn_init(c, w, (struct transport){.fd = fd, .tls = tls}, ops);
     c->is_connecting = true;
     watch(c, EV_WRITE);
     return 0;
 }
 
-void conn_close(struct conn *c) {
-    if (c->is_closed)
-        return;
+/* It is of no more use: off all lists, freed at the end of the turn. */
+static void retire(struct conn *c) {
     watch(c, 0);
     c->is_closed = true;
-    close(c->io.fd);
-    slice_queue_clear(&c->out, &c->worker->pool);
-    charge(c);
+    conn_charge(c);
     wheel_remove(&c->worker->wheel, &c->timer);
     worker_forget_dirty(c->worker, &c->flushable);
     worker_reap_later(c->worker, &c->reapable);
+}
+
+void conn_close(struct conn *c) {
+    if (c->is_closed)
+        return;
+    if (c->tls)
+        conn_tls_notify(c);
+    retire(c);
+    close(c->io.fd);
+    slice_queue_clear(&c->out, &c->worker->pool);
+    tls_session_free(c->tls);
+    c->tls = NULL;
+}
+
+struct transport conn_release(struct conn *c) {
+    struct transport t = {.fd = c->io.fd, .tls = c->tls, .unsent = c->out};
+    c->tls = NULL;
+    c->out = (struct slice_queue){0};
+    retire(c);
+    return t;
+}
+
+void conn_discard(struct conn *released, struct transport *t) {
+    slice_queue_clear(&t->unsent, &released->worker->pool);
+    tls_session_free(t->tls);
+    close(t->fd);
+}
+
+void conn_go_on(struct conn *c, const uint8_t *received, size_t n) {
+    if (n) {
+        uint8_t *room = worker_read_room(c->worker);
+        memcpy(room, received, n);
+        slice_pool_read_done(&c->worker->pool, n);
+        c->ops->on_bytes(c, room, n);
+    }
+    if (c->tls && !c->is_closed)
+        conn_tls_drain(c);
+}
+
+void conn_shutdown_write(struct conn *c) {
+    if (c->tls)
+        conn_tls_notify(c);
+    shutdown(c->io.fd, SHUT_WR);
+}
+
+bool conn_has_input(const struct conn *c) {
+    char byte;
+    return recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
 }

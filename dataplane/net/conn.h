@@ -15,6 +15,14 @@
 #include "dataplane/net/gather.h"
 
 struct conn;
+struct tls_session;
+
+/* A connected stream between two owners: its socket, the TLS on it, what has still to be sent. */
+struct transport {
+    int                 fd;
+    struct tls_session *tls;            /* NULL: plaintext */
+    struct slice_queue  unsent;         /* ready for the wire; owned */
+};
 
 /* Several deadlines, one timer. What the first two mean is the codec's; conn.c sets the others, and keeps the last to
  * itself. */
@@ -27,12 +35,13 @@ struct conn_ops {
     size_t (*read_limit)(struct conn *);
     /* Bytes in the hot buffer, writable, valid until the turn's settling. */
     void (*on_bytes)(struct conn *, uint8_t *bytes, size_t n);
-    void (*on_eof)(struct conn *);                       /* the peer will send no more; reading has stopped */
-    /* Connecting or reading failed with this errno. */
+    /* The peer will send no more; reading has stopped. Over TLS see is_truncated. */
+    void (*on_eof)(struct conn *);
+    /* Connecting, the TLS handshake or reading failed with this errno; EPROTO: TLS did, conn_tls_failure has the reason. */
     void (*on_error)(struct conn *, int error);
     /* Writing failed; what was unsent is dropped. What the peer has sent can still be read. */
     void (*on_write_error)(struct conn *, int error);
-    void (*on_connected)(struct conn *);                 /* after conn_connect only */
+    void (*on_connected)(struct conn *);                 /* after conn_connect and conn_handshake only; may release */
     /* Marked dirty: before anything is written, also when nothing can be. May close. NULL: nothing to do. */
     void (*on_dirty)(struct conn *);
     /* Adds what there is to write to the gather; called again while it fills it. Not called while UNSENT_MAX bytes or more
@@ -54,7 +63,8 @@ struct conn {
     ev_io                  io;          /* io.fd is the socket; events are what is watched */
     struct timer           timer;
     uint64_t               deadlines[DEADLINE_COUNT];
-    struct slice_queue     out;         /* produced and not yet taken by the kernel; owned */
+    struct tls_session    *tls;         /* NULL: plaintext */
+    struct slice_queue     out;         /* produced (and encrypted), not yet taken by the kernel; owned */
     uint64_t               write_timeout; /* microseconds without progress until on_deadline(DEADLINE_WRITE); 0: none */
     uint64_t               blocked_since; /* something has been unsent all the time since; 0: nothing is */
     uint64_t               blocked_bytes; /* sent since then */
@@ -63,16 +73,28 @@ struct conn {
     uint32_t               held;          /* bytes received that the codec keeps; see conn_set_held */
     uint32_t               charged;       /* of the worker's budget: held and unsent bytes */
     bool                   is_connecting;
+    bool                   is_handshaking;
     bool                   is_eof;
+    bool                   is_truncated; /* the stream ended without TLS's close_notify: it may have been cut by anybody */
     bool                   is_broken;    /* a write failed */
     bool                   is_blocked;   /* the kernel takes no more until the socket is writable */
     bool                   is_closed;
 };
 
-/* Takes the (non-blocking) descriptor. Does not start reading. */
-void conn_init(struct conn *c, struct worker *w, int fd, const struct conn_ops *ops);
-/* Begins to connect; on_connected or on_error follows, never from within. Returns 0, or an errno with nothing to close. */
-int  conn_connect(struct conn *c, struct worker *w, const struct address *to, const struct conn_ops *ops);
+/* Takes the transport; its descriptor is non-blocking. Does not start reading. */
+void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops);
+/* Begins to connect, and then the handshake of `tls` if there is one (it is taken, also on failure); on_connected or on_error
+ * follows, never from within. Returns 0, or an errno with nothing to close. */
+int  conn_connect(struct conn *c, struct worker *w, const struct address *to, struct tls_session *tls, const struct conn_ops *ops);
+/* Begins TLS on an accepted connection that has a session, with what has been received already. on_connected or on_error follows, also
+ * from within. */
+void conn_handshake(struct conn *c, const uint8_t *received, size_t n);
+/* Gives the transport to another connection: this one is closed, the descriptor is not. Only within on_bytes or on_connected. */
+struct transport conn_release(struct conn *c);
+/* Nobody takes it: closed and freed, with the connection that released it. */
+void conn_discard(struct conn *released, struct transport *t);
+/* What had been received when the transport changed hands goes to its new owner: these bytes, and what TLS still has. */
+void conn_go_on(struct conn *c, const uint8_t *received, size_t n);
 void conn_want_read(struct conn *c);                     /* (again) reading, as read_limit allows */
 void conn_pause_read(struct conn *c);
 void conn_mark_dirty(struct conn *c);                    /* produce will be called at the end of the turn */
@@ -81,5 +103,8 @@ void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when);
 /* What the codec keeps of the input counts for the worker's budget, as unsent output does. */
 void conn_set_held(struct conn *c, size_t bytes);
 void conn_close(struct conn *c);                         /* any number of times */
+void conn_shutdown_write(struct conn *c);                /* nothing more will be sent; reading goes on. With nothing unsent only */
+bool conn_has_input(const struct conn *c);               /* something can be read right now; a system call */
+const char *conn_tls_failure(const struct conn *c);      /* a static word, NULL: none */
 static inline bool conn_has_unsent(const struct conn *c) { return c->out.first != NULL; }
 static inline int  conn_fd(const struct conn *c) { return c->io.fd; }

@@ -50,6 +50,12 @@ bool gather_slice(struct gather *g, struct slice *s) {
     return true;
 }
 
+void gather_refer(struct gather *g, const void *bytes, size_t n) {
+    g->slices[g->count] = NULL;
+    g->pieces[g->count++] = (struct iovec){(void *)(uintptr_t)bytes, n};
+    g->bytes += n;
+}
+
 bool gather_is_full(const struct gather *g) {
     return g->count + 3 > GATHER_PIECES || GATHER_SCRATCH - g->scratch_used < GATHER_COPY_BELOW + 64;
 }

@@ -34,6 +34,8 @@ void     gather_wrote(struct gather *g, size_t n);
 bool     gather_bytes(struct gather *g, const void *bytes, size_t n);
 /* Takes the slice; false (and it stays the caller's) when full. */
 bool     gather_slice(struct gather *g, struct slice *s);
+/* Refers to bytes that stay as they are until gather_finish. There must be a free piece. */
+void     gather_refer(struct gather *g, const void *bytes, size_t n);
 /* True when another slice with framing around it may not fit: time to send. */
 bool     gather_is_full(const struct gather *g);
 /* Gives back the first `sent` bytes and moves the rest, owned, to the end of `rest`. 0, or -1 without memory (all freed). */

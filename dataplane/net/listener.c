@@ -7,6 +7,8 @@
 #include "common/alloc.h"
 #include "dataplane/core/view.h"
 #include "dataplane/net/ip_caps.h"
+#include "dataplane/net/opening.h"
+#include "dataplane/net/proxy_protocol.h"
 
 enum { ACCEPTS_PER_EVENT = 64 };
 #define PAUSE_SECONDS 0.1
@@ -32,6 +34,25 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *t, int events) {
         set_watching(l, true);
 }
 
+/* Nothing stands between the socket and the one codec. */
+static bool is_plain(const struct listener_opening *o) {
+    return !o->tls && !o->proxy && !(o->http1 && o->http2);
+}
+
+static bool begin(struct listener_runtime *l, const struct accepted *a) {
+    const struct listener_opening *o = l->opening;
+    if (!is_plain(o))
+        return opening_begin(l, a) == 0;
+    return (o->http2 ? l->codecs->http2 : l->codecs->http1)(l, a) != NULL;
+}
+
+/* A trusted proxy is not counted itself: the clients that it names are (net/opening.c). */
+static uint32_t take_slot(struct listener_runtime *l, const struct address *peer) {
+    if (l->opening->proxy && proxy_is_trusted(l->opening->proxy, peer))
+        return IP_CAP_UNCOUNTED;
+    return ip_caps_take(l->caps, peer, l->connections_per_ip);
+}
+
 static void admit(struct listener_runtime *l, int fd, const struct address *peer) {
     struct stats *s = l->worker->stats;
     int one = 1;
@@ -40,7 +61,7 @@ static void admit(struct listener_runtime *l, int fd, const struct address *peer
         close(fd);
         return;
     }
-    uint32_t slot = ip_caps_take(l->caps, peer, l->connections_per_ip);
+    uint32_t slot = take_slot(l, peer);
     if (slot == IP_CAP_REFUSED) {
         stats_add(&s->connections_refused_per_ip_total, 1);
         close(fd);
@@ -48,7 +69,7 @@ static void admit(struct listener_runtime *l, int fd, const struct address *peer
     }
     if (peer->u.any.sa_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (l->accept(l, fd, peer, slot) < 0) {
+    if (!begin(l, &(struct accepted){.transport.fd = fd, .peer = *peer, .cap_slot = slot})) {
         ip_caps_give(l->caps, slot);
         close(fd);
         return;
@@ -95,7 +116,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
 static void close_all(struct listener_runtime *l, bool only_idle) {
     for (struct listener_connection *c = l->connections.next, *next; c != &l->connections; c = next) {
         next = c->next;
-        l->close(c, only_idle);
+        c->close(c, only_idle);
     }
 }
 
@@ -107,10 +128,11 @@ static void on_drain_timeout(struct timer *t) {
     listener_cut_all((struct listener_runtime *)((char *)t - offsetof(struct listener_runtime, drain_timer)));
 }
 
-void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d, uint32_t connections_per_ip,
-                             uint32_t connections_limit) {
+void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d,
+                             const struct listener_opening *opening, uint32_t connections_per_ip, uint32_t connections_limit) {
     struct snapshot_view *old = l->view;
     l->definition = d;
+    l->opening = opening;
     l->connections_per_ip = connections_per_ip;
     l->connections_limit = connections_limit;
     l->view = l->worker->view;
@@ -136,8 +158,7 @@ void listener_drain(struct listener_runtime *l, uint64_t timeout) {
 /* ---- life ---- */
 
 struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address, const int *fds, unsigned count,
-                                         accept_function accept, close_function close_connection,
-                                         struct ip_caps *caps) {
+                                         const struct server_codecs *codecs, struct ip_caps *caps) {
     struct listener_runtime *l = hg_calloc(1, sizeof *l);
     ev_io *watchers = hg_calloc(count, sizeof *watchers);
     if (!l || !watchers) {
@@ -145,8 +166,8 @@ struct listener_runtime *listener_create(struct worker *w, struct listener_runti
         hg_free(watchers);
         return NULL;
     }
-    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .accept = accept, .close = close_connection,
-                                   .watchers = watchers, .watcher_count = count};
+    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .codecs = codecs, .watchers = watchers,
+                                   .watcher_count = count};
     l->connections.next = l->connections.prev = &l->connections;
     l->next = *list;
     l->link = list;
@@ -182,7 +203,7 @@ void listener_destroy(struct listener_runtime *l) {
 }
 
 void listener_add(struct listener_runtime *l, struct listener_connection *c, uint32_t cap_slot) {
-    *c = (struct listener_connection){.next = &l->connections, .prev = l->connections.prev, .listener = l,
+    *c = (struct listener_connection){.next = &l->connections, .prev = l->connections.prev, .listener = l, .close = c->close,
                                       .cap_slot = cap_slot};
     c->prev->next = c;
     l->connections.prev = c;

@@ -11,24 +11,45 @@
 
 #include "common/address.h"
 #include "dataplane/core/worker.h"
+#include "dataplane/net/conn.h"
 
 struct listener_definition;             /* http/definitions.h; only passed on here */
 struct listener_runtime;
 struct ip_caps;
+struct proxy_trust;
 struct snapshot_view;
+struct tls_server;
+
+/* What happens to a new connection before a codec speaks on it (net/opening.c). Part of a listener's definition. */
+struct listener_opening {
+    struct tls_server        *tls;      /* NULL: plaintext */
+    const struct proxy_trust *proxy;    /* who must begin with a PROXY header; NULL: nobody */
+    uint64_t                  timeout;  /* microseconds for all of it */
+    bool                      http1, http2; /* what may be spoken; both on plaintext: HTTP/2 by its preface */
+};
+
+/* A client's connection on which a codec can begin. */
+struct accepted {
+    struct transport transport;
+    struct address   peer;
+    uint32_t         cap_slot;          /* net/ip_caps.h */
+};
 
 /* An open client connection, as the listener sees it. Embedded in the codec's connection. */
 struct listener_connection {
     struct listener_connection *next, *prev;
     struct listener_runtime    *listener;
+    void                      (*close)(struct listener_connection *, bool only_idle); /* at once, or only if nothing is going on */
     uint32_t                    cap_slot;      /* net/ip_caps.h */
 };
 
-/* What speaks on accepted sockets. Takes the descriptor. Returns 0, or -1 and the descriptor is closed by the caller. */
-typedef int (*accept_function)(struct listener_runtime *, int fd, const struct address *peer, uint32_t cap_slot);
+/* Begins to speak. Takes the transport and the slot, and calls listener_add. NULL: no memory, nothing was taken. What has been
+ * received already is delivered after it has returned (conn_go_on). */
+typedef struct conn *(*accept_function)(struct listener_runtime *, const struct accepted *);
 
-/* Closes the connection: at once, or only if it is idle between two requests. */
-typedef void (*close_function)(struct listener_connection *, bool only_idle);
+struct server_codecs {
+    accept_function http1, http2;
+};
 
 struct listener_runtime {
     struct listener_runtime          *next, **link; /* the worker's list; destroying unlinks */
@@ -37,8 +58,8 @@ struct listener_runtime {
     const struct listener_definition *definition;   /* what new exchanges use; kept alive by `view` */
     struct snapshot_view             *view;
     struct ip_caps                   *caps;
-    accept_function                   accept;
-    close_function                    close;
+    const struct server_codecs       *codecs;
+    const struct listener_opening    *opening;      /* as long as `definition` */
     ev_io                            *watchers;     /* one per socket that this worker serves */
     unsigned                          watcher_count;
     ev_timer                          pause;        /* after running out of descriptors */
@@ -51,10 +72,10 @@ struct listener_runtime {
 
 /* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory. */
 struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *, const int *fds, unsigned count,
-                                         accept_function, close_function, struct ip_caps *);
+                                         const struct server_codecs *, struct ip_caps *);
 /* Another definition from the worker's present view, for exchanges from now on. */
-void listener_set_definition(struct listener_runtime *, const struct listener_definition *, uint32_t connections_per_ip,
-                             uint32_t connections_limit);
+void listener_set_definition(struct listener_runtime *, const struct listener_definition *, const struct listener_opening *,
+                             uint32_t connections_per_ip, uint32_t connections_limit);
 /* Stops accepting and closes what is idle; other connections finish what they do, and are cut after `timeout` microseconds.
  * The runtime frees itself when the last connection is gone. */
 void listener_drain(struct listener_runtime *, uint64_t timeout);
@@ -62,5 +83,6 @@ void listener_drain(struct listener_runtime *, uint64_t timeout);
 void listener_destroy(struct listener_runtime *);
 void listener_cut_all(struct listener_runtime *);   /* every open connection, now; they are freed at the end of the turn */
 
+/* The codec has set `close`. */
 void listener_add(struct listener_runtime *, struct listener_connection *, uint32_t cap_slot);
 void listener_remove(struct listener_connection *); /* may free the runtime */

@@ -34,6 +34,16 @@ bool route_retries_status(const struct route *route, unsigned status) {
     }
 }
 
+bool route_allows_upgrade(const struct route *route, struct str token) {
+    const Headgate__Rule *rule = route->rule;
+    if (rule->n_upgrades == 0)
+        return str_eq_nocase(token, STR("websocket"));
+    for (size_t i = 0; i < rule->n_upgrades; i++)
+        if (strcmp(rule->upgrades[i], "*") == 0 || str_eq_nocase(token, str_of(rule->upgrades[i])))
+            return true;
+    return false;
+}
+
 struct str route_rewrite_host(const struct route *route) {
     const Headgate__Rewrite *rewrite = route->rule->rewrite;
     return str_of(rewrite ? rewrite->host : NULL);

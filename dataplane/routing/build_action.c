@@ -14,18 +14,19 @@ static void inherit_timeouts(struct builder *b, const Headgate__Timeouts *own, s
     *ret = (struct timeouts){
         .header = base->header, .idle = base->idle, .response_head = base->response_head, .connect = base->connect,
         .request = base->request, .body = base->body, .response_body = base->response_body, .write = base->write,
-        .drain = base->drain,
+        .drain = base->drain, .tunnel_idle = base->tunnel_idle, .handshake = base->handshake,
     };
     if (!own)
         return;
-    if (own->has_header || own->has_idle || own->has_write || own->has_drain)
-        build_fault(b, ERROR_UNSUPPORTED, "timeouts", "request, response-head, body, response-body or connect",
-                    "header, idle, write and drain timeouts have no meaning in a rule");
+    if (own->has_header || own->has_idle || own->has_write || own->has_drain || own->has_handshake)
+        build_fault(b, ERROR_UNSUPPORTED, "timeouts", "request, response-head, body, response-body, connect or tunnel-idle",
+                    "header, idle, write, drain and handshake timeouts have no meaning in a rule");
     ret->request = own->has_request ? own->request : ret->request;
     ret->response_head = own->has_response_head ? own->response_head : ret->response_head;
     ret->body = own->has_body ? own->body : ret->body;
     ret->response_body = own->has_response_body ? own->response_body : ret->response_body;
     ret->connect = own->has_connect ? own->connect : ret->connect;
+    ret->tunnel_idle = own->has_tunnel_idle ? own->tunnel_idle : ret->tunnel_idle;
 }
 
 static uint64_t inherit_body_limit(struct builder *b, const Headgate__Limits *own) {

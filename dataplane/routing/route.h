@@ -17,7 +17,7 @@
 enum route_action { ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_FORWARD };
 
 struct timeouts {                       /* microseconds; 0: none */
-    uint64_t header, idle, response_head, connect, request, body, response_body, write, drain;
+    uint64_t header, idle, response_head, connect, request, body, response_body, write, drain, tunnel_idle, handshake;
 };
 
 struct route_retry {
@@ -83,6 +83,7 @@ bool     route_retries_status(const struct route *, unsigned status);
 int      route_rewrite_target(const struct route *, const struct route_match *, struct str path, bool has_query,
                               struct str query, struct route_scratch *, struct arena *, struct str *ret_target);
 /* The Host for the origin, empty: unchanged. */
+bool       route_allows_upgrade(const struct route *, struct str token); /* case does not count */
 struct str route_rewrite_host(const struct route *);
 bool       route_host_from_endpoint(const struct route *);
 /* For ROUTE_REDIRECT: the Location. 0, or -1 without memory. `authority` as in the request, with its port. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
+#include "dataplane/net/proxy_protocol.h"
 #include "dataplane/snapshot/clusters.h"
 #include "dataplane/snapshot/settings.h"
 #include "dataplane/snapshot/tls.h"
@@ -162,19 +163,37 @@ static int check_protocols(const Headgate__Listener *m, const char *name, struct
     return 0;
 }
 
-static int check_transport(const Headgate__Listener *m, const char *name, struct error_list *errors) {
+/* Who must begin with a PROXY header. */
+static int add_proxy_trust(struct snapshot *s, const Headgate__Listener *m, const char *name, struct listener_definition *d,
+                           struct error_list *errors) {
+    const Headgate__ProxyProtocol *p = m->proxy_protocol;
     size_t before = errors->count;
-    if (m->proxy_protocol && m->proxy_protocol->mode != HEADGATE__PROXY_PROTOCOL__MODE__OFF)
-        fault(errors, "listener", name, "proxy_protocol", ERROR_UNSUPPORTED, "%s", "this version reads no PROXY headers");
+    if (!p || p->mode == HEADGATE__PROXY_PROTOCOL__MODE__OFF)
+        return 0;
+    struct proxy_trust *trust = arena_calloc(&s->arena, 1, sizeof *trust);
+    struct proxy_prefix *prefixes = arena_calloc(&s->arena, p->n_trusted, sizeof *prefixes);
+    if (!trust || !prefixes)
+        return -1;
+    for (size_t i = 0; i < p->n_trusted; i++) {
+        char path[64];
+        bool is_unix = false;
+        snprintf(path, sizeof path, "proxy_protocol.trusted[%zu]", i);
+        if (proxy_prefix_parse(str_of(p->trusted[i]), &prefixes[trust->count], &is_unix) < 0)
+            fault(errors, "listener", name, path, ERROR_SYNTAX, "\"%s\" is not a network such as 10.0.0.0/8", p->trusted[i]);
+        trust->unix_sockets |= is_unix;
+        trust->count += !is_unix;
+    }
+    trust->prefixes = prefixes;
+    d->opening.proxy = trust;
     return errors->count == before ? 0 : -1;
 }
 
 static int add_tls(struct snapshot *s, const struct resource *r, const struct resource_set *resources,
                    struct listener_definition *d, struct error_list *errors) {
-    if (snapshot_listener_tls(r, resources, &d->tls, errors) < 0)
+    if (snapshot_listener_tls(r, resources, &d->opening.tls, errors) < 0)
         return -1;
-    if (d->tls)
-        s->tls[s->tls_count++] = d->tls;
+    if (d->opening.tls)
+        s->tls[s->tls_count++] = d->opening.tls;
     return 0;
 }
 
@@ -188,12 +207,13 @@ static int build_listener(struct snapshot *s, const struct resource *r, const st
     d->settings = &s->settings;
     d->timeouts = s->settings.timeouts;
     timeouts_override(&d->timeouts, m->timeouts);
+    d->opening = (struct listener_opening){.http1 = true, .timeout = d->timeouts.handshake};
     d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
     if (!d->routes)
         fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
               m->route_table ? m->route_table : "");
     int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors) |
-                 check_transport(m, r->name, errors) | add_tls(s, r, resources, d, errors);
+                 add_proxy_trust(s, m, r->name, d, errors) | add_tls(s, r, resources, d, errors);
     return d->name.p && d->routes && status == 0 ? 0 : -1;
 }
 

@@ -26,6 +26,7 @@ static void fill_timeouts(struct timeouts *t, const Headgate__Timeouts *m) {
     *t = (struct timeouts){
         .header = m->header, .idle = m->idle, .response_head = m->response_head, .connect = m->connect,
         .request = m->request, .body = m->body, .response_body = m->response_body, .write = m->write, .drain = m->drain,
+        .tunnel_idle = m->tunnel_idle, .handshake = m->handshake,
     };
 }
 
@@ -41,6 +42,7 @@ void timeouts_override(struct timeouts *t, const Headgate__Timeouts *m) {
         {m->has_connect, m->connect, &t->connect},    {m->has_request, m->request, &t->request},
         {m->has_body, m->body, &t->body},             {m->has_response_body, m->response_body, &t->response_body},
         {m->has_write, m->write, &t->write},          {m->has_drain, m->drain, &t->drain},
+        {m->has_tunnel_idle, m->tunnel_idle, &t->tunnel_idle}, {m->has_handshake, m->handshake, &t->handshake},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].has)

@@ -25,6 +25,7 @@ struct tls_io {
     uint8_t       *in_buffer;               /* READ_MAX bytes */
     uint8_t       *out;                     /* TLS_OUT_SIZE bytes */
     size_t         out_n;                   /* written by sessions and not yet taken by conn.c */
+    uint8_t        stage[TLS_RECORD_MAX];   /* where conn_tls.c puts small pieces together */
 };
 
 enum tls_status {

@@ -98,6 +98,8 @@ enum h1_body_result h1_body_read(struct h1_body_reader *r, struct leg *leg, stru
 
 enum h1_framing h1_frame_response(struct head *head, bool is_head_request, bool is_old, bool ends) {
     head->chunked = false;
+    if (head->status == 101)
+        return H1_BODY_TUNNEL;
     if (is_head_request || head->status == 204 || head->status == 304)
         return H1_BODY_NONE;
     if (head->content_length < 0 && ends)

@@ -4,8 +4,10 @@
 
 #include "common/alloc.h"
 #include "dataplane/codec/h1/body.h"
+#include "dataplane/codec/h1/upgrade.h"
 #include "dataplane/codec/h1/writer.h"
 #include "dataplane/net/conn.h"
+#include "dataplane/tls/session.h"
 
 enum { FRAMING_SLACK = 1024 }; /* read beyond the credit, for chunk sizes and the like */
 
@@ -20,12 +22,15 @@ struct h1_client {
     struct h1_body_reader    reader;
     struct h1_body_writer    writer;
     const struct head       *request;          /* to be written; NULL: none or written already */
+    struct str               upgrade, accept;  /* asked for, in the exchange's arena; accept: what WebSocket's answer must say */
     enum method              method;
     bool                     request_ends;
     bool                     is_writing;       /* the head is written, the body follows */
     bool                     request_sent;     /* in full */
     bool                     in_body;          /* the final response head has come */
     bool                     keep_alive;
+    bool                     is_tunnel;        /* the origin has agreed */
+    bool                     has_ended;        /* of a tunnel: all is with the connection */
     bool                     wrote_any;        /* of this exchange, to the kernel */
     bool                     read_any;
 };
@@ -72,7 +77,7 @@ static void finish_response(struct h1_client *c, bool has_leftover) {
 }
 
 static void await_body(struct h1_client *c) {
-    bool is_waiting = c->leg.exchange && c->in_body && exchange_credit(&c->leg);
+    bool is_waiting = c->leg.exchange && c->in_body && !c->is_tunnel && exchange_credit(&c->leg);
     uint64_t wait = is_waiting ? exchange_timeouts(c->leg.exchange)->response_body : 0;
     conn_set_deadline(&c->conn, DEADLINE_READ, wait ? c->conn.worker->now + wait : 0);
 }
@@ -88,17 +93,23 @@ static void refuse(struct h1_client *c, enum h1_error error) {
 static void begin_response(struct h1_client *c, struct head *head) {
     struct exchange *x = c->leg.exchange;
     enum h1_framing framing = h1_response_framing(head, c->method);
-    if (framing == H1_BODY_TUNNEL) { /* nobody asked for one */
-        refuse(c, H1_STATUS);
+    c->is_tunnel = framing == H1_BODY_TUNNEL;
+    if (c->is_tunnel && (!c->upgrade.n || !h1_upgrade_agreed(head, c->upgrade, c->accept))) {
+        refuse(c, H1_STATUS); /* nobody asked for it */
         return;
     }
-    c->keep_alive = head->keep_alive && framing != H1_BODY_UNTIL_CLOSE;
+    if (c->is_tunnel) {
+        c->writer = (struct h1_body_writer){.framing = H1_BODY_TUNNEL};
+        c->is_writing = true;
+    }
+    /* What was asked for an upgrade is not used again, agreed or not: what follows may be read two ways. */
+    c->keep_alive = head->keep_alive && framing != H1_BODY_UNTIL_CLOSE && !c->upgrade.n;
     uint64_t length = framing == H1_BODY_LENGTH ? (uint64_t)head->content_length : 0;
     if (h1_body_reader_init(&c->reader, framing, length, &c->limits, exchange_arena(x)) < 0) {
         refuse(c, H1_MEMORY);
         return;
     }
-    if (framing == H1_BODY_CHUNKED || framing == H1_BODY_UNTIL_CLOSE)
+    if (framing == H1_BODY_CHUNKED || framing == H1_BODY_UNTIL_CLOSE || framing == H1_BODY_TUNNEL)
         head->content_length = -1;
     c->in_body = true;
     exchange_on_head(&c->leg, head, framing == H1_BODY_NONE);
@@ -213,9 +224,24 @@ static size_t read_limit(struct conn *conn) {
     return c->input.n || credit == 0 ? 0 : credit < READ_MAX - FRAMING_SLACK ? credit + FRAMING_SLACK : READ_MAX;
 }
 
+/* The origin has ended its side of the tunnel. */
+static void end_tunnel(struct h1_client *c) {
+    bool is_first = c->leg.exchange && c->in_body;
+    c->in_body = false;
+    if (is_first)
+        exchange_on_end(&c->leg, NULL);
+    if (!c->leg.exchange && !conn_has_unsent(&c->conn) && !c->conn.flushable.is_dirty)
+        close_and_report(c);
+}
+
 static void on_eof(struct conn *conn) {
     struct h1_client *c = (struct h1_client *)conn;
-    if (c->leg.exchange && c->in_body && c->reader.framing == H1_BODY_UNTIL_CLOSE && c->input.n == 0) {
+    if (c->is_tunnel && c->input.n == 0) {
+        end_tunnel(c);
+        return;
+    }
+    bool ends_body = c->in_body && c->reader.framing == H1_BODY_UNTIL_CLOSE && !conn->is_truncated;
+    if (c->leg.exchange && ends_body && c->input.n == 0) {
         exchange_on_end(&c->leg, NULL);
         close_and_report(c);
         return;
@@ -264,16 +290,24 @@ static bool write_head(struct h1_client *c, struct gather *g) {
         framing = H1_BODY_CHUNKED;
         head.chunked = true;
     }
+    enum h1_connection connection = head.upgrade.n ? H1_CONNECTION_UPGRADE : H1_CONNECTION_DEFAULT;
+    c->upgrade = head.upgrade;
+    if (head.upgrade.n) {
+        framing = H1_BODY_NONE;
+        head.chunked = false;
+        if (h1_upgrade_ask(&head, exchange_arena(c->leg.exchange), c->conn.worker, &c->accept) < 0)
+            return false;
+    }
     size_t room_size = GATHER_SCRATCH - g->scratch_used;
     char *room = (char *)gather_room(g, 1);
-    size_t n = room ? h1_write_request_head(&head, H1_CONNECTION_DEFAULT, room, room_size) : 0;
+    size_t n = room ? h1_write_request_head(&head, connection, room, room_size) : 0;
     if (n == 0 || n > room_size)
         return false;
     gather_wrote(g, n);
     c->writer = (struct h1_body_writer){.framing = framing,
                                         .left = head.content_length > 0 ? (uint64_t)head.content_length : 0};
     c->request = NULL;
-    c->is_writing = !c->request_ends;
+    c->is_writing = !c->request_ends && !head.upgrade.n;
     c->request_sent = c->request_ends;
     return true;
 }
@@ -293,6 +327,7 @@ static void produce(struct conn *conn, struct gather *g) {
     case H1_WRITE_END:
         c->is_writing = false;
         c->request_sent = true;
+        c->has_ended = c->is_tunnel;
         break;
     case H1_WRITE_BROKEN: break_off(c, ABORT_CLIENT_PROTOCOL); break;
     }
@@ -311,6 +346,8 @@ static void on_dirty(struct conn *conn) {
 static void on_written(struct conn *conn) {
     struct h1_client *c = (struct h1_client *)conn;
     c->wrote_any = true;
+    if (c->has_ended)
+        conn_shutdown_write(conn);
     if (conn->is_eof && c->input.n == 0)
         on_eof(conn);
 }
@@ -396,21 +433,23 @@ static void set_options(struct client_connection *link, const struct client_opti
     c->conn.write_timeout = o->write_timeout;
 }
 
-static struct client_connection *open_connection(struct worker *w, const struct address *to, const struct client_options *o,
-                                                 const struct client_owner_ops *owner, void *endpoint) {
+static struct client_connection *open_connection(struct worker *w, const struct client_target *to, const struct client_options *o,
+                                                 const struct client_owner_ops *owner) {
     struct h1_client *c = hg_calloc(1, sizeof *c);
-    if (!c) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    int error = conn_connect(&c->conn, w, to, &client_conn_ops);
+    struct tls_session *tls = NULL;
+    int error = c ? 0 : ENOMEM;
+    if (c && o->tls && !(tls = tls_session_connect(w, o->tls, to->hostname, to->endpoint)))
+        error = ENOMEM;
+    if (!error)
+        error = conn_connect(&c->conn, w, to->address, tls, &client_conn_ops);
     if (error) {
         hg_free(c);
         errno = error;
         return NULL;
     }
     c->leg.ops = &client_leg_ops;
-    c->link = (struct client_connection){.owner = owner, .endpoint = endpoint, .opened_at = w->now};
+    c->link = (struct client_connection){
+        .codec = &h1_client_codec, .owner = owner, .endpoint = to->endpoint, .opened_at = w->now, .capacity = 1};
     set_options(&c->link, o);
     stats_add(&w->stats->origin_connections, 1);
     if (o->connect_timeout)
@@ -421,9 +460,10 @@ static struct client_connection *open_connection(struct worker *w, const struct 
 static struct leg *open_leg(struct client_connection *link) {
     struct h1_client *c = of_link(link);
     c->scan = (struct h1_scan){.section = H1_RESPONSE};
+    c->upgrade = c->accept = (struct str){NULL, 0};
+    c->is_tunnel = c->has_ended = false;
     c->in_body = c->is_writing = c->request_sent = c->wrote_any = c->read_any = false;
     c->keep_alive = false;
-    c->link.exchanges++;
     conn_set_deadline(&c->conn, DEADLINE_IDLE, 0);
     return &c->leg;
 }

@@ -3,72 +3,21 @@
 #include <sys/socket.h>
 
 #include "common/alloc.h"
-#include "dataplane/codec/h1/body.h"
-#include "dataplane/codec/h1/writer.h"
+#include "dataplane/codec/h1/server_private.h"
+#include "dataplane/codec/h1/upgrade.h"
 #include "dataplane/http/message.h"
-#include "dataplane/net/conn.h"
 
-enum { PIPELINE_MAX = 64 << 10, PEER_TEXT = 46, LINGER_US = 30000000, LINGER_PAUSE_US = 2000000 };
+enum { PIPELINE_MAX = 64 << 10, LINGER_PAUSE_US = 2000000 };
 enum { REQUESTS_PER_TURN = 32 }; /* of a pipelined burst; others have their turn before the next ones */
 
-enum input_state {
-    INPUT_HEAD,          /* waiting for, or in, a request head */
-    INPUT_BODY,
-    INPUT_DONE,          /* the request is complete, its response is not */
-    INPUT_STOPPED,       /* nobody wants the rest of this request: read no more, close after the response */
-    INPUT_LINGER,        /* response sent and write side closed: discarding until the client closes */
-};
-
-/* What a connection needs only while it has an exchange: in the exchange's arena, so that idle connections stay small. */
-struct h1_message {
-    struct h1_limits           limits;
-    struct h1_body_reader      reader;
-    struct h1_body_writer      writer;
-    const struct head         *response;      /* to be written; NULL: none or written already */
-    uint64_t                   body_began;
-    bool                       response_ends; /* no body follows the head */
-    bool                       has_response;  /* its head has been taken over by send_head */
-    bool                       is_writing;    /* its head is written, the body follows */
-    bool                       continue_due;  /* "100 Continue" is to be written */
-    bool                       expects;       /* the client waits for it */
-    bool                       is_head_request;
-    bool                       is_old;        /* HTTP/1.0 */
-};
-
-struct h1_server {
-    struct conn                conn;          /* first */
-    struct leg                 leg;
-    struct listener_connection membership;
-    struct exchange_origin     origin;
-    struct h1_input            input;
-    struct h1_scan             scan;
-    struct h1_message         *message;       /* NULL: no exchange */
-    enum input_state           state;
-    uint32_t                   requests;
-    uint32_t                   burst;         /* requests begun in this turn */
-    uint64_t                   burst_turn;    /* that turn */
-    bool                       is_put_off;    /* more is kept and goes on in the next turn */
-    bool                       keep_alive;
-    bool                       close_after;   /* once everything is written */
-    bool                       in_process;
-    char                       peer[PEER_TEXT];
-};
-
 static const struct conn_ops server_conn_ops;
-static const struct leg_ops server_leg_ops;
-static void process_kept(struct h1_server *s);
-static void await_body(struct h1_server *s);
-
-static struct h1_server *of_leg(struct leg *leg) {
-    return (struct h1_server *)((char *)leg - offsetof(struct h1_server, leg));
-}
 
 static void close_now(struct h1_server *s) {
     conn_close(&s->conn);
 }
 
 /* Where the end of the connection would be the end of the body, a response that is cut short ends with a reset. */
-static void cut(struct h1_server *s) {
+void h1_server_cut(struct h1_server *s) {
     static const struct linger reset = {.l_onoff = 1};
     const struct h1_message *m = s->message;
     if (m && m->is_writing && m->writer.framing == H1_BODY_UNTIL_CLOSE && !s->conn.is_closed)
@@ -77,10 +26,10 @@ static void cut(struct h1_server *s) {
 }
 
 /* The connection is of no more use: the exchange is told, and everything ends. */
-static void give_up(struct h1_server *s, enum abort_code code) {
+void h1_server_give_up(struct h1_server *s, enum abort_code code) {
     if (s->leg.exchange)
         exchange_on_abort(&s->leg, code);
-    cut(s);
+    h1_server_cut(s);
 }
 
 /* ---- an exchange begins and ends ---- */
@@ -113,7 +62,7 @@ static bool begin_exchange(struct h1_server *s) {
 
 /* ---- deadlines ---- */
 
-static void await_request(struct h1_server *s) {
+void h1_server_await_request(struct h1_server *s) {
     const struct timeouts *t = &s->origin.listener->timeouts;
     bool is_first = s->requests == 0;
     uint64_t wait = is_first ? t->header : t->idle;
@@ -129,7 +78,7 @@ static void await_head(struct h1_server *s) {
     conn_set_deadline(&s->conn, DEADLINE_READ, s->conn.worker->now + wait);
 }
 
-static void await_body(struct h1_server *s) {
+void h1_server_await_body(struct h1_server *s) {
     uint64_t wait = s->leg.exchange ? exchange_timeouts(s->leg.exchange)->body : 0;
     bool is_waiting = s->state == INPUT_BODY && exchange_credit(&s->leg) > 0;
     conn_set_deadline(&s->conn, DEADLINE_READ, is_waiting && wait ? s->conn.worker->now + wait : 0);
@@ -146,7 +95,7 @@ static void on_deadline(struct conn *c, enum conn_deadline which) {
     struct h1_server *s = (struct h1_server *)c;
     struct stats *stats = c->worker->stats;
     if (which == DEADLINE_WRITE) {
-        give_up(s, ABORT_CLIENT_WRITE_TIMEOUT);
+        h1_server_give_up(s, ABORT_CLIENT_WRITE_TIMEOUT);
     } else if (s->state == INPUT_BODY && s->leg.exchange) {
         refuse_slow(s, NULL);
     } else if (s->state == INPUT_HEAD && s->input.n && !h1_scan_is_idle(&s->scan, s->input.n)) {
@@ -160,7 +109,7 @@ static void on_deadline(struct conn *c, enum conn_deadline which) {
     } else {
         if (s->state == INPUT_HEAD)
             stats_add(&stats->client_idle_timeouts_total, 1);
-        give_up(s, ABORT_CLIENT_HEAD_TIMEOUT);
+        h1_server_give_up(s, ABORT_CLIENT_HEAD_TIMEOUT);
     }
 }
 
@@ -195,7 +144,12 @@ static void begin_body(struct h1_server *s, struct head *head) {
         refuse(s, H1_MEMORY);
         return;
     }
+    h1_upgrade_read(head, framing != H1_BODY_NONE, &m->websocket_key);
     exchange_on_head(&s->leg, head, framing == H1_BODY_NONE);
+    if (exchange_is_tunnel(s->leg.exchange)) {
+        m->reader.framing = H1_BODY_TUNNEL;
+        s->state = INPUT_TUNNEL;
+    }
 }
 
 static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
@@ -259,14 +213,14 @@ static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, boo
     enum h1_error error;
     switch (h1_body_read(&s->message->reader, &s->leg, s->conn.worker, bytes, n, is_hot, &used, &error)) {
     case H1_READ_MORE:
-        if (s->leg.exchange && is_too_slow(s))
+        if (s->leg.exchange && s->state == INPUT_BODY && is_too_slow(s))
             refuse_slow(s, "rate");
         break;
     case H1_READ_END: s->state = INPUT_DONE; break;
     case H1_READ_ERROR: refuse(s, error); return n;
     case H1_READ_GONE: s->state = INPUT_STOPPED; return n;
     }
-    await_body(s);
+    h1_server_await_body(s);
     return used;
 }
 
@@ -294,7 +248,7 @@ static size_t process(struct h1_server *s, const uint8_t *bytes, size_t n, bool 
             used = 0;
         else if (s->state == INPUT_HEAD)
             used = read_head(s, bytes + done, n - done);
-        else if (s->state == INPUT_BODY)
+        else if (s->state == INPUT_BODY || s->state == INPUT_TUNNEL)
             used = read_body(s, bytes + done, n - done, is_hot);
         else if (s->state == INPUT_DONE)
             used = 0;
@@ -307,7 +261,7 @@ static size_t process(struct h1_server *s, const uint8_t *bytes, size_t n, bool 
 }
 
 /* Dropping bytes that nobody wants: the client may be one that writes all of its request before it reads. */
-static void await_close(struct h1_server *s) {
+void h1_server_await_close(struct h1_server *s) {
     if (s->state == INPUT_LINGER)
         conn_set_deadline(&s->conn, DEADLINE_READ, s->conn.worker->now + LINGER_PAUSE_US);
 }
@@ -315,19 +269,19 @@ static void await_close(struct h1_server *s) {
 static void take_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct h1_server *s = (struct h1_server *)c;
     if (s->state == INPUT_LINGER || s->state == INPUT_STOPPED) {
-        await_close(s);
+        h1_server_await_close(s);
         return;
     }
     if (s->input.n) {
         if (h1_input_add(&s->input, bytes, n) < 0)
-            give_up(s, ABORT_MEMORY);
+            h1_server_give_up(s, ABORT_MEMORY);
         else
-            process_kept(s);
+            h1_server_process_kept(s);
         return;
     }
     size_t done = process(s, bytes, n, true);
     if (!c->is_closed && done < n && h1_input_add(&s->input, bytes + done, n - done) < 0)
-        give_up(s, ABORT_MEMORY);
+        h1_server_give_up(s, ABORT_MEMORY);
 }
 
 static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
@@ -335,8 +289,23 @@ static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     conn_set_held(c, ((struct h1_server *)c)->input.n);
 }
 
+/* The client has ended its side of the tunnel; before the origin has agreed that means that it does not want it any more. */
+static void end_tunnel(struct h1_server *s) {
+    if (s->leg.exchange->tunnel != TUNNEL_OPEN) {
+        h1_server_give_up(s, ABORT_CLIENT_GONE);
+        return;
+    }
+    s->state = INPUT_DONE;
+    exchange_on_end(&s->leg, NULL);
+    if (s->leg.exchange)
+        return;
+    s->message = NULL;
+    s->close_after = true;
+    conn_mark_dirty(&s->conn);
+}
+
 /* What was kept is tried again: more has come, credit has come, or the connection is free for the next request. */
-static void process_kept(struct h1_server *s) {
+void h1_server_process_kept(struct h1_server *s) {
     if (s->in_process || s->conn.is_closed || s->input.n == 0)
         return;
     size_t done = process(s, (const uint8_t *)s->input.p, s->input.n, false);
@@ -345,13 +314,16 @@ static void process_kept(struct h1_server *s) {
     conn_set_held(&s->conn, s->input.n);
     bool took_all = s->input.n == 0 || exchange_credit(&s->leg) > 0;
     if (s->conn.is_eof && s->state == INPUT_BODY && took_all)
-        give_up(s, ABORT_CLIENT_GONE);
+        h1_server_give_up(s, ABORT_CLIENT_GONE);
+    if (s->conn.is_eof && s->state == INPUT_TUNNEL && s->input.n == 0)
+        end_tunnel(s);
 }
 
 static size_t read_limit(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
     switch (s->state) {
     case INPUT_HEAD: return s->is_put_off ? 0 : READ_MAX;
+    case INPUT_TUNNEL:
     case INPUT_BODY: return s->input.n >= PIPELINE_MAX || exchange_credit(&s->leg) == 0 ? 0 : READ_MAX;
     case INPUT_DONE: return s->input.n >= PIPELINE_MAX ? 0 : 16384;
     case INPUT_STOPPED:
@@ -363,10 +335,14 @@ static size_t read_limit(struct conn *c) {
 /* The client will send no more. What it has sent is still answered, also the requests that wait behind the present one. */
 static void on_eof(struct conn *c) {
     struct h1_server *s = (struct h1_server *)c;
-    if (s->state == INPUT_BODY && s->input.n)
+    if ((s->state == INPUT_BODY || s->state == INPUT_TUNNEL) && s->input.n)
         return; /* what is kept may complete it: process_kept looks again */
+    if (s->state == INPUT_TUNNEL) {
+        end_tunnel(s);
+        return;
+    }
     if (s->state == INPUT_BODY)
-        give_up(s, ABORT_CLIENT_GONE);
+        h1_server_give_up(s, ABORT_CLIENT_GONE);
     else if (!s->leg.exchange && !conn_has_unsent(c) && !c->flushable.is_dirty)
         close_now(s); /* idle, or in the middle of a head */
     else if (s->input.n == 0)
@@ -375,176 +351,8 @@ static void on_eof(struct conn *c) {
 
 static void on_error(struct conn *c, int error) {
     (void)error;
-    give_up((struct h1_server *)c, ABORT_CLIENT_GONE);
+    h1_server_give_up((struct h1_server *)c, ABORT_CLIENT_GONE);
 }
-
-/* ---- response ---- */
-
-static bool may_persist(const struct h1_server *s) {
-    const struct limits *l = &s->origin.listener->settings->limits;
-    return s->keep_alive && !s->close_after && s->state != INPUT_STOPPED && (!s->conn.is_eof || s->input.n) &&
-           s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
-}
-
-static bool write_head(struct h1_server *s, struct gather *g) {
-    struct h1_message *m = s->message;
-    struct head head = *m->response;
-    enum h1_framing framing = h1_frame_response(&head, m->is_head_request, m->is_old, m->response_ends);
-    s->keep_alive = may_persist(s) && framing != H1_BODY_UNTIL_CLOSE;
-    enum h1_connection connection = !s->keep_alive ? H1_CONNECTION_CLOSE
-                                    : m->is_old    ? H1_CONNECTION_KEEP_ALIVE
-                                                   : H1_CONNECTION_DEFAULT;
-    size_t room_size = GATHER_SCRATCH - g->scratch_used;
-    char *room = (char *)gather_room(g, 1);
-    size_t n = room ? h1_write_response_head(&head, connection, room, room_size) : 0;
-    if (n == 0 || n > room_size)
-        return false;
-    gather_wrote(g, n);
-    m->writer = (struct h1_body_writer){.framing = framing,
-                                        .left = head.content_length > 0 ? (uint64_t)head.content_length : 0};
-    m->response = NULL;
-    m->is_writing = true;
-    return true;
-}
-
-/* The response is with the gather in full and the exchange is over. */
-static void response_done(struct h1_server *s) {
-    s->message = NULL;
-    bool is_last = s->membership.listener->is_draining && s->input.n == 0;
-    if (s->state != INPUT_DONE || !s->keep_alive || is_last) {
-        s->state = INPUT_STOPPED;
-        s->close_after = true;
-        return;
-    }
-    s->state = INPUT_HEAD;
-    await_request(s);
-}
-
-/* Credit may have come for what was kept. */
-static void on_dirty(struct conn *c) {
-    struct h1_server *s = (struct h1_server *)c;
-    if (s->state == INPUT_BODY && s->input.n)
-        process_kept(s);
-}
-
-static void produce(struct conn *c, struct gather *g) {
-    struct h1_server *s = (struct h1_server *)c;
-    struct h1_message *m = s->leg.exchange ? s->message : NULL;
-    if (!m)
-        return;
-    if (m->continue_due) {
-        m->continue_due = false;
-        gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-    }
-    if (m->response && !write_head(s, g)) {
-        if (g->bytes == 0) /* otherwise there is room once this has been sent */
-            give_up(s, ABORT_MEMORY);
-        return;
-    }
-    if (!m->is_writing)
-        return;
-    switch (h1_body_write(&m->writer, &s->leg, g)) {
-    case H1_WRITE_WAIT:
-    case H1_WRITE_FULL: break;
-    case H1_WRITE_END: response_done(s); break;
-    case H1_WRITE_BROKEN: give_up(s, ABORT_ORIGIN_PROTOCOL); break;
-    }
-}
-
-/* RFC 9112 section 9.6: closing with unread input would reset the connection and take the response from the client. */
-static void begin_linger(struct h1_server *s) {
-    if (s->conn.is_eof) {
-        close_now(s);
-        return;
-    }
-    shutdown(conn_fd(&s->conn), SHUT_WR);
-    s->state = INPUT_LINGER;
-    h1_input_finish(&s->input);
-    conn_set_held(&s->conn, 0);
-    conn_set_deadline(&s->conn, DEADLINE_IDLE, s->conn.worker->now + LINGER_US);
-    await_close(s);
-    conn_want_read(&s->conn);
-}
-
-static void on_written(struct conn *c) {
-    struct h1_server *s = (struct h1_server *)c;
-    if (s->leg.exchange)
-        return;
-    if (s->close_after) {
-        if (s->state != INPUT_LINGER)
-            begin_linger(s);
-        return;
-    }
-    if (s->state != INPUT_HEAD)
-        return;
-    process_kept(s);
-    if (s->is_put_off)
-        return;
-    if (c->is_eof && s->state == INPUT_HEAD)
-        close_now(s); /* all is answered; the rest is not a request */
-    else if (!c->is_closed)
-        conn_want_read(c);
-}
-
-/* ---- from the core ---- */
-
-static void send_interim(struct h1_server *s, const struct head *head) {
-    char text[4096];
-    size_t n = h1_write_response_head(head, H1_CONNECTION_DEFAULT, text, sizeof text);
-    if (n > sizeof text || slice_queue_copy(&s->conn.out, &s->conn.worker->pool, text, n) < 0)
-        return; /* interim responses may be dropped (RFC 9110 section 15.2) */
-    conn_mark_dirty(&s->conn);
-}
-
-static void send_head(struct leg *leg, const struct head *head, bool end) {
-    struct h1_server *s = of_leg(leg);
-    if (head->status < 200 && head->status != 101) {
-        send_interim(s, head);
-        return;
-    }
-    struct h1_message *m = s->message;
-    m->response = head;
-    m->response_ends = end;
-    m->has_response = true;
-    m->continue_due = false;
-    if (m->expects && s->state == INPUT_BODY && m->reader.bytes == 0 && s->input.n == 0)
-        s->keep_alive = false; /* the client may or may not send the body now: only closing is safe */
-    conn_mark_dirty(&s->conn);
-}
-
-static void want_pull(struct leg *leg) {
-    conn_mark_dirty(&of_leg(leg)->conn);
-}
-
-static void grant(struct leg *leg, size_t n) {
-    struct h1_server *s = of_leg(leg);
-    (void)n;
-    if (s->message->expects && s->state == INPUT_BODY) {
-        s->message->continue_due = !s->message->has_response;
-        s->message->expects = false;
-    }
-    conn_want_read(&s->conn);
-    await_body(s);
-    if (s->message->continue_due || s->input.n)
-        conn_mark_dirty(&s->conn);
-}
-
-static void stop(struct leg *leg) {
-    struct h1_server *s = of_leg(leg);
-    if (s->state == INPUT_BODY)
-        s->state = INPUT_STOPPED;
-    conn_set_deadline(&s->conn, DEADLINE_READ, 0);
-}
-
-/* The response cannot be completed: the client must see that it is cut. */
-static void abort_stream(struct leg *leg, enum abort_code code) {
-    (void)code;
-    cut(of_leg(leg));
-}
-
-static const struct leg_ops server_leg_ops = {
-    .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
-};
 
 /* ---- life ---- */
 
@@ -557,39 +365,40 @@ static void destroy(struct conn *c) {
 
 static const struct conn_ops server_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
-    .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
+    .on_dirty = h1_server_on_dirty, .produce = h1_server_produce, .on_written = h1_server_on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
 };
-
-int h1_server_accept(struct listener_runtime *l, int fd, const struct address *peer, uint32_t cap_slot) {
-    struct h1_server *s = hg_calloc(1, sizeof *s);
-    char text[ADDRESS_TEXT_MAX];
-    if (!s)
-        return -1;
-    conn_init(&s->conn, l->worker, fd, &server_conn_ops);
-    listener_add(l, &s->membership, cap_slot);
-    s->leg.ops = &server_leg_ops;
-    s->scan.section = H1_REQUEST;
-    size_t n = address_format_host(peer, text);
-    n = n < sizeof s->peer ? n : sizeof s->peer - 1;
-    memcpy(s->peer, text, n);
-    s->origin = (struct exchange_origin){.peer = {s->peer, n}, .version = 11};
-    renew_definition(s);
-    await_request(s);
-    conn_want_read(&s->conn);
-    return 0;
-}
 
 /* Between two requests, with nothing of the next one here yet. */
 static bool is_idle(const struct h1_server *s) {
-    char byte;
     return s->state == INPUT_HEAD && s->requests && s->input.n == 0 && !conn_has_unsent(&s->conn) &&
-           recv(conn_fd(&s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+           !conn_has_input(&s->conn);
 }
 
-void h1_server_close(struct listener_connection *m, bool only_idle) {
+/* One that waits for its first request is not idle: the client may be about to send it. */
+static void on_close_wanted(struct listener_connection *m, bool only_idle) {
     struct h1_server *s = (struct h1_server *)((char *)m - offsetof(struct h1_server, membership));
     if (!only_idle)
-        give_up(s, ABORT_SHUTDOWN);
+        h1_server_give_up(s, ABORT_SHUTDOWN);
     else if (is_idle(s))
         close_now(s);
+}
+
+struct conn *h1_server_accept(struct listener_runtime *l, const struct accepted *a) {
+    struct h1_server *s = hg_calloc(1, sizeof *s);
+    char text[ADDRESS_TEXT_MAX];
+    if (!s)
+        return NULL;
+    conn_init(&s->conn, l->worker, a->transport, &server_conn_ops);
+    s->membership.close = on_close_wanted;
+    listener_add(l, &s->membership, a->cap_slot);
+    s->leg.ops = &h1_server_leg_ops;
+    s->scan.section = H1_REQUEST;
+    size_t n = address_format_host(&a->peer, text);
+    n = n < sizeof s->peer ? n : sizeof s->peer - 1;
+    memcpy(s->peer, text, n);
+    s->origin = (struct exchange_origin){.peer = {s->peer, n}, .tls = s->conn.tls, .version = 11};
+    renew_definition(s);
+    h1_server_await_request(s);
+    conn_want_read(&s->conn);
+    return &s->conn;
 }

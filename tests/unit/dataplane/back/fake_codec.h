@@ -28,26 +28,30 @@ static struct worker worker;
 static struct cluster_table table;
 static struct fake_connection connections[CONNECTIONS_MOST];
 static unsigned connection_count;
+static uint32_t fake_capacity = 1;
 static int connect_error; /* what the next connects fail with at once; 0: they do not */
 
-static struct client_connection *fake_connect(struct worker *w, const struct address *to,
+static const struct client_codec fake_codec;
+
+static struct client_connection *fake_connect(struct worker *w, const struct client_target *to,
                                               const struct client_options *o,
-                                              const struct client_owner_ops *owner, void *endpoint) {
+                                              const struct client_owner_ops *owner) {
     assert_ptr_equal(w, &worker);
-    assert_true(address_port(to) != 0 && connection_count < CONNECTIONS_MOST);
+    assert_true(address_port(to->address) != 0 && connection_count < CONNECTIONS_MOST);
     if (connect_error) {
         errno = connect_error;
         return NULL;
     }
     struct fake_connection *c = &connections[connection_count++];
     *c = (struct fake_connection){
-        .link = {.owner = owner, .endpoint = endpoint, .opened_at = w->now}, .options = *o, .is_open = true};
+        .link = {.codec = &fake_codec, .owner = owner, .endpoint = to->endpoint, .opened_at = w->now, .capacity = fake_capacity},
+        .options = *o,
+        .is_open = true};
     return &c->link;
 }
 
 static struct leg *fake_open(struct client_connection *link) {
     struct fake_connection *c = (struct fake_connection *)link;
-    link->exchanges++;
     loopback_finish(&c->stream);
     loopback_init(&c->stream, &worker);
     return &c->stream.leg;
@@ -93,6 +97,29 @@ static inline void report_closed(struct client_connection *c) {
 
 static inline bool is_open(const struct client_connection *c) {
     return ((const struct fake_connection *)c)->is_open;
+}
+
+/* ---- what the proxy does */
+
+/* Opens an exchange on a connection that is there, and returns that connection; NULL: there is none. */
+static inline struct client_connection *take(struct endpoint_runtime *e) {
+    struct client_connection *c = pool_find(e);
+    if (c)
+        assert_non_null(pool_open(c));
+    return c;
+}
+
+/* The connection that the waiter now waits for; NULL: errno. */
+static inline struct client_connection *connect_for(struct endpoint_runtime *e, uint64_t timeout, struct client_waiter *w) {
+    return pool_wait(e, timeout, w) == 0 ? w->connection : NULL;
+}
+
+/* A connection that nobody waits for. */
+static inline struct client_connection *connect_for_nobody(struct endpoint_runtime *e, uint64_t timeout) {
+    struct client_waiter w = {0};
+    struct client_connection *c = connect_for(e, timeout, &w);
+    pool_forget_waiter(&w);
+    return c;
 }
 
 /* ---- definitions */

@@ -33,9 +33,10 @@ static bool is_picked(struct cluster_runtime *c, unsigned port) {
 
 /* A connection of this port that is in use. */
 static struct client_connection *use(struct cluster_runtime *c, unsigned port) {
-    struct client_connection *link = pool_connect(pick_port(c, port), 17, NULL);
+    struct client_connection *link = connect_for_nobody(pick_port(c, port), 17);
     assert_non_null(link);
-    link->is_connected = true;
+    report_connected(link);
+    assert_ptr_equal(take(link->endpoint), link);
     return link;
 }
 
@@ -135,7 +136,7 @@ static void change_of_a_timeout_resets_nothing(void **state) {
     for (unsigned port = 1; port <= 4; port++)
         assert_ptr_equal(pick_port(c, port), e[port]);
     assert_true(is_open(kept));
-    assert_ptr_equal(pool_take(e[2]), kept);
+    assert_ptr_equal(take(e[2]), kept);
     kept->owner->on_available(kept);
 }
 
@@ -174,7 +175,7 @@ static void endpoint_that_comes_back_makes_up_for_nothing(void **state) {
     cluster_of(&worker, &d.cluster);
     count_picks(c, 10, counts);
     assert_in_range(counts[2], 4, 6);
-    assert_ptr_equal(pool_take(pick_port(c, 2)), kept);
+    assert_ptr_equal(take(pick_port(c, 2)), kept);
     kept->owner->on_available(kept);
 }
 
@@ -251,7 +252,7 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     define(&d, 2, equal);
     struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
     struct client_connection *idle = keep(c, 1), *busy = use(c, 1),
-                             *connecting = pool_connect(pick_port(c, 2), 17, NULL);
+                             *connecting = connect_for_nobody(pick_port(c, 2), 17);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, d.cluster.slot);
     cluster_drop(&worker, 1000);

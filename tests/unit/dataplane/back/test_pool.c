@@ -6,16 +6,17 @@ static struct cluster_runtime *cluster;
 static struct endpoint_runtime *endpoint;
 static struct client_connection *ready_connection;
 static int failed_error;
-static char waiter;
+static struct client_waiter waiter;
 static bool is_unwanted; /* what the waiter says of a connection that is ready */
 
-static bool on_ready(void *who, struct client_connection *c) {
+static void on_ready(struct client_waiter *who, struct client_connection *c) {
     assert_ptr_equal(who, &waiter);
     ready_connection = c;
-    return !is_unwanted;
+    if (!is_unwanted)
+        assert_non_null(pool_open(c));
 }
 
-static void on_failed(void *who, int error) {
+static void on_failed(struct client_waiter *who, int error) {
     assert_ptr_equal(who, &waiter);
     failed_error = error;
 }
@@ -35,7 +36,7 @@ static int set_up(void **state) {
 }
 
 static struct client_connection *connect_one(void) {
-    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
     assert_non_null(c);
     report_connected(c);
     assert_ptr_equal(ready_connection, c);
@@ -54,16 +55,16 @@ static uint64_t idle(void) {
 
 static void last_one_used_is_taken_first(void **state) {
     (void)state;
-    assert_null(pool_take(endpoint));
+    assert_null(take(endpoint));
     struct client_connection *a = connect_one(), *b = connect_one();
     a->owner->on_available(a);
     b->owner->on_available(b);
     assert_int_equal(idle(), 2);
     assert_true(((struct fake_connection *)a)->is_resting);
     assert_int_equal(((struct fake_connection *)a)->rest_timeout, 1000);
-    assert_ptr_equal(pool_take(endpoint), b);
-    assert_ptr_equal(pool_take(endpoint), a);
-    assert_null(pool_take(endpoint));
+    assert_ptr_equal(take(endpoint), b);
+    assert_ptr_equal(take(endpoint), a);
+    assert_null(take(endpoint));
     assert_int_equal(idle(), 0);
     assert_int_equal(stats_read(&worker.stats->origin_reuses_total), 2);
     assert_int_equal(stats_read(&worker.stats->origin_connects_total), 2);
@@ -87,15 +88,16 @@ static void no_more_are_kept_than_the_limit(void **state) {
 static void old_or_used_up_connections_are_closed(void **state) {
     (void)state;
     struct client_connection *old = keep_one();
-    assert_ptr_equal(pool_take(endpoint), old);
+    assert_ptr_equal(take(endpoint), old);
     worker.now += 5001;
     old->owner->on_available(old);
     assert_false(is_open(old));
     struct client_connection *used = connect_one();
-    used->exchanges = 99;
+    used->exchanges = 98;
     used->owner->on_available(used);
-    assert_ptr_equal(pool_take(endpoint), used);
-    used->exchanges = 100;
+    assert_ptr_equal(take(endpoint), used);
+    used->owner->on_available(used);
+    assert_ptr_equal(take(endpoint), used);
     used->owner->on_available(used);
     assert_false(is_open(used));
     assert_int_equal(endpoint->connections, 0);
@@ -108,9 +110,9 @@ static void kept_connection_that_closes_is_forgotten(void **state) {
     b->owner->on_available(b);
     c->owner->on_available(c);
     report_closed(b);
-    assert_ptr_equal(pool_take(endpoint), c);
-    assert_ptr_equal(pool_take(endpoint), a);
-    assert_null(pool_take(endpoint));
+    assert_ptr_equal(take(endpoint), c);
+    assert_ptr_equal(take(endpoint), a);
+    assert_null(take(endpoint));
     a->owner->on_available(a);
     c->owner->on_available(c);
     assert_int_equal(endpoint->connections, 2);
@@ -123,29 +125,29 @@ static void kept_connection_learns_new_options(void **state) {
     definition.cluster.serial = ++next_serial;
     definition.cluster.options.write_timeout = 4711;
     cluster_of(&worker, &definition.cluster);
-    assert_ptr_equal(pool_take(endpoint), c);
+    assert_ptr_equal(take(endpoint), c);
     assert_int_equal(((struct fake_connection *)c)->options.write_timeout, 4711);
     c->owner->on_available(c);
 }
 
 static void timeout_of_the_cluster_comes_before_that_of_the_route(void **state) {
     (void)state;
-    struct client_connection *of_route = pool_connect(endpoint, 17, NULL);
+    struct client_connection *of_route = connect_for_nobody(endpoint, 17);
     assert_int_equal(((struct fake_connection *)of_route)->options.connect_timeout, 17);
     definition.cluster.serial = ++next_serial;
     definition.cluster.options.connect_timeout = 4711;
     cluster_of(&worker, &definition.cluster);
-    struct client_connection *of_cluster = pool_connect(endpoint, 17, NULL);
+    struct client_connection *of_cluster = connect_for_nobody(endpoint, 17);
     assert_int_equal(((struct fake_connection *)of_cluster)->options.connect_timeout, 4711);
 }
 
 static void failed_connect_is_told_to_who_waits(void **state) {
     (void)state;
-    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ECONNREFUSED);
     assert_int_equal(failed_error, ECONNREFUSED);
-    c = pool_connect(endpoint, 17, &waiter);
+    c = connect_for(endpoint, 17, &waiter);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ETIMEDOUT);
     assert_int_equal(failed_error, ETIMEDOUT);
@@ -153,7 +155,7 @@ static void failed_connect_is_told_to_who_waits(void **state) {
     assert_int_equal(stats_read(&worker.stats->origin_connect_timeouts_total), 1);
     assert_int_equal(endpoint->connections, 0);
     connect_error = ENETUNREACH;
-    assert_null(pool_connect(endpoint, 17, &waiter));
+    assert_null(connect_for(endpoint, 17, &waiter));
     assert_int_equal(errno, ENETUNREACH);
     assert_int_equal(stats_read(&worker.stats->origin_connect_failures_total), 2);
     assert_int_equal(endpoint->connections, 0);
@@ -161,14 +163,14 @@ static void failed_connect_is_told_to_who_waits(void **state) {
 
 static void connection_that_nobody_waits_for_any_more_is_kept(void **state) {
     (void)state;
-    struct client_connection *c = pool_connect(endpoint, 17, &waiter);
-    pool_forget_waiter(c);
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    pool_forget_waiter(&waiter);
     report_connected(c);
     assert_null(ready_connection);
-    assert_ptr_equal(pool_take(endpoint), c);
+    assert_ptr_equal(take(endpoint), c);
     c->owner->on_available(c);
-    c = pool_connect(endpoint, 17, &waiter);
-    pool_forget_waiter(c);
+    c = connect_for(endpoint, 17, &waiter);
+    pool_forget_waiter(&waiter);
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ECONNREFUSED);
     assert_int_equal(failed_error, 0);
@@ -179,7 +181,7 @@ static void connection_that_the_waiter_refuses_is_kept(void **state) {
     is_unwanted = true;
     struct client_connection *c = connect_one();
     assert_int_equal(idle(), 1);
-    assert_ptr_equal(pool_take(endpoint), c);
+    assert_ptr_equal(take(endpoint), c);
     c->owner->on_available(c);
 }
 
@@ -192,6 +194,91 @@ static void closing_all_that_are_kept_leaves_those_in_use(void **state) {
     assert_int_equal(endpoint->connections, 1);
     assert_int_equal(idle(), 0);
     pool_close_idle(endpoint);
+}
+
+/* ---- connections that carry many exchanges */
+
+static int set_up_many(void **state) {
+    fake_capacity = 3;
+    return set_up(state);
+}
+
+static int tear_down_many(void **state) {
+    fake_capacity = 1;
+    return back_tear_down(state);
+}
+
+static void one_connection_carries_many_until_it_is_full(void **state) {
+    (void)state;
+    struct client_connection *c = connect_one();
+    assert_ptr_equal(take(endpoint), c);
+    assert_int_equal(idle(), 0);
+    assert_ptr_equal(take(endpoint), c);
+    assert_null(take(endpoint));
+    c->owner->on_available(c);
+    assert_ptr_equal(take(endpoint), c);
+    for (int i = 0; i < 3; i++)
+        c->owner->on_available(c);
+    assert_int_equal(idle(), 1);
+    assert_int_equal(c->active, 0);
+}
+
+static void those_who_wait_share_the_connection_that_is_being_made(void **state) {
+    (void)state;
+    struct client_waiter others[4] = {0};
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    for (int i = 0; i < 4; i++)
+        assert_ptr_equal(connect_for(endpoint, 17, &others[i]), c);
+    for (int i = 0; i < 4; i++)
+        pool_forget_waiter(&others[i]);
+    assert_int_equal(c->waiting, 1);
+    report_connected(c);
+    assert_int_equal(c->active, 1);
+    assert_int_equal(stats_read(&worker.stats->origin_connects_total), 1);
+    c->owner->on_available(c);
+}
+
+static void one_that_drains_takes_nothing_new_and_ends_with_the_last(void **state) {
+    (void)state;
+    struct client_connection *c = connect_one();
+    assert_ptr_equal(take(endpoint), c);
+    c->owner->on_draining(c);
+    assert_null(take(endpoint));
+    c->owner->on_available(c);
+    assert_true(is_open(c));
+    c->owner->on_available(c);
+    assert_false(is_open(c));
+    assert_int_equal(endpoint->connections, 0);
+}
+
+static void capacity_that_changes_counts_at_once(void **state) {
+    (void)state;
+    struct client_connection *c = connect_one();
+    c->capacity = 1;
+    c->owner->on_capacity(c);
+    assert_null(take(endpoint));
+    c->capacity = 2;
+    c->owner->on_capacity(c);
+    assert_ptr_equal(take(endpoint), c);
+    c->owner->on_available(c);
+    c->owner->on_available(c);
+}
+
+/* What is kept speaks another protocol than the cluster's from now on. */
+static void change_of_protocol_leaves_old_connections_to_end(void **state) {
+    (void)state;
+    static struct client_codec other;
+    struct client_connection *busy = connect_one(), *c = connect_one();
+    c->owner->on_available(c);
+    other = fake_codec;
+    definition.cluster.codec = &other;
+    definition.cluster.serial = ++next_serial;
+    cluster_of(&worker, &definition.cluster);
+    assert_false(is_open(c));
+    assert_true(is_open(busy));
+    assert_null(take(endpoint));
+    busy->owner->on_available(busy);
+    assert_false(is_open(busy));
 }
 
 int main(void) {
@@ -209,6 +296,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(connection_that_the_waiter_refuses_is_kept, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up,
                                         back_tear_down),
+        cmocka_unit_test_setup_teardown(one_connection_carries_many_until_it_is_full, set_up_many, tear_down_many),
+        cmocka_unit_test_setup_teardown(those_who_wait_share_the_connection_that_is_being_made, set_up_many, tear_down_many),
+        cmocka_unit_test_setup_teardown(one_that_drains_takes_nothing_new_and_ends_with_the_last, set_up_many, tear_down_many),
+        cmocka_unit_test_setup_teardown(capacity_that_changes_counts_at_once, set_up_many, tear_down_many),
+        cmocka_unit_test_setup_teardown(change_of_protocol_leaves_old_connections_to_end, set_up, back_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

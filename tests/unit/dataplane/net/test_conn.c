@@ -122,7 +122,7 @@ static int set_up(void **state) {
         large[i] = (char)rand();
     peer = ends[1];
     fake = (struct fake){.limit = READ_MAX};
-    conn_init(&fake.conn, &worker, ends[0], &ops);
+    conn_init(&fake.conn, &worker, (struct transport){.fd = ends[0]}, &ops);
     return 0;
 }
 
@@ -382,7 +382,7 @@ static void closing_inside_any_operation_is_safe(void **state) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
         peer = ends[1];
         fake = (struct fake){.limit = READ_MAX, .close_in = operations[i]};
-        conn_init(&fake.conn, &worker, ends[0], &ops);
+        conn_init(&fake.conn, &worker, (struct transport){.fd = ends[0]}, &ops);
         conn_want_read(&fake.conn);
         if (i == 0)
             assert_int_equal(send(peer, "x", 1, 0), 1);
@@ -420,7 +420,7 @@ static void connecting(void **state) {
     struct address to;
     int listening = bind_loopback(true, &to);
     struct fake other = {.limit = READ_MAX, .to_send = "hi", .to_send_size = 2};
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, &ops), 0);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), 0);
     conn_mark_dirty(&other.conn); /* what is ready early waits for the connection */
     worker_end_turn(&worker);
     assert_int_equal(other.written + other.write_errors, 0);
@@ -441,7 +441,7 @@ static void refused_connection(void **state) {
     struct address to;
     int bound = bind_loopback(false, &to);
     struct fake other = {.limit = READ_MAX};
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, &ops), 0);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), 0);
     TURN_UNTIL(other.destroyed);
     assert_int_equal(other.errors, 1);
     assert_int_equal(other.connected, 0);
@@ -454,7 +454,7 @@ static void connection_that_fails_at_once(void **state) {
     struct address to;
     struct fake other = {.limit = READ_MAX};
     assert_int_equal(address_parse(STR("unix:/nonexistent/socket"), &to), 0);
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, &ops), ENOENT);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), ENOENT);
 }
 
 /* ---- a reset while nothing is read ---- */
@@ -472,7 +472,7 @@ static int paused_connection(struct fake *f, const struct conn_ops *with) {
     int accepted = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     close(listening);
     assert_int_equal(send(client, "unread", 6, 0), 6);
-    conn_init(&f->conn, &worker, accepted, with);
+    conn_init(&f->conn, &worker, (struct transport){.fd = accepted}, with);
     conn_want_read(&f->conn); /* its limit is zero: that pauses it */
     struct pollfd readable = {.fd = accepted, .events = POLLIN};
     assert_int_equal(poll(&readable, 1, -1), 1);

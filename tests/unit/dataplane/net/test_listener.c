@@ -24,15 +24,21 @@ static struct snapshot_view view;
 static int listening;
 static struct address address;
 
-static int accept_one(struct listener_runtime *l, int fd, const struct address *peer, uint32_t cap_slot) {
-    assert_true(peer->u.any.sa_family == AF_INET && accepted < MOST);
+static void close_one(struct listener_connection *c, bool only_idle);
+
+static struct conn *accept_one(struct listener_runtime *l, const struct accepted *a) {
+    static struct conn any; /* nobody looks into it */
+    assert_true(a->peer.u.any.sa_family == AF_INET && accepted < MOST);
     if (refuses)
-        return -1;
+        return NULL;
     struct held *h = &held[accepted++];
-    *h = (struct held){.fd = fd, .is_open = true};
-    listener_add(l, &h->membership, cap_slot);
-    return 0;
+    *h = (struct held){.fd = a->transport.fd, .is_open = true, .membership.close = close_one};
+    listener_add(l, &h->membership, a->cap_slot);
+    return &any;
 }
+
+static const struct server_codecs codecs = {.http1 = accept_one};
+static const struct listener_opening plain = {.http1 = true};
 
 static void close_held(struct held *h) {
     h->is_open = false;
@@ -83,10 +89,9 @@ static int tear_down(void **state) {
 }
 
 static struct listener_runtime *listen_with(uint32_t per_ip, uint32_t limit) {
-    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, accept_one,
-                                                 close_one, caps);
+    struct listener_runtime *l = listener_create(&worker, &list, &address, &listening, 1, &codecs, caps);
     assert_non_null(l);
-    listener_set_definition(l, NULL, per_ip, limit);
+    listener_set_definition(l, NULL, &plain, per_ip, limit);
     return l;
 }
 
@@ -166,7 +171,7 @@ static void another_definition_counts_at_once_and_lets_the_old_view_go(void **st
     TURN_UNTIL(accepted == 1);
     assert_int_equal(view.references, 2);
     worker.view = &newer;
-    listener_set_definition(l, NULL, 2, 100);
+    listener_set_definition(l, NULL, &plain, 2, 100);
     assert_int_equal(view.references, 1);
     assert_int_equal(newer.references, 2);
     int b = connect_client();
@@ -237,10 +242,8 @@ static void draining_closes_what_is_idle_at_once(void **state) {
 static void idle_listener_is_gone_when_it_drains(void **state) {
     (void)state;
     struct listener_runtime *first = listen_with(1, 1);
-    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, accept_one,
-                                                      close_one, caps);
-    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, accept_one,
-                                                     close_one, caps);
+    struct listener_runtime *second = listener_create(&worker, &list, &address, &listening, 0, &codecs, caps);
+    struct listener_runtime *third = listener_create(&worker, &list, &address, &listening, 0, &codecs, caps);
     assert_ptr_equal(list, third);
     listener_drain(second, 1000);
     assert_ptr_equal(list, third);
@@ -277,7 +280,7 @@ static void listener_without_memory(void **state) {
     (void)state;
     for (int nth = 0; nth < 2; nth++) {
         hg_alloc_fail_at(nth, 0);
-        assert_null(listener_create(&worker, &list, &address, &listening, 1, accept_one, close_one, caps));
+        assert_null(listener_create(&worker, &list, &address, &listening, 1, &codecs, caps));
         assert_null(list);
     }
     hg_alloc_fail_at(-1, 0);

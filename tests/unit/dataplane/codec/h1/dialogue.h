@@ -127,9 +127,10 @@ static inline int dialogue_set_up(void **state) {
     definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
                                               .routes = &routes};
     listener = NULL;
-    if (!listener_create(&worker, &listener, &(struct address){0}, NULL, 0, h1_server_accept, h1_server_close, caps))
+    static const struct server_codecs codecs = {.http1 = h1_server_accept};
+    if (!listener_create(&worker, &listener, &(struct address){0}, NULL, 0, &codecs, caps))
         return -1;
-    listener_set_definition(listener, &definition, 1000, 1000);
+    listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
     return worker.route_scratch && (routes.table = make_table()) ? 0 : -1;
 }
 
@@ -193,7 +194,8 @@ static inline int connect_client(void) {
     int ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     const struct address peer = {.length = sizeof(sa_family_t), .u.un.sun_family = AF_UNIX};
-    assert_int_equal(h1_server_accept(listener, ends[0], &peer, IP_CAP_UNCOUNTED), 0);
+    assert_non_null(h1_server_accept(
+        listener, &(struct accepted){.transport.fd = ends[0], .peer = peer, .cap_slot = IP_CAP_UNCOUNTED}));
     settle();
     return ends[1];
 }

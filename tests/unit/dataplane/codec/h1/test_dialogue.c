@@ -69,7 +69,7 @@ static void push_snapshot(void) {
     newer_settings = settings;
     newer = definition;
     newer.settings = &newer_settings;
-    listener_set_definition(listener, &newer, 1000, 1000);
+    listener_set_definition(listener, &newer, &newer.opening, 1000, 1000);
     settings = (struct settings){0};
     definition = (struct listener_definition){0};
 }

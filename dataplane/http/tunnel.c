@@ -1,0 +1,114 @@
+/* tunnel.c — exchanges that become tunnels: Upgrade (RFC 9110 section 7.8), WebSocket (RFC 6455), extended CONNECT (RFC 8441).
+ *
+ * A request that asks for one is whole with its head; what comes behind it waits until the origin has agreed with a head of status
+ * 101, whatever the version. From then on both flows carry bytes as they are, the end of a flow is a half-close, and only the idle
+ * deadline remains. docs/internals/exchange.md, "Tunnels". */
+#include "dataplane/http/exchange_private.h"
+
+/* RFC 9113 section 8.1: HTTP/2 within HTTP/1.1 by Upgrade is no more. */
+static bool is_another_http(struct str token) {
+    return str_eq_nocase(token, STR("h2c")) || (token.n > 5 && str_eq_nocase((struct str){token.p, 5}, STR("http/")));
+}
+
+bool tunnel_is_asked(const struct exchange *x, const struct head *head) {
+    return head->upgrade.n && x->route && x->route->action == ROUTE_FORWARD && !is_another_http(head->upgrade) &&
+           route_allows_upgrade(x->route, head->upgrade);
+}
+
+void tunnel_ask(struct exchange *x, struct head *head) {
+    if (!tunnel_is_asked(x, head)) {
+        head->upgrade = (struct str){NULL, 0};
+        return;
+    }
+    x->tunnel = TUNNEL_ASKED;
+    x->withholds_credit = true;
+}
+
+/* ---- the answer */
+
+/* An open tunnel may live for days: it keeps copies of what the log says instead of the snapshot. */
+static bool let_snapshot_go(struct exchange *x) {
+    struct listener_definition *d = arena_alloc(&x->arena, sizeof *d);
+    struct settings *s = arena_alloc(&x->arena, sizeof *s);
+    if (!d || !s)
+        return false;
+    *s = (struct settings){.limits = x->listener->settings->limits, .timeouts = x->listener->settings->timeouts,
+                           .access_log_format = x->listener->settings->access_log_format};
+    *d = (struct listener_definition){.name = arena_str(&x->arena, x->listener->name), .settings = s, .timeouts = x->listener->timeouts};
+    struct str route = arena_str(&x->arena, x->route->name), cluster = arena_str(&x->arena, x->cluster);
+    if (!d->name.p || !route.p || !cluster.p)
+        return false;
+    x->route_name = route;
+    x->cluster = cluster;
+    x->listener = d;
+    x->route = NULL;
+    return true;
+}
+
+static enum abort_code open_tunnel(struct exchange *x) {
+    struct snapshot_view *view = x->view;
+    struct str peer = arena_str(&x->arena, x->peer), client = arena_str(&x->arena, x->client);
+    if (!peer.p || !client.p)
+        return ABORT_MEMORY;
+    x->peer = peer; /* the client's connection may go before the exchange */
+    x->client = client;
+    x->tls = NULL;
+    x->tunnel_idle = x->route->timeouts.tunnel_idle;
+    x->tunnel = TUNNEL_OPEN;
+    x->request_deadline = 0;
+    x->last_activity = x->worker->now;
+    exchange_set_phase_deadline(x, x->tunnel_idle ? x->worker->now + x->tunnel_idle : 0);
+    stats_add(&x->worker->stats->tunnels_total, 1);
+    stats_add(&x->worker->stats->tunnels, 1);
+    if (!view || x->layer_count || !let_snapshot_go(x))
+        return ABORT_NONE;
+    x->terminal->finish(x);
+    x->has_started_terminal = false; /* it knows the snapshot, and is not needed any more */
+    x->view = NULL;
+    view_unref(x->worker, view);
+    return ABORT_NONE;
+}
+
+/* The request is an ordinary one that has been answered. */
+static void decline(struct exchange *x) {
+    x->tunnel = TUNNEL_NONE;
+    x->withholds_credit = false;
+    x->request.pulled_end = true;
+    flow_drop(x, &x->request);
+    if (x->request.state != FLOW_BODY)
+        return;
+    flow_advance(&x->request, FLOW_END);
+    if (x->request.source)
+        x->request.source->ops->stop(x->request.source);
+}
+
+enum abort_code tunnel_answered(struct exchange *x, const struct head *head) {
+    bool is_success = head->status >= 200 && head->status < 300;
+    if (head->status == 101)
+        return open_tunnel(x);
+    decline(x);
+    /* To an extended CONNECT any 2xx means that the tunnel is open; from an HTTP/1.1 origin it means that it is not. */
+    return is_success && !x->is_reply && x->log_version >= 20 ? ABORT_ORIGIN_PROTOCOL : ABORT_NONE;
+}
+
+void tunnel_begin(struct exchange *x) {
+    x->withholds_credit = false;
+    flow_grant(x, &x->request);
+}
+
+/* ---- the end */
+
+void tunnel_leave(struct exchange *x, struct leg *leg) {
+    if (flow_of_source(x, leg)->state == FLOW_END && flow_of_sink(x, leg)->pulled_end)
+        leg_detach(x, leg);
+    if (!x->front && !x->back)
+        exchange_over(x);
+}
+
+void tunnel_on_deadline(struct exchange *x) {
+    uint64_t until = x->last_activity + x->tunnel_idle;
+    if (until <= x->worker->now)
+        exchange_fail(x, ABORT_TUNNEL_IDLE);
+    else
+        exchange_set_phase_deadline(x, until);
+}

@@ -1,0 +1,21 @@
+/* conn_private.h — what conn.c and conn_tls.c share. For no one else. */
+#pragma once
+
+#include "dataplane/net/conn.h"
+
+ssize_t conn_receive(int fd, void *room, size_t n);
+void    conn_count_bytes(struct conn *c, bool sent, size_t n);
+void    conn_charge(struct conn *c);                     /* the worker's budget follows what is held and unsent */
+/* Moves what is unsent into the gather; false: not all of it had room. */
+bool    conn_gather_unsent(struct conn *c, struct gather *g);
+
+/* Reads ciphertext once and delivers what it holds. */
+void    conn_tls_read(struct conn *c, size_t limit);
+/* The socket is connected: the handshake begins. */
+void    conn_tls_connected(struct conn *c);
+/* Delivers what the session still has of what was received. */
+void    conn_tls_drain(struct conn *c);
+/* Replaces the plaintext in the gather by ciphertext, in the gather or in c->out. 0, or an errno and the gather is empty. */
+int     conn_tls_seal(struct conn *c, struct gather *g);
+/* close_notify, as far as the kernel takes it at once. */
+void    conn_tls_notify(struct conn *c);
