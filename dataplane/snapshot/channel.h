@@ -12,7 +12,8 @@
  *   READY        | aborts, begins anew        | SWITCHING       | aborts, IDLE    | aborts, CLOSED
  *   SWITCHING    | fault                      | fault           | fault           | goes on; no Ack; CLOSED
  *
- * Confirm is taken in IDLE, of what is served; anything else is a fault. Parts of a transfer that has been refused or aborted (the same nonce) are passed over. Thread: main. */
+ * Confirm is taken in IDLE, of what is served; anything else is a fault.
+ * Parts of a transfer that has been refused or aborted (the same nonce) are passed over. Thread: main. */
 #pragma once
 
 #include "common/error.h"
