@@ -1,14 +1,17 @@
 #include "controlplane/channel/snapshot.h"
 
 #include "common/alloc.h"
+#include "common/secret_memory.h"
 
 /* ---- bodies ---- */
 
 static struct blob *blob_create(const struct config_resource *r) {
-    struct blob *b = hg_malloc(sizeof *b + r->size);
+    bool is_secret = r->kind == HEADGATE__KIND__KIND_SECRET;
+    struct blob *b = is_secret ? secret_alloc(sizeof *b + r->size) : hg_malloc(sizeof *b + r->size);
     if (!b)
         return NULL;
     b->references = 1;
+    b->is_secret = is_secret;
     b->id = r->id;
     b->size = r->size;
     if (r->size)
@@ -17,7 +20,11 @@ static struct blob *blob_create(const struct config_resource *r) {
 }
 
 static void blob_unref(struct blob *b) {
-    if (b && --b->references == 0)
+    if (!b || --b->references > 0)
+        return;
+    if (b->is_secret)
+        secret_free(b);
+    else
         hg_free(b);
 }
 

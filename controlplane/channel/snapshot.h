@@ -11,6 +11,7 @@
 /* The bytes of one resource. */
 struct blob {
     unsigned references;
+    bool is_secret;             /* the whole is in secret memory */
     struct resource_id id;
     size_t size;
     uint8_t bytes[];

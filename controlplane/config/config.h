@@ -144,7 +144,12 @@ int config_from_command_line(const char *const *listen, size_t listen_count, con
 #define CONFIG_SYSTEM_TRUST "system-ca"
 #define CONFIG_TICKET_KEYS "ticket-keys"
 
-enum config_secret_what { CONFIG_SECRET_KEY_PAIR, CONFIG_SECRET_TRUST, CONFIG_SECRET_SYSTEM_TRUST, CONFIG_SECRET_TICKET_KEYS };
+enum config_secret_what {
+    CONFIG_SECRET_KEY_PAIR,
+    CONFIG_SECRET_TRUST,
+    CONFIG_SECRET_SYSTEM_TRUST,
+    CONFIG_SECRET_TICKET_KEYS,
+};
 
 /* A secret by name, and where its content comes from. */
 struct config_secret {
@@ -170,6 +175,8 @@ struct config_secrets {
     struct arena               arena;
 };
 
+/* Other kinds have no say in which secrets there are. */
+bool config_may_refer_to_secrets(Headgate__Kind kind);
 /* What the resources refer to. `ret` is an empty struct; finish it in any case. */
 int config_secrets_collect(const struct config_resources *set, struct config_secrets *ret, struct error_list *errors);
 void config_secrets_finish(struct config_secrets *secrets);

@@ -100,7 +100,7 @@ static int collect(struct collect *c, const struct config_resource *r) {
     return status;
 }
 
-static bool may_refer(Headgate__Kind kind) {
+bool config_may_refer_to_secrets(Headgate__Kind kind) {
     return kind == HEADGATE__KIND__KIND_SETTINGS || kind == HEADGATE__KIND__KIND_LISTENER ||
            kind == HEADGATE__KIND__KIND_CLUSTER;
 }
@@ -112,7 +112,7 @@ int config_secrets_collect(const struct config_resources *set, struct config_sec
     int status = 0;
     take_settings(&c, &defaults);
     for (size_t i = 0; i < set->count && status == 0; i++)
-        if (may_refer(set->items[i].kind))
+        if (config_may_refer_to_secrets(set->items[i].kind))
             status = collect(&c, &set->items[i]);
     c.resource = "settings/default";
     if (status == 0 && c.wants_tickets &&

@@ -1,5 +1,6 @@
 #include "common/alloc.h"
 #include "common/log.h"
+#include "common/secret_memory.h"
 #include "controlplane/engine/internal.h"
 
 /* ---- views ---- */
@@ -88,20 +89,19 @@ static struct part *stored_intent(const struct store *store, const struct store_
 }
 
 /* A state that cannot be read is reported and left out: it is made anew by whoever makes state. */
-static struct part *stored_state(struct store *store, uint64_t *ret_generation, struct error_list *errors) {
+static struct part *stored_state(struct engine *e, uint64_t *ret_generation, struct error_list *errors) {
     struct store_state state = {0};
     struct error_list faults = {0};
-    struct config_resources set = {0};
-    if (store_load_state(store, &state, &faults) < 0)
+    if (store_load_state(e->store, &state, &faults) < 0)
         log_error("the saved state cannot be used",
                   LOG_S("reason", faults.count ? faults.items[0].message : ""));
-    for (size_t i = 0; i < state.count; i++)
-        if (config_resources_add(&set, state.resources[i].kind, str_of(state.resources[i].name),
-                                 state.resources[i].bytes, state.resources[i].size) < 0)
-            error_addf(errors, ERROR_MEMORY, "no memory for the stored state");
-    struct part *part = part_create(set.items, set.count, NULL);
+    struct part *part = engine_split_state(e, &state);
+    if (!part)
+        error_addf(errors, ERROR_MEMORY, "no memory for the stored state");
     *ret_generation = state.generation;
-    config_resources_finish(&set);
+    for (size_t i = 0; i < state.count; i++)
+        if (state.resources[i].kind == HEADGATE__KIND__KIND_SECRET)
+            secret_clear((void *)(uintptr_t)state.resources[i].bytes, state.resources[i].size);
     store_state_finish(&state);
     error_list_finish(&faults);
     return part;
@@ -115,7 +115,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
         return 0;
     }
     struct part *intent = stored_intent(e->store, m, errors);
-    struct part *state = stored_state(e->store, &generation, errors);
+    struct part *state = stored_state(e, &generation, errors);
     if (!intent || !state) {
         part_unref(intent);
         part_unref(state);
@@ -129,6 +129,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
     }
     channel_set_current(e->channel, s);
     snapshot_unref(s);
+    engine_refresh_secrets(e);
     log_info("started from the stored version", LOG_U("version", m->version.number),
              LOG_U("resources", m->version.resources));
     return 0;
@@ -143,7 +144,7 @@ static int open_all(struct engine *e, struct error_list *errors) {
                                           .push_ready = push_job_ready,
                                           .push_done = push_job_done};
     e->store = store_open(e->config.state_dir, errors);
-    if (!e->store)
+    if (!e->store || engine_secrets_init(e, errors) < 0)
         return -1;
     e->channel = channel_create(&e->config.channel, &events, e);
     if (e->channel)
@@ -174,6 +175,7 @@ void engine_destroy(struct engine *e) {
         return;
     ev_clear_pending(e->config.loop, &e->next);
     upkeep_finish(e);
+    engine_secrets_finish(e);
     channel_destroy(e->channel);
     store_close(e->store);
     hg_free(e);

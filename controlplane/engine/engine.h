@@ -17,6 +17,7 @@ struct engine;
 struct engine_config {
     struct ev_loop *loop;
     const char *state_dir;              /* of the store */
+    const char *files_root, *files_base; /* see secret_root_open; NULL is allowed */
     struct channel_config channel;
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
@@ -84,6 +85,9 @@ void engine_gc(struct engine *e, const struct store_retention *retention, bool d
                void *context);
 
 /* ---- for status and metrics ---- */
+
+/* What is wrong with the files of secrets now. Valid until the loop turns. */
+const struct error_list *engine_secret_problems(const struct engine *e);
 
 struct engine_counters {
     uint64_t pushes[8];                 /* by Headgate__PushReply__Outcome */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "controlplane/engine/engine.h"
+#include "controlplane/engine/secrets.h"
 
 /* What a push asks for, turned into a whole set of resources. */
 struct plan {
@@ -10,6 +11,7 @@ struct plan {
     struct config_resources fresh;      /* compiled for this push */
     uint64_t restores;                  /* a rollback: the version whose intent this repeats */
     bool pin;
+    struct config_places places;        /* of files that were compiled for this push */
 };
 
 /* 0, or -1 with reasons in `errors`; finish it in both cases. */
@@ -26,7 +28,10 @@ struct push_job {
     uint64_t accepted_us, store_us;     /* monotonic; duration */
     struct plan plan;
     struct snapshot *target;
-    bool is_unchanged;
+    struct secrets_made secrets;        /* the state of the target */
+    struct error_list secret_warnings;
+    struct part *before;                /* the state before the commit; NULL: there was none */
+    bool is_unchanged;                  /* the intent is */
     struct error_list errors, warnings;
     struct arena arena;                 /* of the reply */
     Headgate__PushReply reply;
@@ -36,6 +41,7 @@ struct engine {
     struct engine_config config;
     struct store *store;
     struct channel *channel;
+    struct engine_secrets secrets;
     struct push_job *job;               /* under way; NULL: none */
     struct push_job *first_waiting, **last_waiting;
     size_t waiting;

@@ -26,15 +26,29 @@ static int take_sources(const Headgate__Sources *m, struct config_sources *ret, 
     return -1;
 }
 
-int engine_compile_sources(const Headgate__Sources *m, struct config_resources *ret,
-                           struct error_list *errors, struct error_list *warnings) {
+static bool is_embedded(void *context, const char *name) {
+    const Headgate__Sources *sources = context;
+    for (size_t i = 0; i < sources->n_embedded; i++)
+        if (sources->embedded[i]->path && strcmp(sources->embedded[i]->path, name) == 0)
+            return true;
+    return false;
+}
+
+static int compile(const Headgate__Sources *m, struct config_places *places, struct config_resources *ret,
+                   struct error_list *errors, struct error_list *warnings) {
     struct config_sources sources = {0};
-    const struct config_options options = {.variable = find_variable, .context = (void *)m};
+    const struct config_options options = {
+        .variable = find_variable, .is_embedded = is_embedded, .context = (void *)m, .places = places};
     int status = take_sources(m, &sources, errors);
     if (status == 0)
         status = config_compile(&sources, &options, ret, errors, warnings);
     config_sources_finish(&sources);
     return status;
+}
+
+int engine_compile_sources(const Headgate__Sources *m, struct config_resources *ret,
+                           struct error_list *errors, struct error_list *warnings) {
+    return compile(m, NULL, ret, errors, warnings);
 }
 
 /* ---- the new set: base, without what is removed, with what is fresh ---- */
@@ -78,7 +92,7 @@ static int use_fresh_alone(struct plan *plan, struct error_list *errors) {
 
 static int plan_sources(const Headgate__Sources *m, struct plan *plan, struct error_list *errors,
                         struct error_list *warnings) {
-    if (engine_compile_sources(m, &plan->fresh, errors, warnings) < 0)
+    if (compile(m, &plan->places, &plan->fresh, errors, warnings) < 0)
         return -1;
     return use_fresh_alone(plan, errors);
 }
@@ -96,6 +110,7 @@ static int plan_set(const Headgate__SetOne *m, struct plan *plan, struct error_l
                     struct error_list *warnings) {
     struct config_resources nothing = {0};
     struct config_sources sources = {0};
+    const struct config_options options = {.places = &plan->places};
     if (check_named(m->has_kind, m->kind, m->name, errors) < 0)
         return -1;
     if (!m->file) {
@@ -105,7 +120,7 @@ static int plan_set(const Headgate__SetOne *m, struct plan *plan, struct error_l
     struct str text = {(const char *)m->file->text.data, m->file->text.len};
     int status = config_sources_add(&sources, str_of(m->file->path ? m->file->path : ""), text, errors);
     if (status == 0)
-        status = config_compile_one(m->kind, str_of(m->name), &sources.items[0], NULL, &plan->base.set,
+        status = config_compile_one(m->kind, str_of(m->name), &sources.items[0], &options, &plan->base.set,
                                     &plan->fresh, errors, warnings);
     config_sources_finish(&sources);
     return status < 0 ? -1 : merge(plan, &nothing, errors);
@@ -181,6 +196,7 @@ int plan_make(struct engine *e, const Headgate__PushRequest *request, struct pla
 void plan_finish(struct plan *plan) {
     hg_free(plan->result.items);
     config_resources_finish(&plan->fresh);
+    config_places_finish(&plan->places);
     engine_view_finish(&plan->base);
     *plan = (struct plan){0};
 }

@@ -2,15 +2,31 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "controlplane/channel/message_copy.h"
+#include "common/secret_memory.h"
 #include "controlplane/engine/internal.h"
 #include "controlplane/engine/reply.h"
 
 /* ---- the end of a job ---- */
 
+/* Keys that came with the push are in its request. */
+static void clear_embedded(const Headgate__PushRequest *request) {
+    bool has_sources = request->change_case == HEADGATE__PUSH_REQUEST__CHANGE_SOURCES;
+    for (size_t i = 0; has_sources && i < request->sources->n_embedded; i++) {
+        const ProtobufCBinaryData *text = &request->sources->embedded[i]->text;
+        if (text->data)
+            secret_clear(text->data, text->len);
+    }
+}
+
 void push_job_destroy(struct push_job *job) {
-    if (job->request)
+    if (job->request) {
+        clear_embedded(job->request);
         headgate__push_request__free_unpacked(job->request, NULL);
+    }
     plan_finish(&job->plan);
+    part_unref(job->secrets.state);
+    part_unref(job->before);
+    error_list_finish(&job->secret_warnings);
     snapshot_unref(job->target);
     error_list_finish(&job->errors);
     error_list_finish(&job->warnings);
@@ -74,6 +90,8 @@ static void finish(struct engine *e, struct push_job *job, Headgate__PushReply__
     e->job = NULL;
     job->done(job->context, r);
     push_job_destroy(job);
+    if (e->secrets.is_pending && !e->is_stopping)
+        engine_refresh_secrets(e);
     if (e->first_waiting)
         ev_feed_event(e->config.loop, &e->next, EV_PREPARE);
 }
@@ -114,9 +132,19 @@ static int store_job(struct engine *e, struct push_job *job) {
     return status;
 }
 
+/* The state first: a version that is stored has its secrets. */
+static int store_all(struct engine *e, struct push_job *job) {
+    const struct snapshot *current = channel_current(e->channel);
+    bool is_new_state = !current || !resource_id_equal(&current->state->hash, &job->target->state->hash);
+    job->before = current ? part_ref(current->state) : NULL;
+    if (is_new_state && engine_save_state(e, job->target->state, job->target->generation, &job->errors) < 0)
+        return -1;
+    return store_job(e, job);
+}
+
 void push_job_ready(void *engine) {
     struct engine *e = engine;
-    if (e->job->is_unchanged || store_job(e, e->job) == 0)
+    if (e->job->is_unchanged || store_all(e, e->job) == 0)
         channel_push_commit(e->channel);
     else
         channel_push_abort(e->channel, "the new version could not be stored");
@@ -139,6 +167,8 @@ void push_job_done(void *engine, const struct push_result *result) {
     struct push_job *job = e->job;
     reply_data_planes(&job->arena, result, &job->reply.data_planes, &job->reply.n_data_planes);
     bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
+    if (was_stored)
+        engine_secrets_committed(e, job->before, &job->plan.result, job->secrets.next, &job->secret_warnings);
     finish(e, job, outcome_of(job, result));
     if (was_stored)
         upkeep_after_push(e);
@@ -146,25 +176,62 @@ void push_job_done(void *engine, const struct push_result *result) {
 
 /* ---- the beginning of a job ---- */
 
+static int take_embedded(struct push_job *job, struct secret_request *ret) {
+    const Headgate__PushRequest *request = job->request;
+    bool has_sources = request->change_case == HEADGATE__PUSH_REQUEST__CHANGE_SOURCES;
+    size_t count = has_sources ? request->sources->n_embedded : 0;
+    struct secret_embedded *list = arena_calloc(&job->arena, count + 1, sizeof *list);
+    if (!list)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const Headgate__SourceFile *file = request->sources->embedded[i];
+        list[i].name = file->path ? file->path : "";
+        list[i].bytes = (struct str){file->text.data ? (const char *)file->text.data : "", file->text.len};
+    }
+    *ret = (struct secret_request){.embedded = list, .embedded_count = count};
+    return 0;
+}
+
+static int make_secrets(struct engine *e, struct push_job *job) {
+    struct secret_request request;
+    size_t first = job->errors.count;
+    if (take_embedded(job, &request) < 0) {
+        error_addf(&job->errors, ERROR_MEMORY, "no memory for secrets");
+        return -1;
+    }
+    int status = engine_make_secrets(e, &job->plan.result, &request, &job->secrets, &job->errors, &job->secret_warnings);
+    config_places_locate(&job->plan.places, &job->errors, first);
+    config_places_locate(&job->plan.places, &job->secret_warnings, 0);
+    for (size_t i = 0; i < job->secret_warnings.count; i++)
+        error_list_add(&job->warnings, &job->secret_warnings.items[i]);
+    return status;
+}
+
+/* The same intent: the files, or what came along, may be others all the same. */
+static int adopt_secrets(struct engine *e, struct push_job *job) {
+    if (job->request->dry_run)
+        return 0;
+    e->secrets.is_pending = true;
+    return engine_adopt_state(e, job->secrets.state, job->secrets.next, &job->errors);
+}
+
 static int make_target(struct engine *e, struct push_job *job) {
     struct snapshot *current = channel_current(e->channel);
     const struct config_resources *set = &job->plan.result;
     struct part *intent = part_create(set->items, set->count, current ? current->intent : NULL);
-    struct part *state = current ? part_ref(current->state) : part_create(NULL, 0, NULL);
-    if (!intent || !state) {
-        part_unref(intent);
-        part_unref(state);
+    struct part *state = job->secrets.state;
+    if (!intent)
         return -1;
-    }
     job->is_unchanged = current && resource_id_equal(&intent->hash, &current->intent->hash);
     if (job->is_unchanged) {
         part_unref(intent);
-        part_unref(state);
-        job->target = snapshot_ref(current);
-        return 0;
+        int status = adopt_secrets(e, job);
+        job->target = snapshot_ref(channel_current(e->channel));
+        return status;
     }
+    bool is_same_state = current && resource_id_equal(&state->hash, &current->state->hash);
     job->target = snapshot_create(store_lineage(e->store), store_next_version(e->store),
-                                  current ? current->generation : 0, intent, state);
+                                  (current ? current->generation : 0) + !is_same_state, intent, part_ref(state));
     return job->target ? 0 : -1;
 }
 
@@ -185,7 +252,7 @@ static void tell_changes(struct push_job *job) {
 
 static void start(struct engine *e, struct push_job *job) {
     e->job = job;
-    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0) {
+    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || make_secrets(e, job) < 0) {
         refuse(e, job);
         return;
     }

@@ -1,0 +1,395 @@
+/* Secrets: made of files for each push, made again when a file changes or a key is due. */
+#include "controlplane/engine/secrets.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/secret_memory.h"
+#include "controlplane/config/source/watch.h"
+#include "controlplane/engine/internal.h"
+
+enum { LOGGED_MAX = 20 };
+
+static const double DUE_SECONDS = 30.; /* how often it is looked at whether something is due */
+
+/* In the saved state, a secret that is not in the current one: rollbacks may need what came with a push. No other name ends
+ * like that. */
+static const char kept_mark = '*';
+
+/* ---- the secrets that are known ---- */
+
+static bool is_secret(const struct part *p, size_t i) {
+    return p && p->entries[i]->kind == HEADGATE__KIND__KIND_SECRET;
+}
+
+static struct config_resource resource_of(const struct part *p, size_t i) {
+    return (struct config_resource){.kind = p->entries[i]->kind,
+                                    .name = p->entries[i]->name,
+                                    .bytes = p->bodies[i]->bytes,
+                                    .size = p->bodies[i]->size,
+                                    .id = p->bodies[i]->id};
+}
+
+static int compare(const void *a, const void *b) {
+    const struct config_resource *x = a, *y = b;
+    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+/* Those of the state, and kept ones that it does not have. Borrowed; hg_free(ret->items). */
+static int known_secrets(const struct part *state, const struct part *kept, struct config_resources *ret) {
+    size_t n = 0, most = (state ? state->count : 0) + (kept ? kept->count : 0);
+    struct config_resource *items = hg_calloc(most + 1, sizeof *items);
+    if (!items)
+        return -1;
+    for (size_t i = 0; state && i < state->count; i++)
+        if (is_secret(state, i))
+            items[n++] = resource_of(state, i);
+    for (size_t i = 0; kept && i < kept->count; i++)
+        if (!state || part_find(state, kept->entries[i]->kind, kept->entries[i]->name) < 0)
+            items[n++] = resource_of(kept, i);
+    qsort(items, n, sizeof *items, compare);
+    *ret = (struct config_resources){.items = items, .count = n, .capacity = most};
+    return 0;
+}
+
+/* ---- a new state ---- */
+
+/* The old state with other secrets. A part of its own, or NULL without memory. */
+static struct part *replace_secrets(struct part *old, const struct secret_set *set) {
+    size_t n = 0, most = (old ? old->count : 0) + set->count;
+    struct config_resource *items = hg_calloc(most + 1, sizeof *items);
+    if (!items)
+        return NULL;
+    for (size_t i = 0; old && i < old->count; i++)
+        if (!is_secret(old, i))
+            items[n++] = resource_of(old, i);
+    for (size_t i = 0; i < set->count; i++)
+        items[n++] = set->items[i];
+    qsort(items, n, sizeof *items, compare);
+    struct part *part = part_create(items, n, old);
+    hg_free(items);
+    return part;
+}
+
+static int out_of_memory(struct error_list *errors) {
+    error_addf(errors, ERROR_MEMORY, "no memory for secrets");
+    return -1;
+}
+
+static int make_state(struct engine *e, const struct secret_request *request, const struct config_secrets *want,
+                      struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct part *old = current ? current->state : NULL;
+    struct config_resources known = {0};
+    struct secret_set set = {0};
+    if (known_secrets(old, e->secrets.kept, &known) < 0)
+        return out_of_memory(errors);
+    const struct secret_source source = {.root = &e->secrets.root,
+                                         .embedded = request->embedded,
+                                         .embedded_count = request->embedded_count,
+                                         .previous = &known,
+                                         .keep_old = request->keep_old,
+                                         .now = clock_realtime_us()};
+    int status = secrets_make(&source, want, &set, errors, warnings);
+    hg_free(known.items);
+    if (status < 0)
+        return -1;
+    ret->next = set.next;
+    ret->state = replace_secrets(old, &set);
+    secret_set_finish(&set);
+    return ret->state ? 0 : out_of_memory(errors);
+}
+
+static bool is_same(const struct config_resource *a, const struct part *intent) {
+    ssize_t at = intent ? part_find(intent, a->kind, a->name) : -1;
+    return at >= 0 && resource_id_equal(&a->id, &intent->bodies[at]->id);
+}
+
+/* Whether every resource that can refer to secrets is as it was, and none has gone. */
+static bool refers_to_the_same(const struct config_resources *set, const struct part *intent) {
+    size_t here = 0, there = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        if (!config_may_refer_to_secrets(set->items[i].kind))
+            continue;
+        here++;
+        if (!is_same(&set->items[i], intent))
+            return false;
+    }
+    for (size_t i = 0; intent && i < intent->count; i++)
+        there += config_may_refer_to_secrets(intent->entries[i]->kind);
+    return here == there;
+}
+
+int engine_make_secrets(struct engine *e, const struct config_resources *set, const struct secret_request *request,
+                        struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct config_secrets want = {0};
+    *ret = (struct secrets_made){.next = e->secrets.next};
+    if (!request->is_thorough && !request->embedded_count && current && refers_to_the_same(set, current->intent)) {
+        ret->state = part_ref(current->state);
+        return 0;
+    }
+    int status = config_secrets_collect(set, &want, errors);
+    if (status == 0)
+        status = make_state(e, request, &want, ret, errors, warnings);
+    config_secrets_finish(&want);
+    return status;
+}
+
+/* ---- on disk ---- */
+
+static struct store_resource stored(const struct config_resource *r, const char *name) {
+    return (struct store_resource){.kind = r->kind, .name = name, .id = r->id, .bytes = r->bytes, .size = r->size};
+}
+
+/* Everything that is not in `state` any more is saved as kept. */
+static size_t add_kept(const struct part *from, const struct part *state, struct arena *arena, struct store_resource *list,
+                       size_t n) {
+    for (size_t i = 0; from && i < from->count; i++) {
+        struct config_resource r = resource_of(from, i);
+        bool is_there = part_find(state, r.kind, r.name) >= 0;
+        const char *name = is_there || !is_secret(from, i) ? NULL : arena_printf(arena, "%s%c", r.name, kept_mark);
+        if (name)
+            list[n++] = stored(&r, name);
+    }
+    return n;
+}
+
+int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors) {
+    const struct snapshot *current = channel_current(e->channel);
+    const struct part *before = current ? current->state : NULL, *kept = e->secrets.kept;
+    size_t n = 0, most = state->count + (before ? before->count : 0) + (kept ? kept->count : 0);
+    struct arena arena = {0};
+    struct store_resource *list = hg_calloc(most + 1, sizeof *list);
+    for (size_t i = 0; list && i < state->count; i++) {
+        struct config_resource r = resource_of(state, i);
+        list[n++] = stored(&r, r.name);
+    }
+    if (list) {
+        size_t gone = add_kept(before, state, &arena, list, n);
+        n = gone > n ? gone : add_kept(kept, state, &arena, list, n);
+    }
+    const struct store_state saved = {.generation = generation, .resources = list, .count = n};
+    int status = list ? store_save_state(e->store, &saved, errors) : out_of_memory(errors);
+    hg_free(list);
+    arena_finish(&arena);
+    return status;
+}
+
+static bool is_kept_name(const struct store_resource *r) {
+    size_t n = strlen(r->name);
+    return r->kind == HEADGATE__KIND__KIND_SECRET && n > 1 && r->name[n - 1] == kept_mark;
+}
+
+struct part *engine_split_state(struct engine *e, const struct store_state *saved) {
+    struct config_resource *items = hg_calloc(saved->count + 1, sizeof *items),
+                           *kept = hg_calloc(saved->count + 1, sizeof *kept);
+    struct arena names = {0};
+    struct part *state = NULL;
+    size_t n = 0, kept_count = 0;
+    for (size_t i = 0; items && kept && i < saved->count; i++) {
+        const struct store_resource *s = &saved->resources[i];
+        struct config_resource r = {.kind = s->kind, .name = s->name, .bytes = s->bytes, .size = s->size, .id = s->id};
+        if (!is_kept_name(s)) {
+            items[n++] = r;
+            continue;
+        }
+        r.name = arena_str(&names, (struct str){s->name, strlen(s->name) - 1}).p;
+        if (r.name)
+            kept[kept_count++] = r;
+    }
+    if (items && kept) {
+        qsort(items, n, sizeof *items, compare);
+        qsort(kept, kept_count, sizeof *kept, compare);
+        state = part_create(items, n, NULL);
+        e->secrets.kept = part_create(kept, kept_count, NULL);
+    }
+    arena_finish(&names);
+    hg_free(items);
+    hg_free(kept);
+    return state;
+}
+
+/* What the new state has no more is kept, unless nothing has gone. */
+static void keep_gone(struct engine *e, const struct part *before, const struct part *after) {
+    struct config_resource *items = hg_calloc(before->count + 1, sizeof *items);
+    size_t n = 0;
+    for (size_t i = 0; items && i < before->count; i++)
+        if (is_secret(before, i) && part_find(after, before->entries[i]->kind, before->entries[i]->name) < 0)
+            items[n++] = resource_of(before, i);
+    struct part *kept = n ? part_create(items, n, before) : NULL;
+    hg_free(items);
+    if (!kept)
+        return;
+    part_unref(e->secrets.kept);
+    e->secrets.kept = kept;
+}
+
+/* ---- what is watched ---- */
+
+static int watch_file(const struct engine *e, struct config_sources *folders, const char *name) {
+    char path[PATH_MAX];
+    bool is_on_disk = name && !str_starts(str_of(name), str_of(CONFIG_EMBEDDED));
+    return is_on_disk && secret_file_path(&e->secrets.root, name, path, sizeof path) == 0 ? watch_path(folders, path) : 0;
+}
+
+static int list_folders(const struct engine *e, const struct config_secrets *want, struct config_sources *folders) {
+    int status = 0;
+    for (size_t i = 0; i < want->count && status == 0; i++) {
+        const struct config_secret *s = &want->items[i];
+        status = watch_file(e, folders, s->certificate) | watch_file(e, folders, s->key) | watch_file(e, folders, s->ocsp);
+        if (s->what == CONFIG_SECRET_SYSTEM_TRUST)
+            status |= watch_file(e, folders, secrets_system_bundle());
+    }
+    watch_sort(folders);
+    return status;
+}
+
+static bool has_same_folders(const struct config_sources *a, const struct config_sources *b) {
+    if (a->directory_count != b->directory_count)
+        return false;
+    for (size_t i = 0; i < a->directory_count; i++)
+        if (strcmp(a->directories[i], b->directories[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Returns whether folders are watched now that were not before: what changed there in between was not seen. */
+static bool watch_secrets(struct engine *e, const struct config_resources *set) {
+    struct config_secrets want = {0};
+    struct config_sources folders = {0};
+    struct error_list errors = {0};
+    bool is_new = false;
+    if (config_secrets_collect(set, &want, &errors) < 0 || list_folders(e, &want, &folders) < 0) {
+        log_error("no memory to watch the files of certificates");
+        config_sources_finish(&folders);
+    } else if (has_same_folders(&folders, &e->secrets.folders)) {
+        config_sources_finish(&folders);
+    } else {
+        config_sources_finish(&e->secrets.folders);
+        e->secrets.folders = folders;
+        watch_set(&e->secrets.watch, folders.directories, folders.directory_count);
+        is_new = true;
+    }
+    config_secrets_finish(&want);
+    error_list_finish(&errors);
+    return is_new;
+}
+
+/* ---- looking again ---- */
+
+static bool is_same_problem(const struct error *a, const struct error_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(a->message, list->items[i].message) == 0)
+            return true;
+    return false;
+}
+
+/* Problems stay to be seen in status; only new ones are logged. */
+static void take_problems(struct engine *e, struct error_list *problems) {
+    for (size_t i = 0; i < problems->count && i < LOGGED_MAX; i++)
+        if (!is_same_problem(&problems->items[i], &e->secrets.problems))
+            log_warning("a secret", LOG_S("resource", problems->items[i].resource), LOG_S("path", problems->items[i].path),
+                        LOG_S("problem", problems->items[i].message));
+    error_list_finish(&e->secrets.problems);
+    e->secrets.problems = *problems;
+    *problems = (struct error_list){0};
+}
+
+static int adopt(struct engine *e, struct part *state, struct error_list *errors) {
+    struct snapshot *current = channel_current(e->channel);
+    if (engine_save_state(e, state, current->generation + 1, errors) < 0)
+        return -1;
+    struct snapshot *s = snapshot_create(store_lineage(e->store), current->version, current->generation + 1,
+                                         part_ref(current->intent), part_ref(state));
+    if (!s)
+        return out_of_memory(errors);
+    keep_gone(e, current->state, state);
+    channel_set_current(e->channel, s);
+    log_info("secrets have changed", LOG_U("version", s->version), LOG_U("generation", s->generation));
+    snapshot_unref(s);
+    return 0;
+}
+
+int engine_adopt_state(struct engine *e, struct part *state, uint64_t next, struct error_list *errors) {
+    const struct snapshot *current = channel_current(e->channel);
+    e->secrets.next = next;
+    return resource_id_equal(&state->hash, &current->state->hash) ? 0 : adopt(e, state, errors);
+}
+
+static void refresh(struct engine *e, const struct config_resources *set) {
+    const struct secret_request request = {.keep_old = true, .is_thorough = true};
+    struct error_list errors = {0}, warnings = {0};
+    struct secrets_made made = {0};
+    if (engine_make_secrets(e, set, &request, &made, &errors, &warnings) == 0)
+        engine_adopt_state(e, made.state, made.next, &errors);
+    part_unref(made.state);
+    for (size_t i = 0; i < errors.count; i++)
+        error_list_add(&warnings, &errors.items[i]);
+    take_problems(e, &warnings);
+    error_list_finish(&errors);
+    error_list_finish(&warnings);
+}
+
+void engine_refresh_secrets(struct engine *e) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct config_resources set = {0};
+    e->secrets.is_pending = e->job != NULL;
+    if (!current || e->job || part_resources(current->intent, &set) < 0)
+        return;
+    watch_secrets(e, &set);
+    refresh(e, &set);
+    hg_free(set.items);
+}
+
+void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set, uint64_t next,
+                              struct error_list *warnings) {
+    const struct snapshot *current = channel_current(e->channel);
+    e->secrets.next = next;
+    if (before)
+        keep_gone(e, before, current->state);
+    if (watch_secrets(e, set))
+        e->secrets.is_pending = true;
+    error_list_finish(&e->secrets.problems);
+    for (size_t i = 0; i < warnings->count; i++)
+        error_list_add(&e->secrets.problems, &warnings->items[i]);
+}
+
+static void on_changed(void *owner) {
+    engine_refresh_secrets(owner);
+}
+
+static void on_due(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct engine *e = timer->data;
+    (void)loop;
+    (void)events;
+    if (e->secrets.next && clock_realtime_us() >= e->secrets.next && !e->is_stopping)
+        engine_refresh_secrets(e);
+}
+
+const struct error_list *engine_secret_problems(const struct engine *e) {
+    return &e->secrets.problems;
+}
+
+/* ---- life ---- */
+
+int engine_secrets_init(struct engine *e, struct error_list *errors) {
+    e->secrets.root.fd = -1;
+    watch_init(&e->secrets.watch, e->config.loop, on_changed, e);
+    ev_timer_init(&e->secrets.due, on_due, DUE_SECONDS, DUE_SECONDS);
+    e->secrets.due.data = e;
+    ev_timer_start(e->config.loop, &e->secrets.due);
+    return secret_root_open(e->config.files_root, e->config.files_base, &e->secrets.root, errors);
+}
+
+void engine_secrets_finish(struct engine *e) {
+    ev_timer_stop(e->config.loop, &e->secrets.due);
+    watch_finish(&e->secrets.watch);
+    config_sources_finish(&e->secrets.folders);
+    error_list_finish(&e->secrets.problems);
+    part_unref(e->secrets.kept);
+    secret_root_close(&e->secrets.root);
+}

@@ -1,0 +1,54 @@
+/* secrets.h — the secrets of the engine: the part of its state that is made of files. Of the engine's own files. Thread: the
+ * loop's. */
+#pragma once
+
+#include <ev.h>
+
+#include "controlplane/channel/snapshot.h"
+#include "controlplane/config/config.h"
+#include "controlplane/engine/watch.h"
+#include "controlplane/secrets/secrets.h"
+#include "controlplane/store/store.h"
+
+struct engine;
+
+struct engine_secrets {
+    struct secret_root root;
+    struct part *kept;                  /* secrets that the state had before, for rollbacks; never sent; may be NULL */
+    struct watch watch;
+    struct config_sources folders;      /* that are watched */
+    ev_timer due;
+    uint64_t next;                      /* when to look again though no file changes, microseconds since 1970; 0: never */
+    bool is_pending;                    /* look again when the push under way is over */
+    struct error_list problems;         /* of the last look */
+};
+
+struct secret_request {
+    const struct secret_embedded *embedded;
+    size_t embedded_count;
+    bool keep_old;                      /* what cannot be made stays as it is */
+    bool is_thorough;                   /* look at the files even when no resource has changed */
+};
+
+struct secrets_made {
+    struct part *state;                 /* the caller's reference */
+    uint64_t next;
+};
+
+int  engine_secrets_init(struct engine *e, struct error_list *errors);
+void engine_secrets_finish(struct engine *e);
+
+/* The current state with the secrets that these resources refer to. 0, or -1 after adding at least one error. */
+int engine_make_secrets(struct engine *e, const struct config_resources *set, const struct secret_request *request,
+                        struct secrets_made *ret, struct error_list *errors, struct error_list *warnings);
+/* Durable when it returns; before anybody is sent the state. */
+int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors);
+/* Loaded: what is kept goes to its place, the rest is the state. NULL without memory, or when it is not right. */
+struct part *engine_split_state(struct engine *e, const struct store_state *saved);
+/* Makes the state, when it is another, current beside the current intent. Not while a push is open. */
+int engine_adopt_state(struct engine *e, struct part *state, uint64_t next, struct error_list *errors);
+/* After a commit: `before` is the state before it, or NULL. */
+void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set, uint64_t next,
+                              struct error_list *warnings);
+/* Looks at all files again; when a push is under way, after it. */
+void engine_refresh_secrets(struct engine *e);

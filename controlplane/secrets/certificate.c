@@ -1,0 +1,372 @@
+#include "controlplane/secrets/certificate.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/ocsp.h>
+#include <openssl/x509v3.h>
+
+enum { SECURITY_BITS_MIN = 112 }; /* of a signature: NIST SP 800-57 part 1, table 4; below it clients refuse */
+
+static const uint64_t SECOND = 1000000;
+
+/* ---- times ---- */
+
+/* 0 for what is no time. */
+static uint64_t time_of(const ASN1_TIME *t) {
+    struct tm tm;
+    if (!t || ASN1_TIME_to_tm(t, &tm) != 1)
+        return 0;
+    time_t seconds = timegm(&tm);
+    return seconds > 0 ? (uint64_t)seconds * SECOND : 0;
+}
+
+static const char *date_text(struct arena *arena, uint64_t us) {
+    time_t seconds = (time_t)(us / SECOND);
+    struct tm tm;
+    char text[32];
+    if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+        return "?";
+    const char *copy = arena_strdup(arena, text);
+    return copy ? copy : "?";
+}
+
+static const char *check_time(const X509 *x, uint64_t now, struct arena *arena) {
+    uint64_t from = time_of(X509_get0_notBefore(x)), until = time_of(X509_get0_notAfter(x));
+    if (now > until)
+        return arena_printf(arena, "the certificate expired on %s", date_text(arena, until));
+    if (now < from)
+        return arena_printf(arena, "the certificate is not valid before %s", date_text(arena, from));
+    return NULL;
+}
+
+/* ---- strength ---- */
+
+static const char *check_key_strength(EVP_PKEY *key, struct arena *arena) {
+    int bits = EVP_PKEY_get_bits(key);
+    switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA:
+    case EVP_PKEY_RSA_PSS:
+        return bits >= RSA_BITS_MIN ? NULL
+                                    : arena_printf(arena, "an RSA key of %d bits is weak; %d are needed", bits, RSA_BITS_MIN);
+    case EVP_PKEY_EC: return bits >= 256 ? NULL : arena_printf(arena, "an elliptic curve of %d bits is weak", bits);
+    case EVP_PKEY_ED25519:
+    case EVP_PKEY_ED448: return NULL;
+    default: return "the key is neither RSA nor of an elliptic curve";
+    }
+}
+
+/* The signature of a certificate that signs itself is looked at by nobody. */
+static const char *check_signature_strength(X509 *x) {
+    int security_bits = 0;
+    if (X509_get_extension_flags(x) & EXFLAG_SS)
+        return NULL;
+    if (X509_get_signature_info(x, NULL, NULL, &security_bits, NULL) == 1 && security_bits < SECURITY_BITS_MIN)
+        return "the certificate is signed with a weak algorithm";
+    return NULL;
+}
+
+/* ---- a pair ---- */
+
+static X509 *parse_certificate(const uint8_t *der, size_t size) {
+    const uint8_t *at = der;
+    X509 *x = d2i_X509(NULL, &at, (long)size);
+    ERR_clear_error();
+    return x;
+}
+
+static EVP_PKEY *parse_key(const struct pem_block *block) {
+    const uint8_t *at = block->der;
+    EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &at, (long)block->size);
+    ERR_clear_error();
+    return key;
+}
+
+static int store_key(EVP_PKEY *key, struct arena *arena, Headgate__KeyPair *m) {
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
+    int size = info ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : -1;
+    uint8_t *bytes = size > 0 ? arena_alloc(arena, (size_t)size) : NULL, *at = bytes;
+    if (bytes && i2d_PKCS8_PRIV_KEY_INFO(info, &at) != size)
+        bytes = NULL;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    m->has_private_key = bytes != NULL;
+    m->private_key = (ProtobufCBinaryData){bytes ? (size_t)size : 0, bytes};
+    return bytes ? 0 : -1;
+}
+
+static const char *check_one(const struct pem_block *block, size_t index, uint64_t now, struct arena *arena) {
+    X509 *x = parse_certificate(block->der, block->size);
+    if (!x)
+        return "not a certificate";
+    const char *why = check_time(x, now, arena);
+    EVP_PKEY *public_key = X509_get0_pubkey(x);
+    if (!why)
+        why = public_key ? check_key_strength(public_key, arena) : "the certificate has a key of an unknown kind";
+    if (!why)
+        why = check_signature_strength(x);
+    if (why && index > 0)
+        why = arena_printf(arena, "certificate %zu of the chain: %s", index + 1, why);
+    ERR_clear_error();
+    X509_free(x);
+    return why;
+}
+
+/* Who issued one comes next. An authority that signs itself may stand at the end. */
+static const char *check_order(const struct pem_blocks *chain, struct arena *arena, unsigned *ret_line) {
+    const char *why = NULL;
+    X509 *below = parse_certificate(chain->items[0].der, chain->items[0].size);
+    for (size_t i = 1; i < chain->count && !why; i++) {
+        X509 *x = parse_certificate(chain->items[i].der, chain->items[i].size);
+        if (X509_NAME_cmp(X509_get_issuer_name(below), X509_get_subject_name(x)) != 0) {
+            why = arena_printf(arena, "certificate %zu of the chain did not issue the one before it", i + 1);
+            *ret_line = chain->items[i].line;
+        }
+        X509_free(below);
+        below = x;
+    }
+    X509_free(below);
+    return why;
+}
+
+static const char *check_chain(const struct pem_blocks *chain, uint64_t now, struct arena *arena, unsigned *ret_line) {
+    for (size_t i = 0; i < chain->count; i++) {
+        const char *why = check_one(&chain->items[i], i, now, arena);
+        *ret_line = chain->items[i].line;
+        if (why)
+            return why;
+    }
+    return check_order(chain, arena, ret_line);
+}
+
+static bool is_of_key(const struct pem_block *block, EVP_PKEY *key) {
+    X509 *x = parse_certificate(block->der, block->size);
+    bool is = x && X509_check_private_key(x, key) == 1;
+    ERR_clear_error();
+    X509_free(x);
+    return is;
+}
+
+static const char *check_match(const struct pem_blocks *chain, EVP_PKEY *key, struct arena *arena) {
+    if (is_of_key(&chain->items[0], key))
+        return NULL;
+    for (size_t i = 1; i < chain->count; i++)
+        if (is_of_key(&chain->items[i], key))
+            return arena_printf(arena, "the key is that of certificate %zu of the chain; the server's own comes first", i + 1);
+    return "the key is not that of the certificate";
+}
+
+static const char *fill_pair(const struct pem_blocks *chain, EVP_PKEY *key, struct arena *arena, Headgate__KeyPair *m) {
+    m->chain = arena_calloc(arena, chain->count, sizeof *m->chain);
+    if (!m->chain || store_key(key, arena, m) < 0)
+        return "out of memory";
+    for (size_t i = 0; i < chain->count; i++)
+        m->chain[m->n_chain++] = (ProtobufCBinaryData){chain->items[i].size, chain->items[i].der};
+    return NULL;
+}
+
+const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
+                                   struct arena *arena, Headgate__KeyPair *m, bool *ret_is_key, unsigned *ret_line) {
+    *ret_is_key = false;
+    const char *why = check_chain(chain, now, arena, ret_line);
+    if (why)
+        return why;
+    EVP_PKEY *private_key = parse_key(key);
+    *ret_is_key = true;
+    *ret_line = key->line;
+    why = private_key ? check_match(chain, private_key, arena) : "not a private key";
+    if (!why)
+        why = fill_pair(chain, private_key, arena, m);
+    EVP_PKEY_free(private_key);
+    return why;
+}
+
+/* ---- OCSP, RFC 6960 ---- */
+
+static bool is_about(const OCSP_SINGLERESP *single, X509 *leaf) {
+    ASN1_OCTET_STRING *name_hash = NULL;
+    ASN1_OBJECT *algorithm = NULL;
+    ASN1_INTEGER *serial = NULL;
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    OCSP_CERTID *id = (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single);
+    OCSP_id_get0_info(&name_hash, &algorithm, NULL, &serial, id);
+    const EVP_MD *md = EVP_get_digestbyobj(algorithm);
+    if (!md || ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0 ||
+        X509_NAME_digest(X509_get_issuer_name(leaf), md, digest, &n) != 1)
+        return false;
+    return (int)n == ASN1_STRING_length(name_hash) && memcmp(digest, ASN1_STRING_get0_data(name_hash), n) == 0;
+}
+
+static OCSP_SINGLERESP *find_single(OCSP_BASICRESP *basic, X509 *leaf) {
+    for (int i = 0; i < OCSP_resp_count(basic); i++)
+        if (is_about(OCSP_resp_get0(basic, i), leaf))
+            return OCSP_resp_get0(basic, i);
+    return NULL;
+}
+
+static const char *check_single(OCSP_SINGLERESP *single, uint64_t now, struct arena *arena, uint64_t *ret_until) {
+    enum { SKEW_SECONDS = 300 };
+    ASN1_GENERALIZEDTIME *from = NULL, *until = NULL;
+    int status = OCSP_single_get0_status(single, NULL, NULL, &from, &until);
+    if (status != V_OCSP_CERTSTATUS_GOOD)
+        return status == V_OCSP_CERTSTATUS_REVOKED ? "it says that the certificate is revoked"
+                                                   : "it does not know the certificate";
+    *ret_until = time_of(until);
+    if (time_of(from) > now + SKEW_SECONDS * SECOND)
+        return arena_printf(arena, "it is not valid before %s", date_text(arena, time_of(from)));
+    if (until && now > *ret_until)
+        return arena_printf(arena, "it was to be renewed by %s", date_text(arena, *ret_until));
+    return NULL;
+}
+
+/* NULL, or why not; *ret_until is when it has to be renewed, 0 when it does not say. */
+static const char *check_response(X509 *leaf, const uint8_t *der, size_t size, uint64_t now, struct arena *arena,
+                                  uint64_t *ret_until) {
+    const uint8_t *at = der;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)size);
+    bool is_good = response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
+    OCSP_BASICRESP *basic = is_good ? OCSP_response_get1_basic(response) : NULL;
+    OCSP_SINGLERESP *single = basic ? find_single(basic, leaf) : NULL;
+    const char *why = !response ? "it is not an OCSP response in DER"
+                      : !basic  ? "it says that the responder failed"
+                      : !single ? "it is about another certificate"
+                                : check_single(single, now, arena, ret_until);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return why;
+}
+
+const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena) {
+    uint64_t until = 0;
+    X509 *leaf = parse_certificate(m->chain[0].data, m->chain[0].len);
+    const char *why = leaf ? check_response(leaf, (const uint8_t *)response.p, response.n, now, arena, &until)
+                           : "out of memory";
+    X509_free(leaf);
+    return why;
+}
+
+/* ---- trust ---- */
+
+const char *certificate_check_trusted(const struct pem_block *block) {
+    const uint8_t *at = block->der;
+    if (block->label == PEM_REVOCATION_LIST) {
+        X509_CRL *crl = d2i_X509_CRL(NULL, &at, (long)block->size);
+        bool is_right = crl;
+        X509_CRL_free(crl);
+        ERR_clear_error();
+        return is_right ? NULL : "not a revocation list";
+    }
+    X509 *x = parse_certificate(block->der, block->size);
+    bool is_right = x;
+    X509_free(x);
+    return is_right ? NULL : "not a certificate";
+}
+
+/* ---- facts ---- */
+
+static const char *name_text(const X509_NAME *name, struct arena *arena) {
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *bytes;
+    if (!bio || X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) < 0) {
+        BIO_free(bio);
+        return NULL;
+    }
+    long n = BIO_get_mem_data(bio, &bytes);
+    struct str text = arena_str(arena, (struct str){bytes, (size_t)n});
+    BIO_free(bio);
+    return text.p;
+}
+
+static const char *alternative_name(const GENERAL_NAME *name, struct arena *arena) {
+    if (name->type == GEN_DNS) {
+        struct str text = {(const char *)ASN1_STRING_get0_data(name->d.dNSName), (size_t)ASN1_STRING_length(name->d.dNSName)};
+        struct str copy = arena_str(arena, text);
+        for (size_t i = 0; copy.p && i < copy.n; i++)
+            if (copy.p[i] >= 'A' && copy.p[i] <= 'Z')
+                ((char *)(uintptr_t)copy.p)[i] |= 0x20;
+        return copy.p;
+    }
+    const uint8_t *b = name->type == GEN_IPADD ? ASN1_STRING_get0_data(name->d.iPAddress) : NULL;
+    int n = b ? ASN1_STRING_length(name->d.iPAddress) : 0;
+    if (n == 4)
+        return arena_printf(arena, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+    if (n != 16)
+        return NULL;
+    return arena_printf(arena, "%x:%x:%x:%x:%x:%x:%x:%x", b[0] << 8 | b[1], b[2] << 8 | b[3], b[4] << 8 | b[5],
+                        b[6] << 8 | b[7], b[8] << 8 | b[9], b[10] << 8 | b[11], b[12] << 8 | b[13], b[14] << 8 | b[15]);
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int fill_names(X509 *x, struct arena *arena, struct certificate_facts *facts) {
+    GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+    int count = names ? sk_GENERAL_NAME_num(names) : 0;
+    facts->names = arena_calloc(arena, (size_t)count + 1, sizeof *facts->names);
+    for (int i = 0; i < count && facts->names; i++) {
+        const char *name = alternative_name(sk_GENERAL_NAME_value(names, i), arena);
+        if (name)
+            facts->names[facts->name_count++] = name;
+    }
+    GENERAL_NAMES_free(names);
+    if (facts->name_count)
+        qsort(facts->names, facts->name_count, sizeof *facts->names, compare_names);
+    return facts->names ? 0 : -1;
+}
+
+static const char *curve_text(EVP_PKEY *key, struct arena *arena) {
+    static const char *const known[][2] = {{"prime256v1", "P-256"}, {"secp384r1", "P-384"}, {"secp521r1", "P-521"}};
+    char group[64] = "";
+    EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, NULL);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(group, known[i][0]) == 0)
+            return arena_printf(arena, "EC %s", known[i][1]);
+    return arena_printf(arena, "EC %s", group);
+}
+
+static void fill_key(EVP_PKEY *key, struct arena *arena, struct certificate_facts *facts) {
+    int id = EVP_PKEY_get_base_id(key);
+    facts->is_rsa = id == EVP_PKEY_RSA || id == EVP_PKEY_RSA_PSS;
+    facts->key = facts->is_rsa      ? arena_printf(arena, "RSA %d", EVP_PKEY_get_bits(key))
+                 : id == EVP_PKEY_EC ? curve_text(key, arena)
+                                     : arena_strdup(arena, OBJ_nid2sn(id));
+}
+
+static void fill_fingerprint(const X509 *x, struct certificate_facts *facts) {
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    if (X509_digest(x, EVP_sha256(), digest, &n) != 1 || n != 32)
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        static const char digits[] = "0123456789ABCDEF";
+        facts->fingerprint[3 * i] = digits[digest[i] >> 4];
+        facts->fingerprint[3 * i + 1] = digits[digest[i] & 15];
+        facts->fingerprint[3 * i + 2] = i + 1 < n ? ':' : '\0';
+    }
+}
+
+int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct certificate_facts *ret) {
+    struct certificate_facts facts = {0};
+    X509 *x = m->n_chain ? parse_certificate(m->chain[0].data, m->chain[0].len) : NULL;
+    if (!x)
+        return -1;
+    int status = fill_names(x, arena, &facts);
+    facts.subject = name_text(X509_get_subject_name(x), arena);
+    facts.issuer = name_text(X509_get_issuer_name(x), arena);
+    facts.not_before = time_of(X509_get0_notBefore(x));
+    facts.not_after = time_of(X509_get0_notAfter(x));
+    if (X509_get0_pubkey(x))
+        fill_key(X509_get0_pubkey(x), arena, &facts);
+    fill_fingerprint(x, &facts);
+    if (m->has_ocsp_response)
+        check_response(x, m->ocsp_response.data, m->ocsp_response.len, 0, arena, &facts.ocsp_until);
+    X509_free(x);
+    if (status < 0 || !facts.subject || !facts.issuer || !facts.key)
+        return -1;
+    *ret = facts;
+    return 0;
+}
