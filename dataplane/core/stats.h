@@ -43,9 +43,8 @@
     X(no_endpoint_total, "Requests whose cluster had no usable endpoint")                          \
     X(requests_too_large_total, "Requests refused with 413, 414 or 431")                           \
     X(overload_total, "Requests refused because the worker was out of memory or budget")           \
-    X(h2_frame_floods_total, "HTTP/2 connections closed: too many frames that carry nothing")      \
-    X(h2_reset_floods_total, "HTTP/2 connections closed: too many streams that their peer gave up") \
-    X(h2_header_floods_total, "HTTP/2 connections closed: a field section far beyond its limit")   \
+    X(h2_floods_total, "HTTP/2 connections closed: their peer cost too much")                      \
+    X(h2_protocol_errors_total, "HTTP/2 connections closed: their peer broke the protocol")        \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
     X(tunnels_total, "Upgraded exchanges")                                                         \
     X(snapshots_total, "Snapshots switched to")

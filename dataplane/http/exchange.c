@@ -47,8 +47,11 @@ void exchange_set_phase_deadline(struct exchange *x, uint64_t when) {
 static void release_credit(struct exchange *x) {
     if (!x->withholds_credit)
         return;
+    uint64_t before = x->request.granted;
     x->withholds_credit = false;
     flow_grant(x, &x->request);
+    if (x->request.granted == before && x->request.source && x->request.state == FLOW_BODY)
+        x->request.source->ops->grant(x->request.source, 0); /* it may use the credit that it began with */
 }
 
 static void on_timer(struct timer *t) {

@@ -1,0 +1,397 @@
+#include "dataplane/codec/h2/heads.h"
+
+#include "dataplane/http/message.h"
+#include "dataplane/routing/authority.h"
+
+enum { COPY_CHUNK = 512 };
+
+enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_AUTHORITY = 4, PSEUDO_PATH = 8, PSEUDO_STATUS = 16 };
+
+static const struct {
+    const char     *word;
+    enum abort_code answer;
+} errors[H2_ERROR_COUNT] = {
+#define X(code, answer, word) [H2_##code] = {word, answer},
+    H2_ERRORS(X)
+#undef X
+};
+
+const char *h2_error_word(enum h2_error error) {
+    return errors[error].word;
+}
+
+enum abort_code h2_error_answer(enum h2_error error) {
+    return errors[error].answer;
+}
+
+/* ---- reading: begin */
+
+static void begin(struct h2_reader *r, enum h2_section section, struct arena *arena, const struct h2_limits *limits) {
+    *r = (struct h2_reader){.section = section, .arena = arena, .limits = limits};
+}
+
+void h2_read_head(struct h2_reader *r, enum h2_section section, struct arena *arena, const struct h2_limits *limits,
+                  struct head *head) {
+    begin(r, section, arena, limits);
+    head_init(head);
+    head->version = VERSION_20;
+    r->head = head;
+    r->fields = &head->fields;
+}
+
+void h2_read_trailers(struct h2_reader *r, struct arena *arena, const struct h2_limits *limits, struct fields *trailers) {
+    begin(r, H2_TRAILERS, arena, limits);
+    *trailers = (struct fields){0};
+    r->fields = trailers;
+}
+
+/* ---- reading: fields */
+
+/* Small copies lie behind each other. p is NULL without memory. */
+static struct str copy(struct h2_reader *r, struct str s) {
+    char *at = r->room;
+    if (s.n > r->room_left) {
+        size_t size = s.n > COPY_CHUNK / 2 ? s.n : COPY_CHUNK;
+        if (!(at = arena_alloc(r->arena, size)))
+            return (struct str){NULL, 0};
+        if (size == s.n)
+            return (struct str){memcpy(at, s.p, s.n), s.n};
+        r->room_left = size;
+    }
+    if (s.n == 0)
+        return STR("");
+    memcpy(at, s.p, s.n);
+    r->room = at + s.n;
+    r->room_left -= s.n;
+    return (struct str){at, s.n};
+}
+
+static enum h2_error read_method(struct h2_reader *r, struct str value) {
+    struct head *head = r->head;
+    for (size_t i = 0; i < value.n; i++)
+        if (!field_token_lower[(uint8_t)value.p[i]])
+            return H2_METHOD;
+    if (value.n == 0 || value.n > H2_METHOD_MAX)
+        return value.n ? H2_METHOD_TOO_LONG : H2_METHOD;
+    head->method = method_lookup(value);
+    head->method_text = head->method == METHOD_OTHER ? copy(r, value) : method_name(head->method);
+    return head->method_text.p ? H2_OK : H2_MEMORY;
+}
+
+static enum h2_error read_scheme(struct h2_reader *r, struct str value) {
+    if (str_eq_nocase(value, STR("https")))
+        r->head->scheme = STR("https");
+    else if (str_eq_nocase(value, STR("http")))
+        r->head->scheme = STR("http");
+    return r->head->scheme.n ? H2_OK : H2_SCHEME;
+}
+
+static enum h2_error read_path(struct h2_reader *r, struct str value) {
+    if (value.n > r->limits->uri_bytes)
+        return H2_TARGET_TOO_LONG;
+    if (!message_target_is_valid(value))
+        return H2_TARGET;
+    r->head->target = copy(r, value);
+    return r->head->target.p ? H2_OK : H2_MEMORY;
+}
+
+static enum h2_error read_authority(struct h2_reader *r, struct str value) {
+    r->authority = copy(r, value);
+    return r->authority.p ? H2_OK : H2_MEMORY;
+}
+
+/* RFC 9113 section 8.6: there is no 101. */
+static enum h2_error read_status(struct h2_reader *r, struct str value) {
+    uint64_t status;
+    if (value.n != 3 || str_to_uint64(value, &status) || status < 100 || status == 101)
+        return H2_STATUS;
+    r->head->status = (uint16_t)status;
+    return H2_OK;
+}
+
+static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct str value) {
+    static const struct {
+        struct str       name;
+        enum pseudo      bit;
+        enum h2_section  section;
+        enum h2_error  (*read)(struct h2_reader *, struct str);
+    } known[] = {
+        {{":method", 7}, PSEUDO_METHOD, H2_REQUEST, read_method},
+        {{":scheme", 7}, PSEUDO_SCHEME, H2_REQUEST, read_scheme},
+        {{":authority", 10}, PSEUDO_AUTHORITY, H2_REQUEST, read_authority},
+        {{":path", 5}, PSEUDO_PATH, H2_REQUEST, read_path},
+        {{":status", 7}, PSEUDO_STATUS, H2_RESPONSE, read_status},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].section != r->section || !str_eq(known[i].name, name))
+            continue;
+        if (r->in_fields)
+            return H2_PSEUDO_LATE;
+        if (r->pseudo & known[i].bit)
+            return H2_PSEUDO_REPEATED;
+        r->pseudo |= known[i].bit;
+        return known[i].read(r, value);
+    }
+    return H2_PSEUDO_UNKNOWN;
+}
+
+/* RFC 9113 section 8.2.2. */
+static enum h2_error check_connection(enum field_id id, struct str value) {
+    const uint64_t forbidden = FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_PROXY_CONNECTION) | FIELD_BIT(FIELD_KEEP_ALIVE) |
+                               FIELD_BIT(FIELD_TRANSFER_ENCODING) | FIELD_BIT(FIELD_UPGRADE);
+    if (FIELD_BIT(id) & forbidden)
+        return H2_CONNECTION_FIELD;
+    return id == FIELD_TE && !str_eq(value, STR("trailers")) ? H2_TE : H2_OK;
+}
+
+static enum h2_error read_regular(struct h2_reader *r, struct str name, struct str value) {
+    r->in_fields = true;
+    if (!field_name_is_valid(name))
+        return H2_FIELD_NAME;
+    if (!field_value_is_valid(value))
+        return H2_FIELD_VALUE;
+    enum field_id id = field_lookup(name.p, name.n);
+    enum h2_error error = check_connection(id, value);
+    if (error)
+        return error;
+    if (fields_reserve(r->fields, r->arena, 1))
+        return H2_MEMORY;
+    struct str kept_name = id == FIELD_OTHER ? copy(r, name) : field_id_name(id), kept_value = copy(r, value);
+    if (!kept_name.p || !kept_value.p)
+        return H2_MEMORY;
+    r->fields->v[r->fields->count++] = (struct field){.name = kept_name.p, .name_len = (uint16_t)kept_name.n,
+                                                      .value = kept_value.p, .value_len = (uint32_t)kept_value.n,
+                                                      .id = (uint16_t)id};
+    r->repeated |= r->seen & FIELD_BIT(id);
+    r->seen |= FIELD_BIT(id);
+    return H2_OK;
+}
+
+void h2_read_field(struct h2_reader *r, struct str name, struct str value) {
+    uint32_t most = r->section == H2_TRAILERS ? r->limits->trailer_bytes : r->limits->header_bytes;
+    r->bytes += name.n + value.n + H2_FIELD_OVERHEAD;
+    r->count++;
+    if (r->error)
+        return;
+    bool is_pseudo = name.n && name.p[0] == ':';
+    if (r->bytes > most)
+        r->error = is_pseudo && name.n == 5 && value.n > r->limits->uri_bytes ? H2_TARGET_TOO_LONG : H2_HEAD_TOO_LARGE;
+    else if (r->fields->count >= r->limits->headers && !is_pseudo)
+        r->error = H2_TOO_MANY_FIELDS;
+    else
+        r->error = is_pseudo ? read_pseudo(r, name, value) : read_regular(r, name, value);
+}
+
+/* ---- reading: what the fields say together */
+
+/* RFC 9113 section 8.2.3: for what follows Cookie is one field. */
+static enum h2_error join_cookies(struct h2_reader *r) {
+    struct fields *fields = r->fields;
+    struct field *first = fields_find(fields, FIELD_COOKIE), *f = NULL;
+    size_t size = 0;
+    while ((f = fields_next(fields, f, FIELD_COOKIE)))
+        size += f->value_len + 2;
+    char *joined = arena_alloc(r->arena, size), *at = joined;
+    if (!joined)
+        return H2_MEMORY;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        f = &fields->v[i];
+        if (f->id == FIELD_COOKIE) {
+            at = mempcpy(at, f->value, f->value_len);
+            at = mempcpy(at, "; ", 2);
+        }
+        if (f->id != FIELD_COOKIE || f == first)
+            fields->v[kept++] = *f;
+    }
+    fields->count = kept;
+    first->value = joined;
+    first->value_len = (uint32_t)(size - 2);
+    return H2_OK;
+}
+
+static char *mutable(struct str s) {
+    return (char *)(uintptr_t)s.p;
+}
+
+/* Host and :authority name the same, or one of them is missing (RFC 9113 section 8.3.1). */
+static enum h2_error finish_authority(struct h2_reader *r) {
+    struct str authority = r->authority;
+    if (r->repeated & FIELD_BIT(FIELD_HOST))
+        return H2_HOST_REPEATED;
+    struct field *host = r->seen & FIELD_BIT(FIELD_HOST) ? fields_find(r->fields, FIELD_HOST) : NULL;
+    if (!host && !authority.p)
+        return H2_AUTHORITY_MISSING;
+    struct str value = host ? field_value(host) : authority;
+    struct head other = {0};
+    if (host && authority.p && authority_parse(mutable(value), value.n, &other.host, &other.port))
+        return H2_AUTHORITY;
+    if (message_set_authority(r->head, authority.p ? authority : value))
+        return H2_AUTHORITY;
+    return str_eq(value, r->head->authority) ? H2_OK : H2_HOST_DIFFERS;
+}
+
+/* RFC 9113 section 8.5. */
+static enum h2_error finish_connect(struct h2_reader *r) {
+    struct head *head = r->head;
+    if (r->pseudo != (PSEUDO_METHOD | PSEUDO_AUTHORITY))
+        return H2_PSEUDO_MISSING;
+    enum h2_error error = finish_authority(r);
+    head->form = TARGET_AUTHORITY;
+    head->target = head->authority;
+    return error ? error : head->port ? H2_OK : H2_AUTHORITY;
+}
+
+static enum h2_error finish_target(struct h2_reader *r) {
+    struct head *head = r->head;
+    if (!(r->pseudo & PSEUDO_METHOD))
+        return H2_PSEUDO_MISSING;
+    if (head->method == METHOD_CONNECT)
+        return finish_connect(r);
+    if ((r->pseudo | PSEUDO_AUTHORITY) != (PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH | PSEUDO_AUTHORITY))
+        return H2_PSEUDO_MISSING;
+    if (head->target.p[0] == '/') {
+        message_split_target(head);
+    } else if (head->method == METHOD_OPTIONS && str_eq(head->target, STR("*"))) {
+        head->form = TARGET_ASTERISK;
+        head->path = head->target;
+    } else {
+        return H2_TARGET;
+    }
+    return finish_authority(r);
+}
+
+static enum h2_error finish_length(struct h2_reader *r, bool end) {
+    struct head *head = r->head;
+    if (!(r->seen & FIELD_BIT(FIELD_CONTENT_LENGTH)))
+        return H2_OK;
+    if (r->repeated & FIELD_BIT(FIELD_CONTENT_LENGTH))
+        return H2_CONTENT_LENGTH_REPEATED;
+    if (message_parse_length(field_value(fields_find(r->fields, FIELD_CONTENT_LENGTH)), &head->content_length))
+        return H2_CONTENT_LENGTH;
+    return r->section == H2_REQUEST && end && head->content_length > 0 ? H2_CONTENT_LENGTH : H2_OK;
+}
+
+static enum h2_error finish_request(struct h2_reader *r, bool end) {
+    struct head *head = r->head;
+    enum h2_error error;
+    if ((error = finish_target(r)) || (error = finish_length(r, end)))
+        return error;
+    if ((r->repeated & FIELD_BIT(FIELD_COOKIE)) && (error = join_cookies(r)))
+        return error;
+    if (r->seen & FIELD_BIT(FIELD_TE))
+        message_read_te(head);
+    if (!(r->seen & FIELD_BIT(FIELD_EXPECT)))
+        return H2_OK;
+    bool has_content = !end && head->content_length != 0;
+    return (r->repeated & FIELD_BIT(FIELD_EXPECT)) || !message_read_expect(head, has_content) ? H2_EXPECT : H2_OK;
+}
+
+static enum h2_error finish_response(struct h2_reader *r, bool end) {
+    if (!(r->pseudo & PSEUDO_STATUS))
+        return H2_PSEUDO_MISSING;
+    return finish_length(r, end);
+}
+
+static enum h2_error finish_trailers(struct h2_reader *r, bool end) {
+    if (!end)
+        return H2_TRAILER_NOT_LAST;
+    return message_clean_trailers(r->fields) ? H2_OK : H2_TRAILER_FIELD;
+}
+
+enum h2_error h2_read_end(struct h2_reader *r, bool end) {
+    if (r->error)
+        return r->error;
+    if (r->head)
+        r->head->seen = r->seen;
+    switch (r->section) {
+    case H2_REQUEST: r->error = finish_request(r, end); break;
+    case H2_RESPONSE: r->error = finish_response(r, end); break;
+    case H2_TRAILERS: r->error = finish_trailers(r, end); break;
+    }
+    return r->error;
+}
+
+/* ---- writing */
+
+static nghttp2_nv pair(struct str name, struct str value) {
+    return (nghttp2_nv){.name = (uint8_t *)mutable(name), .namelen = name.n, .value = (uint8_t *)mutable(value),
+                        .valuelen = value.n, .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+}
+
+static bool concerns_connection(const struct field *f) {
+    return f->id == FIELD_HOST || f->id == FIELD_CONTENT_LENGTH || (field_id_flags(f->id) & FIELD_HOP_BY_HOP);
+}
+
+static size_t put_fields(const struct head *head, nghttp2_nv *nv) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < head->fields.count; i++) {
+        const struct field *f = &head->fields.v[i];
+        if (f->id == FIELD_OTHER || !concerns_connection(f))
+            nv[n++] = pair(field_name(f), field_value(f));
+    }
+    return n;
+}
+
+/* From the end of the room towards its beginning. */
+static struct str number(char digits[32], uint64_t value) {
+    size_t at = 32;
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while (value /= 10);
+    return (struct str){digits + at, 32 - at};
+}
+
+static size_t put_length(const struct head *head, nghttp2_nv *nv, char digits[32]) {
+    if (head->content_length < 0)
+        return 0;
+    nv[0] = pair(STR("content-length"), number(digits, (uint64_t)head->content_length));
+    return 1;
+}
+
+size_t h2_section_size(const nghttp2_nv *nv, size_t n) {
+    enum { FIELD_MOST = 12, FRAME_HEAD = 9, FRAME_PAYLOAD = 16384, SECTION_MOST = 32 };
+    size_t size = SECTION_MOST;
+    for (size_t i = 0; i < n; i++)
+        size += nv[i].namelen + nv[i].valuelen + FIELD_MOST;
+    return size + (size / FRAME_PAYLOAD + 1) * FRAME_HEAD;
+}
+
+size_t h2_write_request(const struct head *head, bool is_tls, nghttp2_nv *nv, char digits[32]) {
+    size_t n = 0;
+    nv[n++] = pair(STR(":method"), head->method_text);
+    if (head->method != METHOD_CONNECT)
+        nv[n++] = pair(STR(":scheme"), is_tls ? STR("https") : STR("http"));
+    if (head->authority.n)
+        nv[n++] = pair(STR(":authority"), head->authority);
+    if (head->method != METHOD_CONNECT)
+        nv[n++] = pair(STR(":path"), head->target);
+    n += put_fields(head, nv + n);
+    n += put_length(head, nv + n, digits);
+    if (head->te_trailers)
+        nv[n++] = pair(STR("te"), STR("trailers"));
+    return n;
+}
+
+size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]) {
+    size_t n = 0;
+    for (unsigned i = 3, rest = head->status; i-- > 0; rest /= 10)
+        digits[i] = (char)('0' + rest % 10);
+    nv[n++] = pair(STR(":status"), (struct str){digits, 3});
+    n += put_fields(head, nv + n);
+    if (head->status >= 200 && head->status != 204)
+        n += put_length(head, nv + n, digits);
+    return n;
+}
+
+size_t h2_write_trailers(const struct fields *trailers, nghttp2_nv *nv) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < trailers->count; i++) {
+        const struct field *f = &trailers->v[i];
+        if (field_id_flags(f->id) & (FIELD_NO_TRAILER | FIELD_BAD_TRAILER))
+            continue;
+        nv[n] = pair(field_name(f), field_value(f));
+        nv[n++].flags = NGHTTP2_NV_FLAG_NONE;
+    }
+    return n;
+}

@@ -1,0 +1,109 @@
+/* heads.h — heads and trailers between HTTP/2 field sections and struct head (RFC 9113 section 8), both ways, strictly.
+ *
+ * Reading: a section is begun, each field is added as HPACK decodes it, and the section is finished. The first error counts, and
+ * what follows it is only counted, so that a long section costs no memory. Nothing is accepted that HTTP/1.1 could not carry, or
+ * that could frame or route a message differently there. Writing: an array of names and values that point into the head.
+ * No I/O, no clock. Thread: one at a time. */
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include "common/arena.h"
+#include "dataplane/http/abort.h"
+#include "dataplane/http/head.h"
+
+/* X(code, what a request with it is answered with, word for logs). ABORT_NONE: nothing; the message is malformed and its
+ * stream is reset with PROTOCOL_ERROR (RFC 9113 section 8.1.1). */
+#define H2_ERRORS(X) \
+    X(OK, ABORT_NONE, "ok") \
+    X(MEMORY, ABORT_MEMORY, "memory") \
+    X(FIELD_NAME, ABORT_NONE, "field-name") \
+    X(FIELD_VALUE, ABORT_NONE, "field-value") \
+    X(PSEUDO_UNKNOWN, ABORT_NONE, "pseudo-field-unknown") \
+    X(PSEUDO_REPEATED, ABORT_NONE, "pseudo-field-repeated") \
+    X(PSEUDO_LATE, ABORT_NONE, "pseudo-field-late") \
+    X(PSEUDO_MISSING, ABORT_NONE, "pseudo-field-missing") \
+    X(CONNECTION_FIELD, ABORT_NONE, "connection-field") \
+    X(TE, ABORT_NONE, "te") \
+    X(METHOD, ABORT_NONE, "method") \
+    X(METHOD_TOO_LONG, ABORT_METHOD_NOT_IMPLEMENTED, "method-too-long") \
+    X(SCHEME, ABORT_CLIENT_PROTOCOL, "scheme") \
+    X(TARGET, ABORT_NONE, "target") \
+    X(TARGET_TOO_LONG, ABORT_URI_TOO_LONG, "target-too-long") \
+    X(AUTHORITY, ABORT_CLIENT_PROTOCOL, "authority") \
+    X(AUTHORITY_MISSING, ABORT_CLIENT_PROTOCOL, "authority-missing") \
+    X(HOST_REPEATED, ABORT_CLIENT_PROTOCOL, "host-repeated") \
+    X(HOST_DIFFERS, ABORT_NONE, "host-differs") \
+    X(STATUS, ABORT_NONE, "status") \
+    X(CONTENT_LENGTH, ABORT_NONE, "content-length") \
+    X(CONTENT_LENGTH_REPEATED, ABORT_NONE, "content-length-repeated") \
+    X(EXPECT, ABORT_EXPECTATION, "expect") \
+    X(HEAD_TOO_LARGE, ABORT_HEADERS_TOO_LARGE, "head-too-large") \
+    X(TOO_MANY_FIELDS, ABORT_HEADERS_TOO_LARGE, "too-many-fields") \
+    X(TRAILER_FIELD, ABORT_NONE, "trailer-field") \
+    X(TRAILER_NOT_LAST, ABORT_NONE, "trailer-not-last")
+
+enum h2_error {
+#define X(code, answer, word) H2_##code,
+    H2_ERRORS(X)
+#undef X
+    H2_ERROR_COUNT
+};
+
+const char     *h2_error_word(enum h2_error error);     /* static: "te" */
+enum abort_code h2_error_answer(enum h2_error error);
+static inline bool h2_error_is_malformed(enum h2_error error) {
+    return error != H2_OK && h2_error_answer(error) == ABORT_NONE;
+}
+
+struct h2_limits {
+    uint32_t header_bytes;  /* of a head: names, values, and 32 for each field (RFC 9113 section 10.5.1) */
+    uint32_t headers;       /* fields of a head or of a trailer section; each crumb of Cookie counts */
+    uint32_t uri_bytes;
+    uint32_t trailer_bytes;
+};
+
+enum { H2_FIELD_OVERHEAD = 32, H2_METHOD_MAX = 32 };
+
+/* ---- reading */
+
+enum h2_section { H2_REQUEST, H2_RESPONSE, H2_TRAILERS };
+
+struct h2_reader {
+    enum h2_section         section;
+    struct arena           *arena;
+    const struct h2_limits *limits;
+    struct head            *head;        /* of a request or a response */
+    struct fields          *fields;      /* of the head, or the trailers */
+    enum h2_error           error;       /* the first one */
+    uint64_t                bytes;       /* of the section so far, as header_bytes counts; goes on counting beyond the limit */
+    uint32_t                count;
+    uint64_t                seen, repeated; /* FIELD_BIT() */
+    uint8_t                 pseudo;      /* which pseudo-fields have come */
+    bool                    in_fields;   /* past the pseudo-fields */
+    struct str              authority;   /* :authority; NULL: none */
+    char                   *room;        /* where copies go */
+    size_t                  room_left;
+};
+
+/* `head` (or `trailers`, for H2_TRAILERS) is begun empty; all of it points into `arena` and lives as long. */
+void h2_read_head(struct h2_reader *, enum h2_section, struct arena *, const struct h2_limits *, struct head *head);
+void h2_read_trailers(struct h2_reader *, struct arena *, const struct h2_limits *, struct fields *trailers);
+/* Copies what has to be kept. `name` and `value` are as HPACK decoded them. */
+void h2_read_field(struct h2_reader *, struct str name, struct str value);
+/* The section is complete; `end`: so is the message. Returns the first error; on one, method_text and target may be set. */
+enum h2_error h2_read_end(struct h2_reader *, bool end);
+
+/* ---- writing */
+
+enum { H2_EXTRA_FIELDS = 8 };            /* entries beside those of head->fields */
+
+/* Bytes that a field section takes at most in HTTP/2 frames, whatever the compression, with all frame heads. */
+size_t h2_section_size(const nghttp2_nv *nv, size_t n);
+/* Fills nv, which has room for head->fields.count + H2_EXTRA_FIELDS entries, and returns how many there are. Names and values are
+ * not copied: they stay as long as the head. `digits` holds numbers and has to stay, too. What frames the message,
+ * and what concerns a connection, is left out (writer.h of HTTP/1.1 has the same rules). */
+size_t h2_write_request(const struct head *head, bool is_tls, nghttp2_nv *nv, char digits[32]);
+size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]);
+/* Room for trailers->count entries; the library copies them. */
+size_t h2_write_trailers(const struct fields *trailers, nghttp2_nv *nv);

@@ -1,0 +1,388 @@
+#include "dataplane/codec/h2/server.h"
+
+#include "common/alloc.h"
+#include "dataplane/codec/h2/session.h"
+#include "dataplane/http/message.h"
+
+enum { PEER_TEXT = 46, LINGER_US = 2000000, NOTICE_US = 1000000 };
+
+/* Going away (RFC 9113 section 6.8): first everybody may still open streams, then nobody. */
+enum phase { PHASE_OPEN, PHASE_NOTICED, PHASE_GOING, PHASE_LINGER };
+
+struct h2_server {
+    struct h2_session          session;       /* first */
+    struct listener_connection membership;
+    struct exchange_origin     origin;
+    enum phase                 phase;
+    uint32_t                   requests;
+    char                       peer[PEER_TEXT];
+};
+
+static const uint8_t notice_ping[8] = "headgate";
+
+static struct h2_server *server_of(struct h2_session *session) {
+    return (struct h2_server *)session;
+}
+
+/* The definition in force. One that was looked at in an earlier turn may be gone: nothing may be read from it but within an
+ * exchange, which holds its snapshot. */
+static void renew_definition(struct h2_server *s) {
+    const struct listener_definition *d = s->membership.listener->definition;
+    if (s->origin.listener == d)
+        return;
+    const struct limits *l = &d->settings->limits;
+    s->origin.listener = d;
+    s->session.conn.write_timeout = d->timeouts.write;
+    s->session.conn.min_rate = l->min_body_rate;
+    s->session.limits = (struct h2_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
+}
+
+/* ---- going away ---- */
+
+static void announce(struct h2_server *s) {
+    struct h2_session *session = &s->session;
+    if (s->phase != PHASE_OPEN)
+        return;
+    s->phase = PHASE_NOTICED;
+    h2_session_check(session, nghttp2_submit_shutdown_notice(session->library));
+    h2_session_check(session, nghttp2_submit_ping(session->library, NGHTTP2_FLAG_NONE, notice_ping));
+    conn_set_deadline(&session->conn, DEADLINE_IDLE, session->conn.worker->now + NOTICE_US);
+    conn_mark_dirty(&session->conn);
+}
+
+/* What the client had sent before it knew has arrived: from here on nothing is opened. */
+static void go_away(struct h2_server *s) {
+    struct h2_session *session = &s->session;
+    if (s->phase != PHASE_NOTICED)
+        return;
+    s->phase = PHASE_GOING;
+    conn_set_deadline(&session->conn, DEADLINE_IDLE, 0);
+    int32_t last = nghttp2_session_get_last_proc_stream_id(session->library);
+    h2_session_check(session, nghttp2_submit_goaway(session->library, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
+    conn_mark_dirty(&session->conn);
+}
+
+static void on_ping_ack(struct h2_session *session, const uint8_t opaque[8]) {
+    if (memcmp(opaque, notice_ping, sizeof notice_ping) == 0)
+        go_away(server_of(session));
+}
+
+/* Closing with unread input would reset the connection and take the last frames from the client. */
+static void begin_linger(struct h2_server *s) {
+    struct conn *c = &s->session.conn;
+    if (c->is_eof || s->session.is_failed) {
+        h2_session_give_up(&s->session, ABORT_CLIENT_GONE);
+        return;
+    }
+    s->phase = PHASE_LINGER;
+    conn_shutdown_write(c);
+    conn_set_deadline(c, DEADLINE_READ, 0);
+    conn_set_deadline(c, DEADLINE_IDLE, c->worker->now + LINGER_US);
+    conn_want_read(c);
+}
+
+/* ---- deadlines ---- */
+
+static void await_request(struct h2_server *s) {
+    const struct timeouts *t = &s->membership.listener->definition->timeouts;
+    struct conn *c = &s->session.conn;
+    uint64_t wait = s->requests ? t->idle : t->header;
+    if (s->phase == PHASE_OPEN)
+        conn_set_deadline(c, DEADLINE_IDLE, wait ? c->worker->now + wait : 0);
+}
+
+static void await_section(struct h2_server *s) {
+    uint64_t wait = s->origin.listener->timeouts.header;
+    struct conn *c = &s->session.conn;
+    conn_set_deadline(c, DEADLINE_READ, wait ? c->worker->now + wait : 0);
+}
+
+static void on_idle(struct h2_server *s) {
+    struct h2_session *session = &s->session;
+    if (s->phase == PHASE_NOTICED) {
+        go_away(s);
+    } else if (s->phase == PHASE_LINGER) {
+        conn_close(&session->conn);
+    } else {
+        stats_add(&session->conn.worker->stats->client_idle_timeouts_total, 1);
+        h2_session_terminate(session, NGHTTP2_NO_ERROR);
+    }
+}
+
+static void on_deadline(struct conn *c, enum conn_deadline which) {
+    struct h2_server *s = (struct h2_server *)c;
+    if (which == DEADLINE_IDLE) {
+        on_idle(s);
+        return;
+    }
+    if (which == DEADLINE_READ) /* in the middle of a field section: nothing else can come on this connection */
+        stats_add(&c->worker->stats->client_header_timeouts_total, 1);
+    h2_session_give_up(&s->session, which == DEADLINE_WRITE ? ABORT_CLIENT_WRITE_TIMEOUT : ABORT_CLIENT_HEAD_TIMEOUT);
+}
+
+/* The body does not come, or too slowly. What is still to come of it is thrown away. */
+static void on_body_deadline(struct h2_stream *stream) {
+    if (!stream->leg.exchange)
+        return;
+    stream->is_stopped = true;
+    exchange_refuse(&stream->leg, ABORT_CLIENT_BODY_TIMEOUT, NULL);
+}
+
+/* ---- requests ---- */
+
+/* NULL: the stream is refused, and the client may try again elsewhere. */
+static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
+    struct h2_server *s = server_of(session);
+    renew_definition(s);
+    conn_set_deadline(&session->conn, DEADLINE_IDLE, s->phase == PHASE_NOTICED ? session->conn.deadlines[DEADLINE_IDLE] : 0);
+    await_section(s);
+    s->requests++;
+    if (s->requests >= s->origin.listener->settings->limits.requests_per_connection)
+        announce(s);
+    struct h2_stream *stream = h2_stream_create(session, id);
+    s->origin.initial_credit = session->window;
+    if (stream && exchange_open(session->conn.worker, &stream->leg, &s->origin)) {
+        h2_session_check(session, nghttp2_session_set_stream_user_data(session->library, id, stream));
+        return stream;
+    }
+    if (stream)
+        h2_stream_close(stream);
+    h2_session_check(session, nghttp2_submit_rst_stream(session->library, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM));
+    return NULL;
+}
+
+static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
+    struct h2_stream *stream = open_stream(session, id);
+    struct exchange *x = stream ? stream->leg.exchange : NULL;
+    struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
+    if (head) {
+        h2_read_head(&session->reader, H2_REQUEST, exchange_arena(x), &session->limits, head);
+        return stream;
+    }
+    if (x) {
+        exchange_on_abort(&stream->leg, ABORT_MEMORY);
+        h2_stream_reset(stream, NGHTTP2_REFUSED_STREAM);
+    }
+    return NULL;
+}
+
+/* RFC 9218: "u=3, i". Members that nobody knows are skipped. */
+static void read_priority(const struct h2_stream *stream, const struct head *head) {
+    const struct field *f = fields_find(&head->fields, FIELD_PRIORITY);
+    nghttp2_extpri priority = {.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY};
+    if (!f)
+        return;
+    struct str rest = field_value(f), member;
+    while (field_list_next(&rest, &member)) {
+        if (member.n == 3 && member.p[0] == 'u' && member.p[1] == '=' && member.p[2] >= '0' && member.p[2] <= '7')
+            priority.urgency = (uint32_t)(member.p[2] - '0');
+        else if (str_eq(member, STR("i")) || str_eq(member, STR("i=?1")))
+            priority.inc = 1;
+    }
+    nghttp2_session_change_extpri_stream_priority(stream->session->library, stream->id, &priority, 0);
+}
+
+static void refuse(struct h2_stream *stream, enum h2_error error) {
+    if (h2_error_is_malformed(error)) {
+        h2_stream_refuse(stream, h2_error_word(error));
+        return;
+    }
+    stream->is_stopped = true;
+    exchange_refuse(&stream->leg, h2_error_answer(error), h2_error_word(error));
+}
+
+static void on_head(struct h2_stream *stream, bool end) {
+    struct h2_session *session = stream->session;
+    struct exchange *x = stream->leg.exchange;
+    struct head *head = session->reader.head;
+    conn_set_deadline(&session->conn, DEADLINE_READ, 0);
+    enum h2_error error = h2_read_end(&session->reader, end);
+    x->log_method = head->method_text;
+    x->log_target = head->target;
+    stream->has_head = true;
+    stream->received_end = end;
+    stream->began = session->conn.worker->now;
+    stream->has_no_body = head->method == METHOD_HEAD;
+    stream->to_receive = head->content_length;
+    if (error) {
+        refuse(stream, error);
+        return;
+    }
+    stream->expects = head->expect_continue;
+    if (head->seen & FIELD_BIT(FIELD_PRIORITY))
+        read_priority(stream, head);
+    exchange_on_head(&stream->leg, head, end);
+    h2_stream_await_body(stream);
+}
+
+static void on_closed(struct h2_session *session) {
+    if (session->stream_count == 0)
+        await_request(server_of(session));
+}
+
+/* ---- responses ---- */
+
+/* The client waits for it before it sends the body. */
+static void grant(struct leg *leg, size_t n) {
+    struct h2_stream *stream = h2_stream_of(leg);
+    struct h2_session *session = stream->session;
+    const nghttp2_nv go_on = {(uint8_t *)":status", (uint8_t *)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
+    if (stream->expects && !stream->received && !stream->received_end)
+        h2_session_check(session, nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, &go_on, 1, NULL));
+    if (stream->expects)
+        conn_mark_dirty(&session->conn);
+    stream->expects = false;
+    h2_stream_grant(leg, n);
+}
+
+/* Interim responses are copied by the library, and may be dropped (RFC 9110 section 15.2). */
+static void send_interim(struct h2_stream *stream, const struct head *head) {
+    struct h2_session *session = stream->session;
+    struct free_lists *lists = &session->conn.worker->free_lists;
+    char digits[32];
+    nghttp2_nv *nv = free_lists_alloc(lists, (head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
+    if (!nv)
+        return;
+    size_t n = h2_write_response(head, nv, digits);
+    for (size_t i = 0; i < n; i++)
+        nv[i].flags = NGHTTP2_NV_FLAG_NONE;
+    h2_session_check(session, nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, nv, n, NULL));
+    free_lists_free(lists, nv);
+    conn_mark_dirty(&session->conn);
+}
+
+static void send_head(struct leg *leg, const struct head *head, bool end) {
+    struct h2_stream *stream = h2_stream_of(leg);
+    if (head->status < 200) {
+        send_interim(stream, head);
+        return;
+    }
+    stream->head = head;
+    stream->head_ends = end;
+    stream->expects = false;
+    stream->has_no_body |= head->status == 204 || head->status == 304;
+    stream->to_send = stream->has_no_body ? -1 : head->content_length;
+    h2_stream_send_later(stream);
+}
+
+static int submit(struct h2_stream *stream, const nghttp2_data_provider *provider) {
+    struct free_lists *lists = &stream->session->conn.worker->free_lists;
+    nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
+    if (!nv)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    size_t n = h2_write_response(stream->head, nv, stream->digits);
+    int status = nghttp2_submit_response(stream->session->library, stream->id, nv, n, provider);
+    free_lists_free(lists, nv);
+    return status;
+}
+
+static const struct leg_ops server_leg_ops = {
+    .name = "h2", .send_head = send_head, .want_pull = h2_stream_want_pull, .grant = grant, .stop = h2_stream_stop,
+    .abort = h2_stream_abort,
+};
+
+static const struct h2_role server_role = {
+    .is_server = true, .gone = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL, .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
+    .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed, .submit = submit,
+    .on_ping_ack = on_ping_ack, .leg_ops = &server_leg_ops,
+};
+
+/* ---- the connection ---- */
+
+static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+    struct h2_server *s = (struct h2_server *)c;
+    if (s->phase != PHASE_LINGER)
+        h2_session_receive(&s->session, bytes, n);
+}
+
+static size_t read_limit(struct conn *c) {
+    struct h2_server *s = (struct h2_server *)c;
+    return s->phase == PHASE_LINGER ? READ_MAX : h2_session_read_limit(&s->session);
+}
+
+/* A client that says no more gives no window either: what runs is of no use to it. */
+static void on_eof(struct conn *c) {
+    h2_session_give_up((struct h2_session *)c, ABORT_CLIENT_GONE);
+}
+
+static void on_error(struct conn *c, int error) {
+    (void)error;
+    h2_session_give_up((struct h2_session *)c, ABORT_CLIENT_GONE);
+}
+
+static void on_dirty(struct conn *c) {
+    struct h2_server *s = (struct h2_server *)c;
+    if (s->session.is_failed)
+        h2_session_give_up(&s->session, ABORT_CLIENT_GONE);
+}
+
+static void produce(struct conn *c, struct gather *g) {
+    struct h2_server *s = (struct h2_server *)c;
+    if (s->phase != PHASE_LINGER)
+        h2_session_produce(&s->session, g);
+}
+
+static void on_written(struct conn *c) {
+    struct h2_server *s = (struct h2_server *)c;
+    if (s->phase != PHASE_LINGER && h2_session_is_over(&s->session))
+        begin_linger(s);
+}
+
+static void destroy(struct conn *c) {
+    struct h2_server *s = (struct h2_server *)c;
+    h2_session_finish(&s->session);
+    listener_remove(&s->membership);
+    hg_free(s);
+}
+
+static const struct conn_ops server_conn_ops = {
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
+    .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy,
+    .is_client = true,
+};
+
+/* Streams that are open end first. A connection without any may have a request on the way: it is told, too. */
+static void close_connection(struct listener_connection *m, bool only_idle) {
+    struct h2_server *s = (struct h2_server *)((char *)m - offsetof(struct h2_server, membership));
+    if (only_idle)
+        announce(s);
+    else
+        h2_session_give_up(&s->session, ABORT_SHUTDOWN);
+}
+
+static uint32_t least(uint64_t a, uint64_t b) {
+    return (uint32_t)(a < b ? a : b);
+}
+
+static struct h2_session_options options_of(const struct listener_definition *d, const struct http2_options *o) {
+    const struct limits *l = &d->settings->limits;
+    return (struct h2_session_options){.window = least(least(l->buffer, o->initial_stream_window), H2_WINDOW),
+                                       .connection_window = o->initial_connection_window, .streams = o->max_concurrent_streams,
+                                       .header_list_bytes = l->header_bytes, .frame_limits = &o->limits};
+}
+
+struct conn *h2_server_accept(struct listener_runtime *l, const struct accepted *a) {
+    struct h2_server *s = hg_calloc(1, sizeof *s);
+    struct http2_options defaults;
+    http2_options_init(&defaults, NULL, l->definition->settings->limits.header_bytes);
+    const struct h2_session_options options = options_of(l->definition, &defaults);
+    char text[ADDRESS_TEXT_MAX];
+    if (!s)
+        return NULL;
+    if (h2_session_init(&s->session, l->worker, &server_role, &options) < 0) {
+        hg_free(s);
+        return NULL;
+    }
+    conn_init(&s->session.conn, l->worker, a->transport, &server_conn_ops);
+    s->membership.close = close_connection;
+    listener_add(l, &s->membership, a->cap_slot);
+    size_t n = address_format_host(&a->peer, text);
+    n = n < sizeof s->peer ? n : sizeof s->peer - 1;
+    memcpy(s->peer, text, n);
+    s->origin = (struct exchange_origin){.peer = {s->peer, n}, .version = VERSION_20, .tls = a->transport.tls};
+    renew_definition(s);
+    await_request(s);
+    conn_want_read(&s->session.conn);
+    conn_mark_dirty(&s->session.conn);
+    return &s->session.conn;
+}

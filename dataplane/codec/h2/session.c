@@ -1,0 +1,493 @@
+#include "dataplane/codec/h2/session.h"
+
+#include "dataplane/core/free_lists.h"
+
+enum {
+    SEND_SECTION_MAX = 256 << 10,          /* a head that we send; limits of heads end below it */
+    ACKS_MAX = 256,                        /* PING and SETTINGS answers that wait */
+    CONTROL_MAX = 128,                     /* control frames that wait, before reading stops */
+    BOMB_FACTOR = 16,                      /* so many times the limit of heads, and the connection ends */
+};
+
+static struct h2_session *session_of(void *user) {
+    return user;
+}
+
+/* ---- memory of the library ---- */
+
+static void *mem_malloc(size_t size, void *lists) {
+    return free_lists_alloc(lists, size);
+}
+
+static void mem_free(void *piece, void *lists) {
+    free_lists_free(lists, piece);
+}
+
+static void *mem_calloc(size_t count, size_t size, void *lists) {
+    size_t bytes;
+    void *piece = __builtin_mul_overflow(count, size, &bytes) ? NULL : free_lists_alloc(lists, bytes);
+    return piece ? memset(piece, 0, bytes) : NULL;
+}
+
+static void *mem_realloc(void *piece, size_t size, void *lists) {
+    return free_lists_realloc(lists, piece, size);
+}
+
+/* ---- abuse ---- */
+
+/* The connection ends with it. The check repeats the last one for all that still comes. */
+static void on_fault(struct h2_session *s, enum h2_fault fault) {
+    struct stats *stats = s->conn.worker->stats;
+    if (fault == H2_FAULT_NONE || s->fault != H2_FAULT_NONE)
+        return;
+    s->fault = fault;
+    stats_add(h2_fault_code(fault) == NGHTTP2_ENHANCE_YOUR_CALM ? &stats->h2_floods_total : &stats->h2_protocol_errors_total, 1);
+    h2_session_terminate(s, h2_fault_code(fault));
+}
+
+/* A stream that ended before its time because of the peer, by our RST_STREAM. */
+static void charge_reset(struct h2_session *s) {
+    on_fault(s, h2_frames_reset_sent(&s->frames, &s->frame_limits, s->conn.worker->now));
+}
+
+/* ---- field sections that come ---- */
+
+/* The section is decoded, since the state of HPACK depends on it, and not kept. */
+static void ignore_section(struct h2_session *s) {
+    s->reader = (struct h2_reader){.limits = &s->limits, .error = H2_MEMORY};
+    s->reading = NULL;
+}
+
+static void begin_trailers(struct h2_session *s, struct h2_stream *stream) {
+    struct arena *arena = exchange_arena(stream->leg.exchange);
+    stream->trailers = arena_alloc(arena, sizeof *stream->trailers);
+    if (!stream->trailers) {
+        ignore_section(s);
+        exchange_on_abort(&stream->leg, ABORT_MEMORY);
+        h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+        return;
+    }
+    h2_read_trailers(&s->reader, arena, &s->limits, stream->trailers);
+}
+
+static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
+    struct h2_session *s = session_of(user);
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    ignore_section(s);
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    if (!stream || (!stream->has_head && stream->leg.exchange)) {
+        s->reading = s->role->on_open(s, frame->hd.stream_id);
+    } else if (stream->leg.exchange && !stream->is_stopped) {
+        s->reading = stream;
+        begin_trailers(s, stream);
+    }
+    return 0;
+}
+
+static int on_header(nghttp2_session *library, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags,
+                     void *user) {
+    struct h2_session *s = session_of(user);
+    nghttp2_vec n = nghttp2_rcbuf_get_buf(name), v = nghttp2_rcbuf_get_buf(value);
+    (void)library;
+    (void)frame;
+    (void)flags;
+    if (s->reading && !s->reading->leg.exchange)
+        ignore_section(s); /* the arena is gone */
+    h2_read_field(&s->reader, (struct str){(const char *)n.base, n.len}, (struct str){(const char *)v.base, v.len});
+    if (s->reader.bytes <= (uint64_t)s->limits.header_bytes * BOMB_FACTOR || s->is_failed)
+        return 0;
+    stats_add(&s->conn.worker->stats->h2_floods_total, 1);
+    h2_session_terminate(s, NGHTTP2_ENHANCE_YOUR_CALM);
+    return 0;
+}
+
+static void end_trailers(struct h2_session *s, struct h2_stream *stream, bool end) {
+    enum h2_error error = h2_read_end(&s->reader, end);
+    if (error)
+        h2_stream_refuse(stream, h2_error_word(error));
+}
+
+static void end_section(struct h2_session *s, bool end) {
+    struct h2_stream *stream = s->reading;
+    s->reading = NULL;
+    if (!stream || stream->is_closed || !stream->leg.exchange)
+        return;
+    if (!stream->has_head) {
+        s->role->on_head(stream, end);
+        return;
+    }
+    end_trailers(s, stream, end);
+    if (end && stream->leg.exchange)
+        h2_stream_receive_end(stream);
+}
+
+/* ---- frames that come ---- */
+
+static int on_data_chunk(nghttp2_session *library, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n, void *user) {
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, id);
+    (void)flags;
+    (void)user;
+    int status = nghttp2_session_consume_connection(library, n);
+    if (stream)
+        h2_stream_receive(stream, bytes, n);
+    return nghttp2_is_fatal(status) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static void on_data_frame(struct h2_session *s, const nghttp2_frame *frame) {
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(s->library, frame->hd.stream_id);
+    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (!stream)
+        return;
+    stream->padding += (uint32_t)frame->data.padlen;
+    if (end)
+        h2_stream_receive_end(stream);
+    else if (frame->data.padlen)
+        h2_stream_grant(&stream->leg, 0);
+}
+
+/* Streams that were opened under the old window have more credit than the peer can see from now on: it is given back to them. */
+static void on_settings_ack(struct h2_session *s) {
+    int32_t less = (int32_t)s->window - (int32_t)s->window_offered;
+    s->window = s->window_offered;
+    for (struct h2_stream *stream = s->streams; stream && less > 0; stream = stream->next)
+        if (!stream->received_end)
+            h2_session_check(s, nghttp2_submit_window_update(s->library, NGHTTP2_FLAG_NONE, stream->id, less));
+}
+
+static void resume(struct h2_session *s, int32_t id) {
+    struct h2_stream *stream = id ? nghttp2_session_get_stream_user_data(s->library, id) : s->streams;
+    for (; stream; stream = id ? NULL : stream->next)
+        h2_stream_resume(stream);
+}
+
+static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
+    struct h2_session *s = session_of(user);
+    bool is_ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
+    (void)library;
+    switch (frame->hd.type) {
+    case NGHTTP2_DATA: on_data_frame(s, frame); break;
+    case NGHTTP2_HEADERS: end_section(s, frame->hd.flags & NGHTTP2_FLAG_END_STREAM); break;
+    case NGHTTP2_WINDOW_UPDATE: resume(s, frame->hd.stream_id); break;
+    case NGHTTP2_SETTINGS:
+        if (is_ack && s->window != s->window_offered)
+            on_settings_ack(s);
+        resume(s, 0);
+        break;
+    case NGHTTP2_PING:
+        if (is_ack && s->role->on_ping_ack)
+            s->role->on_ping_ack(s, frame->ping.opaque_data);
+        break;
+    default: break;
+    }
+    return 0;
+}
+
+/* What the library answers with RST_STREAM by itself, and streams beyond the limit. */
+static int on_invalid_frame(nghttp2_session *library, const nghttp2_frame *frame, int code, void *user) {
+    (void)library;
+    (void)frame;
+    (void)code;
+    charge_reset(session_of(user));
+    return 0;
+}
+
+/* ---- frames that go ---- */
+
+/* The head has been compressed: what it points to is needed no more. */
+static int before_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
+    struct h2_session *s = session_of(user);
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    if (stream && stream->head_is_out) {
+        stream->head = NULL;
+        stream->head_is_out = false;
+        stream->sent_head = true;
+        h2_frames_sent(&s->frames, H2_SENT_HEAD);
+    }
+    return 0;
+}
+
+/* Asked once the frame is out: it has used up a window. */
+static bool is_cut_by_window(nghttp2_session *library, int32_t id) {
+    return nghttp2_session_get_remote_window_size(library) <= 0 || nghttp2_session_get_stream_remote_window_size(library, id) <= 0;
+}
+
+static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
+    struct h2_session *s = session_of(user);
+    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length) {
+        s->data_at = s->conn.worker->now;
+        if (frame->hd.length >= H2_DRIBBLE || !is_cut_by_window(library, frame->hd.stream_id))
+            h2_frames_sent(&s->frames, H2_SENT_CONTENT);
+    }
+    bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    if (!is_message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        return 0;
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    if (stream)
+        h2_stream_finish_sending(stream);
+    return 0;
+}
+
+/* A head or trailers that cannot be sent: too large, or no memory. An interim response may be lost. */
+static int on_frame_not_send(nghttp2_session *library, const nghttp2_frame *frame, int code, void *user) {
+    (void)user;
+    (void)code;
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    if (frame->hd.type != NGHTTP2_HEADERS || !stream || (!stream->head_is_out && !stream->sent_head))
+        return 0;
+    stream->head = NULL;
+    stream->head_is_out = false;
+    if (stream->leg.exchange)
+        exchange_on_abort(&stream->leg, ABORT_MEMORY);
+    h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *library, int32_t id, uint32_t code, void *user) {
+    struct h2_session *s = session_of(user);
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, id);
+    if (!stream)
+        return 0;
+    (void)code;
+    if (stream->is_malformed)
+        charge_reset(s);
+    if (stream->leg.exchange)
+        exchange_on_abort(&stream->leg, s->role->gone);
+    h2_stream_close(stream);
+    s->role->on_closed(s);
+    return 0;
+}
+
+/* ---- sending ---- */
+
+static bool take(struct h2_session *s, const uint8_t *bytes, size_t n) {
+    if (bytes[3] == NGHTTP2_HEADERS || bytes[3] == NGHTTP2_CONTINUATION)
+        s->in_section = !(bytes[4] & NGHTTP2_FLAG_END_HEADERS);
+    return gather_bytes(s->gather, bytes, n);
+}
+
+/* One frame, or a run of DATA. False: there is nothing more, or no room for it. */
+static bool send_next(struct h2_session *s) {
+    const uint8_t *bytes;
+    if (s->is_failed || !h2_gather_has_room(s->gather))
+        return false;
+    s->is_paused = false;
+    ssize_t n = nghttp2_session_mem_send(s->library, &bytes);
+    if (n < 0)
+        h2_session_check(s, (int)n);
+    return n > 0 ? take(s, bytes, (size_t)n) : s->is_paused;
+}
+
+/* Control frames stand before heads. */
+static bool send_control(struct h2_session *s) {
+    while (s->in_section || nghttp2_session_get_outbound_queue_size(s->library))
+        if (!send_next(s))
+            return false;
+    return true;
+}
+
+static struct h2_stream *next_pending(struct h2_session *s) {
+    struct h2_stream *stream = s->pending;
+    s->pending = stream->next_pending;
+    if (!s->pending)
+        s->last_pending = NULL;
+    stream->next_pending = NULL;
+    stream->is_pending = false;
+    return stream;
+}
+
+static void submit(struct h2_session *s, struct h2_stream *stream, const nghttp2_data_provider *provider) {
+    stream->head_is_out = true;
+    int status = s->role->submit(stream, provider);
+    if (status == 0) {
+        if (provider)
+            h2_stream_await_window(stream);
+        return;
+    }
+    stream->head_is_out = false;
+    if (stream->leg.exchange)
+        exchange_on_abort(&stream->leg, ABORT_MEMORY);
+    h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+    h2_session_check(s, status);
+}
+
+/* What a head points to is gone when its exchange is, so it is given to the library only when it will be compressed at once. */
+static bool send_heads(struct h2_session *s) {
+    while (s->pending) {
+        if (!send_control(s) || !h2_gather_has_room(s->gather))
+            return false;
+        struct h2_stream *stream = next_pending(s);
+        const nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = h2_stream_read_data};
+        if (stream->head)
+            submit(s, stream, stream->head_ends ? NULL : &provider);
+        while (stream->head && send_next(s))
+            ;
+    }
+    return true;
+}
+
+void h2_session_produce(struct h2_session *s, struct gather *g) {
+    s->gather = g;
+    if (send_heads(s))
+        while (send_next(s))
+            ;
+    s->gather = NULL;
+    if (!s->is_failed && !s->conn.is_closed)
+        conn_want_read(&s->conn);
+}
+
+/* ---- receiving ---- */
+
+/* Some failures leave the library able to say goodbye. */
+static void on_receive_error(struct h2_session *s, int status) {
+    if (status == NGHTTP2_ERR_FLOODED)
+        on_fault(s, H2_FAULT_PINGS);
+    else if (status == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+        on_fault(s, H2_FAULT_PREFACE);
+    else
+        h2_session_check(s, status);
+}
+
+static void hand_on(struct h2_session *s, const uint8_t *bytes, size_t n) {
+    ssize_t used = n && !s->is_failed ? nghttp2_session_mem_recv(s->library, bytes, n) : 0;
+    if (used < 0)
+        on_receive_error(s, (int)used);
+}
+
+void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
+    struct h2_verdict verdict = {0};
+    while (n && !s->is_failed && s->fault == H2_FAULT_NONE) {
+        size_t good = h2_frames_check(&s->frames, &s->frame_limits, bytes, n, s->conn.worker->now, &verdict);
+        hand_on(s, bytes, good);
+        bytes += good;
+        n -= good;
+        if (verdict.fault == H2_FAULT_NONE)
+            break;
+        if (h2_fault_ends_connection(verdict.fault)) {
+            on_fault(s, verdict.fault);
+            break;
+        }
+        h2_session_check(s, nghttp2_submit_rst_stream(s->library, NGHTTP2_FLAG_NONE, (int32_t)verdict.stream, h2_fault_code(verdict.fault)));
+        charge_reset(s);
+    }
+    if (nghttp2_session_want_write(s->library) || h2_session_is_over(s))
+        conn_mark_dirty(&s->conn);
+}
+
+size_t h2_session_read_limit(const struct h2_session *s) {
+    bool is_behind = nghttp2_session_get_outbound_queue_size(s->library) > CONTROL_MAX;
+    return is_behind && conn_has_unsent(&s->conn) ? 0 : READ_MAX;
+}
+
+/* ---- ends ---- */
+
+void h2_session_give_up(struct h2_session *s, enum abort_code code) {
+    struct h2_stream *stream;
+    while ((stream = s->streams)) {
+        if (stream->leg.exchange)
+            exchange_on_abort(&stream->leg, code);
+        h2_stream_close(stream);
+    }
+    conn_close(&s->conn);
+}
+
+void h2_session_terminate(struct h2_session *s, uint32_t code) {
+    h2_session_check(s, nghttp2_session_terminate_session(s->library, code));
+    conn_mark_dirty(&s->conn);
+}
+
+bool h2_session_is_over(const struct h2_session *s) {
+    return s->is_failed || (!nghttp2_session_want_read(s->library) && !nghttp2_session_want_write(s->library));
+}
+
+/* The connection is not closed here: this may be far down in a callback. It is dirty, and over. */
+void h2_session_check(struct h2_session *s, int status) {
+    if (!nghttp2_is_fatal(status))
+        return;
+    s->is_failed = true;
+    conn_mark_dirty(&s->conn);
+}
+
+/* ---- life ---- */
+
+static int make_callbacks(nghttp2_session_callbacks **ret) {
+    if (nghttp2_session_callbacks_new(ret) != 0)
+        return -1;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback2(*ret, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data_chunk);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(*ret, on_invalid_frame);
+    nghttp2_session_callbacks_set_before_frame_send_callback(*ret, before_frame_send);
+    nghttp2_session_callbacks_set_on_frame_send_callback(*ret, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(*ret, on_frame_not_send);
+    nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_stream_close);
+    nghttp2_session_callbacks_set_send_data_callback(*ret, h2_stream_send_data);
+    return 0;
+}
+
+static int make_options(nghttp2_option **ret) {
+    if (nghttp2_option_new(ret) != 0)
+        return -1;
+    nghttp2_option_set_no_auto_window_update(*ret, 1);
+    nghttp2_option_set_no_http_messaging(*ret, 1); /* heads.h is stricter */
+    nghttp2_option_set_max_outbound_ack(*ret, ACKS_MAX);
+    nghttp2_option_set_max_send_header_block_length(*ret, SEND_SECTION_MAX);
+    nghttp2_option_set_builtin_recv_extension_type(*ret, NGHTTP2_PRIORITY_UPDATE);
+    /* The check in front of it counts these, and better. */
+    nghttp2_option_set_stream_reset_rate_limit(*ret, UINT64_MAX, UINT64_MAX);
+    nghttp2_option_set_max_continuations(*ret, SIZE_MAX);
+    return 0;
+}
+
+static int make_library(struct h2_session *s, struct worker *w) {
+    nghttp2_mem memory = {&w->free_lists, mem_malloc, mem_free, mem_calloc, mem_realloc};
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *options = NULL;
+    int status = -1;
+    if (make_callbacks(&callbacks) == 0 && make_options(&options) == 0)
+        status = s->role->is_server ? nghttp2_session_server_new3(&s->library, callbacks, s, options, &memory)
+                                    : nghttp2_session_client_new3(&s->library, callbacks, s, options, &memory);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_option_del(options);
+    return status;
+}
+
+static int submit_settings(struct h2_session *s, const struct h2_session_options *o) {
+    nghttp2_settings_entry entries[5] = {
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->window},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+    };
+    size_t n = 2;
+    if (s->role->is_server)
+        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->streams};
+    else
+        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+    if (o->header_list_bytes)
+        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_bytes};
+    if (nghttp2_submit_settings(s->library, NGHTTP2_FLAG_NONE, entries, n) != 0)
+        return -1;
+    return nghttp2_session_set_local_window_size(s->library, NGHTTP2_FLAG_NONE, 0, (int32_t)o->connection_window);
+}
+
+int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role *role, const struct h2_session_options *o) {
+    s->role = role;
+    s->window = H2_WINDOW;
+    s->window_offered = o->window;
+    s->frame_limits = *o->frame_limits;
+    h2_frames_init(&s->frames, role->is_server ? H2_CLIENT : H2_ORIGIN);
+    if (make_library(s, w) != 0)
+        return -1;
+    if (submit_settings(s, o) == 0)
+        return 0;
+    nghttp2_session_del(s->library);
+    s->library = NULL;
+    return -1;
+}
+
+void h2_session_finish(struct h2_session *s) {
+    nghttp2_session_del(s->library);
+    s->library = NULL;
+}

@@ -1,0 +1,389 @@
+/* stream.c — one stream: the leg of an exchange, its bodies both ways, its windows and its deadlines. session.h */
+#include "dataplane/codec/h2/session.h"
+
+enum {
+    FRAME_SLICES = 4,                      /* small slices are packed into one DATA frame */
+    FRAME_ROOM = 9 + 16384 + 64,
+    PADDING_MAX = 2048,                    /* that is owed to the peer's window */
+};
+
+/* ---- lists ---- */
+
+static void reap(struct reapable *r) {
+    struct h2_stream *s = (struct h2_stream *)((char *)r - offsetof(struct h2_stream, reapable));
+    free_lists_free(&s->worker->free_lists, s);
+}
+
+/* ---- deadlines ---- */
+
+static void set_timer(struct h2_stream *s) {
+    uint64_t first = s->body_deadline;
+    if (s->write_deadline && (!first || s->write_deadline < first))
+        first = s->write_deadline;
+    if (s->timer.next || first)
+        worker_set_timer(s->session->conn.worker, &s->timer, first);
+}
+
+void h2_stream_await_body(struct h2_stream *s) {
+    bool is_waiting = s->leg.exchange && s->has_head && !s->received_end && !s->is_stopped && exchange_credit(&s->leg) > 0;
+    bool is_server = s->session->role->is_server;
+    const struct timeouts *t = is_waiting ? exchange_timeouts(s->leg.exchange) : NULL;
+    uint64_t wait = !t ? 0 : is_server ? t->body : t->response_body, was = s->body_deadline;
+    s->body_deadline = wait ? s->session->conn.worker->now + wait : 0;
+    if (was != s->body_deadline)
+        set_timer(s);
+}
+
+static void give_up_writing(struct h2_stream *s) {
+    if (s->leg.exchange)
+        exchange_on_abort(&s->leg, s->session->role->write_timeout);
+    h2_stream_reset(s, NGHTTP2_CANCEL);
+}
+
+/* The peer gives no window; not, that others of its streams go first. */
+static bool is_stalled(const struct h2_stream *s) {
+    const struct h2_session *session = s->session;
+    if (nghttp2_session_get_stream_remote_window_size(session->library, s->id) <= 0)
+        return true;
+    return nghttp2_session_get_remote_window_size(session->library) <= 0 &&
+           session->data_at + session->conn.write_timeout <= session->conn.worker->now;
+}
+
+static void on_write_deadline(struct h2_stream *s) {
+    const struct conn *c = &s->session->conn;
+    s->write_deadline = 0;
+    if (is_stalled(s))
+        give_up_writing(s);
+    else
+        s->write_deadline = c->worker->now + c->write_timeout;
+}
+
+static void on_timer(struct timer *t) {
+    struct h2_stream *s = (struct h2_stream *)((char *)t - offsetof(struct h2_stream, timer));
+    uint64_t now = s->session->conn.worker->now;
+    if (s->write_deadline && s->write_deadline <= now)
+        on_write_deadline(s);
+    if (s->body_deadline && s->body_deadline <= now) {
+        s->body_deadline = 0;
+        s->session->role->on_body_deadline(s);
+    }
+    if (!s->is_closed)
+        set_timer(s);
+}
+
+static void set_write_deadline(struct h2_stream *s, bool on) {
+    const struct conn *c = &s->session->conn;
+    uint64_t was = s->write_deadline;
+    s->write_deadline = on && c->write_timeout ? c->worker->now + c->write_timeout : 0;
+    if (was != s->write_deadline)
+        set_timer(s);
+}
+
+void h2_stream_await_window(struct h2_stream *s) {
+    set_write_deadline(s, true);
+}
+
+/* n bytes go, and the window that is left behind them is `left`. True: the peer opens it too slowly. */
+static bool note_window(struct h2_block *b, const struct conn *c, int32_t left, size_t n) {
+    if (left > 0) {
+        b->since = 0;
+        return false;
+    }
+    if (!b->since)
+        *b = (struct h2_block){.since = c->worker->now};
+    b->bytes += n;
+    uint64_t elapsed = c->worker->now - b->since;
+    return c->min_rate && c->write_timeout && elapsed > 2 * c->write_timeout && b->bytes * 1000000 / elapsed < c->min_rate;
+}
+
+/* A frame of n bytes is made, and there is more to send. */
+static void note_progress(struct h2_stream *s, size_t n) {
+    struct h2_session *session = s->session;
+    int32_t left = nghttp2_session_get_stream_remote_window_size(session->library, s->id) - (int32_t)n;
+    int32_t left_of_all = nghttp2_session_get_remote_window_size(session->library) - (int32_t)n;
+    set_write_deadline(s, true);
+    bool is_slow = note_window(&session->block, &session->conn, left_of_all, n);
+    if (note_window(&s->block, &session->conn, left, n) || is_slow)
+        give_up_writing(s);
+}
+
+/* ---- life ---- */
+
+struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id) {
+    struct h2_stream *s = free_lists_alloc(&session->conn.worker->free_lists, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct h2_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer, 
+                            .worker = session->conn.worker, .session = session, .id = id, .next = session->streams, .to_receive = -1, .to_send = -1};
+    if (s->next)
+        s->next->prev = s;
+    session->streams = s;
+    session->stream_count++;
+    return s;
+}
+
+static void forget_pending(struct h2_stream *s) {
+    struct h2_session *session = s->session;
+    struct h2_stream *before = NULL, *at = session->pending;
+    for (; at && at != s; at = at->next_pending)
+        before = at;
+    if (!at)
+        return;
+    *(before ? &before->next_pending : &session->pending) = s->next_pending;
+    if (session->last_pending == s)
+        session->last_pending = before;
+    s->is_pending = false;
+}
+
+void h2_stream_close(struct h2_stream *s) {
+    struct h2_session *session = s->session;
+    s->is_closed = true;
+    s->head = NULL;
+    if (s->is_pending)
+        forget_pending(s);
+    if (session->reading == s)
+        session->reading = NULL;
+    *(s->prev ? &s->prev->next : &session->streams) = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    session->stream_count--;
+    slice_queue_clear(&s->frame, &session->conn.worker->pool);
+    wheel_remove(&session->conn.worker->wheel, &s->timer);
+    nghttp2_session_set_stream_user_data(session->library, s->id, NULL);
+    worker_reap_later(session->conn.worker, &s->reapable);
+}
+
+void h2_stream_reset(struct h2_stream *s, uint32_t code) {
+    struct h2_session *session = s->session;
+    s->head = NULL;
+    s->is_stopped = true;
+    h2_session_check(session, nghttp2_submit_rst_stream(session->library, NGHTTP2_FLAG_NONE, s->id, code));
+    conn_mark_dirty(&session->conn);
+}
+
+void h2_stream_refuse(struct h2_stream *s, const char *detail) {
+    s->is_malformed = true;
+    if (s->leg.exchange) {
+        s->leg.exchange->detail = detail;
+        exchange_on_abort(&s->leg, s->session->role->malformed);
+    }
+    h2_stream_reset(s, NGHTTP2_PROTOCOL_ERROR);
+}
+
+/* ---- bodies that come ---- */
+
+static void deliver(struct h2_stream *s, const uint8_t *bytes, size_t n) {
+    struct slice *slice = slice_borrow(&s->session->conn.worker->pool, bytes, n);
+    if (slice) {
+        exchange_on_body(&s->leg, slice);
+        return;
+    }
+    exchange_on_abort(&s->leg, ABORT_MEMORY);
+    h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);
+}
+
+static bool comes_too_slowly(const struct h2_stream *s) {
+    const struct exchange *x = s->leg.exchange;
+    uint64_t elapsed = s->session->conn.worker->now - s->began, rate = x->listener->settings->limits.min_body_rate;
+    uint64_t wait = exchange_timeouts(x)->body;
+    return s->session->role->is_server && rate && wait && elapsed > 2 * wait && s->received * 1000000 / elapsed < rate;
+}
+
+void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {
+    if (!s->leg.exchange || s->is_stopped)
+        return; /* nobody wants it, and no window is given back for it */
+    if (!s->has_head) {
+        h2_stream_refuse(s, "data-before-head");
+        return;
+    }
+    if (s->to_receive >= 0 && (uint64_t)s->to_receive < n) {
+        h2_stream_refuse(s, "longer-than-content-length");
+        return;
+    }
+    if (exchange_credit(&s->leg) < n) /* the flow was dropped meanwhile */
+        return;
+    if (s->to_receive >= 0)
+        s->to_receive -= (int64_t)n;
+    s->received += n;
+    deliver(s, bytes, n);
+    if (s->leg.exchange && comes_too_slowly(s))
+        s->session->role->on_body_deadline(s);
+    else
+        h2_stream_await_body(s);
+}
+
+void h2_stream_receive_end(struct h2_stream *s) {
+    s->received_end = true;
+    if (!s->leg.exchange || s->is_stopped)
+        return;
+    if (s->to_receive > 0) {
+        h2_stream_refuse(s, "shorter-than-content-length");
+        return;
+    }
+    h2_stream_await_body(s);
+    exchange_on_end(&s->leg, s->trailers);
+}
+
+/* ---- bodies that go ---- */
+
+bool h2_gather_has_room(struct gather *g) {
+    return g->bytes < UNSENT_MAX && g->count + 2 * FRAME_SLICES + 2 <= GATHER_PIECES && gather_room(g, FRAME_ROOM);
+}
+
+/* Pulls what fits into one frame. Returns what the last pull said; *ret_trailers is what there was before it. */
+static enum pull fill_frame(struct h2_stream *s, size_t most, struct fields **ret_trailers) {
+    enum pull result = PULL_DATA;
+    for (int i = 0; i < FRAME_SLICES && (s->frame.bytes < most || s->to_send == 0); i++) {
+        struct slice *slice;
+        size_t room = s->frame.bytes < most ? most - s->frame.bytes : 1;
+        *ret_trailers = exchange_trailers(&s->leg);
+        result = exchange_pull(&s->leg, room, &slice);
+        if (result != PULL_DATA)
+            return result;
+        bool is_too_long = s->has_no_body || (s->to_send >= 0 && (uint64_t)s->to_send < slice->n);
+        if (s->to_send >= 0)
+            s->to_send -= is_too_long ? s->to_send : (int64_t)slice->n;
+        slice_queue_push(&s->frame, slice);
+        if (is_too_long)
+            return PULL_ABORT;
+    }
+    return result;
+}
+
+static void send_trailers(struct h2_stream *s, const struct fields *trailers, uint32_t *flags) {
+    enum { ON_STACK = 32 };
+    nghttp2_nv few[ON_STACK], *nv = few;
+    struct free_lists *lists = &s->session->conn.worker->free_lists;
+    if (trailers->count > ON_STACK)
+        nv = free_lists_alloc(lists, trailers->count * sizeof *nv);
+    size_t n = nv ? h2_write_trailers(trailers, nv) : 0;
+    int status = n ? nghttp2_submit_trailer(s->session->library, s->id, nv, n) : 0;
+    h2_session_check(s->session, status);
+    if (n && status == 0)
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    if (nv != few)
+        free_lists_free(lists, nv);
+}
+
+/* What was promised does not come: the peer must see that the message is cut. */
+static ssize_t break_off(struct h2_stream *s) {
+    slice_queue_clear(&s->frame, &s->session->conn.worker->pool);
+    if (s->leg.exchange)
+        exchange_on_abort(&s->leg, s->session->role->is_server ? ABORT_ORIGIN_PROTOCOL : ABORT_CLIENT_PROTOCOL);
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the library resets the stream */
+}
+
+static ssize_t defer(struct h2_stream *s, bool wants_room) {
+    s->is_deferred = true;
+    s->wants_room = wants_room;
+    set_write_deadline(s, wants_room);
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffer, size_t length, uint32_t *flags,
+                            nghttp2_data_source *source, void *user) {
+    struct h2_stream *s = source->ptr;
+    size_t most = length < H2_PAYLOAD_MAX ? length : H2_PAYLOAD_MAX;
+    struct fields *trailers = NULL;
+    (void)library;
+    (void)id;
+    (void)buffer;
+    (void)user;
+    s->is_deferred = s->wants_room = false;
+    if (!s->leg.exchange)
+        return defer(s, false); /* it is being reset */
+    enum pull result = fill_frame(s, most, &trailers);
+    bool is_short = result == PULL_END && s->to_send > 0 && !s->has_no_body;
+    if (result == PULL_ABORT || is_short)
+        return break_off(s);
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (result == PULL_END) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        set_write_deadline(s, false);
+        if (trailers && trailers->count)
+            send_trailers(s, trailers, flags);
+    } else if (s->frame.bytes == 0) {
+        return defer(s, result == PULL_ROOM);
+    } else if (result != PULL_WAIT) {
+        note_progress(s, s->frame.bytes);
+    }
+    return (ssize_t)s->frame.bytes;
+}
+
+int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source,
+                        void *user) {
+    struct h2_session *session = user;
+    struct h2_stream *s = source->ptr;
+    struct slice *slice;
+    (void)library;
+    (void)frame;
+    (void)length;
+    bool fits = gather_bytes(session->gather, head, 9);
+    while (fits && (slice = slice_queue_pop(&s->frame)))
+        if (!(fits = gather_slice(session->gather, slice)))
+            slice_free(&session->conn.worker->pool, slice);
+    if (!fits) /* room was looked for before the frame was begun */
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    session->is_paused = !h2_gather_has_room(session->gather);
+    return session->is_paused ? NGHTTP2_ERR_PAUSE : 0;
+}
+
+/* Our half of the stream has ended. What is left of the other half is of no use to anybody (RFC 9113 section 8.1). */
+void h2_stream_finish_sending(struct h2_stream *s) {
+    struct slice *slice;
+    s->sent_end = true;
+    if (s->leg.exchange && s->head_ends && exchange_pull(&s->leg, H2_PAYLOAD_MAX, &slice) == PULL_DATA)
+        slice_free(&s->session->conn.worker->pool, slice);
+    if (s->leg.exchange && s->head_ends)
+        exchange_on_abort(&s->leg, ABORT_INTERNAL);
+    if (s->session->role->is_server && !s->received_end)
+        h2_stream_reset(s, NGHTTP2_NO_ERROR);
+}
+
+/* ---- from the core ---- */
+
+void h2_stream_send_later(struct h2_stream *s) {
+    struct h2_session *session = s->session;
+    if (!s->is_pending) {
+        s->is_pending = true;
+        *(session->last_pending ? &session->last_pending->next_pending : &session->pending) = s;
+        session->last_pending = s;
+    }
+    conn_mark_dirty(&session->conn);
+}
+
+void h2_stream_want_pull(struct leg *leg) {
+    struct h2_stream *s = h2_stream_of(leg);
+    if (!s->is_deferred)
+        return; /* the library asks by itself */
+    s->is_deferred = s->wants_room = false;
+    h2_session_check(s->session, nghttp2_session_resume_data(s->session->library, s->id));
+    conn_mark_dirty(&s->session->conn);
+}
+
+void h2_stream_resume(struct h2_stream *s) {
+    if (s->wants_room)
+        h2_stream_want_pull(&s->leg);
+}
+
+/* Padding is no credit, but the peer's window paid for it. */
+void h2_stream_grant(struct leg *leg, size_t n) {
+    struct h2_stream *s = h2_stream_of(leg);
+    size_t more = n + s->padding;
+    if (s->received_end || s->is_stopped || (n == 0 && s->padding < PADDING_MAX))
+        return;
+    s->padding = 0;
+    h2_session_check(s->session, nghttp2_submit_window_update(s->session->library, NGHTTP2_FLAG_NONE, s->id, (int32_t)more));
+    conn_mark_dirty(&s->session->conn);
+    h2_stream_await_body(s);
+}
+
+void h2_stream_stop(struct leg *leg) {
+    struct h2_stream *s = h2_stream_of(leg);
+    s->is_stopped = true;
+    h2_stream_await_body(s);
+}
+
+void h2_stream_abort(struct leg *leg, enum abort_code code) {
+    h2_stream_reset(h2_stream_of(leg), abort_meaning(code)->h2_code);
+}

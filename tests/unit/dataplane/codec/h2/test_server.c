@@ -1,0 +1,364 @@
+/* Requests and responses over HTTP/2, one aspect at a time. */
+#include "tests/unit/dataplane/codec/h2/peer.h"
+
+static struct client client;
+
+static int set_up(void **state) {
+    if (gateway_set_up(state) < 0)
+        return -1;
+    client_init(&client, connect_gateway(), 65535);
+    settle(&client);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    client_finish(&client);
+    return gateway_tear_down(state);
+}
+
+static const char *text(const struct strbuf *b) {
+    return b->p ? b->p : "";
+}
+
+static void a_request_is_answered(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/a?b=c");
+    settle(&client);
+    assert_int_equal(back_count, 1);
+    const struct head *head = backs[0].loop.heads[0];
+    assert_true(str_eq(head->target, STR("/a?b=c")) && str_eq(head->authority, STR("example.com")));
+    assert_int_equal(head->version, 20);
+    assert_true(backs[0].loop.ends_with_head);
+    answer_with(&backs[0], STR("hello"));
+    settle(&client);
+    assert_int_equal(call->status, 200);
+    assert_string_equal(text(&call->body), "hello");
+    assert_non_null(strstr(text(&call->fields), "content-length: 5\n"));
+    assert_non_null(strstr(text(&call->fields), "via: 1.1 headgate\n"));
+    assert_true(call->ended && call->closed && call->code == NGHTTP2_NO_ERROR);
+    assert_int_equal(logged.count, 1);
+    assert_int_equal(logged.status, 200);
+    assert_false(client.eof);
+}
+
+static void many_requests_run_beside_each_other(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    struct call *calls[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        calls[i] = get(&client, "/");
+    settle(&client);
+    assert_int_equal(back_count, COUNT);
+    for (int i = COUNT; i-- > 0;) {
+        backs[i].loop.to_send = STR("x");
+        answer(&backs[i], (unsigned)(400 + i), 1, false);
+        push_all(&backs[i]);
+    }
+    settle(&client);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(calls[i]->status, 400 + i);
+        assert_true(calls[i]->ended);
+    }
+}
+
+static void bodies_go_both_ways(void **state) {
+    (void)state;
+    struct call *call = post(&client, STR("question"));
+    settle(&client);
+    pull_all(&backs[0]);
+    assert_string_equal(text(&backs[0].loop.received), "question");
+    assert_true(backs[0].loop.received_end);
+    answer_with(&backs[0], STR("answer"));
+    settle(&client);
+    assert_string_equal(text(&call->body), "answer");
+}
+
+static void a_response_without_body_ends_with_its_head(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/");
+    settle(&client);
+    answer(&backs[0], 204, -1, true);
+    settle(&client);
+    assert_true(call->ended);
+    assert_int_equal(call->status, 204);
+    assert_null(strstr(text(&call->fields), "content-length"));
+}
+
+static void head_keeps_its_length(void **state) {
+    (void)state;
+    const nghttp2_nv fields[] = {nv(":method", "HEAD"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/")};
+    struct call *call = request_fields(&client, fields, 4, STR(""), false);
+    settle(&client);
+    answer(&backs[0], 200, 1000, true);
+    settle(&client);
+    assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
+    assert_non_null(strstr(text(&call->fields), "content-length: 1000\n"));
+}
+
+static void interim_responses_come_first(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/");
+    struct head hints;
+    settle(&client);
+    head_init(&hints);
+    hints.status = 103;
+    assert_int_equal(fields_add(&hints.fields, exchange_arena(backs[0].x), STR("link"), STR("</style.css>")), 0);
+    exchange_on_head(&backs[0].loop.leg, &hints, false);
+    exchange_on_head(&backs[0].loop.leg, &hints, false);
+    answer_with(&backs[0], STR("x"));
+    settle(&client);
+    assert_int_equal(call->interims, 2);
+    assert_int_equal(call->status, 200);
+    assert_string_equal(text(&call->body), "x");
+}
+
+static void trailers_pass_both_ways(void **state) {
+    (void)state;
+    const nghttp2_nv checksum = nv("x-checksum", "12");
+    struct call *call = post(&client, STR("body"));
+    call->request_trailers = &checksum;
+    settle(&client);
+    pull_all(&backs[0]);
+    struct fields *received = backs[0].loop.received_trailers;
+    assert_non_null(received);
+    assert_non_null(fields_find_name(received, STR("x-checksum")));
+    assert_int_equal(fields_add(&backs[0].trailers, exchange_arena(backs[0].x), STR("grpc-status"), STR("0")), 0);
+    backs[0].loop.trailers = &backs[0].trailers;
+    answer_with(&backs[0], STR("reply"));
+    settle(&client);
+    assert_string_equal(text(&call->body), "reply");
+    assert_string_equal(text(&call->trailers), "grpc-status: 0\n");
+    assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
+}
+
+/* RFC 9113 section 8.1: what is left of the request is not wanted. */
+static void an_early_answer_stops_the_request(void **state) {
+    (void)state;
+    struct call *call = post(&client, STR("part"));
+    call->is_held = true;
+    settle(&client);
+    answer_with(&backs[0], STR("no"));
+    settle(&client);
+    assert_int_equal(call->status, 200);
+    assert_string_equal(text(&call->body), "no");
+    assert_true(call->ended && call->closed);
+    assert_int_equal(call->code, NGHTTP2_NO_ERROR);
+    assert_int_equal(logged.abort, ABORT_NONE);
+}
+
+static void a_cancelled_request_ends_its_exchange(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/");
+    settle(&client);
+    nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
+    settle(&client);
+    assert_int_equal(logged.abort, ABORT_CLIENT_GONE);
+    assert_null(backs[0].x);
+    call = get(&client, "/");
+    settle(&client);
+    answer_with(&backs[1], STR("y"));
+    settle(&client);
+    assert_string_equal(text(&call->body), "y");
+}
+
+static void an_origin_that_breaks_off_resets_the_stream_alone(void **state) {
+    (void)state;
+    struct call *broken = get(&client, "/1"), *other = get(&client, "/2");
+    settle(&client);
+    answer(&backs[0], 200, 10, false);
+    backs[0].loop.to_send = STR("half");
+    loopback_push(&backs[0].loop, 2);
+    settle(&client);
+    exchange_on_abort(&backs[0].loop.leg, ABORT_ORIGIN_RESET);
+    answer_with(&backs[1], STR("whole"));
+    settle(&client);
+    assert_true(broken->closed && !broken->ended);
+    assert_int_equal(broken->code, NGHTTP2_INTERNAL_ERROR);
+    assert_string_equal(text(&other->body), "whole");
+}
+
+static void an_origin_that_never_answers_becomes_a_response(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/");
+    settle(&client);
+    exchange_on_abort(&backs[0].loop.leg, ABORT_ORIGIN_RESET);
+    settle(&client);
+    assert_int_equal(call->status, 502);
+    assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
+}
+
+static void crumbs_of_cookies_are_joined(void **state) {
+    (void)state;
+    const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+                                 nv("cookie", "a=1"), nv("x", "y"), nv("cookie", "b=2"), nv("cookie", "c=3")};
+    request_fields(&client, fields, 8, STR(""), false);
+    settle(&client);
+    const struct fields *received = &backs[0].loop.heads[0]->fields;
+    const struct field *cookie = fields_find(received, FIELD_COOKIE);
+    assert_true(str_eq(field_value(cookie), STR("a=1; b=2; c=3")));
+    assert_null(fields_next(received, cookie, FIELD_COOKIE));
+}
+
+static void what_is_malformed_is_reset(void **state) {
+    static const struct {
+        const char *name, *value, *word;
+    } rows[] = {
+        {"connection", "close", "connection-field"}, {"transfer-encoding", "chunked", "connection-field"}, {"te", "gzip", "te"},
+        {"host", "example.org", "host-differs"}, {"content-length", "5", "content-length"}, {"content-length", "+1", "content-length"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+                                     nv(rows[i].name, rows[i].value)};
+        struct call *call = request_fields(&client, fields, 5, STR(""), false);
+        settle(&client);
+        assert_true(call->closed);
+        assert_int_equal(call->code, NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(logged.abort, ABORT_CLIENT_PROTOCOL);
+        assert_string_equal(logged.detail, rows[i].word);
+    }
+    assert_int_equal(back_count, 0);
+    assert_false(client.has_goaway);
+}
+
+static void what_is_only_unwelcome_is_answered(void **state) {
+    static char huge[20000];
+    const struct {
+        const char *name, *value;
+        unsigned    status;
+    } rows[] = {{"expect", "wonders", 417}, {"x-large", huge, 431}, {":path", huge, 414}, {":scheme", "gopher", 400}};
+    (void)state;
+    settings.limits.header_bytes = 16384;
+    settings.limits.uri_bytes = 8192;
+    client_finish(&client);
+    client_init(&client, connect_gateway(), 65535);
+    memset(huge, 'a', sizeof huge - 1);
+    huge[0] = '/';
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+                               nv("accept", "*/*")};
+        size_t at = rows[i].name[0] != ':' ? 4 : rows[i].name[1] == 's' ? 1 : 3;
+        fields[at] = nv(rows[i].name, rows[i].value);
+        struct call *call = request_fields(&client, fields, 5, STR(""), false);
+        settle(&client);
+        assert_int_equal(call->status, rows[i].status);
+        assert_true(call->ended);
+    }
+    assert_false(client.has_goaway);
+}
+
+static void content_length_must_match(void **state) {
+    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+                                 nv("content-length", "5")};
+    static const char *const bodies[] = {"four", "sixsix"};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct call *call = request_fields(&client, fields, 5, str_of(bodies[i]), true);
+        settle(&client);
+        assert_int_equal(call->code, NGHTTP2_PROTOCOL_ERROR);
+        assert_string_equal(logged.detail, i ? "longer-than-content-length" : "shorter-than-content-length");
+        assert_false(backs[i].loop.received_end);
+    }
+}
+
+/* A response that is not as long as its head says must not look complete. */
+static void a_short_response_is_cut(void **state) {
+    (void)state;
+    struct call *call = get(&client, "/");
+    settle(&client);
+    backs[0].loop.to_send = STR("abc");
+    answer(&backs[0], 200, 5, false);
+    push_all(&backs[0]);
+    settle(&client);
+    assert_true(call->closed && !call->ended);
+    assert_int_equal(call->code, NGHTTP2_INTERNAL_ERROR);
+}
+
+static void draining_lets_streams_end(void **state) {
+    (void)state;
+    struct call *first = get(&client, "/1");
+    settle(&client);
+    listener_drain(listener, 3600 * 1000000ULL);
+    struct call *second = get(&client, "/2"); /* on its way when the notice comes */
+    exchange_bytes(&client);
+    exchange_bytes(&client);
+    assert_true(client.has_goaway);
+    settle(&client);
+    assert_int_equal(client.goaways, 2);
+    assert_int_equal(client.goaway_last, second->id);
+    assert_int_equal(client.goaway_code, NGHTTP2_NO_ERROR);
+    assert_int_equal(back_count, 2);
+    answer_with(&backs[0], STR("1"));
+    answer_with(&backs[1], STR("2"));
+    settle(&client);
+    assert_string_equal(text(&first->body), "1");
+    assert_string_equal(text(&second->body), "2");
+    assert_true(client.eof);
+    close(client.fd);
+    client.fd = -1;
+    for (int i = 0; i < SETTLED; i++)
+        ev_run(worker.loop, EVRUN_NOWAIT);
+    listener = NULL; /* it has freed itself */
+}
+
+static void an_idle_connection_is_told_before_it_is_closed(void **state) {
+    (void)state;
+    expire();
+    settle(&client);
+    assert_int_equal(client.goaway_code, NGHTTP2_NO_ERROR);
+    assert_true(client.has_goaway && client.eof);
+    assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
+}
+
+static void a_body_that_does_not_come_is_a_408(void **state) {
+    (void)state;
+    struct call *call = post(&client, STR("a"));
+    call->is_held = true;
+    settle(&client);
+    pull_all(&backs[0]);
+    expire();
+    settle(&client);
+    assert_int_equal(call->status, 408);
+    assert_true(call->closed);
+    assert_int_equal(call->code, NGHTTP2_NO_ERROR);
+}
+
+static void the_requests_of_a_connection_are_counted(void **state) {
+    (void)state;
+    settings.limits.requests_per_connection = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        get(&client, "/");
+        settle(&client);
+        answer_with(&backs[i], STR("x"));
+        settle(&client);
+    }
+    assert_int_equal(client.goaways, 2);
+    assert_true(client.eof);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_request_is_answered),
+        TEST(many_requests_run_beside_each_other),
+        TEST(bodies_go_both_ways),
+        TEST(a_response_without_body_ends_with_its_head),
+        TEST(head_keeps_its_length),
+        TEST(interim_responses_come_first),
+        TEST(trailers_pass_both_ways),
+        TEST(an_early_answer_stops_the_request),
+        TEST(a_cancelled_request_ends_its_exchange),
+        TEST(an_origin_that_breaks_off_resets_the_stream_alone),
+        TEST(an_origin_that_never_answers_becomes_a_response),
+        TEST(crumbs_of_cookies_are_joined),
+        TEST(what_is_malformed_is_reset),
+        TEST(what_is_only_unwelcome_is_answered),
+        TEST(content_length_must_match),
+        TEST(a_short_response_is_cut),
+        TEST(draining_lets_streams_end),
+        TEST(an_idle_connection_is_told_before_it_is_closed),
+        TEST(a_body_that_does_not_come_is_a_408),
+        TEST(the_requests_of_a_connection_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
