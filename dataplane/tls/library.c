@@ -30,18 +30,40 @@ int tls_library_init(struct tls_library *l, unsigned slot) {
         return -1;
     l->ticket_cipher = EVP_CIPHER_fetch(l->context, "AES-256-CBC", NULL);
     l->sha256 = EVP_MD_fetch(l->context, "SHA256", NULL);
-    return l->ticket_cipher && l->sha256 ? 0 : -1;
+    l->sha384 = EVP_MD_fetch(l->context, "SHA384", NULL);
+    l->aes128 = EVP_CIPHER_fetch(l->context, "AES-128-GCM", NULL);
+    l->aes256 = EVP_CIPHER_fetch(l->context, "AES-256-GCM", NULL);
+    l->chacha = EVP_CIPHER_fetch(l->context, "ChaCha20-Poly1305", NULL);
+    return l->ticket_cipher && l->sha256 && l->sha384 && l->aes128 && l->aes256 && l->chacha ? 0 : -1;
 }
 
 void tls_library_retire(struct tls_library *l) {
     EVP_CIPHER_free(l->ticket_cipher);
+    EVP_CIPHER_free(l->aes128);
+    EVP_CIPHER_free(l->aes256);
+    EVP_CIPHER_free(l->chacha);
     EVP_MD_free(l->sha256);
+    EVP_MD_free(l->sha384);
     struct retired *r = l->context ? hg_malloc(sizeof *r) : NULL;
     if (r) {
         *r = (struct retired){.next = retired, .context = l->context};
         retired = r;
     }
     *l = (struct tls_library){0}; /* without memory for the list the context stays for good: the process ends anyway */
+}
+
+const EVP_CIPHER *tls_library_record_cipher(const struct tls_library *l, uint16_t suite, bool *ret_is_384) {
+    *ret_is_384 = suite == 0x1302;
+    switch (suite) { /* RFC 8446 appendix B.4 */
+    case 0x1301:
+        return l->aes128;
+    case 0x1302:
+        return l->aes256;
+    case 0x1303:
+        return l->chacha;
+    default:
+        return NULL;
+    }
 }
 
 struct tls_library *tls_main_library(void) {

@@ -15,7 +15,8 @@ struct tls_library {
     OSSL_LIB_CTX *context;
     unsigned      slot;             /* which of a definition's per-thread places is this one's */
     EVP_CIPHER   *ticket_cipher;    /* AES-256-CBC */
-    EVP_MD       *sha256;
+    EVP_MD       *sha256, *sha384;
+    EVP_CIPHER   *aes128, *aes256, *chacha; /* of records */
 };
 
 /* What the room keeps for a worker. */
@@ -36,5 +37,8 @@ int  tls_library_init(struct tls_library *l, unsigned slot);
 void tls_library_retire(struct tls_library *l);
 /* The main thread's, made on first use; NULL: no memory. */
 struct tls_library *tls_main_library(void);
+
+/* The cipher of a suite of TLS 1.3, by its number, and whether its digest is SHA-384; NULL: none that we do ourselves. */
+const EVP_CIPHER *tls_library_record_cipher(const struct tls_library *l, uint16_t suite, bool *ret_is_384);
 
 struct tls_worker *tls_worker_of(struct worker *w);     /* NULL: no memory */

@@ -6,6 +6,7 @@
 #include "common/alloc.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/tls/options.h"
+#include "dataplane/tls/records.h"
 #include "dataplane/tls/server_private.h"
 #include "dataplane/tls/session_private.h"
 
@@ -192,6 +193,7 @@ static void set_callbacks(SSL_CTX *context) {
     SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL);
     SSL_CTX_set_tlsext_status_cb(context, on_status_request);
     SSL_CTX_set_client_hello_cb(context, on_client_hello, NULL);
+    SSL_CTX_set_keylog_callback(context, records_on_secret);
 }
 
 static SSL_CTX *server_make(struct definition *d, struct tls_library *l, const struct tls_place *place) {

@@ -9,6 +9,7 @@
 #include "dataplane/core/worker.h"
 #include "dataplane/tls/client_private.h"
 #include "dataplane/tls/identity.h"
+#include "dataplane/tls/records.h"
 #include "dataplane/tls/server_private.h"
 #include "dataplane/tls/session_private.h"
 
@@ -57,6 +58,7 @@ void tls_session_free(struct tls_session *s) {
     if (s->ssl && s->state != SESSION_FAILED) /* else OpenSSL takes the session for broken, and it is not resumed any more */
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(s->ssl);
+    records_free(s->records);
     hg_free(s->server_name);
     hg_free(s->peer);
     hg_free(s->origin);
@@ -209,7 +211,8 @@ static bool speaks_wrong(const struct tls_session *s) {
     return s->is_client && c->protocol == TLS_HTTP2 && s->protocol != TLS_HTTP2;
 }
 
-static enum tls_status finish_handshake(struct tls_session *s) {
+/* `written`: what the last step of the handshake sent. */
+static enum tls_status finish_handshake(struct tls_session *s, const uint8_t *written, size_t n) {
     s->state = SESSION_OPEN;
     s->is_resumed = SSL_session_reused(s->ssl);
     s->protocol = agreed_protocol(s->ssl);
@@ -221,6 +224,8 @@ static enum tls_status finish_handshake(struct tls_session *s) {
     if (speaks_wrong(s))
         return fail(s, TLS_FAILURE_PROTOCOL);
     count_handshake(s);
+    if (!s->is_client)
+        records_take_over(s, written, n);
     return TLS_OK;
 }
 
@@ -231,18 +236,31 @@ enum tls_status tls_handshake(struct tls_session *s) {
         return fail(s, s->failure);
     if (s->begun_at == 0 && (s->is_client || s->worker->io.in_n > 0))
         s->begun_at = clock_monotonic_us();
+    struct tls_io *io = &s->worker->io;
+    size_t before = io->out_n;
     int returned = SSL_do_handshake(s->ssl);
     if (returned == 1)
-        return finish_handshake(s);
+        return finish_handshake(s, io->out + before, io->out_n - before);
     enum tls_status status = status_of(s, returned);
     return status == TLS_EOF ? fail(s, TLS_FAILURE_MALFORMED) : status;
 }
 
 /* ---- bytes ---- */
 
+static enum tls_status read_records(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {
+    enum tls_failure why = TLS_FAILURE_MALFORMED;
+    enum tls_status status = records_read(s->records, &s->worker->io, room, n, ret, &why);
+    ERR_clear_error();
+    if (status == TLS_EOF)
+        s->state = SESSION_ENDED;
+    return status == TLS_FAILED ? fail(s, why) : status;
+}
+
 enum tls_status tls_read(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {
     if (s->state != SESSION_OPEN)
         return s->state == SESSION_ENDED ? TLS_EOF : TLS_FAILED;
+    if (s->records)
+        return read_records(s, room, n, ret);
     int returned = SSL_read_ex(s->ssl, room, n, ret);
     return returned == 1 ? TLS_OK : status_of(s, returned);
 }
@@ -251,6 +269,8 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
     size_t written;
     if (s->state != SESSION_OPEN && s->state != SESSION_ENDED)
         return TLS_FAILED;
+    if (s->records)
+        return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK : fail(s, TLS_FAILURE_MEMORY);
     int returned = SSL_write_ex(s->ssl, bytes, n, &written);
     if (returned == 1)
         return TLS_OK;
@@ -263,7 +283,10 @@ void tls_close_notify(struct tls_session *s) {
     if ((s->state != SESSION_OPEN && s->state != SESSION_ENDED) || s->has_said_goodbye)
         return;
     s->has_said_goodbye = true;
-    SSL_shutdown(s->ssl);
+    if (s->records)
+        records_close_notify(s->records, &s->worker->io);
+    else
+        SSL_shutdown(s->ssl);
     ERR_clear_error();
 }
 
