@@ -34,8 +34,12 @@ bool route_retries_status(const struct route *route, unsigned status) {
     }
 }
 
+/* A rule names protocols without their versions (RFC 9110 section 7.8: protocol-name ["/" protocol-version]). */
 bool route_allows_upgrade(const struct route *route, struct str token) {
     const Headgate__Rule *rule = route->rule;
+    const char *slash = memchr(token.p, '/', token.n);
+    if (slash)
+        token.n = (size_t)(slash - token.p);
     if (rule->n_upgrades == 0)
         return str_eq_nocase(token, STR("websocket"));
     for (size_t i = 0; i < rule->n_upgrades; i++)

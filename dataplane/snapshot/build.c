@@ -33,13 +33,13 @@ static void table_unref(struct shared_table *t) {
     hg_free(t);
 }
 
-/* Upgrades other than the default and CONNECT are not served yet: refused by name, so that nobody believes they were. */
+/* CONNECT is not served yet: refused by name, so that nobody believes it was. */
 static int check_rule(const Headgate__Rule *rule, const char *name, size_t host, size_t index,
                       struct error_list *errors) {
     char path[96];
-    if (!rule->connect && rule->n_upgrades == 0)
+    if (!rule->connect)
         return 0;
-    snprintf(path, sizeof path, "hosts[%zu].rules[%zu].%s", host, index, rule->connect ? "connect" : "upgrades");
+    snprintf(path, sizeof path, "hosts[%zu].rules[%zu].connect", host, index);
     fault(errors, "route-table", name, path, ERROR_UNSUPPORTED, "%s", "this version opens no tunnels");
     return -1;
 }

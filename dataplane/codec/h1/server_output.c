@@ -17,7 +17,8 @@ static bool write_head(struct h1_server *s, struct gather *g) {
     struct h1_message *m = s->message;
     struct head head = *m->response;
     enum h1_framing framing = h1_frame_response(&head, m->is_head_request, m->is_old, m->response_ends);
-    s->keep_alive = may_persist(s) && framing != H1_BODY_UNTIL_CLOSE;
+    /* An open tunnel does not hold its snapshot: of a definition nothing may be read. */
+    s->keep_alive = framing != H1_BODY_TUNNEL && framing != H1_BODY_UNTIL_CLOSE && may_persist(s);
     if (framing == H1_BODY_TUNNEL && h1_upgrade_answer(&head, exchange_arena(s->leg.exchange), m->websocket_key) < 0)
         return false;
     enum h1_connection connection = framing == H1_BODY_TUNNEL ? H1_CONNECTION_UPGRADE

@@ -224,3 +224,10 @@ class Gateway:
     def wait_metric(self, name, condition):
         """Until the condition holds for the metric; returns its value."""
         return wait_until(f"{name}", lambda: [value] if condition(value := self.metric(name)) else None)[0]
+
+    def wait_log(self, condition):
+        """Until the JSON access log has a record for which the condition holds; returns it."""
+        def search():
+            lines = self.access_log.read_text(encoding="latin-1").splitlines() if self.access_log.exists() else []
+            return [record for line in lines if line.endswith("}") and condition(record := json.loads(line))]
+        return wait_until("record in the access log", search)[0]

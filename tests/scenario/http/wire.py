@@ -202,6 +202,15 @@ class Connection:
         rest = self.receive_all_or_reset()
         assert rest == b"", f"{self.name} sent {rest[:300]!r}, expected the end"
 
+    def expect_closed_or_reset(self):
+        """Nothing more comes, and the connection ends, in whatever way."""
+        rest = self.receive_all_or_reset()
+        assert rest == b"", f"{self.name} sent {rest[:300]!r} before the end"
+
+    def is_silent(self, seconds=0.2):
+        """Whether nothing comes for a while. For what must not happen: a longer wait only makes a fault surer to be seen."""
+        return not self.buffer and not select.select([self.sock], [], [], seconds)[0]
+
     def expect_closed_without(self, mark):
         """It ends, and what came before does not end in this."""
         rest = self.receive_all_or_reset()
