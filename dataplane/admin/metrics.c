@@ -1,4 +1,5 @@
 #include "dataplane/admin/metrics.h"
+#include "dataplane/admin/metrics_tls.h"
 
 #include <inttypes.h>
 
@@ -29,6 +30,7 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
     STATS_GAUGES(METRICS_GAUGE)
 #undef METRICS_COUNTER
 #undef METRICS_GAUGE
+    metrics_render_tls(t.tls, out);
 }
 
 static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {

@@ -7,6 +7,16 @@
 
 #include "dataplane/snapshot/dataplane.h"
 
+static void add_tls(struct tls_totals *sum, const struct stats_tls *s) {
+#define TOTALS_TLS_ADD(name) sum->name += stats_read(&s->name);
+    STATS_TLS_MEMBERS(TOTALS_TLS_ADD)
+#undef TOTALS_TLS_ADD
+    for (int i = 0; i < STATS_TLS_FAILURE_COUNT; i++)
+        sum->failures[i] += stats_read(&s->failures[i]);
+    for (int i = 0; i < STATS_TLS_BUCKETS; i++)
+        sum->buckets[i] += stats_read(&s->buckets[i]);
+}
+
 void totals_read(const struct dataplane *dataplane, struct totals *ret) {
     struct totals sum = {0};
     for (unsigned i = 0; i < dataplane_worker_count(dataplane); i++) {
@@ -15,6 +25,8 @@ void totals_read(const struct dataplane *dataplane, struct totals *ret) {
         STATS_COUNTERS(TOTALS_ADD)
         STATS_GAUGES(TOTALS_ADD)
 #undef TOTALS_ADD
+        for (int side = 0; side < STATS_TLS_SIDES; side++)
+            add_tls(&sum.tls[side], &s->tls[side]);
     }
     *ret = sum;
 }

@@ -13,6 +13,12 @@ struct totals {
     STATS_COUNTERS(TOTALS_MEMBER)
     STATS_GAUGES(TOTALS_MEMBER)
 #undef TOTALS_MEMBER
+    struct tls_totals {
+#define TOTALS_TLS_MEMBER(name) uint64_t name;
+        STATS_TLS_MEMBERS(TOTALS_TLS_MEMBER)
+#undef TOTALS_TLS_MEMBER
+        uint64_t failures[STATS_TLS_FAILURE_COUNT], buckets[STATS_TLS_BUCKETS];
+    } tls[STATS_TLS_SIDES];
 };
 
 void totals_read(const struct dataplane *dataplane, struct totals *ret);
