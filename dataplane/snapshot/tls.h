@@ -5,8 +5,8 @@
 #include "dataplane/tls/client.h"
 #include "dataplane/tls/server.h"
 
-/* Both: 0 with *ret, which has one holder and is NULL where the message has no TLS; or -1 with the faults in `errors`. What an earlier
- * snapshot has of equal messages and secrets is taken over. */
+/* Both: 0 with *ret, which has one holder and is NULL where the message has no TLS; or -1 with the faults in
+ * `errors`. What an earlier snapshot has of equal messages and secrets is taken over. */
 int snapshot_listener_tls(const struct resource *listener, const struct resource_set *resources, struct tls_server **ret,
                           struct error_list *errors);
 int snapshot_cluster_tls(const struct resource *cluster, const struct resource_set *resources, struct tls_client **ret,

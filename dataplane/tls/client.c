@@ -113,7 +113,9 @@ static int fingerprint(const Headgate__ClientTls *m, enum tls_protocols protocol
 static Headgate__ClientTls *copy_message(const Headgate__ClientTls *m) {
     size_t n = headgate__client_tls__get_packed_size(m);
     uint8_t *packed = hg_malloc(n + 1);
-    Headgate__ClientTls *copy = packed ? headgate__client_tls__unpack(NULL, headgate__client_tls__pack(m, packed), packed) : NULL;
+    Headgate__ClientTls *copy = NULL;
+    if (packed)
+        copy = headgate__client_tls__unpack(NULL, headgate__client_tls__pack(m, packed), packed);
     hg_free(packed);
     return copy;
 }
@@ -146,7 +148,7 @@ struct tls_client *tls_client_build(const Headgate__ClientTls *message, enum tls
             c = make(message, protocol, &id, secrets, place);
     }
     if (!c && place->errors->count == before)
-        error_set_resource(place->errors, error_addf(place->errors, ERROR_MEMORY, "out of memory"), place->resource, place->path);
+        tls_memory_fault(place);
     return c;
 }
 

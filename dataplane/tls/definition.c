@@ -118,7 +118,7 @@ int definition_init(struct definition *d, const struct definition_ops *ops, cons
     if (d->is_listed)
         return 0;
     if (place->errors->count == before)
-        error_set_resource(place->errors, error_addf(place->errors, ERROR_MEMORY, "out of memory"), place->resource, place->path);
+        tls_memory_fault(place);
     return -1;
 }
 

@@ -1,8 +1,10 @@
-/* definition.h — what tls_server and tls_client have in common: one SSL_CTX per thread, made on first use, and who holds it.
+/* definition.h — what tls_server and tls_client have in common: one SSL_CTX per thread, made on first use, and who
+ * holds it.
  *
- * The main thread counts holders (definitions of listeners and clusters). When the last is gone the contexts are released; each lives
- * on with its sessions, and each keeps the definition's memory until it goes itself. Definitions of equal messages and secrets are
- * one: a thousand clusters with the same settings have one context per worker. */
+ * The main thread counts holders (definitions of listeners and clusters). When the last is gone the contexts are
+ * released; each lives on with its sessions, and each keeps the definition's memory until it goes itself.
+ * Definitions of equal messages and secrets are one: a thousand clusters with the same settings have one context
+ * per worker. */
 #pragma once
 
 #include <stdatomic.h>
@@ -30,19 +32,20 @@ struct definition {
     bool                         is_listed;
 };
 
-/* The hash of all that a definition is made of. Starts with its kind and what is not in the message. Thread: main, as all below but
- * definition_context. */
+/* The hash of all that a definition is made of. Starts with its kind and what is not in the message. Thread: main,
+ * as all below but definition_context. */
 struct fingerprint {
     struct strbuf bytes;
 };
 void fingerprint_init(struct fingerprint *f, char kind, unsigned protocols, const ProtobufCMessage *message);
-void fingerprint_add_secret(struct fingerprint *f, const struct tls_secrets *secrets, const char *name); /* NULL: none is named */
+/* NULL: none is named */
+void fingerprint_add_secret(struct fingerprint *f, const struct tls_secrets *secrets, const char *name);
 int  fingerprint_finish(struct fingerprint *f, struct resource_id *ret);     /* 0, or -1 without memory */
 
 /* One more holder of the definition with this fingerprint, or NULL. */
 struct definition *definition_find(const struct resource_id *fingerprint);
-/* Checks a new one by making a context for the main thread, and lists it; one holder. 0, or -1 with the faults added: it is the
- * caller's still. */
+/* Checks a new one by making a context for the main thread, and lists it; one holder. 0, or -1 with the faults
+ * added: it is the caller's still. */
 int  definition_init(struct definition *d, const struct definition_ops *ops, const struct resource_id *fingerprint,
                      const struct tls_place *place);
 void definition_hold(struct definition *d);

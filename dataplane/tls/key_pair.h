@@ -34,8 +34,8 @@ struct key_pair {
     struct pair_bytes kinds[2];                  /* the second, with another kind of key, is there when chain_n > 0 */
 };
 
-/* The pair of the secret `name`, with one reference: found by its id, or decoded and checked. NULL: the faults have been added.
- * Thread: main. */
+/* The pair of the secret `name`, with one reference: found by its id, or decoded and checked. NULL: the faults
+ * have been added. Thread: main. */
 struct key_pair *key_pair_get(const struct tls_secret *secret, const char *name, const struct tls_place *place);
 void             key_pair_unref(struct key_pair *p);     /* NULL is allowed */
 

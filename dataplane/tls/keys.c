@@ -23,8 +23,8 @@ static int digest_padded(EVP_MD_CTX *context, const EVP_MD *digest, const struct
 }
 
 /* HKDF-Expand-Label with an empty context and at most one block of output: RFC 8446 section 7.1, RFC 5869 section 2.3. */
-static int expand(EVP_MD_CTX *context, const EVP_MD *digest, const struct traffic_secret *secret, const char *label, uint8_t *ret,
-                  size_t n) {
+static int expand(EVP_MD_CTX *context, const EVP_MD *digest, const struct traffic_secret *secret,
+                  const char *label, uint8_t *ret, size_t n) {
     uint8_t info[LABEL_MAX], inner[EVP_MAX_MD_SIZE], outer[EVP_MAX_MD_SIZE];
     size_t label_n = strlen(label), at = 0;
     info[at++] = 0;
@@ -112,7 +112,8 @@ int traffic_keys_seal(struct traffic_keys *k, uint8_t type, const void *content,
                : -1;
 }
 
-int traffic_keys_open(struct traffic_keys *k, const uint8_t header[RECORD_HEADER], const uint8_t *sealed, size_t n, uint8_t *out) {
+int traffic_keys_open(struct traffic_keys *k, const uint8_t header[RECORD_HEADER], const uint8_t *sealed, size_t n,
+                      uint8_t *out) {
     uint8_t nonce[NONCE_SIZE], tag[TAG_SIZE];
     size_t plain = n - TAG_SIZE;
     int done;

@@ -1,4 +1,5 @@
-/* keys.h — the keys of one direction of a TLS 1.3 connection: RFC 8446 sections 5.2, 5.3, 7.2 and 7.3. Thread: the worker's. */
+/* keys.h — the keys of one direction of a TLS 1.3 connection: RFC 8446 sections 5.2, 5.3, 7.2 and 7.3. Thread: the
+ * worker's. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +27,9 @@ void traffic_keys_finish(struct traffic_keys *k);
 /* The next generation. 0 or -1. */
 int  traffic_keys_update(struct traffic_keys *k, const EVP_MD *digest, bool is_writer);
 
-/* Encrypts content and its type as one record into `out`, which has room for n + 1 + TAG_SIZE + RECORD_HEADER bytes. 0 or -1. */
+/* Encrypts content and its type as one record into `out`, which has room for n + 1 + TAG_SIZE + RECORD_HEADER
+ * bytes. 0 or -1. */
 int traffic_keys_seal(struct traffic_keys *k, uint8_t type, const void *content, size_t n, uint8_t *out);
 /* Decrypts the `n` bytes behind a record's header into `out`, which has room for n - TAG_SIZE. 0, or -1: not authentic. */
-int traffic_keys_open(struct traffic_keys *k, const uint8_t header[RECORD_HEADER], const uint8_t *sealed, size_t n, uint8_t *out);
+int traffic_keys_open(struct traffic_keys *k, const uint8_t header[RECORD_HEADER], const uint8_t *sealed, size_t n,
+                      uint8_t *out);

@@ -1,7 +1,7 @@
 /* library.h — OpenSSL's library context of a thread, and what is fetched from it once.
  *
- * OpenSSL 3 keeps locks and counts in its library context, so every worker has one of its own, and one more serves the main thread,
- * which checks definitions with it. Objects of one never meet those of another. */
+ * OpenSSL 3 keeps locks and counts in its library context, so every worker has one of its own, and one more serves
+ * the main thread, which checks definitions with it. Objects of one never meet those of another. */
 #pragma once
 
 #include <openssl/evp.h>

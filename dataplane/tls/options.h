@@ -16,8 +16,8 @@ struct tls_options {
     const char          *default_groups;
 };
 
-/* Sets them. Returns 0, or -1 with faults that name the field and the unknown name. With `place` NULL nothing is reported: the same
- * options passed before. */
+/* Sets them. Returns 0, or -1 with faults that name the field and the unknown name. With `place` NULL nothing is
+ * reported: the same options passed before. */
 int tls_options_apply(SSL_CTX *context, const struct tls_options *o, const struct tls_place *place);
 /* What holds for every context. */
 void tls_options_common(SSL_CTX *context);

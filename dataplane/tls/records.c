@@ -73,18 +73,18 @@ static uint64_t count_records(const uint8_t *p, size_t n) {
 
 static int set_up(struct records *r, const SSL *ssl, const struct tls_library *l) {
     bool is_384;
-    const EVP_CIPHER *cipher = tls_library_record_cipher(l, SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)), &is_384);
+    uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
+    const EVP_CIPHER *cipher = tls_library_record_cipher(l, suite, &is_384);
     r->digest = is_384 ? l->sha384 : l->sha256;
     if (!cipher || r->read.secret.n != EVP_MD_get_size(r->digest) || r->write.secret.n != r->read.secret.n)
         return -1;
-    return traffic_keys_init(&r->read, cipher, r->digest, false) < 0 || traffic_keys_init(&r->write, cipher, r->digest, true) < 0
-               ? -1
-               : 0;
+    return traffic_keys_init(&r->read, cipher, r->digest, false) | traffic_keys_init(&r->write, cipher, r->digest, true);
 }
 
 bool records_take_over(struct tls_session *s, const uint8_t *written, size_t n) {
     struct records *r = s->records;
-    if (r && SSL_version(s->ssl) == TLS1_3_VERSION && !SSL_has_pending(s->ssl) && set_up(r, s->ssl, &s->worker->library) == 0) {
+    bool is_ours = r && SSL_version(s->ssl) == TLS1_3_VERSION && !SSL_has_pending(s->ssl);
+    if (is_ours && set_up(r, s->ssl, &s->worker->library) == 0) {
         r->write.sequence = count_records(written, n);
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         SSL_free(s->ssl);
@@ -121,8 +121,9 @@ static int write_record(struct records *r, struct tls_io *io, enum content_type 
 static int write_key_update(struct records *r, struct tls_io *io) {
     static const uint8_t message[KEY_UPDATE_SIZE] = {24, 0, 0, 1, 0};
     r->owes_update = false;
-    return write_record(r, io, CONTENT_HANDSHAKE, message, sizeof message) < 0 ? -1
-                                                                               : traffic_keys_update(&r->write, r->digest, true);
+    if (write_record(r, io, CONTENT_HANDSHAKE, message, sizeof message) < 0)
+        return -1;
+    return traffic_keys_update(&r->write, r->digest, true);
 }
 
 enum tls_status records_write(struct records *r, struct tls_io *io, const void *bytes, size_t n) {
@@ -135,7 +136,8 @@ enum tls_status records_write(struct records *r, struct tls_io *io, const void *
 
 static void write_alert(struct records *r, struct tls_io *io, enum alert alert) {
     const uint8_t content[] = {alert == ALERT_CLOSE_NOTIFY ? 1 : 2, (uint8_t)alert};
-    (void)write_record(r, io, CONTENT_ALERT, content, sizeof content); /* without room the peer learns by the closed connection */
+    /* without room the peer learns by the closed connection */
+    (void)write_record(r, io, CONTENT_ALERT, content, sizeof content);
 }
 
 void records_close_notify(struct records *r, struct tls_io *io) {

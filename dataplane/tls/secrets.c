@@ -16,6 +16,11 @@ void tls_fault(const struct tls_place *place, const char *field, enum error_code
     strbuf_finish(&message);
 }
 
+void tls_memory_fault(const struct tls_place *place) {
+    struct error *e = error_addf(place->errors, ERROR_MEMORY, "out of memory");
+    error_set_resource(place->errors, e, place->resource, place->path);
+}
+
 void tls_secret_fault(const struct tls_place *place, const char *secret, const char *field, enum error_code code,
                       const char *message) {
     char resource[RESOURCE_NAME_MAX + 32];

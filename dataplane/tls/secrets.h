@@ -1,4 +1,5 @@
-/* secrets.h — how a definition finds the secrets that it names, and where it reports what is wrong with them. Thread: main. */
+/* secrets.h — how a definition finds the secrets that it names, and where it reports what is wrong with them.
+ * Thread: main. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct tls_place {
 /* Adds a fault of the field. */
 void tls_fault(const struct tls_place *place, const char *field, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+void tls_memory_fault(const struct tls_place *place);
 /* The same for the secret of this name. */
 void tls_secret_fault(const struct tls_place *place, const char *secret, const char *field, enum error_code code,
                       const char *message);

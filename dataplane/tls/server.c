@@ -116,7 +116,8 @@ static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
 
 /* ---- tickets ---- */
 
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt) {
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                     int encrypt) {
     const struct tls_session *session = SSL_get_app_data(ssl);
     const struct tls_worker *w = session->worker;
     struct stats_tls *stats = &w->worker->stats->tls[STATS_TLS_CLIENTS];
@@ -153,7 +154,8 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
         return SSL_CTX_set_num_tickets(context, 0) == 1 ? 0 : -1;
     }
     SSL_CTX_set_timeout(context, (long)(s->message->session_lifetime / 1000000));
-    return SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 && SSL_CTX_set_num_tickets(context, 1) == 1 ? 0 : -1;
+    bool ok = SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 && SSL_CTX_set_num_tickets(context, 1) == 1;
+    return ok ? 0 : -1;
 }
 
 /* ---- the context ---- */
@@ -259,10 +261,9 @@ static int add_pairs(struct tls_server *s, const struct building *b) {
         struct tls_secret secret;
         char field[64];
         snprintf(field, sizeof field, "certificates[%zu]", i);
-        struct key_pair *p = tls_find_secret(b->secrets, m->certificates[i], HEADGATE__SECRET__KIND_KEY_PAIR, b->place, field,
-                                             &secret)
-                                 ? key_pair_get(&secret, m->certificates[i], b->place)
-                                 : NULL;
+        struct key_pair *p = NULL;
+        if (tls_find_secret(b->secrets, m->certificates[i], HEADGATE__SECRET__KIND_KEY_PAIR, b->place, field, &secret))
+            p = key_pair_get(&secret, m->certificates[i], b->place);
         if (p)
             s->pairs[s->pair_count++] = p;
         if (!p || add_names(s, p) < 0)
@@ -309,7 +310,9 @@ static int fingerprint(const Headgate__ServerTls *m, unsigned protocols, const s
 static Headgate__ServerTls *copy_message(const Headgate__ServerTls *m) {
     size_t n = headgate__server_tls__get_packed_size(m);
     uint8_t *packed = hg_malloc(n + 1);
-    Headgate__ServerTls *copy = packed ? headgate__server_tls__unpack(NULL, headgate__server_tls__pack(m, packed), packed) : NULL;
+    Headgate__ServerTls *copy = NULL;
+    if (packed)
+        copy = headgate__server_tls__unpack(NULL, headgate__server_tls__pack(m, packed), packed);
     hg_free(packed);
     return copy;
 }
@@ -339,8 +342,8 @@ static struct tls_server *make(const Headgate__ServerTls *m, unsigned protocols,
     return NULL;
 }
 
-struct tls_server *tls_server_build(const Headgate__ServerTls *message, unsigned protocols, const struct tls_secrets *secrets,
-                                    const struct tls_place *place) {
+struct tls_server *tls_server_build(const Headgate__ServerTls *message, unsigned protocols,
+                                    const struct tls_secrets *secrets, const struct tls_place *place) {
     const struct building b = {secrets, place};
     struct resource_id id;
     size_t before = place->errors->count;
@@ -351,7 +354,7 @@ struct tls_server *tls_server_build(const Headgate__ServerTls *message, unsigned
             s = make(message, protocols, &id, &b);
     }
     if (!s && place->errors->count == before)
-        error_set_resource(place->errors, error_addf(place->errors, ERROR_MEMORY, "out of memory"), place->resource, place->path);
+        tls_memory_fault(place);
     return s;
 }
 

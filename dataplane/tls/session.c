@@ -55,7 +55,8 @@ struct tls_session *tls_session_accept(struct worker *w, struct tls_server *serv
 void tls_session_free(struct tls_session *s) {
     if (!s)
         return;
-    if (s->ssl && s->state != SESSION_FAILED) /* else OpenSSL takes the session for broken, and it is not resumed any more */
+    /* else OpenSSL takes the session for broken, and it is not resumed any more */
+    if (s->ssl && s->state != SESSION_FAILED)
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(s->ssl);
     records_free(s->records);
@@ -75,7 +76,8 @@ static bool is_address(const char *name) {
     return ip != NULL;
 }
 
-/* The origin's certificate must have one of these names. Its subject's common name does not count (RFC 9110 section 4.3.4). */
+/* The origin's certificate must have one of these names. Its subject's common name does not count (RFC 9110
+ * section 4.3.4). */
 static int expect_name(SSL *ssl, const char *name) {
     X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
     X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
@@ -125,7 +127,8 @@ static int prepare(struct tls_session *s, const struct tls_client *c, const char
     return 0;
 }
 
-struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname, const void *endpoint) {
+struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname,
+                                        const void *endpoint) {
     struct tls_session *s = make(w, &client->definition, true);
     const char *sni = client->message->sni;
     char *name = s ? sni ? hg_strdup(sni) : hg_strndup(hostname.p ? hostname.p : "", hostname.n) : NULL;

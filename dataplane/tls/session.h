@@ -1,9 +1,10 @@
-/* session.h — TLS on one connection, without a socket: ciphertext comes in and goes out through the worker's struct tls_io.
+/* session.h — TLS on one connection, without a socket: ciphertext comes in and goes out through the worker's
+ * struct tls_io.
  *
- * net/conn.c drives it. Everything happens within one call of conn.c, so that one tls_io serves all sessions of a worker: it puts
- * what it received into `in`, calls the session until that says TLS_AGAIN (then `in` is used up, whatever is left of a record is
- * kept by the session), and sends what stands in `out`. No function waits, none touches a descriptor. OpenSSL's error queue is empty
- * before and after each call. Thread: the worker's. */
+ * net/conn.c drives it. Everything happens within one call of conn.c, so that one tls_io serves all sessions of a
+ * worker: it puts what it received into `in`, calls the session until that says TLS_AGAIN (then `in` is used up,
+ * whatever is left of a record is kept by the session), and sends what stands in `out`. No function waits, none
+ * touches a descriptor. OpenSSL's error queue is empty before and after each call. Thread: the worker's. */
 #pragma once
 
 #include <stdbool.h>
@@ -47,24 +48,30 @@ void tls_libraries_free(void);
 
 /* A session keeps what it needs of the definition, which may go before it. */
 struct tls_session *tls_session_accept(struct worker *, struct tls_server *);                 /* NULL: no memory */
-/* `hostname`: what SNI and verification use where the definition names none. `endpoint` keys the cache of sessions to resume. */
+/* `hostname`: what SNI and verification use where the definition names none. `endpoint` keys the cache of sessions
+ * to resume. */
 struct tls_session *tls_session_connect(struct worker *, struct tls_client *, struct str hostname, const void *endpoint);
 void                tls_session_free(struct tls_session *);   /* any state; NULL is fine */
 
 /* The caller leaves TLS_OUT_SIZE / 2 bytes of room in io->out. TLS_OK: done; TLS_EOF does not come. */
 enum tls_status tls_handshake(struct tls_session *);
-/* 1..n bytes of plaintext into room. TLS_OUT_RESERVE bytes of room in io->out are needed here too: a key update or an alert is answered. */
+/* 1..n bytes of plaintext into room. TLS_OUT_RESERVE bytes of room in io->out are needed here too: a key update or
+ * an alert is answered. */
 enum tls_status tls_read(struct tls_session *, uint8_t *room, size_t n, size_t *ret);
-/* Encrypts 1..TLS_RECORD_MAX bytes as one record; the caller has left TLS_OUT_RESERVE bytes of room in io->out. TLS_OK or TLS_FAILED. */
+/* Encrypts 1..TLS_RECORD_MAX bytes as one record; the caller has left TLS_OUT_RESERVE bytes of room in io->out.
+ * TLS_OK or TLS_FAILED. */
 enum tls_status tls_write(struct tls_session *, const void *bytes, size_t n);
-void            tls_close_notify(struct tls_session *);       /* into io->out; nothing before the end of the handshake or after a failure */
+/* into io->out; nothing before the end of the handshake or after a failure */
+void            tls_close_notify(struct tls_session *);
 
 /* ---- after the handshake */
 struct str  tls_protocol(const struct tls_session *);         /* by ALPN: "h2", "http/1.1"; empty: none agreed */
 struct str  tls_server_name(const struct tls_session *);      /* SNI; empty: none. Lives with the session */
 bool        tls_is_resumed(const struct tls_session *);
-const char *tls_failure(const struct tls_session *);          /* a static word: "certificate-expired", "no-shared-protocol", "unknown-ca" ... */
-/* The peer's certificate as text for X-Forwarded-Client-Cert: Hash=...;Subject="...";URI=...;DNS=... — and as base64 of its DER for
- * Client-Cert (RFC 9440: a sequence of bytes between colons, which are the caller's). Empty: it gave none. Live with the session. */
+/* a static word: "certificate-expired", "no-shared-protocol", "unknown-ca" ... */
+const char *tls_failure(const struct tls_session *);
+/* The peer's certificate as text for X-Forwarded-Client-Cert: Hash=...;Subject="...";URI=...;DNS=... — and as
+ * base64 of its DER for Client-Cert (RFC 9440: a sequence of bytes between colons, which are the caller's). Empty:
+ * it gave none. Live with the session. */
 struct str  tls_peer_text(const struct tls_session *);
 struct str  tls_peer_base64(const struct tls_session *);

@@ -1,5 +1,6 @@
-/* The way of a ClientHello: whatever a client sends first is answered by an alert or by our flight, in any cutting of the input. The first
- * byte chooses the listener (protocols, names, client certificates) and how the bytes are cut; the rest is what the client sends. */
+/* The way of a ClientHello: whatever a client sends first is answered by an alert or by our flight, in any cutting
+ * of the input. The first byte chooses the listener (protocols, names, client certificates) and how the bytes are
+ * cut; the rest is what the client sends. */
 #include "tests/unit/dataplane/tls/fixture.h"
 
 static struct fixture fixture;
@@ -9,7 +10,8 @@ static struct tls_server *servers[4];
 static void set_up(void) {
     char *list[] = {(char *)"site", (char *)"other"};
     fixture_init(&fixture);
-    struct certificate other = certificate_make(&(struct certificate_wish){.name = "x", .alternatives = "DNS:*.other.example"});
+    struct certificate other = certificate_make(&(struct certificate_wish){.name = "x",
+                                                                           .alternatives = "DNS:*.other.example"});
     secret_add_pair(&fixture.secrets, "other", &other, NULL);
     certificate_finish(&other);
     fixture.server_message.certificates = list;

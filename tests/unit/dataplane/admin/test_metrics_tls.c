@@ -5,7 +5,8 @@
 
 static void test_text(void **state) {
     (void)state;
-    struct tls_totals tls[STATS_TLS_SIDES] = {{.full = 3, .resumed = 2, .version_1_3 = 5, .tickets_issued = 4, .handshake_us = 1500}};
+    struct tls_totals tls[STATS_TLS_SIDES] = {{.full = 3, .resumed = 2, .version_1_3 = 5, .tickets_issued = 4,
+                                               .handshake_us = 1500}};
     tls[0].buckets[0] = 4;
     tls[0].buckets[2] = 1;
     tls[1].failures[STATS_TLS_FAILURE_COUNT - 1] = 7;

@@ -47,7 +47,8 @@ static inline struct certificate certificate_make(const struct certificate_wish 
     X509_gmtime_adj(X509_getm_notBefore(c.x), has_times ? wish->from : -86400);
     X509_gmtime_adj(X509_getm_notAfter(c.x), has_times ? wish->until : 10L * 365 * 86400);
     X509_set_pubkey(c.x, c.key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(c.x), "CN", MBSTRING_UTF8, (const unsigned char *)wish->name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(c.x), "CN", MBSTRING_UTF8, (const unsigned char *)wish->name, -1, -1,
+                               0);
     X509_set_issuer_name(c.x, X509_get_subject_name(wish->issuer ? wish->issuer->x : c.x));
     if (wish->is_ca)
         add_extension(c.x, c.x, NID_basic_constraints, "critical,CA:TRUE");
@@ -179,7 +180,8 @@ static inline struct known_secret *secret_add_pair(struct known_secrets *s, cons
     return k;
 }
 
-static inline struct known_secret *secret_add_trust(struct known_secrets *s, const char *name, const struct certificate *ca) {
+static inline struct known_secret *secret_add_trust(struct known_secrets *s, const char *name,
+                                                    const struct certificate *ca) {
     struct known_secret *k = secret_add(s, name, HEADGATE__SECRET__KIND_TRUST);
     k->message.trust = &k->trust;
     k->authorities[k->trust.n_certificates++] = der_of_certificate(ca);

@@ -1,4 +1,5 @@
-/* link.h — two sessions back to back, without sockets. Side 0 is the client, ours or one of plain OpenSSL; side 1 the server. */
+/* link.h — two sessions back to back, without sockets. Side 0 is the client, ours or one of plain OpenSSL; side 1
+ * the server. */
 #pragma once
 
 #include <openssl/err.h>

@@ -152,7 +152,8 @@ static void test_equal_ones_are_one(void **state) {
     tls_client_unref(e);
 }
 
-/* A certificate is exchanged: the open connection lives on, a handshake in its middle ends with the former one, new ones show the new. */
+/* A certificate is exchanged: the open connection lives on, a handshake in its middle ends with the former one,
+ * new ones show the new. */
 static void test_rotation(void **state) {
     struct fixture *f = *state;
     struct link *l = &f->link, half = {0};

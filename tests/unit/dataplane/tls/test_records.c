@@ -10,7 +10,8 @@
 static void test_record_of_the_rfc(void **state) {
     (void)state;
     static const char secret[] = "9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5";
-    static const char record[] = "1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b6297"
+    static const char record[] = "1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f"
+                                 "2b9819a8a5b46b395bd54a9a20441e2b6297"
                                  "4e1f5a6292a2977014bd1e3deae63aeebb21694915e4";
     struct traffic_keys writer = {.secret = {.n = 32}}, reader = {.secret = {.n = 32}};
     uint8_t content[50], out[100], expected[72], plain[51];
@@ -57,7 +58,8 @@ static void exchange(struct link *l, size_t n) {
 
 static void test_suites(void **state) {
     struct fixture *f = *state;
-    static const char *const suites[] = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"};
+    static const char *const suites[] = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                                         "TLS_CHACHA20_POLY1305_SHA256"};
     SSL_CTX *plain = SSL_CTX_new(TLS_client_method());
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(SSL_CTX_set_ciphersuites(plain, suites[i]), 1);
@@ -312,7 +314,8 @@ static void test_lack_of_memory(void **state) {
         forger_open(&g, f);
         forge(&g, 23, bytes, sizeof bytes);
         if (part)
-            g.link->step = 100; /* room for the body of a record that comes in parts; else for what the reader has no room for */
+            /* room for the body of a record that comes in parts; else for what the reader has no room for */
+            g.link->step = 100;
         else
             g.link->room = 100;
         uint8_t *in = g.link->worker[SERVER]->tls->in_buffer;

@@ -136,7 +136,8 @@ static void expect_identity(const struct fixture *f) {
     hex_encode(digest, 32, hex);
     struct strbuf expected = {0};
     /* RFC 2253 escapes the quotation marks of the name with a backslash; a quoted string escapes both again. */
-    strbuf_printf(&expected, "Hash=%s;Subject=\"CN=visitor \\\\\\\"one\\\\\\\"\";URI=spiffe://a/b%%3Bc;DNS=visitor.example", hex);
+    strbuf_printf(&expected,
+                  "Hash=%s;Subject=\"CN=visitor \\\\\\\"one\\\\\\\"\";URI=spiffe://a/b%%3Bc;DNS=visitor.example", hex);
     assert_int_equal(tls_peer_text(s).n, expected.n);
     assert_memory_equal(tls_peer_text(s).p, expected.p, expected.n);
     strbuf_finish(&expected);
