@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/dumps.h"
 #include "common/log.h"
 #include "controlplane/daemon/daemon.h"
 
@@ -43,6 +44,8 @@ int main(int argc, char **argv) {
     struct daemon_options options;
     struct error_list errors = {0};
     log_init("controlplane");
+    if (dumps_forbid() < 0)
+        log_warning("core files of this process cannot be ruled out: it will hold private keys");
     int parsed = daemon_options_parse(argc - 1, argv + 1, &options, &errors);
     int status = run(&options, &errors, parsed);
     daemon_options_finish(&options);

@@ -73,6 +73,8 @@ static int show(struct engine *e, const Headgate__ShowRequest *m, struct strbuf 
                 struct error_list *errors) {
     const struct config_render_options options = {.is_json = m->json, .is_effective = m->effective};
     struct engine_view view = {0};
+    if (m->name && m->kind == HEADGATE__KIND__KIND_SECRET)
+        return admin_describe_secret(e, m->name, text, errors);
     if (engine_view(e, m->version, &view, errors) < 0)
         return -1;
     int status = m->name ? config_render_one(&view.set, m->kind, str_of(m->name), &options, text, errors)

@@ -254,6 +254,8 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
         reply_add_problem(&call->arena, &problems, ERROR_STATE, NULL, NULL, "there is no configuration yet");
     add_file_problems(call, &problems);
     add_data_plane_problems(call, &problems);
+    if (current)
+        admin_add_certificates(call, current, &reply, &problems);
     reply.problems = problems.items;
     reply.n_problems = problems.count;
     admin_reply(call, &reply.base);

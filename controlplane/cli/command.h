@@ -4,6 +4,7 @@
 
 #include "common/options.h"
 #include "controlplane/cli/cli.h"
+#include "controlplane/config/config.h"
 
 /* What a command's arguments are, for completion. */
 enum argument_kind { ARGUMENT_NONE, ARGUMENT_FILE, ARGUMENT_COMMAND, ARGUMENT_RESOURCE_THEN_FILE, ARGUMENT_RESOURCE };
@@ -29,6 +30,9 @@ const char *command_nearest(struct str name);
 const struct option_spec *command_options(const struct command *c, struct option_spec *room, size_t count);
 
 enum { COMMAND_OPTIONS_MAX = 48 };
+
+/* What the control plane would say of a file and of the files that it names, without one. `set` is empty, and to be finished. */
+int validate_file(const char *path, struct config_resources *set, struct error_list *errors, struct error_list *warnings);
 
 /* One function for each command, in the file of that name. */
 int command_run(struct cli *cli, const struct options *options);

@@ -31,7 +31,13 @@ static const struct option_spec run_options[] = {
         "if-version", '\0', "N", "refuse unless N is the current version"     \
     }
 
-static const struct option_spec push_options[] = {PUSH_OPTIONS, {0}};
+static const struct option_spec change_options[] = {PUSH_OPTIONS, {0}};
+
+static const struct option_spec push_options[] = {
+    PUSH_OPTIONS,
+    {"embed", '\0', NULL, "send the files of certificates and keys, too, instead of having the control plane read them"},
+    {0},
+};
 
 static const struct option_spec log_options[] = {{"limit", 'n', "N", "at most N versions (50)"}, {0}};
 
@@ -84,9 +90,9 @@ const struct command commands[] = {
     {"set", "KIND/NAME FILE", "make or replace one resource",
      "FILE, or standard input for -, holds the resource in the form it has inside a configuration. As atomic and as "
      "versioned as push.",
-     push_options, ARGUMENT_RESOURCE_THEN_FILE, 2, 2, command_set},
+     change_options, ARGUMENT_RESOURCE_THEN_FILE, 2, 2, command_set},
     {"delete", "KIND/NAME", "delete one resource",
-     "Refused while others refer to it. As atomic and as versioned as push.", push_options, ARGUMENT_RESOURCE,
+     "Refused while others refer to it. As atomic and as versioned as push.", change_options, ARGUMENT_RESOURCE,
      1, 1, command_delete},
     {"log", "", "list versions", "Newest first, with who serves each now.", log_options, ARGUMENT_NONE, 0, 0,
      command_log},
@@ -99,7 +105,7 @@ const struct command commands[] = {
      no_options, ARGUMENT_FILE, 0, 2, command_diff},
     {"rollback", "[VERSION]", "make a new version with the intent of an old one",
      "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push.",
-     push_options, ARGUMENT_NONE, 0, 1, command_rollback},
+     change_options, ARGUMENT_NONE, 0, 1, command_rollback},
     {"status", "", "say what runs, and what is wrong now",
      "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.", no_options,
      ARGUMENT_NONE, 0, 0, command_status},

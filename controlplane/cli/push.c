@@ -1,4 +1,5 @@
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/embed.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 
@@ -8,10 +9,17 @@ int command_push(struct cli *cli, const struct options *options) {
     struct config_sources sources = {0};
     struct arena arena = {0};
     int exit_code = reply_load_sources(cli, options->arguments[0], &sources, &arena, &message);
-    if (exit_code < 0) {
+    bool is_loaded = exit_code < 0;
+    if (is_loaded && options_has(options, "embed"))
+        is_loaded = embed_files(cli, options->arguments[0], &sources, &arena, &message) == EXIT_DONE;
+    if (is_loaded) {
         request.change_case = HEADGATE__PUSH_REQUEST__CHANGE_SOURCES;
         request.sources = &message;
         exit_code = reply_push(cli, options, &request);
+        embed_clear(&message);
+    } else if (exit_code < 0) {
+        embed_clear(&message);
+        exit_code = EXIT_REFUSED;
     }
     arena_finish(&arena);
     config_sources_finish(&sources);

@@ -118,15 +118,10 @@ static bool has_stored_version(const struct run *r) {
 
 /* A file that is not valid stops a first start; later the last good version is served, and the file is watched. */
 static int check_file(const struct run *r) {
-    const struct config_options variables = {.variable = config_variable_from_environment};
-    struct config_sources sources = {0};
     struct config_resources set = {0};
     struct error_list errors = {0}, warnings = {0};
-    int status = config_load(r->file, &sources, &errors);
-    if (config_compile(&sources, &variables, &set, &errors, &warnings) < 0)
-        status = -1;
+    int status = validate_file(r->file, &set, &errors, &warnings);
     cli_fail(r->cli, &errors, 0);
-    config_sources_finish(&sources);
     config_resources_finish(&set);
     error_list_finish(&errors);
     error_list_finish(&warnings);
@@ -161,6 +156,7 @@ static void add_children(struct run *r) {
     child_add(control, "--state-dir", r->state_dir);
     child_add(control, "--runtime-dir", r->runtime_dir);
     child_add(control, "--config", r->file[0] ? r->file : NULL);
+    child_add(control, "--files-root", "/"); /* who runs it can read what it reads */
     child_add(control, "--admin-listen", options_get(r->options, "controlplane-admin"));
     snprintf(r->channel, sizeof r->channel, "unix:%s/dataplane.sock", r->runtime_dir);
     struct child *holder = supervisor_add(&r->supervisor, "the holder of the data plane", r->holder, false);

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "controlplane/cli/certificates.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 
@@ -167,6 +168,7 @@ int command_status(struct cli *cli, const struct options *options) {
         print_data_planes(cli, reply);
         print_away(cli, reply);
         print_clusters(cli, reply);
+        print_certificates(cli, reply);
         print_problems(cli, reply);
     }
     headgate__status_reply__free_unpacked(reply, NULL);

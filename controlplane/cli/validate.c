@@ -1,17 +1,25 @@
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/embed.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 #include "controlplane/engine/reply.h"
+#include "controlplane/secrets/secrets.h"
 
-/* What the control plane would say, without one. */
-static int compile(const char *path, struct config_resources *set, struct error_list *errors,
-                   struct error_list *warnings) {
-    const struct config_options options = {.variable = config_variable_from_environment};
+int validate_file(const char *path, struct config_resources *set, struct error_list *errors, struct error_list *warnings) {
+    struct config_places places = {0};
+    const struct config_options options = {.variable = config_variable_from_environment, .places = &places};
     struct config_sources sources = {0};
+    struct arena arena = {0};
     int loaded = config_load(path, &sources, errors);
     int compiled = config_compile(&sources, &options, set, errors, warnings);
+    int status = loaded < 0 || compiled < 0 ? -1 : 0;
+    const char *folder = embed_folder_of(&arena, path);
+    if (status == 0)
+        status = secrets_check(set, folder ? folder : ".", &places, errors, warnings);
     config_sources_finish(&sources);
-    return loaded < 0 || compiled < 0 ? -1 : 0;
+    config_places_finish(&places);
+    arena_finish(&arena);
+    return status;
 }
 
 static void print_text(const struct cli *cli, const char *path, int status, size_t resources,
@@ -30,7 +38,7 @@ int command_validate(struct cli *cli, const struct options *options) {
     struct problem_list problems = {0};
     struct arena arena = {0};
     Headgate__TextReply reply = HEADGATE__TEXT_REPLY__INIT;
-    int status = compile(path, &set, &errors, &warnings);
+    int status = validate_file(path, &set, &errors, &warnings);
     reply_add_problems(&arena, &problems, &errors, false);
     reply_add_problems(&arena, &problems, &warnings, true);
     reply.n_problems = problems.count;

@@ -64,6 +64,8 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
     const struct daemon_options *o = d->options;
     struct engine_config config = {.loop = d->loop,
                                    .state_dir = o->store_dir,
+                                   .files_root = o->files_root,
+                                   .files_base = o->files_base,
                                    .channel = channel_config_default,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,

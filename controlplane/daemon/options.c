@@ -11,6 +11,9 @@ const struct option_spec daemon_option_specs[] = {
      "where versions are kept, in its folder store ($HEADGATE_STATE_DIR or /var/lib/headgate)"},
     {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
     {"config", 'c', "FILE", "push FILE now and whenever it or what it includes changes"},
+    {"files-root", '\0', "DIR",
+     "read certificates, keys and authorities below DIR only (/ with --config, otherwise /etc/headgate); names that are not "
+     "absolute start at the folder of --config, otherwise at DIR"},
     {"control-socket", '\0', "PATH", "for the headgate program (RUNTIME_DIR/control.sock)"},
     {"control-group", '\0', "GROUP", "who may use it besides the owner"},
     {"dataplane-socket", '\0', "PATH", "for data planes on this machine (RUNTIME_DIR/dataplane.sock)"},
@@ -103,6 +106,16 @@ static void set_tls(struct daemon_options *o, struct error_list *errors) {
                    "--dataplane-listen, --tls-cert, --tls-key and --tls-ca go together");
 }
 
+static void set_files(struct daemon_options *o, struct error_list *errors) {
+    const char *given = options_get(&o->given, "files-root"), *slash = o->config ? strrchr(o->config, '/') : NULL;
+    o->files_root = given ? given : o->config ? "/" : "/etc/headgate";
+    int n = !o->config ? snprintf(o->files_base, sizeof o->files_base, "%s", o->files_root)
+            : !slash   ? snprintf(o->files_base, sizeof o->files_base, ".")
+                       : snprintf(o->files_base, sizeof o->files_base, "%.*s", (int)(slash - o->config + 1), o->config);
+    if (n >= (int)sizeof o->files_base)
+        error_addf(errors, ERROR_RANGE, "the path of a folder is too long");
+}
+
 static void set_numbers(struct daemon_options *o, struct error_list *errors) {
     uint64_t prepare = 30, commit = 30;
     o->keep_versions = 200;
@@ -127,6 +140,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
         error_addf(errors, ERROR_SYNTAX, "no arguments are expected, not %s", ret->given.arguments[0]);
     ret->config = options_get(&ret->given, "config");
     set_folders(ret, errors);
+    set_files(ret, errors);
     ret->dataplane_group = group_option(ret, "dataplane-group", errors);
     ret->control_group = group_option(ret, "control-group", errors);
     set_admin(ret, errors);

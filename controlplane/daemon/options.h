@@ -12,6 +12,8 @@ struct daemon_options {
     char dataplane_socket[128], control_socket[128];
     long dataplane_group, control_group;    /* group ids that may use the sockets; -1: the owner alone */
     const char *config;             /* file to watch; NULL: none */
+    const char *files_root;         /* below which files of certificates are read */
+    char files_base[512];           /* where their names start */
     const char *admin_listen;       /* NULL: off */
     struct token_file *metrics_token; /* token_file_close; NULL: none */
     const char *dataplane_listen;   /* "host:port" for data planes over TLS; NULL: none */

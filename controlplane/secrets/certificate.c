@@ -137,7 +137,7 @@ static const char *check_chain(const struct pem_blocks *chain, uint64_t now, str
         if (why)
             return why;
     }
-    return check_order(chain, arena, ret_line);
+    return NULL;
 }
 
 static bool is_of_key(const struct pem_block *block, EVP_PKEY *key) {
@@ -176,6 +176,10 @@ const char *certificate_check_pair(const struct pem_blocks *chain, const struct 
     *ret_is_key = true;
     *ret_line = key->line;
     why = private_key ? check_match(chain, private_key, arena) : "not a private key";
+    if (!why) {
+        *ret_is_key = false;
+        why = check_order(chain, arena, ret_line);
+    }
     if (!why)
         why = fill_pair(chain, private_key, arena, m);
     EVP_PKEY_free(private_key);

@@ -1,0 +1,331 @@
+"""Certificates, keys and authorities: read, refused, rotated, sent along, kept; and never shown."""
+import base64
+
+import pytest
+
+from certificates import Authority, fingerprint, openssl, swap_link
+from planes import site_of, wait_until
+
+NAMES = ["example.com", "*.example.com"]
+
+
+@pytest.fixture
+def authority(folders):
+    return Authority(folders.folder / "authority")
+
+
+@pytest.fixture
+def certs(folders):
+    return folders.folder / "etc/certs"
+
+
+@pytest.fixture
+def rooted(folders):
+    """A control plane that reads files below etc."""
+    (folders.folder / "etc").mkdir()
+    folders.start_control_plane("--files-root", folders.folder / "etc")
+    return folders
+
+
+def secure(*pairs, **tls):
+    """One listener with certificates: (certificate, key) or with an OCSP response behind."""
+    files = [dict(zip(("certificate", "key", "ocsp"), pair)) for pair in pairs]
+    return site_of("127.0.0.1:1", listeners=["127.0.0.1:0"]) | {
+        "listeners": [{"name": "web", "address": "127.0.0.1:0", "route-table": "site", "tls": {"certificates": files, **tls}}]}
+
+
+SITE = ("certs/site.pem", "certs/site.key")
+
+
+def certificates(site):
+    return site.status().get("certificates", [])
+
+
+def the_fingerprint(site):
+    return certificates(site)[0]["fingerprint"]
+
+
+def generation(site):
+    return site.status()["generation"]
+
+
+def problems(site):
+    return [p["message"] for p in site.status().get("problems", []) if "no data plane" not in p["message"]]
+
+
+def accept(site, *arguments, **how):
+    ran = site.push(*arguments, **how)
+    assert ran.code == 0, ran
+    return ran.json
+
+
+def rename_over(source, path):
+    fresh = path.with_suffix(".fresh")
+    fresh.write_bytes(source.read_bytes())
+    fresh.rename(path)
+
+
+# ---- what is told of them
+
+
+def test_a_certificate_is_told_of_and_its_key_is_not(rooted, authority, certs):
+    certificate, key = authority.pair(certs, "site", NAMES + ["10.1.2.3"])
+    accept(rooted, secure(SITE))
+    found = certificates(rooted)
+    assert len(found) == 1
+    assert found[0]["names"] == sorted(NAMES + ["10.1.2.3"]) and found[0]["key"] == "EC P-256"
+    assert found[0]["fingerprint"] == fingerprint(certificate) and found[0]["used_by"] == ["listener/web"]
+    assert not problems(rooted)
+    name = found[0]["name"]
+    shown = rooted.ok("show", f"secret/{name}").out
+    assert fingerprint(certificate) in shown and 'subject: "CN=example.com"' in shown and "chain: 2" in shown
+    people = rooted.ok("status").out
+    assert "89" in people and "certs/site.pem" in people and "listener/web" in people
+    secret = openssl("pkcs8", "-topk8", "-nocrypt", "-in", key, "-outform", "PEM")
+    der = base64.b64decode("".join(secret.splitlines()[1:-1]))[36:68]  # the private number itself
+    said = people + shown + rooted.ok("show").out + rooted.headgate("diff").out + rooted.control.text()
+    assert key.read_text().splitlines()[1] not in said and "PRIVATE" not in said
+    for path in (rooted.state / "store").rglob("*"):
+        if path.is_file() and der in path.read_bytes():
+            assert path.name == "state" and path.stat().st_mode & 0o777 == 0o600
+    assert der in (rooted.state / "store/state").read_bytes()
+
+
+def test_what_is_shown_makes_the_same_again(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    accept(rooted, secure(SITE))
+    before = generation(rooted)
+    again = rooted.headgate("push", rooted.write("again.yaml", rooted.ok("show").out), "-o", "json")
+    assert again.json["outcome"] == "unchanged" and generation(rooted) == before
+
+
+def test_rsa_beside_ecdsa(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    authority.pair(certs, "rsa", NAMES, kind="2048")
+    authority.pair(certs, "elsewhere", ["example.org"], kind="2048")
+    accept(rooted, secure(SITE, ("certs/rsa.pem", "certs/rsa.key"), ("certs/elsewhere.pem", "certs/elsewhere.key")))
+    kinds = {c["name"].split("@")[0]: (c["key"], c.get("other_key")) for c in certificates(rooted)}
+    assert kinds == {"certs/site.pem": ("EC P-256", "RSA 2048"), "certs/rsa.pem": ("RSA 2048", "EC P-256"),
+                     "certs/elsewhere.pem": ("RSA 2048", None)}
+
+
+def test_what_expires_soon_and_what_is_not_verified_is_said(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES, last=20.5)
+    authority.pair(certs, "urgent", NAMES, last=3.5)
+    configuration = secure(SITE, ("certs/urgent.pem", "certs/urgent.key"))
+    configuration["clusters"].append({"name": "careless", "endpoints": ["127.0.0.1:1"], "tls": {"insecure": True}})
+    accept(rooted, configuration)
+    said = problems(rooted)
+    assert any("site.pem" in p and "expires in 20 days" in p for p in said), said
+    assert any("urgent.pem" in p and "expires in 3 days: renew it now" in p for p in said), said
+    assert any("not verified" in p for p in said) and rooted.status()["insecure_clusters"] == ["careless"]
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("pair, words, at", [
+    (("certs/site.pem", "certs/other.key"), "the key is not that of the certificate", "certs/other.key:1"),
+    (("certs/old.pem", "certs/old.key"), "expired on", "certs/old.pem:1"),
+    (("certs/early.pem", "certs/early.key"), "not valid before", "certs/early.pem:1"),
+    (("certs/weak.pem", "certs/weak.key"), "an RSA key of 1024 bits is weak", "certs/weak.pem:1"),
+    (("certs/none.pem", "certs/site.key"), "No such file or directory", "certs/none.pem"),
+    (("certs/site.pem", "certs/locked.key"), "the key is encrypted", "certs/locked.key:1"),
+    (("certs/site.key", "certs/site.key"), "no certificate in the file", "certs/site.key"),
+    (("certs/torn.pem", "certs/site.key"), "the block has no END", "certs/torn.pem:3"),
+    (("certs/upside-down.pem", "certs/site.key"), "the server's own comes first", "certs/site.key"),
+    (("../authority/ca.pem", "certs/site.key"), "leads out of", "../authority/ca.pem"),
+    (("certs/way-out.pem", "certs/site.key"), "leads out of", "certs/way-out.pem"),
+    (("/etc/hostname", "certs/site.key"), "outside of", "/etc/hostname"),
+    (("certs", "certs/site.key"), "not a file", "certs"),
+])
+def test_bad_pairs_are_refused(rooted, authority, certs, pair, words, at):
+    certificate, _ = authority.pair(certs, "site", NAMES)
+    authority.key(certs / "other.key")
+    for name, how in (("old", {"first": -10, "last": -1}), ("early", {"first": 1, "last": 9}), ("weak", {"kind": "1024"})):
+        if name in pair[0]:
+            authority.pair(certs, name, NAMES, **how)
+    openssl("pkcs8", "-topk8", "-in", certs / "site.key", "-out", certs / "locked.key", "-passout", "pass:x")
+    leaf, ca = certificate.read_text().split("-----END CERTIFICATE-----\n")[:2]
+    (certs / "upside-down.pem").write_text(f"{ca}-----END CERTIFICATE-----\n{leaf}-----END CERTIFICATE-----\n")
+    (certs / "torn.pem").write_text("# a comment\n\n" + leaf)
+    (certs / "way-out.pem").symlink_to(authority.pem)
+    ran = rooted.push(secure(pair))
+    assert ran.code == 1, ran
+    problem = ran.json["problems"][0]
+    assert words in problem["message"] and problem["message"].startswith(at), problem
+    assert problem["line"] == 1 and problem["file"].endswith("push.json") and "tls.certificates[0]" in problem["path"]
+    assert rooted.status().get("version", 0) == 0
+
+
+def test_authorities(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    (certs / "ca.pem").write_bytes(authority.pem.read_bytes())
+    (certs / "bad.pem").write_text("nothing\n")
+    mutual = {"client-certificates": {"mode": "required", "ca": "certs/ca.pem"}}
+    accept(rooted, secure(SITE, **mutual))
+    ran = rooted.push(secure(SITE, **{"client-certificates": {"mode": "required", "ca": "certs/bad.pem"}}))
+    assert ran.code == 1 and "there is no certificate in the file" in ran.json["problems"][0]["message"]
+    assert ran.json["problems"][0]["path"] == "listeners[0].tls.client-certificates.ca"
+
+
+def test_the_systems_authorities(folders, authority):
+    folders.environment["SSL_CERT_FILE"] = str(authority.pem)
+    folders.start_control_plane("--files-root", folders.folder)
+    configuration = site_of("127.0.0.1:1")
+    configuration["clusters"][0]["tls"] = {}
+    accept(folders, configuration)
+    assert "certificates: 1" in folders.ok("show", "secret/system-ca").out
+    authority.pem.write_text("")
+    wait_until("it is said", lambda: any("there is no certificate in the file" in p for p in problems(folders)))
+    assert "certificates: 1" in folders.ok("show", "secret/system-ca").out
+
+
+def test_ocsp(rooted, authority, certs):
+    certificate, _ = authority.pair(certs, "site", NAMES)
+    other, _ = authority.pair(certs, "other", NAMES)
+    response = authority.ocsp(other, certs / "site.ocsp")
+    accept(rooted, secure((*SITE, "certs/site.ocsp")))
+    assert any("site.ocsp is not stapled: it is about another certificate" in p for p in problems(rooted))
+    assert "ocsp_until" not in certificates(rooted)[0]
+    before = generation(rooted)
+    authority.ocsp(certificate, response)
+    wait_until("it is stapled", lambda: certificates(rooted)[0].get("ocsp_until"))
+    assert generation(rooted) > before and not problems(rooted)
+
+
+# ---- what changes
+
+
+def test_a_rotated_pair_is_a_new_generation_of_the_same_version(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    new, new_key = authority.pair(rooted.folder / "new", "site", NAMES)
+    accept(rooted, secure(SITE))
+    rooted.start_data_plane("a")
+    rooted.wait_data_plane("a", version=1)
+    before = generation(rooted)
+    rename_over(new, certs / "site.pem")  # half of it: the pair does not match
+    wait_until("half a pair is told of", lambda: any("the key is not that" in p for p in problems(rooted)))
+    assert generation(rooted) == before
+    rename_over(new_key, certs / "site.key")
+    wait_until("the new one is current", lambda: the_fingerprint(rooted) == fingerprint(new))
+    assert not problems(rooted) and rooted.version() == 1
+    wait_until("the data plane has it", lambda: rooted.data_plane("a")["serving"]["generation"] == generation(rooted) > before)
+    assert rooted.metric("version") == 1
+
+
+def test_a_volume_of_kubernetes(rooted, authority, certs):
+    """Links to ..data, which is swapped: the pair is never half old, half new."""
+    pairs = [authority.pair(certs / f"..{n}", "tls", NAMES) for n in range(4)]
+    (certs / "..data").symlink_to("..0")
+    for name in ("tls.pem", "tls.key"):
+        (certs / name).symlink_to(f"..data/{name}")
+    accept(rooted, secure(("certs/tls.pem", "certs/tls.key")))
+    for certificate, _ in pairs[1:] + pairs[:2]:
+        swap_link(certs / "..data", certificate.parent.name)
+        wait_until("the pair is swapped", lambda c=certificate: the_fingerprint(rooted) == fingerprint(c))
+    assert not [r for r in rooted.control.records() if "not that of the certificate" in str(r)]
+
+
+def test_a_restart_changes_nothing(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    accept(rooted, secure(SITE))
+    before = rooted.status()
+    tickets = rooted.ok("show", "secret/ticket-keys").out
+    stored = (rooted.state / "store/state").read_bytes()
+    rooted.control.stop()
+    rooted.start_control_plane("--files-root", rooted.folder / "etc")
+    after = rooted.status()
+    assert after["generation"] == before["generation"] and after["certificates"] == before["certificates"]
+    assert rooted.ok("show", "secret/ticket-keys").out == tickets
+    assert (rooted.state / "store/state").read_bytes() == stored
+
+
+def test_a_restart_without_the_files_keeps_what_there_was(rooted, authority, certs):
+    certificate, _ = authority.pair(certs, "site", NAMES)
+    accept(rooted, secure(SITE))
+    rooted.control.stop()
+    (certs / "site.key").unlink()
+    rooted.start_control_plane("--files-root", rooted.folder / "etc")
+    assert the_fingerprint(rooted) == fingerprint(certificate)
+    assert any("site.key" in p and "No such file" in p for p in problems(rooted))
+
+
+def test_a_rollback_brings_no_old_key_back(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    new, new_key = authority.pair(rooted.folder / "new", "site", NAMES)
+    accept(rooted, secure(SITE))
+    accept(rooted, secure(SITE, tickets=False))
+    assert rooted.headgate("show", "secret/ticket-keys").code == 1
+    rename_over(new_key, certs / "site.key")
+    rename_over(new, certs / "site.pem")
+    wait_until("the new one is current", lambda: the_fingerprint(rooted) == fingerprint(new))
+    rooted.ok("rollback", "1")
+    assert rooted.version() == 3 and the_fingerprint(rooted) == fingerprint(new)
+    assert "keys: 1" in rooted.ok("show", "secret/ticket-keys").out
+
+
+def test_a_dry_run_changes_nothing(rooted, authority, certs):
+    authority.pair(certs, "site", NAMES)
+    assert accept(rooted, secure(SITE), "--dry-run")["outcome"] == "checked"
+    assert not certificates(rooted) and not (rooted.state / "store/state").exists()
+
+
+# ---- what is sent along
+
+
+def test_embedded_files(rooted, authority):
+    """The control plane can read none of them."""
+    beside = rooted.folder / "laptop/certs"
+    first = fingerprint(authority.pair(beside, "site", NAMES)[0])
+    path = rooted.write("laptop/gateway.json", secure(SITE))
+    assert rooted.headgate("push", path).code == 1
+    rooted.ok("push", path, "--embed")
+    assert the_fingerprint(rooted) == first
+    shown = rooted.ok("show").out
+    assert "embedded:certs/site.pem" in shown and "PRIVATE" not in shown
+    before = generation(rooted)
+    second, _ = authority.pair(beside, "site", NAMES)
+    ran = rooted.ok("push", path, "--embed", "-o", "json").json
+    assert ran["outcome"] == "unchanged" and generation(rooted) > before
+    assert the_fingerprint(rooted) == fingerprint(second)
+    rooted.control.stop()
+    rooted.start_control_plane("--files-root", rooted.folder / "etc")
+    assert the_fingerprint(rooted) == fingerprint(second) and not problems(rooted)
+    assert rooted.headgate("push", rooted.write("shown.yaml", shown)).code == 0
+
+
+def test_a_rollback_to_what_was_sent_along(rooted, authority):
+    certificate, _ = authority.pair(rooted.folder / "laptop/certs", "site", NAMES)
+    rooted.ok("push", rooted.write("laptop/gateway.json", secure(SITE)), "--embed")
+    accept(rooted, site_of("127.0.0.1:1"))
+    accept(rooted, site_of("127.0.0.1:2"))
+    assert not certificates(rooted)
+    rooted.control.stop()
+    rooted.start_control_plane("--files-root", rooted.folder / "etc")
+    rooted.ok("rollback", "1")
+    assert the_fingerprint(rooted) == fingerprint(certificate)
+
+
+def test_what_cannot_be_sent_along_is_said(rooted):
+    ran = rooted.headgate("push", rooted.write("laptop/gateway.json", secure(SITE)), "--embed")
+    assert ran.code == 1 and "certs/site.pem: cannot be read: No such file or directory" in ran.err, ran
+
+
+# ---- validate and run
+
+
+def test_validate_looks_at_the_files(folders, authority):
+    authority.pair(folders.folder / "conf/certs", "site", NAMES)
+    path = folders.write("conf/gateway.json", secure(SITE))
+    folders.ok("validate", path)
+    (folders.folder / "conf/certs/site.key").write_text("")
+    ran = folders.headgate("validate", path)
+    assert ran.code == 1 and "there is no private key in the file" in ran.err and "gateway.json:1:" in ran.err, ran
+
+
+def test_a_watched_file_names_files_beside_it(folders, authority):
+    certificate, _ = authority.pair(folders.folder / "conf/certs", "site", NAMES)
+    path = folders.write("conf/gateway.json", secure(SITE))
+    folders.start_control_plane("--config", path)
+    wait_until("it is served", lambda: [c["fingerprint"] for c in certificates(folders)] == [fingerprint(certificate)])
