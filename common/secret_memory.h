@@ -1,6 +1,7 @@
-/* secret_memory.h — memory for private keys: locked where the system lets us, never in a core file, cleared when it is freed.
+/* secret_memory.h — memory for private keys: locked where the system lets us, in no core file, cleared when it is freed.
  *
- * OpenSSL's secure heap is not used: one lock for the whole process, taken in every key exchange, and it fails when it is full.
+ * OpenSSL's secure heap is not used: one lock for the whole process, taken in every key exchange, and it fails when it is
+ * full.
  * Thread: any. */
 #pragma once
 

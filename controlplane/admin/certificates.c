@@ -28,7 +28,8 @@ static void forget(Headgate__Secret *m) {
 
 /* ---- one certificate ---- */
 
-static Headgate__CertificateStatus *certificate_status(struct arena *arena, const char *name, const Headgate__KeyPair *pair) {
+static Headgate__CertificateStatus *certificate_status(struct arena *arena, const char *name,
+                                                       const Headgate__KeyPair *pair) {
     struct certificate_facts facts, other;
     Headgate__CertificateStatus *s = arena_alloc(arena, sizeof *s);
     if (!s || certificate_facts(pair, arena, &facts) < 0)
@@ -106,7 +107,8 @@ static void add_uses(struct arena *arena, const struct part *intent, size_t i, H
 
 /* ---- what is wrong ---- */
 
-static void add_expiry(struct arena *arena, struct problem_list *problems, const Headgate__CertificateStatus *s, uint64_t now) {
+static void add_expiry(struct arena *arena, struct problem_list *problems, const Headgate__CertificateStatus *s,
+                       uint64_t now) {
     char message[512];
     uint64_t days = s->not_after > now ? (s->not_after - now) / DAY : 0;
     if (s->not_after > now && days >= WARN_DAYS)

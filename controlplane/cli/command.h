@@ -31,7 +31,8 @@ const struct option_spec *command_options(const struct command *c, struct option
 
 enum { COMMAND_OPTIONS_MAX = 48 };
 
-/* What the control plane would say of a file and of the files that it names, without one. `set` is empty, and to be finished. */
+/* What the control plane would say of a file and of the files that it names, without one. `set` is empty, and to be
+ * finished. */
 int validate_file(const char *path, struct config_resources *set, struct error_list *errors, struct error_list *warnings);
 
 /* One function for each command, in the file of that name. */

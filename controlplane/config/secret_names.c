@@ -23,7 +23,8 @@ static void note_place(struct builder *b, const struct fill_at *at) {
     if (!whole)
         return;
     /* Below the resource: "listeners[2].tls.ca" is "tls.ca" there. A single resource is not in a list. */
-    const char *behind = strncmp(whole, "listeners[", 10) == 0 || strncmp(whole, "clusters[", 9) == 0 ? strchr(whole, '.') : NULL;
+    bool is_in_list = str_starts(str_of(whole), STR("listeners[")) || str_starts(str_of(whole), STR("clusters["));
+    const char *behind = is_in_list ? strchr(whole, '.') : NULL;
     struct config_place place = {
         .resource = arena_strdup(&places->arena, b->fill.resource),
         .path = arena_strdup(&places->arena, behind ? behind + 1 : whole),

@@ -3,6 +3,6 @@
 
 #include "controlplane/config/builder.h"
 
-/* Sets every field of a listener or cluster that names a secret, and notes the places of their files. Other kinds are left as
- * they are. */
+/* Sets every field of a listener or cluster that names a secret, and notes the places of their files. Other kinds are left
+ * as they are. */
 void secret_names_set(struct builder *b, Headgate__Kind kind, const struct fill_at *at, ProtobufCMessage *m);

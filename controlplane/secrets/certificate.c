@@ -49,8 +49,9 @@ static const char *check_key_strength(EVP_PKEY *key, struct arena *arena) {
     switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_RSA:
     case EVP_PKEY_RSA_PSS:
-        return bits >= RSA_BITS_MIN ? NULL
-                                    : arena_printf(arena, "an RSA key of %d bits is weak; %d are needed", bits, RSA_BITS_MIN);
+        if (bits >= RSA_BITS_MIN)
+            return NULL;
+        return arena_printf(arena, "an RSA key of %d bits is weak; %d are needed", bits, RSA_BITS_MIN);
     case EVP_PKEY_EC: return bits >= 256 ? NULL : arena_printf(arena, "an elliptic curve of %d bits is weak", bits);
     case EVP_PKEY_ED25519:
     case EVP_PKEY_ED448: return NULL;
@@ -153,7 +154,8 @@ static const char *check_match(const struct pem_blocks *chain, EVP_PKEY *key, st
         return NULL;
     for (size_t i = 1; i < chain->count; i++)
         if (is_of_key(&chain->items[i], key))
-            return arena_printf(arena, "the key is that of certificate %zu of the chain; the server's own comes first", i + 1);
+            return arena_printf(arena, "the key is that of certificate %zu of the chain; the server's own comes first",
+                                i + 1);
     return "the key is not that of the certificate";
 }
 
@@ -286,7 +288,8 @@ static const char *name_text(const X509_NAME *name, struct arena *arena) {
 
 static const char *alternative_name(const GENERAL_NAME *name, struct arena *arena) {
     if (name->type == GEN_DNS) {
-        struct str text = {(const char *)ASN1_STRING_get0_data(name->d.dNSName), (size_t)ASN1_STRING_length(name->d.dNSName)};
+        const ASN1_STRING *dns = name->d.dNSName;
+        struct str text = {(const char *)ASN1_STRING_get0_data(dns), (size_t)ASN1_STRING_length(dns)};
         struct str copy = arena_str(arena, text);
         for (size_t i = 0; copy.p && i < copy.n; i++)
             if (copy.p[i] >= 'A' && copy.p[i] <= 'Z')

@@ -22,9 +22,9 @@ struct secret_root {
 int  secret_root_open(const char *root, const char *base, struct secret_root *ret, struct error_list *errors);
 void secret_root_close(struct secret_root *r); /* a zeroed struct is allowed, and fd 0 is then none */
 
-/* Reads the files (NULL: none) so that all of them were under these names at one moment: while one of them is replaced, all are
- * read again, a few times. The bytes are in secret memory (secret_free). Returns 0, or -1 with nothing read, *ret_failed the index
- * and why[] a clause that does not name the file. */
+/* Reads the files (NULL: none) so that all of them were under these names at one moment: while one of them is replaced, all
+ * are read again, a few times. The bytes are in secret memory (secret_free). Returns 0, or -1 with nothing read, *ret_failed
+ * the index and why[] a clause that does not name the file. */
 int secret_files_read(const struct secret_root *r, const char *const names[SECRET_FILES_TOGETHER],
                       struct str ret[SECRET_FILES_TOGETHER], size_t *ret_failed, char why[SECRET_WHY_MAX]);
 /* The absolute path, for a watch. -1: too long. */

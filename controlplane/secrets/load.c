@@ -96,7 +96,8 @@ static const struct pem_block *find_key(const struct pem_blocks *blocks, const c
     for (size_t i = 0; i < blocks->count; i++) {
         const struct pem_block *b = &blocks->items[i];
         if (b->label == PEM_ENCRYPTED_KEY)
-            *ret_why = "the key is encrypted; the control plane knows no password: store it decrypted, readable by its user alone";
+            *ret_why = "the key is encrypted, and the control plane knows no password: store it decrypted, readable by its "
+                       "user alone";
         if (b->label == PEM_PRIVATE_KEY && !key)
             key = b;
     }

@@ -8,8 +8,8 @@ enum pem_label {
     PEM_CERTIFICATE,            /* also "X509 CERTIFICATE" */
     PEM_REVOCATION_LIST,        /* "X509 CRL" */
     PEM_PRIVATE_KEY,            /* "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY" */
-    PEM_ENCRYPTED_KEY,          /* "ENCRYPTED PRIVATE KEY", or a key with the headers of an encrypted one; bytes are not decoded */
-    PEM_OTHER,                  /* parameters, requests ...; bytes are not decoded */
+    PEM_ENCRYPTED_KEY,          /* "ENCRYPTED PRIVATE KEY", or a key with the headers of an encrypted one; not decoded */
+    PEM_OTHER,                  /* parameters, requests ...; not decoded */
 };
 
 struct pem_block {
@@ -24,5 +24,6 @@ struct pem_blocks {
     size_t            count;
 };
 
-/* NULL, or what is wrong with the text: a static sentence, with *ret_line the line. What stands between blocks is passed over. */
+/* NULL, or what is wrong with the text: a static sentence, with *ret_line the line. What stands between blocks is passed
+ * over. */
 const char *pem_read(struct str text, struct arena *arena, struct pem_blocks *ret, unsigned *ret_line);

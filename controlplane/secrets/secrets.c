@@ -72,7 +72,8 @@ static int load_or_keep(struct making *m, struct loaded *l, struct error_list *e
     m->faults = (struct error_list){0};
     int status = load(m, l);
     const struct config_resource *previous = find_previous(m, l->want->name);
-    bool is_missing = status < 0 && is_embedded(l->want) && m->faults.count == 1 && m->faults.items[0].code == ERROR_REFERENCE;
+    bool is_missing = status < 0 && is_embedded(l->want) && m->faults.count == 1 &&
+                      m->faults.items[0].code == ERROR_REFERENCE;
     bool may_keep = previous && (is_missing || m->loading.source->keep_old);
     if (status < 0 && may_keep && load_previous(&m->loading, l, previous) == 0) {
         status = 0;

@@ -19,7 +19,7 @@ struct secret_source {
     size_t                        embedded_count;
     /* Secrets that there were, sorted: a secret whose content is the same keeps its bytes, and so its id. */
     const struct config_resources *previous;
-    /* A secret that cannot be made now stays as it was in `previous`, where it is there, with a warning instead of an error. */
+    /* A secret that cannot be made now stays as it was in `previous`, where it is there: a warning, no error. */
     bool     keep_old;
     uint64_t now;               /* microseconds since 1970 */
 };
@@ -32,8 +32,8 @@ struct secret_set {
     struct arena            arena;      /* names */
 };
 
-/* Makes every secret of `want`. Errors and warnings carry the resource that names the secret, the path of the file there, and
- * a message with the name of the file. 0, or -1 after adding at least one error. `ret` is untouched on failure. */
+/* Makes every secret of `want`. Errors and warnings carry the resource that names the secret, the path of the file there,
+ * and a message with the name of the file. 0, or -1 after adding at least one error. `ret` is untouched on failure. */
 int  secrets_make(const struct secret_source *source, const struct config_secrets *want, struct secret_set *ret,
                   struct error_list *errors, struct error_list *warnings);
 void secret_set_finish(struct secret_set *set); /* a zeroed struct is allowed */

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,9 +54,33 @@ def options_in(text):
 # ---- examples
 
 
+def named_files(node):
+    """Every (certificate, key) and (ca, None) that a configuration names."""
+    if isinstance(node, list):
+        return [found for item in node for found in named_files(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [(node["certificate"], node["key"])] if "certificate" in node else []
+    own += [(node["ca"], None)] if "ca" in node else []
+    return own + [found for item in node.values() for found in named_files(item)]
+
+
+def make_certificate(folder, certificate, key):
+    kind = "rsa:2048" if "rsa" in certificate else "ec"
+    curve = [] if kind != "ec" else ["-pkeyopt", "ec_paramgen_curve:P-256"]
+    for path in filter(None, (certificate, key)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", "60", "-subj", "/CN=www.example.com",
+                    "-addext", "subjectAltName=DNS:www.example.com", "-out", folder / certificate, "-keyout",
+                    folder / (key or "unused.key")], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_example_is_valid(path):
-    result = validate(path)
+def test_example_is_valid(path, tmp_path):
+    shutil.copytree(path.parent, tmp_path, dirs_exist_ok=True)
+    for certificate, key in named_files(yaml.safe_load(path.read_text())):
+        make_certificate(tmp_path, certificate, key)
+    result = validate(tmp_path / path.name)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -25,7 +25,8 @@ void check_client_certificates(struct fill *f, const struct fill_at *at, const P
     bool is_ignored = tls->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED;
     if (!is_ignored && !tls->client_trust_file) {
         struct error *e = fill_report(f, at, ERROR_MISSING, "the key \"ca\" is missing");
-        error_set_expected(f->errors, e, "a PEM file with the authorities that may have signed certificates of clients", NULL);
+        error_set_expected(f->errors, e, "a PEM file with the authorities that may have signed certificates of clients",
+                           NULL);
     } else if (is_ignored && tls->client_trust_file) {
         conflict(f, at, "ca", "there is a ca, but mode is ignored: no client is asked for a certificate",
                  "mode: if-given or mode: required beside it");
@@ -42,7 +43,8 @@ void check_proxy_protocol(struct fill *f, const struct fill_at *at, const Protob
     bool is_accepted = proxy->mode == HEADGATE__PROXY_PROTOCOL__MODE__ACCEPT;
     if (is_accepted && proxy->n_trusted == 0) {
         struct error *e = fill_report(f, at, ERROR_MISSING, "the key \"trusted\" is missing: anybody could be anybody");
-        error_set_expected(f->errors, e, "{mode: accept, trusted: [10.0.0.0/8]}, with the addresses of the load balancers", NULL);
+        error_set_expected(f->errors, e, "{mode: accept, trusted: [10.0.0.0/8]}, with the addresses of the load balancers",
+                           NULL);
     } else if (!is_accepted && proxy->n_trusted) {
         conflict(f, at, "trusted", "there are trusted sources, but mode is off", "mode: accept beside it");
     }

@@ -165,7 +165,8 @@ static const struct schema_key http2_keys[] = {
     {.key = "max-concurrent-streams", .type = SCHEMA_INTEGER, .min = 1, .max = 100000,
      .description = "Requests at one time on one connection."},
     {.key = "initial-stream-window", .type = SCHEMA_SIZE, .min = KIB, .max = 64 * MIB,
-     .description = "Bytes that a peer may send of one message before they are taken; at most `limits.buffer`."},
+     .description = "Bytes that a peer may send of one message before they are taken. More than `limits.buffer` counts as "
+                    "that."},
     {.key = "initial-connection-window", .type = SCHEMA_SIZE, .min = 64 * KIB - 1, .max = 1024 * MIB,
      .description = "Likewise of all messages of a connection."},
     {.key = "header-table-size", .type = SCHEMA_SIZE, .min = 0, .max = 64 * KIB,

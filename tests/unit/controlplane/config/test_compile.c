@@ -529,7 +529,8 @@ static void secrets_are_no_part_of_a_configuration(void **state)
     struct config_source source = {.path = "one.yaml", .bytes = "{}", .size = 2};
     struct config_changes changes = {0};
     (void)state;
-    assert_int_equal(config_compile_one(HEADGATE__KIND__KIND_SECRET, STR("x"), &source, NULL, &none, &set, &errors, NULL), -1);
+    const Headgate__Kind secret = HEADGATE__KIND__KIND_SECRET;
+    assert_int_equal(config_compile_one(secret, STR("x"), &source, NULL, &none, &set, &errors, NULL), -1);
     assert_int_equal(config_delete_one(HEADGATE__KIND__KIND_SECRET, STR("x"), &none, &set, &errors), -1);
     assert_int_equal(config_resources_add(&none, HEADGATE__KIND__KIND_SECRET, STR("x"), "", 0), 0);
     assert_int_equal(config_check_resources(&none, &errors, NULL), -1);
@@ -547,7 +548,8 @@ static void secrets_are_no_part_of_a_configuration(void **state)
     "listeners:\n" \
     "  - {name: l, address: 127.0.0.1:1, route-table: t,\n" \
     "     tls: {certificates: [{certificate: a/b c.pem, key: k}, {certificate: x.pem, key: k, ocsp: o}]}}\n" \
-    "  - {name: m, address: 127.0.0.1:2, route-table: t, tls: {tickets: false, certificates: [{certificate: x.pem, key: k2}],\n" \
+    "  - {name: m, address: 127.0.0.1:2, route-table: t,\n" \
+    "     tls: {tickets: false, certificates: [{certificate: x.pem, key: k2}],\n" \
     "     client-certificates: {mode: required, ca: ca.pem}}}\n" \
     "route-tables: [{name: t, hosts: [{domains: a, rules: [{cluster: c}]}]}]\n" \
     "clusters:\n" \
@@ -609,7 +611,7 @@ static void what_came_along_is_called_so(void **state)
     config_places_locate(&places, &o.errors, 1);
     assert_problems(&o, "cluster/d: tls.key: gone\n"
                         "test.yaml:3:96: listeners[0].tls.certificates[1].ocsp: gone\n"
-                        "test.yaml:5:48: listeners[1].tls.client-certificates.ca: gone\n"
+                        "test.yaml:6:48: listeners[1].tls.client-certificates.ca: gone\n"
                         "listener/none: tls: gone\n");
     config_places_finish(&places);
     config_sources_finish(&sources);

@@ -56,7 +56,8 @@ static inline void folder_write(const struct folder *f, const char *name, const 
 /* NAME.pem and NAME.key: signed by itself, from yesterday for 90 days. `names` as OpenSSL has them: "DNS:a,DNS:b". */
 static inline void folder_pair(const struct folder *f, const char *name, const char *names, bool is_rsa) {
     char file_name[64];
-    EVP_PKEY *key = is_rsa ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048) : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    EVP_PKEY *key = is_rsa ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048)
+                           : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
     X509 *x = X509_new();
     X509_set_version(x, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);

@@ -46,7 +46,8 @@ static void torn_blocks_are_told_with_their_line(void **state) {
         unsigned line;
     } cases[] = {
         {"\n-----BEGIN CERTIFICATE-----\nAQID\n", "the block has no END", 2},
-        {"-----BEGIN CERTIFICATE-----\nAQID\n-----END X509 CRL-----\n", "the END of the block has another label than its BEGIN", 3},
+        {"-----BEGIN CERTIFICATE-----\nAQID\n-----END X509 CRL-----\n",
+         "the END of the block has another label than its BEGIN", 3},
         {"-----BEGIN CERTIFICATE-----\nAQID\n" BLOCK("CERTIFICATE", "AQID\n"),
          "a block begins before the one above it has ended", 3},
         {BLOCK("CERTIFICATE", "AQ*D\n"), "the block is not base64", 1},

@@ -30,7 +30,7 @@ static void the_same_content_keeps_its_id(void **state) {
     made_finish(&first);
 }
 
-static void kinds_of_keys_for_the_same_names_are_offered_together(void **state) {
+static void kinds_of_keys_are_offered_together(void **state) {
     const struct folder *f = *state;
     struct wish w = {0};
     folder_pair(f, "ec", "DNS:a.example,DNS:B.example", false);
@@ -173,7 +173,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_same_content_keeps_its_id, folder_setup, folder_teardown),
-        cmocka_unit_test_setup_teardown(kinds_of_keys_for_the_same_names_are_offered_together, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(kinds_of_keys_are_offered_together, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_made_stays_only_where_that_is_wanted, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(ticket_keys_change_by_the_clock, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, folder_setup, folder_teardown),
