@@ -73,7 +73,7 @@ static inline enum tls_status side_read(struct link *l, int side, uint8_t *room,
 }
 
 static inline void side_work(struct link *l, int side) {
-    static uint8_t room[65536];
+    static _Thread_local uint8_t room[65536];
     size_t n = 0;
     l->status[side] = TLS_OK;
     if (!l->is_done[side]) {
