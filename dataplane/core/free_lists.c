@@ -29,14 +29,36 @@ static struct free_piece *piece_of(void *bytes) {
     return (struct free_piece *)bytes - 1;
 }
 
-void free_lists_finish(struct free_lists *l) {
-    for (size_t i = 0; i < FREE_LISTS_COUNT; i++) {
-        for (struct free_piece *p = l->pieces[i], *next; p; p = next) {
-            next = p->next;
-            hg_free(p);
+/* The room of reserved pieces is none that rounding gives, so a piece tells where it belongs. */
+_Static_assert((int)FREE_LISTS_RESERVE > (int)FREE_LISTS_LARGE && (int)FREE_LISTS_RESERVE % (int)FREE_LISTS_LARGE != 0,
+               "reserved pieces can be told apart");
+
+int free_lists_init(struct free_lists *l, size_t keep_max) {
+    *l = (struct free_lists){.keep_max = keep_max};
+    for (int i = 0; i < FREE_LISTS_RESERVED; i++) {
+        struct free_piece *p = hg_malloc(sizeof *p + FREE_LISTS_RESERVE);
+        if (!p) {
+            free_lists_finish(l);
+            return -1;
         }
-        l->pieces[i] = NULL;
+        *p = (struct free_piece){.next = l->reserve, .room = FREE_LISTS_RESERVE};
+        l->reserve = p;
     }
+    return 0;
+}
+
+static void free_list(struct free_piece **list) {
+    struct free_piece *p;
+    while ((p = *list)) {
+        *list = p->next;
+        hg_free(p);
+    }
+}
+
+void free_lists_finish(struct free_lists *l) {
+    for (size_t i = 0; i < FREE_LISTS_COUNT; i++)
+        free_list(&l->pieces[i]);
+    free_list(&l->reserve);
     l->kept = 0;
 }
 
@@ -56,10 +78,27 @@ void *free_lists_alloc(struct free_lists *l, size_t size) {
     return p + 1;
 }
 
+size_t free_lists_room(void *piece) {
+    return piece_of(piece)->room;
+}
+
+void *free_lists_alloc_reserved(struct free_lists *l, size_t size) {
+    struct free_piece *p = l->reserve;
+    if (!p || size > FREE_LISTS_RESERVE)
+        return NULL;
+    l->reserve = p->next;
+    return p + 1;
+}
+
 void free_lists_free(struct free_lists *l, void *piece) {
     if (!piece)
         return;
     struct free_piece *p = piece_of(piece);
+    if (p->room == FREE_LISTS_RESERVE) {
+        p->next = l->reserve;
+        l->reserve = p;
+        return;
+    }
     if (p->room > FREE_LISTS_MAX || l->kept + p->room > l->keep_max) {
         hg_free(p);
         return;

@@ -136,7 +136,7 @@ void worker_post(struct worker *w, struct worker_message *m) {
 /* ---- life ---- */
 
 int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
-    *w = (struct worker){.index = index, .buffer_limit = UINT64_MAX, .free_lists.keep_max = KEEP,
+    *w = (struct worker){.index = index, .buffer_limit = UINT64_MAX,
                          .exchange_memory.limit = SIZE_MAX};
     pthread_mutex_init(&w->mailbox_lock, NULL);
     w->now = clock_monotonic_us();
@@ -146,7 +146,7 @@ int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
     w->random |= 1;
     w->stats = hg_calloc(1, sizeof *w->stats);
     w->loop = ev_loop_new(loop_flags);
-    if (!w->stats || !w->loop || slice_pool_init(&w->pool) < 0)
+    if (!w->stats || !w->loop || slice_pool_init(&w->pool) < 0 || free_lists_init(&w->free_lists, KEEP) < 0)
         return -1;
     ev_set_userdata(w->loop, w);
     ev_prepare_init(&w->before_wait, on_before_wait);

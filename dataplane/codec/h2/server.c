@@ -74,6 +74,7 @@ static void begin_linger(struct h2_server *s) {
         h2_session_give_up(&s->session, ABORT_CLIENT_GONE);
         return;
     }
+    h2_session_drop_streams(&s->session, ABORT_CLIENT_PROTOCOL);
     s->phase = PHASE_LINGER;
     conn_shutdown_write(c);
     conn_set_deadline(c, DEADLINE_READ, 0);
@@ -215,9 +216,9 @@ static void on_head(struct h2_stream *stream, bool end) {
     h2_stream_await_body(stream);
 }
 
-static void on_closed(struct h2_session *session) {
-    if (session->stream_count == 0)
-        await_request(server_of(session));
+static void on_closed(struct h2_stream *stream) {
+    if (stream->session->stream_count == 0)
+        await_request(server_of(stream->session));
 }
 
 /* ---- responses ---- */
@@ -282,7 +283,7 @@ static const struct leg_ops server_leg_ops = {
 };
 
 static const struct h2_role server_role = {
-    .is_server = true, .gone = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL, .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
+    .is_server = true, .gone = ABORT_CLIENT_GONE, .refused = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL, .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
     .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed, .submit = submit,
     .on_ping_ack = on_ping_ack, .leg_ops = &server_leg_ops,
 };

@@ -13,24 +13,42 @@ static struct h2_session *session_of(void *user) {
     return user;
 }
 
-/* ---- memory of the library ---- */
+/* ---- memory of the library ----
+ * Where an allocation fails the library is not always able to go on, or even to be freed (1.52: a stream keeps its DATA item when
+ * the queue for it cannot grow). So small pieces come from the worker's reserve then, and the connection ends as soon as the
+ * library returns. */
 
-static void *mem_malloc(size_t size, void *lists) {
-    return free_lists_alloc(lists, size);
+static void *mem_malloc(size_t size, void *user) {
+    struct h2_session *s = session_of(user);
+    void *piece = free_lists_alloc(s->lists, size);
+    if (piece)
+        return piece;
+    s->is_short = true;
+    return free_lists_alloc_reserved(s->lists, size);
 }
 
-static void mem_free(void *piece, void *lists) {
-    free_lists_free(lists, piece);
+static void mem_free(void *piece, void *user) {
+    free_lists_free(session_of(user)->lists, piece);
 }
 
-static void *mem_calloc(size_t count, size_t size, void *lists) {
+static void *mem_calloc(size_t count, size_t size, void *user) {
     size_t bytes;
-    void *piece = __builtin_mul_overflow(count, size, &bytes) ? NULL : free_lists_alloc(lists, bytes);
+    void *piece = __builtin_mul_overflow(count, size, &bytes) ? NULL : mem_malloc(bytes, user);
     return piece ? memset(piece, 0, bytes) : NULL;
 }
 
-static void *mem_realloc(void *piece, size_t size, void *lists) {
-    return free_lists_realloc(lists, piece, size);
+static void *mem_realloc(void *piece, size_t size, void *user) {
+    struct h2_session *s = session_of(user);
+    void *grown = free_lists_realloc(s->lists, piece, size);
+    if (grown)
+        return grown;
+    s->is_short = true;
+    grown = free_lists_alloc_reserved(s->lists, size);
+    if (grown && piece) {
+        memcpy(grown, piece, free_lists_room(piece) < size ? free_lists_room(piece) : size);
+        free_lists_free(s->lists, piece);
+    }
+    return grown;
 }
 
 /* ---- abuse ---- */
@@ -73,6 +91,8 @@ static void begin_trailers(struct h2_session *s, struct h2_stream *stream) {
 static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
     struct h2_session *s = session_of(user);
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    if (s->is_short)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     ignore_section(s);
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
@@ -92,13 +112,13 @@ static int on_header(nghttp2_session *library, const nghttp2_frame *frame, nghtt
     (void)library;
     (void)frame;
     (void)flags;
+    if (s->is_short)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (s->reading && !s->reading->leg.exchange)
         ignore_section(s); /* the arena is gone */
     h2_read_field(&s->reader, (struct str){(const char *)n.base, n.len}, (struct str){(const char *)v.base, v.len});
-    if (s->reader.bytes <= (uint64_t)s->limits.header_bytes * BOMB_FACTOR || s->is_failed)
-        return 0;
-    stats_add(&s->conn.worker->stats->h2_floods_total, 1);
-    h2_session_terminate(s, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (s->reader.bytes > (uint64_t)s->limits.header_bytes * BOMB_FACTOR)
+        on_fault(s, H2_FAULT_BLOCK_BYTES);
     return 0;
 }
 
@@ -165,6 +185,8 @@ static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *
     struct h2_session *s = session_of(user);
     bool is_ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
     (void)library;
+    if (s->is_short)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     switch (frame->hd.type) {
     case NGHTTP2_DATA: on_data_frame(s, frame); break;
     case NGHTTP2_HEADERS: end_section(s, frame->hd.flags & NGHTTP2_FLAG_END_STREAM); break;
@@ -172,7 +194,13 @@ static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *
     case NGHTTP2_SETTINGS:
         if (is_ack && s->window != s->window_offered)
             on_settings_ack(s);
+        if (!is_ack && s->role->on_settings)
+            s->role->on_settings(s);
         resume(s, 0);
+        break;
+    case NGHTTP2_GOAWAY:
+        if (s->role->on_goaway)
+            s->role->on_goaway(s);
         break;
     case NGHTTP2_PING:
         if (is_ack && s->role->on_ping_ack)
@@ -250,13 +278,12 @@ static int on_stream_close(nghttp2_session *library, int32_t id, uint32_t code, 
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, id);
     if (!stream)
         return 0;
-    (void)code;
     if (stream->is_malformed)
         charge_reset(s);
     if (stream->leg.exchange)
-        exchange_on_abort(&stream->leg, s->role->gone);
+        exchange_on_abort(&stream->leg, code == NGHTTP2_REFUSED_STREAM ? s->role->refused : s->role->gone);
     h2_stream_close(stream);
-    s->role->on_closed(s);
+    s->role->on_closed(stream);
     return 0;
 }
 
@@ -275,8 +302,7 @@ static bool send_next(struct h2_session *s) {
         return false;
     s->is_paused = false;
     ssize_t n = nghttp2_session_mem_send(s->library, &bytes);
-    if (n < 0)
-        h2_session_check(s, (int)n);
+    h2_session_check(s, n < 0 ? (int)n : 0);
     return n > 0 ? take(s, bytes, (size_t)n) : s->is_paused;
 }
 
@@ -315,7 +341,7 @@ static void submit(struct h2_session *s, struct h2_stream *stream, const nghttp2
 
 /* What a head points to is gone when its exchange is, so it is given to the library only when it will be compressed at once. */
 static bool send_heads(struct h2_session *s) {
-    while (s->pending) {
+    while (s->pending && (!s->role->has_room || s->role->has_room(s))) {
         if (!send_control(s) || !h2_gather_has_room(s->gather))
             return false;
         struct h2_stream *stream = next_pending(s);
@@ -354,6 +380,7 @@ static void hand_on(struct h2_session *s, const uint8_t *bytes, size_t n) {
     ssize_t used = n && !s->is_failed ? nghttp2_session_mem_recv(s->library, bytes, n) : 0;
     if (used < 0)
         on_receive_error(s, (int)used);
+    h2_session_check(s, 0);
 }
 
 void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
@@ -383,13 +410,17 @@ size_t h2_session_read_limit(const struct h2_session *s) {
 
 /* ---- ends ---- */
 
-void h2_session_give_up(struct h2_session *s, enum abort_code code) {
+void h2_session_drop_streams(struct h2_session *s, enum abort_code code) {
     struct h2_stream *stream;
     while ((stream = s->streams)) {
         if (stream->leg.exchange)
             exchange_on_abort(&stream->leg, code);
         h2_stream_close(stream);
     }
+}
+
+void h2_session_give_up(struct h2_session *s, enum abort_code code) {
+    h2_session_drop_streams(s, code);
     conn_close(&s->conn);
 }
 
@@ -404,7 +435,7 @@ bool h2_session_is_over(const struct h2_session *s) {
 
 /* The connection is not closed here: this may be far down in a callback. It is dirty, and over. */
 void h2_session_check(struct h2_session *s, int status) {
-    if (!nghttp2_is_fatal(status))
+    if (!nghttp2_is_fatal(status) && !s->is_short)
         return;
     s->is_failed = true;
     conn_mark_dirty(&s->conn);
@@ -442,8 +473,8 @@ static int make_options(nghttp2_option **ret) {
     return 0;
 }
 
-static int make_library(struct h2_session *s, struct worker *w) {
-    nghttp2_mem memory = {&w->free_lists, mem_malloc, mem_free, mem_calloc, mem_realloc};
+static int make_library(struct h2_session *s) {
+    nghttp2_mem memory = {s, mem_malloc, mem_free, mem_calloc, mem_realloc};
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *options = NULL;
     int status = -1;
@@ -474,13 +505,14 @@ static int submit_settings(struct h2_session *s, const struct h2_session_options
 
 int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role *role, const struct h2_session_options *o) {
     s->role = role;
-    s->window = H2_WINDOW;
+    s->lists = &w->free_lists;
+    s->window = role->is_server ? H2_WINDOW : o->window; /* an origin has our SETTINGS before any request */
     s->window_offered = o->window;
     s->frame_limits = *o->frame_limits;
     h2_frames_init(&s->frames, role->is_server ? H2_CLIENT : H2_ORIGIN);
-    if (make_library(s, w) != 0)
+    if (make_library(s) != 0)
         return -1;
-    if (submit_settings(s, o) == 0)
+    if (submit_settings(s, o) == 0 && !s->is_short)
         return 0;
     nghttp2_session_del(s->library);
     s->library = NULL;

@@ -33,7 +33,7 @@ struct h2_stream;
 /* What differs between the two sides. */
 struct h2_role {
     bool            is_server;
-    enum abort_code gone, malformed, write_timeout;
+    enum abort_code gone, refused, malformed, write_timeout;
     /* A field section begins on a stream that has none of ours yet. Makes the stream and begins session->reader, or returns NULL:
      * the section is decoded and thrown away. */
     struct h2_stream *(*on_open)(struct h2_session *, int32_t id);
@@ -42,9 +42,14 @@ struct h2_role {
     /* The stream's deadline for what it is to receive has passed. */
     void (*on_body_deadline)(struct h2_stream *);
     /* The stream is closed and gone from the list; its leg is detached. */
-    void (*on_closed)(struct h2_session *);
+    void (*on_closed)(struct h2_stream *);
+    /* Whether the peer lets one more head out. NULL: always. */
+    bool (*has_room)(const struct h2_session *);
     /* Gives the head to the library; 0, or a code of it. */
     int  (*submit)(struct h2_stream *, const nghttp2_data_provider *);
+    /* What the peer sent, once the library knows of it; of GOAWAY before the streams are closed that it names. May be NULL. */
+    void (*on_settings)(struct h2_session *);
+    void (*on_goaway)(struct h2_session *);
     void (*on_ping_ack)(struct h2_session *, const uint8_t opaque[8]);
     const struct leg_ops *leg_ops;
 };
@@ -58,6 +63,7 @@ struct h2_session {
     struct conn           conn;            /* first */
     const struct h2_role *role;
     nghttp2_session      *library;
+    struct free_lists    *lists;           /* its memory */
     struct gather        *gather;          /* within produce */
     struct h2_limits      limits;
     struct h2_stream     *streams;         /* all that are open */
@@ -74,6 +80,7 @@ struct h2_session {
     uint64_t              data_at;         /* when the last DATA frame went */
     bool                  in_section;      /* a field section is half sent */
     bool                  is_paused;       /* the gather filled up in the middle of mem_send */
+    bool                  is_short;        /* memory was */
     bool                  is_failed;       /* the library broke off: nothing more is read or written */
 };
 
@@ -85,7 +92,7 @@ struct h2_stream {
     struct h2_session  *session;
     struct h2_stream   *next, *prev;       /* of the session */
     struct h2_stream   *next_pending;
-    int32_t             id;
+    int32_t             id;                /* 0: a request that was not given to the library yet */
     const struct head  *head;              /* to be sent; NULL: none, or sent */
     bool                head_ends;         /* nothing follows it */
     bool                head_is_out;       /* with the library, which compresses it next */
@@ -97,6 +104,8 @@ struct h2_stream {
     bool                expects;           /* the peer waits for 100 (Continue) */
     bool                is_malformed;      /* the peer broke the rules of messages */
     bool                has_no_body;       /* what we send has none, whatever its fields say */
+    bool                asks_head;         /* a request of ours is HEAD */
+    uint32_t            batch;             /* of writing that the head of a request went with */
     bool                is_deferred;       /* the library asks again after a resume */
     bool                wants_room;        /* and that is when the peer's window has grown */
     struct fields      *trailers;          /* received, in the exchange's arena */
@@ -130,7 +139,9 @@ void h2_session_receive(struct h2_session *, const uint8_t *bytes, size_t n);
 void h2_session_produce(struct h2_session *, struct gather *);
 /* As conn_ops.read_limit. */
 size_t h2_session_read_limit(const struct h2_session *);
-/* Every exchange is told, and the connection is closed. */
+/* Every exchange is told. */
+void h2_session_drop_streams(struct h2_session *, enum abort_code);
+/* The same, and the connection is closed. */
 void h2_session_give_up(struct h2_session *, enum abort_code);
 /* GOAWAY with that code; the connection ends once it is written (h2_session_is_over). */
 void h2_session_terminate(struct h2_session *, uint32_t code);
@@ -147,7 +158,7 @@ struct h2_stream *h2_stream_create(struct h2_session *, int32_t id);
 void h2_stream_close(struct h2_stream *);
 /* The peer broke the rules of messages: the exchange ends and the stream is reset. */
 void h2_stream_refuse(struct h2_stream *, const char *detail);
-/* Resets the stream; its leg is detached. */
+/* Resets the stream; its leg is detached. One that the library does not know is closed. */
 void h2_stream_reset(struct h2_stream *, uint32_t code);
 /* Bytes of a DATA frame. */
 void h2_stream_receive(struct h2_stream *, const uint8_t *bytes, size_t n);

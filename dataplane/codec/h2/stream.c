@@ -156,6 +156,11 @@ void h2_stream_close(struct h2_stream *s) {
 void h2_stream_reset(struct h2_stream *s, uint32_t code) {
     struct h2_session *session = s->session;
     s->head = NULL;
+    if (s->id == 0) {
+        h2_stream_close(s);
+        session->role->on_closed(s);
+        return;
+    }
     s->is_stopped = true;
     h2_session_check(session, nghttp2_submit_rst_stream(session->library, NGHTTP2_FLAG_NONE, s->id, code));
     conn_mark_dirty(&session->conn);
@@ -200,8 +205,11 @@ void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {
         h2_stream_refuse(s, "longer-than-content-length");
         return;
     }
-    if (exchange_credit(&s->leg) < n) /* the flow was dropped meanwhile */
+    if (exchange_credit(&s->leg) < n) { /* a request's flow was dropped meanwhile */
+        if (!s->session->role->is_server)
+            h2_stream_refuse(s, "beyond-window");
         return;
+    }
     if (s->to_receive >= 0)
         s->to_receive -= (int64_t)n;
     s->received += n;
@@ -222,6 +230,8 @@ void h2_stream_receive_end(struct h2_stream *s) {
     }
     h2_stream_await_body(s);
     exchange_on_end(&s->leg, s->trailers);
+    if (!s->leg.exchange && !s->sent_end && !s->session->role->is_server)
+        h2_stream_reset(s, NGHTTP2_NO_ERROR); /* the rest of the request is of no use */
 }
 
 /* ---- bodies that go ---- */
@@ -332,11 +342,13 @@ int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const ui
 void h2_stream_finish_sending(struct h2_stream *s) {
     struct slice *slice;
     s->sent_end = true;
+    if (!s->session->role->is_server)
+        return;
     if (s->leg.exchange && s->head_ends && exchange_pull(&s->leg, H2_PAYLOAD_MAX, &slice) == PULL_DATA)
         slice_free(&s->session->conn.worker->pool, slice);
     if (s->leg.exchange && s->head_ends)
         exchange_on_abort(&s->leg, ABORT_INTERNAL);
-    if (s->session->role->is_server && !s->received_end)
+    if (!s->received_end)
         h2_stream_reset(s, NGHTTP2_NO_ERROR);
 }
 

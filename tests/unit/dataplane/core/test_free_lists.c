@@ -72,12 +72,43 @@ static void without_memory_the_old_piece_stays(void **state) {
     assert_int_equal(l.kept, 0);
 }
 
+static void the_reserve_is_what_it_was_afterwards(void **state) {
+    (void)state;
+    struct free_lists l;
+    void *pieces[FREE_LISTS_RESERVED];
+    assert_int_equal(free_lists_init(&l, 0), 0);
+    hg_alloc_fail_at(0, 1);
+    for (int round = 0; round < 2; round++) {
+        assert_null(free_lists_alloc(&l, 10));
+        assert_null(free_lists_alloc_reserved(&l, FREE_LISTS_RESERVE + 1));
+        for (int i = 0; i < FREE_LISTS_RESERVED; i++)
+            assert_non_null(pieces[i] = free_lists_alloc_reserved(&l, 10));
+        assert_null(free_lists_alloc_reserved(&l, 10));
+        for (int i = 0; i < FREE_LISTS_RESERVED; i++)
+            free_lists_free(&l, pieces[i]);
+    }
+    hg_alloc_fail_at(-1, 0);
+    free_lists_finish(&l);
+}
+
+static void without_memory_there_is_no_reserve(void **state) {
+    (void)state;
+    struct free_lists l;
+    for (int i = 0; i < FREE_LISTS_RESERVED; i++) {
+        hg_alloc_fail_at(i, 0);
+        assert_int_equal(free_lists_init(&l, 0), -1);
+    }
+    hg_alloc_fail_at(-1, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_used_again),
         cmocka_unit_test(no_more_is_kept_than_wanted),
         cmocka_unit_test(growing_keeps_the_bytes),
         cmocka_unit_test(without_memory_the_old_piece_stays),
+        cmocka_unit_test(the_reserve_is_what_it_was_afterwards),
+        cmocka_unit_test(without_memory_there_is_no_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

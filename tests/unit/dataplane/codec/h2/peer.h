@@ -24,6 +24,7 @@ struct back {
     struct exchange *x;                    /* NULL: over */
     struct head      response;
     struct fields    trailers;
+    char             target[16];           /* the beginning of the request's */
 };
 
 static struct back backs[BACKS];
@@ -44,8 +45,9 @@ static inline void terminal_start(struct exchange *x) {
     }
     assert_true(back_count < BACKS);
     struct back *b = &backs[back_count++];
+    *b = (struct back){.x = x};
     loopback_init(&b->loop, &worker);
-    b->x = x;
+    snprintf(b->target, sizeof b->target, "%.*s", STR_FMT(x->request.head->target));
     *(struct back **)x->terminal_state = b;
     exchange_attach_back(x, &b->loop.leg);
 }
@@ -284,6 +286,7 @@ static inline void client_init(struct client *c, int fd, uint32_t window) {
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, client_on_close);
     nghttp2_option_new(&option);
     nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_peer_max_concurrent_streams(option, 1000); /* until it knows better */
     nghttp2_session_client_new2(&c->session, callbacks, c, option);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);

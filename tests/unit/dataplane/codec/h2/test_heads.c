@@ -1,0 +1,256 @@
+/* Field sections to heads and back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "dataplane/codec/h2/heads.h"
+
+static const struct h2_limits limits = {.header_bytes = 4096, .headers = 20, .uri_bytes = 1000, .trailer_bytes = 1000};
+
+static struct arena  arena;
+static struct head   head;
+static struct fields trailers;
+
+static int set_up(void **state) {
+    (void)state;
+    arena_init(&arena, NULL, 0, 1 << 20);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    hg_alloc_fail_at(-1, 0);
+    arena_finish(&arena);
+    return 0;
+}
+
+/* Lines of "name: value"; the name may begin with a colon. */
+static enum h2_error read_text(enum h2_section section, const char *text, bool end) {
+    struct h2_reader reader;
+    struct str rest = str_of(text);
+    if (section == H2_TRAILERS)
+        h2_read_trailers(&reader, &arena, &limits, &trailers);
+    else
+        h2_read_head(&reader, section, &arena, &limits, &head);
+    while (rest.p && rest.n) {
+        struct str line = str_cut(&rest, '\n');
+        const char *colon = memchr(line.p + 1, ':', line.n - 1);
+        assert_non_null(colon);
+        struct str name = {line.p, (size_t)(colon - line.p)}, value = {colon + 2, line.n - name.n - 2};
+        h2_read_field(&reader, name, value);
+    }
+    return h2_read_end(&reader, end);
+}
+
+#define BASE ":method: GET\n:scheme: https\n:authority: Example.com:8443\n:path: /a?b\n"
+
+static void a_request_becomes_a_head(void **state) {
+    (void)state;
+    assert_int_equal(read_text(H2_REQUEST, BASE "accept: */*\nte: trailers\nx-any: thing\n", true), H2_OK);
+    assert_int_equal(head.method, METHOD_GET);
+    assert_int_equal(head.version, 20);
+    assert_true(str_eq(head.scheme, STR("https")));
+    assert_true(str_eq(head.authority, STR("example.com:8443")) && str_eq(head.host, STR("example.com")));
+    assert_int_equal(head.port, 8443);
+    assert_true(str_eq(head.path, STR("/a")) && str_eq(head.query, STR("b")) && head.has_query);
+    assert_true(head.te_trailers);
+    assert_int_equal(head.fields.count, 3);
+    assert_int_equal(head.content_length, -1);
+}
+
+static void host_takes_the_place_of_authority(void **state) {
+    (void)state;
+    assert_int_equal(read_text(H2_REQUEST, ":method: GET\n:scheme: http\n:path: /\nhost: A.example\n", true), H2_OK);
+    assert_true(str_eq(head.authority, STR("a.example")));
+    assert_int_equal(read_text(H2_REQUEST, BASE "host: EXAMPLE.com:8443\n", true), H2_OK);
+    assert_true(str_eq(field_value(fields_find(&head.fields, FIELD_HOST)), STR("example.com:8443")));
+}
+
+static void every_fault_of_a_request_has_its_word(void **state) {
+    static const struct {
+        const char   *text;
+        enum h2_error error;
+    } rows[] = {
+        {":scheme: http\n:authority: a\n:path: /\n", H2_PSEUDO_MISSING},
+        {":method: GET\n:authority: a\n:path: /\n", H2_PSEUDO_MISSING},
+        {":method: GET\n:scheme: http\n:authority: a\n", H2_PSEUDO_MISSING},
+        {":method: GET\n:scheme: http\n:path: /\n", H2_AUTHORITY_MISSING},
+        {":method: G T\n:scheme: http\n:authority: a\n:path: /\n", H2_METHOD},
+        {":method: \n:scheme: http\n:authority: a\n:path: /\n", H2_METHOD},
+        {":method: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n:scheme: http\n:authority: a\n:path: /\n", H2_METHOD_TOO_LONG},
+        {":method: GET\n:scheme: ftp\n:authority: a\n:path: /\n", H2_SCHEME},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: \n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: a\n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: *\n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: /a b\n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: /a#b\n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: a\n:path: http://a/\n", H2_TARGET},
+        {":method: GET\n:scheme: http\n:authority: user@a\n:path: /\n", H2_AUTHORITY},
+        {":method: GET\n:scheme: http\n:authority: \n:path: /\n", H2_AUTHORITY},
+        {BASE "host: other\n", H2_HOST_DIFFERS},
+        {BASE "host: example.com:8443\nhost: example.com:8443\n", H2_HOST_REPEATED},
+        {BASE ":method: GET\n", H2_PSEUDO_REPEATED},
+        {BASE "a: b\n:method: GET\n", H2_PSEUDO_LATE},
+        {BASE ":status: 200\n", H2_PSEUDO_UNKNOWN},
+        {BASE ":protocol: websocket\n", H2_PSEUDO_UNKNOWN},
+        {BASE "Upper: a\n", H2_FIELD_NAME},
+        {BASE "a b: c\n", H2_FIELD_NAME},
+        {BASE "a: b\rc\n", H2_FIELD_VALUE},
+        {BASE "a:  b\n", H2_FIELD_VALUE},
+        {BASE "a: b \n", H2_FIELD_VALUE},
+        {BASE "a: b\001\n", H2_FIELD_VALUE},
+        {BASE "connection: close\n", H2_CONNECTION_FIELD},
+        {BASE "keep-alive: 1\n", H2_CONNECTION_FIELD},
+        {BASE "proxy-connection: a\n", H2_CONNECTION_FIELD},
+        {BASE "upgrade: h2c\n", H2_CONNECTION_FIELD},
+        {BASE "transfer-encoding: chunked\n", H2_CONNECTION_FIELD},
+        {BASE "te: trailers, gzip\n", H2_TE},
+        {BASE "content-length: 1\n", H2_CONTENT_LENGTH},
+        {BASE "content-length: 0x1\n", H2_CONTENT_LENGTH},
+        {BASE "content-length: 0\ncontent-length: 0\n", H2_CONTENT_LENGTH_REPEATED},
+        {BASE "expect: more\n", H2_EXPECT},
+        {":method: CONNECT\n:authority: a:1\n:scheme: http\n", H2_PSEUDO_MISSING},
+        {":method: CONNECT\n:authority: a\n", H2_AUTHORITY},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        enum h2_error error = read_text(H2_REQUEST, rows[i].text, true);
+        if (error != rows[i].error)
+            fail_msg("\"%s\": %s instead of %s", rows[i].text, h2_error_word(error), h2_error_word(rows[i].error));
+    }
+}
+
+static void other_forms_of_targets(void **state) {
+    (void)state;
+    assert_int_equal(read_text(H2_REQUEST, ":method: OPTIONS\n:scheme: http\n:authority: a\n:path: *\n", true), H2_OK);
+    assert_int_equal(head.form, TARGET_ASTERISK);
+    assert_int_equal(read_text(H2_REQUEST, ":method: CONNECT\n:authority: a:443\n", false), H2_OK);
+    assert_int_equal(head.form, TARGET_AUTHORITY);
+    assert_true(str_eq(head.target, STR("a:443")));
+}
+
+static void a_body_may_follow(void **state) {
+    (void)state;
+    assert_int_equal(read_text(H2_REQUEST, BASE "content-length: 12\nexpect: 100-continue\n", false), H2_OK);
+    assert_int_equal(head.content_length, 12);
+    assert_true(head.expect_continue);
+    assert_int_equal(read_text(H2_REQUEST, BASE "expect: 100-continue\n", true), H2_OK);
+    assert_false(head.expect_continue);
+}
+
+static void responses_have_a_status(void **state) {
+    static const char *const bad[] = {":status: 99\n", ":status: 2000\n", ":status: 101\n", ":status: 20x\n", ":status: 099\n"};
+    (void)state;
+    assert_int_equal(read_text(H2_RESPONSE, ":status: 200\ncontent-length: 7\n", false), H2_OK);
+    assert_int_equal(head.status, 200);
+    assert_int_equal(head.content_length, 7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(read_text(H2_RESPONSE, bad[i], true), H2_STATUS);
+    assert_int_equal(read_text(H2_RESPONSE, "a: b\n", true), H2_PSEUDO_MISSING);
+    assert_int_equal(read_text(H2_RESPONSE, ":status: 200\n:path: /\n", true), H2_PSEUDO_UNKNOWN);
+}
+
+static void trailers_are_cleaned(void **state) {
+    (void)state;
+    assert_int_equal(read_text(H2_TRAILERS, "grpc-status: 0\ncookie: a\ncache-control: b\n", true), H2_OK);
+    assert_int_equal(trailers.count, 1);
+    assert_int_equal(read_text(H2_TRAILERS, "content-length: 0\n", true), H2_TRAILER_FIELD);
+    assert_int_equal(read_text(H2_TRAILERS, ":status: 200\n", true), H2_PSEUDO_UNKNOWN);
+    assert_int_equal(read_text(H2_TRAILERS, "connection: x\n", true), H2_CONNECTION_FIELD);
+    assert_int_equal(read_text(H2_TRAILERS, "a: b\n", false), H2_TRAILER_NOT_LAST);
+}
+
+/* Beyond the limits nothing is kept: what comes only counts. */
+static void limits_hold(void **state) {
+    static char value[3000];
+    struct h2_reader r;
+    (void)state;
+    memset(value, 'v', sizeof value);
+    h2_read_head(&r, H2_REQUEST, &arena, &limits, &head);
+    for (int i = 0; i < 3; i++)
+        h2_read_field(&r, STR("x"), (struct str){value, sizeof value});
+    size_t used = arena.used;
+    for (int i = 0; i < 10000; i++)
+        h2_read_field(&r, STR("x"), (struct str){value, sizeof value});
+    assert_int_equal(arena.used, used);
+    assert_int_equal(r.bytes, 10003 * (sizeof value + 1 + H2_FIELD_OVERHEAD));
+    assert_int_equal(h2_read_end(&r, true), H2_HEAD_TOO_LARGE);
+    h2_read_head(&r, H2_REQUEST, &arena, &limits, &head);
+    for (uint32_t i = 0; i <= limits.headers; i++)
+        h2_read_field(&r, STR("cookie"), STR("a=b"));
+    assert_int_equal(h2_read_end(&r, true), H2_TOO_MANY_FIELDS);
+    h2_read_head(&r, H2_REQUEST, &arena, &limits, &head);
+    h2_read_field(&r, STR(":path"), (struct str){value, limits.uri_bytes + 1});
+    assert_int_equal(h2_read_end(&r, true), H2_TARGET_TOO_LONG);
+}
+
+static void lack_of_memory_is_an_error(void **state) {
+    (void)state;
+    const char *text = BASE "cookie: a\ncookie: b\nx-name: value\n";
+    enum h2_error error = H2_MEMORY;
+    long nth = 0;
+    for (; error == H2_MEMORY; nth++) {
+        arena_finish(&arena);
+        arena_init(&arena, NULL, 0, 1 << 20);
+        hg_alloc_fail_at(nth, 1);
+        error = read_text(H2_REQUEST, text, true);
+        hg_alloc_fail_at(-1, 0);
+    }
+    assert_int_equal(error, H2_OK);
+    assert_true(nth > 1);
+}
+
+static struct str text_of(const nghttp2_nv *nv, size_t n) {
+    static char room[4096];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(room + at, sizeof room - at, "%.*s: %.*s\n", (int)nv[i].namelen, (char *)nv[i].name,
+                               (int)nv[i].valuelen, (char *)nv[i].value);
+    return (struct str){room, at};
+}
+
+static void what_frames_comes_from_the_members(void **state) {
+    nghttp2_nv nv[40];
+    char digits[32];
+    (void)state;
+    assert_int_equal(read_text(H2_RESPONSE, ":status: 200\nserver: x\n", false), H2_OK);
+    assert_int_equal(fields_add(&head.fields, &arena, STR("content-length"), STR("999")), 0);
+    assert_int_equal(fields_add(&head.fields, &arena, STR("connection"), STR("close")), 0);
+    head.content_length = 12;
+    struct str text = text_of(nv, h2_write_response(&head, nv, digits));
+    assert_true(str_eq(text, STR(":status: 200\nserver: x\ncontent-length: 12\n")));
+    head.status = 204;
+    text = text_of(nv, h2_write_response(&head, nv, digits));
+    assert_true(str_eq(text, STR(":status: 204\nserver: x\n")));
+}
+
+static void a_request_is_written(void **state) {
+    nghttp2_nv nv[40];
+    char digits[32];
+    (void)state;
+    assert_int_equal(read_text(H2_REQUEST, BASE "accept: a\nte: trailers\nhost: example.com:8443\n", false), H2_OK);
+    struct str text = text_of(nv, h2_write_request(&head, false, nv, digits));
+    assert_true(str_eq(text, STR(":method: GET\n:scheme: http\n:authority: example.com:8443\n:path: /a?b\naccept: a\nte: trailers\n")));
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_request_becomes_a_head),
+        TEST(host_takes_the_place_of_authority),
+        TEST(every_fault_of_a_request_has_its_word),
+        TEST(other_forms_of_targets),
+        TEST(a_body_may_follow),
+        TEST(responses_have_a_status),
+        TEST(trailers_are_cleaned),
+        TEST(limits_hold),
+        TEST(lack_of_memory_is_an_error),
+        TEST(what_frames_comes_from_the_members),
+        TEST(a_request_is_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

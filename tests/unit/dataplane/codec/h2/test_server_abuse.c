@@ -1,0 +1,362 @@
+/* Clients that stall, flood or lie: each meets a bound, and its neighbours do not notice. */
+#include "tests/unit/dataplane/codec/h2/peer.h"
+
+static struct client client;
+static char          large[1 << 20];
+
+static void open_client(uint32_t window) {
+    client_init(&client, connect_gateway(), window);
+    settle(&client);
+}
+
+static int set_up(void **state) {
+    memset(large, 'x', sizeof large);
+    return gateway_set_up(state);
+}
+
+static int tear_down(void **state) {
+    if (client.session)
+        client_finish(&client);
+    client.session = NULL;
+    return gateway_tear_down(state);
+}
+
+static uint64_t floods(void) {
+    return stats_read(&worker.stats->h2_floods_total);
+}
+
+/* ---- windows */
+
+static void a_stalled_stream_stops_nobody(void **state) {
+    (void)state;
+    open_client(65535);
+    struct call *stalled = get(&client, "/a");
+    stalled->reads_nothing = true;
+    settle(&client);
+    answer_with(&backs[0], (struct str){large, sizeof large});
+    for (int i = 0; i < 30; i++) {
+        settle(&client);
+        push_all(&backs[0]);
+    }
+    assert_int_equal(stalled->body.n, 65535);
+    assert_true(backs[0].x->response.used + backs[0].x->response.granted <= settings.limits.buffer);
+    for (unsigned i = 1; i < 20; i++) {
+        struct call *other = get(&client, "/b");
+        settle(&client);
+        answer_with(&backs[i], STR("quick"));
+        settle(&client);
+        assert_int_equal(other->body.n, 5);
+    }
+    expire();
+    settle(&client);
+    assert_true(stalled->closed);
+    assert_int_equal(stalled->code, NGHTTP2_CANCEL);
+    assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
+    assert_false(client.eof);
+}
+
+static void a_stream_without_any_window_ends(void **state) {
+    (void)state;
+    open_client(0);
+    struct call *call = get(&client, "/");
+    settle(&client);
+    answer_with(&backs[0], STR("never"));
+    settle(&client);
+    assert_int_equal(call->status, 200);
+    assert_int_equal(call->body.n, 0);
+    expire();
+    settle(&client);
+    assert_int_equal(call->code, NGHTTP2_CANCEL);
+    assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
+}
+
+static void a_small_buffer_is_a_small_window(void **state) {
+    (void)state;
+    settings.limits.buffer = 16384;
+    open_client(65535);
+    struct call *call = post(&client, (struct str){large, 100000});
+    settle(&client); /* SETTINGS are acknowledged by now */
+    for (int i = 0; i < 100 && !backs[0].loop.received_end; i++) {
+        assert_true(backs[0].x->request.used <= 16384);
+        pull_all(&backs[0]);
+        settle(&client);
+    }
+    assert_int_equal(backs[0].loop.received.n, 100000);
+    answer_with(&backs[0], STR("ok"));
+    settle(&client);
+    assert_true(call->ended);
+}
+
+/* Before SETTINGS are acknowledged each stream has the window of the protocol. */
+static void an_early_request_has_the_window_of_the_protocol(void **state) {
+    (void)state;
+    settings.limits.buffer = 16384;
+    client_init(&client, connect_gateway(), 65535);
+    struct call *call = post(&client, (struct str){large, 200000});
+    settle(&client);
+    for (int i = 0; i < 100 && !backs[0].loop.received_end; i++) {
+        pull_all(&backs[0]);
+        settle(&client);
+    }
+    assert_int_equal(backs[0].loop.received.n, 200000);
+    answer_with(&backs[0], STR("ok"));
+    settle(&client);
+    assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
+}
+
+static void a_client_that_reads_nothing_is_cut(void **state) {
+    (void)state;
+    enum { COUNT = 50 };
+    open_client(1 << 20);
+    for (int i = 0; i < COUNT; i++)
+        get(&client, "/");
+    client_send(&client);
+    for (int turn_number = 0; turn_number < 50; turn_number++) {
+        ev_run(worker.loop, EVRUN_NOWAIT);
+        for (unsigned i = 0; i < back_count; i++) {
+            if (turn_number == 1)
+                answer_with(&backs[i], (struct str){large, 300000});
+            else if (backs[i].x && turn_number > 1)
+                push_all(&backs[i]);
+        }
+    }
+    assert_int_equal(back_count, COUNT);
+    assert_true(worker.buffer_used <= COUNT * settings.limits.buffer + 4 * UNSENT_MAX);
+    expire();
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
+    assert_int_equal(logged.count, COUNT);
+}
+
+/* ---- floods */
+
+static void pings_without_end_are_a_flood(void **state) {
+    (void)state;
+    open_client(65535);
+    for (int i = 0; i < 4000 && !client.has_goaway; i++) {
+        nghttp2_submit_ping(client.session, NGHTTP2_FLAG_NONE, NULL);
+        exchange_bytes(&client);
+    }
+    settle(&client);
+    assert_true(client.has_goaway);
+    assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(floods(), 1);
+    assert_true(client.eof);
+}
+
+static void rapid_resets_are_a_flood(void **state) {
+    (void)state;
+    open_client(65535);
+    unsigned begun = 0;
+    for (; begun < 3000 && !client.has_goaway; begun++) {
+        client.call_count = 0;
+        struct call *call = get(&client, "/");
+        client_send(&client);
+        nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
+        exchange_bytes(&client);
+        back_count = 0;
+    }
+    settle(&client);
+    assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_true(begun < 2000);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+}
+
+/* MadeYouReset: it is the server that sends RST_STREAM. */
+static void resets_that_the_client_causes_count_too(void **state) {
+    (void)state;
+    const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+                                 nv("connection", "close")};
+    open_client(65535);
+    unsigned begun = 0;
+    for (; begun < 3000 && !client.has_goaway; begun++) {
+        client.call_count = 0;
+        request_fields(&client, fields, 5, STR(""), false);
+        exchange_bytes(&client);
+    }
+    settle(&client);
+    assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_true(begun < 2000);
+}
+
+/* One entry of the dynamic table, referred to again and again: a byte each on the wire. */
+static void bomb(unsigned count) {
+    static char value[3001];
+    nghttp2_nv *fields = calloc(count + 4, sizeof *fields);
+    memset(value, 'v', sizeof value - 1);
+    fields[0] = nv(":method", "GET"), fields[1] = nv(":scheme", "http");
+    fields[2] = nv(":authority", "example.com"), fields[3] = nv(":path", "/");
+    for (unsigned i = 0; i < count; i++)
+        fields[4 + i] = nv("x-bomb", value);
+    request_fields(&client, fields, 4 + count, STR(""), false);
+    free(fields);
+    settle(&client);
+}
+
+/* The library refuses to send blocks above 64 KiB of names and values, whatever they shrink to. */
+static struct client *open_bomber(void) {
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    open_client(65535);
+    nghttp2_session_del(client.session);
+    close(client.fd);
+    client.fd = connect_gateway();
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, client_on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, client_on_frame);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, client_on_close);
+    nghttp2_option_new(&option);
+    nghttp2_option_set_max_send_header_block_length(option, 100 << 20);
+    nghttp2_session_client_new2(&client.session, callbacks, &client, option);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_submit_settings(client.session, NGHTTP2_FLAG_NONE, NULL, 0);
+    settle(&client);
+    return &client;
+}
+
+static void a_section_beyond_its_limit_is_a_431(void **state) {
+    (void)state;
+    open_bomber();
+    bomb(60);
+    assert_int_equal(client.calls[0].status, 431);
+    assert_false(client.has_goaway);
+}
+
+static void a_section_far_beyond_its_limit_ends_the_connection(void **state) {
+    (void)state;
+    open_bomber();
+    bomb(5000);
+    assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(floods(), 1);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+}
+
+static void a_section_that_never_ends_runs_out_of_time(void **state) {
+    (void)state;
+    static const uint8_t begun[] = {0, 0, 1, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 0, 0, 0, 1, 0x82};
+    open_client(65535);
+    assert_int_equal(send(client.fd, begun, sizeof begun, MSG_NOSIGNAL), sizeof begun);
+    settle(&client);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 1);
+    expire();
+    settle(&client);
+    assert_true(client.eof);
+    assert_int_equal(logged.abort, ABORT_CLIENT_HEAD_TIMEOUT);
+    assert_int_equal(stats_read(&worker.stats->client_header_timeouts_total), 1);
+}
+
+static void more_streams_than_allowed_are_refused(void **state) {
+    (void)state;
+    enum { COUNT = 200 };
+    client_init(&client, connect_gateway(), 65535);
+    unsigned refused = 0;
+    for (int i = 0; i < COUNT; i++)
+        get(&client, "/");
+    settle(&client);
+    for (unsigned i = 0; i < client.call_count; i++)
+        refused += client.calls[i].closed && client.calls[i].code == NGHTTP2_REFUSED_STREAM;
+    assert_int_equal(back_count, 128);
+    assert_int_equal(refused, COUNT - 128);
+    assert_false(client.has_goaway);
+}
+
+static void what_is_not_http2_is_closed(void **state) {
+    (void)state;
+    memset(&client, 0, sizeof client);
+    int fd = connect_gateway();
+    char room[256];
+    assert_int_equal(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+    for (int i = 0; i < SETTLED; i++)
+        ev_run(worker.loop, EVRUN_NOWAIT);
+    ssize_t n, all = 0;
+    while ((n = recv(fd, room, sizeof room, 0)) > 0)
+        all += n;
+    assert_int_equal(n, 0);
+    assert_true(all > 0);
+    assert_int_equal(stats_read(&worker.stats->h2_protocol_errors_total), 1);
+    close(fd);
+}
+
+static void a_client_that_leaves_ends_all_of_its_exchanges(void **state) {
+    (void)state;
+    open_client(65535);
+    for (int i = 0; i < 10; i++)
+        get(&client, "/");
+    settle(&client);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 10);
+    close(client.fd);
+    client.fd = -1;
+    for (int i = 0; i < SETTLED; i++)
+        ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+    assert_int_equal(logged.abort, ABORT_CLIENT_GONE);
+}
+
+/* ---- memory */
+
+static void one_dialogue(void) {
+    static const nghttp2_nv trailer = {(uint8_t *)"x-end", (uint8_t *)"yes", 5, 3, NGHTTP2_NV_FLAG_NONE};
+    int fd = connect_gateway();
+    if (fd < 0)
+        return;
+    client_init(&client, fd, 65535);
+    post(&client, (struct str){large, 40000})->request_trailers = &trailer;
+    get(&client, "/");
+    settle(&client);
+    for (int round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < back_count; i++) {
+            if (backs[i].loop.leg.exchange)
+                pull_all(&backs[i]);
+            if (backs[i].loop.leg.exchange && backs[i].x->response.state == FLOW_HEAD)
+                answer_with(&backs[i], (struct str){large, 30000});
+            else if (backs[i].loop.leg.exchange)
+                push_all(&backs[i]);
+        }
+        settle(&client);
+    }
+    client_finish(&client);
+    client.session = NULL;
+    for (int i = 0; i < SETTLED; i++)
+        ev_run(worker.loop, EVRUN_NOWAIT);
+    for (unsigned i = 0; i < back_count; i++)
+        loopback_finish(&backs[i].loop);
+    back_count = 0;
+}
+
+static void each_lack_of_memory_is_survived(void **state) {
+    (void)state;
+    uint64_t before = hg_alloc_count();
+    one_dialogue();
+    long count = (long)(hg_alloc_count() - before);
+    assert_true(count > 0);
+    for (long nth = 0; nth < count; nth++) {
+        hg_alloc_fail_at(nth, nth % 3 == 0);
+        one_dialogue();
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+        assert_int_equal(worker.buffer_used, 0);
+    }
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_stalled_stream_stops_nobody),
+        TEST(a_stream_without_any_window_ends),
+        TEST(a_small_buffer_is_a_small_window),
+        TEST(an_early_request_has_the_window_of_the_protocol),
+        TEST(a_client_that_reads_nothing_is_cut),
+        TEST(pings_without_end_are_a_flood),
+        TEST(rapid_resets_are_a_flood),
+        TEST(resets_that_the_client_causes_count_too),
+        TEST(a_section_beyond_its_limit_is_a_431),
+        TEST(a_section_far_beyond_its_limit_ends_the_connection),
+        TEST(a_section_that_never_ends_runs_out_of_time),
+        TEST(more_streams_than_allowed_are_refused),
+        TEST(what_is_not_http2_is_closed),
+        TEST(a_client_that_leaves_ends_all_of_its_exchanges),
+        TEST(each_lack_of_memory_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
