@@ -9,6 +9,7 @@
 
 #include "common/address.h"
 #include "common/str.h"
+#include "dataplane/http/http2_options.h"
 #include "dataplane/net/listener.h"
 #include "dataplane/routing/path.h"
 #include "dataplane/routing/route.h"
@@ -48,6 +49,7 @@ struct listener_definition {
     const struct settings    *settings;
     struct timeouts           timeouts;      /* header, idle, write of the listener; the rest from the settings */
     struct listener_opening   opening;
+    struct http2_options      http2;
     const struct bound_table *routes;
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;

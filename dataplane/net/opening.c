@@ -72,7 +72,8 @@ static void next_step(struct opening *o, const uint8_t *rest, size_t n) {
         begin_tls(o, rest, n);
     } else if (rules->http1 && rules->http2) {
         o->step = STEP_PREFACE;
-        memmove(o->received, rest, n);
+        if (n)
+            memmove(o->received, rest, n);
         o->received_n = (uint32_t)n;
         if (n)
             look_at_preface(o);

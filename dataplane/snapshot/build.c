@@ -153,13 +153,20 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
     return errors->count == before ? 0 : -1;
 }
 
-static int check_protocols(const Headgate__Listener *m, const char *name, struct error_list *errors) {
+/* Without a word HTTP/1.1, and with TLS HTTP/2 as well. */
+static int add_protocols(const Headgate__Listener *m, const char *name, struct listener_definition *d, struct error_list *errors) {
+    struct listener_opening *o = &d->opening;
+    o->http1 = m->n_protocols == 0;
+    o->http2 = m->n_protocols == 0 && m->tls;
     for (size_t i = 0; i < m->n_protocols; i++) {
-        if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP1)
-            continue;
-        fault(errors, "listener", name, "protocols", ERROR_UNSUPPORTED, "%s", "this version serves HTTP/1.1 only");
-        return -1;
+        if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP3) {
+            fault(errors, "listener", name, "protocols", ERROR_UNSUPPORTED, "%s", "this version does not serve HTTP/3");
+            return -1;
+        }
+        o->http1 |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP1;
+        o->http2 |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP2;
     }
+    http2_options_init(&d->http2, m->http2, d->settings->limits.header_bytes);
     return 0;
 }
 
@@ -207,12 +214,12 @@ static int build_listener(struct snapshot *s, const struct resource *r, const st
     d->settings = &s->settings;
     d->timeouts = s->settings.timeouts;
     timeouts_override(&d->timeouts, m->timeouts);
-    d->opening = (struct listener_opening){.http1 = true, .timeout = d->timeouts.handshake};
+    d->opening.timeout = d->timeouts.handshake;
     d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
     if (!d->routes)
         fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
               m->route_table ? m->route_table : "");
-    int status = add_addresses(s, m, r->name, d, errors) | check_protocols(m, r->name, errors) |
+    int status = add_addresses(s, m, r->name, d, errors) | add_protocols(m, r->name, d, errors) |
                  add_proxy_trust(s, m, r->name, d, errors) | add_tls(s, r, resources, d, errors);
     return d->name.p && d->routes && status == 0 ? 0 : -1;
 }

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "dataplane/back/proxy.h"
 #include "dataplane/codec/h1/server.h"
+#include "dataplane/codec/h2/server.h"
 #include "dataplane/http/access_log.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/net/gather.h"
@@ -86,7 +87,7 @@ static struct listener_runtime *find_listener(struct seat *s, const struct addre
     return NULL;
 }
 
-static const struct server_codecs codecs = {.http1 = h1_server_accept};
+static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept};
 
 static void take_address(struct seat *s, const struct served_address *a, const struct address_sockets *sockets) {
     struct listener_runtime *l = find_listener(s, &a->address);

@@ -364,9 +364,7 @@ static struct h2_session_options options_of(const struct listener_definition *d,
 
 struct conn *h2_server_accept(struct listener_runtime *l, const struct accepted *a) {
     struct h2_server *s = hg_calloc(1, sizeof *s);
-    struct http2_options defaults;
-    http2_options_init(&defaults, NULL, l->definition->settings->limits.header_bytes);
-    const struct h2_session_options options = options_of(l->definition, &defaults);
+    const struct h2_session_options options = options_of(l->definition, &l->definition->http2);
     char text[ADDRESS_TEXT_MAX];
     if (!s)
         return NULL;
