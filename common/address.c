@@ -129,3 +129,12 @@ bool address_is_loopback(const struct address *a) {
         return IN6_IS_ADDR_LOOPBACK(&a->u.v6.sin6_addr);
     return a->u.any.sa_family == AF_UNIX;
 }
+
+void address_unmap(struct address *a) {
+    if (a->u.any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr))
+        return;
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = a->u.v6.sin6_port};
+    memcpy(&v4.sin_addr, a->u.v6.sin6_addr.s6_addr + 12, sizeof v4.sin_addr);
+    a->u.v4 = v4;
+    a->length = sizeof v4;
+}

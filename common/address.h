@@ -35,3 +35,5 @@ struct str address_host_in(struct str text);
 bool address_equal(const struct address *a, const struct address *b);
 unsigned address_port(const struct address *a); /* host byte order; 0 for Unix-domain */
 bool address_is_loopback(const struct address *a);
+/* ::ffff:192.0.2.1 becomes 192.0.2.1: who came by IPv4 to an IPv6 socket is known by the IPv4 address. */
+void address_unmap(struct address *a);

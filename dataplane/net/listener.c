@@ -77,16 +77,6 @@ static void admit(struct listener_runtime *l, int fd, const struct address *peer
     stats_add(&s->connections_total, 1);
 }
 
-/* A client that came by IPv4 to an IPv6 socket is known by its IPv4 address. */
-static void unmap(struct address *a) {
-    if (a->u.any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr))
-        return;
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = a->u.v6.sin6_port};
-    memcpy(&v4.sin_addr, a->u.v6.sin6_addr.s6_addr + 12, sizeof v4.sin_addr);
-    a->u.v4 = v4;
-    a->length = sizeof v4;
-}
-
 static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
     (void)loop;
     (void)events;
@@ -95,7 +85,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
         struct address peer = {.length = sizeof peer.u};
         int fd = accept4(io->fd, &peer.u.any, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            unmap(&peer);
+            address_unmap(&peer);
             admit(l, fd, &peer);
             continue;
         }

@@ -72,11 +72,11 @@ static void next_step(struct opening *o, const uint8_t *rest, size_t n) {
         begin_tls(o, rest, n);
     } else if (rules->http1 && rules->http2) {
         o->step = STEP_PREFACE;
-        if (n)
-            memmove(o->received, rest, n);
         o->received_n = (uint32_t)n;
-        if (n)
-            look_at_preface(o);
+        if (n == 0)
+            return;
+        memmove(o->received, rest, n);
+        look_at_preface(o);
     } else {
         hand_over(o, rules->http2, rest, n);
     }
@@ -88,6 +88,7 @@ static bool take_peer(struct opening *o, const struct proxy_header *header) {
     if (!header->has_addresses)
         return true;
     o->peer = header->source;
+    address_unmap(&o->peer);
     uint32_t slot = ip_caps_take(l->caps, &o->peer, l->connections_per_ip);
     if (slot == IP_CAP_REFUSED) {
         stats_add(&o->conn.worker->stats->connections_refused_per_ip_total, 1);

@@ -50,13 +50,10 @@ static int read_v2(const uint8_t *bytes, size_t n, struct proxy_header *ret) {
 
 /* ---- version 1 ---- */
 
-/* The next word of the line, ended by one space or by the line's end. */
+/* The next word of the line, ended by one space or by the line's end; after the last one the line is NULL. */
 static bool take_word(struct str *line, struct str *ret) {
-    const char *space = memchr(line->p, ' ', line->n);
-    size_t n = space ? (size_t)(space - line->p) : line->n;
-    *ret = (struct str){line->p, n};
-    *line = space ? (struct str){space + 1, line->n - n - 1} : (struct str){line->p + n, 0};
-    return n > 0;
+    *ret = str_cut(line, ' ');
+    return ret->n > 0;
 }
 
 static bool read_address(struct str text, int family, uint8_t bytes[16]) {
@@ -92,9 +89,10 @@ static bool read_line(struct str line, struct proxy_header *ret) {
         return true;
     int family = str_eq(word, STR("TCP4")) ? AF_INET : str_eq(word, STR("TCP6")) ? AF_INET6 : AF_UNSPEC;
     if (family == AF_UNSPEC || !take_word(&line, &from) || !take_word(&line, &to) || !take_word(&line, &from_port) ||
-        !take_word(&line, &to_port) || line.n)
+        !take_word(&line, &to_port) || line.p)
         return false;
-    if (!read_address(from, family, a) || !read_address(to, family, b) || !read_port(from_port, &p) || !read_port(to_port, &q))
+    if (!read_address(from, family, a) || !read_address(to, family, b) || !read_port(from_port, &p) ||
+        !read_port(to_port, &q))
         return false;
     ret->has_addresses = true;
     ret->source = family == AF_INET ? ipv4(a, p) : ipv6(a, p);
@@ -134,8 +132,9 @@ static size_t write_v1(const struct address *from, const struct address *to, cha
     char a[ADDRESS_TEXT_MAX], b[ADDRESS_TEXT_MAX];
     address_format_host(from, a);
     address_format_host(to, b);
-    return (size_t)snprintf(room, PROXY_WRITTEN_MAX, "PROXY %s %s %s %u %u\r\n", from->u.any.sa_family == AF_INET ? "TCP4" : "TCP6",
-                            a, b, address_port(from), address_port(to));
+    const char *family = from->u.any.sa_family == AF_INET ? "TCP4" : "TCP6";
+    return (size_t)snprintf(room, PROXY_WRITTEN_MAX, "PROXY %s %s %s %u %u\r\n", family, a, b, address_port(from),
+                            address_port(to));
 }
 
 static size_t put_addresses(uint8_t *p, const struct address *from, const struct address *to) {
@@ -207,7 +206,8 @@ int proxy_prefix_parse(struct str text, struct proxy_prefix *ret, bool *ret_unix
     bool is_v6 = memchr(host.p, ':', host.n) != NULL;
     uint16_t bits = is_v6 ? 128 : 32;
     uint8_t bytes[16] = {0};
-    if (!read_address(host, is_v6 ? AF_INET6 : AF_INET, bytes) || (slash && !read_port(width, &bits)) || bits > (is_v6 ? 128 : 32))
+    if (!read_address(host, is_v6 ? AF_INET6 : AF_INET, bytes) || (slash && !read_port(width, &bits)) ||
+        bits > (is_v6 ? 128 : 32))
         return -1;
     struct address a = is_v6 ? ipv6(bytes, 0) : ipv4(bytes, 0);
     to_bytes(&a, ret->bytes);
