@@ -128,6 +128,7 @@ static inline int gateway_set_up(void **state) {
     definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
                                               .routes = &routes};
     http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
+    http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
     listener = NULL;
     if (!listener_create(&worker, &listener, &(struct address){0}, NULL, 0, &codecs, caps))
         return -1;
