@@ -4,11 +4,14 @@
 
 #include "common/alloc.h"
 #include "dataplane/codec/h1/client.h"
+#include "dataplane/codec/h2/client.h"
+#include "dataplane/http/http2_options.h"
 #include "dataplane/snapshot/tls.h"
 
 /* What a definition was made of: unchanged parts mean that it can be shared. */
 struct owned_definition {
     struct cluster_definition  definition;      /* first */
+    struct http2_options       http2;
     struct arena               arena;
     struct resource_id         cluster_id, endpoints_id, settings_id;
     bool                       has_endpoints, has_settings;
@@ -81,7 +84,9 @@ static int fill_endpoints(struct owned_definition *o, const struct resource *r, 
     return errors->count == before ? 0 : -1;
 }
 
-static void fill_options(struct cluster_definition *d, const Headgate__Cluster *m, const struct settings *settings) {
+static void fill_options(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
+    struct cluster_definition *d = &o->definition;
+    bool is_http2 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
     const struct timeouts *t = &settings->timeouts;
     d->options = (struct client_options){
         .connect_timeout = m->has_connect_timeout ? m->connect_timeout : 0,
@@ -90,17 +95,20 @@ static void fill_options(struct cluster_definition *d, const Headgate__Cluster *
         .header_bytes = settings->limits.header_bytes,
         .headers = settings->limits.headers,
         .trailer_bytes = settings->limits.trailer_bytes,
+        .http2 = is_http2 ? &o->http2 : NULL,
     };
+    if (is_http2)
+        http2_options_init(&o->http2, m->http2, settings->limits.header_bytes);
     d->idle_timeout = m->idle_timeout;
     d->connection_lifetime = m->connection_lifetime;
     d->idle_connections = m->idle_connections;
     d->requests_per_connection = m->requests_per_connection;
-    d->codec = &h1_client_codec;
+    d->codec = is_http2 ? &h2_client_codec : &h1_client_codec;
 }
 
 static int check_transport(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
     size_t before = errors->count;
-    if (m->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP1)
+    if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
     if (m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
         fault(errors, "cluster", name, "send_proxy", ERROR_UNSUPPORTED, "this version sends no PROXY headers");
@@ -125,7 +133,7 @@ static struct cluster_definition *make(const struct resource *cluster, const str
         o->endpoints_id = endpoints->id;
     if ((o->has_settings = s->settings_resource != NULL))
         o->settings_id = s->settings_resource->id;
-    fill_options(d, m, &s->settings);
+    fill_options(o, m, &s->settings);
     d->options.tls = tls;
     int status = check_transport(m, cluster->name, errors);
     if (endpoints && fill_endpoints(o, endpoints, errors) < 0)
