@@ -9,6 +9,7 @@ import socketserver
 import subprocess
 import threading
 
+from gateway import wait_until
 from wire import Connection, response
 
 
@@ -117,3 +118,37 @@ class Nginx:
         self.process.wait()
         self.process.stderr.close()
         self.sock.close()
+
+
+class Running:
+    """HAProxy or nginx with a configuration; ready when its port takes connections."""
+
+    def __init__(self, program, folder, config, port):
+        self.port = port
+        path = pathlib.Path(folder) / f"{program}.conf"
+        path.write_text(config)
+        command = {"haproxy": ["/usr/sbin/haproxy", "-db", "-f", path], "nginx": ["/usr/sbin/nginx", "-c", path, "-p", folder]}
+        self.log = open(pathlib.Path(folder) / f"{program}.log", "w+b")
+        self.process = subprocess.Popen(list(map(str, command[program])), stdout=self.log, stderr=self.log)
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.port}"
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.said()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __enter__(self):
+        wait_until(f"{self.endpoint} is served", self.is_ready)
+        return self
+
+    def __exit__(self, *_error):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
