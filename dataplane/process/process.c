@@ -23,6 +23,7 @@
 #include "dataplane/snapshot/lastgood.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/log_output.h"
+#include "dataplane/tls/allocator.h"
 #include "dataplane/tls/session.h"
 
 enum { BOOT_TRIES = 10, ADMIN_BACKLOG = 64 };
@@ -416,6 +417,8 @@ static void tear_down(struct process *p) {
 
 int process_run(const struct dataplane_options *options) {
     struct process p = {.options = options, .started_at = clock_realtime_us(), .usage.statm_fd = -1};
+    if (!tls_allocator_use())
+        log_warning("TLS does without its own allocator: something has used OpenSSL before");
     if (set_up(&p) == 0)
         ev_run(p.loop, 0);
     else

@@ -1,6 +1,8 @@
 /* Handshake, protocols, bytes, endings. */
 #include "tests/unit/dataplane/tls/fixture.h"
 
+#include "dataplane/tls/allocator.h"
+
 static void expect_done(const struct link *l) {
     assert_true(l->is_done[CLIENT]);
     assert_true(l->is_done[SERVER]);
@@ -260,6 +262,12 @@ static void test_groups(void **state) {
     SSL_CTX_free(plain);
 }
 
+/* Memory of OpenSSL's that is out cannot change its allocator. */
+static void test_allocator_comes_too_late(void **state) {
+    (void)state;
+    assert_false(tls_allocator_use());
+}
+
 static void run_once(struct fixture *f) {
     struct link *l = &f->link;
     l->worker[CLIENT] = &f->workers[0];
@@ -309,7 +317,7 @@ int main(void) {
         TLS_TEST(test_endings),            TLS_TEST(test_truncation),
         TLS_TEST(test_damaged_record),     TLS_TEST(test_garbage),
         TLS_TEST(test_key_update),         TLS_TEST(test_groups),
-        TLS_TEST(test_lack_of_memory),
+        TLS_TEST(test_allocator_comes_too_late), TLS_TEST(test_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
