@@ -184,30 +184,29 @@ void h2_read_field(struct h2_reader *r, struct str name, struct str value) {
 
 /* ---- reading: what the fields say together */
 
-/* RFC 9113 section 8.2.3: for what follows Cookie is one field. */
+/* RFC 9113 section 8.2.3: for what follows Cookie is one field. Crumbs without content would leave white space at an end. */
+static size_t join_values(const struct fields *fields, char *room) {
+    char *at = room;
+    for (const struct field *f = NULL; (f = fields_next(fields, f, FIELD_COOKIE));) {
+        if (f->value_len == 0)
+            continue;
+        if (at != room)
+            at = mempcpy(at, "; ", 2);
+        at = mempcpy(at, f->value, f->value_len);
+    }
+    return (size_t)(at - room);
+}
+
 static enum h2_error join_cookies(struct h2_reader *r) {
     struct fields *fields = r->fields;
-    struct field *first = fields_find(fields, FIELD_COOKIE), *f = NULL;
     size_t size = 0;
-    while ((f = fields_next(fields, f, FIELD_COOKIE)))
+    for (const struct field *f = NULL; (f = fields_next(fields, f, FIELD_COOKIE));)
         size += f->value_len + 2;
-    char *joined = arena_alloc(r->arena, size), *at = joined;
+    char *joined = arena_alloc(r->arena, size);
     if (!joined)
         return H2_MEMORY;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        f = &fields->v[i];
-        if (f->id == FIELD_COOKIE) {
-            at = mempcpy(at, f->value, f->value_len);
-            at = mempcpy(at, "; ", 2);
-        }
-        if (f->id != FIELD_COOKIE || f == first)
-            fields->v[kept++] = *f;
-    }
-    fields->count = kept;
-    first->value = joined;
-    first->value_len = (uint32_t)(size - 2);
-    return H2_OK;
+    struct str value = {joined, join_values(fields, joined)};
+    return fields_set_id(fields, r->arena, FIELD_COOKIE, value) ? H2_MEMORY : H2_OK;
 }
 
 static char *mutable(struct str s) {

@@ -142,6 +142,24 @@ static void a_body_may_follow(void **state) {
     assert_false(head.expect_continue);
 }
 
+static void crumbs_of_cookies_are_joined(void **state) {
+    static const struct {
+        const char *text, *joined;
+    } rows[] = {
+        {BASE "cookie: a=1\nx: y\ncookie: b=2\n", "a=1; b=2"},
+        {BASE "cookie: a=1\ncookie: \n", "a=1"},
+        {BASE "cookie: \ncookie: a=1\ncookie: \ncookie: b=2\n", "a=1; b=2"},
+        {BASE "cookie: \ncookie: \n", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(read_text(H2_REQUEST, rows[i].text, true), H2_OK);
+        const struct field *cookie = fields_find(&head.fields, FIELD_COOKIE);
+        assert_true(str_eq(field_value(cookie), str_of(rows[i].joined)));
+        assert_null(fields_next(&head.fields, cookie, FIELD_COOKIE));
+    }
+}
+
 static void responses_have_a_status(void **state) {
     static const char *const bad[] = {":status: 99\n", ":status: 2000\n", ":status: 101\n", ":status: 20x\n", ":status: 099\n"};
     (void)state;
@@ -245,6 +263,7 @@ int main(void) {
         TEST(every_fault_of_a_request_has_its_word),
         TEST(other_forms_of_targets),
         TEST(a_body_may_follow),
+        TEST(crumbs_of_cookies_are_joined),
         TEST(responses_have_a_status),
         TEST(trailers_are_cleaned),
         TEST(limits_hold),
