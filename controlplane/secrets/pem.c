@@ -57,7 +57,7 @@ static const char *decode(struct reader *r, struct pem_block *block, struct str 
     bool is_right = EVP_DecodeUpdate(decoder, block->der, &n, (const uint8_t *)text.p, (int)text.n) >= 0 &&
                     EVP_DecodeFinal(decoder, block->der + n, &rest) == 1;
     EVP_ENCODE_CTX_free(decoder);
-    block->size = (size_t)(n + rest);
+    block->size = (size_t)n + (size_t)rest;
     if (is_right && block->size)
         return NULL;
     r->line = block->line;

@@ -294,7 +294,7 @@ static size_t take_rest(struct records *r, uint8_t *room, size_t n) {
 /* One record; *ret bytes of data stand in `room`, or in `rest` where room is short. */
 static enum tls_status read_record(const struct reading *g, uint8_t *room, size_t n, size_t *ret) {
     struct records *r = g->r;
-    const uint8_t *body;
+    const uint8_t *body = NULL;
     size_t got = 0;
     enum tls_status status = r->header_n < RECORD_HEADER ? read_header(g) : TLS_OK;
     if (status == TLS_OK)
