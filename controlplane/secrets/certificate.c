@@ -320,7 +320,7 @@ static int fill_names(X509 *x, struct arena *arena, struct certificate_facts *fa
             facts->names[facts->name_count++] = name;
     }
     GENERAL_NAMES_free(names);
-    if (facts->name_count)
+    if (facts->names)
         qsort(facts->names, facts->name_count, sizeof *facts->names, compare_names);
     return facts->names ? 0 : -1;
 }
