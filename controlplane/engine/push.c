@@ -24,7 +24,7 @@ void push_job_destroy(struct push_job *job) {
         headgate__push_request__free_unpacked(job->request, NULL);
     }
     plan_finish(&job->plan);
-    part_unref(job->secrets.state);
+    secrets_made_finish(&job->secrets);
     part_unref(job->before);
     error_list_finish(&job->secret_warnings);
     snapshot_unref(job->target);
@@ -168,7 +168,7 @@ void push_job_done(void *engine, const struct push_result *result) {
     reply_data_planes(&job->arena, result, &job->reply.data_planes, &job->reply.n_data_planes);
     bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
     if (was_stored)
-        engine_secrets_committed(e, job->before, &job->plan.result, job->secrets.next, &job->secret_warnings);
+        engine_secrets_committed(e, job->before, &job->plan.result, &job->secrets, &job->secret_warnings);
     finish(e, job, outcome_of(job, result));
     if (was_stored)
         upkeep_after_push(e);
@@ -212,7 +212,7 @@ static int adopt_secrets(struct engine *e, struct push_job *job) {
     if (job->request->dry_run)
         return 0;
     e->secrets.is_pending = true;
-    return engine_adopt_state(e, job->secrets.state, job->secrets.next, &job->errors);
+    return engine_adopt_state(e, &job->secrets, &job->errors);
 }
 
 static int make_target(struct engine *e, struct push_job *job) {

@@ -91,13 +91,21 @@ static int make_state(struct engine *e, const struct secret_request *request, co
                                          .embedded = request->embedded,
                                          .embedded_count = request->embedded_count,
                                          .previous = &known,
+                                         .stamps = &e->secrets.stamps,
                                          .keep_old = request->keep_old,
                                          .now = clock_realtime_us()};
-    int status = secrets_make(&source, want, &set, errors, warnings);
+    ret->is_as_before = request->is_for_changes && secrets_are_current(&source, want, e->secrets.next);
+    int status = ret->is_as_before ? 0 : secrets_make(&source, want, &set, errors, warnings);
     hg_free(known.items);
     if (status < 0)
         return -1;
+    if (ret->is_as_before) {
+        ret->state = part_ref(old);
+        return 0;
+    }
     ret->next = set.next;
+    ret->stamps = set.stamps;
+    set.stamps = (struct secret_stamps){0};
     ret->state = replace_secrets(old, &set);
     secret_set_finish(&set);
     return ret->state ? 0 : out_of_memory(errors);
@@ -127,8 +135,9 @@ int engine_make_secrets(struct engine *e, const struct config_resources *set, co
                         struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
     const struct snapshot *current = channel_current(e->channel);
     struct config_secrets want = {0};
-    *ret = (struct secrets_made){.next = e->secrets.next};
-    if (!request->is_thorough && !request->embedded_count && current && refers_to_the_same(set, current->intent)) {
+    *ret = (struct secrets_made){0};
+    if (!request->is_for_changes && !request->embedded_count && current && refers_to_the_same(set, current->intent)) {
+        ret->is_as_before = true;
         ret->state = part_ref(current->state);
         return 0;
     }
@@ -314,22 +323,42 @@ static int adopt(struct engine *e, struct part *state, struct error_list *errors
     return 0;
 }
 
-int engine_adopt_state(struct engine *e, struct part *state, uint64_t next, struct error_list *errors) {
+/* From now on these are the files that the state is made of. */
+static void take_files(struct engine *e, struct secrets_made *made) {
+    if (made->is_as_before)
+        return;
+    secret_stamps_finish(&e->secrets.stamps);
+    e->secrets.stamps = made->stamps;
+    e->secrets.next = made->next;
+    made->stamps = (struct secret_stamps){0};
+}
+
+void secrets_made_finish(struct secrets_made *made) {
+    part_unref(made->state);
+    secret_stamps_finish(&made->stamps);
+    *made = (struct secrets_made){0};
+}
+
+int engine_adopt_state(struct engine *e, struct secrets_made *made, struct error_list *errors) {
     const struct snapshot *current = channel_current(e->channel);
-    e->secrets.next = next;
-    return resource_id_equal(&state->hash, &current->state->hash) ? 0 : adopt(e, state, errors);
+    bool is_same = resource_id_equal(&made->state->hash, &current->state->hash);
+    int status = is_same ? 0 : adopt(e, made->state, errors);
+    if (status == 0)
+        take_files(e, made);
+    return status;
 }
 
 static void refresh(struct engine *e, const struct config_resources *set) {
-    const struct secret_request request = {.keep_old = true, .is_thorough = true};
+    const struct secret_request request = {.keep_old = true, .is_for_changes = true};
     struct error_list errors = {0}, warnings = {0};
     struct secrets_made made = {0};
     if (engine_make_secrets(e, set, &request, &made, &errors, &warnings) == 0)
-        engine_adopt_state(e, made.state, made.next, &errors);
-    part_unref(made.state);
+        engine_adopt_state(e, &made, &errors);
     for (size_t i = 0; i < errors.count; i++)
         error_list_add(&warnings, &errors.items[i]);
-    take_problems(e, &warnings);
+    if (!made.is_as_before)
+        take_problems(e, &warnings);
+    secrets_made_finish(&made);
     error_list_finish(&errors);
     error_list_finish(&warnings);
 }
@@ -345,10 +374,12 @@ void engine_refresh_secrets(struct engine *e) {
     hg_free(set.items);
 }
 
-void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set, uint64_t next,
-                              struct error_list *warnings) {
+void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set,
+                              struct secrets_made *made, struct error_list *warnings) {
     const struct snapshot *current = channel_current(e->channel);
-    e->secrets.next = next;
+    if (made->is_as_before)
+        return;
+    take_files(e, made);
     if (before)
         keep_gone(e, before, current->state);
     if (watch_secrets(e, set))
@@ -390,6 +421,7 @@ void engine_secrets_finish(struct engine *e) {
     watch_finish(&e->secrets.watch);
     config_sources_finish(&e->secrets.folders);
     error_list_finish(&e->secrets.problems);
+    secret_stamps_finish(&e->secrets.stamps);
     part_unref(e->secrets.kept);
     secret_root_close(&e->secrets.root);
 }

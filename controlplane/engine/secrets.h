@@ -18,6 +18,7 @@ struct engine_secrets {
     struct watch watch;
     struct config_sources folders;      /* that are watched */
     ev_timer due;
+    struct secret_stamps stamps;        /* of the files that the state was made of */
     uint64_t next;                      /* when to look again though no file changes, microseconds since 1970; 0: never */
     bool is_pending;                    /* look again when the push under way is over */
     struct error_list problems;         /* of the last look */
@@ -27,13 +28,17 @@ struct secret_request {
     const struct secret_embedded *embedded;
     size_t embedded_count;
     bool keep_old;                      /* what cannot be made stays as it is */
-    bool is_thorough;                   /* look at the files even when no resource has changed */
+    bool is_for_changes;                /* look whether files have changed, even when no resource has */
 };
 
 struct secrets_made {
     struct part *state;                 /* the caller's reference */
     uint64_t next;
+    struct secret_stamps stamps;
+    bool is_as_before;                  /* nobody looked: next and stamps are none */
 };
+
+void secrets_made_finish(struct secrets_made *made); /* a zeroed struct is allowed */
 
 int  engine_secrets_init(struct engine *e, struct error_list *errors);
 void engine_secrets_finish(struct engine *e);
@@ -46,9 +51,9 @@ int engine_save_state(struct engine *e, const struct part *state, uint64_t gener
 /* Loaded: what is kept goes to its place, the rest is the state. NULL without memory, or when it is not right. */
 struct part *engine_split_state(struct engine *e, const struct store_state *saved);
 /* Makes the state, when it is another, current beside the current intent. Not while a push is open. */
-int engine_adopt_state(struct engine *e, struct part *state, uint64_t next, struct error_list *errors);
+int engine_adopt_state(struct engine *e, struct secrets_made *made, struct error_list *errors);
 /* After a commit: `before` is the state before it, or NULL. */
-void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set, uint64_t next,
-                              struct error_list *warnings);
+void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set,
+                              struct secrets_made *made, struct error_list *warnings);
 /* Looks at all files again; when a push is under way, after it. */
 void engine_refresh_secrets(struct engine *e);

@@ -97,94 +97,103 @@ static int store_key(EVP_PKEY *key, struct arena *arena, Headgate__KeyPair *m) {
     return bytes ? 0 : -1;
 }
 
-static const char *check_one(const struct pem_block *block, size_t index, uint64_t now, struct arena *arena) {
-    X509 *x = parse_certificate(block->der, block->size);
-    if (!x)
-        return "not a certificate";
-    const char *why = check_time(x, now, arena);
+/* A chain while it is looked at: each certificate is parsed once. */
+struct chain {
+    const struct pem_blocks *blocks;
+    X509                   **x;
+    struct arena            *arena;
+};
+
+static const char *check_one(const struct chain *c, size_t i, uint64_t now) {
+    X509 *x = c->x[i];
     EVP_PKEY *public_key = X509_get0_pubkey(x);
+    const char *why = check_time(x, now, c->arena);
     if (!why)
-        why = public_key ? check_key_strength(public_key, arena) : "the certificate has a key of an unknown kind";
+        why = public_key ? check_key_strength(public_key, c->arena) : "the certificate has a key of an unknown kind";
     if (!why)
         why = check_signature_strength(x);
-    if (why && index > 0)
-        why = arena_printf(arena, "certificate %zu of the chain: %s", index + 1, why);
-    ERR_clear_error();
-    X509_free(x);
-    return why;
+    return why && i > 0 ? arena_printf(c->arena, "certificate %zu of the chain: %s", i + 1, why) : why;
 }
 
-/* Who issued one comes next. An authority that signs itself may stand at the end. */
-static const char *check_order(const struct pem_blocks *chain, struct arena *arena, unsigned *ret_line) {
-    const char *why = NULL;
-    X509 *below = parse_certificate(chain->items[0].der, chain->items[0].size);
-    for (size_t i = 1; i < chain->count && !why; i++) {
-        X509 *x = parse_certificate(chain->items[i].der, chain->items[i].size);
-        if (X509_NAME_cmp(X509_get_issuer_name(below), X509_get_subject_name(x)) != 0) {
-            why = arena_printf(arena, "certificate %zu of the chain did not issue the one before it", i + 1);
-            *ret_line = chain->items[i].line;
-        }
-        X509_free(below);
-        below = x;
-    }
-    X509_free(below);
-    return why;
-}
-
-static const char *check_chain(const struct pem_blocks *chain, uint64_t now, struct arena *arena, unsigned *ret_line) {
-    for (size_t i = 0; i < chain->count; i++) {
-        const char *why = check_one(&chain->items[i], i, now, arena);
-        *ret_line = chain->items[i].line;
+static const char *parse_chain(struct chain *c, uint64_t now, unsigned *ret_line) {
+    c->x = arena_calloc(c->arena, c->blocks->count, sizeof(X509 *));
+    if (!c->x)
+        return "out of memory";
+    for (size_t i = 0; i < c->blocks->count; i++) {
+        const struct pem_block *block = &c->blocks->items[i];
+        *ret_line = block->line;
+        c->x[i] = parse_certificate(block->der, block->size);
+        const char *why = c->x[i] ? check_one(c, i, now) : "not a certificate";
         if (why)
             return why;
     }
     return NULL;
 }
 
-static bool is_of_key(const struct pem_block *block, EVP_PKEY *key) {
-    X509 *x = parse_certificate(block->der, block->size);
-    bool is = x && X509_check_private_key(x, key) == 1;
+static void free_chain(const struct chain *c) {
+    for (size_t i = 0; c->x && i < c->blocks->count; i++)
+        X509_free(c->x[i]);
     ERR_clear_error();
-    X509_free(x);
-    return is;
 }
 
-static const char *check_match(const struct pem_blocks *chain, EVP_PKEY *key, struct arena *arena) {
-    if (is_of_key(&chain->items[0], key))
+/* Who issued one comes next. An authority that signs itself may stand at the end. */
+static const char *check_order(const struct chain *c, unsigned *ret_line) {
+    for (size_t i = 1; i < c->blocks->count; i++) {
+        *ret_line = c->blocks->items[i].line;
+        if (X509_NAME_cmp(X509_get_issuer_name(c->x[i - 1]), X509_get_subject_name(c->x[i])) != 0)
+            return arena_printf(c->arena, "certificate %zu of the chain did not issue the one before it", i + 1);
+    }
+    return NULL;
+}
+
+static const char *check_match(const struct chain *c, EVP_PKEY *key) {
+    if (X509_check_private_key(c->x[0], key) == 1)
         return NULL;
-    for (size_t i = 1; i < chain->count; i++)
-        if (is_of_key(&chain->items[i], key))
-            return arena_printf(arena, "the key is that of certificate %zu of the chain; the server's own comes first",
+    for (size_t i = 1; i < c->blocks->count; i++)
+        if (X509_check_private_key(c->x[i], key) == 1)
+            return arena_printf(c->arena, "the key is that of certificate %zu of the chain; the server's own comes first",
                                 i + 1);
     return "the key is not that of the certificate";
 }
 
-static const char *fill_pair(const struct pem_blocks *chain, EVP_PKEY *key, struct arena *arena, Headgate__KeyPair *m) {
-    m->chain = arena_calloc(arena, chain->count, sizeof *m->chain);
-    if (!m->chain || store_key(key, arena, m) < 0)
+static const char *fill_pair(const struct chain *c, EVP_PKEY *key, Headgate__KeyPair *m) {
+    m->chain = arena_calloc(c->arena, c->blocks->count, sizeof *m->chain);
+    if (!m->chain || store_key(key, c->arena, m) < 0)
         return "out of memory";
-    for (size_t i = 0; i < chain->count; i++)
-        m->chain[m->n_chain++] = (ProtobufCBinaryData){chain->items[i].size, chain->items[i].der};
+    for (size_t i = 0; i < c->blocks->count; i++)
+        m->chain[m->n_chain++] = (ProtobufCBinaryData){c->blocks->items[i].size, c->blocks->items[i].der};
     return NULL;
 }
 
-const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
-                                   struct arena *arena, Headgate__KeyPair *m, bool *ret_is_key, unsigned *ret_line) {
-    *ret_is_key = false;
-    const char *why = check_chain(chain, now, arena, ret_line);
-    if (why)
-        return why;
-    EVP_PKEY *private_key = parse_key(key);
+static const char *check_key(const struct chain *c, const struct pem_block *block, Headgate__KeyPair *m, bool *ret_is_key,
+                             unsigned *ret_line) {
+    EVP_PKEY *key = parse_key(block);
     *ret_is_key = true;
-    *ret_line = key->line;
-    why = private_key ? check_match(chain, private_key, arena) : "not a private key";
+    *ret_line = block->line;
+    const char *why = key ? check_match(c, key) : "not a private key";
     if (!why) {
         *ret_is_key = false;
-        why = check_order(chain, arena, ret_line);
+        why = check_order(c, ret_line);
     }
     if (!why)
-        why = fill_pair(chain, private_key, arena, m);
-    EVP_PKEY_free(private_key);
+        why = fill_pair(c, key, m);
+    EVP_PKEY_free(key);
+    return why;
+}
+
+static int fill_facts(X509 *x, struct arena *arena, struct certificate_facts *ret);
+
+const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
+                                   struct arena *arena, Headgate__KeyPair *m, struct certificate_facts *facts,
+                                   bool *ret_is_key, unsigned *ret_line) {
+    struct chain c = {.blocks = chain, .arena = arena};
+    *ret_is_key = false;
+    const char *why = parse_chain(&c, now, ret_line);
+    if (!why)
+        why = check_key(&c, key, m, ret_is_key, ret_line);
+    if (!why && fill_facts(c.x[0], arena, facts) < 0)
+        why = "out of memory";
+    free_chain(&c);
     return why;
 }
 
@@ -245,10 +254,10 @@ static const char *check_response(X509 *leaf, const uint8_t *der, size_t size, u
     return why;
 }
 
-const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena) {
-    uint64_t until = 0;
+const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena,
+                                   uint64_t *ret_until) {
     X509 *leaf = parse_certificate(m->chain[0].data, m->chain[0].len);
-    const char *why = leaf ? check_response(leaf, (const uint8_t *)response.p, response.n, now, arena, &until)
+    const char *why = leaf ? check_response(leaf, (const uint8_t *)response.p, response.n, now, arena, ret_until)
                            : "out of memory";
     X509_free(leaf);
     return why;
@@ -356,12 +365,10 @@ static void fill_fingerprint(const X509 *x, struct certificate_facts *facts) {
     }
 }
 
-int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct certificate_facts *ret) {
+static int fill_facts(X509 *x, struct arena *arena, struct certificate_facts *ret) {
     struct certificate_facts facts = {0};
-    X509 *x = m->n_chain ? parse_certificate(m->chain[0].data, m->chain[0].len) : NULL;
-    if (!x)
+    if (fill_names(x, arena, &facts) < 0)
         return -1;
-    int status = fill_names(x, arena, &facts);
     facts.subject = name_text(X509_get_subject_name(x), arena);
     facts.issuer = name_text(X509_get_issuer_name(x), arena);
     facts.not_before = time_of(X509_get0_notBefore(x));
@@ -369,11 +376,18 @@ int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct ce
     if (X509_get0_pubkey(x))
         fill_key(X509_get0_pubkey(x), arena, &facts);
     fill_fingerprint(x, &facts);
-    if (m->has_ocsp_response)
-        check_response(x, m->ocsp_response.data, m->ocsp_response.len, 0, arena, &facts.ocsp_until);
-    X509_free(x);
-    if (status < 0 || !facts.subject || !facts.issuer || !facts.key)
+    if (!facts.subject || !facts.issuer || !facts.key)
         return -1;
     *ret = facts;
     return 0;
+}
+
+int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct certificate_facts *ret) {
+    X509 *x = m->n_chain ? parse_certificate(m->chain[0].data, m->chain[0].len) : NULL;
+    int status = x ? fill_facts(x, arena, ret) : -1;
+    if (status == 0 && m->has_ocsp_response)
+        check_response(x, m->ocsp_response.data, m->ocsp_response.len, 0, arena, &ret->ocsp_until);
+    X509_free(x);
+    ERR_clear_error();
+    return status;
 }

@@ -26,11 +26,15 @@ struct certificate_facts {
 
 /* Checks a pair: the leaf is of now, not weak, and of that key; the chain is in order. NULL, or what is wrong: a sentence in
  * the arena, with *ret_is_key whether the file of the key is to blame, and *ret_line the line of the block there. `m`, which
- * was initialized, gets the chain and the key as PKCS #8, in the arena: clear the key when it is done with. */
+ * was initialized, gets the chain and the key as PKCS #8, in the arena: clear the key when it is done with. `facts` gets what
+ * certificate_facts says, but for OCSP. */
 const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
-                                   struct arena *arena, Headgate__KeyPair *m, bool *ret_is_key, unsigned *ret_line);
-/* NULL, or why the response cannot be stapled with the first certificates of the pair now. */
-const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena);
+                                   struct arena *arena, Headgate__KeyPair *m, struct certificate_facts *facts,
+                                   bool *ret_is_key, unsigned *ret_line);
+/* NULL, or why the response cannot be stapled with the pair's certificate now. *ret_until is when it has to be renewed; it
+ * stays untouched when the response does not say. */
+const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena,
+                                   uint64_t *ret_until);
 /* Of the leaf of a checked pair. -1: no memory, or not a certificate. */
 int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct certificate_facts *ret);
 /* NULL, or why the DER is not a certificate of an authority, or not a revocation list. */

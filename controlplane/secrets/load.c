@@ -122,10 +122,13 @@ static void clear_keys(struct pem_blocks *blocks) {
 }
 
 static void add_ocsp(struct loading *loading, struct loaded *l, struct str response) {
-    const char *why = certificate_check_ocsp(&l->pair, response, loading->source->now, loading->arena);
+    const char *why = certificate_check_ocsp(&l->pair, response, loading->source->now, loading->arena,
+                                             &l->facts.ocsp_until);
     uint8_t *copy = why ? NULL : arena_memdup(loading->arena, response.p, response.n);
-    if (why)
+    if (why) {
+        l->facts.ocsp_until = 0;
         warn(loading, l->want, "ocsp", "%s is not stapled: %s", l->want->ocsp, why);
+    }
     l->pair.has_ocsp_response = copy != NULL;
     l->pair.ocsp_response = (ProtobufCBinaryData){copy ? response.n : 0, copy};
 }
@@ -147,7 +150,8 @@ static int check_pair(struct loading *loading, struct loaded *l, struct pem_bloc
         return bad_line(loading, l, KEY_FILE, keys->count ? keys->items[0].line : 1, why);
     if (chain->count == 0)
         return bad_line(loading, l, CERTIFICATE_FILE, 1, "there is no certificate in the file");
-    why = certificate_check_pair(chain, key, loading->source->now, loading->arena, &l->pair, &is_key, &line);
+    why = certificate_check_pair(chain, key, loading->source->now, loading->arena, &l->pair, &l->facts, &is_key,
+                                 &line);
     return why ? bad_line(loading, l, is_key ? KEY_FILE : CERTIFICATE_FILE, line, why) : 0;
 }
 
@@ -172,14 +176,11 @@ static int parse_pair(struct loading *loading, struct loaded *l, const struct st
     return status;
 }
 
-static int finish_pair(struct loading *loading, struct loaded *l, struct str ocsp) {
+static void finish_pair(struct loading *loading, struct loaded *l, struct str ocsp) {
     if (ocsp.p)
         add_ocsp(loading, l, ocsp);
     l->message.kind_case = HEADGATE__SECRET__KIND_KEY_PAIR;
     l->message.key_pair = &l->pair;
-    if (certificate_facts(&l->pair, loading->arena, &l->facts) == 0)
-        return 0;
-    return bad_line(loading, l, CERTIFICATE_FILE, 1, NULL);
 }
 
 static int miss_embedded(struct loading *loading, const struct loaded *l) {
@@ -198,7 +199,7 @@ int load_pair(struct loading *loading, struct loaded *l) {
     if (status == 0)
         status = parse_pair(loading, l, files);
     if (status == 0)
-        status = finish_pair(loading, l, files[OCSP_FILE]);
+        finish_pair(loading, l, files[OCSP_FILE]);
     else if (loading->errors->count == before && has_embedded(names))
         miss_embedded(loading, l);
     free_files(files);

@@ -1,5 +1,6 @@
 #include "controlplane/secrets/secrets.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include <openssl/rand.h>
@@ -27,6 +28,66 @@ static const struct config_resource *find_previous(const struct making *m, const
 static int out_of_memory(struct error_list *errors) {
     error_addf(errors, ERROR_MEMORY, "no memory for secrets");
     return -1;
+}
+
+/* ---- files that have not changed ---- */
+
+void secret_stamps_finish(struct secret_stamps *stamps) {
+    map_finish(&stamps->by_name);
+    arena_finish(&stamps->arena);
+    *stamps = (struct secret_stamps){0};
+}
+
+static struct secret_stamp stamp_of(const struct secret_source *source, const struct config_secret *want) {
+    const char *names[SECRET_FILES_TOGETHER] = {want->certificate, want->key, want->ocsp};
+    struct secret_stamp stamp = {0};
+    char path[PATH_MAX];
+    if (want->what == CONFIG_SECRET_SYSTEM_TRUST)
+        names[0] = secrets_system_bundle();
+    for (int i = 0; i < SECRET_FILES_TOGETHER; i++)
+        if (names[i] && secret_file_path(source->root, names[i], path, sizeof path) == 0)
+            stamp.files[i] = file_stamp_of(path);
+    return stamp;
+}
+
+static bool is_embedded(const struct config_secret *want) {
+    struct str mark = str_of(CONFIG_EMBEDDED);
+    const char *files[] = {want->certificate, want->key, want->ocsp};
+    for (int i = 0; i < 3; i++)
+        if (files[i] && str_starts(str_of(files[i]), mark))
+            return true;
+    return false;
+}
+
+static bool is_unchanged(const struct secret_source *source, const struct config_secret *want,
+                         const struct secret_stamp *stamp) {
+    const struct secret_stamp *before = source->stamps ? map_get(&source->stamps->by_name, str_of(want->name)) : NULL;
+    for (int i = 0; before && i < SECRET_FILES_TOGETHER; i++)
+        if (!file_stamp_equal(&before->files[i], &stamp->files[i]))
+            before = NULL;
+    return before && !is_embedded(want);
+}
+
+bool secrets_are_current(const struct secret_source *source, const struct config_secrets *want, uint64_t due) {
+    if (due && source->now >= due)
+        return false;
+    for (size_t i = 0; i < want->count; i++) {
+        const struct config_secret *w = &want->items[i];
+        struct secret_stamp stamp = stamp_of(source, w);
+        bool has_files = w->what != CONFIG_SECRET_TICKET_KEYS && !is_embedded(w);
+        if (!config_resources_find(source->previous, HEADGATE__KIND__KIND_SECRET, str_of(w->name)) ||
+            (has_files && !is_unchanged(source, w, &stamp)))
+            return false;
+    }
+    return true;
+}
+
+static void remember(struct making *m, const struct config_secret *want, const struct secret_stamp *stamp) {
+    struct secret_stamps *s = &m->set.stamps;
+    struct secret_stamp *copy = arena_memdup(&s->arena, stamp, sizeof *stamp);
+    const char *name = arena_strdup(&s->arena, want->name);
+    if (copy && name)
+        (void)map_set(&s->by_name, str_of(name), copy); /* without memory the files are read again */
 }
 
 /* ---- contents ---- */
@@ -58,13 +119,18 @@ static void move_faults(struct making *m, struct error_list *to) {
         error_list_add(to, &m->faults.items[i]);
 }
 
-static bool is_embedded(const struct config_secret *want) {
-    struct str mark = str_of(CONFIG_EMBEDDED);
-    const char *files[] = {want->certificate, want->key, want->ocsp};
-    for (int i = 0; i < 3; i++)
-        if (files[i] && str_starts(str_of(files[i]), mark))
-            return true;
-    return false;
+/* From the bytes of before, without a look at the files. */
+static bool reuse(struct making *m, struct loaded *l, const struct secret_stamp *stamp) {
+    const struct config_resource *previous = find_previous(m, l->want->name);
+    bool may_reuse = previous && l->want->what != CONFIG_SECRET_TICKET_KEYS && is_unchanged(m->loading.source, l->want, stamp);
+    if (!may_reuse || load_previous(&m->loading, l, previous) < 0)
+        return false;
+    bool is_pair = l->want->what == CONFIG_SECRET_KEY_PAIR;
+    uint64_t now = m->loading.source->now, ends = l->facts.ocsp_until;
+    if (is_pair && (l->facts.not_after < now || (ends && ends <= now)))
+        return false;
+    note_time(m, ends);
+    return true;
 }
 
 /* What came with an earlier push is in no file: as long as it is known, it stays without a word. */
@@ -91,8 +157,14 @@ static int load_all(struct making *m, struct error_list *errors, struct error_li
     m->loading.errors = &m->faults;
     m->loading.warnings = warnings;
     for (size_t i = 0; i < m->want->count; i++) {
-        m->items[i].want = &m->want->items[i];
-        status |= load_or_keep(m, &m->items[i], errors, warnings);
+        struct loaded *l = &m->items[i];
+        l->want = &m->want->items[i];
+        struct secret_stamp stamp = stamp_of(m->loading.source, l->want);
+        size_t said = errors->count + warnings->count;
+        if (!reuse(m, l, &stamp))
+            status |= load_or_keep(m, l, errors, warnings);
+        if (errors->count + warnings->count == said)
+            remember(m, l->want, &stamp);
     }
     return status < 0 ? -1 : 0;
 }
@@ -245,6 +317,7 @@ void secret_set_finish(struct secret_set *set) {
     for (size_t i = 0; i < set->count; i++)
         secret_free((void *)(uintptr_t)set->items[i].bytes);
     hg_free(set->items);
+    secret_stamps_finish(&set->stamps);
     arena_finish(&set->arena);
     *set = (struct secret_set){0};
 }

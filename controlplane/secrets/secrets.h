@@ -4,6 +4,8 @@
  * contains anything of one. Thread: one at a time. */
 #pragma once
 
+#include "common/file_stamp.h"
+#include "common/map.h"
 #include "controlplane/config/config.h"
 #include "controlplane/secrets/files.h"
 
@@ -13,12 +15,26 @@ struct secret_embedded {
     struct str  bytes;
 };
 
+/* The files of a secret as they were when it was made. */
+struct secret_stamp {
+    struct file_stamp files[SECRET_FILES_TOGETHER];
+};
+
+/* Of secrets about which nothing had to be said. A zeroed struct is a valid empty list. */
+struct secret_stamps {
+    struct map   by_name;       /* to struct secret_stamp */
+    struct arena arena;
+};
+
+void secret_stamps_finish(struct secret_stamps *stamps);
+
 struct secret_source {
     const struct secret_root     *root;
     const struct secret_embedded *embedded;
     size_t                        embedded_count;
     /* Secrets that there were, sorted: a secret whose content is the same keeps its bytes, and so its id. */
     const struct config_resources *previous;
+    const struct secret_stamps    *stamps;      /* of when those were made: what has not changed is not read; may be NULL */
     /* A secret that cannot be made now stays as it was in `previous`, where it is there: a warning, no error. */
     bool     keep_old;
     uint64_t now;               /* microseconds since 1970 */
@@ -29,6 +45,7 @@ struct secret_set {
     struct config_resource *items;
     size_t                  count;
     uint64_t                next;       /* when the set should be made again though no file has changed; 0: never */
+    struct secret_stamps    stamps;
     struct arena            arena;      /* names */
 };
 
@@ -38,6 +55,8 @@ int  secrets_make(const struct secret_source *source, const struct config_secret
                   struct error_list *errors, struct error_list *warnings);
 void secret_set_finish(struct secret_set *set); /* a zeroed struct is allowed */
 
+/* Whether making them would make `previous` again, as far as files tell; `due` is what secret_set.next was. */
+bool secrets_are_current(const struct secret_source *source, const struct config_secrets *want, uint64_t due);
 /* The file in which the system keeps its authorities, or the one that SSL_CERT_FILE names, as OpenSSL has it; NULL: none. */
 const char *secrets_system_bundle(void);
 /* Only whether they could be made, of files on this machine; `base` is the folder that names start at. */

@@ -93,6 +93,39 @@ static void what_cannot_be_made_stays_only_where_that_is_wanted(void **state) {
     made_finish(&first);
 }
 
+/* ---- files that have not changed ---- */
+
+static void unchanged_files_are_not_read(void **state) {
+    const struct folder *f = *state;
+    struct wish w = {0};
+    uint64_t now = clock_realtime_us();
+    folder_pair(f, "a", "DNS:a.example", false);
+    folder_pair(f, "b", "DNS:b.example", false);
+    wish_pair(&w, "a", "a.pem", "a.key");
+    wish_pair(&w, "b", "b.pem", "b.key");
+    wish_tickets(&w, HOUR, 2);
+    struct made m = make(f, &w, NULL, now, false);
+    const struct config_resources previous = {.items = m.set.items, .count = m.set.count};
+    struct secret_source source = {.root = &f->root, .previous = &previous, .stamps = &m.set.stamps, .now = now};
+    assert_int_equal(m.set.stamps.by_name.count, 3);
+    assert_true(secrets_are_current(&source, &w.secrets, m.set.next));
+    source.now = m.set.next;
+    assert_false(secrets_are_current(&source, &w.secrets, m.set.next));
+    source.now = now;
+    folder_pair(f, "b", "DNS:b.example", false);
+    assert_false(secrets_are_current(&source, &w.secrets, m.set.next));
+    struct secret_set set = {0};
+    assert_int_equal(secrets_make(&source, &w.secrets, &set, &m.errors, &m.warnings), 0);
+    assert_true(resource_id_equal(&set.items[0].id, &m.set.items[0].id));
+    assert_false(resource_id_equal(&set.items[1].id, &m.set.items[1].id));
+    assert_true(resource_id_equal(&set.items[2].id, &m.set.items[2].id));
+    secret_set_finish(&set);
+    /* What has not changed can have expired. */
+    source.now = now + 100 * 24 * HOUR;
+    assert_int_equal(secrets_make(&source, &w.secrets, &set, &m.errors, &m.warnings), -1);
+    made_finish(&m);
+}
+
 /* ---- ticket keys ---- */
 
 static size_t key_count(const struct made *m, uint64_t *ret_newest) {
@@ -175,6 +208,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_same_content_keeps_its_id, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(kinds_of_keys_are_offered_together, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_made_stays_only_where_that_is_wanted, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(unchanged_files_are_not_read, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(ticket_keys_change_by_the_clock, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, folder_setup, folder_teardown),
     };
