@@ -79,9 +79,9 @@ static enum h2_error read_method(struct h2_reader *r, struct str value) {
 }
 
 static enum h2_error read_scheme(struct h2_reader *r, struct str value) {
-    if (str_eq_nocase(value, STR("https")))
+    if (str_eq(value, STR("https")) || str_eq_nocase(value, STR("https")))
         r->head->scheme = STR("https");
-    else if (str_eq_nocase(value, STR("http")))
+    else if (str_eq(value, STR("http")) || str_eq_nocase(value, STR("http")))
         r->head->scheme = STR("http");
     return r->head->scheme.n ? H2_OK : H2_SCHEME;
 }
@@ -123,7 +123,8 @@ static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct st
         {{":status", 7}, PSEUDO_STATUS, H2_RESPONSE, read_status},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (known[i].section != r->section || !str_eq(known[i].name, name))
+        bool is_near = known[i].section == r->section && known[i].name.n == name.n && known[i].name.p[1] == name.p[1];
+        if (!is_near || memcmp(known[i].name.p, name.p, name.n) != 0)
             continue;
         if (r->in_fields)
             return H2_PSEUDO_LATE;

@@ -105,10 +105,9 @@ static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame
     return 0;
 }
 
-static int on_header(nghttp2_session *library, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags,
-                     void *user) {
+static int on_header(nghttp2_session *library, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
+                     const uint8_t *value, size_t value_n, uint8_t flags, void *user) {
     struct h2_session *s = session_of(user);
-    nghttp2_vec n = nghttp2_rcbuf_get_buf(name), v = nghttp2_rcbuf_get_buf(value);
     (void)library;
     (void)frame;
     (void)flags;
@@ -116,7 +115,7 @@ static int on_header(nghttp2_session *library, const nghttp2_frame *frame, nghtt
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (s->reading && !s->reading->leg.exchange)
         ignore_section(s); /* the arena is gone */
-    h2_read_field(&s->reader, (struct str){(const char *)n.base, n.len}, (struct str){(const char *)v.base, v.len});
+    h2_read_field(&s->reader, (struct str){(const char *)name, name_n}, (struct str){(const char *)value, value_n});
     if (s->reader.bytes > (uint64_t)s->limits.header_bytes * BOMB_FACTOR)
         on_fault(s, H2_FAULT_BLOCK_BYTES);
     return 0;
@@ -447,7 +446,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret) {
     if (nghttp2_session_callbacks_new(ret) != 0)
         return -1;
     nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback2(*ret, on_header);
+    nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data_chunk);
     nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(*ret, on_invalid_frame);
