@@ -35,6 +35,7 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(PUSH, H2_ON_CONNECTION, PROTOCOL_ERROR, "push-promise") \
     X(SETTINGS_VALUE, H2_ON_CONNECTION, PROTOCOL_ERROR, "settings-value") \
     X(SETTINGS_WINDOW, H2_ON_CONNECTION, FLOW_CONTROL_ERROR, "settings-window") \
+    X(STREAM_WINDOW, H2_ON_CONNECTION, FLOW_CONTROL_ERROR, "stream-window") /* the library's to find */ \
     X(NO_INCREMENT, H2_ON_CONNECTION, PROTOCOL_ERROR, "window-update-of-zero") \
     X(BLOCK_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "too-many-continuations") \
     X(BLOCK_BYTES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "header-block-too-long") \

@@ -248,6 +248,8 @@ static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, v
         if (frame->hd.length >= H2_DRIBBLE || !is_cut_by_window(library, frame->hd.stream_id))
             h2_frames_sent(&s->frames, H2_SENT_CONTENT);
     }
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR)
+        on_fault(s, H2_FAULT_STREAM_WINDOW); /* for SETTINGS a must (section 6.9.2); for the others the peer is broken as well */
     bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!is_message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
