@@ -188,10 +188,22 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     h2_stream_send_later(stream);
 }
 
-/* Whatever the reason is, an origin need not know more than that nobody waits. */
+static bool has_exchange(const struct h2_client *c) {
+    const struct h2_stream *stream = c->session.streams;
+    while (stream && !stream->leg.exchange)
+        stream = stream->next;
+    return stream != NULL;
+}
+
+/* Whatever the reason is, an origin need not know more than that nobody waits. When it cannot be told, and nobody else waits, the
+ * connection ends. */
 static void abort_stream(struct leg *leg, enum abort_code code) {
+    struct h2_client *c = client_of(h2_stream_of(leg)->session);
+    const struct conn *conn = &c->session.conn;
     (void)code;
     h2_stream_reset(h2_stream_of(leg), NGHTTP2_CANCEL);
+    if ((conn->is_blocked || conn->is_broken) && !has_exchange(c))
+        break_off(c, ABORT_ORIGIN_RESET, false);
 }
 
 /* ---- responses ---- */
@@ -423,7 +435,7 @@ static int connect_to(struct h2_client *c, struct worker *w, const struct client
         h2_session_finish(&c->session);
         return ENOMEM;
     }
-    int error = conn_connect(&c->session.conn, w, to->address, tls, &client_conn_ops);
+    int error = conn_connect(&c->session.conn, w, to->address, to->preamble, tls, &client_conn_ops);
     if (error)
         h2_session_finish(&c->session);
     return error;
