@@ -163,11 +163,11 @@ static void unlist_all(struct cluster_runtime *c) {
         ((struct endpoint_runtime *)entry->value)->is_listed = false;
 }
 
-/* Kept connections speak the old protocol, or are not encrypted. */
+/* Kept connections speak the old protocol, are not encrypted, or did not begin with a PROXY header. */
 static void note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
     size_t position = 0;
     const struct map_entry *entry;
-    if (c->codec == d->codec && !c->options.tls == !d->options.tls)
+    if (c->codec == d->codec && !c->options.tls == !d->options.tls && c->options.proxy_version == d->options.proxy_version)
         return;
     c->epoch++;
     while ((entry = map_next(&c->by_address, &position)))

@@ -106,6 +106,9 @@ struct leg               *pool_open(struct client_connection *);
 /* Waits for a connection that is being made and can carry one more exchange, or makes one. `connect_timeout` counts where the
  * cluster has none. 0, or -1 and errno. One of the waiter's calls below follows, never from within. */
 int                       pool_wait(struct endpoint_runtime *, uint64_t connect_timeout, struct client_waiter *);
+/* Waits for a connection of its own, which ends with the exchange: one of this codec that begins with these bytes. */
+int                       pool_wait_single(struct endpoint_runtime *, uint64_t connect_timeout, const struct client_codec *,
+                                           struct str preamble, struct client_waiter *);
 /* Whoever waits no longer wants it; the connection goes to the pool once connected. */
 void                      pool_forget_waiter(struct client_waiter *);
 void                      pool_close_idle(struct endpoint_runtime *);

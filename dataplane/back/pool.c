@@ -75,7 +75,7 @@ static bool is_worn_out(const struct client_connection *c) {
     const struct endpoint_runtime *e = c->endpoint;
     const struct cluster_runtime *cluster = e->cluster;
     bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
-    return c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
+    return c->is_single || c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
            c->exchanges >= cluster->requests_per_connection;
 }
 
@@ -219,13 +219,14 @@ struct leg *pool_open(struct client_connection *c) {
     return leg;
 }
 
-static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_t connect_timeout) {
+static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_t connect_timeout,
+                                             const struct client_codec *codec, struct str preamble) {
     struct cluster_runtime *cluster = e->cluster;
     struct client_options options = cluster->options;
-    struct client_target target = {.address = &e->address, .hostname = e->hostname, .endpoint = e};
+    struct client_target target = {.address = &e->address, .hostname = e->hostname, .preamble = preamble, .endpoint = e};
     if (!options.connect_timeout)
         options.connect_timeout = connect_timeout;
-    struct client_connection *c = cluster->codec->connect(cluster->worker, &target, &options, &owner_ops);
+    struct client_connection *c = codec->connect(cluster->worker, &target, &options, &owner_ops);
     if (!c) {
         stats_add(&stats_of(e)->origin_connect_failures_total, 1);
         return NULL;
@@ -239,9 +240,19 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
 
 int pool_wait(struct endpoint_runtime *e, uint64_t connect_timeout, struct client_waiter *w) {
     struct client_connection *c = e->connecting.next;
-    bool can_join = c != &e->connecting && c->capacity > 1 && c->epoch == e->cluster->epoch && c->waiting < EXPECTED_CAPACITY;
-    if (!can_join && !(c = connect_new(e, connect_timeout)))
+    bool can_join = c != &e->connecting && c->capacity > 1 && !is_worn_out(c) && c->waiting < EXPECTED_CAPACITY;
+    if (!can_join && !(c = connect_new(e, connect_timeout, e->cluster->codec, STR(""))))
         return -1;
+    add_waiter(c, w);
+    return 0;
+}
+
+int pool_wait_single(struct endpoint_runtime *e, uint64_t connect_timeout, const struct client_codec *codec,
+                     struct str preamble, struct client_waiter *w) {
+    struct client_connection *c = connect_new(e, connect_timeout, codec, preamble);
+    if (!c)
+        return -1;
+    c->is_single = true;
     add_waiter(c, w);
     return 0;
 }

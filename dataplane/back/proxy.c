@@ -1,8 +1,11 @@
 #include "dataplane/back/proxy.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "dataplane/back/cluster.h"
+#include "dataplane/net/conn.h"
+#include "dataplane/net/proxy_protocol.h"
 
 /* Of one exchange, in x->terminal_state. */
 struct proxy {
@@ -90,13 +93,37 @@ void proxy_init(void) {
     pool_set_waiter_ops(&ops);
 }
 
+/* The client as everything else knows it, and the address that it connected to. */
+static size_t write_proxy_header(const struct exchange *x, int version, uint8_t room[PROXY_WRITTEN_MAX]) {
+    struct conn_ends ends = {.remote.length = 0};
+    char text[ADDRESS_TEXT_MAX];
+    bool is_known = x->front && x->front->ops->get_ends && x->front->ops->get_ends(x->front, &ends);
+    bool is_v6 = memchr(x->client.p, ':', x->client.n) != NULL;
+    if (is_known && !str_eq(x->client, x->peer)) { /* another proxy has said who it is, and not from which port */
+        int n = snprintf(text, sizeof text, is_v6 ? "[%.*s]:0" : "%.*s:0", STR_FMT(x->client));
+        address_parse((struct str){text, (size_t)n}, &ends.remote);
+    }
+    return proxy_header_write(version, &ends.remote, &ends.local, room);
+}
+
+static int connect_to(struct exchange *x, struct endpoint_runtime *e) {
+    struct proxy *p = proxy_of(x);
+    const struct cluster_runtime *c = e->cluster;
+    uint8_t room[PROXY_WRITTEN_MAX];
+    uint64_t timeout = exchange_timeouts(x)->connect;
+    if (!c->options.proxy_version)
+        return pool_wait(e, timeout, &p->waiter);
+    size_t n = write_proxy_header(x, c->options.proxy_version, room);
+    return pool_wait_single(e, timeout, c->codec, (struct str){(const char *)room, n}, &p->waiter);
+}
+
 static void go_on_with(struct exchange *x, struct endpoint_runtime *e) {
     struct proxy *p = proxy_of(x);
     struct client_connection *kept = p->stale_left ? pool_find(e) : NULL;
     p->reused = kept != NULL;
     if (kept)
         use(x, kept);
-    else if (pool_wait(e, exchange_timeouts(x)->connect, &p->waiter) < 0)
+    else if (connect_to(x, e) < 0)
         fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
 }
 

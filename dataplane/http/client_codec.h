@@ -37,6 +37,7 @@ struct client_connection {
     uint32_t                       capacity;         /* the codec's: exchanges at once; 1 for HTTP/1 */
     bool                           is_connected;     /* the codec's */
     bool                           is_draining;      /* nothing new is opened */
+    bool                           is_single;        /* for one exchange: not shared, not kept */
 };
 
 /* The part of a cluster's definition that connections need. Microseconds and bytes. */
@@ -46,12 +47,14 @@ struct client_options {
     uint32_t header_bytes, headers, trailer_bytes;
     struct tls_client *tls;                              /* tls/client.h; NULL: plaintext. Read at connect only */
     const struct http2_options *http2;                   /* as long as the definition; read at connect only */
+    int proxy_version;                                   /* of the PROXY header to begin with; 0: none. The owner's */
 };
 
 /* What one new connection is to. */
 struct client_target {
     const struct address *address;
     struct str            hostname;                      /* for TLS, where the definition names none; may be empty */
+    struct str            preamble;                      /* goes before everything else; read at connect; may be empty */
     void                 *endpoint;                      /* the owner's; also what TLS sessions are remembered by */
 };
 

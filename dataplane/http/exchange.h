@@ -26,6 +26,7 @@
 struct exchange;
 struct leg;
 struct tls_session;
+struct conn_ends;
 
 struct leg_ops {                                         /* core -> codec; record intent and mark dirty, never call up */
     const char *name;                                    /* "h1", "static", "loopback" */
@@ -35,6 +36,8 @@ struct leg_ops {                                         /* core -> codec; recor
     void (*grant)(struct leg *, size_t n);               /* as source: n more bytes are welcome */
     void (*stop)(struct leg *);                          /* as source: no more is wanted; the other flow lives on */
     void (*abort)(struct leg *, enum abort_code);        /* last call; the leg is already detached */
+    /* Of a front: both ends of the client's connection. False, or NULL: not known. */
+    bool (*get_ends)(const struct leg *, struct conn_ends *);
 };
 
 struct leg {                                             /* embedded in the codec's stream */

@@ -1,3 +1,4 @@
+#include "common/alloc.h"
 #include "dataplane/net/conn.h"
 
 #include <errno.h>
@@ -136,6 +137,8 @@ static void finish_connect(struct conn *c) {
         error = errno;
     c->is_connecting = false;
     watch(c, 0);
+    if (conn_has_unsent(c))
+        conn_mark_dirty(c);
     if (error)
         c->ops->on_error(c, error);
     else if (c->tls)
@@ -311,7 +314,7 @@ static void reap_conn(struct reapable *r) {
 }
 
 void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops) {
-    *c = (struct conn){.ops = ops, .worker = w, .tls = t.tls, .out = t.unsent};
+    *c = (struct conn){.ops = ops, .worker = w, .tls = t.tls, .ends = t.ends, .out = t.unsent};
     c->flushable.flush = flush_conn;
     c->reapable.reap = reap_conn;
     c->timer.fire = on_timer;
@@ -323,19 +326,37 @@ void conn_init(struct conn *c, struct worker *w, struct transport t, const struc
     }
 }
 
-int conn_connect(struct conn *c, struct worker *w, const struct address *to, struct tls_session *tls, const struct conn_ops *ops) {
-    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, error = 0;
-    if (fd >= 0 && to->u.any.sa_family != AF_UNIX)
+static int begin_connect(const struct address *to, int *ret) {
+    int fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    if (fd < 0)
+        return errno;
+    if (to->u.any.sa_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (fd < 0 || (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS))
-        error = errno;
+    if (connect(fd, &to->u.any, to->length) < 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        return error;
+    }
+    *ret = fd;
+    return 0;
+}
+
+int conn_connect(struct conn *c, struct worker *w, const struct address *to, struct str preamble, struct tls_session *tls,
+                 const struct conn_ops *ops) {
+    struct slice_queue first = {0};
+    int fd, error = 0;
+    if (preamble.n && slice_queue_copy(&first, &w->pool, preamble.p, preamble.n) < 0)
+        error = ENOMEM;
+    if (!error)
+        error = begin_connect(to, &fd);
     if (error) {
-        if (fd >= 0)
-            close(fd);
+        slice_queue_clear(&first, &w->pool);
         tls_session_free(tls);
         return error;
     }
     conn_init(c, w, (struct transport){.fd = fd, .tls = tls}, ops);
+    c->out = first;
+    conn_charge(c);
     c->is_connecting = true;
     watch(c, EV_WRITE);
     return 0;
@@ -361,11 +382,14 @@ void conn_close(struct conn *c) {
     slice_queue_clear(&c->out, &c->worker->pool);
     tls_session_free(c->tls);
     c->tls = NULL;
+    hg_free(c->ends);
+    c->ends = NULL;
 }
 
 struct transport conn_release(struct conn *c) {
-    struct transport t = {.fd = c->io.fd, .tls = c->tls, .unsent = c->out};
+    struct transport t = {.fd = c->io.fd, .ends = c->ends, .tls = c->tls, .unsent = c->out};
     c->tls = NULL;
+    c->ends = NULL;
     c->out = (struct slice_queue){0};
     retire(c);
     return t;
@@ -374,6 +398,7 @@ struct transport conn_release(struct conn *c) {
 void conn_discard(struct conn *released, struct transport *t) {
     slice_queue_clear(&t->unsent, &released->worker->pool);
     tls_session_free(t->tls);
+    hg_free(t->ends);
     close(t->fd);
 }
 
@@ -392,6 +417,23 @@ void conn_shutdown_write(struct conn *c) {
     if (c->tls)
         conn_tls_notify(c);
     shutdown(c->io.fd, SHUT_WR);
+}
+
+bool conn_get_ends(const struct conn *c, struct conn_ends *ret) {
+    struct conn_ends e = {.remote.length = sizeof e.remote.u, .local.length = sizeof e.local.u};
+    if (c->is_closed)
+        return false;
+    if (c->ends) {
+        *ret = *c->ends;
+        return true;
+    }
+    if (getpeername(c->io.fd, &e.remote.u.any, &e.remote.length) < 0 ||
+        getsockname(c->io.fd, &e.local.u.any, &e.local.length) < 0)
+        return false;
+    address_unmap(&e.remote);
+    address_unmap(&e.local);
+    *ret = e;
+    return true;
 }
 
 bool conn_has_input(const struct conn *c) {

@@ -17,9 +17,15 @@
 struct conn;
 struct tls_session;
 
+/* Both ends of a connection. */
+struct conn_ends {
+    struct address remote, local;
+};
+
 /* A connected stream between two owners: its socket, the TLS on it, what has still to be sent. */
 struct transport {
     int                 fd;
+    struct conn_ends   *ends;           /* as a proxy in front named them; NULL: those of the socket. Owned */
     struct tls_session *tls;            /* NULL: plaintext */
     struct slice_queue  unsent;         /* ready for the wire; owned */
 };
@@ -64,6 +70,7 @@ struct conn {
     struct timer           timer;
     uint64_t               deadlines[DEADLINE_COUNT];
     struct tls_session    *tls;         /* NULL: plaintext */
+    struct conn_ends      *ends;        /* of the transport */
     struct slice_queue     out;         /* produced (and encrypted), not yet taken by the kernel; owned */
     uint64_t               write_timeout; /* microseconds without progress until on_deadline(DEADLINE_WRITE); 0: none */
     uint64_t               blocked_since; /* something has been unsent all the time since; 0: nothing is */
@@ -84,8 +91,10 @@ struct conn {
 /* Takes the transport; its descriptor is non-blocking. Does not start reading. */
 void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops);
 /* Begins to connect, and then the handshake of `tls` if there is one (it is taken, also on failure); on_connected or on_error
- * follows, never from within. Returns 0, or an errno with nothing to close. */
-int  conn_connect(struct conn *c, struct worker *w, const struct address *to, struct tls_session *tls, const struct conn_ops *ops);
+ * follows, never from within. The preamble goes before everything else; it is copied. Returns 0, or an errno with nothing to
+ * close. */
+int  conn_connect(struct conn *c, struct worker *w, const struct address *to, struct str preamble, struct tls_session *tls,
+                  const struct conn_ops *ops);
 /* Begins TLS on an accepted connection that has a session, with what has been received already. on_connected or on_error follows, also
  * from within. */
 void conn_handshake(struct conn *c, const uint8_t *received, size_t n);
@@ -106,5 +115,7 @@ void conn_close(struct conn *c);                         /* any number of times 
 void conn_shutdown_write(struct conn *c);                /* nothing more will be sent; reading goes on. With nothing unsent only */
 bool conn_has_input(const struct conn *c);               /* something can be read right now; a system call */
 const char *conn_tls_failure(const struct conn *c);      /* a static word, NULL: none */
+/* A system call, but where they have been named. False: it is not known any more. */
+bool conn_get_ends(const struct conn *c, struct conn_ends *ret);
 static inline bool conn_has_unsent(const struct conn *c) { return c->out.first != NULL; }
 static inline int  conn_fd(const struct conn *c) { return c->io.fd; }

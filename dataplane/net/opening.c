@@ -87,8 +87,12 @@ static bool take_peer(struct opening *o, const struct proxy_header *header) {
     struct listener_runtime *l = o->membership.listener;
     if (!header->has_addresses)
         return true;
-    o->peer = header->source;
-    address_unmap(&o->peer);
+    if (!(o->conn.ends = hg_malloc(sizeof *o->conn.ends)))
+        return false;
+    *o->conn.ends = (struct conn_ends){.remote = header->source, .local = header->destination};
+    address_unmap(&o->conn.ends->remote);
+    address_unmap(&o->conn.ends->local);
+    o->peer = o->conn.ends->remote;
     uint32_t slot = ip_caps_take(l->caps, &o->peer, l->connections_per_ip);
     if (slot == IP_CAP_REFUSED) {
         stats_add(&o->conn.worker->stats->connections_refused_per_ip_total, 1);

@@ -121,13 +121,23 @@ int proxy_header_read(const uint8_t *bytes, size_t n, struct proxy_header *ret) 
 
 /* ---- writing ---- */
 
-static bool same_family(const struct address *a, const struct address *b) {
-    int family = a->u.any.sa_family;
-    return family == b->u.any.sa_family && (family == AF_INET || family == AF_INET6);
+static bool is_ip(const struct address *a) {
+    return a->u.any.sa_family == AF_INET || a->u.any.sa_family == AF_INET6;
+}
+
+/* A header has one family: beside an IPv6 address an IPv4 address is written in its mapped form. */
+static struct address widened(const struct address *a) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    uint8_t bytes[16];
+    if (a->u.any.sa_family == AF_INET6)
+        return *a;
+    memcpy(bytes, mapped, sizeof mapped);
+    memcpy(bytes + sizeof mapped, &a->u.v4.sin_addr, 4);
+    return ipv6(bytes, (uint16_t)address_port(a));
 }
 
 static size_t write_v1(const struct address *from, const struct address *to, char *room) {
-    if (!same_family(from, to))
+    if (!from)
         return (size_t)sprintf(room, "PROXY UNKNOWN\r\n");
     char a[ADDRESS_TEXT_MAX], b[ADDRESS_TEXT_MAX];
     address_format_host(from, a);
@@ -148,11 +158,10 @@ static size_t put_addresses(uint8_t *p, const struct address *from, const struct
 }
 
 static size_t write_v2(const struct address *from, const struct address *to, uint8_t *room) {
-    bool has_addresses = same_family(from, to);
-    size_t length = has_addresses ? put_addresses(room + V2_HEAD, from, to) : 0;
+    size_t length = from ? put_addresses(room + V2_HEAD, from, to) : 0;
     memcpy(room, signature, sizeof signature);
-    room[12] = has_addresses ? 0x20 | COMMAND_PROXY : 0x20 | COMMAND_LOCAL;
-    room[13] = !has_addresses ? 0 : from->u.any.sa_family == AF_INET ? FAMILY_TCP4 : FAMILY_TCP6;
+    room[12] = from ? 0x20 | COMMAND_PROXY : 0x20 | COMMAND_LOCAL;
+    room[13] = !from ? 0 : from->u.any.sa_family == AF_INET ? FAMILY_TCP4 : FAMILY_TCP6;
     room[14] = 0;
     room[15] = (uint8_t)length;
     return V2_HEAD + length;
@@ -160,7 +169,16 @@ static size_t write_v2(const struct address *from, const struct address *to, uin
 
 size_t proxy_header_write(int version, const struct address *source, const struct address *destination,
                           uint8_t room[PROXY_WRITTEN_MAX]) {
-    return version == 1 ? write_v1(source, destination, (char *)room) : write_v2(source, destination, room);
+    bool is_known = is_ip(source) && is_ip(destination);
+    const struct address *from = is_known ? source : NULL, *to = is_known ? destination : NULL;
+    struct address wide_from, wide_to;
+    if (is_known && source->u.any.sa_family != destination->u.any.sa_family) {
+        wide_from = widened(source);
+        wide_to = widened(destination);
+        from = &wide_from;
+        to = &wide_to;
+    }
+    return version == 1 ? write_v1(from, to, (char *)room) : write_v2(from, to, room);
 }
 
 /* ---- trust ---- */

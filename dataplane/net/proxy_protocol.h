@@ -18,7 +18,8 @@ struct proxy_header {
 
 /* How many bytes of `bytes` the header has; 0: not complete yet; -1: this is no PROXY header. */
 int proxy_header_read(const uint8_t *bytes, size_t n, struct proxy_header *ret);
-/* Writes a header of version 1 or 2; returns its length. Addresses that are not both IPv4 or both IPv6 become UNKNOWN, LOCAL. */
+/* Writes a header of version 1 or 2; returns its length. An IPv4 address beside an IPv6 address is written in
+ * its mapped form; with one that is neither the header says UNKNOWN or LOCAL. */
 size_t proxy_header_write(int version, const struct address *source, const struct address *destination,
                           uint8_t room[PROXY_WRITTEN_MAX]);
 

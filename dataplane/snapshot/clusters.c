@@ -95,6 +95,9 @@ static void fill_options(struct owned_definition *o, const Headgate__Cluster *m,
         .header_bytes = settings->limits.header_bytes,
         .headers = settings->limits.headers,
         .trailer_bytes = settings->limits.trailer_bytes,
+        .proxy_version = m->send_proxy == HEADGATE__CLUSTER__SEND_PROXY__SEND_V1   ? 1
+                         : m->send_proxy == HEADGATE__CLUSTER__SEND_PROXY__SEND_V2 ? 2
+                                                                                   : 0,
         .http2 = is_http2 ? &o->http2 : NULL,
     };
     if (is_http2)
@@ -110,8 +113,6 @@ static int check_transport(const Headgate__Cluster *m, const char *name, struct 
     size_t before = errors->count;
     if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
-    if (m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
-        fault(errors, "cluster", name, "send_proxy", ERROR_UNSUPPORTED, "this version sends no PROXY headers");
     return errors->count == before ? 0 : -1;
 }
 

@@ -441,7 +441,7 @@ static struct client_connection *open_connection(struct worker *w, const struct 
     if (c && o->tls && !(tls = tls_session_connect(w, o->tls, to->hostname, to->endpoint)))
         error = ENOMEM;
     if (!error)
-        error = conn_connect(&c->conn, w, to->address, tls, &client_conn_ops);
+        error = conn_connect(&c->conn, w, to->address, to->preamble, tls, &client_conn_ops);
     if (error) {
         hg_free(c);
         errno = error;

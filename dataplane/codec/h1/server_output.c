@@ -183,6 +183,11 @@ static void abort_stream(struct leg *leg, enum abort_code code) {
     h1_server_cut(h1_server_of_leg(leg));
 }
 
+static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
+    return conn_get_ends(&((const struct h1_server *)((const char *)leg - offsetof(struct h1_server, leg)))->conn, ret);
+}
+
 const struct leg_ops h1_server_leg_ops = {
     .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
+    .get_ends = get_ends,
 };

@@ -277,9 +277,13 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
     return status;
 }
 
+static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
+    return conn_get_ends(&((const struct h2_stream *)leg)->session->conn, ret);
+}
+
 static const struct leg_ops server_leg_ops = {
     .name = "h2", .send_head = send_head, .want_pull = h2_stream_want_pull, .grant = grant, .stop = h2_stream_stop,
-    .abort = h2_stream_abort,
+    .abort = h2_stream_abort, .get_ends = get_ends,
 };
 
 static const struct h2_role server_role = {

@@ -9,7 +9,7 @@ import pytest
 from configuration import QUICK, cluster, configure, listener
 from gateway import free_port
 from origins import Running
-from wire import request
+from wire import request, response
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 SOURCE, TARGET = "192.0.2.7", "198.51.100.2"
@@ -157,3 +157,140 @@ def test_haproxy_in_front(front, tmp_path, mode, send):
             with front.connect(balancer.port, source=source) as client:
                 assert told(client.exchange(request("GET", "/balanced")))["x-forwarded-for"] == source
                 assert front.wait_log(lambda r: r.get("target") == "/balanced" and r["client"] == source)
+
+
+# ---- towards origins
+
+def parse_binary(connection):
+    """Source and destination of a header of version 2, or None when it names nobody."""
+    connection.expect(SIGNATURE)
+    command, family, length = struct.unpack(">BBH", connection.receive(4))
+    body = connection.receive(length)
+    if command == 0x20:
+        return None
+    assert (command, family, length) == (0x21, 0x11, 12)
+    ports = struct.unpack(">HH", body[8:])
+    return (socket.inet_ntoa(body[:4]), ports[0]), (socket.inet_ntoa(body[4:8]), ports[1])
+
+
+def parse_line(connection):
+    words = connection.receive_until(b"\r\n").decode().split()
+    assert words[0] == "PROXY"
+    return None if words[1] == "UNKNOWN" else ((words[2], int(words[4])), (words[3], int(words[5])))
+
+
+READ = {"v1": parse_line, "v2": parse_binary}
+
+
+@pytest.fixture(params=["v1", "v2"], name="version")
+def each_version(request):  # pylint: disable=redefined-outer-name
+    return request.param
+
+
+@pytest.fixture
+def naming(version, gateway, scripted):
+    """A cluster whose connections begin with a header; behind it the scripted origin."""
+    believing = listener(gateway, name="believing", address=f"127.0.0.1:{gateway.port_of('believing')}",
+                         **{"proxy-protocol": {"mode": "accept", "trusted": "127.0.0.0/8"}})
+    gateway.serve(configure(gateway, [cluster("named", scripted, **{"proxy-protocol": version})],
+                            listeners=[listener(gateway), believing], **{"trusted-hops": 1}))
+    yield gateway, scripted, READ[version]
+    scripted.drop_connections()
+    gateway.wait_metric("origin_connections", lambda count: count == 0)
+
+
+def test_the_origin_is_told_both_ends(naming):
+    gateway, origin, read = naming
+    with gateway.connect(source="127.0.0.9") as client:
+        for target in ("/first", "/second"):
+            client.send(request("GET", target))
+            served = origin.accept()  # each exchange has a connection of its own
+            assert read(served) == (client.sock.getsockname(), ("127.0.0.1", gateway.port))
+            assert served.receive_request().target == target
+            served.send(response())
+            assert client.receive_response().status == 200
+            served.expect_closed()
+
+
+def test_what_a_proxy_said_is_passed_on(naming):
+    gateway, origin, read = naming
+    with gateway.connect(gateway.port_of("believing")) as client:
+        client.send(LINE, request())
+        served = origin.accept()
+        assert read(served) == ((SOURCE, 4096), (TARGET, 443))
+        served.receive_request()
+        served.send(response())
+        assert client.receive_response().status == 200
+
+
+def test_a_client_that_a_trusted_hop_names_is_passed_on_without_a_port(naming):
+    gateway, origin, read = naming
+    with gateway.connect() as client:
+        client.send(request("GET", "/", "X-Forwarded-For: 203.0.113.5"))
+        served = origin.accept()
+        assert read(served) == (("203.0.113.5", 0), ("127.0.0.1", gateway.port))
+        served.receive_request()
+        served.send(response())
+        assert client.receive_response().status == 200
+
+
+def test_a_retry_names_the_client_again(naming):
+    gateway, origin, read = naming
+    with gateway.connect() as client:
+        config = gateway.config
+        rule = {"cluster": "named", "retry": {"on": ["reset"], "retries": 1}}
+        changed = {**config, "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [rule]}]}]}
+        gateway.serve(changed)
+        client.send(request("GET", "/again"))
+        first = origin.accept()
+        assert read(first)[0] == client.sock.getsockname()
+        first.receive_request()
+        first.reset()
+        second = origin.accept()
+        assert read(second)[0] == client.sock.getsockname()
+        second.receive_request()
+        second.send(response())
+        assert client.receive_response().status == 200
+
+
+HAPROXY_BEHIND = """
+global
+    maxconn 100
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend f
+    bind 127.0.0.1:{port} accept-proxy
+    http-request return status 200 content-type text/plain lf-string "%[src] %[dst]"
+"""
+
+NGINX_BEHIND = """
+worker_processes 1;
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 100; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} proxy_protocol;
+        return 200 "$proxy_protocol_addr $proxy_protocol_server_addr";
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize("program, config", [("haproxy", HAPROXY_BEHIND), ("nginx", NGINX_BEHIND)], ids=["HAProxy", "nginx"])
+def test_real_origins_see_the_client(gateway, tmp_path, program, config, version):
+    port = free_port()
+    with Running(program, tmp_path, config.format(folder=tmp_path, port=port), port) as origin:
+        gateway.serve(configure(gateway, [cluster("named", origin, **{"proxy-protocol": version})]))
+        for source in ("127.0.0.2", "127.0.0.3"):
+            with gateway.connect(source=source) as client:
+                for _ in range(3):
+                    assert client.exchange(request()).body.decode() == f"{source} 127.0.0.1"

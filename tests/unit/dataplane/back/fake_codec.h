@@ -19,6 +19,7 @@ enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
 struct fake_connection {
     struct client_connection link; /* first */
     struct client_options options;
+    char preamble[128];
     struct loopback stream; /* of the exchange that was opened last */
     bool is_open, is_resting;
     uint64_t rest_timeout;
@@ -47,6 +48,8 @@ static struct client_connection *fake_connect(struct worker *w, const struct cli
         .link = {.codec = &fake_codec, .owner = owner, .endpoint = to->endpoint, .opened_at = w->now, .capacity = fake_capacity},
         .options = *o,
         .is_open = true};
+    assert_true(to->preamble.n < sizeof c->preamble);
+    memcpy(c->preamble, to->preamble.p, to->preamble.n);
     return &c->link;
 }
 

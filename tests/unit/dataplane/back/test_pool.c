@@ -281,6 +281,58 @@ static void change_of_protocol_leaves_old_connections_to_end(void **state) {
     assert_false(is_open(busy));
 }
 
+static void single_connection_is_neither_shared_nor_kept(void **state) {
+    (void)state;
+    fake_capacity = 10;
+    struct client_waiter other = {0};
+    assert_int_equal(pool_wait_single(endpoint, 17, &fake_codec, STR("first words"), &waiter), 0);
+    struct client_connection *c = waiter.connection;
+    assert_string_equal(((struct fake_connection *)c)->preamble, "first words");
+    assert_int_equal(pool_wait(endpoint, 17, &other), 0);
+    assert_ptr_not_equal(other.connection, c);
+    pool_forget_waiter(&other);
+    report_connected(c);
+    assert_ptr_equal(ready_connection, c);
+    assert_null(take(endpoint));
+    c->owner->on_available(c);
+    assert_false(is_open(c));
+    assert_int_equal(endpoint->connections, 1);
+    fake_capacity = 1;
+}
+
+static void single_connection_that_nobody_wants_any_more_is_closed(void **state) {
+    (void)state;
+    assert_int_equal(pool_wait_single(endpoint, 17, &fake_codec, STR(""), &waiter), 0);
+    struct client_connection *c = waiter.connection;
+    pool_forget_waiter(&waiter);
+    report_connected(c);
+    assert_false(is_open(c));
+    is_unwanted = true;
+    assert_int_equal(pool_wait_single(endpoint, 17, &fake_codec, STR(""), &waiter), 0);
+    c = waiter.connection;
+    report_connected(c);
+    assert_ptr_equal(ready_connection, c);
+    assert_false(is_open(c));
+    assert_int_equal(endpoint->connections, 0);
+    connect_error = EMFILE;
+    assert_int_equal(pool_wait_single(endpoint, 17, &fake_codec, STR(""), &waiter), -1);
+    assert_int_equal(errno, EMFILE);
+}
+
+static void kept_connections_end_when_headers_are_wanted(void **state) {
+    (void)state;
+    struct client_connection *kept = keep_one(), *busy = connect_one();
+    struct definition wanted = definition;
+    wanted.cluster.endpoints = wanted.endpoints;
+    wanted.cluster.serial = ++next_serial;
+    wanted.cluster.options.proxy_version = 2;
+    assert_ptr_equal(cluster_of(&worker, &wanted.cluster), cluster);
+    assert_true(is_open(busy));
+    assert_false(is_open(kept));
+    busy->owner->on_available(busy);
+    assert_false(is_open(busy));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(last_one_used_is_taken_first, set_up, back_tear_down),
@@ -300,6 +352,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(those_who_wait_share_the_connection_that_is_being_made, set_up_many, tear_down_many),
         cmocka_unit_test_setup_teardown(one_that_drains_takes_nothing_new_and_ends_with_the_last, set_up_many, tear_down_many),
         cmocka_unit_test_setup_teardown(capacity_that_changes_counts_at_once, set_up_many, tear_down_many),
+        cmocka_unit_test_setup_teardown(single_connection_is_neither_shared_nor_kept, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(single_connection_that_nobody_wants_any_more_is_closed, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(kept_connections_end_when_headers_are_wanted, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_of_protocol_leaves_old_connections_to_end, set_up, back_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "dataplane/back/proxy.h"
 #include "dataplane/core/view.h"
+#include "dataplane/net/conn.h"
 #include "dataplane/snapshot/settings.h"
 
 enum { SECOND = 1000000, PER_TRY = 1 * SECOND, RETRIES = 3 };
@@ -96,7 +97,8 @@ static int tear_down(void **state) {
 
 /* ---- what happens ---- */
 
-static void ask(void) {
+/* `forwarded_for`: what another proxy says; NULL: nothing. */
+static void ask_with(const char *forwarded_for) {
     static const struct exchange_origin from = {.listener = &listener, .peer = STR("192.0.2.1"), .version = 11};
     head_init(&question);
     question.method = METHOD_GET;
@@ -106,7 +108,14 @@ static void ask(void) {
     exchange = exchange_open(&worker, &front.leg, &from);
     assert_non_null(exchange);
     front.has_ended = true;
+    if (forwarded_for)
+        assert_int_equal(fields_add_id(&question.fields, exchange_arena(exchange), FIELD_X_FORWARDED_FOR,
+                                       str_of(forwarded_for)), 0);
     exchange_on_head(&front.leg, &question, true);
+}
+
+static void ask(void) {
+    ask_with(NULL);
 }
 
 static void pass(uint64_t microseconds) {
@@ -237,6 +246,59 @@ static void a_connect_that_fails_for_an_exchange_that_was_answered_is_no_failure
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+/* ---- the PROXY header */
+
+static bool fixed_ends(const struct leg *leg, struct conn_ends *ret) {
+    (void)leg;
+    *ret = (struct conn_ends){0};
+    assert_int_equal(address_parse(STR("192.0.2.1:4096"), &ret->remote), 0);
+    assert_int_equal(address_parse(STR("198.51.100.2:443"), &ret->local), 0);
+    return true;
+}
+
+static void check_header(const char *expected) {
+    struct fake_connection *c = newest(connection_count);
+    assert_string_equal(c->preamble, expected);
+    report_connected(&c->link);
+    answer(c, 200);
+    c->link.owner->on_available(&c->link);
+    assert_answered(200, 1);
+    assert_false(c->is_open);
+}
+
+static void each_exchange_has_a_connection_that_names_its_client(void **state) {
+    (void)state;
+    struct leg_ops ops = *front.leg.ops;
+    origins.cluster.options.proxy_version = 1;
+    ops.get_ends = fixed_ends;
+    for (unsigned i = 1; i <= 2; i++) {
+        loopback_finish(&front);
+        loopback_init(&front, &worker);
+        front.leg.ops = &ops;
+        ask();
+        assert_int_equal(connection_count, i);
+        check_header("PROXY TCP4 192.0.2.1 198.51.100.2 4096 443\r\n");
+    }
+}
+
+static void client_that_another_proxy_names_has_no_port(void **state) {
+    (void)state;
+    struct leg_ops ops = *front.leg.ops;
+    origins.cluster.options.proxy_version = 1;
+    ops.get_ends = fixed_ends;
+    front.leg.ops = &ops;
+    settings.trusted_hops = 1;
+    ask_with("2001:db8::7");
+    check_header("PROXY TCP6 2001:db8::7 ::ffff:198.51.100.2 0 443\r\n");
+}
+
+static void client_that_is_not_known_is_not_named(void **state) {
+    (void)state;
+    origins.cluster.options.proxy_version = 1;
+    ask();
+    check_header("PROXY UNKNOWN\r\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_deadline_of_an_attempt_ends_with_it),
@@ -245,6 +307,9 @@ int main(void) {
         TEST(a_connect_that_fails_after_its_attempt_is_no_failure),
         TEST(a_connection_for_an_exchange_that_was_answered_is_kept_for_others),
         TEST(a_connect_that_fails_for_an_exchange_that_was_answered_is_no_failure),
+        TEST(each_exchange_has_a_connection_that_names_its_client),
+        TEST(client_that_another_proxy_names_has_no_port),
+        TEST(client_that_is_not_known_is_not_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -420,7 +420,7 @@ static void connecting(void **state) {
     struct address to;
     int listening = bind_loopback(true, &to);
     struct fake other = {.limit = READ_MAX, .to_send = "hi", .to_send_size = 2};
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), 0);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR(""), NULL, &ops), 0);
     conn_mark_dirty(&other.conn); /* what is ready early waits for the connection */
     worker_end_turn(&worker);
     assert_int_equal(other.written + other.write_errors, 0);
@@ -436,12 +436,73 @@ static void connecting(void **state) {
     close(listening);
 }
 
+static void preamble_goes_before_everything_else(void **state) {
+    (void)state;
+    struct address to;
+    char preamble[] = "before ";
+    int listening = bind_loopback(true, &to);
+    struct fake other = {.limit = READ_MAX, .to_send = "hi", .to_send_size = 2};
+    uint64_t buffered = worker.buffer_used;
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, str_of(preamble), NULL, &ops), 0);
+    preamble[0] = 'x'; /* it has been copied */
+    assert_int_equal(worker.buffer_used, buffered + 7);
+    conn_mark_dirty(&other.conn);
+    worker_end_turn(&worker);
+    TURN_UNTIL(other.written);
+    int accepted = accept(listening, NULL, NULL);
+    char text[16];
+    assert_int_equal(recv(accepted, text, 9, MSG_WAITALL), 9);
+    assert_memory_equal(text, "before hi", 9);
+    assert_int_equal(worker.buffer_used, buffered);
+    conn_close(&other.conn);
+    worker_end_turn(&worker);
+    close(accepted);
+    close(listening);
+}
+
+static void preamble_of_a_connection_that_is_refused(void **state) {
+    (void)state;
+    struct address to;
+    int bound = bind_loopback(false, &to);
+    struct fake other = {.limit = READ_MAX};
+    uint64_t buffered = worker.buffer_used;
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR("before"), NULL, &ops), 0);
+    TURN_UNTIL(other.destroyed);
+    assert_int_equal(other.errors, 1);
+    assert_int_equal(worker.buffer_used, buffered);
+    assert_int_equal(address_parse(STR("unix:/nonexistent/socket"), &to), 0);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR("before"), NULL, &ops), ENOENT);
+    assert_int_equal(worker.buffer_used, buffered);
+    close(bound);
+}
+
+static void both_ends_are_known(void **state) {
+    (void)state;
+    struct address to;
+    struct conn_ends ends;
+    int listening = bind_loopback(true, &to);
+    struct fake other = {.limit = READ_MAX};
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR(""), NULL, &ops), 0);
+    TURN_UNTIL(other.connected);
+    assert_true(conn_get_ends(&other.conn, &ends));
+    assert_true(address_equal(&ends.remote, &to));
+    assert_true(address_is_loopback(&ends.local) && address_port(&ends.local) != 0);
+    assert_non_null(other.conn.ends = hg_calloc(1, sizeof *other.conn.ends));
+    assert_int_equal(address_parse(STR("192.0.2.1:5"), &other.conn.ends->remote), 0);
+    assert_true(conn_get_ends(&other.conn, &ends));
+    assert_int_equal(address_port(&ends.remote), 5);
+    conn_close(&other.conn);
+    assert_false(conn_get_ends(&other.conn, &ends));
+    worker_end_turn(&worker);
+    close(listening);
+}
+
 static void refused_connection(void **state) {
     (void)state;
     struct address to;
     int bound = bind_loopback(false, &to);
     struct fake other = {.limit = READ_MAX};
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), 0);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR(""), NULL, &ops), 0);
     TURN_UNTIL(other.destroyed);
     assert_int_equal(other.errors, 1);
     assert_int_equal(other.connected, 0);
@@ -454,7 +515,7 @@ static void connection_that_fails_at_once(void **state) {
     struct address to;
     struct fake other = {.limit = READ_MAX};
     assert_int_equal(address_parse(STR("unix:/nonexistent/socket"), &to), 0);
-    assert_int_equal(conn_connect(&other.conn, &worker, &to, NULL, &ops), ENOENT);
+    assert_int_equal(conn_connect(&other.conn, &worker, &to, STR(""), NULL, &ops), ENOENT);
 }
 
 /* ---- a reset while nothing is read ---- */
@@ -544,6 +605,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(reset_by_a_client_is_noticed_while_nothing_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reset_by_an_origin_leaves_what_it_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connecting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(preamble_goes_before_everything_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(preamble_of_a_connection_that_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(both_ends_are_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connection_that_fails_at_once, set_up, tear_down),
     };
