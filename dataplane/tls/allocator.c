@@ -7,8 +7,8 @@
 #include "common/alloc.h"
 #include "dataplane/core/free_lists.h"
 
-/* Of one thread; never freed, since pieces outlive their thread. A piece may be freed by another thread than allocated it: then it is
- * kept there. */
+/* Of one thread; never freed, since pieces outlive their thread. A piece may be freed by another thread than
+ * allocated it: then it is kept there. */
 struct thread_lists {
     struct free_lists    lists;
     struct thread_lists *next;
@@ -40,8 +40,8 @@ static void *allocate(size_t size, const char *file, int line) {
 
 static void release(void *piece, const char *file, int line) {
     (void)file, (void)line;
+    static struct free_lists nothing_kept; /* so nothing is ever written there */
     struct free_lists *l = own_lists();
-    struct free_lists nothing_kept = {0};
     free_lists_free(l ? l : &nothing_kept, piece);
 }
 

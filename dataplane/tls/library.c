@@ -69,6 +69,7 @@ const EVP_CIPHER *tls_library_record_cipher(const struct tls_library *l, uint16_
 struct tls_library *tls_main_library(void) {
     if (!main_library.context && tls_library_init(&main_library, worker_count) < 0)
         tls_library_retire(&main_library);
+    main_library.slot = worker_count;
     return main_library.context ? &main_library : NULL;
 }
 

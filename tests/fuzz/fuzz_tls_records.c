@@ -1,6 +1,6 @@
-/* Records after the handshake, as a client that holds the keys may send them. The input is a list of: type, two bytes of length, content
- * (zeros where the input ends); type 255 sends that many bytes unencrypted; type 254 changes the client's key. The first byte says how the
- * bytes are cut and how much room a read has. */
+/* Records after the handshake, as a client that holds the keys may send them. The input is a list of: type, two
+ * bytes of length, content (zeros where the input ends); type 255 sends that many bytes unencrypted; type 254
+ * changes the client's key. The first byte says how the bytes are cut and how much room a read has. */
 #include "tests/unit/dataplane/tls/fixture.h"
 
 #include "dataplane/tls/keys.h"

@@ -1,6 +1,7 @@
 /* labels: threads
  *
- * Workers shake hands with the same definitions while the main thread builds and releases others that share their secrets. */
+ * Workers shake hands with the same definitions while the main thread builds and releases others that share their
+ * secrets. */
 #include "tests/unit/dataplane/tls/fixture.h"
 
 #include <pthread.h>
