@@ -68,6 +68,8 @@ static void on_timer(struct timer *t) {
         x->phase_deadline = 0;
         if (x->tunnel == TUNNEL_OPEN)
             tunnel_on_deadline(x);
+        else if (x->is_reply && x->back)
+            reply_waited(x);
         else if (x->withholds_credit && !x->tunnel) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
             release_credit(x);
         else

@@ -54,3 +54,4 @@ void tunnel_leave(struct exchange *x, struct leg *leg);
 void tunnel_on_deadline(struct exchange *x);
 /* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
 int reply_attach(struct exchange *x, struct head *head, struct str body);
+void reply_waited(struct exchange *x);                            /* long enough for the request's body: it answers now */

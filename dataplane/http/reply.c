@@ -8,6 +8,7 @@ struct reply {
     struct worker   *worker;
     struct head     *head;
     struct str       left;               /* of the body */
+    bool             reads_first;        /* the request's body, before it answers */
     bool             has_sent_head;
 };
 
@@ -33,12 +34,17 @@ static void ignore_head(struct leg *leg, const struct head *head, bool end) {
     (void)end;
 }
 
+static void want_pull(struct leg *leg) {
+    if (((struct reply *)leg)->reads_first)
+        mark(leg);
+}
+
 static void ignore(struct leg *leg) {
     (void)leg;
 }
 
 static const struct leg_ops reply_ops = {
-    .name = "reply", .send_head = ignore_head, .want_pull = ignore, .grant = on_grant, .stop = ignore, .abort = on_abort,
+    .name = "reply", .send_head = ignore_head, .want_pull = want_pull, .grant = on_grant, .stop = ignore, .abort = on_abort,
 };
 
 /* Gives as much of the body as there is credit for. */
@@ -57,10 +63,43 @@ static void push_body(struct reply *r) {
         exchange_on_end(&r->leg, NULL);
 }
 
+/* An answer before the end of the request costs the client its connection. A body that is short and on its way anyway is read to
+ * its end first, which also finds one that breaks the rules. One whose length nobody knows may be a stream that waits for us: it is
+ * given a moment, and an error is answered at once. */
+enum { READ_FIRST_MAX = 64 << 10, READ_FIRST_US = 200000 };
+
+static bool should_read_first(struct exchange *x) {
+    const struct head *head = x->request.head;
+    if (!head || x->request.state != FLOW_BODY || x->request.pulled_end || x->withholds_credit || x->tunnel)
+        return false;
+    if (head->content_length >= 0)
+        return head->content_length <= READ_FIRST_MAX && (uint64_t)head->content_length <= exchange_body_limit(x);
+    if (x->abort != ABORT_NONE)
+        return false;
+    exchange_set_phase_deadline(x, x->worker->now + READ_FIRST_US);
+    return true;
+}
+
+void reply_waited(struct exchange *x) {
+    struct reply *r = (struct reply *)x->back;
+    r->reads_first = false;
+    mark(&r->leg);
+}
+
+/* True once all of it has come. */
+static bool read_request(struct reply *r) {
+    struct slice *s;
+    enum pull result;
+    while ((result = exchange_pull(&r->leg, READ_FIRST_MAX, &s)) == PULL_DATA)
+        slice_free(&r->worker->pool, s);
+    r->reads_first = result == PULL_WAIT && r->leg.exchange->request.bytes <= READ_FIRST_MAX;
+    return !r->reads_first;
+}
+
 static void flush_reply(struct flushable *f) {
     struct reply *r = (struct reply *)((char *)f - offsetof(struct reply, flushable));
     struct exchange *x = r->leg.exchange;
-    if (!x)
+    if (!x || (r->reads_first && !read_request(r)))
         return;
     if (!r->has_sent_head) {
         r->has_sent_head = true;
@@ -87,6 +126,9 @@ int reply_attach(struct exchange *x, struct head *head, struct str body) {
     x->is_reply = true;
     x->response.source = &r->leg;
     x->request.sink = &r->leg;
+    r->reads_first = should_read_first(x);
+    if (r->reads_first)
+        flow_grant(x, &x->request);
     worker_mark_dirty(x->worker, &r->flushable);
     return 0;
 }

@@ -152,6 +152,14 @@ static void begin_body(struct h1_server *s, struct head *head) {
     }
 }
 
+/* On a port where HTTP/2 is spoken too, a client that begins with something else than HTTP may have meant that: an answer of
+ * HTTP/1.1 would be noise to it (RFC 9113 section 3.4). */
+static bool is_no_http(const struct h1_server *s, const uint8_t *bytes, size_t n) {
+    const uint8_t *end = memchr(bytes, '\r', n);
+    return s->requests == 1 && s->membership.listener->opening->http2 && end &&
+           !memmem(bytes, (size_t)(end - bytes), " HTTP/", 6);
+}
+
 static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
     struct exchange *x = s->leg.exchange;
     struct head *head = arena_alloc(exchange_arena(x), sizeof *head);
@@ -167,7 +175,9 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
     s->message->is_old = head->version == VERSION_10;
     x->log_version = s->message->is_old ? 10 : 11;
     s->keep_alive = head->keep_alive;
-    if (error)
+    if (error && is_no_http(s, bytes, n))
+        h1_server_give_up(s, ABORT_CLIENT_PROTOCOL);
+    else if (error)
         refuse(s, error);
     else
         begin_body(s, head);

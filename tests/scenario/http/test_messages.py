@@ -668,3 +668,20 @@ def test_answers_of_the_gateway_are_complete(client, origin):
     answer = client.exchange(request("GET", "/none"))
     assert answer.status == 503 and b"no-endpoint" in answer.body and not answer.closes
     assert client.exchange(request("GET", "/respond")).status == 200
+
+
+# ---- answers of our own to requests with bodies
+
+def test_a_short_body_does_not_cost_the_connection(client):
+    for number in range(3):
+        client.send(request("POST", "/respond", body=f"body {number}"))
+        assert client.receive_response().body == b"here\n"
+        client.send(head_of("POST /respond HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), chunked("some", "more"))
+        answer = client.receive_response()
+        assert (answer.body, answer.closes) == (b"here\n", False)
+
+
+def test_a_stream_without_an_end_is_answered_all_the_same(client):
+    client.send(head_of("POST /respond HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"), "4\r\nsome\r\n")
+    answer = client.receive_response()
+    assert (answer.body, answer.closes) == (b"here\n", True)
