@@ -147,7 +147,7 @@ static void add_certificates(struct arena *arena, const struct part *state, Head
         if (s)
             reply->certificates[reply->n_certificates++] = s;
     }
-    if (reply->n_certificates)
+    if (reply->certificates)
         qsort(reply->certificates, reply->n_certificates, sizeof *reply->certificates, compare_expiry);
 }
 
