@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "common/alloc.h"
+#include "dataplane/http/http2_faults.h"
 #include "dataplane/snapshot/adopt.h"
 #include "dataplane/snapshot/channel_client.h"
 #include "dataplane/snapshot/dataplane.h"
@@ -21,6 +22,21 @@ static void add_seconds(struct strbuf *out, const char *name, const char *type, 
                   name, help, name, type, name, us / 1000000, us % 1000000);
 }
 
+/* Every series is there from the start, so that a rate has a zero to begin with. */
+static void add_h2_faults(struct strbuf *out, const struct totals *t) {
+    static const char name[] = "headgate_h2_faults_total";
+    static const char *const words[] = {
+#define METRICS_WORD(fault, scope, code, word) word,
+        H2_FAULTS(METRICS_WORD)
+#undef METRICS_WORD
+    };
+    strbuf_printf(out, "# HELP %s Frames of HTTP/2 that break a rule or a bound, by reason\n# TYPE %s counter\n", name, name);
+    for (int side = 0; side < STATS_TLS_SIDES; side++)
+        for (int i = 1; i < H2_FAULT_COUNT; i++)
+            strbuf_printf(out, "%s{side=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,
+                          side == STATS_TLS_CLIENTS ? "clients" : "origins", words[i], t->h2_faults[side][i]);
+}
+
 static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
     struct totals t;
     totals_read(dataplane, &t);
@@ -31,6 +47,7 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
 #undef METRICS_COUNTER
 #undef METRICS_GAUGE
     metrics_render_tls(t.tls, out);
+    add_h2_faults(out, &t);
 }
 
 static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {

@@ -17,6 +17,12 @@ static void add_tls(struct tls_totals *sum, const struct stats_tls *s) {
         sum->buckets[i] += stats_read(&s->buckets[i]);
 }
 
+static void add_h2(struct totals *sum, const struct stats *s) {
+    for (int side = 0; side < STATS_TLS_SIDES; side++)
+        for (int i = 0; i < STATS_H2_FAULTS_MAX; i++)
+            sum->h2_faults[side][i] += stats_read(&s->h2_faults[side][i]);
+}
+
 void totals_read(const struct dataplane *dataplane, struct totals *ret) {
     struct totals sum = {0};
     for (unsigned i = 0; i < dataplane_worker_count(dataplane); i++) {
@@ -27,6 +33,7 @@ void totals_read(const struct dataplane *dataplane, struct totals *ret) {
 #undef TOTALS_ADD
         for (int side = 0; side < STATS_TLS_SIDES; side++)
             add_tls(&sum.tls[side], &s->tls[side]);
+        add_h2(&sum, s);
     }
     *ret = sum;
 }

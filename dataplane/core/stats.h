@@ -89,6 +89,7 @@ enum {
     STATS_TLS_FAILURE_COUNT = 0 STATS_TLS_FAILURES(STATS_TLS_FAILURE_ONE),
 #undef STATS_TLS_FAILURE_ONE
     STATS_TLS_BUCKETS = 13,
+    STATS_H2_FAULTS_MAX = 40,  /* http/http2_faults.h has their names */
 };
 
 /* TLS towards clients, or towards origins. */
@@ -111,6 +112,7 @@ struct stats_tls {
 
 struct stats {
     struct stats_tls tls[STATS_TLS_SIDES];
+    _Atomic uint64_t h2_faults[STATS_TLS_SIDES][STATS_H2_FAULTS_MAX];
 #define STATS_MEMBER(name, help) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_MEMBER)
     STATS_GAUGES(STATS_MEMBER)

@@ -1,6 +1,7 @@
 """All cases against the gateway, with an origin behind it that takes whole requests: on a listener that speaks nothing
 but HTTP/2, on one that speaks HTTP/1.1 too, and over TLS."""
 import json
+import re
 import subprocess
 
 import pytest
@@ -63,3 +64,20 @@ def test_case(cases, name, case):
     target, by_name = cases[name]
     wrong = hold(by_name[case], target)
     assert not wrong, wrong
+
+
+REASONS = {"PING": "ping", "SETTINGS": "settings", "PRIORITY": "priority", "WINDOW_UPDATE": "window-update",
+           "unknown frames": "other-frame", "empty DATA": "empty-frame", "padding": "empty-frame"}
+
+
+def count_floods(gateway, reason):
+    found = re.search(rf'h2_faults_total{{side="clients",reason="{reason}-flood"}} (\d+)', gateway.metrics_text())
+    return int(found[1])
+
+
+@pytest.mark.parametrize("flood", REASONS)
+def test_a_flood_is_counted_by_its_reason(gateway, cases, flood):
+    target, by_name = cases["plain"]
+    before = count_floods(gateway, REASONS[flood])
+    assert not hold(by_name[f"RFC 9113 10.5: flood of {flood}"], target)
+    assert count_floods(gateway, REASONS[flood]) == before + 1

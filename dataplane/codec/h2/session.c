@@ -53,12 +53,18 @@ static void *mem_realloc(void *piece, size_t size, void *user) {
 
 /* ---- abuse ---- */
 
+static void count_fault(struct h2_session *s, enum h2_fault fault) {
+    _Static_assert((int)H2_FAULT_COUNT <= (int)STATS_H2_FAULTS_MAX, "each has a counter");
+    stats_add(&s->conn.worker->stats->h2_faults[s->role->is_server ? STATS_TLS_CLIENTS : STATS_TLS_ORIGINS][fault], 1);
+}
+
 /* The connection ends with it. The check repeats the last one for all that still comes. */
 static void on_fault(struct h2_session *s, enum h2_fault fault) {
     struct stats *stats = s->conn.worker->stats;
     if (fault == H2_FAULT_NONE || s->fault != H2_FAULT_NONE)
         return;
     s->fault = fault;
+    count_fault(s, fault);
     stats_add(h2_fault_code(fault) == NGHTTP2_ENHANCE_YOUR_CALM ? &stats->h2_floods_total : &stats->h2_protocol_errors_total, 1);
     h2_session_terminate(s, h2_fault_code(fault));
 }
@@ -397,7 +403,9 @@ void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
             on_fault(s, verdict.fault);
             break;
         }
-        h2_session_check(s, nghttp2_submit_rst_stream(s->library, NGHTTP2_FLAG_NONE, (int32_t)verdict.stream, h2_fault_code(verdict.fault)));
+        count_fault(s, verdict.fault);
+        h2_session_check(s, nghttp2_submit_rst_stream(s->library, NGHTTP2_FLAG_NONE, (int32_t)verdict.stream,
+                                                      h2_fault_code(verdict.fault)));
         charge_reset(s);
     }
     if (nghttp2_session_want_write(s->library) || h2_session_is_over(s))
