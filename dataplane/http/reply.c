@@ -65,17 +65,15 @@ static void push_body(struct reply *r) {
 
 /* An answer before the end of the request costs the client its connection. A body that is short and on its way anyway is read to
  * its end first, which also finds one that breaks the rules. One whose length nobody knows may be a stream that waits for us: it is
- * given a moment, and an error is answered at once. */
+ * given a moment. Errors are answered at once. */
 enum { READ_FIRST_MAX = 64 << 10, READ_FIRST_US = 200000 };
 
 static bool should_read_first(struct exchange *x) {
     const struct head *head = x->request.head;
-    if (!head || x->request.state != FLOW_BODY || x->request.pulled_end || x->withholds_credit || x->tunnel)
+    if (x->abort != ABORT_NONE || x->request.state != FLOW_BODY || x->request.pulled_end || x->withholds_credit || x->tunnel)
         return false;
     if (head->content_length >= 0)
-        return head->content_length <= READ_FIRST_MAX && (uint64_t)head->content_length <= exchange_body_limit(x);
-    if (x->abort != ABORT_NONE)
-        return false;
+        return head->content_length <= READ_FIRST_MAX;
     exchange_set_phase_deadline(x, x->worker->now + READ_FIRST_US);
     return true;
 }
