@@ -49,10 +49,23 @@ static bool begins_with_preface(const struct opening *o) {
     return memcmp(o->received, preface, o->received_n < PREFACE_SIZE ? o->received_n : PREFACE_SIZE) == 0;
 }
 
+/* Two words that could begin a request line end with a blank each, and then comes a version. Where the second can be no target
+ * and the third is no version it is a preface that went wrong: HTTP/2 has an answer to that, and one of HTTP/1 would be read as
+ * a frame. What has come in the first piece decides. */
+static bool is_neither(const struct opening *o) {
+    struct str line = {(const char *)o->received, o->received_n};
+    str_cut(&line, ' ');
+    struct str target = line.n ? str_cut(&line, ' ') : line;
+    for (size_t i = 0; i < target.n; i++)
+        if (memchr("/:*\r\n", target.p[i], 5))
+            return false;
+    return line.n && memcmp(line.p, "HTTP/", line.n < 5 ? line.n : 5) != 0;
+}
+
 static void look_at_preface(struct opening *o) {
     bool may_be = begins_with_preface(o);
     if (!may_be || o->received_n >= PREFACE_SIZE)
-        hand_over(o, may_be, o->received, o->received_n);
+        hand_over(o, may_be || is_neither(o), o->received, o->received_n);
 }
 
 /* ---- steps ---- */

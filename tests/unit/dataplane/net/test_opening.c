@@ -262,6 +262,27 @@ static void a_request_may_begin_like_the_preface(void **state) {
     check_pieces(&both, "PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 0, 1, "127.0.0.1");
 }
 
+static void what_is_neither_is_refused_by_http2(void **state) {
+    static const struct {
+        const char *text;
+        unsigned    version;
+    } rows[] = {
+        {"INVALID CONNECTION PREFACE\r\n\r\n", 2}, {"PRI x SM\r\n", 2}, {"GET index HTTP/1.1\r\n\r\n", 1}, {"GET x H", 1},
+        {"GET /a b HTTP/1.1\r\n\r\n", 1}, {"CONNECT a:1 x\r\n", 1}, {"OPTIONS * x\r\n", 1}, {"GET x\r\nHost: a\r\n", 1},
+        {"GET x ", 1}, {"GET", 1}, {" ", 1},
+    };
+    (void)state;
+    serve(&both, 100);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        kept_count = gone = 0;
+        client = connect_client();
+        TURN_UNTIL(open_connections() == 1);
+        send_in_pieces(rows[i].text, strlen(rows[i].text));
+        assert_kept(0, rows[i].version, "127.0.0.1", rows[i].text);
+        end_client();
+    }
+}
+
 static void one_protocol_needs_no_preface(void **state) {
     (void)state;
     static const struct listener_opening http2 = {.http2 = true};
@@ -649,6 +670,7 @@ int main(void) {
         PLAIN_TEST(preface_makes_it_http2),
         PLAIN_TEST(anything_else_is_http1),
         PLAIN_TEST(a_request_may_begin_like_the_preface),
+        PLAIN_TEST(what_is_neither_is_refused_by_http2),
         PLAIN_TEST(one_protocol_needs_no_preface),
         PLAIN_TEST(part_of_a_preface_waits_for_the_deadline),
         PLAIN_TEST(deadline_ends_with_the_opening),
