@@ -53,6 +53,7 @@ enum field_flags {
     X(SET_COOKIE, "set-cookie", FIELD_NO_TRAILER) \
     X(USER_AGENT, "user-agent", 0) \
     X(EARLY_DATA, "early-data", FIELD_OURS) \
+    X(CLIENT_CERT, "client-cert", FIELD_OURS) \
     X(RETRY_AFTER, "retry-after", FIELD_NO_TRAILER) \
     X(CONTENT_TYPE, "content-type", FIELD_NO_TRAILER) \
     X(MAX_FORWARDS, "max-forwards", FIELD_NO_TRAILER) \
@@ -70,6 +71,7 @@ enum field_flags {
     X(PROXY_CONNECTION, "proxy-connection", FIELD_HOP) \
     X(WWW_AUTHENTICATE, "www-authenticate", FIELD_NO_TRAILER) \
     X(X_FORWARDED_HOST, "x-forwarded-host", FIELD_OURS) \
+    X(CLIENT_CERT_CHAIN, "client-cert-chain", FIELD_OURS) \
     X(IF_MODIFIED_SINCE, "if-modified-since", FIELD_NO_TRAILER) \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key", FIELD_NO_TRAILER) \
     X(TRANSFER_ENCODING, "transfer-encoding", FIELD_HOP | FIELD_BAD_TRAILER) \
@@ -80,6 +82,7 @@ enum field_flags {
     X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", FIELD_NO_TRAILER) \
     X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", FIELD_NO_TRAILER) \
     X(SEC_WEBSOCKET_PROTOCOL, "sec-websocket-protocol", FIELD_NO_TRAILER) \
+    X(X_FORWARDED_CLIENT_CERT, "x-forwarded-client-cert", FIELD_OURS) \
     X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", FIELD_NO_TRAILER)
 
 enum field_id {

@@ -6,6 +6,8 @@
 #include "dataplane/http/date.h"
 #include "dataplane/http/exchange_private.h"
 #include "dataplane/routing/path.h"
+#include "dataplane/tls/server.h"
+#include "dataplane/tls/session.h"
 
 enum { REQUEST_ID_MAX = 128, FORWARD_FIELDS = 8 };
 
@@ -73,6 +75,30 @@ static void identify(struct exchange *x, const struct head *head) {
         x->log_referer = field_value(referer);
 }
 
+static int add(struct exchange *x, struct head *head, enum field_id id, struct str value) {
+    return value.p ? fields_add_id(&head->fields, &x->arena, id, value) : -1;
+}
+
+/* Who a client is by its certificate says nobody but the gateway: rules and filters already see its word. */
+static int tell_certificate(struct exchange *x, struct head *head) {
+    const uint64_t ours = FIELD_BIT(FIELD_X_FORWARDED_CLIENT_CERT) | FIELD_BIT(FIELD_CLIENT_CERT) |
+                          FIELD_BIT(FIELD_CLIENT_CERT_CHAIN);
+    const struct tls_server *server = x->listener->opening.tls;
+    struct str text = x->tls ? tls_peer_text(x->tls) : (struct str){NULL, 0};
+    int status = 0;
+    if (head->seen & ours)
+        fields_remove_ids(&head->fields, ours);
+    if (!text.n || !server)
+        return 0;
+    if (tls_server_tells_xfcc(server))
+        status = add(x, head, FIELD_X_FORWARDED_CLIENT_CERT, text);
+    if (tls_server_tells_client_cert(server)) {
+        char *bytes = arena_printf(&x->arena, ":%.*s:", STR_FMT(tls_peer_base64(x->tls)));
+        status |= add(x, head, FIELD_CLIENT_CERT, bytes ? str_of(bytes) : (struct str){NULL, 0});
+    }
+    return status;
+}
+
 /* ---- which route ---- */
 
 static enum abort_code find_path(struct exchange *x, const struct head *head) {
@@ -89,6 +115,8 @@ static enum abort_code find_path(struct exchange *x, const struct head *head) {
 
 enum abort_code request_prepare(struct exchange *x, struct head *head) {
     identify(x, head);
+    if (tell_certificate(x, head) < 0)
+        return ABORT_MEMORY;
     if (head->method == METHOD_CONNECT)
         return ABORT_METHOD_NOT_IMPLEMENTED;
     enum abort_code bad = find_path(x, head);
@@ -104,10 +132,6 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
 }
 
 /* ---- forwarding fields ---- */
-
-static int add(struct exchange *x, struct head *head, enum field_id id, struct str value) {
-    return value.p ? fields_add_id(&head->fields, &x->arena, id, value) : -1;
-}
 
 /* What a client may not say itself unless it comes through a trusted proxy. */
 static void drop_untrusted(struct exchange *x, struct head *head) {

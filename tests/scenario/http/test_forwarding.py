@@ -95,6 +95,19 @@ def test_nobody_is_believed_by_default(client, origin):
     assert got["Forwarded"] is None
 
 
+CERTIFICATE_FIELDS = ["X-Forwarded-Client-Cert", "Client-Cert", "Client-Cert-Chain"]
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_no_client_can_say_whose_certificate_it_has(gateway, usual, origin, hops):
+    """Not over a connection without TLS, not from a trusted proxy, not in the spelling that CGI takes for the same name."""
+    gateway.serve({**usual, "trusted-hops": hops})
+    names = CERTIFICATE_FIELDS + [name.replace("-", "_") for name in CERTIFICATE_FIELDS] + ["client-CERT"]
+    with gateway.connect() as client:
+        got = seen_by_origin(client, origin, "Connection: client-cert", *(f"{name}: forged" for name in names))
+    assert [name for name, value in got.fields if "cert" in name.lower() or value == "forged"] == []
+
+
 # hops: (X-Forwarded-For that comes, X-Real-IP that goes)
 @pytest.mark.parametrize("hops, came, real", [
     (1, None, "127.0.0.1"), (1, "192.0.2.1", "192.0.2.1"), (1, "192.0.2.1, 192.0.2.2", "192.0.2.2"),
