@@ -1,9 +1,9 @@
 /* free_lists.h — memory for libraries that allocate small pieces at a high rate and take an allocator.
  *
- * Pieces that are freed are kept, by size, and given out again, so that nothing comes from the heap once a worker is warm. Sizes
- * are rounded up to 64 bytes, above 1 KiB to 1 KiB; what is above 20 KiB goes to the heap each time. At most `keep_max` bytes
- * are kept. A few pieces are held in reserve: a library that is in the middle of something when memory runs out can end it.
- * Thread: the worker's. */
+ * Pieces that are freed are kept, by size, and given out again, so that nothing comes from the heap once a worker is
+ * warm. Sizes are rounded up to 64 bytes, above 1 KiB to 1 KiB; what is above 20 KiB goes to the heap each time. At most
+ * `keep_max` bytes are kept. A few pieces are held in reserve: a library that is in the middle of something when memory
+ * runs out can end it. Thread: the worker's. */
 #pragma once
 
 #include <stddef.h>
@@ -25,7 +25,7 @@ int   free_lists_init(struct free_lists *l, size_t keep_max); /* with a reserve;
 
 void  free_lists_finish(struct free_lists *l);               /* all pieces have been freed */
 void *free_lists_alloc(struct free_lists *l, size_t size);   /* aligned to 16, not cleared; NULL without memory */
-void *free_lists_alloc_reserved(struct free_lists *l, size_t size); /* from the reserve alone; NULL: too large, or none left */
+void *free_lists_alloc_reserved(struct free_lists *l, size_t size); /* from the reserve; NULL: too large, none left */
 void *free_lists_realloc(struct free_lists *l, void *old, size_t size); /* on NULL the old piece is still the caller's */
 size_t free_lists_room(void *piece);                         /* what it can hold, at least what was asked for */
 void  free_lists_free(struct free_lists *l, void *piece);    /* NULL is allowed */

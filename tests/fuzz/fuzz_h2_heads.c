@@ -1,5 +1,6 @@
-/* Field sections of HTTP/2: whatever comes, what is accepted is a head that HTTP/1.1 could carry, and survives being written and
- * read again. The first byte says which section it is and whether the message ends; then fields, each as two lengths and bytes. */
+/* Field sections of HTTP/2: whatever comes, what is accepted is a head that HTTP/1.1 could carry, and survives being
+ * written and read again. The first byte says which section it is and whether the message ends; then fields, each as two
+ * lengths and bytes. */
 #include <stdlib.h>
 
 #include "common/alloc.h"

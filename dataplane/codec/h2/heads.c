@@ -138,8 +138,8 @@ static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct st
 
 /* RFC 9113 section 8.2.2. */
 static enum h2_error check_connection(enum field_id id, struct str value) {
-    const uint64_t forbidden = FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_PROXY_CONNECTION) | FIELD_BIT(FIELD_KEEP_ALIVE) |
-                               FIELD_BIT(FIELD_TRANSFER_ENCODING) | FIELD_BIT(FIELD_UPGRADE);
+    const uint64_t forbidden = FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_PROXY_CONNECTION) |
+                               FIELD_BIT(FIELD_KEEP_ALIVE) | FIELD_BIT(FIELD_TRANSFER_ENCODING) | FIELD_BIT(FIELD_UPGRADE);
     if (FIELD_BIT(id) & forbidden)
         return H2_CONNECTION_FIELD;
     return id == FIELD_TE && !str_eq(value, STR("trailers")) ? H2_TE : H2_OK;

@@ -1,9 +1,9 @@
 /* heads.h — heads and trailers between HTTP/2 field sections and struct head (RFC 9113 section 8), both ways, strictly.
  *
- * Reading: a section is begun, each field is added as HPACK decodes it, and the section is finished. The first error counts, and
- * what follows it is only counted, so that a long section costs no memory. Nothing is accepted that HTTP/1.1 could not carry, or
- * that could frame or route a message differently there. Writing: an array of names and values that point into the head.
- * No I/O, no clock. Thread: one at a time. */
+ * Reading: a section is begun, each field is added as HPACK decodes it, and the section is finished. The first error
+ * counts, and what follows it is only counted, so that a long section costs no memory. Nothing is accepted that HTTP/1.1
+ * could not carry, or that could frame or route a message differently there. Writing: an array of names and values that
+ * point into the head. No I/O, no clock. Thread: one at a time. */
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -76,7 +76,7 @@ struct h2_reader {
     struct head            *head;        /* of a request or a response */
     struct fields          *fields;      /* of the head, or the trailers */
     enum h2_error           error;       /* the first one */
-    uint64_t                bytes;       /* of the section so far, as header_bytes counts; goes on counting beyond the limit */
+    uint64_t                bytes;       /* of the section so far, as header_bytes counts, also beyond the limit */
     uint32_t                count;
     uint64_t                seen, repeated; /* FIELD_BIT() */
     uint8_t                 pseudo;      /* which pseudo-fields have come */
@@ -100,9 +100,9 @@ enum { H2_EXTRA_FIELDS = 8 };            /* entries beside those of head->fields
 
 /* Bytes that a field section takes at most in HTTP/2 frames, whatever the compression, with all frame heads. */
 size_t h2_section_size(const nghttp2_nv *nv, size_t n);
-/* Fills nv, which has room for head->fields.count + H2_EXTRA_FIELDS entries, and returns how many there are. Names and values are
- * not copied: they stay as long as the head. `digits` holds numbers and has to stay, too. What frames the message,
- * and what concerns a connection, is left out (writer.h of HTTP/1.1 has the same rules). */
+/* Fills nv, which has room for head->fields.count + H2_EXTRA_FIELDS entries, and returns how many there are. Names and
+ * values are not copied: they stay as long as the head. `digits` holds numbers and has to stay, too. What frames the
+ * message, and what concerns a connection, is left out (writer.h of HTTP/1.1 has the same rules). */
 size_t h2_write_request(const struct head *head, bool is_tls, nghttp2_nv *nv, char digits[32]);
 size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]);
 /* Room for trailers->count entries; the library copies them. */

@@ -229,7 +229,8 @@ static void grant(struct leg *leg, size_t n) {
     struct h2_session *session = stream->session;
     const nghttp2_nv go_on = {(uint8_t *)":status", (uint8_t *)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
     if (stream->expects && !stream->received && !stream->received_end)
-        h2_session_check(session, nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, &go_on, 1, NULL));
+        h2_session_check(session,
+                         nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, &go_on, 1, NULL));
     if (stream->expects)
         conn_mark_dirty(&session->conn);
     stream->expects = false;
@@ -287,7 +288,8 @@ static const struct leg_ops server_leg_ops = {
 };
 
 static const struct h2_role server_role = {
-    .is_server = true, .gone = ABORT_CLIENT_GONE, .refused = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL, .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
+    .is_server = true, .gone = ABORT_CLIENT_GONE, .refused = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL,
+    .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
     .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed, .submit = submit,
     .on_ping_ack = on_ping_ack, .leg_ops = &server_leg_ops,
 };
@@ -362,7 +364,8 @@ static uint32_t least(uint64_t a, uint64_t b) {
 static struct h2_session_options options_of(const struct listener_definition *d, const struct http2_options *o) {
     const struct limits *l = &d->settings->limits;
     return (struct h2_session_options){.window = least(least(l->buffer, o->initial_stream_window), H2_WINDOW),
-                                       .connection_window = o->initial_connection_window, .streams = o->max_concurrent_streams,
+                                       .connection_window = o->initial_connection_window,
+                                       .streams = o->max_concurrent_streams,
                                        .header_list_bytes = l->header_bytes, .frame_limits = &o->limits};
 }
 

@@ -13,11 +13,11 @@ static struct h2_session *session_of(void *user) {
     return user;
 }
 
-/* ---- memory of the library ----
- * Where an allocation fails the library is not always able to go on, or even to be freed (1.52: a stream keeps its DATA item when
- * the queue for it cannot grow). So small pieces come from the worker's reserve then, and the connection ends as soon as the
- * library returns. */
+/* ---- memory of the library ---- */
 
+/* Where an allocation fails the library is not always able to go on, or even to be freed (1.52: a stream keeps its DATA
+ * item when the queue for it cannot grow). So small pieces come from the worker's reserve then, and the connection ends as
+ * soon as the library returns. */
 static void *mem_malloc(size_t size, void *user) {
     struct h2_session *s = session_of(user);
     void *piece = free_lists_alloc(s->lists, size);
@@ -65,7 +65,8 @@ static void on_fault(struct h2_session *s, enum h2_fault fault) {
         return;
     s->fault = fault;
     count_fault(s, fault);
-    stats_add(h2_fault_code(fault) == NGHTTP2_ENHANCE_YOUR_CALM ? &stats->h2_floods_total : &stats->h2_protocol_errors_total, 1);
+    bool is_flood = h2_fault_code(fault) == NGHTTP2_ENHANCE_YOUR_CALM;
+    stats_add(is_flood ? &stats->h2_floods_total : &stats->h2_protocol_errors_total, 1);
     h2_session_terminate(s, h2_fault_code(fault));
 }
 
@@ -171,7 +172,8 @@ static void on_data_frame(struct h2_session *s, const nghttp2_frame *frame) {
         h2_stream_grant(&stream->leg, 0);
 }
 
-/* Streams that were opened under the old window have more credit than the peer can see from now on: it is given back to them. */
+/* Streams that were opened under the old window have more credit than the peer can see from now on: it is given back to
+ * them. */
 static void on_settings_ack(struct h2_session *s) {
     int32_t less = (int32_t)s->window - (int32_t)s->window_offered;
     s->window = s->window_offered;
@@ -346,7 +348,8 @@ static void submit(struct h2_session *s, struct h2_stream *stream, const nghttp2
     h2_session_check(s, status);
 }
 
-/* What a head points to is gone when its exchange is, so it is given to the library only when it will be compressed at once. */
+/* What a head points to is gone when its exchange is, so it is given to the library only when it will be compressed at
+ * once. */
 static bool send_heads(struct h2_session *s) {
     while (s->pending && (!s->role->has_room || s->role->has_room(s))) {
         if (!send_control(s) || !h2_gather_has_room(s->gather))

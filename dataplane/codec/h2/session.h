@@ -1,15 +1,15 @@
 /* session.h — one HTTP/2 connection (RFC 9113): what the side that faces clients and the one that faces origins share.
  *
- * A session is a struct conn with an nghttp2 session and a list of streams, each with the leg of one exchange. The library keeps
- * the state machine, HPACK and the windows; heads are translated by heads.h. Rules that this file and stream.c keep:
+ * A session is a struct conn with an nghttp2 session and a list of streams, each with the leg of one exchange. The library
+ * keeps the state machine, HPACK and the windows; heads are translated by heads.h. Rules that this file and stream.c keep:
  *
- *   - mem_send runs in `produce` only, never within a callback. Everything else that the library is told (windows, resets, resumed
- *     streams) is told at once and leaves with the next flush.
- *   - A head is handed to the library without copies, and compressed before `produce` returns: what it points to may go any time
- *     later.
+ *   - mem_send runs in `produce` only, never within a callback. Everything else that the library is told (windows, resets,
+ *     resumed streams) is told at once and leaves with the next flush.
+ *   - A head is handed to the library without copies, and compressed before `produce` returns: what it points to may go
+ *     any time later.
  *   - A DATA frame is its nine bytes in the gather and then the slices themselves. With its head it fits one TLS record.
- *   - The window of the connection is given back when bytes enter a flow; a stream's window is the flow's credit. So a stream that
- *     nobody reads stops nobody else.
+ *   - The window of the connection is given back when bytes enter a flow; a stream's window is the flow's credit. So a
+ *     stream that nobody reads stops nobody else.
  *   - Whatever a peer can make us do for little has a bound, and each bound has a counter.
  *
  * Thread: the worker's. */
@@ -34,8 +34,8 @@ struct h2_stream;
 struct h2_role {
     bool            is_server;
     enum abort_code gone, refused, malformed, write_timeout;
-    /* A field section begins on a stream that has none of ours yet. Makes the stream and begins session->reader, or returns NULL:
-     * the section is decoded and thrown away. */
+    /* A field section begins on a stream that has none of ours yet. Makes the stream and begins session->reader, or
+     * returns NULL: the section is decoded and thrown away. */
     struct h2_stream *(*on_open)(struct h2_session *, int32_t id);
     /* The head that session->reader has is complete. */
     void (*on_head)(struct h2_stream *, bool end);
@@ -47,7 +47,8 @@ struct h2_role {
     bool (*has_room)(const struct h2_session *);
     /* Gives the head to the library; 0, or a code of it. */
     int  (*submit)(struct h2_stream *, const nghttp2_data_provider *);
-    /* What the peer sent, once the library knows of it; of GOAWAY before the streams are closed that it names. May be NULL. */
+    /* What the peer sent, once the library knows of it; of GOAWAY before the streams are closed that it names. May be
+     * NULL. */
     void (*on_settings)(struct h2_session *);
     void (*on_goaway)(struct h2_session *);
     void (*on_ping_ack)(struct h2_session *, const uint8_t opaque[8]);
@@ -129,8 +130,8 @@ struct h2_session_options {
 
 /* ---- session.c */
 
-/* Before conn_init, on zeroed memory. Makes the library's session and queues SETTINGS. Returns 0, or -1 without memory (nothing to
- * finish). */
+/* Before conn_init, on zeroed memory. Makes the library's session and queues SETTINGS. Returns 0, or -1 without memory
+ * (nothing to finish). */
 int  h2_session_init(struct h2_session *, struct worker *, const struct h2_role *, const struct h2_session_options *);
 /* In conn_ops.destroy: all legs are detached by then. */
 void h2_session_finish(struct h2_session *);
@@ -168,8 +169,10 @@ void h2_stream_await_body(struct h2_stream *);
 /* The peer has opened a window. */
 void h2_stream_resume(struct h2_stream *);
 /* The library's callbacks for DATA that we send. */
-ssize_t h2_stream_read_data(nghttp2_session *, int32_t id, uint8_t *, size_t length, uint32_t *flags, nghttp2_data_source *, void *);
-int     h2_stream_send_data(nghttp2_session *, nghttp2_frame *, const uint8_t *head, size_t length, nghttp2_data_source *, void *);
+ssize_t h2_stream_read_data(nghttp2_session *, int32_t id, uint8_t *, size_t length, uint32_t *flags, nghttp2_data_source *,
+                            void *);
+int     h2_stream_send_data(nghttp2_session *, nghttp2_frame *, const uint8_t *head, size_t length, nghttp2_data_source *,
+                            void *);
 /* Room for any frame that the library may come with. */
 bool    h2_gather_has_room(struct gather *);
 /* There is something to send from now on, when the peer lets it go. */

@@ -113,8 +113,9 @@ struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id) {
     struct h2_stream *s = free_lists_alloc(&session->conn.worker->free_lists, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct h2_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer, 
-                            .worker = session->conn.worker, .session = session, .id = id, .next = session->streams, .to_receive = -1, .to_send = -1};
+    *s = (struct h2_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer,
+                            .worker = session->conn.worker, .session = session, .id = id, .next = session->streams,
+                            .to_receive = -1, .to_send = -1};
     if (s->next)
         s->next->prev = s;
     session->streams = s;
@@ -320,8 +321,8 @@ ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffe
     return (ssize_t)s->frame.bytes;
 }
 
-int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source,
-                        void *user) {
+int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const uint8_t *head, size_t length,
+                        nghttp2_data_source *source, void *user) {
     struct h2_session *session = user;
     struct h2_stream *s = source->ptr;
     struct slice *slice;

@@ -1,6 +1,6 @@
-/* peer.h — the HTTP/2 server codec between a client of nghttp2's on the other end of a socket, and origins that are loopback legs.
- * The test turns the worker by hand. What is sent on such a socket has arrived when the call returns, so a few turns of the loop
- * settle everything: no test waits. */
+/* peer.h — the HTTP/2 server codec between a client of nghttp2's on the other end of a socket, and origins that are
+ * loopback legs. The test turns the worker by hand. What is sent on such a socket has arrived when the call returns, so
+ * a few turns of the loop settle everything: no test waits. */
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
@@ -76,7 +76,8 @@ static inline void log_exchange(struct exchange *x) {
 }
 
 static const struct terminal_ops test_terminal = {
-    .name = "test", .start = terminal_start, .retry = terminal_retry, .on_deadline = terminal_deadline, .finish = terminal_finish,
+    .name = "test", .start = terminal_start, .retry = terminal_retry, .on_deadline = terminal_deadline,
+    .finish = terminal_finish,
 };
 
 /* ---- the gateway */
@@ -213,7 +214,8 @@ static inline int client_on_header(nghttp2_session *session, const nghttp2_frame
     return 0;
 }
 
-static inline int client_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n, void *user) {
+static inline int client_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n,
+                                 void *user) {
     struct call *call = call_of(user, id);
     (void)flags;
     nghttp2_session_consume_connection(session, n);
@@ -292,7 +294,8 @@ static inline void client_init(struct client *c, int fd, uint32_t window) {
     nghttp2_session_client_new2(&c->session, callbacks, c, option);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
-    const nghttp2_settings_entry entries[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window}, {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
+    const nghttp2_settings_entry entries[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
+                                              {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
     nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, entries, 2);
 }
 
@@ -358,11 +361,16 @@ static inline void settle(struct client *c) {
 /* ---- requests and answers */
 
 static inline nghttp2_nv nv(const char *name, const char *value) {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
+    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name, .value = (uint8_t *)(uintptr_t)value, .namelen = strlen(name),
+                        .valuelen = strlen(value)};
 }
 
+/* The four pseudo-fields. */
+#define BASIC(method, path) nv(":method", method), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", path)
+
 /* A request of these fields, with a body or none. */
-static inline struct call *request_fields(struct client *c, const nghttp2_nv *fields, size_t n, struct str body, bool has_body) {
+static inline struct call *request_fields(struct client *c, const nghttp2_nv *fields, size_t n, struct str body,
+                                          bool has_body) {
     assert_true(c->call_count < CALLS);
     struct call *call = &c->calls[c->call_count++];
     *call = (struct call){.to_send = body};
@@ -373,12 +381,12 @@ static inline struct call *request_fields(struct client *c, const nghttp2_nv *fi
 }
 
 static inline struct call *get(struct client *c, const char *path) {
-    const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", path)};
+    const nghttp2_nv fields[] = {BASIC("GET", path)};
     return request_fields(c, fields, 4, STR(""), false);
 }
 
 static inline struct call *post(struct client *c, struct str body) {
-    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/")};
+    const nghttp2_nv fields[] = {BASIC("POST", "/")};
     return request_fields(c, fields, 4, body, true);
 }
 

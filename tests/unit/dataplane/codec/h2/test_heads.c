@@ -161,7 +161,8 @@ static void crumbs_of_cookies_are_joined(void **state) {
 }
 
 static void responses_have_a_status(void **state) {
-    static const char *const bad[] = {":status: 99\n", ":status: 2000\n", ":status: 101\n", ":status: 20x\n", ":status: 099\n"};
+    static const char *const bad[] = {":status: 99\n", ":status: 2000\n", ":status: 101\n", ":status: 20x\n",
+                                      ":status: 099\n"};
     (void)state;
     assert_int_equal(read_text(H2_RESPONSE, ":status: 200\ncontent-length: 7\n", false), H2_OK);
     assert_int_equal(head.status, 200);
@@ -252,7 +253,8 @@ static void a_request_is_written(void **state) {
     (void)state;
     assert_int_equal(read_text(H2_REQUEST, BASE "accept: a\nte: trailers\nhost: example.com:8443\n", false), H2_OK);
     struct str text = text_of(nv, h2_write_request(&head, false, nv, digits));
-    assert_true(str_eq(text, STR(":method: GET\n:scheme: http\n:authority: example.com:8443\n:path: /a?b\naccept: a\nte: trailers\n")));
+    assert_true(str_eq(text, STR(":method: GET\n:scheme: http\n:authority: example.com:8443\n:path: /a?b\n"
+                                 "accept: a\nte: trailers\n")));
 }
 
 int main(void) {

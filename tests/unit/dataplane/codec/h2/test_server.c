@@ -86,7 +86,7 @@ static void a_response_without_body_ends_with_its_head(void **state) {
 
 static void head_keeps_its_length(void **state) {
     (void)state;
-    const nghttp2_nv fields[] = {nv(":method", "HEAD"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/")};
+    const nghttp2_nv fields[] = {BASIC("HEAD", "/")};
     struct call *call = request_fields(&client, fields, 4, STR(""), false);
     settle(&client);
     answer(&backs[0], 200, 1000, true);
@@ -110,6 +110,59 @@ static void interim_responses_come_first(void **state) {
     assert_int_equal(call->interims, 2);
     assert_int_equal(call->status, 200);
     assert_string_equal(text(&call->body), "x");
+}
+
+/* The client may use its first window at once; one that asks first is told when the origin agrees, or after a second. */
+static void an_expectation_is_met(void **state) {
+    const nghttp2_nv fields[] = {BASIC("POST", "/"), nv("expect", "100-continue")};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct call *call = request_fields(&client, fields, 5, STR("late"), true);
+        struct str body = call->to_send;
+        call->to_send = STR("");
+        call->is_held = true;
+        settle(&client);
+        assert_int_equal(call->interims, 0);
+        struct head go_on;
+        head_init(&go_on);
+        go_on.status = 100;
+        if (i == 0)
+            exchange_on_head(&backs[i].loop.leg, &go_on, false);
+        else
+            worker.now += 1100000, wheel_advance(&worker.wheel, worker.now);
+        settle(&client);
+        assert_int_equal(call->interims, 1);
+        call->to_send = body;
+        call->is_held = false;
+        nghttp2_session_resume_data(client.session, call->id);
+        settle(&client);
+        pull_all(&backs[i]);
+        assert_string_equal(text(&backs[i].loop.received), "late");
+        answer_with(&backs[i], STR("x"));
+        settle(&client);
+        assert_true(call->ended && call->status == 200);
+    }
+}
+
+/* RFC 9218: what is urgent goes first, when a connection is short of window. */
+static void urgent_responses_go_first(void **state) {
+    static char large[200000];
+    const nghttp2_nv late[] = {BASIC("GET", "/late"), nv("priority", "u=6")};
+    const nghttp2_nv early[] = {BASIC("GET", "/early"), nv("priority", "u=1, i")};
+    (void)state;
+    memset(large, 'x', sizeof large);
+    client_finish(&client);
+    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    struct call *calls[] = {request_fields(&client, late, 5, STR(""), false), request_fields(&client, early, 5, STR(""), false)};
+    settle(&client);
+    for (unsigned i = 0; i < 2; i++)
+        answer_with(&backs[i], (struct str){large, 60000});
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    client_receive(&client); /* it does not answer with windows yet */
+    assert_int_equal(calls[1]->body.n, 60000);
+    assert_true(calls[0]->body.n <= 5535);
+    settle(&client);
+    assert_int_equal(calls[0]->body.n, 60000);
 }
 
 static void trailers_pass_both_ways(void **state) {
@@ -189,7 +242,7 @@ static void an_origin_that_never_answers_becomes_a_response(void **state) {
 
 static void crumbs_of_cookies_are_joined(void **state) {
     (void)state;
-    const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+    const nghttp2_nv fields[] = {BASIC("GET", "/"),
                                  nv("cookie", "a=1"), nv("x", "y"), nv("cookie", "b=2"), nv("cookie", "c=3")};
     request_fields(&client, fields, 8, STR(""), false);
     settle(&client);
@@ -203,12 +256,13 @@ static void what_is_malformed_is_reset(void **state) {
     static const struct {
         const char *name, *value, *word;
     } rows[] = {
-        {"connection", "close", "connection-field"}, {"transfer-encoding", "chunked", "connection-field"}, {"te", "gzip", "te"},
-        {"host", "example.org", "host-differs"}, {"content-length", "5", "content-length"}, {"content-length", "+1", "content-length"},
+        {"connection", "close", "connection-field"}, {"transfer-encoding", "chunked", "connection-field"},
+        {"te", "gzip", "te"}, {"host", "example.org", "host-differs"},
+        {"content-length", "5", "content-length"}, {"content-length", "+1", "content-length"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+        const nghttp2_nv fields[] = {BASIC("GET", "/"),
                                      nv(rows[i].name, rows[i].value)};
         struct call *call = request_fields(&client, fields, 5, STR(""), false);
         settle(&client);
@@ -235,7 +289,7 @@ static void what_is_only_unwelcome_is_answered(void **state) {
     memset(huge, 'a', sizeof huge - 1);
     huge[0] = '/';
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+        nghttp2_nv fields[] = {BASIC("GET", "/"),
                                nv("accept", "*/*")};
         size_t at = rows[i].name[0] != ':' ? 4 : rows[i].name[1] == 's' ? 1 : 3;
         fields[at] = nv(rows[i].name, rows[i].value);
@@ -248,7 +302,7 @@ static void what_is_only_unwelcome_is_answered(void **state) {
 }
 
 static void content_length_must_match(void **state) {
-    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+    const nghttp2_nv fields[] = {BASIC("POST", "/"),
                                  nv("content-length", "5")};
     static const char *const bodies[] = {"four", "sixsix"};
     (void)state;
@@ -345,6 +399,8 @@ int main(void) {
         TEST(a_response_without_body_ends_with_its_head),
         TEST(head_keeps_its_length),
         TEST(interim_responses_come_first),
+        TEST(an_expectation_is_met),
+        TEST(urgent_responses_go_first),
         TEST(trailers_pass_both_ways),
         TEST(an_early_answer_stops_the_request),
         TEST(a_cancelled_request_ends_its_exchange),

@@ -165,7 +165,7 @@ static void rapid_resets_are_a_flood(void **state) {
 /* MadeYouReset: it is the server that sends RST_STREAM. */
 static void resets_that_the_client_causes_count_too(void **state) {
     (void)state;
-    const nghttp2_nv fields[] = {nv(":method", "GET"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", "/"),
+    const nghttp2_nv fields[] = {BASIC("GET", "/"),
                                  nv("connection", "close")};
     open_client(65535);
     unsigned begun = 0;

@@ -1,4 +1,5 @@
-/* Bodies both ways on many streams at once, under random schedules, windows and sizes: all arrive whole, and no bound is passed. */
+/* Bodies both ways on many streams at once, under random schedules, windows and sizes: all arrive whole, and no bound is
+ * passed. */
 #include "tests/unit/dataplane/codec/h2/peer.h"
 
 #include <inttypes.h>
@@ -43,7 +44,7 @@ static void begin(unsigned index) {
     static const nghttp2_nv trailer = {(uint8_t *)"x-end", (uint8_t *)"yes", 5, 3, NGHTTP2_NV_FLAG_NONE};
     struct plan *p = &plans[index];
     char path[3] = {'/', (char)('a' + index), '\0'};
-    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":authority", "example.com"), nv(":path", path)};
+    const nghttp2_nv fields[] = {BASIC("POST", path)};
     *p = (struct plan){.request = random_body(), .response = random_body(), .has_trailers = dice(2)};
     p->call = request_fields(&client, fields, 4, p->request, true);
     p->call->most = dice(2) ? 1 + dice(20000) : 0;
@@ -112,7 +113,8 @@ static void run_schedule(void) {
         begin(i);
     for (unsigned step = 0; !all_done(); step++) {
         if (client.has_goaway || step >= STEPS_MAX)
-            fail_msg("seed %" PRIu64 ": goaway %d with code %u after %u steps", first_seed, client.has_goaway, client.goaway_code, step);
+            fail_msg("seed %" PRIu64 ": goaway %d with code %u after %u steps", first_seed, client.has_goaway,
+                     client.goaway_code, step);
         if (dice(3))
             client_send(&client);
         ev_run(worker.loop, EVRUN_NOWAIT);
