@@ -8,7 +8,8 @@
 
 enum {
     FIRST_WINDOW = 16 << 10,               /* of a stream: the credit that every response has before its head */
-    FIRST_CAPACITY = 100,                  /* until SETTINGS come (RFC 9113 section 6.5.2) */
+    FIRST_CAPACITY = 100,                  /* until SETTINGS come (RFC 9113 section 6.5.2) ... */
+    FIRST_STREAMS = 4,                     /* ... but so many go out before: who is refused has three more attempts */
     LAST_ID = 1 << 30,                     /* beyond it nothing is opened; ids end at twice that (section 5.1.1) */
 };
 
@@ -20,6 +21,7 @@ struct h2_client {
     uint32_t                 batch;        /* counts what was written; the kernel has all before the present one */
     uint64_t                 ping_interval, received_at;
     bool                     ping_is_out;
+    bool                     knows_limit;  /* SETTINGS have come */
     bool                     is_owned;     /* the owner knows of it, and is told what becomes of it */
 };
 
@@ -99,7 +101,9 @@ static uint32_t streams_allowed(const struct h2_session *session) {
 }
 
 static bool has_room(const struct h2_session *session) {
-    return client_of(session)->opened < streams_allowed(session) && nghttp2_session_check_request_allowed(session->library);
+    const struct h2_client *c = client_of(session);
+    uint32_t most = c->knows_limit ? streams_allowed(session) : FIRST_STREAMS;
+    return c->opened < most && nghttp2_session_check_request_allowed(session->library);
 }
 
 static uint32_t least(uint64_t a, uint64_t b) {
@@ -112,6 +116,7 @@ static void on_settings(struct h2_session *session) {
     struct h2_client *c = client_of(session);
     uint32_t capacity = least(streams_allowed(session), c->most);
     capacity = capacity ? capacity : 1;
+    c->knows_limit = true;
     if (session->pending)
         conn_mark_dirty(&session->conn);
     if (capacity == c->link.capacity)

@@ -58,7 +58,8 @@ struct question {                          /* one request, as the origin sees it
 struct origin {                            /* one connection, from its end */
     int              fd;
     nghttp2_session *session;
-    struct strbuf    unsent;
+    uint8_t         *unsent;               /* not from the heap that fails */
+    size_t           unsent_n;
     bool             eof, is_raw;          /* raw: the test plays by itself */
     bool             has_goaway;
     uint32_t         goaway_code;
@@ -173,15 +174,24 @@ static inline void origin_begin(struct origin *o, int fd) {
     nghttp2_submit_settings(o->session, NGHTTP2_FLAG_NONE, origin_settings, origin_setting_count);
 }
 
+static inline void origin_send(struct origin *o, const void *bytes, size_t n) {
+    if (n == 0)
+        return;
+    o->unsent = realloc(o->unsent, o->unsent_n + n);
+    assert_non_null(o->unsent);
+    memcpy(o->unsent + o->unsent_n, bytes, n);
+    o->unsent_n += n;
+}
+
 static inline void origin_flush(struct origin *o) {
     const uint8_t *bytes;
     ssize_t n;
     while (!o->is_raw && (n = nghttp2_session_mem_send(o->session, &bytes)) > 0)
-        strbuf_add(&o->unsent, bytes, (size_t)n);
-    ssize_t sent = o->unsent.n && o->fd >= 0 ? send(o->fd, o->unsent.p, o->unsent.n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+        origin_send(o, bytes, (size_t)n);
+    ssize_t sent = o->unsent_n && o->fd >= 0 ? send(o->fd, o->unsent, o->unsent_n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
     if (sent > 0) {
-        memmove(o->unsent.p, o->unsent.p + sent, o->unsent.n - (size_t)sent);
-        o->unsent.n -= (size_t)sent;
+        o->unsent_n -= (size_t)sent;
+        memmove(o->unsent, o->unsent + sent, o->unsent_n);
     }
 }
 
@@ -429,7 +439,7 @@ static inline void finish_peers(void) {
     for (unsigned i = 0; i < origin_count; i++) {
         origin_close(&origins[i]);
         nghttp2_session_del(origins[i].session);
-        strbuf_finish(&origins[i].unsent);
+        free(origins[i].unsent);
     }
     for (unsigned i = 0; i < question_count; i++) {
         strbuf_finish(&questions[i].fields);
