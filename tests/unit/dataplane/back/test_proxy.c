@@ -244,6 +244,50 @@ static void a_connect_that_fails_for_an_exchange_that_was_answered_is_no_failure
     assert_int_equal(front.aborted, ABORT_NONE);
 }
 
+/* ---- refused by the origin (RFC 9113 section 8.7) */
+
+/* The attempt ends before anything was looked at; the connection lives on. */
+static void refuse(struct fake_connection *c) {
+    exchange_on_abort(&c->stream.leg, ABORT_ORIGIN_REFUSED);
+    c->link.owner->on_available(&c->link);
+    worker_end_turn(&worker);
+}
+
+static void a_refused_request_goes_elsewhere_whatever_its_method(void **state) {
+    (void)state;
+    ask();
+    question.method = METHOD_POST;
+    struct fake_connection *first = newest(1);
+    report_connected(&first->link);
+    refuse(first);
+    struct fake_connection *second = newest(2);
+    assert_int_not_equal(port_of(first->link.endpoint), port_of(second->link.endpoint));
+    report_connected(&second->link);
+    answer(second, 200);
+    assert_answered(200, 2);
+}
+
+static void refusals_do_not_use_up_retries_and_have_an_end(void **state) {
+    (void)state;
+    enum { ATTEMPTS = 4 };
+    ask();
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        struct fake_connection *c = NULL;
+        for (unsigned j = 0; j < connection_count; j++) {
+            if (is_open(&connections[j].link) && !connections[j].link.is_connected)
+                report_connected(&connections[j].link);
+            if (connections[j].stream.leg.exchange)
+                c = &connections[j];
+        }
+        assert_non_null(c);
+        assert_int_equal(exchange->attempts, i + 1);
+        refuse(c);
+    }
+    assert_int_equal(exchange->abort, ABORT_ORIGIN_REFUSED);
+    assert_answered(503, ATTEMPTS);
+    assert_int_equal(stats_read(&worker.stats->retries_total), ATTEMPTS - 1);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 /* ---- the PROXY header */
@@ -307,6 +351,8 @@ int main(void) {
         TEST(a_connect_that_fails_after_its_attempt_is_no_failure),
         TEST(a_connection_for_an_exchange_that_was_answered_is_kept_for_others),
         TEST(a_connect_that_fails_for_an_exchange_that_was_answered_is_no_failure),
+        TEST(a_refused_request_goes_elsewhere_whatever_its_method),
+        TEST(refusals_do_not_use_up_retries_and_have_an_end),
         TEST(each_exchange_has_a_connection_that_names_its_client),
         TEST(client_that_another_proxy_names_has_no_port),
         TEST(client_that_is_not_known_is_not_named),
