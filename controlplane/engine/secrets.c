@@ -104,6 +104,7 @@ static int make_state(struct engine *e, const struct secret_request *request, co
         return 0;
     }
     ret->next = set.next;
+    ret->expires = set.expires;
     ret->stamps = set.stamps;
     set.stamps = (struct secret_stamps){0};
     ret->state = replace_secrets(old, &set);
@@ -301,8 +302,8 @@ static bool is_same_problem(const struct error *a, const struct error_list *list
 static void take_problems(struct engine *e, struct error_list *problems) {
     for (size_t i = 0; i < problems->count && i < LOGGED_MAX; i++)
         if (!is_same_problem(&problems->items[i], &e->secrets.problems))
-            log_warning("a secret", LOG_S("resource", problems->items[i].resource), LOG_S("path", problems->items[i].path),
-                        LOG_S("problem", problems->items[i].message));
+            log_warning("files of certificates", LOG_S("resource", problems->items[i].resource),
+                        LOG_S("path", problems->items[i].path), LOG_S("problem", problems->items[i].message));
     error_list_finish(&e->secrets.problems);
     e->secrets.problems = *problems;
     *problems = (struct error_list){0};
@@ -330,6 +331,7 @@ static void take_files(struct engine *e, struct secrets_made *made) {
     secret_stamps_finish(&e->secrets.stamps);
     e->secrets.stamps = made->stamps;
     e->secrets.next = made->next;
+    e->secrets.expires = made->expires;
     made->stamps = (struct secret_stamps){0};
 }
 
@@ -399,6 +401,10 @@ static void on_due(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)events;
     if (e->secrets.next && clock_realtime_us() >= e->secrets.next && !e->is_stopping)
         engine_refresh_secrets(e);
+}
+
+uint64_t engine_first_expiry(const struct engine *e) {
+    return e->secrets.expires;
 }
 
 const struct error_list *engine_secret_problems(const struct engine *e) {

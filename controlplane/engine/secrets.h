@@ -1,5 +1,5 @@
-/* secrets.h — the secrets of the engine: the part of its state that is made of files. Of the engine's own files. Thread: the
- * loop's. */
+/* secrets.h — the secrets of the engine: the part of its state that is made of files. For files of the engine alone.
+ * Thread: the loop's. */
 #pragma once
 
 #include <ev.h>
@@ -19,6 +19,7 @@ struct engine_secrets {
     struct config_sources folders;      /* that are watched */
     ev_timer due;
     struct secret_stamps stamps;        /* of the files that the state was made of */
+    uint64_t expires;                   /* when the first certificate does; 0: there is none */
     uint64_t next;                      /* when to look again though no file changes, microseconds since 1970; 0: never */
     bool is_pending;                    /* look again when the push under way is over */
     struct error_list problems;         /* of the last look */
@@ -33,9 +34,9 @@ struct secret_request {
 
 struct secrets_made {
     struct part *state;                 /* the caller's reference */
-    uint64_t next;
+    uint64_t next, expires;
     struct secret_stamps stamps;
-    bool is_as_before;                  /* nobody looked: next and stamps are none */
+    bool is_as_before;                  /* nobody looked: the three above are none */
 };
 
 void secrets_made_finish(struct secrets_made *made); /* a zeroed struct is allowed */

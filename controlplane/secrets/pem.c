@@ -90,7 +90,7 @@ static const char *read_block(struct reader *r, struct str label, struct pem_blo
 
 static size_t count_blocks(struct str text) {
     size_t count = 0;
-    const char *at = text.p, *end = text.p + text.n;
+    const char *at = text.p, *end = text.n ? text.p + text.n : text.p;
     while (at && (at = memmem(at, (size_t)(end - at), begin_mark.p, begin_mark.n))) {
         count++;
         at += begin_mark.n;

@@ -97,10 +97,15 @@ static void note_time(struct making *m, uint64_t when) {
         m->set.next = when;
 }
 
+static void note_expiry(struct making *m, const struct loaded *l) {
+    uint64_t when = l->facts.not_after;
+    if (when && (m->set.expires == 0 || when < m->set.expires))
+        m->set.expires = when;
+}
+
 static int load(struct making *m, struct loaded *l) {
     uint64_t next = 0;
     int status;
-    headgate__secret__init(&l->message);
     switch (l->want->what) {
     case CONFIG_SECRET_KEY_PAIR:
         status = load_pair(&m->loading, l);
@@ -122,8 +127,9 @@ static void move_faults(struct making *m, struct error_list *to) {
 /* From the bytes of before, without a look at the files. */
 static bool reuse(struct making *m, struct loaded *l, const struct secret_stamp *stamp) {
     const struct config_resource *previous = find_previous(m, l->want->name);
-    bool may_reuse = previous && l->want->what != CONFIG_SECRET_TICKET_KEYS && is_unchanged(m->loading.source, l->want, stamp);
-    if (!may_reuse || load_previous(&m->loading, l, previous) < 0)
+    bool has_files = l->want->what != CONFIG_SECRET_TICKET_KEYS;
+    if (!previous || !has_files || !is_unchanged(m->loading.source, l->want, stamp) ||
+        load_previous(&m->loading, l, previous) < 0)
         return false;
     bool is_pair = l->want->what == CONFIG_SECRET_KEY_PAIR;
     uint64_t now = m->loading.source->now, ends = l->facts.ocsp_until;
@@ -161,8 +167,12 @@ static int load_all(struct making *m, struct error_list *errors, struct error_li
         l->want = &m->want->items[i];
         struct secret_stamp stamp = stamp_of(m->loading.source, l->want);
         size_t said = errors->count + warnings->count;
+        headgate__secret__init(&l->message);
+        if (m->loading.source->trusts_embedded && is_embedded(l->want))
+            continue;
         if (!reuse(m, l, &stamp))
             status |= load_or_keep(m, l, errors, warnings);
+        note_expiry(m, l);
         if (errors->count + warnings->count == said)
             remember(m, l->want, &stamp);
     }
@@ -330,7 +340,8 @@ int secrets_check(const struct config_resources *set, const char *base, const st
     struct secret_root root = {.fd = -1};
     size_t first = errors->count, first_warning = warnings->count;
     int status = secret_root_open("/", base, &root, errors);
-    const struct secret_source source = {.root = &root, .previous = &nothing, .now = clock_realtime_us()};
+    const struct secret_source source = {
+        .root = &root, .previous = &nothing, .trusts_embedded = true, .now = clock_realtime_us()};
     if (status == 0)
         status = config_secrets_collect(set, &want, errors);
     if (status == 0)

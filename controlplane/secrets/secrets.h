@@ -37,6 +37,7 @@ struct secret_source {
     const struct secret_stamps    *stamps;      /* of when those were made: what has not changed is not read; may be NULL */
     /* A secret that cannot be made now stays as it was in `previous`, where it is there: a warning, no error. */
     bool     keep_old;
+    bool     trusts_embedded;   /* what came with an earlier push is taken for granted; such a secret is made empty */
     uint64_t now;               /* microseconds since 1970 */
 };
 
@@ -45,6 +46,7 @@ struct secret_set {
     struct config_resource *items;
     size_t                  count;
     uint64_t                next;       /* when the set should be made again though no file has changed; 0: never */
+    uint64_t                expires;    /* when the first certificate does; 0: there is none */
     struct secret_stamps    stamps;
     struct arena            arena;      /* names */
 };

@@ -1,5 +1,6 @@
 """Certificates, keys and authorities: read, refused, rotated, sent along, kept; and never shown."""
 import base64
+import time
 
 import pytest
 
@@ -118,6 +119,7 @@ def test_what_expires_soon_and_what_is_not_verified_is_said(rooted, authority, c
     said = problems(rooted)
     assert any("site.pem" in p and "expires in 20 days" in p for p in said), said
     assert any("urgent.pem" in p and "expires in 3 days: renew it now" in p for p in said), said
+    assert abs(rooted.metric("certificate_expiry_seconds") - time.time() - 3.5 * 86400) < 3600
     assert any("not verified" in p for p in said) and rooted.status()["insecure_clusters"] == ["careless"]
 
 
@@ -249,6 +251,7 @@ def test_a_restart_without_the_files_keeps_what_there_was(rooted, authority, cer
     rooted.start_control_plane("--files-root", rooted.folder / "etc")
     assert the_fingerprint(rooted) == fingerprint(certificate)
     assert any("site.key" in p and "No such file" in p for p in problems(rooted))
+    assert rooted.metric("certificate_problems") == 1
 
 
 def test_a_rollback_brings_no_old_key_back(rooted, authority, certs):
@@ -292,7 +295,9 @@ def test_embedded_files(rooted, authority):
     rooted.control.stop()
     rooted.start_control_plane("--files-root", rooted.folder / "etc")
     assert the_fingerprint(rooted) == fingerprint(second) and not problems(rooted)
-    assert rooted.headgate("push", rooted.write("shown.yaml", shown)).code == 0
+    path = rooted.write("shown.yaml", shown)
+    rooted.ok("validate", path)
+    rooted.ok("push", path)
 
 
 def test_a_rollback_to_what_was_sent_along(rooted, authority):
