@@ -19,9 +19,13 @@ void config_places_finish(struct config_places *places) {
 
 static void note_place(struct builder *b, const struct fill_at *at) {
     struct config_places *places = b->options ? b->options->places : NULL;
-    const char *whole = places && at->item ? fill_path(&b->fill, at) : NULL;
-    if (!whole)
+    if (!places || !at->item)
         return;
+    const char *whole = fill_path(&b->fill, at);
+    if (!whole) {
+        fill_out_of_memory(&b->fill);
+        return;
+    }
     /* Below the resource: "listeners[2].tls.ca" is "tls.ca" there. A single resource is not in a list. */
     bool is_in_list = str_starts(str_of(whole), STR("listeners[")) || str_starts(str_of(whole), STR("clusters["));
     const char *behind = is_in_list ? strchr(whole, '.') : NULL;

@@ -8,7 +8,11 @@ static const char text[] =
     "include: more.yaml\n"
     "limits: {headers: 50}\n"
     "access-log: off\n"
-    "listeners: [{name: w, address: [127.0.0.1:8080, \"127.0.0.1:${PORT}\"], route-table: t, timeouts: {idle: 1s}}]\n"
+    "listeners:\n"
+    "  - {name: w, address: [127.0.0.1:8080, \"127.0.0.1:${PORT}\"], route-table: t, timeouts: {idle: 1s}}\n"
+    "  - {name: x, address: 127.0.0.1:8443, route-table: t, proxy-protocol: {mode: accept, trusted: 10.0.0.0/8},\n"
+    "     tls: {certificates: [{certificate: a.pem, key: a.key}, {certificate: b, key: c, ocsp: d}], groups: [P-256],\n"
+    "     client-certificates: {mode: required, ca: ca.pem}}}\n"
     "route-tables:\n"
     "  - name: t\n"
     "    hosts:\n"
@@ -20,7 +24,8 @@ static const char text[] =
     "          - {match: {path: {exact: /a/b}}, respond: {body: x, headers: {x-b: c}}}\n";
 static const char more[] =
     "limits: {body: 1KiB}\n"
-    "clusters: [{name: c, endpoints: &e [127.0.0.1:1, {address: 127.0.0.1:2, weight: 2}]}, {name: d, endpoints: *e}]\n";
+    "clusters: [{name: c, endpoints: &e [127.0.0.1:1, {address: 127.0.0.1:2, weight: 2}]}, \n"
+    "  {name: d, endpoints: *e, tls: {ca: ca.pem, certificate: a.pem, key: a.key}}, {name: e, endpoints: *e, tls: {}}]\n";
 static const char broken[] =
     "limits: {header: 50, body: x}\nlisteners: [{name: w, address: [x, 127.0.0.1:1], route-table: u}, {name: w}]\n"
     "clusters: [{name: c, endpoints: [127.0.0.1:1, 127.0.0.1:1]}]\nserver-name: ${NONE}\n"
@@ -79,15 +84,30 @@ static int try_compile(struct error_list *errors)
 {
     struct config_resources set = {0};
     struct error_list warnings = {0};
-    int status = config_compile(&sources, &test_options, &set, errors, &warnings);
+    struct config_places places = {0};
+    const struct config_options options = {.variable = test_variable, .places = &places};
+    int status = config_compile(&sources, &options, &set, errors, &warnings);
     hg_alloc_fail_at(-1, 0);
     if (status == 0) {
         assert_same_resources(&set, &whole.set);
+        assert_int_equal(places.count, 10);
     } else {
         assert_int_equal(set.count, 0);
     }
     config_resources_finish(&set);
+    config_places_finish(&places);
     error_list_finish(&warnings);
+    return status;
+}
+
+static int try_secrets(struct error_list *errors)
+{
+    struct config_secrets secrets = {0};
+    int status = config_secrets_collect(&whole.set, &secrets, errors);
+    if (status == 0) {
+        assert_int_equal(secrets.count, 5);
+    }
+    config_secrets_finish(&secrets);
     return status;
 }
 
@@ -195,6 +215,7 @@ static int try_command_line(struct error_list *errors)
     }
 
 FAIL_EACH(compile, false)
+FAIL_EACH(secrets, false)
 FAIL_EACH(broken, true)
 FAIL_EACH(one, false)
 FAIL_EACH(delete, false)
@@ -209,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compile_fails_cleanly),
+        cmocka_unit_test(secrets_fails_cleanly),
         cmocka_unit_test(broken_fails_cleanly),
         cmocka_unit_test(one_fails_cleanly),
         cmocka_unit_test(delete_fails_cleanly),
