@@ -111,6 +111,7 @@ int                       pool_wait_single(struct endpoint_runtime *, uint64_t c
                                            struct str preamble, struct client_waiter *);
 /* Whoever waits no longer wants it; the connection goes to the pool once connected. */
 void                      pool_forget_waiter(struct client_waiter *);
+/* Those that are being made and that nobody waits for are closed, too. */
 void                      pool_close_idle(struct endpoint_runtime *);
 
 /* Set once by the program. */

@@ -7,6 +7,8 @@
  * should allow at least so much. */
 enum { EXPECTED_CAPACITY = 100 };
 
+enum { FRESH = 50000 };                    /* microseconds that a connect may take without being suspicious */
+
 static struct pool_waiter_ops waiter_ops;
 
 void pool_set_waiter_ops(const struct pool_waiter_ops *ops) {
@@ -238,10 +240,18 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
     return c;
 }
 
+/* Requests that are given up at once must not make a connection each. One that has been waited for in vain is no good for a retry. */
+static bool can_join(const struct endpoint_runtime *e, const struct client_connection *c) {
+    if (is_worn_out(c))
+        return false;
+    if (c->capacity > 1)
+        return c->waiting < EXPECTED_CAPACITY;
+    return c->waiting == 0 && e->cluster->worker->now - c->opened_at < FRESH;
+}
+
 int pool_wait(struct endpoint_runtime *e, uint64_t connect_timeout, struct client_waiter *w) {
     struct client_connection *c = e->connecting.next;
-    bool can_join = c != &e->connecting && c->capacity > 1 && !is_worn_out(c) && c->waiting < EXPECTED_CAPACITY;
-    if (!can_join && !(c = connect_new(e, connect_timeout, e->cluster->codec, STR(""))))
+    if ((c == &e->connecting || !can_join(e, c)) && !(c = connect_new(e, connect_timeout, e->cluster->codec, STR(""))))
         return -1;
     add_waiter(c, w);
     return 0;
@@ -266,6 +276,11 @@ void pool_close_idle(struct endpoint_runtime *e) {
             close_connection(c);
         else
             withdraw(c);
+    }
+    for (c = e->connecting.next; c != &e->connecting; c = next) {
+        next = c->next;
+        if (c->waiting == 0)
+            close_connection(c);
     }
     lost(e);
 }

@@ -132,13 +132,14 @@ static void kept_connection_learns_new_options(void **state) {
 
 static void timeout_of_the_cluster_comes_before_that_of_the_route(void **state) {
     (void)state;
-    struct client_connection *of_route = connect_for_nobody(endpoint, 17);
+    struct client_connection *of_route = connect_for(endpoint, 17, &waiter);
     assert_int_equal(((struct fake_connection *)of_route)->options.connect_timeout, 17);
     definition.cluster.serial = ++next_serial;
     definition.cluster.options.connect_timeout = 4711;
     cluster_of(&worker, &definition.cluster);
     struct client_connection *of_cluster = connect_for_nobody(endpoint, 17);
     assert_int_equal(((struct fake_connection *)of_cluster)->options.connect_timeout, 4711);
+    pool_forget_waiter(&waiter);
 }
 
 static void failed_connect_is_told_to_who_waits(void **state) {
@@ -174,6 +175,45 @@ static void connection_that_nobody_waits_for_any_more_is_kept(void **state) {
     ((struct fake_connection *)c)->is_open = false;
     c->owner->on_connect_failed(c, ECONNREFUSED);
     assert_int_equal(failed_error, 0);
+}
+
+static void connection_that_nobody_waits_for_any_more_takes_the_next(void **state) {
+    (void)state;
+    struct client_waiter other = {0};
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    c->opened_at = worker.now;
+    for (int i = 0; i < 3; i++) {
+        pool_forget_waiter(&waiter);
+        assert_int_equal(pool_wait(endpoint, 17, &waiter), 0);
+        assert_ptr_equal(waiter.connection, c);
+    }
+    assert_int_equal(pool_wait(endpoint, 17, &other), 0);
+    assert_ptr_not_equal(other.connection, c);
+    pool_forget_waiter(&other);
+    report_connected(c);
+    assert_ptr_equal(ready_connection, c);
+}
+
+static void connect_that_takes_long_is_not_for_the_next(void **state) {
+    (void)state;
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    c->opened_at = worker.now;
+    pool_forget_waiter(&waiter);
+    worker.now += 60000;
+    assert_int_equal(pool_wait(endpoint, 17, &waiter), 0);
+    assert_ptr_not_equal(waiter.connection, c);
+    pool_forget_waiter(&waiter);
+}
+
+static void connection_being_made_for_nobody_is_closed_with_the_idle_ones(void **state) {
+    (void)state;
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    pool_close_idle(endpoint);
+    assert_true(is_open(c));
+    pool_forget_waiter(&waiter);
+    pool_close_idle(endpoint);
+    assert_false(is_open(c));
+    assert_int_equal(endpoint->connections, 0);
 }
 
 static void connection_that_the_waiter_refuses_is_kept(void **state) {
@@ -344,6 +384,12 @@ int main(void) {
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(failed_connect_is_told_to_who_waits, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_is_kept, set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(connection_that_nobody_waits_for_any_more_takes_the_next, set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(connect_that_takes_long_is_not_for_the_next, set_up,
+                                        back_tear_down),
+        cmocka_unit_test_setup_teardown(connection_being_made_for_nobody_is_closed_with_the_idle_ones, set_up,
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(connection_that_the_waiter_refuses_is_kept, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(closing_all_that_are_kept_leaves_those_in_use, set_up,
