@@ -32,6 +32,7 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(RESETS_CAUSED, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "caused-reset-flood") \
     X(SETTINGS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "settings-flood") \
     X(PINGS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "ping-flood") \
+    X(ANSWERS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "answer-flood") /* PING and SETTINGS, faster than answers can be sent */ \
     X(PRIORITIES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "priority-flood") \
     X(WINDOW_UPDATES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "window-update-flood") \
     X(EMPTY_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "empty-frame-flood") \

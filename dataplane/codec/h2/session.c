@@ -379,7 +379,7 @@ void h2_session_produce(struct h2_session *s, struct gather *g) {
 /* Some failures leave the library able to say goodbye. */
 static void on_receive_error(struct h2_session *s, int status) {
     if (status == NGHTTP2_ERR_FLOODED)
-        on_fault(s, H2_FAULT_PINGS);
+        on_fault(s, H2_FAULT_ANSWERS);
     else if (status == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
         on_fault(s, H2_FAULT_PREFACE);
     else
