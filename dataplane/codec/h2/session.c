@@ -354,6 +354,8 @@ static bool send_heads(struct h2_session *s) {
     while (s->pending && (!s->role->has_room || s->role->has_room(s))) {
         if (!send_control(s) || !h2_gather_has_room(s->gather))
             return false;
+        if (!s->pending) /* what was sent can have closed streams */
+            break;
         struct h2_stream *stream = next_pending(s);
         const nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = h2_stream_read_data};
         if (stream->head)
