@@ -1,11 +1,15 @@
 """Certificates, keys and authorities: read, refused, rotated, sent along, kept; and never shown."""
 import base64
+import shutil
+import socket
+import ssl
+import threading
 import time
 
 import pytest
 
 from certificates import Authority, fingerprint, openssl, swap_link
-from planes import site_of, wait_until
+from planes import PATIENCE, site_of, wait_until
 
 NAMES = ["example.com", "*.example.com"]
 
@@ -334,3 +338,82 @@ def test_a_watched_file_names_files_beside_it(folders, authority):
     path = folders.write("conf/gateway.json", secure(SITE))
     folders.start_control_plane("--config", path)
     wait_until("it is served", lambda: [c["fingerprint"] for c in certificates(folders)] == [fingerprint(certificate)])
+
+
+# ---- with a data plane
+
+
+def listening(site, node):
+    """The port that the system picked for its one listener."""
+    return int(site.data_plane(node)["report"]["listeners"][0]["addresses"][0].rsplit(":", 1)[1])
+
+
+class Client:
+    """Requests over TLS to a listener, all with the same authority, on a thread of its own: new connections, and one that stays."""
+
+    def __init__(self, port, authority):
+        self.port, self.context = port, ssl.create_default_context(cafile=authority.pem)
+        self.failures, self.handshakes, self.seen, self.is_over = [], 0, set(), threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def connect(self):
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return self.context.wrap_socket(plain, server_hostname="example.com")
+
+    @staticmethod
+    def ask(connection):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"hello\n"):
+            piece = connection.recv(65536)
+            assert piece, f"the connection was closed after {answer}"
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+    def run(self):
+        try:
+            with self.connect() as staying:
+                while not self.is_over.is_set():
+                    with self.connect() as fresh:
+                        self.handshakes += 1
+                        self.seen.add(fresh.getpeercert()["serialNumber"])
+                        self.ask(fresh)
+                    self.ask(staying)
+        except (OSError, AssertionError) as error:
+            self.failures.append(error)
+
+    def stop(self):
+        self.is_over.set()
+        self.thread.join()
+
+
+def test_a_hundred_rotations_under_load(rooted, authority, certs):
+    """No handshake fails, no connection is closed, every certificate is served."""
+    pairs = [authority.pair(rooted.folder / f"pairs/{n}", "site", NAMES) for n in range(10)]
+    volumes = [certs / f"..{n}" for n in range(10)]
+    for volume, pair in zip(volumes, pairs):
+        shutil.copytree(pair[0].parent, volume)
+    (certs / "..data").symlink_to("..0")
+    for name in ("site.pem", "site.key"):
+        (certs / name).symlink_to(f"..data/{name}")
+    configuration = secure(SITE)
+    configuration["route-tables"][0]["hosts"][0]["rules"] = [{"respond": {"body": "hello\n"}}]
+    accept(rooted, configuration)
+    rooted.start_data_plane("a")
+    rooted.wait_data_plane("a", version=1)
+    wait_until("the port is told", lambda: rooted.data_plane("a").get("report", {}).get("listeners"))
+    client = Client(listening(rooted, "a"), authority)
+    try:
+        for n in range(1, 101):
+            swap_link(certs / "..data", f"..{n % 10}")
+            wait_until("it is current", lambda n=n: rooted.metric("generation") == n + 1 or client.failures)
+            assert not client.failures, client.failures
+        wait_until("the data plane has the last", lambda: rooted.data_plane("a")["serving"]["generation"] == generation(rooted))
+        before = client.handshakes
+        wait_until("handshakes go on", lambda: client.handshakes > before + 5 or client.failures)
+    finally:
+        client.stop()
+    assert not client.failures, client.failures
+    assert len(client.seen) == 10, client.seen
+    print(f"{client.handshakes} handshakes over 100 rotations")
