@@ -6,6 +6,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "dataplane/http/exchange_private.h"
+#include "dataplane/http/grpc.h"
 
 enum { EXCHANGES_KEPT = 256, ARENA_LIMIT = 1 << 20 };
 
@@ -287,14 +288,21 @@ void exchange_note_abort(struct exchange *x, enum abort_code code) {
 static bool answer_with_error(struct exchange *x, enum abort_code code) {
     const struct abort_meaning *m = abort_meaning(code);
     struct head *head = arena_alloc(&x->arena, sizeof *head);
-    char *body = arena_printf(&x->arena, "%u %.*s\n%s (%s)\n", m->status, STR_FMT(status_reason(m->status)), m->reason,
-                              x->detail ? x->detail : m->word);
+    bool is_grpc = x->request.head && grpc_is_request(x->request.head);
+    char *body = arena_printf(&x->arena, is_grpc ? "%u %.*s: %s (%s)" : "%u %.*s\n%s (%s)\n", m->status,
+                              STR_FMT(status_reason(m->status)), m->reason, x->detail ? x->detail : m->word);
     if (!head || !body || m->status == 0)
         return false;
-    head_init(head);
-    head->status = m->status;
-    if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, STR("text/plain; charset=utf-8")) < 0)
-        return false;
+    if (is_grpc) {
+        if (grpc_error(head, &x->arena, code, body) < 0)
+            return false;
+        body = "";
+    } else {
+        head_init(head);
+        head->status = m->status;
+        if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, STR("text/plain; charset=utf-8")) < 0)
+            return false;
+    }
     flow_drop(x, &x->response);
     x->response.head = NULL;
     return reply_attach(x, head, str_of(body)) == 0;
@@ -316,6 +324,17 @@ void exchange_fail(struct exchange *x, enum abort_code code) {
 
 /* ---- request ---- */
 
+/* The time of the route, or what a gRPC call says that it has left if that is less. */
+static void set_request_deadline(struct exchange *x) {
+    uint64_t most = exchange_timeouts(x)->request, of_call;
+    if (grpc_is_request(x->request.head) && grpc_read_timeout(x->request.head, &of_call) && (most == 0 || of_call < most))
+        most = of_call ? of_call : 1;
+    if (most == 0)
+        return;
+    x->request_deadline = x->began + most;
+    exchange_set_timer(x);
+}
+
 static void on_request_head(struct exchange *x, struct head *head, bool end) {
     x->request.head = head;
     x->withholds_credit = !end && head->expect_continue;
@@ -333,11 +352,7 @@ static void on_request_head(struct exchange *x, struct head *head, bool end) {
         exchange_fail(x, refused);
         return;
     }
-    uint64_t request_timeout = exchange_timeouts(x)->request;
-    if (request_timeout) {
-        x->request_deadline = x->began + request_timeout;
-        exchange_set_timer(x);
-    }
+    set_request_deadline(x);
     exchange_enter_layers(x, 0);
 }
 

@@ -101,7 +101,7 @@ static void flush_reply(struct flushable *f) {
         return;
     if (!r->has_sent_head) {
         r->has_sent_head = true;
-        exchange_on_head(&r->leg, r->head, false);
+        exchange_on_head(&r->leg, r->head, r->left.n == 0);
     }
     if (r->leg.exchange && x->response.granted == 0)
         flow_grant(x, &x->response);

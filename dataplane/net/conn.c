@@ -344,7 +344,7 @@ static int begin_connect(const struct address *to, int *ret) {
 int conn_connect(struct conn *c, struct worker *w, const struct address *to, struct str preamble, struct tls_session *tls,
                  const struct conn_ops *ops) {
     struct slice_queue first = {0};
-    int fd, error = 0;
+    int fd = -1, error = 0;
     if (preamble.n && slice_queue_copy(&first, &w->pool, preamble.p, preamble.n) < 0)
         error = ENOMEM;
     if (!error)

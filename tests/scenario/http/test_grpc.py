@@ -1,0 +1,220 @@
+"""gRPC through the gateway, with the clients and servers of Debian's python3-grpcio: all four forms of calls, metadata, cancellation,
+deadlines, large messages, and errors that the gateway makes itself."""
+import concurrent.futures
+import itertools
+import queue
+import threading
+
+import grpc
+import pytest
+
+from configuration import QUICK, cluster, configure, listener, under
+from gateway import wait_until
+
+PATIENCE = 20
+SERVICE = "/test.Echo/"
+MEBIBYTE = 1 << 20
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0)]
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Messages are bytes. What happened to calls that do not end by themselves is told in `events`."""
+
+    def __init__(self):
+        self.events = queue.Queue()
+
+    def service(self, details):
+        forms = {"Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+                 "Collect": grpc.stream_unary_rpc_method_handler(self.collect),
+                 "Repeat": grpc.unary_stream_rpc_method_handler(self.repeat),
+                 "Chat": grpc.stream_stream_rpc_method_handler(self.chat),
+                 "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+                 "Hang": grpc.unary_unary_rpc_method_handler(self.hang),
+                 "HangOn": grpc.unary_stream_rpc_method_handler(self.hang_on)}
+        return forms.get(details.method.removeprefix(SERVICE))
+
+    @staticmethod
+    def unary(message, context):
+        given = dict(context.invocation_metadata())
+        context.send_initial_metadata([("x-initial", given.get("x-asked", "none"))])
+        context.set_trailing_metadata([("x-trailing", "done"), ("x-bytes-bin", b"\x00\xff")])
+        return message
+
+    @staticmethod
+    def collect(messages, _context):
+        return b"".join(messages)
+
+    @staticmethod
+    def repeat(message, _context):
+        count, _, text = message.partition(b" ")
+        yield from itertools.repeat(text, int(count))
+
+    @staticmethod
+    def chat(messages, _context):
+        for message in messages:
+            yield b"> " + message
+
+    @staticmethod
+    def fail(_message, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today: 100 % \u00e4")
+
+    def hang(self, _message, context):
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        self.events.put("began")
+        ended.wait(PATIENCE)
+        self.events.put("cancelled" if not context.is_active() else "late")
+        return b""
+
+    def hang_on(self, message, context):
+        yield b"first"
+        yield self.hang(message, context)
+
+
+@pytest.fixture(scope="module")
+def echo():
+    handler = Echo()
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=16)
+    server = grpc.server(pool, options=[*OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10)])
+    server.add_generic_rpc_handlers([handler])
+    handler.port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield handler
+    server.stop(0).wait()
+    pool.shutdown()
+
+
+@pytest.fixture
+def site(gateway, echo, refused):
+    rules = [under("/test.Echo/Quick", "echo", timeouts={"request": QUICK}),
+             under("/test.Nobody", "nobody"),
+             under("/test.Echo", "echo")]
+    both = listener(gateway, protocols=["http1", "http2"])
+    table = configure(gateway, [], rules, listeners=[both])
+    table["clusters"] = [cluster("echo", f"127.0.0.1:{echo.port}", protocol="http2"), cluster("nobody", refused, protocol="http2")]
+    gateway.serve(table)
+    while not echo.events.empty():
+        echo.events.get()
+    yield gateway
+    gateway.wait_metric("exchanges", lambda count: count == 0)
+
+
+@pytest.fixture
+def channel(site):
+    with grpc.insecure_channel(f"127.0.0.1:{site.port}", options=OPTIONS) as channel:
+        yield channel
+
+
+def code_of(call):
+    """The status with which a call fails."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    return caught.value.code(), caught.value.details()
+
+
+def test_unary_with_metadata_both_ways(channel):
+    answer, call = channel.unary_unary(SERVICE + "Unary").with_call(b"hello", metadata=[("x-asked", "this")], timeout=PATIENCE)
+    assert answer == b"hello"
+    assert dict(call.initial_metadata())["x-initial"] == "this"
+    trailing = dict(call.trailing_metadata())
+    assert (trailing["x-trailing"], trailing["x-bytes-bin"]) == ("done", b"\x00\xff")
+
+
+@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 65536, 4 * MEBIBYTE, 16 * MEBIBYTE])
+def test_messages_of_many_sizes(channel, size):
+    message = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    assert channel.unary_unary(SERVICE + "Unary")(message, timeout=PATIENCE) == message
+
+
+def test_a_stream_of_requests(channel):
+    parts = [b"%d " % number for number in range(1000)]
+    assert channel.stream_unary(SERVICE + "Collect")(iter(parts), timeout=PATIENCE) == b"".join(parts)
+
+
+def test_a_stream_of_responses(channel):
+    assert list(channel.unary_stream(SERVICE + "Repeat")(b"1000 again", timeout=PATIENCE)) == [b"again"] * 1000
+
+
+def test_streams_both_ways_message_by_message(channel):
+    """Each message is sent only after the answer to the one before has come."""
+    asked = queue.Queue()
+    answers = channel.stream_stream(SERVICE + "Chat")(iter(asked.get, None), timeout=PATIENCE)
+    for number in range(50):
+        asked.put(b"%d" % number)
+        assert next(answers) == b"> %d" % number
+    asked.put(None)
+    assert list(answers) == []
+
+
+def test_many_calls_at_once(channel):
+    unary = channel.unary_unary(SERVICE + "Unary")
+    calls = [unary.future(b"%d" % number, timeout=PATIENCE) for number in range(300)]
+    assert [call.result() for call in calls] == [b"%d" % number for number in range(300)]
+
+
+def test_the_status_of_the_server_arrives(channel):
+    assert code_of(lambda: channel.unary_unary(SERVICE + "Fail")(b"", timeout=PATIENCE)) == (
+        grpc.StatusCode.FAILED_PRECONDITION, "not today: 100 % \u00e4")
+
+
+def test_cancelling_reaches_the_server(channel, echo):
+    call = channel.unary_unary(SERVICE + "Hang").future(b"", timeout=PATIENCE)
+    assert echo.events.get(timeout=PATIENCE) == "began"
+    call.cancel()
+    assert echo.events.get(timeout=PATIENCE) == "cancelled"
+
+
+def test_cancelling_in_a_stream_of_responses(channel, echo):
+    answers = channel.unary_stream(SERVICE + "HangOn")(b"", timeout=PATIENCE)
+    assert next(answers) == b"first"
+    assert echo.events.get(timeout=PATIENCE) == "began"
+    answers.cancel()
+    assert echo.events.get(timeout=PATIENCE) == "cancelled"
+
+
+def test_the_deadline_of_a_call_holds_for_the_server_too(channel, echo):
+    code, _ = code_of(lambda: channel.unary_unary(SERVICE + "Hang")(b"", timeout=0.5))
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert [echo.events.get(timeout=PATIENCE) for _ in range(2)] == ["began", "cancelled"]
+
+
+def test_what_a_call_says_of_its_deadline_is_kept_here(site, channel):
+    """A client that says a deadline and does not keep it itself: the gateway ends the call."""
+    call = channel.unary_unary(SERVICE + "Hang").future(b"", metadata=[("grpc-timeout", "200m")])
+    assert call.exception(timeout=PATIENCE).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_time_out_of_the_route_is_a_deadline(channel):
+    code, details = code_of(lambda: channel.unary_unary("/test.Echo/Quick/Hang")(b"", timeout=PATIENCE))
+    assert code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED), details
+
+
+def test_errors_of_the_gateway_are_said_in_grpc(channel):
+    code, details = code_of(lambda: channel.unary_unary("/test.Missing/Unary")(b"", timeout=PATIENCE))
+    assert code == grpc.StatusCode.UNIMPLEMENTED and "no-route" in details, (code, details)
+    code, details = code_of(lambda: channel.unary_unary("/test.Nobody/Unary")(b"", timeout=PATIENCE))
+    assert code == grpc.StatusCode.UNAVAILABLE and "connect-failed" in details
+
+
+def test_a_client_that_pings_is_well_behaved(site):
+    """Keep-alive pings while a call is open, as often as clients may be told to."""
+    options = [*OPTIONS, ("grpc.keepalive_time_ms", 100), ("grpc.keepalive_permit_without_calls", 1),
+               ("grpc.http2.max_pings_without_data", 0), ("grpc.http2.bdp_probe", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{site.port}", options=options) as channel:
+        asked = queue.Queue()
+        answers = channel.stream_stream(SERVICE + "Chat")(iter(asked.get, None), timeout=PATIENCE)
+        asked.put(b"one")
+        assert next(answers) == b"> one"
+        pings = site.metric("client_received_bytes_total")
+        site.wait_metric("client_received_bytes_total", lambda bytes: bytes >= pings + 5 * 17)
+        asked.put(b"two")
+        assert next(answers) == b"> two"
+        asked.put(None)
+
+
+def test_a_large_stream_to_a_slow_reader(channel, site):
+    """32 MiB that the client takes bit by bit: the gateway holds a bounded part of it."""
+    answers = channel.unary_stream(SERVICE + "Repeat")(b"512 " + b"x" * 65536, timeout=60)
+    assert next(answers) == b"x" * 65536
+    wait_until("the flow has come to rest", lambda: site.metric("buffered_bytes") < 4 * MEBIBYTE)
+    assert sum(1 for _ in answers) == 511
