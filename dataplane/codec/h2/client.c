@@ -427,8 +427,7 @@ static int begin_session(struct h2_client *c, struct worker *w, const struct cli
     c->most = http2->max_concurrent_streams;
     c->ping_interval = http2->ping_interval;
     const struct h2_session_options options = {
-        .window = least(http2->initial_stream_window, FIRST_WINDOW), .connection_window = http2->initial_connection_window,
-        .header_list_bytes = o->header_bytes, .frame_limits = &http2->limits};
+        .window = least(http2->initial_stream_window, FIRST_WINDOW), .header_list_bytes = o->header_bytes, .http2 = http2};
     return h2_session_init(&c->session, w, &client_role, &options);
 }
 

@@ -15,10 +15,12 @@ struct h2_server {
     struct exchange_origin     origin;
     enum phase                 phase;
     uint32_t                   requests;
+    uint64_t                   ping_interval, received_at;
+    bool                       ping_is_out;
     char                       peer[PEER_TEXT];
 };
 
-static const uint8_t notice_ping[8] = "headgate";
+static const uint8_t notice_ping[8] = "headgate", life_ping[8] = "alive?";
 
 static struct h2_server *server_of(struct h2_session *session) {
     return (struct h2_server *)session;
@@ -32,6 +34,7 @@ static void renew_definition(struct h2_server *s) {
         return;
     const struct limits *l = &d->settings->limits;
     s->origin.listener = d;
+    s->ping_interval = d->http2.ping_interval;
     s->session.conn.write_timeout = d->timeouts.write;
     s->session.conn.min_rate = l->min_body_rate;
     s->session.limits = (struct h2_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
@@ -98,9 +101,35 @@ static void await_section(struct h2_server *s) {
     conn_set_deadline(c, DEADLINE_READ, wait ? c->worker->now + wait : 0);
 }
 
+/* A stream begins: from now on a client that is silent for long is asked whether it is there. */
+static void end_idling(struct h2_server *s) {
+    struct conn *c = &s->session.conn;
+    if (s->phase == PHASE_OPEN && s->session.stream_count == 0)
+        conn_set_deadline(c, DEADLINE_IDLE, s->ping_interval ? c->worker->now + s->ping_interval : 0);
+}
+
+static void on_silence(struct h2_server *s) {
+    struct h2_session *session = &s->session;
+    uint64_t now = session->conn.worker->now, until = s->received_at + s->ping_interval;
+    bool is_silent = until <= now;
+    if (is_silent && s->ping_is_out) {
+        h2_session_give_up(session, ABORT_CLIENT_GONE);
+        return;
+    }
+    if (is_silent) {
+        s->ping_is_out = true;
+        h2_session_check(session, nghttp2_submit_ping(session->library, NGHTTP2_FLAG_NONE, life_ping));
+        conn_mark_dirty(&session->conn);
+        until = now + s->ping_interval;
+    }
+    conn_set_deadline(&session->conn, DEADLINE_IDLE, until);
+}
+
 static void on_idle(struct h2_server *s) {
     struct h2_session *session = &s->session;
-    if (s->phase == PHASE_NOTICED) {
+    if (s->phase == PHASE_OPEN && session->stream_count) {
+        on_silence(s);
+    } else if (s->phase == PHASE_NOTICED) {
         go_away(s);
     } else if (s->phase == PHASE_LINGER) {
         conn_close(&session->conn);
@@ -135,7 +164,7 @@ static void on_body_deadline(struct h2_stream *stream) {
 static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     struct h2_server *s = server_of(session);
     renew_definition(s);
-    conn_set_deadline(&session->conn, DEADLINE_IDLE, s->phase == PHASE_NOTICED ? session->conn.deadlines[DEADLINE_IDLE] : 0);
+    end_idling(s);
     await_section(s);
     s->requests++;
     if (s->requests >= s->origin.listener->settings->limits.requests_per_connection)
@@ -298,6 +327,8 @@ static const struct h2_role server_role = {
 
 static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct h2_server *s = (struct h2_server *)c;
+    s->received_at = c->worker->now;
+    s->ping_is_out = false;
     if (s->phase != PHASE_LINGER)
         h2_session_receive(&s->session, bytes, n);
 }
@@ -361,17 +392,15 @@ static uint32_t least(uint64_t a, uint64_t b) {
     return (uint32_t)(a < b ? a : b);
 }
 
-static struct h2_session_options options_of(const struct listener_definition *d, const struct http2_options *o) {
+static struct h2_session_options options_of(const struct listener_definition *d) {
     const struct limits *l = &d->settings->limits;
-    return (struct h2_session_options){.window = least(least(l->buffer, o->initial_stream_window), H2_WINDOW),
-                                       .connection_window = o->initial_connection_window,
-                                       .streams = o->max_concurrent_streams,
-                                       .header_list_bytes = l->header_bytes, .frame_limits = &o->limits};
+    return (struct h2_session_options){.window = least(least(l->buffer, d->http2.initial_stream_window), H2_WINDOW),
+                                       .header_list_bytes = l->header_bytes, .http2 = &d->http2};
 }
 
 struct conn *h2_server_accept(struct listener_runtime *l, const struct accepted *a) {
     struct h2_server *s = hg_calloc(1, sizeof *s);
-    const struct h2_session_options options = options_of(l->definition, &l->definition->http2);
+    const struct h2_session_options options = options_of(l->definition);
     char text[ADDRESS_TEXT_MAX];
     if (!s)
         return NULL;

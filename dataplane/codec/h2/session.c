@@ -246,7 +246,8 @@ static int before_frame_send(nghttp2_session *library, const nghttp2_frame *fram
 
 /* Asked once the frame is out: it has used up a window. */
 static bool is_cut_by_window(nghttp2_session *library, int32_t id) {
-    return nghttp2_session_get_remote_window_size(library) <= 0 || nghttp2_session_get_stream_remote_window_size(library, id) <= 0;
+    return nghttp2_session_get_remote_window_size(library) <= 0 ||
+           nghttp2_session_get_stream_remote_window_size(library, id) <= 0;
 }
 
 static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
@@ -257,7 +258,7 @@ static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, v
             h2_frames_sent(&s->frames, H2_SENT_CONTENT);
     }
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR)
-        on_fault(s, H2_FAULT_STREAM_WINDOW); /* for SETTINGS a must (section 6.9.2); for the others the peer is broken as well */
+        on_fault(s, H2_FAULT_STREAM_WINDOW); /* for SETTINGS a must (section 6.9.2); else the peer is broken as well */
     bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!is_message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
@@ -501,20 +502,23 @@ static int make_library(struct h2_session *s) {
 }
 
 static int submit_settings(struct h2_session *s, const struct h2_session_options *o) {
-    nghttp2_settings_entry entries[5] = {
+    nghttp2_settings_entry entries[6] = {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->window},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, o->http2->header_table_size},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, o->http2->limits.max_frame_size},
     };
-    size_t n = 2;
+    size_t n = 4;
     if (s->role->is_server)
-        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->streams};
+        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->http2->max_concurrent_streams};
     else
         entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
     if (o->header_list_bytes)
         entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_bytes};
     if (nghttp2_submit_settings(s->library, NGHTTP2_FLAG_NONE, entries, n) != 0)
         return -1;
-    return nghttp2_session_set_local_window_size(s->library, NGHTTP2_FLAG_NONE, 0, (int32_t)o->connection_window);
+    return nghttp2_session_set_local_window_size(s->library, NGHTTP2_FLAG_NONE, 0,
+                                                 (int32_t)o->http2->initial_connection_window);
 }
 
 int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role *role, const struct h2_session_options *o) {
@@ -522,7 +526,7 @@ int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role
     s->lists = &w->free_lists;
     s->window = role->is_server ? H2_WINDOW : o->window; /* an origin has our SETTINGS before any request */
     s->window_offered = o->window;
-    s->frame_limits = *o->frame_limits;
+    s->frame_limits = o->http2->limits;
     h2_frames_init(&s->frames, role->is_server ? H2_CLIENT : H2_ORIGIN);
     if (make_library(s) != 0)
         return -1;

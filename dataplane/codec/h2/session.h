@@ -122,10 +122,8 @@ struct h2_stream {
 
 struct h2_session_options {
     uint32_t window;                       /* of a stream, to begin with; at most H2_WINDOW */
-    uint32_t connection_window;
-    uint32_t streams;                      /* that the peer may have open */
     uint32_t header_list_bytes;            /* 0: not announced */
-    const struct http2_limits *frame_limits;
+    const struct http2_options *http2;     /* read now only */
 };
 
 /* ---- session.c */

@@ -153,7 +153,8 @@ static void urgent_responses_go_first(void **state) {
     memset(large, 'x', sizeof large);
     client_finish(&client);
     client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
-    struct call *calls[] = {request_fields(&client, late, 5, STR(""), false), request_fields(&client, early, 5, STR(""), false)};
+    struct call *calls[] = {request_fields(&client, late, 5, STR(""), false),
+                            request_fields(&client, early, 5, STR(""), false)};
     settle(&client);
     for (unsigned i = 0; i < 2; i++)
         answer_with(&backs[i], (struct str){large, 60000});
@@ -364,6 +365,33 @@ static void an_idle_connection_is_told_before_it_is_closed(void **state) {
     assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
 }
 
+/* The wheel does not turn back: the loop sets the worker's clock right again. */
+static void pass_seconds(unsigned seconds) {
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
+    wheel_advance(&worker.wheel, worker.now);
+}
+
+static void a_silent_client_is_asked(void **state) {
+    (void)state;
+    definition.http2.ping_interval = 2000000;
+    client_finish(&client);
+    client_init(&client, connect_gateway(), 65535);
+    get(&client, "/");
+    settle(&client);
+    for (int i = 0; i < 3; i++) {
+        pass_seconds(3);
+        settle(&client); /* it answers */
+    }
+    assert_int_equal(client.pings, 3);
+    assert_int_equal(stats_read(&worker.stats->exchanges), 1);
+    for (int i = 0; i < 2; i++) {
+        pass_seconds(3);
+        ev_run(worker.loop, EVRUN_NOWAIT); /* it does not */
+    }
+    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+    assert_int_equal(logged.abort, ABORT_CLIENT_GONE);
+}
+
 static void a_body_that_does_not_come_is_a_408(void **state) {
     (void)state;
     struct call *call = post(&client, STR("a"));
@@ -413,6 +441,7 @@ int main(void) {
         TEST(a_short_response_is_cut),
         TEST(draining_lets_streams_end),
         TEST(an_idle_connection_is_told_before_it_is_closed),
+        TEST(a_silent_client_is_asked),
         TEST(a_body_that_does_not_come_is_a_408),
         TEST(the_requests_of_a_connection_are_counted),
     };
