@@ -354,8 +354,8 @@ static void refresh(struct engine *e, const struct config_resources *set) {
     const struct secret_request request = {.keep_old = true, .is_for_changes = true};
     struct error_list errors = {0}, warnings = {0};
     struct secrets_made made = {0};
-    if (engine_make_secrets(e, set, &request, &made, &errors, &warnings) == 0)
-        engine_adopt_state(e, &made, &errors);
+    if (engine_make_secrets(e, set, &request, &made, &errors, &warnings) < 0 || engine_adopt_state(e, &made, &errors) < 0)
+        e->secrets.next = clock_realtime_us(); /* the disk, or memory: again in a while */
     for (size_t i = 0; i < errors.count; i++)
         error_list_add(&warnings, &errors.items[i]);
     if (!made.is_as_before)
