@@ -26,7 +26,7 @@ struct cluster_definition {
     struct str                        name;
     uint32_t                          slot;      /* index of the name in every worker's table, for the process's life */
     uint64_t                          serial;    /* differs between any two definitions of the process */
-    const struct client_codec        *codec;
+    const struct client_codec        *codec, *tunnel_codec; /* the second for CONNECT */
     struct client_options             options;
     uint64_t                          idle_timeout, connection_lifetime;
     uint32_t                          idle_connections, requests_per_connection;

@@ -108,18 +108,20 @@ static size_t write_proxy_header(const struct exchange *x, int version, uint8_t 
 
 static int connect_to(struct exchange *x, struct endpoint_runtime *e) {
     struct proxy *p = proxy_of(x);
-    const struct cluster_runtime *c = e->cluster;
+    int version = e->cluster->options.proxy_version;
+    bool is_connect = x->request.head->method == METHOD_CONNECT;
     uint8_t room[PROXY_WRITTEN_MAX];
     uint64_t timeout = exchange_timeouts(x)->connect;
-    if (!c->options.proxy_version)
+    if (!version && !is_connect)
         return pool_wait(e, timeout, &p->waiter);
-    size_t n = write_proxy_header(x, c->options.proxy_version, room);
-    return pool_wait_single(e, timeout, c->codec, (struct str){(const char *)room, n}, &p->waiter);
+    struct str preamble = {(const char *)room, version ? write_proxy_header(x, version, room) : 0};
+    return pool_wait_single(e, timeout, is_connect ? p->cluster->tunnel_codec : e->cluster->codec, preamble, &p->waiter);
 }
 
 static void go_on_with(struct exchange *x, struct endpoint_runtime *e) {
     struct proxy *p = proxy_of(x);
-    struct client_connection *kept = p->stale_left ? pool_find(e) : NULL;
+    bool may_be_kept = p->stale_left && x->request.head->method != METHOD_CONNECT;
+    struct client_connection *kept = may_be_kept ? pool_find(e) : NULL;
     p->reused = kept != NULL;
     if (kept)
         use(x, kept);

@@ -20,6 +20,7 @@ static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
     [ABORT_BAD_PATH] = {"bad-path", "the path is not allowed", 400, H2_PROTOCOL_ERROR, H3_MESSAGE},
     [ABORT_METHOD_NOT_IMPLEMENTED] = {"method-not-implemented", "the method is not supported here", 501, H2_CANCEL,
                                       H3_CANCELLED},
+    [ABORT_METHOD_NOT_ALLOWED] = {"method-not-allowed", "no rule allows this method", 405, H2_CANCEL, H3_CANCELLED},
     [ABORT_VERSION_NOT_SUPPORTED] = {"version-not-supported", "the HTTP version is not supported", 505, H2_PROTOCOL_ERROR,
                                      H3_MESSAGE},
     [ABORT_CODING_NOT_IMPLEMENTED] = {"coding-not-implemented", "the transfer coding is not supported", 501,

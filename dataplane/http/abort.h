@@ -18,6 +18,7 @@ enum abort_code {
     ABORT_CLIENT_WRITE_TIMEOUT,
     ABORT_BAD_PATH,             /* refused by the path policy */
     ABORT_METHOD_NOT_IMPLEMENTED,
+    ABORT_METHOD_NOT_ALLOWED,
     ABORT_VERSION_NOT_SUPPORTED,
     ABORT_CODING_NOT_IMPLEMENTED,
     ABORT_EXPECTATION,          /* an Expect that is not 100-continue */

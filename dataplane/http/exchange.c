@@ -284,6 +284,14 @@ void exchange_note_abort(struct exchange *x, enum abort_code code) {
     count_abort(x, code);
 }
 
+static int plain_error(struct head *head, struct arena *arena, uint16_t status) {
+    head_init(head);
+    head->status = status;
+    if (status == 405 && fields_add(&head->fields, arena, STR("allow"), STR("")) < 0)
+        return -1;
+    return fields_add_id(&head->fields, arena, FIELD_CONTENT_TYPE, STR("text/plain; charset=utf-8"));
+}
+
 /* No head has gone out: the answer becomes an error response of our own. */
 static bool answer_with_error(struct exchange *x, enum abort_code code) {
     const struct abort_meaning *m = abort_meaning(code);
@@ -293,19 +301,11 @@ static bool answer_with_error(struct exchange *x, enum abort_code code) {
                               STR_FMT(status_reason(m->status)), m->reason, x->detail ? x->detail : m->word);
     if (!head || !body || m->status == 0)
         return false;
-    if (is_grpc) {
-        if (grpc_error(head, &x->arena, code, body) < 0)
-            return false;
-        body = "";
-    } else {
-        head_init(head);
-        head->status = m->status;
-        if (fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, STR("text/plain; charset=utf-8")) < 0)
-            return false;
-    }
+    if ((is_grpc ? grpc_error(head, &x->arena, code, body) : plain_error(head, &x->arena, m->status)) < 0)
+        return false;
     flow_drop(x, &x->response);
     x->response.head = NULL;
-    return reply_attach(x, head, str_of(body)) == 0;
+    return reply_attach(x, head, is_grpc ? STR("") : str_of(body)) == 0;
 }
 
 void exchange_fail(struct exchange *x, enum abort_code code) {
@@ -519,6 +519,11 @@ void exchange_on_stop(struct leg *leg) {
     flow_drop(x, f);
     if (f->source && f->state == FLOW_BODY)
         f->source->ops->stop(f->source);
+    if (x->tunnel == TUNNEL_OPEN) { /* in this direction it is at its end */
+        if (f->state == FLOW_BODY)
+            flow_advance(f, FLOW_END);
+        return;
+    }
     if (f == &x->request && x->response.state == FLOW_HEAD && exchange_timeouts(x)->response_head)
         exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
 }

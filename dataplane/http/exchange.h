@@ -182,8 +182,9 @@ void exchange_answer(struct exchange *, struct head *, struct str body);
 bool exchange_is_replayable(const struct exchange *);
 const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the route when matched */
 /* Whether the request asks for a tunnel, or is one: the source then delivers what follows the head as its body, and ends it with the
- * half-close. In an open one (the response head's status was 101) a leg is detached when it has both delivered and pulled the end,
- * and the codec closes the connection by itself once all is written. */
+ * half-close. In an open one (the response head's status was 101, whatever the version; a front says 200
+ * where the request was CONNECT) a leg is detached when it has both delivered and pulled the end, and the codec closes the
+ * connection by itself once all is written. */
 static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x->tunnel != TUNNEL_NONE; }
 uint64_t               exchange_body_limit(const struct exchange *);
 /* Gives the back leg of an attempt up; another one can be attached. */

@@ -36,7 +36,7 @@ static void pass_response_head(struct exchange *x) {
         return;
     }
     x->is_answered = true;
-    x->status = head->status;
+    x->status = x->tunnel == TUNNEL_OPEN ? tunnel_status(x) : head->status;
     bool end = x->response.state == FLOW_END && !x->response.queue.first && !x->response.trailers;
     for (unsigned i = 0; end && i < x->entered; i++)
         end = !x->layers[i].filter->ops->pull_response;

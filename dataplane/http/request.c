@@ -102,7 +102,7 @@ static int tell_certificate(struct exchange *x, struct head *head) {
 /* ---- which route ---- */
 
 static enum abort_code find_path(struct exchange *x, const struct head *head) {
-    if (head->form == TARGET_ASTERISK) {
+    if (head->form == TARGET_ASTERISK || head->form == TARGET_AUTHORITY) {
         x->path = head->path;
         return ABORT_NONE;
     }
@@ -117,8 +117,6 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
     identify(x, head);
     if (tell_certificate(x, head) < 0)
         return ABORT_MEMORY;
-    if (head->method == METHOD_CONNECT)
-        return ABORT_METHOD_NOT_IMPLEMENTED;
     enum abort_code bad = find_path(x, head);
     if (bad)
         return bad;
@@ -126,6 +124,8 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
                                     .method = head->method_text, .fields = &head->fields};
     route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
+    if (head->method == METHOD_CONNECT)
+        return x->route && x->route->rule->connect ? ABORT_NONE : ABORT_METHOD_NOT_ALLOWED;
     if (x->route)
         return ABORT_NONE;
     return x->match.limit_hit ? ABORT_REGEX_LIMIT : ABORT_NO_ROUTE;
@@ -217,7 +217,7 @@ static enum abort_code rewrite(struct exchange *x, struct head *head) {
     struct str host = route_rewrite_host(x->route);
     if (host.n)
         head->authority = host;
-    if (head->form == TARGET_ASTERISK)
+    if (head->form == TARGET_ASTERISK || head->form == TARGET_AUTHORITY)
         return ABORT_NONE;
     return route_rewrite_target(x->route, &x->match, x->path, head->has_query, head->query, x->worker->route_scratch,
                                 &x->arena, &head->target) < 0

@@ -1,4 +1,5 @@
-/* tunnel.c — exchanges that become tunnels: Upgrade (RFC 9110 section 7.8), WebSocket (RFC 6455), extended CONNECT (RFC 8441).
+/* tunnel.c — exchanges that become tunnels: CONNECT (RFC 9110 section 9.3.6), Upgrade (section 7.8), WebSocket (RFC 6455),
+ * extended CONNECT (RFC 8441).
  *
  * A request that asks for one is whole with its head; what comes behind it waits until the origin has agreed with a head of status
  * 101, whatever the version. From then on both flows carry bytes as they are, the end of a flow is a half-close, and only the idle
@@ -16,7 +17,7 @@ bool tunnel_is_asked(const struct exchange *x, const struct head *head) {
 }
 
 void tunnel_ask(struct exchange *x, struct head *head) {
-    if (!tunnel_is_asked(x, head)) {
+    if (head->method != METHOD_CONNECT && !tunnel_is_asked(x, head)) {
         head->upgrade = (struct str){NULL, 0};
         return;
     }
@@ -67,6 +68,10 @@ static enum abort_code open_tunnel(struct exchange *x) {
     x->view = NULL;
     view_unref(x->worker, view);
     return ABORT_NONE;
+}
+
+uint16_t tunnel_status(const struct exchange *x) {
+    return x->request.head->method == METHOD_CONNECT || x->log_version >= 20 ? 200 : 101;
 }
 
 /* The request is an ordinary one that has been answered. */

@@ -21,10 +21,14 @@ bool path_has_prefix(struct str path, struct str prefix) {
 }
 
 enum verdict check_path(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch) {
+    if (rule->path_kind == PATH_KIND_ANY)
+        return VERDICT_YES;
+    if (request->path.n == 0) /* CONNECT has none */
+        return VERDICT_NO;
     switch (rule->path_kind) {
-    case PATH_KIND_ANY: return VERDICT_YES;
     case PATH_KIND_EXACT: return verdict_of(str_eq(request->path, rule->path));
     case PATH_KIND_PREFIX: return verdict_of(path_has_prefix(request->path, rule->path));
+    case PATH_KIND_ANY:
     case PATH_KIND_REGEX: break;
     }
     return verdict_of_regex(regex_match(rule->path_regex, request->path, 0, true, scratch->regex));

@@ -54,7 +54,7 @@ struct str          route_table_cluster_name(const struct route_table *, size_t 
 /* What a request is matched by. */
 struct route_request {
     struct str           host;          /* without port, lower-case; empty: only "*" matches */
-    struct str           path;          /* canonical */
+    struct str           path;          /* canonical; empty for CONNECT: no rule with a path matches */
     struct str           query;         /* raw, without "?" */
     struct str           method;
     const struct fields *fields;

@@ -33,28 +33,8 @@ static void table_unref(struct shared_table *t) {
     hg_free(t);
 }
 
-/* CONNECT is not served yet: refused by name, so that nobody believes it was. */
-static int check_rule(const Headgate__Rule *rule, const char *name, size_t host, size_t index,
-                      struct error_list *errors) {
-    char path[96];
-    if (!rule->connect)
-        return 0;
-    snprintf(path, sizeof path, "hosts[%zu].rules[%zu].connect", host, index);
-    fault(errors, "route-table", name, path, ERROR_UNSUPPORTED, "%s", "this version opens no tunnels");
-    return -1;
-}
-
-static int check_rules(const struct resource *r, struct error_list *errors) {
-    const Headgate__RouteTable *table = (const Headgate__RouteTable *)r->message;
-    int status = 0;
-    for (size_t i = 0; i < table->n_hosts; i++)
-        for (size_t j = 0; j < table->hosts[i]->n_rules; j++)
-            status |= check_rule(table->hosts[i]->rules[j], r->name, i, j, errors);
-    return status;
-}
-
 static struct shared_table *table_make(const struct snapshot *s, struct resource *r, struct error_list *errors) {
-    struct shared_table *t = check_rules(r, errors) == 0 ? hg_calloc(1, sizeof *t) : NULL;
+    struct shared_table *t = hg_calloc(1, sizeof *t);
     if (!t)
         return NULL;
     t->references = 1;

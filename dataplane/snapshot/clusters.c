@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/codec/h1/client.h"
 #include "dataplane/codec/h2/client.h"
+#include "dataplane/codec/raw/client.h"
 #include "dataplane/http/http2_options.h"
 #include "dataplane/snapshot/tls.h"
 
@@ -102,6 +103,7 @@ static void fill_options(struct owned_definition *o, const Headgate__Cluster *m,
     };
     if (is_http2)
         http2_options_init(&o->http2, m->http2, settings->limits.header_bytes);
+    d->tunnel_codec = &raw_client_codec;
     d->idle_timeout = m->idle_timeout;
     d->connection_lifetime = m->connection_lifetime;
     d->idle_connections = m->idle_connections;

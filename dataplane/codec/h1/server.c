@@ -174,7 +174,8 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
     s->message->is_head_request = head->method == METHOD_HEAD;
     s->message->is_old = head->version == VERSION_10;
     x->log_version = s->message->is_old ? 10 : 11;
-    s->keep_alive = head->keep_alive;
+    s->message->is_connect = head->method == METHOD_CONNECT;
+    s->keep_alive = head->keep_alive && !s->message->is_connect; /* after a refusal: bytes for the tunnel may follow */
     if (error && is_no_http(s, bytes, n))
         h1_server_give_up(s, ABORT_CLIENT_PROTOCOL);
     else if (error)

@@ -13,18 +13,25 @@ static bool may_persist(const struct h1_server *s) {
            s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
 }
 
+static enum h1_connection connection_option(const struct h1_server *s, enum h1_framing framing) {
+    if (framing == H1_BODY_TUNNEL)
+        return s->message->is_connect ? H1_CONNECTION_DEFAULT : H1_CONNECTION_UPGRADE;
+    if (!s->keep_alive)
+        return H1_CONNECTION_CLOSE;
+    return s->message->is_old ? H1_CONNECTION_KEEP_ALIVE : H1_CONNECTION_DEFAULT;
+}
+
 static bool write_head(struct h1_server *s, struct gather *g) {
     struct h1_message *m = s->message;
     struct head head = *m->response;
     enum h1_framing framing = h1_frame_response(&head, m->is_head_request, m->is_old, m->response_ends);
     /* An open tunnel does not hold its snapshot: of a definition nothing may be read. */
     s->keep_alive = framing != H1_BODY_TUNNEL && framing != H1_BODY_UNTIL_CLOSE && may_persist(s);
+    if (framing == H1_BODY_TUNNEL && m->is_connect)
+        head.status = 200;
     if (framing == H1_BODY_TUNNEL && h1_upgrade_answer(&head, exchange_arena(s->leg.exchange), m->websocket_key) < 0)
         return false;
-    enum h1_connection connection = framing == H1_BODY_TUNNEL ? H1_CONNECTION_UPGRADE
-                                    : !s->keep_alive ? H1_CONNECTION_CLOSE
-                                    : m->is_old    ? H1_CONNECTION_KEEP_ALIVE
-                                                   : H1_CONNECTION_DEFAULT;
+    enum h1_connection connection = connection_option(s, framing);
     size_t room_size = GATHER_SCRATCH - g->scratch_used;
     char *room = (char *)gather_room(g, 1);
     size_t n = room ? h1_write_response_head(&head, connection, room, room_size) : 0;

@@ -30,7 +30,7 @@ struct h1_message {
     bool                       is_writing;    /* its head is written, the body follows */
     bool                       continue_due;  /* "100 Continue" is to be written */
     bool                       expects;       /* the client waits for it */
-    bool                       is_head_request;
+    bool                       is_head_request, is_connect;
     bool                       has_ended;     /* a tunnel's bytes for the client are all with the connection */
     bool                       is_old;        /* HTTP/1.0 */
 };

@@ -612,10 +612,6 @@ def test_methods_are_passed_on_as_they_are(client, origin, method):
     assert client.receive_response(method).status == 200
 
 
-def test_connect_is_not_offered(client, origin):
-    assert client.exchange(head_of("CONNECT a.example:443 HTTP/1.1", "Host: a.example:443")).status == 501
-
-
 @pytest.mark.parametrize("host", ["a.example", "A.Example:8080", "127.0.0.1", "[::1]:80",
                                   "xn--bcher-kva.example", "under_score"])
 def test_hosts_that_are_passed_on(client, origin, host):
