@@ -4,7 +4,7 @@
 #include <openssl/x509v3.h>
 
 #include "common/alloc.h"
-#include "dataplane/tls/secret_memory.h"
+#include "common/secret_memory.h"
 
 /* ---- decoding ---- */
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "dataplane/tls/secret_memory.h"
+#include "common/secret_memory.h"
 
 enum { BLOCK_MAX = 128, LABEL_MAX = 64 };
 

@@ -5,7 +5,7 @@
 #include <openssl/rand.h>
 
 #include "common/alloc.h"
-#include "dataplane/tls/secret_memory.h"
+#include "common/secret_memory.h"
 
 enum { NAME_SIZE = 16, IV_SIZE = 16, KEY_SIZE = 32 };
 
