@@ -83,8 +83,8 @@ const struct schema_object schema_timeouts = {
 
 static const struct schema_word log_formats[] = {
     {"json", HEADGATE__ACCESS_LOG__FORMAT__JSON, "One JSON object a line."},
-    {"text", HEADGATE__ACCESS_LOG__FORMAT__TEXT, "One line for people: time, client, method, host, target, status, bytes, seconds, route, "
-                                                  "cluster, endpoint, outcome."},
+    {"text", HEADGATE__ACCESS_LOG__FORMAT__TEXT,
+     "One line for people: time, client, method, host, target, status, bytes, seconds, route, cluster, endpoint, outcome."},
     {"combined", HEADGATE__ACCESS_LOG__FORMAT__COMBINED, "The combined log format of Apache and nginx."},
     {"off", HEADGATE__ACCESS_LOG__FORMAT__OFF, "Nothing is written."},
     {0},

@@ -41,8 +41,8 @@ static const struct schema_key certificate_keys[] = {
 static const struct schema_object certificate = {
     .title = "certificate",
     .description = "A certificate and its key. The files are read by the control plane, below its root (of `run FILE` and "
-                   "`validate`: beside the file), and read again when they change. `push --embed` sends them instead; they are "
-                   "`embedded:NAME` then.",
+                   "`validate`: beside the file), and read again when they change. `push --embed` sends them instead; they "
+                   "are `embedded:NAME` then.",
     .message = &headgate__certificate_files__descriptor,
     .keys = certificate_keys,
 };
