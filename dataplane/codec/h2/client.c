@@ -200,8 +200,8 @@ static bool has_exchange(const struct h2_client *c) {
     return stream != NULL;
 }
 
-/* Whatever the reason is, an origin need not know more than that nobody waits. When it cannot be told, and nobody else waits, the
- * connection ends. */
+/* Whatever the reason is, an origin need not know more than that nobody waits. When it cannot be told, and nobody else
+ * waits, the connection ends. */
 static void abort_stream(struct leg *leg, enum abort_code code) {
     struct h2_client *c = client_of(h2_stream_of(leg)->session);
     const struct conn *conn = &c->session.conn;
@@ -407,15 +407,16 @@ static void destroy(struct conn *conn) {
 
 static const struct conn_ops client_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
-    .on_connected = on_connected, .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
-    .destroy = destroy, .is_client = false,
+    .on_connected = on_connected, .on_dirty = on_dirty, .produce = produce, .on_written = on_written,
+    .on_deadline = on_deadline, .destroy = destroy, .is_client = false,
 };
 
 /* ---- for the owner ---- */
 
 static void set_options(struct client_connection *link, const struct client_options *o) {
     struct h2_client *c = of_link(link);
-    c->session.limits = (struct h2_limits){.header_bytes = o->header_bytes, .headers = o->headers, .trailer_bytes = o->trailer_bytes};
+    c->session.limits = (struct h2_limits){
+        .header_bytes = o->header_bytes, .headers = o->headers, .trailer_bytes = o->trailer_bytes};
     c->session.conn.write_timeout = o->write_timeout;
 }
 
@@ -431,7 +432,8 @@ static int begin_session(struct h2_client *c, struct worker *w, const struct cli
     return h2_session_init(&c->session, w, &client_role, &options);
 }
 
-static int connect_to(struct h2_client *c, struct worker *w, const struct client_target *to, const struct client_options *o) {
+static int connect_to(struct h2_client *c, struct worker *w, const struct client_target *to,
+                      const struct client_options *o) {
     struct tls_session *tls = NULL;
     if (begin_session(c, w, o) < 0)
         return ENOMEM;
@@ -445,8 +447,8 @@ static int connect_to(struct h2_client *c, struct worker *w, const struct client
     return error;
 }
 
-static struct client_connection *open_connection(struct worker *w, const struct client_target *to, const struct client_options *o,
-                                                 const struct client_owner_ops *owner) {
+static struct client_connection *open_connection(struct worker *w, const struct client_target *to,
+                                                 const struct client_options *o, const struct client_owner_ops *owner) {
     struct h2_client *c = hg_calloc(1, sizeof *c);
     int error = c ? connect_to(c, w, to, o) : ENOMEM;
     if (error) {

@@ -102,8 +102,8 @@ class Gateway:
                                     stderr=log, env=self.environment)
 
     def start_control_plane(self):
-        self.control_plane = self.run_program("controlplane", "--admin-listen",
-                                              f"127.0.0.1:{self.control_admin_port}")
+        self.control_plane = self.run_program("controlplane", "--admin-listen", f"127.0.0.1:{self.control_admin_port}",
+                                              "--files-root", self.folder)
         wait_until("the control plane is ready", lambda: self.is_up(self.control_admin_port, "readyz",
                                                                     self.control_plane))
 

@@ -1,5 +1,6 @@
-/* origin.h — the HTTP/2 client codec below pool and proxy, between clients that are loopback legs and origins that are nghttp2's
- * server sessions behind a real socket. The test turns the worker by hand, with its clock; a few turns settle everything. */
+/* origin.h — the HTTP/2 client codec below pool and proxy, between clients that are loopback legs and origins that are
+ * nghttp2's server sessions behind a real socket. The test turns the worker by hand, with its clock; a few turns settle
+ * everything. */
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
@@ -115,7 +116,8 @@ static inline int origin_on_header(nghttp2_session *session, const nghttp2_frame
     return 0;
 }
 
-static inline int origin_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n, void *user) {
+static inline int origin_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n,
+                                 void *user) {
     struct question *q = question_of(user, id);
     (void)flags;
     nghttp2_session_consume_connection(session, n);
@@ -320,7 +322,8 @@ static inline const char *text(const struct strbuf *b) {
 /* ---- origins' answers */
 
 static inline nghttp2_nv nv(const char *name, const char *value) {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
+    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name, .value = (uint8_t *)(uintptr_t)value, .namelen = strlen(name),
+                        .valuelen = strlen(value)};
 }
 
 static inline ssize_t origin_body(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, uint32_t *flags,
@@ -402,12 +405,15 @@ static inline int listen_somewhere(struct address *ret) {
 static inline void define_cluster(void) {
     const struct limits *l = &settings.limits;
     http2_options_init(&http2, NULL, l->header_bytes);
-    endpoint = (struct endpoint_definition){.address = endpoint.address, .text = STR("unix:origin"), .weight = 1, .is_usable = true};
-    cluster = (struct cluster_definition){.name = STR("origin"), .serial = 1, .codec = &h2_client_codec, .idle_timeout = 60000000,
-                                          .idle_connections = 8, .requests_per_connection = 100000, .endpoints = &endpoint,
-                                          .endpoint_count = 1};
-    cluster.options = (struct client_options){.idle_timeout = 60000000, .write_timeout = 30000000, .header_bytes = l->header_bytes,
-                                              .headers = l->headers, .trailer_bytes = l->trailer_bytes, .http2 = &http2};
+    endpoint.text = STR("unix:origin");
+    endpoint.weight = 1;
+    endpoint.is_usable = true;
+    cluster = (struct cluster_definition){.name = STR("origin"), .serial = 1, .codec = &h2_client_codec,
+                                          .idle_timeout = 60000000, .idle_connections = 8, .endpoints = &endpoint,
+                                          .endpoint_count = 1, .requests_per_connection = 100000};
+    cluster.options = (struct client_options){.idle_timeout = 60000000, .write_timeout = 30000000, .http2 = &http2,
+                                              .header_bytes = l->header_bytes, .headers = l->headers,
+                                              .trailer_bytes = l->trailer_bytes};
 }
 
 static inline int origins_set_up(void **state) {
@@ -420,7 +426,8 @@ static inline int origins_set_up(void **state) {
     call_count = question_count = origin_count = 0;
     origin_setting_count = 0;
     next_is_raw = false;
-    if (worker_set_up(state) < 0 || settings_fill(&settings, NULL, &settings_arena) < 0 || listen_somewhere(&endpoint.address) < 0)
+    if (worker_set_up(state) < 0 || settings_fill(&settings, NULL, &settings_arena) < 0 ||
+        listen_somewhere(&endpoint.address) < 0)
         return -1;
     define_cluster();
     memset(&table, 0, sizeof table);

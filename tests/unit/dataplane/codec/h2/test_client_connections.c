@@ -177,8 +177,9 @@ static void an_origin_that_always_refuses(void **state) {
     struct call *c = get();
     for (unsigned i = 0; i < 10; i++) {
         settle();
-        if (i < question_count && !questions[i].closed)
-            nghttp2_submit_rst_stream(questions[i].origin->session, NGHTTP2_FLAG_NONE, questions[i].id, NGHTTP2_REFUSED_STREAM);
+        const struct question *q = &questions[i];
+        if (i < question_count && !q->closed)
+            nghttp2_submit_rst_stream(q->origin->session, NGHTTP2_FLAG_NONE, q->id, NGHTTP2_REFUSED_STREAM);
     }
     settle();
     assert_answered(c, 503);
