@@ -15,6 +15,7 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(SKIPPED_STREAM, H2_ON_CONNECTION, PROTOCOL_ERROR, "stream-id-not-above-last") \
     X(ENDED_STREAM, H2_ON_CONNECTION, STREAM_CLOSED, "frame-after-end-of-stream") \
     X(RESET_STREAM, H2_ON_STREAM, STREAM_CLOSED, "frame-after-reset") \
+    X(OPEN_TRAILERS, H2_ON_STREAM, PROTOCOL_ERROR, "trailers-without-end-of-stream") \
     X(BLOCK_BROKEN, H2_ON_CONNECTION, PROTOCOL_ERROR, "header-block-interrupted") \
     X(NO_BLOCK, H2_ON_CONNECTION, PROTOCOL_ERROR, "continuation-without-headers") \
     X(OWN_PARENT, H2_ON_STREAM, PROTOCOL_ERROR, "priority-on-itself") \

@@ -215,6 +215,8 @@ static enum h2_fault head_of_headers(struct check *c) {
         return of_stream;
     if (f->last > last)
         earn(f, EARNED_BY_STREAM);
+    else if (!of_stream && !f->is_origin && !has(c, NGHTTP2_FLAG_END_STREAM))
+        of_stream = H2_FAULT_OPEN_TRAILERS;
     f->block_id = f->id;
     f->block_bytes = 0;
     f->block_frames = 0;

@@ -79,6 +79,7 @@ static const struct row client_rows[] = {
     {"headers+eh@1=82", ""},
     {"headers+h@1=82 data@1*10 data+e@1*16384 headers+eh@3=82", ""},
     {"headers+h@1=82 data@1*10 headers+eh@1=82", ""},
+    {"headers+h@1=82 headers+h@1=82 data+e@1*1", "trailers-without-end-of-stream@1 "},
     {"headers+eh@1=82 headers+eh@9=82 headers+eh@11=82 rst@5=00000008 window@3=00000001", ""},
     {"headers+ehp@1=0182 data+p@1=00 ", "frame-after-end-of-stream"},
     {"headers+hp@1=018200 data+p@1=0161ff data+ep@1=00", ""},
