@@ -40,6 +40,23 @@ static void check_matches(const char *text, const struct expectation *expected, 
 }
 #define CHECK_MATCHES(text, expected) check_matches((text), (expected), sizeof(expected) / sizeof *(expected))
 
+/* CONNECT has no path: no condition on one holds, not even of a pattern that takes everything. */
+static void requests_without_a_path(void **state) {
+    (void)state;
+    static const struct expectation expected[] = {
+        {"CONNECT a.example", "tunnel"}, {"CONNECT a.example:443", "tunnel"}, {"CONNECT b.example", NULL},
+        {"GET a.example/", "all"},
+    };
+    CHECK_MATCHES("host a.example\n"
+                  "rule name=all regex=.* respond=200\n"
+                  "rule name=root prefix=/ respond=200\n"
+                  "rule name=exact exact=/ respond=200\n"
+                  "rule name=tunnel respond=200\n"
+                  "host b.example\n"
+                  "rule name=root prefix=/ respond=200\n",
+                  expected);
+}
+
 static void hosts_from_exact_to_any(void **state) {
     (void)state;
     static const struct expectation expected[] = {
@@ -688,6 +705,7 @@ static void every_allocation_failed_in_turn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_without_a_path),
         cmocka_unit_test(hosts_from_exact_to_any),
         cmocka_unit_test(paths),
         cmocka_unit_test(first_match_wins),
