@@ -102,6 +102,23 @@ static void an_origin_that_allows_nothing_for_now(void **state) {
     assert_false(second->loop.received_end);
 }
 
+/* A request that is not even begun has its time, too. */
+static void a_request_that_never_gets_out(void **state) {
+    (void)state;
+    next_is_raw = true; /* no SETTINGS: four may go */
+    for (int i = 0; i < 4; i++)
+        get();
+    settle();
+    struct call *held = post(STR("question"));
+    settle();
+    assert_int_equal(question_count, 4);
+    pass(cluster.options.write_timeout + 2000000);
+    settle();
+    assert_answered(held, 504);
+    assert_false(calls[0].loop.received_end);
+    assert_int_equal(origin_count, 1);
+}
+
 static void ids_run_out(void **state) {
     (void)state;
     struct call *first = get();
@@ -411,6 +428,7 @@ int main(void) {
         TEST(a_limit_that_comes_late),
         TEST(our_own_limit_is_kept),
         TEST(an_origin_that_allows_nothing_for_now),
+        TEST(a_request_that_never_gets_out),
         TEST(ids_run_out),
         TEST(goaway_in_two_phases),
         TEST(streams_above_the_last_one_go_elsewhere),
