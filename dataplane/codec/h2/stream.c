@@ -4,6 +4,7 @@
 enum {
     FRAME_SLICES = 4,                      /* small slices are packed into one DATA frame */
     FRAME_ROOM = 9 + 16384 + 64,
+    LINGER_US = 250000,                    /* for the rest of a request that has been answered */
     PADDING_MAX = 2048,                    /* that is owed to the peer's window */
 };
 
@@ -65,7 +66,10 @@ static void on_timer(struct timer *t) {
         on_write_deadline(s);
     if (s->body_deadline && s->body_deadline <= now) {
         s->body_deadline = 0;
-        s->session->role->on_body_deadline(s);
+        if (s->sent_end && s->session->role->is_server)
+            h2_stream_reset(s, NGHTTP2_NO_ERROR);
+        else
+            s->session->role->on_body_deadline(s);
     }
     if (!s->is_closed)
         set_timer(s);
@@ -196,8 +200,6 @@ static bool comes_too_slowly(const struct h2_stream *s) {
 }
 
 void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {
-    if (!s->leg.exchange || s->is_stopped)
-        return; /* nobody wants it, and no window is given back for it */
     if (!s->has_head) {
         h2_stream_refuse(s, "data-before-head");
         return;
@@ -206,13 +208,15 @@ void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {
         h2_stream_refuse(s, "longer-than-content-length");
         return;
     }
+    if (s->to_receive >= 0)
+        s->to_receive -= (int64_t)n;
+    if (!s->leg.exchange || s->is_stopped)
+        return; /* nobody wants it, and no window is given back for it */
     if (exchange_credit(&s->leg) < n) { /* a request's flow was dropped meanwhile */
         if (!s->session->role->is_server)
             h2_stream_refuse(s, "beyond-window");
         return;
     }
-    if (s->to_receive >= 0)
-        s->to_receive -= (int64_t)n;
     s->received += n;
     deliver(s, bytes, n);
     if (s->leg.exchange && comes_too_slowly(s))
@@ -223,12 +227,12 @@ void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {
 
 void h2_stream_receive_end(struct h2_stream *s) {
     s->received_end = true;
-    if (!s->leg.exchange || s->is_stopped)
-        return;
     if (s->to_receive > 0) {
         h2_stream_refuse(s, "shorter-than-content-length");
         return;
     }
+    if (!s->leg.exchange || s->is_stopped)
+        return;
     h2_stream_await_body(s);
     exchange_on_end(&s->leg, s->trailers);
     if (!s->leg.exchange && !s->sent_end && !s->session->role->is_server)
@@ -339,7 +343,8 @@ int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const ui
     return session->is_paused ? NGHTTP2_ERR_PAUSE : 0;
 }
 
-/* Our half of the stream has ended. What is left of the other half is of no use to anybody (RFC 9113 section 8.1). */
+/* Our half of the stream has ended. What is left of the other half is of no use to anybody (RFC 9113 section 8.1). Often it
+ * is on its way already: then the stream ends without a reset. */
 void h2_stream_finish_sending(struct h2_stream *s) {
     struct slice *slice;
     s->sent_end = true;
@@ -349,8 +354,11 @@ void h2_stream_finish_sending(struct h2_stream *s) {
         slice_free(&s->session->conn.worker->pool, slice);
     if (s->leg.exchange && s->head_ends)
         exchange_on_abort(&s->leg, ABORT_INTERNAL);
-    if (!s->received_end)
-        h2_stream_reset(s, NGHTTP2_NO_ERROR);
+    if (s->received_end)
+        return;
+    s->is_stopped = true;
+    s->body_deadline = s->session->conn.worker->now + LINGER_US;
+    set_timer(s);
 }
 
 /* ---- from the core ---- */

@@ -186,7 +186,8 @@ struct client {
     bool             has_goaway, eof;
     uint32_t         goaway_code;
     int32_t          goaway_last;
-    unsigned         goaways, pings;
+    unsigned         goaways, pings, resets;
+    uint32_t         reset_code;
     struct strbuf    unsent;
 };
 
@@ -236,6 +237,10 @@ static inline int client_on_frame(nghttp2_session *session, const nghttp2_frame 
         call->has_head = true;
     if (call && is_message && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         call->ended = true;
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        c->resets++;
+        c->reset_code = frame->rst_stream.error_code;
+    }
     c->pings += frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK);
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         c->goaways++;

@@ -20,6 +20,12 @@ static const char *text(const struct strbuf *b) {
     return b->p ? b->p : "";
 }
 
+/* The wheel does not turn back: the loop sets the worker's clock right again. */
+static void pass_seconds(unsigned seconds) {
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
+    wheel_advance(&worker.wheel, worker.now);
+}
+
 static void a_request_is_answered(void **state) {
     (void)state;
     struct call *call = get(&client, "/a?b=c");
@@ -195,9 +201,34 @@ static void an_early_answer_stops_the_request(void **state) {
     settle(&client);
     assert_int_equal(call->status, 200);
     assert_string_equal(text(&call->body), "no");
-    assert_true(call->ended && call->closed);
+    assert_true(call->ended && !call->closed);
+    pass_seconds(1);
+    settle(&client);
+    assert_true(call->closed);
     assert_int_equal(call->code, NGHTTP2_NO_ERROR);
     assert_int_equal(logged.abort, ABORT_NONE);
+}
+
+/* What was on its way when the answer came ends the stream as usual, and is still checked. */
+static void the_rest_of_an_answered_request_is_read(void **state) {
+    const nghttp2_nv fields[] = {BASIC("POST", "/"), nv("content-length", "4")};
+    static const char *const rests[] = {"rest", "res", "rest!"};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct call *call = request_fields(&client, fields, 5, STR(""), true);
+        call->is_held = true;
+        settle(&client);
+        answer_with(&backs[i], STR("early"));
+        settle(&client);
+        assert_true(call->ended && !call->closed);
+        call->to_send = str_of(rests[i]);
+        call->is_held = false;
+        nghttp2_session_resume_data(client.session, call->id);
+        settle(&client);
+        assert_true(call->closed);
+        assert_int_equal(client.resets, i);
+        assert_int_equal(client.reset_code, i ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR);
+    }
 }
 
 static void a_cancelled_request_ends_its_exchange(void **state) {
@@ -365,12 +396,6 @@ static void an_idle_connection_is_told_before_it_is_closed(void **state) {
     assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
 }
 
-/* The wheel does not turn back: the loop sets the worker's clock right again. */
-static void pass_seconds(unsigned seconds) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
-    wheel_advance(&worker.wheel, worker.now);
-}
-
 static void a_silent_client_is_asked(void **state) {
     (void)state;
     definition.http2.ping_interval = 2000000;
@@ -401,6 +426,8 @@ static void a_body_that_does_not_come_is_a_408(void **state) {
     expire();
     settle(&client);
     assert_int_equal(call->status, 408);
+    expire();
+    settle(&client);
     assert_true(call->closed);
     assert_int_equal(call->code, NGHTTP2_NO_ERROR);
 }
@@ -431,6 +458,7 @@ int main(void) {
         TEST(urgent_responses_go_first),
         TEST(trailers_pass_both_ways),
         TEST(an_early_answer_stops_the_request),
+        TEST(the_rest_of_an_answered_request_is_read),
         TEST(a_cancelled_request_ends_its_exchange),
         TEST(an_origin_that_breaks_off_resets_the_stream_alone),
         TEST(an_origin_that_never_answers_becomes_a_response),
