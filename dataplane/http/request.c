@@ -113,6 +113,10 @@ static enum abort_code find_path(struct exchange *x, const struct head *head) {
     return error == PATH_MEMORY ? ABORT_MEMORY : ABORT_BAD_PATH;
 }
 
+static bool may_connect(const struct exchange *x) {
+    return x->route && x->route->rule->connect && x->front->ops->serves_connect;
+}
+
 enum abort_code request_prepare(struct exchange *x, struct head *head) {
     identify(x, head);
     if (tell_certificate(x, head) < 0)
@@ -125,7 +129,7 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
     route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
     if (head->method == METHOD_CONNECT)
-        return x->route && x->route->rule->connect ? ABORT_NONE : ABORT_METHOD_NOT_ALLOWED;
+        return may_connect(x) ? ABORT_NONE : ABORT_METHOD_NOT_ALLOWED;
     if (x->route)
         return ABORT_NONE;
     return x->match.limit_hit ? ABORT_REGEX_LIMIT : ABORT_NO_ROUTE;
