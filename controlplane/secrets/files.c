@@ -119,6 +119,54 @@ static int read_whole(int fd, const struct stat *st, struct str *ret, char why[S
     return -1;
 }
 
+/* ---- links on the way ---- */
+
+static uint64_t mix(uint64_t sum, uint64_t value) {
+    return (sum ^ value) * 1099511628211u; /* FNV-1a, by words */
+}
+
+/* Replaces the link that ends at `end` by what it leads to. False when that is too long or cannot be read. */
+static bool follow_link(char path[PATH_MAX], size_t start, size_t end) {
+    char target[PATH_MAX], joined[2 * PATH_MAX], link[PATH_MAX];
+    snprintf(link, sizeof link, "%.*s", (int)end, path);
+    ssize_t n = readlink(link, target, sizeof target - 1);
+    if (n <= 0)
+        return false;
+    target[n] = '\0';
+    int length = snprintf(joined, sizeof joined, "%.*s%s%s", target[0] == '/' ? 0 : (int)start, path, target, path + end);
+    if (length >= PATH_MAX)
+        return false;
+    memcpy(path, joined, (size_t)length + 1);
+    return true;
+}
+
+/* A sum over every symbolic link on the way to the file. A link that is swapped, and swapped back, is another link then:
+ * what the file itself is does not show that. */
+static uint64_t sum_of_links(const struct secret_root *r, const char *name) {
+    enum { STEPS = 512 };
+    char path[PATH_MAX], link[PATH_MAX];
+    uint64_t sum = 14695981039346656037u;
+    size_t start = 1;
+    if (secret_file_path(r, name, path, sizeof path) < 0)
+        return sum;
+    for (int step = 0; step < STEPS && path[start]; step++) {
+        struct stat st;
+        size_t end = start + strcspn(path + start, "/");
+        snprintf(link, sizeof link, "%.*s", (int)end, path);
+        if (lstat(link, &st) < 0)
+            return sum;
+        if (!S_ISLNK(st.st_mode)) {
+            start = path[end] ? end + 1 : end;
+            continue;
+        }
+        sum = mix(mix(mix(sum, st.st_ino), (uint64_t)st.st_ctim.tv_sec), (uint64_t)st.st_ctim.tv_nsec);
+        if (!follow_link(path, start, end))
+            return sum;
+        start = 1;
+    }
+    return sum;
+}
+
 /* ---- several ---- */
 
 struct together {
@@ -126,6 +174,7 @@ struct together {
     const char *const        *names;
     int                       fds[SECRET_FILES_TOGETHER];
     struct stat               stats[SECRET_FILES_TOGETHER];
+    uint64_t                  links[SECRET_FILES_TOGETHER];
     struct str               *bytes;
 };
 
@@ -133,6 +182,12 @@ static bool is_same_file(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static void look_at_links(struct together *t) {
+    for (size_t i = 0; i < SECRET_FILES_TOGETHER; i++)
+        if (t->names[i])
+            t->links[i] = sum_of_links(t->root, t->names[i]);
 }
 
 static int open_all(struct together *t, size_t *failed, char why[SECRET_WHY_MAX]) {
@@ -171,7 +226,7 @@ static bool is_current(const struct together *t) {
         bool is_same = fd >= 0 && fstat(fd, &now) == 0 && is_same_file(&now, &t->stats[i]);
         if (fd >= 0)
             close(fd);
-        if (!is_same)
+        if (!is_same || sum_of_links(t->root, t->names[i]) != t->links[i])
             return false;
     }
     return true;
@@ -198,6 +253,7 @@ int secret_files_read(const struct secret_root *r, const char *const names[SECRE
     bool is_read = false;
     memset(ret, 0, SECRET_FILES_TOGETHER * sizeof *ret);
     for (int round = 0; round < ROUNDS && !is_read; round++) {
+        look_at_links(&t); /* of all files before the first is opened */
         is_read = open_all(&t, ret_failed, why) == 0 && read_all(&t, ret_failed, why) == 0;
         close_all(&t);
         if (is_read && is_current(&t))
