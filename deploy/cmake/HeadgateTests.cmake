@@ -60,15 +60,16 @@ function(hg_fuzz_targets)
   endforeach()
 endfunction()
 
-# tests/bench/*.c, linked with nothing of ours, and tests/bench/micro/*.c, which measure functions of the data plane: one
-# program each, in <build>/bench.
+# tests/bench/*.c, linked with nothing of ours (one speaks TLS), and tests/bench/micro/*.c, which measure functions of the
+# data plane: one program each, in <build>/bench.
+set(HG_BENCH_LIBS_handshakes hg_ssl)
 function(hg_bench_programs)
   file(GLOB plain CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
   file(GLOB micro CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/micro/*.c)
   foreach(file IN LISTS plain micro)
     get_filename_component(name ${file} NAME_WE)
     set(plane)
-    set(libs)
+    set(libs ${HG_BENCH_LIBS_${name}})
     if(file IN_LIST micro)
       set(plane ${HG_PLANE_dataplane})
       set(libs ${HG_UNIT_LIBS_dataplane})

@@ -44,7 +44,8 @@ class Gateway:
     def start_control_plane(self):
         (self.runtime / "control.sock").unlink(missing_ok=True)
         self.control_plane = Program(
-            "headgate-controlplane", [self.folder / "headgate-controlplane", "--admin-listen", f"127.0.0.1:{free_port()}"],
+            "headgate-controlplane", [self.folder / "headgate-controlplane", "--files-root", self.work,
+                                      "--admin-listen", f"127.0.0.1:{free_port()}"],
             self.cpu, self.work / "controlplane.log", environment=self.environment)
         wait_until("the control socket", (self.runtime / "control.sock").exists, self.control_plane)
 

@@ -1,18 +1,27 @@
-"""Load and the checks that go with it: single requests, wrk for speed, h2load for exact numbers of requests."""
+"""Load and the checks that go with it: single requests, wrk, h2load and tests/bench/handshakes.c."""
 import re
 import socket
 import subprocess
 
 from processes import BenchError
+from tls_material import NAME
 
 CONNECTIONS = 64
+H2_CONNECTIONS, H2_STREAMS = 16, 16
+UNDER_WAY_MAX = 2 * H2_CONNECTIONS * H2_STREAMS
 RESPONSE_HEAD_MAX = 8192
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 
-def get(port, path, limit=5.0):
+def connect(port, context=None, limit=5.0):
+    """A connection, with TLS when there is a context for it."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=limit)
+    return context.wrap_socket(connection, server_hostname=NAME) if context else connection
+
+
+def get(port, path, context=None):
     """One GET on a connection of its own: (status, head as text, body)."""
-    with socket.create_connection(("127.0.0.1", port), timeout=limit) as connection:
+    with connect(port, context) as connection:
         return exchange(connection, path)
 
 
@@ -47,9 +56,9 @@ def answers(port):
         return False
 
 
-def check_response(port, size, wants_via):
+def check_response(port, size, wants_via, context=None):
     """One response as the origin makes it, and signed where the proxy signs."""
-    status, head, body = get(port, f"/{size}")
+    status, head, body = get(port, f"/{size}", context)
     if status != 200 or body != b"x" * size:
         raise BenchError(f"expected 200 and {size} bytes of the origin, got {status} and {len(body)} bytes:\n{head}")
     if wants_via and not re.search(r"(?im)^via: \S", head):
@@ -64,39 +73,81 @@ def served(origin_port):
 class CheckedLoad:
     """Runs a load generator, then checks its own report and the origin's count of requests against each other."""
 
-    def __init__(self, cpu, origin_port):
-        self.cpu, self.origin_port = cpu, origin_port
+    def __init__(self, cpu, origin_port, material, handshakes, work):
+        self.cpu, self.origin_port, self.material = cpu, origin_port, material
+        self.handshakes, self.log = handshakes, work / "h2load.log"
 
     def _run(self, arguments):
         before = served(self.origin_port)
         done = subprocess.run(["taskset", "-c", str(self.cpu), *map(str, arguments)], capture_output=True, text=True,
-                              check=False)
+                              env=self.material.environment, check=False)
         if done.returncode != 0:
             raise BenchError(f"{arguments[0]} ended with {done.returncode}: {done.stderr or done.stdout}")
         return done.stdout, served(self.origin_port) - before
 
-    def for_seconds(self, port, path, seconds):
-        """wrk with 64 connections: (requests, seconds, p99 in milliseconds)."""
-        text, at_origin = self._run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency",
-                                     f"http://127.0.0.1:{port}{path}"])
+    def for_seconds(self, proxy, kind, size, seconds):
+        """Load of one kind: (requests, seconds, p99 in milliseconds)."""
+        kinds = {"h1": self._wrk, "h1-tls": self._wrk, "h2": self._h2load, "full": self._handshakes,
+                 "resumed": self._handshakes}
+        return kinds[kind](proxy, kind, f"/{size}", seconds)
+
+    def _wrk(self, proxy, kind, path, seconds):
+        """64 connections."""
+        text, at_origin = self._run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url(proxy, kind, path)])
         done = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)\b", text)
         p99 = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", text)
         if not done or not p99 or "Non-2xx" in text or "Socket errors" in text:
             raise BenchError(f"wrk saw errors:\n{text}")
-        requests = int(done[1])
-        # Those under way when wrk stops are answered by the origin and not counted by wrk.
-        if requests == 0 or not requests <= at_origin <= requests + 2 * CONNECTIONS:
-            raise BenchError(f"wrk counted {requests} responses, the origin made {at_origin}:\n{text}")
-        return requests, float(done[2]) * MILLISECONDS[done[3]] / 1000, float(p99[1]) * MILLISECONDS[p99[2]]
+        check_counts("wrk", int(done[1]), at_origin)
+        return int(done[1]), float(done[2]) * MILLISECONDS[done[3]] / 1000, float(p99[1]) * MILLISECONDS[p99[2]]
 
-    def count(self, port, path, requests):
-        """h2load over HTTP/1.1 with 64 connections: exactly so many requests, all of them successful."""
-        text, at_origin = self._run(["h2load", "--h1", "-t1", f"-c{min(CONNECTIONS, requests)}", f"-n{requests}",
-                                     f"http://127.0.0.1:{port}{path}"])
-        done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-        status = re.search(r"status codes: (\d+) 2xx", text)
-        if not done or not status or [done[1], done[2], done[3], done[4], status[1]] != [str(requests), "0", "0", "0",
-                                                                                         str(requests)]:
+    def _h2load(self, proxy, kind, path, seconds):
+        """16 connections of 16 streams. What was under way at the end is reported as neither failed nor succeeded."""
+        self.log.unlink(missing_ok=True)
+        text, at_origin = self._run(["h2load", "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
+                                     f"--log-file={self.log}", url(proxy, kind, path)])
+        requests = succeeded(text)
+        check_counts("h2load", requests, at_origin)
+        times = sorted(int(line.rsplit("\t", 1)[1]) for line in self.log.read_text().splitlines())
+        return requests, float(seconds), times[len(times) * 99 // 100] / 1000
+
+    def _handshakes(self, proxy, kind, _path, seconds):
+        """16 connections at once, each for one request."""
+        text, at_origin = self._run([self.handshakes, proxy.tls_port, kind, seconds])
+        requests, resumed, elapsed, p99 = map(float, text.split())
+        check_counts("handshakes", int(requests), at_origin)
+        if resumed != (requests if kind == "resumed" else 0):
+            raise BenchError(f"{resumed:.0f} of {requests:.0f} connections were resumed")
+        return int(requests), elapsed, p99 / 1000
+
+    def count(self, proxy, kind, size, requests):
+        """h2load: exactly so many requests, all of them successful."""
+        shape = [f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}"] if kind == "h2" else ["--h1", f"-c{min(CONNECTIONS, requests)}"]
+        text, at_origin = self._run(["h2load", "-t1", *shape, f"-n{requests}", *H2_TLS, url(proxy, kind, f"/{size}")])
+        if succeeded(text) != requests:
             raise BenchError(f"h2load: not all of {requests} requests succeeded:\n{text}")
         if at_origin != requests:
             raise BenchError(f"h2load made {requests} requests, the origin saw {at_origin}")
+
+
+# h2load does not ask OpenSSL's configuration for these two.
+H2_TLS = ["--groups=X25519", "--tls13-ciphers=TLS_AES_128_GCM_SHA256"]
+
+
+def url(proxy, kind, path):
+    return f"http://127.0.0.1:{proxy.port}{path}" if kind == "h1" else f"https://127.0.0.1:{proxy.tls_port}{path}"
+
+
+def succeeded(text):
+    """The number of successful requests that h2load reports."""
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    status = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    if not done or not status or {*done.groups()[1:], *status.groups()[1:]} != {"0"} or int(done[1]) == 0:
+        raise BenchError(f"h2load saw errors:\n{text}")
+    return int(done[1])
+
+
+def check_counts(program, requests, at_origin):
+    """Those under way when a generator stops are answered by the origin and not counted by the generator."""
+    if requests == 0 or not requests <= at_origin <= requests + UNDER_WAY_MAX:
+        raise BenchError(f"{program} counted {requests} responses, the origin made {at_origin}")

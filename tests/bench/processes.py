@@ -37,6 +37,10 @@ class Place:
         """A path below `work` as programs in this place name it."""
         return "/" + str(path.relative_to(self.root)) if self.root else str(path)
 
+    def outside(self, path):
+        """A path as programs in this place name it, for the host."""
+        return self.root / path.lstrip("/") if self.root else pathlib.Path(path)
+
     def output(self, arguments):
         """Both outputs of a short command, or None when there is no such program."""
         try:

@@ -1,7 +1,8 @@
 """The proxies that are measured: how each is configured, started with one worker, and found ready.
 
-All do the same: take HTTP/1.1 on loopback, keep connections on both sides, name the client in X-Forwarded-For, write no
-access log. Beyond that each has the defaults of its package. Where one needs memory for many connections its limit is raised.
+All do the same: take HTTP/1.1 on one port of loopback, and HTTP/1.1 and HTTP/2 over TLS on another; keep connections on both
+sides, name the client in X-Forwarded-For, write no access log. Beyond that each has the defaults of its package. Where one
+needs memory for many connections its limit is raised.
 """
 import os
 import re
@@ -26,11 +27,15 @@ http {{
     scgi_temp_path {work}/scgi;
     upstream origin {{
         server 127.0.0.1:{origin};
-        keepalive 128;
+        keepalive {kept};
         keepalive_requests 1000000000;
     }}
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{tls_port} ssl {http2};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {work}/bench.pem;
+        ssl_certificate_key {work}/bench.key;
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
@@ -55,6 +60,7 @@ defaults
     http-reuse always
 frontend clients
     bind 127.0.0.1:{port}
+    bind 127.0.0.1:{tls_port} ssl crt {pair} alpn h2,http/1.1
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin}
@@ -62,37 +68,55 @@ backend origin
 
 HEADGATE = """
 access-log: {{format: "off"}}
-limits: {{connections-per-ip: {connections}}}
+limits: {{connections-per-ip: {connections}, requests-per-connection: 1000000000}}
 listeners:
-  - {{name: bench, address: "127.0.0.1:{port}", route-table: bench}}
+  - {{name: plain, address: "127.0.0.1:{port}", route-table: bench}}
+  - name: tls
+    address: "127.0.0.1:{tls_port}"
+    route-table: bench
+    tls: {{certificates: [{{certificate: {work}/bench.pem, key: {work}/bench.key}}]}}
 route-tables:
   - name: bench
     hosts: [{{domains: ["*"], rules: [{{cluster: origin}}]}}]
 clusters:
-  - {{name: origin, endpoints: ["127.0.0.1:{origin}"]}}
+  - {{name: origin, endpoints: ["127.0.0.1:{origin}"], idle-connections: {kept}, requests-per-connection: 1000000000}}
 """
 
 CONNECTIONS_MAX = 4000
 FILES_MAX = 2 * CONNECTIONS_MAX + 200
+# Connections to the origin that are kept; HTTP/2 has 256 requests under way.
+KEPT = 512
+
+
+def openssl_inside(path):
+    """The version of OpenSSL as a library or a program contains it."""
+    found = re.search(rb"OpenSSL (\d+\.\d+\.\d+) ", path.read_bytes())
+    return found[1].decode() if found else None
 
 
 class Proxy:
-    """One proxy: `start` makes it serve on `port`, `programs` is then what runs."""
+    """One proxy: `start` makes it serve on `port`, and with TLS on `tls_port`; `programs` is then what runs."""
 
     name = ""
     signs = False               # whether responses carry a Via field
     scenarios = None            # the only ones it is measured in; None: all
 
-    def __init__(self, place, cpu, log):
-        self.place, self.cpu, self.log = place, cpu, log
-        self.port, self.programs = None, []
+    def __init__(self, place, cpu, log, material):
+        self.place, self.cpu, self.log, self.material = place, cpu, log, material
+        self.port, self.tls_port, self.programs = None, None, []
 
     def version(self):
         """The version as the program says it, or None when it is not there."""
         raise NotImplementedError
 
+    def openssl(self):
+        """The version of its OpenSSL, or None."""
+        raise NotImplementedError
+
     def start(self, origin_port):
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
+        self.write("bench.pem", self.material.certificate)
+        self.write("bench.key", self.material.key)
         self.launch(origin_port)
         wait_until(f"{self.name} to answer on port {self.port}", lambda: load.answers(self.port), *self.programs)
 
@@ -128,12 +152,15 @@ class Floor(Proxy):
     name = "floor"
     scenarios = {"h1", "h1-64k"}
 
-    def __init__(self, place, cpu, log, program):
-        super().__init__(place, cpu, log)
+    def __init__(self, place, cpu, log, material, program):
+        super().__init__(place, cpu, log, material)
         self.program = program
 
     def version(self):
         return "tests/bench/floor.c" if os.access(self.program, os.X_OK) else None
+
+    def openssl(self):
+        return None
 
     def launch(self, origin_port):
         self.port = self.run([self.program, origin_port], prints_port=True).port
@@ -150,6 +177,11 @@ class Peer(Proxy):
         found = re.search(self.version_pattern, text) if text else None
         return found[1] if found else None
 
+    def openssl(self):
+        libraries = self.place.output(["sh", "-c", f"ldd $(command -v {self.ask_version[0]})"])
+        found = re.search(r"libcrypto\.so\S* => (/\S+)", libraries)
+        return openssl_inside(self.place.outside(found[1])) if found else None
+
 
 class Nginx(Peer):
     name = "nginx"
@@ -159,8 +191,10 @@ class Nginx(Peer):
 
     def launch(self, origin_port):
         work = self.place.inside(self.place.work)
-        path = self.write("nginx.conf", NGINX.format(work=work, files=FILES_MAX, origin=origin_port, port=self.port,
-                                                     buffers=self.buffers))
+        is_old = tuple(map(int, self.version().split("."))) < (1, 25, 1)
+        path = self.write("nginx.conf", NGINX.format(
+            work=work, files=FILES_MAX, origin=origin_port, port=self.port, tls_port=self.tls_port, kept=KEPT,
+            http2="http2" if is_old else "; http2 on", buffers=self.buffers))
         self.run(self.place.command(["nginx", "-e", "stderr", "-c", path]))
 
 
@@ -169,7 +203,7 @@ class NginxLarge(Nginx):
     defaults are what the comparison is about; this shows what they cost it."""
 
     name = "nginx-128k"
-    scenarios = {"h1-64k"}
+    scenarios = {"h1-64k", "h2-64k"}
     buffers = "proxy_buffers 4 128k; proxy_buffer_size 128k; proxy_busy_buffers_size 128k;"
 
 
@@ -179,7 +213,9 @@ class Haproxy(Peer):
     version_pattern = r"version ([\d.]+)"
 
     def launch(self, origin_port):
-        text = HAPROXY.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port)
+        pair = self.write("pair.pem", self.material.certificate + self.material.key)
+        text = HAPROXY.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port, tls_port=self.tls_port,
+                              pair=pair)
         self.run(self.place.command(["haproxy", "-db", "-f", self.write("haproxy.cfg", text)]))
 
 
@@ -190,9 +226,11 @@ class Nghttpx(Peer):
     version_pattern = r"nghttp2/([\d.]+)"
 
     def launch(self, origin_port):
+        work = self.place.inside(self.place.work)
         self.run(self.place.command([
             "nghttpx", "--conf=/dev/null", "--workers=1", "--log-level=ERROR", "--errorlog-file=/dev/stderr",
-            "--add-x-forwarded-for", f"--frontend=127.0.0.1,{self.port};no-tls", f"--backend=127.0.0.1,{origin_port}"]))
+            "--add-x-forwarded-for", f"--frontend=127.0.0.1,{self.port};no-tls", f"--frontend=127.0.0.1,{self.tls_port}",
+            f"--backend=127.0.0.1,{origin_port}", f"{work}/bench.key", f"{work}/bench.pem"]))
 
 
 class Headgate(Proxy):
@@ -201,18 +239,22 @@ class Headgate(Proxy):
     name = "headgate"
     signs = True
 
-    def __init__(self, place, cpu, log, programs):
-        super().__init__(place, cpu, log)
+    def __init__(self, place, cpu, log, material, programs):
+        super().__init__(place, cpu, log, material)
         self.gateway = Gateway(programs, place.work, cpu)
 
     def version(self):
         return self.gateway.version()
 
+    def openssl(self):
+        return openssl_inside(self.gateway.folder / "headgate-dataplane")
+
     def launch(self, origin_port):
         self.gateway.start()
         self.programs = [self.gateway.control_plane, self.gateway.holder]
         self.gateway.wait_connected()
-        self.gateway.push(HEADGATE.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port))
+        self.gateway.push(HEADGATE.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port,
+                                          tls_port=self.tls_port, work=self.place.work, kept=KEPT))
 
     def stop(self):
         self.gateway.stop()

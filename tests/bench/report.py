@@ -5,7 +5,7 @@ import platform
 import statistics
 import time
 
-from scenarios import OTHERS, THROUGHPUT
+from scenarios import OTHERS, THROUGHPUT, traced
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MIB = 2 ** 20
@@ -59,33 +59,44 @@ def ratio(value, base):
     return f"{value / base:.2f}" if base else "–"
 
 
+def goal(traffic):
+    """What the gateway's CPU is to be, in words."""
+    beside = [f"{'<' if limit == 1 else '≤'} {limit:.2f} {whom}"
+              for limit, whom in ((traffic.to_best, "peer"), (traffic.to_floor, "floor")) if limit]
+    return ", ".join(beside)
+
+
 def throughput_table(results, scenario):
+    traffic = THROUGHPUT[scenario]
     floor, best = results.of_floor(scenario, "cpu_us"), results.best_peer(scenario, "cpu_us")
-    header = ["", "CPU µs/request", "user", "system", "to the floor", "to the best peer", "requests/s", "p99 ms", "RSS MiB",
-              "PSS MiB"]
+    header = ["", "CPU µs/request", "user", "system", "to the floor", "to the best peer", "goal", "requests/s", "p99 ms",
+              "RSS MiB", "PSS MiB"]
     rows = [[proxy, f"{f['cpu_us']:.2f}", f"{f['user_us']:.2f}", f"{f['system_us']:.2f}", ratio(f["cpu_us"], floor),
-             ratio(f["cpu_us"], best), f"{f['requests_per_second']:,.0f}", f"{f['p99_ms']:.2f}",
-             f"{f['rss_bytes'] / MIB:.1f}", f"{f['pss_bytes'] / MIB:.1f}"] for proxy, f in results.of(scenario)]
+             ratio(f["cpu_us"], best), goal(traffic) if proxy == OURS else "", f"{f['requests_per_second']:,.0f}",
+             f"{f['p99_ms']:.2f}", f"{f['rss_bytes'] / MIB:.1f}", f"{f['pss_bytes'] / MIB:.1f}"]
+            for proxy, f in results.of(scenario)]
+    if not floor:
+        header, rows = header[:4] + header[5:], [row[:4] + row[5:] for row in rows]
     return header, rows
 
 
 def idle_table(results, scenario):
     best = results.best_peer(scenario, "bytes_per_connection")
-    rows = [[proxy, f"{f['bytes_per_connection']:,.0f}", ratio(f["bytes_per_connection"], best)]
-            for proxy, f in results.of(scenario)]
-    return ["", "bytes/connection", "to the best peer"], rows
+    rows = [[proxy, f"{f['bytes_per_connection']:,.0f}", ratio(f["bytes_per_connection"], best),
+             "≤ nginx" if proxy == OURS else ""] for proxy, f in results.of(scenario)]
+    return ["", "bytes/connection", "to the best peer", "goal"], rows
 
 
 def allocations_table(results, scenario):
-    rows = [[proxy, f"{f['allocations_per_request']:.3f}", f"{f['requests']:,.0f}"] for proxy, f in results.of(scenario)]
+    rows = [[f"{proxy}, {THROUGHPUT[kind].title}", f"{f[kind]:.3f}", f"{f['requests']:,.0f}"]
+            for proxy, f in results.of(scenario) for kind in ("h1", "h1-tls", "h2")]
     return ["", "allocations/request", "requests"], rows
 
 
 def syscalls_table(results, scenario):
-    rows = [[f"{proxy}, {title}", f"{f[prefix + 'calls_per_request']:.2f}",
-             ", ".join(f"{name} {count:.2f}" for name, count in f[prefix + "calls"].items())]
-            for proxy, f in results.of(scenario)
-            for (_, title), prefix in zip(THROUGHPUT.values(), ("", "large_"))]
+    rows = [[f"{proxy}, {THROUGHPUT[name].title}", f"{f[name + ' per request']:.2f}",
+             ", ".join(f"{call} {count:.2f}" for call, count in f[name + " calls"].items())]
+            for proxy, f in results.of(scenario) for name in traced()]
     return ["", "calls/request", "which"], rows
 
 
@@ -95,14 +106,14 @@ def growth_table(results, scenario):
     return ["", "growth KiB", "from request", "to request"], rows
 
 
-TABLES = {"idle": idle_table, "allocations": allocations_table, "syscalls": syscalls_table, "growth": growth_table}
+TABLES = {"idle": idle_table, "idle-tls": idle_table, "allocations": allocations_table, "syscalls": syscalls_table, "growth": growth_table}
 
 
 def tables(results):
     """(title, header, rows) of every scenario that has figures."""
-    for scenario, (_, title) in THROUGHPUT.items():
+    for scenario, traffic in THROUGHPUT.items():
         if results.of(scenario):
-            yield (title, *throughput_table(results, scenario))
+            yield (traffic.title, *throughput_table(results, scenario))
     for scenario, title in OTHERS.items():
         if results.of(scenario):
             yield (title[0].upper() + title[1:], *TABLES[scenario](results, scenario))
@@ -117,7 +128,7 @@ def for_people(results):
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
         lines += ["", title]
         for row in [header, *rows]:
-            cells = [cell.ljust(width) if i == 0 or header[i] == "which" else cell.rjust(width)
+            cells = [cell.ljust(width) if i == 0 or header[i] in ("which", "goal") else cell.rjust(width)
                      for i, (cell, width) in enumerate(zip(row, widths))]
             lines.append(("  " + "  ".join(cells)).rstrip())
     return "\n".join(lines).lstrip("\n")

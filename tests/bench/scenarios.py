@@ -1,24 +1,36 @@
 """What is measured. Every function takes a started proxy and returns figures as a flat dictionary."""
 import re
 import signal
-import socket
 import subprocess
 
 import load
 from processes import BenchError, cpu_seconds, memory, settled_memory, wait_until
 
+
+
+class Traffic:
+    """What a throughput scenario sends, and the goals of the gateway: CPU of at most so many times another's."""
+
+    def __init__(self, kind, size, title, to_best, to_floor=None):
+        self.kind, self.size, self.title, self.to_best, self.to_floor = kind, size, title, to_best, to_floor
+
+
 THROUGHPUT = {
-    # name: (bytes of body, what a reader sees)
-    "h1": (12, "HTTP/1.1, 12-byte bodies"),
-    "h1-64k": (65536, "HTTP/1.1, 64 KiB bodies"),
+    "h1": Traffic("h1", 12, "HTTP/1.1, 12-byte bodies", 1.0, 1.15),
+    "h1-64k": Traffic("h1", 65536, "HTTP/1.1, 64 KiB bodies", 0.7),
+    "h1-tls": Traffic("h1-tls", 12, "HTTP/1.1 over TLS, 12-byte bodies", 1.0),
+    "h2": Traffic("h2", 12, "HTTP/2 over TLS, 12-byte bodies", 0.8),
+    "h2-64k": Traffic("h2", 65536, "HTTP/2 over TLS, 64 KiB bodies", 1.0),
+    "full": Traffic("full", 12, "A TLS 1.3 connection for each request, full handshakes", 1.0),
+    "resumed": Traffic("resumed", 12, "A TLS 1.3 connection for each request, resumed sessions", 1.0),
 }
 OTHERS = {
     "idle": "bytes per idle connection",
+    "idle-tls": "bytes per idle connection with TLS",
     "allocations": "heap allocations per request",
     "syscalls": "system calls per request",
     "growth": "growth of memory over many requests",
 }
-STEADY_CONNECTIONS = 8
 
 
 class Amounts:
@@ -33,15 +45,16 @@ SELF_CHECK = Amounts(rounds=1, seconds=1, warm_up=0, idle=50, steady=400, traced
 
 
 def throughput(proxy, load_run, scenario, amounts):
-    """Speed, and what it costs the proxy, with 64 connections that are never idle."""
-    size = THROUGHPUT[scenario][0]
-    path = f"/{size}"
-    load.check_response(proxy.port, size, proxy.signs)
+    """Speed, and what it costs the proxy, with connections that are never idle."""
+    traffic = THROUGHPUT[scenario]
+    has_tls = traffic.kind != "h1"
+    load.check_response(proxy.tls_port if has_tls else proxy.port, traffic.size, proxy.signs,
+                        proxy.material.client() if has_tls else None)
     if amounts.warm_up:
-        load_run.for_seconds(proxy.port, path, amounts.warm_up)
+        load_run.for_seconds(proxy, traffic.kind, traffic.size, amounts.warm_up)
     pids = proxy.pids()
     before = cpu_seconds(pids)
-    requests, seconds, p99 = load_run.for_seconds(proxy.port, path, amounts.seconds)
+    requests, seconds, p99 = load_run.for_seconds(proxy, traffic.kind, traffic.size, amounts.seconds)
     after = cpu_seconds(pids)
     user, system = ((b - a) / requests * 1e6 for a, b in zip(before, after))
     resident, proportional = memory(proxy.traffic_pids())
@@ -49,11 +62,11 @@ def throughput(proxy, load_run, scenario, amounts):
             "system_us": system, "p99_ms": p99, "rss_bytes": resident, "pss_bytes": proportional}
 
 
-def open_connections(port, count):
+def open_connections(port, count, context=None):
     """Connections that have each had one response."""
     made = []
     for _ in range(count):
-        made.append(socket.create_connection(("127.0.0.1", port), timeout=10))
+        made.append(load.connect(port, context, limit=10))
         status, _, _ = load.exchange(made[-1], "/12")
         if status != 200:
             raise BenchError(f"connection {len(made)} of {count} was answered with {status}")
@@ -68,12 +81,12 @@ def check_open(connections):
             raise BenchError(f"an idle connection was answered with {status}")
 
 
-def idle(proxy, _load_run, amounts):
+def growth_of_idle(proxy, amounts, port, context=None):
     """Growth of PSS per connection that waits for its next request."""
-    connections = open_connections(proxy.port, amounts.idle // 15 + 1)
+    connections = open_connections(port, amounts.idle // 15 + 1, context)
     try:
         before = settled_memory(proxy.traffic_pids())
-        connections += open_connections(proxy.port, amounts.idle)
+        connections += open_connections(port, amounts.idle, context)
         after = settled_memory(proxy.traffic_pids())
         check_open(connections)
     finally:
@@ -82,39 +95,55 @@ def idle(proxy, _load_run, amounts):
     return {"connections": amounts.idle, "bytes_per_connection": (after - before) / amounts.idle}
 
 
-def allocations(proxy, _load_run, amounts):
-    """Heap allocations of the gateway's own code, on connections that are warm. Reading the counter allocates, too:
-    two readings in a row say how much."""
+def idle(proxy, _load_run, amounts):
+    return growth_of_idle(proxy, amounts, proxy.port)
+
+
+def idle_tls(proxy, _load_run, amounts):
+    return growth_of_idle(proxy, amounts, proxy.tls_port, proxy.material.client())
+
+
+def heap_allocations(proxy):
     name = "headgate_heap_allocations_total"
-    connections = open_connections(proxy.port, STEADY_CONNECTIONS)
-    try:
-        check_open(connections)
-        first = proxy.gateway.metric(name)
-        if first is None:
-            raise BenchError(f"the data plane has no metric {name}")
-        second = proxy.gateway.metric(name)
-        for _ in range(amounts.steady // STEADY_CONNECTIONS):
-            check_open(connections)
-        third = proxy.gateway.metric(name)
-    finally:
-        for connection in connections:
-            connection.close()
-    requests = amounts.steady // STEADY_CONNECTIONS * STEADY_CONNECTIONS
-    return {"requests": requests, "allocations_per_request": ((third - second) - (second - first)) / requests}
+    found = proxy.gateway.metric(name)
+    if found is None:
+        raise BenchError(f"the data plane has no metric {name}")
+    return found
+
+
+def allocations(proxy, load_run, amounts):
+    """Heap allocations of the gateway's own code and, through its free lists, of its libraries: more of them over many
+    requests than over few, on as many connections. Reading the counter allocates, too, every time alike."""
+    figures = {"requests": amounts.steady}
+    few, many = amounts.steady // 4, amounts.steady // 4 + amounts.steady
+    for kind in ("h1", "h1-tls", "h2"):
+        load_run.count(proxy, kind, 12, few)
+        counts = [heap_allocations(proxy)]
+        for requests in (few, many):
+            load_run.count(proxy, kind, 12, requests)
+            counts.append(heap_allocations(proxy))
+        figures[kind] = ((counts[2] - counts[1]) - (counts[1] - counts[0])) / amounts.steady
+    figures["allocations_per_request"] = max(figures[kind] for kind in ("h1", "h1-tls", "h2"))
+    return figures
+
+
+def traced():
+    """The throughput scenarios whose connections are kept."""
+    return [name for name, traffic in THROUGHPUT.items() if traffic.kind in ("h1", "h1-tls", "h2")]
 
 
 def syscalls(proxy, load_run, amounts):
     """System calls of the data plane per request, as strace counts them; strace slows it down."""
-    small, large = (traced_calls(proxy, load_run, amounts.traced, size) for size, _ in THROUGHPUT.values())
-    return {"requests": amounts.traced, "calls_per_request": sum(small.values()), "calls": readable(small),
-            "large_calls_per_request": sum(large.values()), "large_calls": readable(large)}
+    figures = {"requests": amounts.traced}
+    for name in traced():
+        calls = traced_calls(proxy, load_run, amounts.traced, THROUGHPUT[name])
+        figures[f"{name} per request"] = sum(calls.values())
+        figures[f"{name} calls"] = {call: round(count, 3) for call, count in calls.items() if count >= 0.005}
+    figures["calls_per_request"] = figures["h1 per request"]
+    return figures
 
 
-def readable(calls):
-    return {name: round(count, 3) for name, count in calls.items() if count >= 0.005}
-
-
-def traced_calls(proxy, load_run, requests, size):
+def traced_calls(proxy, load_run, requests, traffic):
     """{name: calls per request}, the most frequent first."""
     pid = proxy.gateway.dataplane_pid()
     report = proxy.place.work / "strace"
@@ -122,7 +151,7 @@ def traced_calls(proxy, load_run, requests, size):
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until("strace to attach", lambda: is_traced(pid) or tracer.poll() is not None)
-        load_run.count(proxy.port, f"/{size}", requests)
+        load_run.count(proxy, traffic.kind, traffic.size, requests)
     finally:
         if tracer.poll() is None:
             tracer.send_signal(signal.SIGINT)
@@ -143,13 +172,13 @@ def is_traced(pid):
 def growth(proxy, load_run, amounts):
     """How much memory the gateway gains from one number of requests to the other."""
     first, last = amounts.growth
-    load_run.count(proxy.port, "/12", first)
+    load_run.count(proxy, "h1", 12, first)
     before = settled_memory(proxy.traffic_pids())
-    load_run.count(proxy.port, "/12", last - first)
+    load_run.count(proxy, "h1", 12, last - first)
     after = settled_memory(proxy.traffic_pids())
     return {"from_requests": first, "to_requests": last, "growth_bytes": after - before}
 
 
-OTHER_FUNCTIONS = {"idle": idle, "allocations": allocations, "syscalls": syscalls, "growth": growth}
+OTHER_FUNCTIONS = {"idle": idle, "idle-tls": idle_tls, "allocations": allocations, "syscalls": syscalls, "growth": growth}
 # What only this gateway is asked.
 OURS_ONLY = {"allocations", "syscalls", "growth"}

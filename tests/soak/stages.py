@@ -10,6 +10,7 @@ import proxies
 import scenarios
 from load import CheckedLoad
 from processes import BenchError, Place, Program, memory, wait_until
+from tls_material import Material
 from site_under_load import BackgroundLoad, Site, failures, kill_and_wait, load_alone
 
 MIB = 2 ** 20
@@ -200,11 +201,13 @@ def growth(run):
     tools = run.programs.parent / "bench"
     cpus = sorted(os.sched_getaffinity(0))
     origin = Program("origin", [tools / "origin", "12"], cpus[0], run.work / "origin.log", prints_port=True)
-    proxy = proxies.Headgate(Place(None, run.work), cpus[-1], run.work / "headgate.log", run.programs)
+    material = Material(run.work)
+    proxy = proxies.Headgate(Place(None, run.work), cpus[-1], run.work / "headgate.log", material, run.programs)
     try:
         proxy.start(origin.port)
         run.progress(f"{run.amounts.growth[1]:,} requests")
-        figures = scenarios.growth(proxy, CheckedLoad(cpus[0], origin.port), scenarios.Amounts(growth=run.amounts.growth))
+        generator = CheckedLoad(cpus[0], origin.port, material, tools / "handshakes", run.work)
+        figures = scenarios.growth(proxy, generator, scenarios.Amounts(growth=run.amounts.growth))
     finally:
         proxy.stop()
         origin.stop()
