@@ -340,7 +340,7 @@ static void on_request_head(struct exchange *x, struct head *head, bool end) {
     x->withholds_credit = !end && head->expect_continue;
     enum abort_code refused = request_prepare(x, head);
     if (refused == ABORT_NONE)
-        tunnel_ask(x, head);
+        refused = tunnel_ask(x, head);
     flow_advance(&x->request, end && !x->tunnel ? FLOW_END : FLOW_BODY);
     if (!end)
         flow_open(x, &x->request, x->initial_credit);

@@ -42,9 +42,10 @@ enum abort_code request_prepare(struct exchange *x, struct head *head);
 enum abort_code request_prepare_forward(struct exchange *x, struct head *head);
 /* What goes to the client: hop-by-hop fields out, Via and Server in. */
 int response_prepare(struct exchange *x, struct head *head);
-/* tunnel.c. Whether this request asks for a tunnel that its route allows; notes it, and that the client's bytes wait. */
+/* tunnel.c. Whether this request asks for a tunnel that its route allows. */
 bool tunnel_is_asked(const struct exchange *x, const struct head *head);
-void tunnel_ask(struct exchange *x, struct head *head);
+/* Notes it, and that the client's bytes wait. ABORT_NONE, or why the request is refused. */
+enum abort_code tunnel_ask(struct exchange *x, struct head *head);
 /* The final head has come for a request that asked: opens the tunnel or makes the request an ordinary one. ABORT_NONE, or why the
  * answer cannot be passed on. */
 enum abort_code tunnel_answered(struct exchange *x, const struct head *head);

@@ -16,13 +16,15 @@ bool tunnel_is_asked(const struct exchange *x, const struct head *head) {
            route_allows_upgrade(x->route, head->upgrade);
 }
 
-void tunnel_ask(struct exchange *x, struct head *head) {
+enum abort_code tunnel_ask(struct exchange *x, struct head *head) {
     if (head->method != METHOD_CONNECT && !tunnel_is_asked(x, head)) {
+        bool is_extended_connect = head->upgrade.n && x->log_version >= 20; /* RFC 9220 section 3: 501 */
         head->upgrade = (struct str){NULL, 0};
-        return;
+        return is_extended_connect ? ABORT_METHOD_NOT_IMPLEMENTED : ABORT_NONE;
     }
     x->tunnel = TUNNEL_ASKED;
     x->withholds_credit = true;
+    return ABORT_NONE;
 }
 
 /* ---- the answer */
@@ -99,6 +101,8 @@ enum abort_code tunnel_answered(struct exchange *x, const struct head *head) {
 void tunnel_begin(struct exchange *x) {
     x->withholds_credit = false;
     flow_grant(x, &x->request);
+    if (x->request.sink)
+        x->request.sink->ops->want_pull(x->request.sink);
 }
 
 /* ---- the end */

@@ -102,6 +102,8 @@ static uint32_t streams_allowed(const struct h2_session *session) {
 
 static bool has_room(const struct h2_session *session) {
     const struct h2_client *c = client_of(session);
+    if (session->pending && session->pending->head && session->pending->head->upgrade.n && !c->knows_limit)
+        return false; /* SETTINGS tell whether the origin knows tunnels */
     uint32_t most = c->knows_limit ? streams_allowed(session) : FIRST_STREAMS;
     return c->opened < most && nghttp2_session_check_request_allowed(session->library);
 }
@@ -163,14 +165,27 @@ static void on_silence(struct h2_client *c) {
 
 /* ---- requests ---- */
 
+/* RFC 8441 section 3. */
+static bool knows_tunnels(const struct h2_session *session) {
+    return nghttp2_session_get_remote_settings(session->library, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+/* A request for a tunnel to an origin that knows none is an ordinary one, whole with its head (RFC 9110 section 7.8). */
 static int submit(struct h2_stream *stream, const nghttp2_data_provider *provider) {
     struct h2_client *c = client_of(stream->session);
     struct h2_session *session = &c->session;
+    bool asks = stream->head->upgrade.n, is_tunnel = asks && knows_tunnels(session);
+    if (asks && !is_tunnel) {
+        provider = NULL;
+        stream->head_ends = true;
+    }
     struct free_lists *lists = &session->conn.worker->free_lists;
     nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    size_t n = h2_write_request(stream->head, session->conn.tls != NULL, nv, stream->digits);
+    bool is_tls = session->conn.tls != NULL;
+    size_t n = is_tunnel ? h2_write_tunnel(stream->head, is_tls, nv) : h2_write_request(stream->head, is_tls, nv, stream->digits);
+    stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
     int32_t id = nghttp2_submit_request(session->library, NULL, nv, n, provider, stream);
     free_lists_free(lists, nv);
     if (id < 0)
@@ -184,11 +199,10 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
     return 0;
 }
 
-/* A request for an upgrade is whole with its head; without it, it is an ordinary one (RFC 9110 section 7.8). */
 static void send_head(struct leg *leg, const struct head *head, bool end) {
     struct h2_stream *stream = h2_stream_of(leg);
     stream->head = head;
-    stream->head_ends = end || head->upgrade.n;
+    stream->head_ends = end;
     stream->asks_head = head->method == METHOD_HEAD;
     stream->to_send = head->content_length;
     h2_stream_send_later(stream);
@@ -251,7 +265,17 @@ static void open_window(struct h2_stream *stream) {
         h2_stream_await_body(stream);
 }
 
+/* Any 2xx opens the tunnel; for the exchange that is 101. */
+static void note_agreement(struct h2_stream *stream, struct head *head) {
+    if (!stream->asks_tunnel.n || head->status > 299)
+        return;
+    head->status = 101;
+    head->upgrade = stream->asks_tunnel;
+    head->content_length = -1;
+}
+
 static void on_final_head(struct h2_stream *stream, struct head *head, bool end) {
+    note_agreement(stream, head);
     bool has_body = !stream->asks_head && head->status != 204 && head->status != 304;
     stream->has_head = true;
     stream->to_receive = has_body ? head->content_length : 0;

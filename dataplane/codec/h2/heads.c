@@ -5,7 +5,7 @@
 
 enum { COPY_CHUNK = 512 };
 
-enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_AUTHORITY = 4, PSEUDO_PATH = 8, PSEUDO_STATUS = 16 };
+enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_AUTHORITY = 4, PSEUDO_PATH = 8, PSEUDO_STATUS = 16, PSEUDO_PROTOCOL = 32 };
 
 static const struct {
     const char     *word;
@@ -109,6 +109,17 @@ static enum h2_error read_status(struct h2_reader *r, struct str value) {
     return H2_OK;
 }
 
+/* RFC 8441 section 4. A token, as in Upgrade. */
+static enum h2_error read_protocol(struct h2_reader *r, struct str value) {
+    if (!r->takes_protocol || value.n == 0)
+        return H2_PSEUDO_UNKNOWN;
+    for (size_t i = 0; i < value.n; i++)
+        if (!field_token_lower[(uint8_t)value.p[i]])
+            return H2_PSEUDO_UNKNOWN;
+    r->head->upgrade = copy(r, value);
+    return r->head->upgrade.p ? H2_OK : H2_MEMORY;
+}
+
 static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct str value) {
     static const struct {
         struct str       name;
@@ -121,6 +132,7 @@ static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct st
         {{":authority", 10}, PSEUDO_AUTHORITY, H2_REQUEST, read_authority},
         {{":path", 5}, PSEUDO_PATH, H2_REQUEST, read_path},
         {{":status", 7}, PSEUDO_STATUS, H2_RESPONSE, read_status},
+        {{":protocol", 9}, PSEUDO_PROTOCOL, H2_REQUEST, read_protocol},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         bool is_near = known[i].section == r->section && known[i].name.n == name.n && known[i].name.p[1] == name.p[1];
@@ -242,8 +254,24 @@ static enum h2_error finish_connect(struct h2_reader *r) {
     return error ? error : head->port ? H2_OK : H2_AUTHORITY;
 }
 
+/* RFC 8441 section 4: for what follows it is the GET with Upgrade that HTTP/1.1 has. */
+static enum h2_error finish_extended_connect(struct h2_reader *r) {
+    struct head *head = r->head;
+    if (head->method != METHOD_CONNECT)
+        return H2_PSEUDO_UNKNOWN;
+    if (r->seen & FIELD_BIT(FIELD_CONTENT_LENGTH))
+        return H2_CONTENT_LENGTH;
+    head->method = METHOD_GET;
+    head->method_text = method_name(METHOD_GET);
+    r->pseudo &= (uint8_t)~PSEUDO_PROTOCOL;
+    return H2_OK;
+}
+
 static enum h2_error finish_target(struct h2_reader *r) {
     struct head *head = r->head;
+    enum h2_error error = r->pseudo & PSEUDO_PROTOCOL ? finish_extended_connect(r) : H2_OK;
+    if (error)
+        return error;
     if (!(r->pseudo & PSEUDO_METHOD))
         return H2_PSEUDO_MISSING;
     if (head->method == METHOD_CONNECT)
@@ -277,6 +305,8 @@ static enum h2_error finish_request(struct h2_reader *r, bool end) {
     enum h2_error error;
     if ((error = finish_target(r)) || (error = finish_length(r, end)))
         return error;
+    if (end && (head->upgrade.n || head->method == METHOD_CONNECT))
+        return H2_TUNNEL_ENDS;
     if ((r->repeated & FIELD_BIT(FIELD_COOKIE)) && (error = join_cookies(r)))
         return error;
     if (r->seen & FIELD_BIT(FIELD_TE))
@@ -373,9 +403,19 @@ size_t h2_write_request(const struct head *head, bool is_tls, nghttp2_nv *nv, ch
     return n;
 }
 
+size_t h2_write_tunnel(const struct head *head, bool is_tls, nghttp2_nv *nv) {
+    size_t n = 0;
+    nv[n++] = pair(STR(":method"), STR("CONNECT"));
+    nv[n++] = pair(STR(":protocol"), head->upgrade);
+    nv[n++] = pair(STR(":scheme"), is_tls ? STR("https") : STR("http"));
+    nv[n++] = pair(STR(":authority"), head->authority);
+    nv[n++] = pair(STR(":path"), head->target);
+    return n + put_fields(head, nv + n);
+}
+
 size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]) {
     size_t n = 0;
-    for (unsigned i = 3, rest = head->status; i-- > 0; rest /= 10)
+    for (unsigned i = 3, rest = head->status == 101 ? 200 : head->status; i-- > 0; rest /= 10) /* an open tunnel */
         digits[i] = (char)('0' + rest % 10);
     nv[n++] = pair(STR(":status"), (struct str){digits, 3});
     n += put_fields(head, nv + n);

@@ -40,6 +40,7 @@
     X(EXPECT, ABORT_EXPECTATION, "expect") \
     X(HEAD_TOO_LARGE, ABORT_HEADERS_TOO_LARGE, "head-too-large") \
     X(TOO_MANY_FIELDS, ABORT_HEADERS_TOO_LARGE, "too-many-fields") \
+    X(TUNNEL_ENDS, ABORT_NONE, "tunnel-without-stream") \
     X(TRAILER_FIELD, ABORT_NONE, "trailer-field") \
     X(TRAILER_NOT_LAST, ABORT_NONE, "trailer-not-last")
 
@@ -81,6 +82,7 @@ struct h2_reader {
     uint64_t                seen, repeated; /* FIELD_BIT() */
     uint8_t                 pseudo;      /* which pseudo-fields have come */
     bool                    in_fields;   /* past the pseudo-fields */
+    bool                    takes_protocol; /* set after h2_read_head: SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441) */
     struct str              authority;   /* :authority; NULL: none */
     char                   *room;        /* where copies go */
     size_t                  room_left;
@@ -104,6 +106,8 @@ size_t h2_section_size(const nghttp2_nv *nv, size_t n);
  * values are not copied: they stay as long as the head. `digits` holds numbers and has to stay, too. What frames the
  * message, and what concerns a connection, is left out (writer.h of HTTP/1.1 has the same rules). */
 size_t h2_write_request(const struct head *head, bool is_tls, nghttp2_nv *nv, char digits[32]);
+/* The same for a request with head->upgrade: an extended CONNECT (RFC 8441). */
+size_t h2_write_tunnel(const struct head *head, bool is_tls, nghttp2_nv *nv);
 size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]);
 /* Room for trailers->count entries; the library copies them. */
 size_t h2_write_trailers(const struct fields *trailers, nghttp2_nv *nv);

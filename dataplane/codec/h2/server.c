@@ -17,6 +17,7 @@ struct h2_server {
     uint32_t                   requests;
     uint64_t                   ping_interval, received_at;
     bool                       ping_is_out;
+    bool                       takes_protocol; /* SETTINGS_ENABLE_CONNECT_PROTOCOL was sent */
     char                       peer[PEER_TEXT];
 };
 
@@ -187,6 +188,7 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
     if (head) {
         h2_read_head(&session->reader, H2_REQUEST, exchange_arena(x), &session->limits, head);
+        session->reader.takes_protocol = server_of(session)->takes_protocol;
         return stream;
     }
     if (x) {
@@ -284,7 +286,7 @@ static void send_interim(struct h2_stream *stream, const struct head *head) {
 
 static void send_head(struct leg *leg, const struct head *head, bool end) {
     struct h2_stream *stream = h2_stream_of(leg);
-    if (head->status < 200) {
+    if (head->status < 200 && head->status != 101) {
         send_interim(stream, head);
         return;
     }
@@ -415,6 +417,7 @@ struct conn *h2_server_accept(struct listener_runtime *l, const struct accepted 
     n = n < sizeof s->peer ? n : sizeof s->peer - 1;
     memcpy(s->peer, text, n);
     s->origin = (struct exchange_origin){.peer = {s->peer, n}, .version = VERSION_20, .tls = a->transport.tls};
+    s->takes_protocol = options.http2->extended_connect;
     renew_definition(s);
     await_request(s);
     conn_want_read(&s->session.conn);

@@ -502,7 +502,7 @@ static int make_library(struct h2_session *s) {
 }
 
 static int submit_settings(struct h2_session *s, const struct h2_session_options *o) {
-    nghttp2_settings_entry entries[6] = {
+    nghttp2_settings_entry entries[7] = {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->window},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
         {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, o->http2->header_table_size},
@@ -511,6 +511,8 @@ static int submit_settings(struct h2_session *s, const struct h2_session_options
     size_t n = 4;
     if (s->role->is_server)
         entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->http2->max_concurrent_streams};
+    if (s->role->is_server && o->http2->extended_connect)
+        entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
     else
         entries[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
     if (o->header_list_bytes)
