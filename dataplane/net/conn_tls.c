@@ -117,7 +117,9 @@ void conn_tls_drain(struct conn *c) {
         if (c->is_closed) /* making room flushes, and flushing can close */
             break;
         status = read_all(c, room, READ_MAX, &n);
-        if (status != TLS_FAILED && keep_sealed(c) < 0)
+        if (status == TLS_FAILED)
+            send_last(c); /* now: the codec may close this one or others, and their last words go through the same buffer */
+        else if (keep_sealed(c) < 0)
             status = TLS_FAILED;
         if (n) {
             slice_pool_read_done(&c->worker->pool, n);

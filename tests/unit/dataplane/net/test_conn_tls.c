@@ -1,0 +1,168 @@
+/* A connection over TLS among others: what sessions of one worker share must not pass between them. Real sockets. */
+#include "tests/unit/dataplane/net/loop.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "dataplane/net/conn.h"
+#include "dataplane/tls/server.h"
+#include "dataplane/tls/session.h"
+#include "tests/unit/dataplane/tls/certificates.h"
+
+static struct certificate certificate;
+static struct known_secrets secrets;
+static struct error_list errors;
+static struct tls_server *server;
+static SSL_CTX *context;
+static SSL *ssl;
+static struct conn conn;
+static int peer;
+static size_t received, shared_at_bytes;
+static bool is_connected, is_gone;
+static int error_seen;
+
+/* ---- a codec that answers what it gets and closes at once */
+
+static size_t read_limit(struct conn *c) {
+    (void)c;
+    return READ_MAX;
+}
+
+static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+    (void)bytes;
+    received += n;
+    shared_at_bytes = worker.tls->out_n;
+    assert_int_equal(slice_queue_copy(&c->out, &worker.pool, "answer", 6), 0);
+    conn_close(c);
+}
+
+static void on_connected(struct conn *c) {
+    (void)c;
+    is_connected = true;
+}
+
+static void on_eof(struct conn *c) {
+    conn_close(c);
+}
+
+static void on_error(struct conn *c, int error) {
+    error_seen = error;
+    conn_close(c);
+}
+
+static void produce(struct conn *c, struct gather *g) {
+    (void)c;
+    (void)g;
+}
+
+static void on_written(struct conn *c) {
+    (void)c;
+}
+
+static void on_deadline(struct conn *c, enum conn_deadline which) {
+    (void)c;
+    (void)which;
+}
+
+static void destroy(struct conn *c) {
+    (void)c;
+    is_gone = true;
+}
+
+static const struct conn_ops ops = {
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
+    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy,
+    .is_client = true,
+};
+
+/* ---- set-up */
+
+static int set_up(void **state) {
+    static char *names[] = {(char *)"site"};
+    Headgate__ServerTls message = HEADGATE__SERVER_TLS__INIT;
+    const struct tls_secrets lookup = {secrets_find, &secrets};
+    const struct tls_place place = {"listener/web", "tls", &errors};
+    received = shared_at_bytes = 0;
+    is_connected = is_gone = false;
+    error_seen = 0;
+    if (worker_set_up(state) < 0)
+        return -1;
+    certificate = certificate_make(&(struct certificate_wish){.name = "site", .is_ca = true});
+    secrets_init(&secrets);
+    secret_add_pair(&secrets, "site", &certificate, NULL);
+    message.certificates = names;
+    message.n_certificates = 1;
+    server = tls_server_build(&message, TLS_HTTP1, &lookup, &place);
+    context = SSL_CTX_new(TLS_client_method());
+    return server && context ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    conn_close(&conn);
+    worker_end_turn(&worker);
+    assert_true(is_gone);
+    close(peer);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    tls_io_free(&worker);
+    tls_server_unref(server);
+    certificate_finish(&certificate);
+    secrets_finish(&secrets);
+    error_list_finish(&errors);
+    tls_libraries_free();
+    return worker_tear_down(state);
+}
+
+/* The client writes into memory, so that the test says what is sent together. */
+static void begin(void) {
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    peer = ends[1];
+    ssl = SSL_new(context);
+    SSL_set0_rbio(ssl, BIO_new_socket(peer, BIO_NOCLOSE));
+    SSL_set0_wbio(ssl, BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(ssl);
+    conn_init(&conn, &worker, (struct transport){.fd = ends[0], .tls = tls_session_accept(&worker, server)}, &ops);
+    assert_non_null(conn.tls);
+    conn_handshake(&conn, NULL, 0);
+}
+
+static void send_written(void) {
+    char *bytes;
+    long n = BIO_get_mem_data(SSL_get_wbio(ssl), &bytes);
+    assert_int_equal(send(peer, bytes, (size_t)n, MSG_NOSIGNAL), n);
+    (void)BIO_reset(SSL_get_wbio(ssl));
+}
+
+/* Up to the client's last words of the handshake, which are not sent yet. */
+static void shake_hands(void) {
+    while (SSL_do_handshake(ssl) != 1) {
+        send_written();
+        turn();
+    }
+}
+
+/* ---- tests */
+
+/* A record that the codec answers by closing, and behind it one that is broken: the alert for it is of this connection. */
+static void alert_is_not_left_to_others(void **state) {
+    static const char broken[] = "\x17\x03\x03\x00\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    (void)state;
+    begin();
+    shake_hands();
+    assert_int_equal(SSL_write(ssl, "request", 7), 7);
+    BIO_write(SSL_get_wbio(ssl), broken, sizeof broken - 1);
+    send_written();
+    TURN_UNTIL(is_gone);
+    assert_true(is_connected);
+    assert_int_equal(received, 7);
+    assert_int_equal(shared_at_bytes, 0);
+    assert_int_equal(worker.tls->out_n, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(alert_is_not_left_to_others, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
