@@ -55,8 +55,8 @@ void                tls_session_free(struct tls_session *);   /* any state; NULL
 
 /* The caller leaves TLS_OUT_SIZE / 2 bytes of room in io->out. TLS_OK: done; TLS_EOF does not come. */
 enum tls_status tls_handshake(struct tls_session *);
-/* 1..n bytes of plaintext into room. TLS_OUT_RESERVE bytes of room in io->out are needed here too: a key update or
- * an alert is answered. */
+/* 1..n bytes of plaintext into room. TLS_OUT_RESERVE bytes of room in io->out are needed here too: what breaks the rules is
+ * answered with an alert. */
 enum tls_status tls_read(struct tls_session *, uint8_t *room, size_t n, size_t *ret);
 /* Encrypts 1..TLS_RECORD_MAX bytes as one record; the caller has left TLS_OUT_RESERVE bytes of room in io->out.
  * TLS_OK or TLS_FAILED. */
