@@ -274,7 +274,12 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
         return TLS_FAILED;
     if (s->records)
         return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK : fail(s, TLS_FAILURE_MEMORY);
+    /* In the middle of a peer's message OpenSSL reads on before it writes: what stands there may be another connection's. */
+    struct tls_io *io = &s->worker->io;
+    size_t received = io->in_n;
+    io->in_n = 0;
     int returned = SSL_write_ex(s->ssl, bytes, n, &written);
+    io->in_n = received;
     if (returned == 1)
         return TLS_OK;
     /* Nothing but lack of room or memory stops a write: the caller keeps TLS_OUT_RESERVE. */

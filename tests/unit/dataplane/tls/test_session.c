@@ -2,6 +2,7 @@
 #include "tests/unit/dataplane/tls/fixture.h"
 
 #include "dataplane/tls/allocator.h"
+#include "dataplane/tls/session_private.h"
 
 static void expect_done(const struct link *l) {
     assert_true(l->is_done[CLIENT]);
@@ -308,6 +309,36 @@ static void test_lack_of_memory(void **state) {
     assert_true(failed > 5);
 }
 
+/* An origin's ticket in two records, of which one is here: what we write meanwhile reads nothing, least of all the bytes of another
+ * connection whose turn it is. */
+static void test_write_within_a_message(void **state) {
+    struct fixture *f = *state;
+    static const uint8_t others[] = "of another connection";
+    struct tls_io *io;
+    f->server_message.has_client_certificates = 1;
+    f->server_message.client_certificates = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    f->server_message.client_trust = (char *)"ca"; /* the client's certificate makes its ticket long */
+    f->client_message.certificate = (char *)"visitor";
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    struct link *l = fixture_connect(f, 1, "site.example");
+    assert_int_equal(SSL_set_max_send_fragment(l->session[SERVER]->ssl, 512), 1);
+    side_work(l, CLIENT);
+    while (!l->is_done[SERVER])
+        link_arrive(l, l->at[SERVER] < l->wire[SERVER].n ? SERVER : CLIENT);
+    size_t first = 5 + ((size_t)(uint8_t)l->wire[CLIENT].p[l->at[CLIENT] + 3] << 8 |
+                        (uint8_t)l->wire[CLIENT].p[l->at[CLIENT] + 4]);
+    assert_true(l->wire[CLIENT].n - l->at[CLIENT] > first);
+    l->step = first;
+    link_arrive(l, CLIENT);
+    assert_int_equal(l->status[CLIENT], TLS_AGAIN);
+    io = l->worker[CLIENT]->tls;
+    io->in = others;
+    io->in_n = sizeof others;
+    tls_write(l->session[CLIENT], "x", 1);
+    assert_int_equal(io->in_n, sizeof others);
+    assert_ptr_equal(io->in, others);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_agrees_on_http2),    TLS_TEST(test_agrees_on_http1_with_1_2),
@@ -318,6 +349,7 @@ int main(void) {
         TLS_TEST(test_damaged_record),     TLS_TEST(test_garbage),
         TLS_TEST(test_key_update),         TLS_TEST(test_groups),
         TLS_TEST(test_allocator_comes_too_late), TLS_TEST(test_lack_of_memory),
+        TLS_TEST(test_write_within_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
