@@ -130,6 +130,18 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return !encrypt && status == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : status;
 }
 
+/* Nobody looks at the client's certificate when a session is resumed, and each ticket is followed by a newer one: without this a
+ * certificate would never end (RFC 8446 section 4.6.1). One that is revoked ends with its trust, see below. */
+static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsigned char *name, size_t name_n,
+                                        SSL_TICKET_STATUS status, void *arg) {
+    (void)ssl, (void)name, (void)name_n, (void)arg;
+    bool is_good = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    const X509 *peer = is_good ? SSL_SESSION_get0_peer(known) : NULL;
+    if (!is_good || (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 /* A session is resumed only where clients are asked for the same certificates. */
 static int set_session_context(struct tls_server *s, SSL_CTX *context) {
     struct resource_id id;
@@ -154,7 +166,8 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
         return SSL_CTX_set_num_tickets(context, 0) == 1 ? 0 : -1;
     }
     SSL_CTX_set_timeout(context, (long)(s->message->session_lifetime / 1000000));
-    bool ok = SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 && SSL_CTX_set_num_tickets(context, 1) == 1;
+    bool ok = SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 &&
+              SSL_CTX_set_session_ticket_cb(context, NULL, on_ticket_read, NULL) == 1 && SSL_CTX_set_num_tickets(context, 1) == 1;
     return ok ? 0 : -1;
 }
 
