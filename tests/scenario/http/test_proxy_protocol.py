@@ -212,6 +212,22 @@ def test_the_origin_is_told_both_ends(naming):
             served.expect_closed()
 
 
+def test_clients_of_http2_are_named_too(gateway, scripted, version):
+    gateway.serve(configure(gateway, [cluster("named", scripted, **{"proxy-protocol": version})],
+                            listeners=[listener(gateway, protocols=["http1", "http2"])]))
+    with subprocess.Popen(["curl", "-sS", "--fail", "--http2-prior-knowledge", "--interface", "127.0.0.5", "--max-time", "20",
+                           f"http://127.0.0.1:{gateway.port}/"], stdout=subprocess.PIPE) as curl:
+        served = scripted.accept()
+        source, destination = READ[version](served)
+        assert source[0] == "127.0.0.5" and destination == ("127.0.0.1", gateway.port)
+        served.receive_request()
+        served.send(response(body="seen"))
+        served.expect_closed()
+        assert curl.communicate()[0] == b"seen" and curl.returncode == 0
+    scripted.drop_connections()
+    gateway.wait_metric("origin_connections", lambda count: count == 0)
+
+
 def test_what_a_proxy_said_is_passed_on(naming):
     gateway, origin, read = naming
     with gateway.connect(gateway.port_of("believing")) as client:
