@@ -82,8 +82,11 @@ static void failed(struct client_waiter *w, int error) {
     struct exchange *x = exchange_of(w);
     if (x->abort != ABORT_NONE)
         return;
-    if (error == EAGAIN) /* too many waited for it: this one goes to another connection */
-        go_on_with(x, proxy_of(x)->endpoint);
+    struct endpoint_runtime *e = proxy_of(x)->endpoint;
+    if (error == EAGAIN && e->is_retired) /* what it would connect by may be gone with its definition */
+        attempt(x);
+    else if (error == EAGAIN) /* too many waited for it: this one goes to another connection */
+        go_on_with(x, e);
     else
         fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
 }

@@ -131,9 +131,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
         take_address(s, &snapshot->addresses[i], &message->sockets[i]);
     drop_addresses(s, snapshot);
-    sweep_begin(&s->sweep, w, w->view);
-    if (old)
-        view_unref(w, old);
+    sweep_begin(&s->sweep, w, w->view, old);
     stats_add(&w->stats->snapshots_total, 1);
     atomic_fetch_add_explicit(&s->dataplane->switched, 1, memory_order_release);
     ev_async_send(s->dataplane->loop, &s->dataplane->news);

@@ -36,6 +36,14 @@ static size_t do_next(struct sweep *s, struct worker *w, const struct snapshot *
     return 1 + endpoints + COST_OF_CLOSING * (kept - stats_read(&w->stats->origin_idle_connections));
 }
 
+static void finish(struct sweep *s, struct worker *w) {
+    struct snapshot_view *view = s->view, *before = s->before;
+    s->view = s->before = NULL;
+    view_unref(w, view);
+    if (before)
+        view_unref(w, before);
+}
+
 static void do_slice(struct worker *w, struct worker_message *m) {
     struct sweep *s = (struct sweep *)m;
     const struct snapshot *snapshot = s->view->snapshot;
@@ -48,27 +56,26 @@ static void do_slice(struct worker *w, struct worker_message *m) {
         worker_post(w, m);
         return;
     }
-    struct snapshot_view *finished = s->view;
-    s->view = NULL;
-    view_unref(w, finished);
+    finish(s, w);
 }
 
-/* A name may come back with the next snapshot, so it has to be gone by then. */
+/* A name may come back with the next snapshot, so it has to be gone by then; and a cluster that this one changed and the next
+ * does not would be reconciled by nobody. */
 static void cut_short(struct sweep *s, struct worker *w) {
-    struct snapshot_view *unfinished = s->view;
-    if (!unfinished)
+    if (!s->view)
         return;
-    while (s->done < unfinished->snapshot->dropped_count)
-        do_next(s, w, unfinished->snapshot);
-    s->view = NULL;
-    view_unref(w, unfinished);
+    const struct snapshot *snapshot = s->view->snapshot;
+    while (s->done < snapshot->dropped_count + snapshot->changed_count)
+        do_next(s, w, snapshot);
+    finish(s, w);
 }
 
-void sweep_begin(struct sweep *s, struct worker *w, struct snapshot_view *view) {
+void sweep_begin(struct sweep *s, struct worker *w, struct snapshot_view *view, struct snapshot_view *before) {
     view_ref(view);
     cut_short(s, w);
     s->message.handle = do_slice;
     s->view = view;
+    s->before = before;
     s->done = 0;
     if (!s->is_posted)
         do_slice(w, &s->message);

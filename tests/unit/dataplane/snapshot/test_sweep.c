@@ -87,14 +87,14 @@ static unsigned count_unreconciled(void) {
 static void many_dropped_clusters_go_in_slices(void **state) {
     (void)state;
     first.dropped = dropped, first.dropped_count = CLUSTERS;
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     assert_in_slices(count_left);
 }
 
 static void many_changed_clusters_are_reconciled_in_slices(void **state) {
     (void)state;
     first.changed = changed, first.changed_count = CLUSTERS;
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     assert_in_slices(count_unreconciled);
     assert_int_equal(count_left(), CLUSTERS);
 }
@@ -103,7 +103,7 @@ static void many_changed_clusters_are_reconciled_in_slices(void **state) {
 static void closing_connections_makes_slices_shorter(void **state) {
     (void)state;
     first.dropped = dropped, first.dropped_count = CONNECTIONS_MOST;
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     unsigned without = CLUSTERS - count_left();
     assert_true(without < CONNECTIONS_MOST);
     for (int i = 0; i < 10; i++)
@@ -114,7 +114,7 @@ static void closing_connections_makes_slices_shorter(void **state) {
         struct client_connection *link = connect_for_nobody(cluster_pick(c, NULL), 17);
         report_connected(link);
     }
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     unsigned with = CLUSTERS - count_left();
     assert_true(with > 0 && with <= without * 2 / 3);
     for (int i = 0; i < 20; i++)
@@ -127,7 +127,7 @@ static void a_small_change_is_done_at_once(void **state) {
     (void)state;
     first.dropped = dropped, first.dropped_count = 1;
     first.changed = changed + 1, first.changed_count = 1;
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     assert_int_equal(count_left(), CLUSTERS - 1);
     assert_int_equal(count_reconciled(), 1);
     assert_int_equal(first_view.references, 1);
@@ -139,9 +139,9 @@ static void a_cluster_that_comes_back_is_a_new_one(void **state) {
     const struct cluster_definition *back = &newer[CLUSTERS - 1].cluster;
     first.dropped = dropped, first.dropped_count = CLUSTERS;
     second.changed = changed + CLUSTERS - 1, second.changed_count = 1;
-    sweep_begin(&sweep, &worker, &first_view);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     assert_true(count_left() > 0);
-    sweep_begin(&sweep, &worker, &second_view);
+    sweep_begin(&sweep, &worker, &second_view, NULL);
     assert_int_equal(count_left(), 0);
     assert_int_equal(first_view.references, 1);
     struct cluster_runtime *c = cluster_of(&worker, back);
@@ -153,17 +153,34 @@ static void a_cluster_that_comes_back_is_a_new_one(void **state) {
     assert_int_equal(quiet, 0);
 }
 
-/* What was not reconciled is so when it is needed, by the newest definition. */
-static void a_sweep_of_changes_may_be_cut_short(void **state) {
+/* The next one does not know what this one changed. */
+static void a_sweep_of_changes_is_not_cut_short(void **state) {
     (void)state;
     first.changed = changed, first.changed_count = CLUSTERS;
-    sweep_begin(&sweep, &worker, &first_view);
-    sweep_begin(&sweep, &worker, &second_view);
-    assert_int_equal(first_view.references, 1);
+    sweep_begin(&sweep, &worker, &first_view, NULL);
     assert_true(count_reconciled() < CLUSTERS);
-    assert_int_equal(cluster_of(&worker, changed[CLUSTERS - 1])->serial, changed[CLUSTERS - 1]->serial);
+    view_ref(&first_view);
+    sweep_begin(&sweep, &worker, &second_view, &first_view);
+    assert_int_equal(count_reconciled(), CLUSTERS);
     turn();
     assert_null(sweep.view);
+    assert_int_equal(first_view.references, 1);
+    assert_int_equal(second_view.references, 1);
+}
+
+/* Clusters that have not had their turn go by definitions of the snapshot before: it stays as long. */
+static void the_snapshot_before_stays_until_all_is_reconciled(void **state) {
+    (void)state;
+    second.changed = changed, second.changed_count = CLUSTERS;
+    view_ref(&first_view);
+    sweep_begin(&sweep, &worker, &second_view, &first_view);
+    while (count_reconciled() < CLUSTERS) {
+        assert_int_equal(first_view.references, 2);
+        turn();
+    }
+    turn();
+    assert_int_equal(first_view.references, 1);
+    assert_int_equal(second_view.references, 1);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, back_tear_down)
@@ -175,7 +192,8 @@ int main(void) {
         TEST(closing_connections_makes_slices_shorter),
         TEST(a_small_change_is_done_at_once),
         TEST(a_cluster_that_comes_back_is_a_new_one),
-        TEST(a_sweep_of_changes_may_be_cut_short),
+        TEST(a_sweep_of_changes_is_not_cut_short),
+        TEST(the_snapshot_before_stays_until_all_is_reconciled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
