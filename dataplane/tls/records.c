@@ -117,8 +117,8 @@ static int write_record(struct records *r, struct tls_io *io, enum content_type 
     return 0;
 }
 
-/* Says that our key changes, and changes it. A request of the peer's is answered once, however often it was made, and not before
- * there is something to send (RFC 8446 section 4.6.3): who reads nothing cannot make us keep answers. */
+/* Says that our key changes, and changes it. A request of the peer's is answered once, however often it was made, and not
+ * before there is something to send (RFC 8446 section 4.6.3): who reads nothing cannot make us keep answers. */
 static int write_key_update(struct records *r, struct tls_io *io) {
     static const uint8_t message[KEY_UPDATE_SIZE] = {24, 0, 0, 1, 0};
     r->owes_update = false;

@@ -71,8 +71,8 @@ static void destroy(struct conn *c) {
 
 static const struct conn_ops ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
-    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy,
-    .is_client = true,
+    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
+    .destroy = destroy, .is_client = true,
 };
 
 /* ---- set-up */

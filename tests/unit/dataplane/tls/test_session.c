@@ -309,8 +309,8 @@ static void test_lack_of_memory(void **state) {
     assert_true(failed > 5);
 }
 
-/* An origin's ticket in two records, of which one is here: what we write meanwhile reads nothing, least of all the bytes of another
- * connection whose turn it is. */
+/* An origin's ticket in two records, of which one is here: what we write meanwhile reads nothing, least of all the bytes of
+ * another connection whose turn it is. */
 static void test_write_within_a_message(void **state) {
     struct fixture *f = *state;
     static const uint8_t others[] = "of another connection";
