@@ -126,6 +126,18 @@ static struct address parsed(const char *text) {
     return a;
 }
 
+static void mapped_addresses_are_unmapped(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"[::ffff:192.0.2.1]:80", "192.0.2.1:80"}, {"[2001:db8::1]:80", "[2001:db8::1]:80"},
+                                           {"[::1]:80", "[::1]:80"}, {"192.0.2.1:80", "192.0.2.1:80"}, {"unix:/a", "unix:/a"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct address a = parsed(pairs[i][0]), expected = parsed(pairs[i][1]);
+        address_unmap(&a);
+        assert_true(address_equal(&a, &expected));
+        assert_int_equal(a.length, expected.length);
+    }
+}
+
 static void equality_ports_and_loopback(void **state) {
     (void)state;
     struct address a = parsed("127.0.0.1:80"), b = parsed("127.0.0.1:81"), c = parsed("[::1]:80"), none = {0};
@@ -162,6 +174,7 @@ int main(void) {
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(hosts_are_found_with_and_without_a_port),
         cmocka_unit_test(the_longest_socket_path),
+        cmocka_unit_test(mapped_addresses_are_unmapped),
         cmocka_unit_test(equality_ports_and_loopback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
