@@ -99,6 +99,8 @@ static int endpoint_update(struct cluster_runtime *c, const struct endpoint_defi
             return -1;
         hg_free((char *)(uintptr_t)e->hostname.p);
         e->hostname = (struct str){copy, d->hostname.n};
+        if (c->options.tls && e->connections) /* another name was verified */
+            c->epoch++;
     }
     if (!e->is_usable && d->is_usable && e->virtual_time < c->virtual_now)
         e->virtual_time = c->virtual_now; /* what it missed is not made up for */
@@ -163,11 +165,11 @@ static void unlist_all(struct cluster_runtime *c) {
         ((struct endpoint_runtime *)entry->value)->is_listed = false;
 }
 
-/* Kept connections speak the old protocol, are not encrypted, or did not begin with a PROXY header. */
+/* Kept connections speak the old protocol, were verified by other rules or none, or did not begin with a PROXY header. */
 static void note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
     size_t position = 0;
     const struct map_entry *entry;
-    if (c->codec == d->codec && !c->options.tls == !d->options.tls && c->options.proxy_version == d->options.proxy_version)
+    if (c->codec == d->codec && c->options.tls == d->options.tls && c->options.proxy_version == d->options.proxy_version)
         return;
     c->epoch++;
     while ((entry = map_next(&c->by_address, &position)))

@@ -321,6 +321,35 @@ static void change_of_protocol_leaves_old_connections_to_end(void **state) {
     assert_false(is_open(busy));
 }
 
+static void expect_worn_out(struct client_connection *c) {
+    definition.cluster.serial = ++next_serial;
+    cluster_of(&worker, &definition.cluster);
+    assert_null(take(endpoint));
+    assert_false(is_open(c));
+}
+
+/* What was verified by one rule is not used under another: trust, or the name that the origin must show. */
+static void change_of_verification_leaves_old_connections_to_end(void **state) {
+    (void)state;
+    static char rules[2]; /* two definitions of TLS: only told apart here */
+    struct client_connection *c = connect_one();
+    c->owner->on_available(c);
+    definition.cluster.options.tls = (struct tls_client *)&rules[0];
+    expect_worn_out(c);
+    c = connect_one();
+    c->owner->on_available(c);
+    definition.cluster.options.tls = (struct tls_client *)&rules[1];
+    expect_worn_out(c);
+    c = connect_one();
+    c->owner->on_available(c);
+    definition.cluster.serial = ++next_serial;
+    cluster_of(&worker, &definition.cluster);
+    assert_ptr_equal(take(endpoint), c); /* nothing of it has changed */
+    c->owner->on_available(c);
+    definition.endpoints[0].hostname = STR("other.example");
+    expect_worn_out(c);
+}
+
 static void single_connection_is_neither_shared_nor_kept(void **state) {
     (void)state;
     fake_capacity = 10;
@@ -402,6 +431,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(single_connection_that_nobody_wants_any_more_is_closed, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(kept_connections_end_when_headers_are_wanted, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_of_protocol_leaves_old_connections_to_end, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(change_of_verification_leaves_old_connections_to_end, set_up, back_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
