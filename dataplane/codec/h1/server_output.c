@@ -79,6 +79,9 @@ void h1_server_produce(struct conn *c, struct gather *g) {
         m->continue_due = false;
         gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
+    if (m->interim_n && !gather_bytes(g, m->interim, m->interim_n))
+        return; /* there is room once this has been sent */
+    m->interim_n = 0;
     if (m->response && !write_head(s, g)) {
         if (g->bytes == 0) /* otherwise there is room once this has been sent */
             h1_server_give_up(s, ABORT_MEMORY);
@@ -134,11 +137,17 @@ void h1_server_on_written(struct conn *c) {
 
 /* ---- from the core ---- */
 
+/* Those of an origin that is faster than its client, and those without room, are dropped: nobody may rely on them (RFC 9110 section
+ * 15.2). */
 static void send_interim(struct h1_server *s, const struct head *head) {
-    char text[4096];
-    size_t n = h1_write_response_head(head, H1_CONNECTION_DEFAULT, text, sizeof text);
-    if (n > sizeof text || slice_queue_copy(&s->conn.out, &s->conn.worker->pool, text, n) < 0)
-        return; /* interim responses may be dropped (RFC 9110 section 15.2) */
+    struct h1_message *m = s->message;
+    if (!m->interim)
+        m->interim = arena_alloc(exchange_arena(s->leg.exchange), INTERIM_MAX);
+    size_t room = m->interim ? INTERIM_MAX - m->interim_n : 0;
+    size_t n = room ? h1_write_response_head(head, H1_CONNECTION_DEFAULT, m->interim + m->interim_n, room) : 0;
+    if (n == 0 || n > room)
+        return;
+    m->interim_n += n;
     conn_mark_dirty(&s->conn);
 }
 

@@ -6,7 +6,7 @@
 #include "dataplane/net/conn.h"
 #include "dataplane/net/listener.h"
 
-enum { PEER_TEXT = 46 };
+enum { PEER_TEXT = 46, INTERIM_MAX = 4096 };
 
 enum input_state {
     INPUT_HEAD,          /* waiting for, or in, a request head */
@@ -24,6 +24,8 @@ struct h1_message {
     struct h1_body_writer      writer;
     const struct head         *response;      /* to be written; NULL: none or written already */
     struct str                 websocket_key; /* to be answered; empty: none */
+    char                      *interim;       /* INTERIM_MAX bytes for interim responses that are to be written; NULL: none came yet */
+    size_t                     interim_n;
     uint64_t                   body_began;
     bool                       response_ends; /* no body follows the head */
     bool                       has_response;  /* its head has been taken over by send_head */
