@@ -13,8 +13,8 @@ enum { REQUEST_ID_MAX = 128, FORWARD_FIELDS = 8 };
 
 /* ---- who is the client ---- */
 
-/* With n trusted proxies the client is the n-th entry from the right of X-Forwarded-For (or the leftmost there is). What is not
- * an address is nobody: the connection's own address stands then. */
+/* With n trusted proxies the client is the n-th entry from the right of X-Forwarded-For (or the leftmost there is). What is
+ * not an address is nobody: the connection's own address stands then. */
 static struct str trusted_client(const struct exchange *x, const struct head *head) {
     unsigned hops = x->listener->settings->trusted_hops;
     struct str found = x->peer;
@@ -164,8 +164,8 @@ static struct str forwarded_chain(struct exchange *x, const struct head *head) {
     return (struct str){text, size};
 }
 
-/* CGI and its heirs see "x_forwarded_for" and "x-forwarded-for" as one name: a client must not add to what we say, or to what
- * frames the message, by that spelling. */
+/* CGI and its heirs see "x_forwarded_for" and "x-forwarded-for" as one name: a client must not add to what we say, or to
+ * what frames the message, by that spelling. */
 static void drop_aliases(struct head *head) {
     char name[32];
     for (uint32_t i = head->fields.count; i-- > 0;) {

@@ -90,15 +90,16 @@ struct conn {
 
 /* Takes the transport; its descriptor is non-blocking. Does not start reading. */
 void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops);
-/* Begins to connect, and then the handshake of `tls` if there is one (it is taken, also on failure); on_connected or on_error
- * follows, never from within. The preamble goes before everything else; it is copied. Returns 0, or an errno with nothing to
- * close. */
+/* Begins to connect, and then the handshake of `tls` if there is one (it is taken, also on failure); on_connected or
+ * on_error follows, never from within. The preamble goes before everything else; it is copied. Returns 0, or an errno with
+ * nothing to close. */
 int  conn_connect(struct conn *c, struct worker *w, const struct address *to, struct str preamble, struct tls_session *tls,
                   const struct conn_ops *ops);
-/* Begins TLS on an accepted connection that has a session, with what has been received already. on_connected or on_error follows, also
- * from within. */
+/* Begins TLS on an accepted connection that has a session, with what has been received already. on_connected or on_error
+ * follows, also from within. */
 void conn_handshake(struct conn *c, const uint8_t *received, size_t n);
-/* Gives the transport to another connection: this one is closed, the descriptor is not. Only within on_bytes or on_connected. */
+/* Gives the transport to another connection: this one is closed, the descriptor is not. Only within on_bytes or
+ * on_connected. */
 struct transport conn_release(struct conn *c);
 /* Nobody takes it: closed and freed, with the connection that released it. */
 void conn_discard(struct conn *released, struct transport *t);
@@ -112,7 +113,7 @@ void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when);
 /* What the codec keeps of the input counts for the worker's budget, as unsent output does. */
 void conn_set_held(struct conn *c, size_t bytes);
 void conn_close(struct conn *c);                         /* any number of times */
-void conn_shutdown_write(struct conn *c);                /* nothing more will be sent; reading goes on. With nothing unsent only */
+void conn_shutdown_write(struct conn *c);                /* reading goes on. With nothing unsent only */
 bool conn_has_input(const struct conn *c);               /* something can be read right now; a system call */
 const char *conn_tls_failure(const struct conn *c);      /* a static word, NULL: none */
 /* A system call, but where they have been named. False: it is not known any more. */

@@ -119,7 +119,8 @@ static void on_drain_timeout(struct timer *t) {
 }
 
 void listener_set_definition(struct listener_runtime *l, const struct listener_definition *d,
-                             const struct listener_opening *opening, uint32_t connections_per_ip, uint32_t connections_limit) {
+                             const struct listener_opening *opening, uint32_t connections_per_ip,
+                             uint32_t connections_limit) {
     struct snapshot_view *old = l->view;
     l->definition = d;
     l->opening = opening;
@@ -147,8 +148,9 @@ void listener_drain(struct listener_runtime *l, uint64_t timeout) {
 
 /* ---- life ---- */
 
-struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address, const int *fds, unsigned count,
-                                         const struct server_codecs *codecs, struct ip_caps *caps) {
+struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address,
+                                         const int *fds, unsigned count, const struct server_codecs *codecs,
+                                         struct ip_caps *caps) {
     struct listener_runtime *l = hg_calloc(1, sizeof *l);
     ev_io *watchers = hg_calloc(count, sizeof *watchers);
     if (!l || !watchers) {

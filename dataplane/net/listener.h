@@ -39,12 +39,12 @@ struct accepted {
 struct listener_connection {
     struct listener_connection *next, *prev;
     struct listener_runtime    *listener;
-    void                      (*close)(struct listener_connection *, bool only_idle); /* at once, or only if nothing is going on */
+    void                      (*close)(struct listener_connection *, bool only_idle); /* at once, or only if it is idle */
     uint32_t                    cap_slot;      /* net/ip_caps.h */
 };
 
-/* Begins to speak. Takes the transport and the slot, and calls listener_add. NULL: no memory, nothing was taken. What has been
- * received already is delivered after it has returned (conn_go_on). */
+/* Begins to speak. Takes the transport and the slot, and calls listener_add. NULL: no memory, nothing was taken. What has
+ * been received already is delivered after it has returned (conn_go_on). */
 typedef struct conn *(*accept_function)(struct listener_runtime *, const struct accepted *);
 
 struct server_codecs {
@@ -71,8 +71,8 @@ struct listener_runtime {
 };
 
 /* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory. */
-struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *, const int *fds, unsigned count,
-                                         const struct server_codecs *, struct ip_caps *);
+struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *,
+                                         const int *fds, unsigned count, const struct server_codecs *, struct ip_caps *);
 /* Another definition from the worker's present view, for exchanges from now on. */
 void listener_set_definition(struct listener_runtime *, const struct listener_definition *, const struct listener_opening *,
                              uint32_t connections_per_ip, uint32_t connections_limit);

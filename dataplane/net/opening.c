@@ -49,9 +49,9 @@ static bool begins_with_preface(const struct opening *o) {
     return memcmp(o->received, preface, o->received_n < PREFACE_SIZE ? o->received_n : PREFACE_SIZE) == 0;
 }
 
-/* Two words that could begin a request line end with a blank each, and then comes a version. Where the second can be no target
- * and the third is no version it is a preface that went wrong: HTTP/2 has an answer to that, and one of HTTP/1 would be read as
- * a frame. What has come in the first piece decides. */
+/* Two words that could begin a request line end with a blank each, and then comes a version. Where the second can be no
+ * target and the third is no version it is a preface that went wrong: HTTP/2 has an answer to that, and one of HTTP/1 would be
+ * read as a frame. What has come in the first piece decides. */
 static bool is_neither(const struct opening *o) {
     struct str line = {(const char *)o->received, o->received_n};
     str_cut(&line, ' ');
@@ -189,8 +189,8 @@ static void destroy(struct conn *c) {
 
 static const struct conn_ops opening_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
-    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline, .destroy = destroy,
-    .is_client = true,
+    .on_connected = on_connected, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
+    .destroy = destroy, .is_client = true,
 };
 
 /* A client that has said nothing yet loses nothing; one in the middle of a handshake is let finish it. */

@@ -12,7 +12,7 @@ enum { PROXY_HEADER_MAX = 4096 };          /* received; one that is longer is re
 enum { PROXY_WRITTEN_MAX = 128 };          /* written */
 
 struct proxy_header {
-    bool           has_addresses;          /* false: LOCAL, UNKNOWN or a family that is not known; the connection's own count */
+    bool           has_addresses;          /* false: LOCAL, UNKNOWN or another family; the connection's own count */
     struct address source, destination;
 };
 
