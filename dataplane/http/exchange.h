@@ -38,7 +38,6 @@ struct leg_ops {                                         /* core -> codec; recor
     void (*abort)(struct leg *, enum abort_code);        /* last call; the leg is already detached */
     /* Of a front: both ends of the client's connection. False, or NULL: not known. */
     bool (*get_ends)(const struct leg *, struct conn_ends *);
-    bool serves_connect;                                 /* of a front: it can answer CONNECT with a tunnel */
 };
 
 struct leg {                                             /* embedded in the codec's stream */

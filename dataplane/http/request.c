@@ -114,7 +114,7 @@ static enum abort_code find_path(struct exchange *x, const struct head *head) {
 }
 
 static bool may_connect(const struct exchange *x) {
-    return x->route && x->route->rule->connect && x->front->ops->serves_connect;
+    return x->route && x->route->rule->connect;
 }
 
 enum abort_code request_prepare(struct exchange *x, struct head *head) {

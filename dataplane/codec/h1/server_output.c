@@ -205,5 +205,5 @@ static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
 
 const struct leg_ops h1_server_leg_ops = {
     .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
-    .get_ends = get_ends, .serves_connect = true,
+    .get_ends = get_ends,
 };

@@ -3,23 +3,17 @@ import hashlib
 import os
 import random
 import socket
-import struct
 import subprocess
 import threading
 
 import pytest
 
-from configuration import QUICK, cluster, configure, listener, under
+from configuration import QUICK, cluster, configure, under
 from gateway import free_port
 from origins import Running
 from wire import CRLF, Origin, head_of, request
 
 MIB = 1 << 20
-HEADERS, SETTINGS, END_HEADERS = 1, 4, 4  # of HTTP/2
-
-
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def ask(authority="tunnel.example:443", *fields, version="HTTP/1.1"):
@@ -186,23 +180,6 @@ def test_a_target_must_be_host_and_port(client, start):
     assert (answer.status, answer.closes) == (400, True)
 
 
-def test_over_http2_it_is_405(tunnels):
-    """Tunnels are for clients of HTTP/1.1 so far; the refusal concerns nothing but the stream."""
-    both = listener(tunnels, protocols=["http1", "http2"])
-    tunnels.serve(configure(tunnels, [cluster("empty")], hosts=[{"domains": ["tunnel.example"], "rules": [
-        {"cluster": "empty", "connect": True}]}], listeners=[both]))
-    authority = b"tunnel.example:443"
-    block = b"\x42\x07CONNECT\x41" + bytes([len(authority)]) + authority
-    with tunnels.connect() as client:
-        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0), frame(HEADERS, END_HEADERS, 1, block))
-        kind = None
-        while kind != HEADERS:
-            length, kind, _, stream = struct.unpack(">I", b"\0" + client.receive(3)) + struct.unpack(">BBI", client.receive(6))
-            payload = client.receive(length)
-        assert stream == 1 and b"\x48\x03405" in payload  # :status
-
-
-@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_a_request_with_a_body_is_refused(client, field):
     assert client.exchange(ask("tunnel.example:443", field)).status == 400
 
