@@ -180,6 +180,7 @@ def test_a_target_must_be_host_and_port(client, start):
     assert (answer.status, answer.closes) == (400, True)
 
 
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_a_request_with_a_body_is_refused(client, field):
     assert client.exchange(ask("tunnel.example:443", field)).status == 400
 
