@@ -37,7 +37,8 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(PRIORITIES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "priority-flood") \
     X(WINDOW_UPDATES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "window-update-flood") \
     X(EMPTY_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "empty-frame-flood") \
-    X(OTHER_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "other-frame-flood")
+    X(OTHER_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "other-frame-flood") \
+    X(LIBRARY, H2_ON_CONNECTION, PROTOCOL_ERROR, "other") /* the library's, with a code of its own: HPACK, too many streams, ... */
 
 enum h2_fault {
 #define X(name, scope, code, word) H2_FAULT_##name,

@@ -250,8 +250,19 @@ static bool is_cut_by_window(nghttp2_session *library, int32_t id) {
            nghttp2_session_get_stream_remote_window_size(library, id) <= 0;
 }
 
+/* What the library alone finds ends with a GOAWAY that it makes by itself. */
+static void note_goaway(struct h2_session *s, uint32_t code) {
+    if (s->fault != H2_FAULT_NONE || code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR)
+        return;
+    s->fault = H2_FAULT_LIBRARY;
+    count_fault(s, H2_FAULT_LIBRARY);
+    stats_add(&s->conn.worker->stats->h2_protocol_errors_total, 1);
+}
+
 static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
     struct h2_session *s = session_of(user);
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        note_goaway(s, frame->goaway.error_code);
     if (frame->hd.type == NGHTTP2_DATA && frame->hd.length) {
         s->data_at = s->conn.worker->now;
         if (frame->hd.length >= H2_DRIBBLE || !is_cut_by_window(library, frame->hd.stream_id))

@@ -1,4 +1,5 @@
 /* Clients that stall, flood or lie: each meets a bound, and its neighbours do not notice. */
+#include "dataplane/http/http2_faults.h"
 #include "tests/unit/dataplane/codec/h2/peer.h"
 
 static struct client client;
@@ -278,6 +279,18 @@ static void what_is_not_http2_is_closed(void **state) {
     close(fd);
 }
 
+static void what_only_the_library_finds_is_counted(void **state) {
+    (void)state;
+    static const uint8_t unasked[] = {0, 0, 0, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, 0, 0, 0};
+    open_client(65535);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send(client.fd, unasked, sizeof unasked, MSG_NOSIGNAL), sizeof unasked);
+    settle(&client);
+    assert_int_equal(client.goaway_code, NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(stats_read(&worker.stats->h2_faults[STATS_TLS_CLIENTS][H2_FAULT_LIBRARY]), 1);
+    assert_int_equal(stats_read(&worker.stats->h2_protocol_errors_total), 1);
+}
+
 static void a_client_that_leaves_ends_all_of_its_exchanges(void **state) {
     (void)state;
     open_client(65535);
@@ -355,6 +368,7 @@ int main(void) {
         TEST(a_section_that_never_ends_runs_out_of_time),
         TEST(more_streams_than_allowed_are_refused),
         TEST(what_is_not_http2_is_closed),
+        TEST(what_only_the_library_finds_is_counted),
         TEST(a_client_that_leaves_ends_all_of_its_exchanges),
         TEST(each_lack_of_memory_is_survived),
     };
