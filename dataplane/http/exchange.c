@@ -519,9 +519,8 @@ void exchange_on_stop(struct leg *leg) {
     flow_drop(x, f);
     if (f->source && f->state == FLOW_BODY)
         f->source->ops->stop(f->source);
-    if (x->tunnel == TUNNEL_OPEN) { /* in this direction it is at its end */
-        if (f->state == FLOW_BODY)
-            flow_advance(f, FLOW_END);
+    if (x->tunnel == TUNNEL_OPEN) {
+        tunnel_stop(x, leg, f);
         return;
     }
     if (f == &x->request && x->response.state == FLOW_HEAD && exchange_timeouts(x)->response_head)

@@ -157,7 +157,8 @@ void  exchange_on_body(struct leg *, struct slice *);
 void  exchange_on_end(struct leg *, struct fields *trailers);   /* trailers may be NULL, else they live in the arena */
 /* The source or sink broke off. The leg is detached on return. */
 void  exchange_on_abort(struct leg *, enum abort_code);
-/* As sink: will take no more, the other flow lives on (write side of the connection is dead). */
+/* As sink: will take no more, the other flow lives on (write side of the connection is dead). Of a tunnel that has ended the other
+ * way the leg is detached. */
 void  exchange_on_stop(struct leg *);
 /* A malformed or refused request: answers with the status of the code, as the request flow is unusable. `detail` is a static
  * word for the log, or NULL. */

@@ -53,6 +53,7 @@ uint16_t tunnel_status(const struct exchange *x);                 /* by which th
 void tunnel_begin(struct exchange *x);                            /* the client knows: its bytes may come */
 /* A flow has ended at this leg. One that has ended both ways is detached; without legs the exchange is over. */
 void tunnel_leave(struct exchange *x, struct leg *leg);
+void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f); /* the leg takes no more of this flow: it is at its end */
 void tunnel_on_deadline(struct exchange *x);
 /* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
 int reply_attach(struct exchange *x, struct head *head, struct str body);

@@ -114,6 +114,15 @@ void tunnel_leave(struct exchange *x, struct leg *leg) {
         exchange_over(x);
 }
 
+void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f) {
+    struct leg *source = f->source;
+    if (f->state == FLOW_BODY)
+        flow_advance(f, FLOW_END);
+    tunnel_leave(x, leg);
+    if (source && !x->is_over)
+        tunnel_leave(x, source);
+}
+
 void tunnel_on_deadline(struct exchange *x) {
     uint64_t until = x->last_activity + x->tunnel_idle;
     if (until <= x->worker->now)

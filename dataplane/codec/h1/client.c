@@ -272,6 +272,8 @@ static void on_write_error(struct conn *conn, int error) {
     c->is_writing = false;
     c->request = NULL;
     exchange_on_stop(&c->leg);
+    if (!c->leg.exchange)
+        close_and_report(c);
 }
 
 /* ---- request ---- */

@@ -184,12 +184,21 @@ static void grant(struct leg *leg, size_t n) {
         conn_mark_dirty(&s->conn);
 }
 
+/* The origin did not agree, and what follows is the next request; or it takes no more, and what follows is of no use. */
+static void stop_tunnel(struct h1_server *s) {
+    s->state = s->leg.exchange->tunnel == TUNNEL_OPEN ? INPUT_STOPPED : INPUT_DONE;
+    if (s->state == INPUT_DONE || !s->message->has_ended)
+        return;
+    s->close_after = true;
+    conn_mark_dirty(&s->conn);
+}
+
 static void stop(struct leg *leg) {
     struct h1_server *s = h1_server_of_leg(leg);
     if (s->state == INPUT_BODY)
         s->state = INPUT_STOPPED;
     else if (s->state == INPUT_TUNNEL)
-        s->state = INPUT_DONE; /* the origin did not agree: what follows is the next request */
+        stop_tunnel(s);
     conn_set_deadline(&s->conn, DEADLINE_READ, 0);
 }
 

@@ -404,6 +404,8 @@ void h2_stream_stop(struct leg *leg) {
     struct h2_stream *s = h2_stream_of(leg);
     s->is_stopped = true;
     h2_stream_await_body(s);
+    if (s->sent_end && !s->received_end && s->session->role->is_server) /* a tunnel that has ended the other way */
+        h2_stream_reset(s, NGHTTP2_NO_ERROR);
 }
 
 void h2_stream_abort(struct leg *leg, enum abort_code code) {

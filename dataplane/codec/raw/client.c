@@ -125,10 +125,10 @@ static void on_error(struct conn *conn, int error) {
 static void on_write_error(struct conn *conn, int error) {
     struct raw_client *c = (struct raw_client *)conn;
     (void)error;
-    if (c->leg.exchange && !c->has_delivered_all)
+    if (c->leg.exchange)
         exchange_on_stop(&c->leg);
-    else
-        break_off(c, ABORT_ORIGIN_RESET);
+    if (!c->leg.exchange)
+        close_and_report(c);
 }
 
 static void produce(struct conn *conn, struct gather *g) {

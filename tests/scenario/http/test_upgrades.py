@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from configuration import QUICK, cluster, configure, under
+from gateway import wait_until
 from wire import head_of, request, response
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
@@ -93,6 +94,22 @@ def test_the_origin_may_end_first(client, origin):
     client.send(b"last words").end_sending()
     served.expect(b"last words")
     served.expect_closed()
+
+
+def test_an_origin_that_takes_no_more_ends_the_tunnel(gateway, client, origin):
+    """Its last words have arrived; whatever the client says now, nobody hears."""
+    served = open_tunnel(client, origin)
+    served.send(b"bye").end_sending()
+    assert client.receive_all() == b"bye"
+    served.close()
+
+    def is_over():
+        try:
+            client.send(b"anybody there?")
+        except OSError:
+            pass
+        return gateway.metric("tunnels") == 0
+    wait_until("the end of the tunnel", is_over)
 
 
 def test_a_reset_reaches_the_other_side(client, origin):
