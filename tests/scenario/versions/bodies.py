@@ -68,3 +68,12 @@ def carry(*flows):
         flows[0].sink.loop.until("bytes of a body", lambda: any([flow.step() for flow in flows]) or is_over())
     for flow in flows:
         assert flow.seen == flow.size
+
+
+def fill(talk, size):
+    """Sends of a body what can be sent while the other side takes nothing."""
+    talk.send(bytes_at(0, size))
+    left = size
+    while left != talk.unsent or not talk.loop.is_quiet(lambda: talk.unsent != left):
+        left = talk.unsent
+    assert left, "kernels and gateway held it all"

@@ -21,7 +21,20 @@ def site():
         site.gateway.stop()
 
 
-@pytest.fixture(params=ALL, ids=repr)
+def pytest_configure(config):
+    config.addinivalue_line("markers", "pairs(front, back): only for pairs with these versions")
+
+
+def pytest_generate_tests(metafunc):
+    """Every test that has a pair runs for all of them, or for those of its mark."""
+    if "pair" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("pairs")
+        wanted = mark.kwargs if mark else {}
+        pairs = [pair for pair in ALL if all(getattr(pair, side) == version for side, version in wanted.items())]
+        metafunc.parametrize("pair", pairs, ids=repr, indirect=True)
+
+
+@pytest.fixture
 def pair(request, site):
     """Serves the usual configuration; afterwards nothing may be left in the gateway."""
     site.gateway.serve(site.configuration())

@@ -16,6 +16,7 @@ class Connection:
         self.loop, self.pipe, self.is_client = loop, pipe, is_client
         self.buffer, self.talk, self.arrived = bytearray(), None, []
         self.is_sent = True  # what was begun of our messages has ended
+        self.surplus = None
         pipe.feed, pipe.on_end = self.feed, self.on_end
         self.parser = self.read_responses() if is_client else self.read_requests()
         next(self.parser)
@@ -77,7 +78,7 @@ class Connection:
             match = re.fullmatch(r"HTTP/1\.1 ([1-5][0-9][0-9]) .*", lines[0])
             assert match, lines[0]
             head = Head(parse_fields(lines[1:]), status=int(match[1]))
-            talk = self.talk
+            talk = self.talk if not self.talk.is_complete else self.unasked()
             if head.status < 200:
                 talk.interims.append(head)
                 continue
@@ -86,6 +87,12 @@ class Connection:
                 talk.is_complete = True
             else:
                 yield from self.read_body(talk, None)
+
+    def unasked(self):
+        """Where a response goes that nobody has asked for."""
+        self.surplus = Talk(self)
+        self.surplus.method = None
+        return self.surplus
 
     def read_body(self, talk, absent):
         length, coding = talk.head["content-length"], talk.head["transfer-encoding"]

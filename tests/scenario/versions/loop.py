@@ -108,8 +108,7 @@ class Pipe:
         except AGAIN:
             pass
         except OSError:
-            self.is_broken = True
-            self.out.clear()
+            self.is_broken, self.out = True, bytearray()
 
     def move(self):
         self.push()

@@ -103,7 +103,7 @@ class Site:
         return CODECS[pair.back](self.loop, Pipe(self.loop, sock), False)
 
     def client(self, pair, **options):
-        return Client(functools.partial(self.connect, pair, **options), pair.authority)
+        return Client(self.loop, functools.partial(self.connect, pair, **options), pair.authority)
 
     def expect_nothing_left(self):
         """No exchange, no byte of a body, no connection with an origin is left over."""

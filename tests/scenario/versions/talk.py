@@ -129,8 +129,8 @@ class Talk:
 class Client:
     """Talks with one listener of the gateway. `connect` makes a connection."""
 
-    def __init__(self, connect, authority):
-        self.connect, self.authority, self.connections = connect, authority, []
+    def __init__(self, loop, connect, authority):
+        self.loop, self.connect, self.authority, self.connections = loop, connect, authority, []
 
     def __enter__(self):
         return self
