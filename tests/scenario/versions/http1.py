@@ -23,7 +23,8 @@ class Connection:
 
     @property
     def can_ask(self):
-        return self.is_sent and (not self.talk or self.talk.is_complete) and not self.pipe.is_ended
+        is_free = not self.talk or (self.is_sent and self.talk.is_complete and self.talk.head["connection"] != "close")
+        return is_free and not self.pipe.is_ended
 
     # ---- receiving
 
