@@ -1,0 +1,88 @@
+"""Floods over HTTP/2: more than any honest client sends. The connection ends with the right code, the right counter rises,
+the origin sees few requests, memory stays bounded, and others are served."""
+import pytest
+
+import floods
+import frames
+import literal_hpack as hpack
+from attacked import RESET_BURST, RESETS_PER_SECOND, STREAMS
+from floods import get, post
+from watching import MIB, Watch
+
+LISTENERS = ["web", "secure"]
+ROUNDS = 2000
+GROWTH = 24 * MIB   # sanitizers' memory included; the soak has the figures of a release
+BLOCK_OCTETS = {"large CONTINUATION": 2 * 65536 + 16384}   # twice `header-bytes`: a large block may come in large frames
+
+
+def expect_end(attack, attacker):
+    """The connection is over with one of the attack's codes; a reset by TCP may take the last frame along."""
+    attacker.wait_end()
+    assert attacker.code in attack.codes or attacker.code is None, attacker
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("name", floods.ALL)
+def test_flood(site, listener, name):
+    attack = floods.ALL[name]
+    with Watch(site, GROWTH) as watch, site.attack(listener, attack.settings) as attacker:
+        attack.run(attacker, ROUNDS)
+        expect_end(attack, attacker)
+        most = RESET_BURST + RESETS_PER_SECOND * watch.seconds + 2 * STREAMS
+    assert watch.risen().keys() & set(attack.reasons), f"counted are {watch.risen()}"
+    assert len(site.origin.requests) <= most, "requests at the origin"
+    assert site.origin.most_open <= 2 * STREAMS, "requests at one time at the origin"
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("name", floods.BLOCKS)
+def test_an_endless_block_is_cut_off_early(site, listener, name):
+    """Within 64 KiB of small frames, and nothing more has to be sent for that."""
+    attack = floods.BLOCKS[name]
+    with Watch(site, GROWTH), site.attack(listener, attack.settings) as attacker:
+        batches = attack.octets()
+        octets, most = b"", BLOCK_OCTETS.get(name, 65536)
+        while len(octets) < most:
+            octets += next(batches)
+        attacker.send(octets[:most])
+        expect_end(attack, attacker)
+    assert not site.origin.requests
+
+
+# ---- HPACK bombs
+
+ENTRY = hpack.literal("x-bomb", "y" * 4000, "indexing")
+USE = hpack.indexed(hpack.FIRST_DYNAMIC)
+SMALL_ENTRY, SMALL_USES = hpack.literal("x", "", "indexing"), 80
+BOMB_GROWTH = 20 * MIB   # 128 streams: each keeps at most `header-bytes` of fields (64 KiB), and 20 KiB of a response wait
+
+
+def bomb(stream, uses, first=b""):
+    return frames.headers(stream, hpack.block(floods.fields("/filled")) + first + USE * uses)
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+def test_a_bomb_of_one_entry(site, listener):
+    """CVE-2016-1544: twelve kilobytes of references are 48 megabytes of fields."""
+    with Watch(site, GROWTH), site.attack(listener) as attacker:
+        attacker.send(bomb(1, 12000, ENTRY))
+        attacker.wait(lambda: attacker.statuses.get(1) or 1 in attacker.resets or attacker.is_over)
+        assert attacker.statuses.get(1) == 431 or attacker.code == frames.ENHANCE_YOUR_CALM, attacker
+    assert not site.origin.requests
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("entry, uses", [(ENTRY, 15), (SMALL_ENTRY, SMALL_USES)], ids=["large", "many"])
+def test_a_bomb_on_many_streams_that_windows_hold(site, listener, entry, uses):
+    """CVE-2026-49975: each stream is within the limits and costs a few octets, and a window of 0 keeps it."""
+    held = frames.settings((frames.INITIAL_WINDOW_SIZE, 0))
+    streams = range(1, 2 * STREAMS, 2)
+    with Watch(site, GROWTH) as watch, site.attack(listener, held) as attacker:
+        attacker.send(bomb(1, uses, entry))
+        for stream in streams[1:]:
+            attacker.send(bomb(stream, uses))
+        attacker.wait(lambda: len(attacker.statuses) == len(streams) or attacker.is_over)
+        assert set(attacker.statuses.values()) == {200}, attacker
+        watch.expect_answers()
+        watch.expect_growth(BOMB_GROWTH)
+        attacker.send(b"".join(map(frames.rst_stream, streams)))
