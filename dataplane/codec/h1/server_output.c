@@ -189,6 +189,7 @@ static void stop_tunnel(struct h1_server *s) {
     s->state = s->leg.exchange->tunnel == TUNNEL_OPEN ? INPUT_STOPPED : INPUT_DONE;
     if (s->state == INPUT_DONE || !s->message->has_ended)
         return;
+    s->message = NULL; /* the core lets go of us now */
     s->close_after = true;
     conn_mark_dirty(&s->conn);
 }

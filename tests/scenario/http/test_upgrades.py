@@ -110,6 +110,8 @@ def test_an_origin_that_takes_no_more_ends_the_tunnel(gateway, client, origin):
             pass
         return gateway.metric("tunnels") == 0
     wait_until("the end of the tunnel", is_over)
+    client.reset()
+    gateway.wait_metric("connections", lambda count: count == 0)
 
 
 def test_a_reset_reaches_the_other_side(client, origin):
