@@ -184,7 +184,8 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
     if (!nv)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     bool is_tls = session->conn.tls != NULL;
-    size_t n = is_tunnel ? h2_write_tunnel(stream->head, is_tls, nv) : h2_write_request(stream->head, is_tls, nv, stream->digits);
+    size_t n = is_tunnel ? h2_write_tunnel(stream->head, is_tls, nv)
+                         : h2_write_request(stream->head, is_tls, nv, stream->digits);
     stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
     int32_t id = nghttp2_submit_request(session->library, NULL, nv, n, provider, stream);
     free_lists_free(lists, nv);

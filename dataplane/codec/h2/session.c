@@ -349,7 +349,7 @@ static void submit(struct h2_session *s, struct h2_stream *stream, const nghttp2
     stream->head_is_out = true;
     int status = s->role->submit(stream, provider);
     if (status == 0) {
-        if (provider)
+        if (!stream->head_ends)
             h2_stream_await_window(stream);
         return;
     }
