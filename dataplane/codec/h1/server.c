@@ -35,7 +35,7 @@ void h1_server_give_up(struct h1_server *s, enum abort_code code) {
 /* ---- an exchange begins and ends ---- */
 
 static struct h1_limits limits_of(const struct h1_server *s) {
-    const struct limits *l = &s->origin.listener->settings->limits;
+    const struct limits *l = &s->definition->settings->limits;
     return (struct h1_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
 }
 
@@ -43,15 +43,17 @@ static struct h1_limits limits_of(const struct h1_server *s) {
  * exchange, which holds its snapshot. */
 static void renew_definition(struct h1_server *s) {
     const struct listener_definition *d = s->membership.listener->definition;
-    if (s->origin.listener == d)
+    if (s->definition == d)
         return;
-    s->origin.listener = d;
+    s->definition = d;
     s->conn.write_timeout = d->timeouts.write;
     s->conn.min_rate = d->settings->limits.min_body_rate;
 }
 
 static bool begin_exchange(struct h1_server *s) {
-    struct exchange *x = exchange_open(s->conn.worker, &s->leg, &s->origin);
+    const struct exchange_origin origin = {
+        .listener = s->definition, .peer = {s->peer, s->peer_n}, .tls = s->conn.tls, .version = VERSION_11};
+    struct exchange *x = exchange_open(s->conn.worker, &s->leg, &origin);
     s->message = x ? arena_calloc(exchange_arena(x), 1, sizeof *s->message) : NULL;
     if (x && !s->message)
         exchange_on_abort(&s->leg, ABORT_MEMORY);
@@ -63,7 +65,7 @@ static bool begin_exchange(struct h1_server *s) {
 /* ---- deadlines ---- */
 
 void h1_server_await_request(struct h1_server *s) {
-    const struct timeouts *t = &s->origin.listener->timeouts;
+    const struct timeouts *t = &s->definition->timeouts;
     bool is_first = s->requests == 0;
     uint64_t wait = is_first ? t->header : t->idle;
     conn_set_deadline(&s->conn, DEADLINE_READ, 0);
@@ -71,7 +73,7 @@ void h1_server_await_request(struct h1_server *s) {
 }
 
 static void await_head(struct h1_server *s) {
-    uint64_t wait = s->origin.listener->timeouts.header;
+    uint64_t wait = s->definition->timeouts.header;
     if (s->conn.deadlines[DEADLINE_READ] || !wait)
         return; /* absolute: it does not move with the bytes */
     conn_set_deadline(&s->conn, DEADLINE_IDLE, 0);
@@ -242,8 +244,8 @@ static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, boo
  * the worker for itself. */
 static bool is_turn_over(struct h1_server *s) {
     struct worker *w = s->conn.worker;
-    if (s->burst_turn != w->turn) {
-        s->burst_turn = w->turn;
+    if (s->burst_turn != (uint32_t)w->turn) {
+        s->burst_turn = (uint32_t)w->turn;
         s->burst = 0;
     }
     s->is_put_off = s->burst >= REQUESTS_PER_TURN;
@@ -410,7 +412,7 @@ struct conn *h1_server_accept(struct listener_runtime *l, const struct accepted 
     size_t n = address_format_host(&a->peer, text);
     n = n < sizeof s->peer ? n : sizeof s->peer - 1;
     memcpy(s->peer, text, n);
-    s->origin = (struct exchange_origin){.peer = {s->peer, n}, .tls = s->conn.tls, .version = 11};
+    s->peer_n = (uint8_t)n;
     renew_definition(s);
     h1_server_await_request(s);
     conn_want_read(&s->conn);

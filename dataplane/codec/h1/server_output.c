@@ -8,7 +8,7 @@ enum { LINGER_US = 30000000 };
 /* ---- response ---- */
 
 static bool may_persist(const struct h1_server *s) {
-    const struct limits *l = &s->origin.listener->settings->limits;
+    const struct limits *l = &s->definition->settings->limits;
     return s->keep_alive && !s->close_after && s->state != INPUT_STOPPED && (!s->conn.is_eof || s->input.n) &&
            s->requests < l->requests_per_connection && !s->membership.listener->is_draining;
 }

@@ -41,18 +41,18 @@ struct h1_server {
     struct conn                conn;          /* first */
     struct leg                 leg;
     struct listener_connection membership;
-    struct exchange_origin     origin;
+    const struct listener_definition *definition; /* as of the request that was read last */
     struct h1_input            input;
     struct h1_scan             scan;
     struct h1_message         *message;       /* NULL: no exchange */
     enum input_state           state;
     uint32_t                   requests;
-    uint32_t                   burst;         /* requests begun in this turn */
-    uint64_t                   burst_turn;    /* that turn */
+    uint32_t                   burst, burst_turn; /* requests begun in that turn of the worker; its lower bits */
     bool                       is_put_off;    /* more is kept and goes on in the next turn */
     bool                       keep_alive;
     bool                       close_after;   /* once everything is written */
     bool                       in_process;
+    uint8_t                    peer_n;
     char                       peer[PEER_TEXT];
 };
 
