@@ -179,6 +179,8 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
         provider = NULL;
         stream->head_ends = true;
     }
+    if (is_tunnel) /* what the request says of its content does not bind what comes behind it */
+        stream->to_send = -1;
     struct free_lists *lists = &session->conn.worker->free_lists;
     nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)

@@ -214,9 +214,10 @@ def test_a_reset_passes(client, h2_origin):
     served.close()
 
 
-def test_websocket_of_http1_to_an_origin_of_http2(site, h2_origin):
+@pytest.mark.parametrize("more", [(), ("Content-Length: 0",)])
+def test_websocket_of_http1_to_an_origin_of_http2(site, h2_origin, more):
     with site.connect() as client:
-        client.send(request("GET", "/two/chat", *WEBSOCKET))
+        client.send(request("GET", "/two/chat", *WEBSOCKET, *more))
         served = Peer(h2_origin.accept()[0], client_side=False)
         asked = served.wait(h2.events.RequestReceived)
         assert dict(asked.headers)[":protocol"] == "websocket"
