@@ -405,6 +405,8 @@ void conn_discard(struct conn *released, struct transport *t) {
 void conn_go_on(struct conn *c, const uint8_t *received, size_t n) {
     if (n) {
         uint8_t *room = worker_read_room(c->worker);
+        if (c->is_closed) /* making room flushes, and flushing can close */
+            return;
         memcpy(room, received, n);
         slice_pool_read_done(&c->worker->pool, n);
         c->ops->on_bytes(c, room, n);
