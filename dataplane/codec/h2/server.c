@@ -420,6 +420,8 @@ struct conn *h2_server_accept(struct listener_runtime *l, const struct accepted 
     s->takes_protocol = options.http2->extended_connect;
     renew_definition(s);
     await_request(s);
+    if (l->is_draining) /* its handshake has lasted until after everybody was told */
+        announce(s);
     conn_want_read(&s->session.conn);
     conn_mark_dirty(&s->session.conn);
     return &s->session.conn;

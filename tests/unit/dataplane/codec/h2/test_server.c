@@ -387,6 +387,29 @@ static void draining_lets_streams_end(void **state) {
     listener = NULL; /* it has freed itself */
 }
 
+/* A TLS handshake may last longer than the moment at which connections are told. */
+static void a_connection_that_comes_while_draining_is_told(void **state) {
+    (void)state;
+    struct client late;
+    get(&client, "/stays");
+    settle(&client);
+    listener_drain(listener, 3600 * 1000000ULL);
+    client_init(&late, connect_gateway(), 65535);
+    struct call *call = get(&late, "/late");
+    settle(&late);
+    assert_int_equal(late.goaways, 2);
+    answer_with(&backs[1], STR("late"));
+    settle(&late);
+    assert_string_equal(text(&call->body), "late");
+    assert_true(late.eof);
+    client_finish(&late);
+    close(client.fd);
+    client.fd = -1;
+    for (int i = 0; i < SETTLED; i++)
+        ev_run(worker.loop, EVRUN_NOWAIT);
+    listener = NULL; /* it has freed itself */
+}
+
 static void an_idle_connection_is_told_before_it_is_closed(void **state) {
     (void)state;
     expire();
@@ -468,6 +491,7 @@ int main(void) {
         TEST(content_length_must_match),
         TEST(a_short_response_is_cut),
         TEST(draining_lets_streams_end),
+        TEST(a_connection_that_comes_while_draining_is_told),
         TEST(an_idle_connection_is_told_before_it_is_closed),
         TEST(a_silent_client_is_asked),
         TEST(a_body_that_does_not_come_is_a_408),
