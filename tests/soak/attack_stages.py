@@ -1,0 +1,221 @@
+"""What an attack costs everybody else. Each stage yields (what, figure as text, whether it is as wanted)."""
+import collections
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from gateway import Gateway
+from processes import BenchError, Program, free_port, memory
+from site_under_load import failures, parse_wrk
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "scenario/control"))
+from certificates import Authority  # noqa: E402  (found by the line above)
+
+MIB = 2 ** 20
+RATIO_MAX, SAMPLE_SECONDS, HONEST_RUNS = 3, 0.1, 3
+CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
+HELD = 16 * 128 * 320 // 1024   # connections, streams of each, KiB of each: `buffer` and `header-bytes`; in MiB
+
+FLOODS = ("h2_floods_total", "h2_protocol_errors_total")
+WRITES, HEADS = ("client_write_timeouts_total",), ("client_header_timeouts_total",)
+Attack = collections.namedtuple("Attack", "name listener growth counters")  # MiB at most; one of them has to rise
+ATTACKS = [
+    *[Attack(name, "web", 16, FLOODS) for name in (
+        "rapid reset", "rapid reset of uploads", "DATA after END_STREAM", "PRIORITY on itself", "window too large",
+        "more content than said", "malformed fields", "streams beyond the limit", "PING", "SETTINGS", "windows in SETTINGS",
+        "PRIORITY", "WINDOW_UPDATE", "unknown frames", "empty DATA", "fields of no length", "CONTINUATION",
+        "large CONTINUATION")],
+    *[Attack(name, "secure", 16, FLOODS) for name in ("rapid reset", "PING", "CONTINUATION")],
+    Attack("HPACK bomb held by windows", "web", HELD, WRITES),
+    Attack("answers held by windows", "web", HELD, WRITES),
+    Attack("window dribble", "web", 64, (*FLOODS, *WRITES)),
+    Attack("slow heads", "web", 48, HEADS),
+    Attack("slow heads of HTTP/1.1", "web", 16, HEADS),
+    Attack("half-open handshakes", "secure", 64, ("client_handshake_timeouts_total",)),
+    Attack("garbage for TLS", "secure", 16, ("tls_failures_total",)),
+    Attack("plaintext for TLS", "secure", 16, ("tls_failures_total",)),
+    Attack("handshakes", "secure", 16, ("tls_handshakes_total",)),
+]
+
+
+class Site:
+    """A gateway of one worker with a listener `web` and one for TLS, `secure`, on a CPU of its own, in front of one origin.
+    Deadlines are short, so that they are met while an attack lasts."""
+
+    def __init__(self, programs, work):
+        cpus = sorted(os.sched_getaffinity(0))
+        self.cpu, self.load_cpu = cpus[0], str(cpus[-1])
+        self.ports = {"web": free_port(), "secure": free_port()}
+        self.work, self.authority = work, Authority(work / "authority")
+        certificate, key = self.authority.pair(work / "certs", "gateway", ["localhost", "127.0.0.1"])
+        self.gateway = Gateway(programs, work, cpu=self.cpu, workers=1)
+        self.origin = Program("origin", [pathlib.Path(programs).parent / "bench/origin", "12", "1048576"], cpus[-1],
+                              work / "origin.log", prints_port=True)
+        self.configuration = self.describe(certificate, key)
+
+    def describe(self, certificate, key):
+        both = {"protocols": ["http1", "http2"], "route-table": "site"}
+        listeners = [{"name": name, "address": f"127.0.0.1:{port}", **both} for name, port in self.ports.items()]
+        listeners[1]["tls"] = {"certificates": [{"certificate": str(certificate), "key": str(key)}]}
+        deadlines = dict.fromkeys(("header", "write", "handshake", "idle"), "1s")
+        return {"access-log": {"format": "off"}, "limits": {"connections-per-ip": 20000}, "timeouts": deadlines,
+                "listeners": listeners,
+                "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [{"cluster": "web"}]}]}],
+                "clusters": [{"name": "web", "endpoints": [f"127.0.0.1:{self.origin.port}"]}]}
+
+    def __enter__(self):
+        try:
+            self.gateway.start()
+            self.gateway.wait_connected()
+            path = self.work / "gateway.json"
+            path.write_text(json.dumps(self.configuration))
+            self.gateway.committed("push", path, "--embed")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.gateway.stop()
+        self.origin.stop()
+
+    def metric(self, name):
+        return self.gateway.metric(f"headgate_{name}") or 0
+
+    def on_load_cpu(self, *arguments):
+        return subprocess.Popen(["taskset", "-c", self.load_cpu, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    # ---- loads
+
+    def honest(self, listener, seconds):
+        """As many connections as an attack has, with requests that are answered, as fast as they can."""
+        scheme = "https" if listener == "secure" else "http"
+        return self.on_load_cpu("h2load", "-t1", f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}",
+                                f"{scheme}://127.0.0.1:{self.ports[listener]}/12")
+
+    def attack(self, attack, seconds):
+        tls = ["--tls"] if attack.listener == "secure" else []
+        return self.on_load_cpu(sys.executable, HERE / "attack_client.py", attack.name, self.ports[attack.listener], seconds,
+                                *tls)
+
+    def victims(self, seconds):
+        """The report of a few clients that ask one after the other, from here on."""
+        process = self.on_load_cpu("wrk", "-t1", f"-c{VICTIMS}", f"-d{seconds}s", "--timeout", "10s", "--latency",
+                                   f"http://127.0.0.1:{self.ports['web']}/12")
+        return parse_wrk(finish(process, seconds))
+
+
+def finish(process, seconds):
+    """What it printed; it has some time more than it was told to take."""
+    try:
+        text, _ = process.communicate(timeout=seconds + 60)
+    except subprocess.TimeoutExpired as late:
+        process.kill()
+        process.communicate()
+        raise BenchError(f"{process.args} did not end") from late
+    if process.returncode != 0:
+        raise BenchError(f"{process.args} ended with {process.returncode}:\n{text[-2000:]}")
+    return text
+
+
+class Growth:
+    """The most memory that the data plane has had since the beginning, beyond what it had then."""
+
+    def __init__(self, pid):
+        self.pid, self.ending, self.first, self.most = pid, threading.Event(), resident(pid), 0
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+
+    def run(self):
+        while not self.ending.wait(SAMPLE_SECONDS):
+            self.most = max(self.most, resident(self.pid) - self.first)
+
+
+def resident(pid):
+    return memory([pid])[0]
+
+
+def beside(site, begin, seconds):
+    """(report of the victims, what the load said) while a load runs, which is a second longer on both sides."""
+    process = begin(seconds + 2)
+    try:
+        time.sleep(1)
+        report = site.victims(seconds)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return report, finish(process, seconds + 2)
+
+
+def attacks(run):
+    """Every flood beside other clients: their tail, compared with the tail beside equal honest load."""
+    seconds = run.amounts.attack_seconds
+    with Site(run.programs, run.work) as site:
+        pid, honest = site.gateway.dataplane_pid(), {}
+        yield "p99 of others alone", f"{site.victims(seconds)['p99_ms']:.2f} ms", True
+        for listener in site.ports:
+            reports = [beside(site, lambda s, at=listener: site.honest(at, s), seconds)[0] for _ in range(HONEST_RUNS)]
+            honest[listener] = statistics.median(report["p99_ms"] for report in reports)
+            yield (f"p99 of others beside equal honest load, {listener}", f"{honest[listener]:.2f} ms",
+                   not any(map(failures, reports)))
+        for attack in ATTACKS:
+            yield one_attack(site, attack, seconds, honest[attack.listener])
+            run.progress(f"attacked by {attack.name}")
+        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
+
+
+def one_attack(site, attack, seconds, honest):
+    before = {name: site.metric(name) for name in attack.counters}
+    with Growth(site.gateway.dataplane_pid()) as growth:
+        report, made = beside(site, lambda s: site.attack(attack, s), seconds)
+    risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
+    ratio = report["p99_ms"] / honest
+    counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
+    figure = (f"p99 {report['p99_ms']:.2f} ms, {ratio:.2f}x; {int(made):,} connections; "
+              f"at most {growth.most / MIB:+.1f} MiB; {counted}; {failures(report)} of {report['requests']:,} failed")
+    is_fine = ratio <= RATIO_MAX and risen and growth.most <= attack.growth * MIB and failures(report) == 0
+    return f"{attack.name}, {attack.listener}", figure, bool(is_fine)
+
+
+# ---- testssl
+
+HARMLESS = {"OK", "INFO"}
+
+
+def testssl(run):
+    """testssl.sh against a listener with TLS: nothing worse than informational."""
+    found = run.work / "testssl.json"
+    with Site(run.programs, run.work) as site:
+        command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--add-ca", site.authority.pem,
+                   "--jsonfile", found, f"localhost:{site.ports['secure']}"]
+        log = run.work / "testssl.log"
+        with open(log, "wb") as output:
+            done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                  check=False, timeout=run.amounts.testssl_seconds)
+    if not found.exists():
+        raise BenchError(f"testssl ended with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
+    findings = json.loads(re.sub(r",\s*\]\s*$", "]", found.read_text()))
+    count = collections.Counter(finding["severity"] for finding in findings)
+    yield "findings by severity", ", ".join(f"{severity} {n}" for severity, n in count.items()), bool(findings)
+    for finding in findings:
+        if finding["severity"] not in HARMLESS:
+            yield f"{finding['severity']} {finding['id']}", finding["finding"], False
+
+
+STAGES = {"attacks": attacks, "testssl": testssl}
