@@ -40,11 +40,17 @@ void session_cache_finish(struct session_cache *c) {
     map_finish(&c->by_origin);
 }
 
+/* A resumed session shows no certificate, so that nobody would see that the origin's has expired. */
+static bool is_good(SSL_SESSION *session) {
+    const X509 *peer = SSL_SESSION_get0_peer(session);
+    return SSL_SESSION_is_resumable(session) && (!peer || X509_cmp_current_time(X509_get0_notAfter(peer)) > 0);
+}
+
 SSL_SESSION *session_cache_find(struct session_cache *c, struct str origin) {
     struct cached_session *e = map_get(&c->by_origin, origin);
     if (!e)
         return NULL;
-    if (!SSL_SESSION_is_resumable(e->session)) {
+    if (!is_good(e->session)) {
         drop(c, e);
         return NULL;
     }

@@ -107,16 +107,28 @@ static void test_other_client_policy(void **state) {
     hg_free(first);
 }
 
-/* A client whose certificate is valid for so many seconds. */
-static void visit_for(struct fixture *f, long seconds) {
-    const char *name = "passing";
-    certificate_finish(&f->visitor);
-    f->visitor = certificate_make(&(struct certificate_wish){.name = name, .issuer = &f->ca, .from = -60, .until = seconds});
-    for (size_t i = 0; i < f->secrets.count; i++)
-        if (strcmp(f->secrets.items[i].name, name) == 0)
-            f->secrets.items[i].name[0] = '-';
-    secret_add_pair(&f->secrets, name, &f->visitor, NULL);
-    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+static bool once_more_resumed(struct fixture *f) {
+    struct link *l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+    return l->is_done[SERVER] && tls_is_resumed(l->session[SERVER]);
+}
+
+/* A session is resumed with a certificate, of this name, that is valid for some seconds; and then they are over. */
+static void resume_until_expired(struct fixture *f, const char *name, struct certificate *c) {
+    struct certificate_wish wish = {.name = name, .alternatives = "DNS:site.example", .issuer = &f->ca, .from = -60, .until = 2};
+    for (bool was_resumed = false; !was_resumed; wish.until *= 2) { /* longer, where it was too short for this machine */
+        certificate_finish(c);
+        *c = certificate_make(&wish);
+        for (size_t i = 0; i < f->secrets.count; i++)
+            if (strcmp(f->secrets.items[i].name, name) == 0)
+                f->secrets.items[i].name[0] = '-';
+        secret_add_pair(&f->secrets, name, c, NULL);
+        fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+        once_more_resumed(f);
+        was_resumed = once_more_resumed(f);
+    }
+    while (X509_cmp_current_time(X509_get0_notAfter(c->x)) > 0)
+        ;
 }
 
 /* Resumption does not outlive the client's certificate, though each ticket is followed by a newer one. */
@@ -126,21 +138,21 @@ static void test_expired_client(void **state) {
     f->server_message.client_certificates = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
     f->server_message.client_trust = (char *)"ca";
     f->client_message.certificate = (char *)"passing";
-    bool was_resumed = false;
-    for (long seconds = 2; !was_resumed; seconds *= 2) { /* longer, where it was too short for this machine */
-        visit_for(f, seconds);
-        for (int i = 0; i < 2; i++) {
-            struct link *l = fixture_connect(f, 1, "site.example");
-            link_run(l);
-            was_resumed = l->is_done[SERVER] && tls_is_resumed(l->session[SERVER]);
-        }
-    }
-    while (X509_cmp_current_time(X509_get0_notAfter(f->visitor.x)) > 0)
-        ;
+    resume_until_expired(f, "passing", &f->visitor);
     struct link *l = fixture_connect(f, 1, "site.example");
     link_run(l);
     assert_false(l->is_done[SERVER]);
     assert_string_equal(tls_failure(l->session[SERVER]), "certificate-expired");
+}
+
+/* Nor the origin's. */
+static void test_expired_origin(void **state) {
+    struct fixture *f = *state;
+    resume_until_expired(f, "site", &f->site);
+    struct link *l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+    assert_false(l->is_done[CLIENT]);
+    assert_string_equal(tls_failure(l->session[CLIENT]), "certificate-expired");
 }
 
 /* Towards origins: what was verified under one definition is not offered under another. */
@@ -175,7 +187,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_without_keys),
         TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_trust),
-        TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client),
+        TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client), TLS_TEST(test_expired_origin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
