@@ -70,8 +70,11 @@ static void look_at_preface(struct opening *o) {
 
 /* ---- steps ---- */
 
+/* A session is made for who says something: it takes 25 KiB, and a client that only connects nothing. */
 static void begin_tls(struct opening *o, const uint8_t *rest, size_t n) {
     o->step = STEP_TLS;
+    if (n == 0)
+        return;
     o->conn.tls = tls_session_accept(o->conn.worker, o->rules->tls);
     if (o->conn.tls)
         conn_handshake(&o->conn, rest, n);
@@ -132,11 +135,15 @@ static void look_at_proxy_header(struct opening *o) {
 
 static size_t read_limit(struct conn *c) {
     struct opening *o = (struct opening *)c;
-    return o->capacity - o->received_n;
+    return o->step == STEP_TLS ? READ_MAX : o->capacity - o->received_n;
 }
 
 static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct opening *o = (struct opening *)c;
+    if (o->step == STEP_TLS) {
+        begin_tls(o, bytes, n);
+        return;
+    }
     memcpy(o->received + o->received_n, bytes, n);
     o->received_n += (uint32_t)n;
     if (o->step == STEP_PROXY)
@@ -196,7 +203,7 @@ static const struct conn_ops opening_ops = {
 /* A client that has said nothing yet loses nothing; one in the middle of a handshake is let finish it. */
 static void close_opening(struct listener_connection *m, bool only_idle) {
     struct opening *o = of_membership(m);
-    if (!only_idle || (o->received_n == 0 && !conn_has_input(&o->conn) && o->step != STEP_TLS))
+    if (!only_idle || (o->received_n == 0 && !o->conn.tls && !conn_has_input(&o->conn)))
         conn_close(&o->conn);
 }
 

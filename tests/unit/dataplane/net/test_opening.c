@@ -557,6 +557,14 @@ static void what_is_no_tls_is_closed(void **state) {
     assert_int_equal(kept_count, 0);
 }
 
+static void who_says_nothing_costs_no_session(void **state) {
+    (void)state;
+    begin(&secure);
+    turn();
+    assert_null(worker.tls); /* not even what sessions share has been made */
+    check_protocol("\x02h2", 2, "127.0.0.1");
+}
+
 static void handshake_has_a_deadline(void **state) {
     (void)state;
     secure.timeout = 20000;
@@ -692,6 +700,7 @@ int main(void) {
         SECURE_TEST(tls_begins_behind_the_header),
         SECURE_TEST(hello_may_come_with_the_header),
         SECURE_TEST(what_is_no_tls_is_closed),
+        SECURE_TEST(who_says_nothing_costs_no_session),
         SECURE_TEST(handshake_has_a_deadline),
         PLAIN_TEST(draining_closes_who_has_said_nothing),
         PLAIN_TEST(codec_that_refuses_closes_and_counts_nothing),

@@ -115,7 +115,8 @@ static bool once_more_resumed(struct fixture *f) {
 
 /* A session is resumed with a certificate, of this name, that is valid for some seconds; and then they are over. */
 static void resume_until_expired(struct fixture *f, const char *name, struct certificate *c) {
-    struct certificate_wish wish = {.name = name, .alternatives = "DNS:site.example", .issuer = &f->ca, .from = -60, .until = 2};
+    struct certificate_wish wish = {
+        .name = name, .alternatives = "DNS:site.example", .issuer = &f->ca, .from = -60, .until = 2};
     for (bool was_resumed = false; !was_resumed; wish.until *= 2) { /* longer, where it was too short for this machine */
         certificate_finish(c);
         *c = certificate_make(&wish);
