@@ -4,7 +4,7 @@
 #include "dataplane/codec/h2/session.h"
 #include "dataplane/http/message.h"
 
-enum { PEER_TEXT = 46, LINGER_US = 2000000, NOTICE_US = 1000000 };
+enum { PEER_TEXT = 46, LINGER_US = 2000000, NOTICE_US = 1000000, INTERIMS_MAX = 16 };
 
 /* Going away (RFC 9113 section 6.8): first everybody may still open streams, then nobody. */
 enum phase { PHASE_OPEN, PHASE_NOTICED, PHASE_GOING, PHASE_LINGER };
@@ -268,9 +268,12 @@ static void grant(struct leg *leg, size_t n) {
     h2_stream_grant(leg, n);
 }
 
-/* Interim responses are copied by the library, and may be dropped (RFC 9110 section 15.2). */
+/* Interim responses are copied by the library, and may be dropped (RFC 9110 section 15.2): those for a client that takes
+ * nothing are, as no budget knows of the copies. */
 static void send_interim(struct h2_stream *stream, const struct head *head) {
     struct h2_session *session = stream->session;
+    if (session->conn.is_blocked && nghttp2_session_get_outbound_queue_size(session->library) >= INTERIMS_MAX)
+        return;
     struct free_lists *lists = &session->conn.worker->free_lists;
     char digits[32];
     nghttp2_nv *nv = free_lists_alloc(lists, (head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
