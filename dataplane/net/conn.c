@@ -73,7 +73,8 @@ void conn_mark_dirty(struct conn *c) {
 /* ---- budget ---- */
 
 void conn_charge(struct conn *c) {
-    uint32_t total = c->is_closed ? 0 : (uint32_t)c->out.bytes + c->held;
+    size_t of_tls = c->tls ? tls_kept(c->tls) : 0;
+    uint32_t total = c->is_closed ? 0 : (uint32_t)(c->out.bytes + c->held + of_tls);
     c->worker->buffer_used += (uint64_t)total - c->charged;
     stats_add(&c->worker->stats->buffered_bytes, (uint64_t)total - c->charged);
     c->charged = total;

@@ -78,7 +78,7 @@ struct conn {
     uint64_t               min_rate;      /* bytes per second that a blocked peer must take on average, checked once it has
                                              been blocked for two write timeouts; 0: none */
     uint32_t               held;          /* bytes received that the codec keeps; see conn_set_held */
-    uint32_t               charged;       /* of the worker's budget: held and unsent bytes */
+    uint32_t               charged;       /* of the worker's budget: held and unsent bytes, and what TLS keeps */
     bool                   is_connecting;
     bool                   is_handshaking;
     bool                   is_eof;

@@ -128,6 +128,8 @@ void conn_tls_drain(struct conn *c) {
     }
     if (c->is_closed || c->is_handshaking)
         return;
+    if (c->charged || tls_kept(c->tls))
+        conn_charge(c);
     if (status == TLS_EOF)
         end_input(c, false);
     else if (status == TLS_FAILED)

@@ -203,6 +203,10 @@ static enum tls_status read_body(const struct reading *g, const uint8_t **ret_bo
     return r->body_n == size ? TLS_OK : TLS_AGAIN;
 }
 
+size_t records_kept(const struct records *r) {
+    return r->body ? sealed_size(r) : 0;
+}
+
 static void forget_record(struct records *r) {
     hg_free(r->body);
     r->body = NULL;

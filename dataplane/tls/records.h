@@ -23,4 +23,5 @@ void records_free(struct records *r);                    /* NULL is allowed */
 enum tls_status records_read(struct records *r, struct tls_io *io, uint8_t *room, size_t n, size_t *ret,
                              enum tls_failure *ret_failure);
 enum tls_status records_write(struct records *r, struct tls_io *io, const void *bytes, size_t n);
+size_t          records_kept(const struct records *r);
 void            records_close_notify(struct records *r, struct tls_io *io);

@@ -287,6 +287,10 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
     return s->state == SESSION_FAILED ? TLS_FAILED : fail(s, TLS_FAILURE_MEMORY);
 }
 
+size_t tls_kept(const struct tls_session *s) {
+    return s->records ? records_kept(s->records) : 0;
+}
+
 void tls_close_notify(struct tls_session *s) {
     if ((s->state != SESSION_OPEN && s->state != SESSION_ENDED) || s->has_said_goodbye)
         return;

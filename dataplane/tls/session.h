@@ -61,6 +61,8 @@ enum tls_status tls_read(struct tls_session *, uint8_t *room, size_t n, size_t *
 /* Encrypts 1..TLS_RECORD_MAX bytes as one record; the caller has left TLS_OUT_RESERVE bytes of room in io->out.
  * TLS_OK or TLS_FAILED. */
 enum tls_status tls_write(struct tls_session *, const void *bytes, size_t n);
+/* Bytes of memory for a record that has come in part. Of those that OpenSSL reads nothing is known. */
+size_t          tls_kept(const struct tls_session *);
 /* into io->out; nothing before the end of the handshake or after a failure */
 void            tls_close_notify(struct tls_session *);
 

@@ -160,9 +160,24 @@ static void alert_is_not_left_to_others(void **state) {
     assert_int_equal(worker.tls->out_n, 0);
 }
 
+/* A record that never comes to its end is memory that the budget knows of. */
+static void part_of_a_record_is_charged(void **state) {
+    (void)state;
+    static const char part[] = "\x17\x03\x03\x3e\x80 and little more"; /* of 16000 bytes */
+    begin();
+    shake_hands();
+    BIO_write(SSL_get_wbio(ssl), part, sizeof part - 1);
+    send_written();
+    TURN_UNTIL(is_connected && worker.buffer_used > 0 && !conn_has_unsent(&conn));
+    assert_int_equal(worker.buffer_used, 16000);
+    conn_close(&conn);
+    assert_int_equal(worker.buffer_used, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(alert_is_not_left_to_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(part_of_a_record_is_charged, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
