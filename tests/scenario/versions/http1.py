@@ -1,9 +1,13 @@
 """Both sides of HTTP/1.1."""
+import base64
+import hashlib
+import os
 import re
 
 from talk import CUT, Head, Talk
 from wire import CRLF, head_of, parse_fields
 
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 HELD = 256 << 10  # bytes of a body that wait for the test; the socket is not read beyond it
 
 
@@ -16,7 +20,7 @@ class Connection:
         self.loop, self.pipe, self.is_client = loop, pipe, is_client
         self.buffer, self.talk, self.arrived = bytearray(), None, []
         self.is_sent = True  # what was begun of our messages has ended
-        self.surplus = None
+        self.surplus, self.is_chunked, self.is_tunnel = None, False, False
         pipe.feed, pipe.on_end = self.feed, self.on_end
         self.parser = self.read_responses() if is_client else self.read_requests()
         next(self.parser)
@@ -36,7 +40,7 @@ class Connection:
         """Of the connection: it ends a body without length, and breaks off everything else."""
         talk = self.talk
         if talk and not talk.is_over:
-            is_end = self.is_client and talk.head and talk.ends_with_connection
+            is_end = bool(talk.head and talk.ends_with_connection)
             talk.is_complete, talk.broken = is_end, None if is_end else CUT
 
     def until(self, mark):
@@ -72,6 +76,8 @@ class Connection:
             yield from self.read_body(talk, 0)
             while not self.is_sent:  # the answer goes first
                 yield
+                if self.is_tunnel:
+                    yield from self.read_until_end(talk)
 
     def read_responses(self):
         while True:
@@ -80,11 +86,14 @@ class Connection:
             assert match, lines[0]
             head = Head(parse_fields(lines[1:]), status=int(match[1]))
             talk = self.talk if not self.talk.is_complete else self.unasked()
-            if head.status < 200:
+            if head.status < 200 and head.status != 101:
                 talk.interims.append(head)
                 continue
             talk.head = head
-            if talk.method == "HEAD" or head.status in (204, 304):
+            if head.status == 101:
+                self.is_chunked = False
+                yield from self.read_until_end(talk)
+            elif talk.method == "HEAD" or head.status in (204, 304):
                 talk.is_complete = True
             else:
                 yield from self.read_body(talk, None)
@@ -102,12 +111,16 @@ class Connection:
         if coding == "chunked":
             yield from self.read_chunks(talk)
         elif length is None and absent is None:
-            talk.ends_with_connection = True
-            while True:
-                self.got(talk, (yield from self.some(HELD)))
+            yield from self.read_until_end(talk)
         else:
             yield from self.read_bytes(talk, int(length or 0))
         talk.is_complete = True
+
+    def read_until_end(self, talk):
+        """Of the connection."""
+        talk.is_complete, talk.ends_with_connection = False, True
+        while True:
+            self.got(talk, (yield from self.some(HELD)))
 
     def read_bytes(self, talk, n):
         while n:
@@ -168,6 +181,23 @@ class Connection:
             self.pipe.write(head_of("0", *(f"{name}: {value}" for name, value in trailers)))
         self.is_sent = True
         self.wake(talk)
+
+    def ask_tunnel(self, target, authority):
+        key = base64.b64encode(os.urandom(16)).decode()
+        fields = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", key),
+                  ("Sec-WebSocket-Version", "13")]
+        return self.send_request(Head(fields, "GET", target, authority), True, b"")
+
+    def agree_on_tunnel(self, talk):
+        accept = base64.b64encode(hashlib.sha1((talk.head["sec-websocket-key"] + GUID).encode()).digest()).decode()
+        self.is_chunked, self.is_tunnel = False, True
+        self.pipe.write(head_of("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: websocket",
+                                f"Sec-WebSocket-Accept: {accept}"))
+        next(self.parser)
+
+    @staticmethod
+    def asks_for_tunnel(head):
+        return head.method == "GET" and head["upgrade"] == "websocket" and head["sec-websocket-version"] == "13"
 
     def wake(self, talk):
         """The next request may be here already."""

@@ -9,7 +9,7 @@ from wire import Fields
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 2, 3, 4
+ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, ENABLE_CONNECT_PROTOCOL = 2, 3, 4, 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_MAX, FIRST_WINDOW, WIDE = 16384, 65535, 1 << 30
 
@@ -39,7 +39,8 @@ class Connection:
         self.peer_settings, self.went_away, self.section = {}, None, None
         self.next_number = 1
         pipe.feed, pipe.on_end = self.feed, self.on_end
-        values = {INITIAL_WINDOW_SIZE: window, **({ENABLE_PUSH: 0} if is_client else {MAX_CONCURRENT_STREAMS: streams})}
+        of_server = {MAX_CONCURRENT_STREAMS: streams, ENABLE_CONNECT_PROTOCOL: 1}
+        values = {INITIAL_WINDOW_SIZE: window, **({ENABLE_PUSH: 0} if is_client else of_server)}
         pipe.write((PREFACE if is_client else b"")
                    + frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *pair) for pair in values.items()))
                    + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WIDE)))
@@ -183,14 +184,28 @@ class Connection:
             kind, flags = (HEADERS, END_STREAM if end else 0) if index == 0 else (CONTINUATION, 0)
             self.pipe.write(frame(kind, flags | (END_HEADERS if index == len(pieces) - 1 else 0), number, piece))
 
-    def send_request(self, head, is_whole, body):
+    def send_request(self, head, is_whole, body, more=()):
         stream = Stream(self, self.next_number)
         self.next_number += 2
         scheme = "https" if hasattr(self.pipe.sock, "cipher") else "http"
-        pseudo = [(":method", head.method), (":scheme", scheme), (":path", head.target)]
+        pseudo = [(":method", head.method), (":scheme", scheme), (":path", head.target), *more]
         authority = [(":authority", head.authority)] if head.authority else []
         self.write_message(stream, [*pseudo, *authority, *lowered(head.fields)], is_whole, body)
         return stream
+
+    def ask_tunnel(self, target, authority):
+        """Extended CONNECT (RFC 8441), which has to be offered."""
+        self.loop.until("the server's offer", lambda: self.peer_settings.get(ENABLE_CONNECT_PROTOCOL))
+        return self.send_request(Head([("sec-websocket-version", "13")], "CONNECT", target, authority), False, b"",
+                                 [(":protocol", "websocket")])
+
+    def agree_on_tunnel(self, stream):
+        self.send_response(stream, 200, [], False, b"")
+
+    @staticmethod
+    def asks_for_tunnel(head):
+        is_websocket = head.pseudo.get(":protocol") == "websocket" and head["sec-websocket-version"] == "13"
+        return head.method == "CONNECT" and is_websocket
 
     def send_response(self, stream, status, fields, is_whole, body):
         has_body = status not in (204, 304) and stream.head.method != "HEAD"

@@ -138,6 +138,13 @@ class Pipe:
             self.is_ended = True
             self.on_end()
 
+    def say_goodbye(self):
+        """The end as TLS says it (close_notify), without waiting for that of the peer."""
+        try:
+            self.sock.unwrap()
+        except AGAIN:
+            pass
+
     def close(self, reset=False):
         """Closes; with a reset the peer loses what it has not read."""
         if self not in self.loop.pipes:

@@ -35,12 +35,9 @@ class Pair:
     def authority(self):
         return f"{self.cluster}.example"
 
-    @property
-    def is_first(self):
-        return (self.front, self.back) == (1, 1)
-
 
 ALL = [Pair(front, back, is_secure) for is_secure in (False, True) for front in (1, 2) for back in (1, 2)]
+BACKS = [pair for pair in ALL if pair.front == 1]  # one for each cluster
 
 
 class EmbeddingGateway(Gateway):
@@ -56,31 +53,29 @@ class Site:
     def __init__(self):
         self.loop, self.gateway = Loop(), EmbeddingGateway(workers=1)
         self.authority = Authority(self.gateway.folder / "authority")
-        self.pair_of_gateway = self.authority.pair(self.gateway.folder / "certs", "gateway", ["site.example", "*.site.example"])
-        self.pair_of_origin = self.authority.pair(self.gateway.folder / "certs", "origin", ["origin.example"])
+        certificates = self.gateway.folder / "certs"
+        self.pair_of_gateway = self.authority.pair(certificates, "gateway", ["site.example", "*.site.example"])
+        self.pair_of_origin = self.authority.pair(certificates, "origin", ["origin.example"])
         self.origins = {}
-        for pair in ALL[0], ALL[1], ALL[4], ALL[5]:
+        for pair in BACKS:
             self.origins[pair.cluster] = Origin(Listening(self.loop, None), functools.partial(self.serve, pair))
 
     def port(self, is_secure):
         return self.gateway.port_of("secure") if is_secure else self.gateway.port
 
-    def cluster(self, pair, **more):
+    def cluster(self, pair):
         tls = {"tls": {"ca": str(self.authority.pem), "sni": "origin.example"}} if pair.is_secure else {}
-        return cluster(pair.cluster, self.origins[pair.cluster], protocol=f"http{pair.back}", **tls, **more)
+        return cluster(pair.cluster, self.origins[pair.cluster], protocol=f"http{pair.back}", **tls)
 
-    def configuration(self, rules_of=lambda _cluster: [], **of_cluster):
-        """`rules_of` gives rules of a cluster that go before the one that forwards everything."""
+    def configuration(self):
         certificate, key = map(str, self.pair_of_gateway)
         both = {"protocols": ["http1", "http2"]}
         listeners = [listener(self.gateway, **both),
                      listener(self.gateway, name="secure", address=f"127.0.0.1:{self.port(True)}", **both,
                               tls={"certificates": [{"certificate": certificate, "key": key}]})]
-        pairs = [ALL[0], ALL[1], ALL[4], ALL[5]]
-        hosts = [{"domains": [pair.authority], "rules": [*rules_of(pair.cluster), {"cluster": pair.cluster}]} for pair in pairs]
-        config = configure(self.gateway, [self.cluster(pair, **of_cluster) for pair in pairs], listeners=listeners, hosts=hosts,
-                           limits=LIMITS, timeouts={"idle": "1h"})
-        return config
+        hosts = [{"domains": [pair.authority], "rules": [{"cluster": pair.cluster}]} for pair in BACKS]
+        clusters = [self.cluster(pair) for pair in BACKS]
+        return configure(self.gateway, clusters, listeners=listeners, hosts=hosts, limits=LIMITS, timeouts={"idle": "1h"})
 
     def connect(self, pair, **options):
         """A connection as a client has it."""
@@ -106,8 +101,10 @@ class Site:
         return Client(self.loop, functools.partial(self.connect, pair, **options), pair.authority)
 
     def expect_nothing_left(self):
-        """No exchange, no byte of a body, no connection with an origin is left over."""
+        """Without clients there is no exchange and no byte of a body, and then, without origins, no connection. Origins
+        close last: a request that breaks before its client has gone would go out again."""
+        for name in ("connections", "exchanges", "buffered_bytes"):
+            self.gateway.wait_metric(name, lambda count: count == 0)
         for origin in self.origins.values():
             origin.drop_connections()
-        for name in ("exchanges", "buffered_bytes", "origin_connections"):
-            self.gateway.wait_metric(name, lambda count: count == 0)
+        self.gateway.wait_metric("origin_connections", lambda count: count == 0)

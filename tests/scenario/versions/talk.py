@@ -23,7 +23,8 @@ class Head:
     """Of a request or a response. `authority` is what Host or :authority says."""
 
     def __init__(self, fields, method=None, target=None, authority=None, status=None):
-        self.fields, self.method, self.target, self.authority, self.status = Fields(fields), method, target, authority, status
+        self.fields, self.status = Fields(fields), status
+        self.method, self.target, self.authority = method, target, authority
 
     def __getitem__(self, name):
         return self.fields.get(name)
@@ -116,6 +117,12 @@ class Talk:
         self.connection.send_response(self, status, fields, not is_open, bytes_of(body))
         return self
 
+    def agree_on_tunnel(self):
+        """Answers a request for WebSocket; from here on bytes pass both ways."""
+        assert self.connection.asks_for_tunnel(self.head), self.head
+        self.connection.agree_on_tunnel(self)
+        return self
+
     def interim(self, status, *fields):
         self.connection.send_interim(self, status, split(fields))
         return self
@@ -154,9 +161,14 @@ class Client:
         head = Head(fields, method, target, authority or self.authority)
         return self.connection().send_request(head, not is_open, bytes_of(body or b""))
 
+    def ask_tunnel(self, target="/chat"):
+        """Asks for WebSocket as the version does it."""
+        return self.connection().ask_tunnel(target, self.authority)
+
     def close(self):
+        """Leaves for good: after a plain end of what is sent an answer would still be waited for."""
         for connection in self.connections:
-            connection.close()
+            connection.pipe.close(reset=True)
         self.connections = []
 
 
@@ -172,7 +184,11 @@ class Origin:
         return f"127.0.0.1:{self.listening.port}"
 
     def accept(self, sock):
-        self.connections.append(self.serve(sock))
+        """One whose other side has left before the handshake is none."""
+        try:
+            self.connections.append(self.serve(sock))
+        except OSError:
+            sock.close()
 
     def arrived(self, target=None):
         """The next request that is here, or None."""

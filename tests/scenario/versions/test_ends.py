@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from bodies import fill
-from talk import CANCEL, CUT, END, ENHANCE_YOUR_CALM, INTERNAL_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from talk import CANCEL, CUT, END, INTERNAL_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 
 
 def expect_the_connection_goes_on(pair, client, origin):
@@ -87,7 +87,7 @@ def test_before_the_head_is_whole(pair, site, client, origin):
 
 def test_while_the_gateway_connects(pair, site, client, origin):
     """The origin takes no connection, or begins no handshake; then the client gives up."""
-    with never_accepting(pair) as (port, _):
+    with NeverAccepting(pair) as (port, _):
         config = site.configuration()
         for cluster in config["clusters"]:
             if cluster["name"] == pair.cluster:
@@ -103,9 +103,9 @@ def test_while_the_gateway_connects(pair, site, client, origin):
     expect_the_connection_goes_on(pair, client, origin)
 
 
-class never_accepting:  # pylint: disable=invalid-name
-    """A listener whose queue is full: further connections do not come about. Over TLS a connection may come about, and nobody
-    answers the handshake."""
+class NeverAccepting:
+    """A listener whose queue is full: further connections do not come about. Over TLS a connection may come about, and
+    nobody answers the handshake."""
 
     def __init__(self, pair):
         self.sock, self.fill = socket.socket(), []
@@ -250,7 +250,7 @@ def test_a_kept_connection_that_was_closed(client, origin):
         assert second.rest() == b"again"
 
 
-def test_an_idempotent_request_on_a_kept_connection(pair, client, origin):
+def test_an_idempotent_request_on_a_kept_connection(client, origin):
     """The origin closes when it has read the request: it goes out again, on another connection."""
     first = client.ask(target="/first")
     origin.request().respond(200)
@@ -259,10 +259,9 @@ def test_an_idempotent_request_on_a_kept_connection(pair, client, origin):
     origin.request("/second").connection.close()
     origin.request("/second").respond(200, body="again")
     assert second.rest() == b"again"
-    assert pair
 
 
-def test_other_requests_on_a_kept_connection(pair, client, origin):
+def test_other_requests_on_a_kept_connection(client, origin):
     """The origin may have done it: it does not go out again."""
     first = client.ask(target="/first")
     origin.request().respond(200)
@@ -272,11 +271,11 @@ def test_other_requests_on_a_kept_connection(pair, client, origin):
     assert served.rest() == b"x"
     served.connection.close()
     assert second.answer().status == 502
-    assert client.loop.is_quiet(origin.arrived) and pair
+    assert client.loop.is_quiet(origin.arrived)
 
 
 @pytest.mark.pairs(back=2)
-def test_a_stream_that_the_origin_refuses(pair, client, origin):
+def test_a_stream_that_the_origin_refuses(client, origin):
     """It says that it has done nothing: any method goes out again."""
     for method in ("GET", "POST"):
         asked = client.ask(method, "/refused", length=0 if method == "POST" else None)
@@ -286,7 +285,7 @@ def test_a_stream_that_the_origin_refuses(pair, client, origin):
 
 
 @pytest.mark.pairs(back=2)
-def test_a_stream_that_the_origin_refuses_with_its_body(pair, client, origin):
+def test_a_stream_that_the_origin_refuses_with_its_body(client, origin):
     """What has left the gateway is not kept for a repetition: the client is told that it may."""
     asked = client.ask("POST", "/refused", body=b"x")
     served = origin.request()
@@ -297,8 +296,8 @@ def test_a_stream_that_the_origin_refuses_with_its_body(pair, client, origin):
 
 
 @pytest.mark.pairs(back=2)
-def test_an_origin_that_goes_away(pair, client, origin):
-    """GOAWAY: what it has seen is finished there, what it has not goes out again, and new requests take another connection."""
+def test_an_origin_that_goes_away(client, origin):
+    """GOAWAY: what it has seen is finished there, and new requests take another connection."""
     first = client.ask("GET", "/seen")
     seen = origin.request("/seen")
     seen.connection.go_away(seen.number)

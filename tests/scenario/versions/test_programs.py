@@ -29,7 +29,8 @@ http {{
     access_log off;
     client_max_body_size 1g;
     client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fcgi; uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
     keepalive_requests 1000000;
     http2_max_requests 1000000;
     ssl_certificate {certificate}; ssl_certificate_key {key};
@@ -80,8 +81,8 @@ def files_behind_the_gateway(site, servers):
     """One prefix for each origin."""
     ports, files = servers
     tls = {"tls": {"ca": str(site.authority.pem), "sni": "origin.example"}}
-    clusters = [cluster(name, f"127.0.0.1:{port}", protocol="http2" if "-2" in name else "http1", **(tls if "tls" in name else {}))
-                for name, port in ports.items()]
+    clusters = [cluster(name, f"127.0.0.1:{port}", protocol="http2" if "-2" in name else "http1",
+                        **(tls if "tls" in name else {})) for name, port in ports.items()]
     listeners = site.configuration()["listeners"]
     rules = [under(f"/{name}", name, rewrite={"prefix": "/"}) for name in ports]
     site.gateway.serve(configure(site.gateway, clusters, rules, listeners=listeners))
@@ -97,8 +98,8 @@ def curl(site, version, target, *options):
     url = f"https://www.site.example:{port}{target}" if is_secure else f"http://127.0.0.1:{port}{target}"
     out = site.gateway.folder / "answer"
     trust = ["--cacert", site.authority.pem, "--resolve", f"www.site.example:{port}:127.0.0.1"]
-    done = subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE * 2), *how, *trust, "-o", out, "-w", "%{http_code} %{http_version}",
-                           "-H", "Expect:", *options, url], capture_output=True, text=True, check=False)
+    done = subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE * 2), *how, *trust, "-o", out, "-H", "Expect:",
+                           "-w", "%{http_code} %{http_version}", *options, url], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     status, spoken = done.stdout.split()
     assert spoken == version.split("-", maxsplit=1)[0]

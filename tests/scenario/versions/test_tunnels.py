@@ -1,0 +1,65 @@
+"""WebSocket in all pairs: Upgrade of HTTP/1.1, extended CONNECT of HTTP/2, and from one to the other."""
+from bodies import bytes_at
+from talk import CUT, END
+
+
+def open_tunnel(client, origin):
+    """Both ends of it."""
+    asked = client.ask_tunnel()
+    served = origin.request()
+    served.agree_on_tunnel()
+    assert asked.answer().status == (200 if asked.connection.can_multiplex else 101)
+    return asked, served
+
+
+def test_bytes_pass_both_ways(client, origin):
+    asked, served = open_tunnel(client, origin)
+    for number in range(20):
+        asked.send(bytes_at(number, 1000))
+        assert served.receive(1000) == bytes_at(number, 1000)
+        served.send(bytes_at(number, 2000))
+        assert asked.receive(2000) == bytes_at(number, 2000)
+    asked.cancel()
+
+
+def test_much_passes_both_ways_at_once(client, origin):
+    size = 8 << 20
+    asked, served = open_tunnel(client, origin)
+    asked.send(bytes_at(0, size))
+    served.send(bytes_at(5, size))
+    for at in range(0, size, 1 << 20):
+        assert served.receive(1 << 20) == bytes_at(at, 1 << 20)
+        assert asked.receive(1 << 20) == bytes_at(at + 5, 1 << 20)
+    asked.cancel()
+
+
+def test_other_exchanges_beside_a_tunnel(client, origin):
+    asked, served = open_tunnel(client, origin)
+    other = client.ask("POST", "/beside", body=b"x")
+    beside = origin.request("/beside")
+    assert beside.rest() == b"x"
+    beside.respond(200, body="y")
+    assert other.rest() == b"y"
+    served.send("still there")
+    assert asked.receive(11) == b"still there"
+    asked.cancel()
+
+
+def test_the_client_leaves(pair, client, origin):
+    asked, served = open_tunnel(client, origin)
+    asked.cancel()
+    assert served.fate() in ((CUT, END) if pair.back == 1 else (8, CUT))
+
+
+def test_the_origin_leaves(pair, client, origin):
+    asked, served = open_tunnel(client, origin)
+    served.send("last words").flush()
+    assert asked.receive(10) == b"last words"
+    served.cancel()
+    assert asked.fate() in ((CUT, END) if pair.front == 1 else (2, 8))
+
+
+def test_an_origin_that_does_not_want_it(client, origin):
+    asked = client.ask_tunnel()
+    origin.request().respond(403, body="no")
+    assert asked.answer().status == 403 and asked.rest() == b"no"
