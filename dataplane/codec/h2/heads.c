@@ -261,6 +261,7 @@ static enum h2_error finish_extended_connect(struct h2_reader *r) {
         return H2_PSEUDO_UNKNOWN;
     if (r->seen & FIELD_BIT(FIELD_CONTENT_LENGTH))
         return H2_CONTENT_LENGTH;
+    fields_remove(r->fields, FIELD_SEC_WEBSOCKET_KEY); /* HTTP/1.1's, and there of one connection only */
     head->method = METHOD_GET;
     head->method_text = method_name(METHOD_GET);
     r->pseudo &= (uint8_t)~PSEUDO_PROTOCOL;

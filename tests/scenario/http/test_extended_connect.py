@@ -156,6 +156,15 @@ def test_to_an_origin_of_http1(client, scripted):
     client.wait(h2.events.StreamEnded)
 
 
+def test_a_key_of_the_client_is_dropped(client, scripted):
+    client.open(*tunnel_fields(), ("sec-websocket-key", KEY))
+    served = scripted.accept()
+    key = served.receive_request()["Sec-WebSocket-Key"]  # stands there once
+    assert key != KEY
+    served.send(agreement(key))
+    assert dict(client.wait(h2.events.ResponseReceived).headers)[":status"] == "200"
+
+
 def test_nothing_reaches_the_origin_before_it_has_agreed(client, scripted):
     stream = client.open(*tunnel_fields())
     client.send(stream, b"too early")
