@@ -7,6 +7,7 @@ enum {
     ACKS_MAX = 256,                        /* PING and SETTINGS answers that wait */
     CONTROL_MAX = 128,                     /* control frames that wait, before reading stops */
     BOMB_FACTOR = 16,                      /* so many times the limit of heads, and the connection ends */
+    TURN_MAX = 4096,                       /* read in one turn, unless most of what came were bodies */
 };
 
 static struct h2_session *session_of(void *user) {
@@ -153,7 +154,7 @@ static void end_section(struct h2_session *s, bool end) {
 static int on_data_chunk(nghttp2_session *library, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n, void *user) {
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, id);
     (void)flags;
-    (void)user;
+    session_of(user)->content += (uint32_t)n;
     int status = nghttp2_session_consume_connection(library, n);
     if (stream)
         h2_stream_receive(stream, bytes, n);
@@ -409,6 +410,8 @@ static void hand_on(struct h2_session *s, const uint8_t *bytes, size_t n) {
 
 void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
     struct h2_verdict verdict = {0};
+    size_t received = n;
+    s->content = 0;
     while (n && !s->is_failed && s->fault == H2_FAULT_NONE) {
         size_t good = h2_frames_check(&s->frames, &s->frame_limits, bytes, n, s->conn.worker->now, &verdict);
         hand_on(s, bytes, good);
@@ -425,13 +428,17 @@ void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
                                                       h2_fault_code(verdict.fault)));
         charge_reset(s);
     }
+    s->is_bulk = s->content >= received / 2;
     if (nghttp2_session_want_write(s->library) || h2_session_is_over(s))
         conn_mark_dirty(&s->conn);
 }
 
+/* One read of frames that are no bodies can be thousands of requests, opened and reset, while all others wait. */
 size_t h2_session_read_limit(const struct h2_session *s) {
     bool is_behind = nghttp2_session_get_outbound_queue_size(s->library) > CONTROL_MAX;
-    return is_behind && conn_has_unsent(&s->conn) ? 0 : READ_MAX;
+    if (is_behind && conn_has_unsent(&s->conn))
+        return 0;
+    return s->is_bulk ? READ_MAX : TURN_MAX;
 }
 
 /* ---- ends ---- */

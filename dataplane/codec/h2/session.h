@@ -79,6 +79,8 @@ struct h2_session {
     enum h2_fault         fault;           /* that ended the connection */
     struct h2_block       block;           /* the window of the connection */
     uint64_t              data_at;         /* when the last DATA frame went */
+    uint32_t              content;         /* bytes of bodies in what was read last */
+    bool                  is_bulk;         /* most of that was bodies */
     bool                  in_section;      /* a field section is half sent */
     bool                  is_paused;       /* the gather filled up in the middle of mem_send */
     bool                  is_short;        /* memory was */
