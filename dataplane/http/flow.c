@@ -3,6 +3,8 @@
 
 #include "dataplane/http/exchange_private.h"
 
+enum { UNTAKEN_MAX = 64 << 10 }; /* of a response of which the client has taken nothing */
+
 void flow_init(struct flow *f, uint64_t limit) {
     *f = (struct flow){.limit = limit};
 }
@@ -33,11 +35,23 @@ static void took(struct exchange *x, struct flow *f, size_t n) {
     charge(x, 0, n);
 }
 
+/* What a flow may hold now. A response begins with part of its limit and gets the rest as the client takes it: clients that take
+ * nothing could otherwise fill the worker's budget with few streams. */
+static uint64_t limit_now(const struct exchange *x, const struct flow *f) {
+    uint64_t reached = UNTAKEN_MAX + f->bytes - f->used;
+    return f == &x->response && reached < f->limit ? reached : f->limit;
+}
+
+static uint64_t room_of(const struct exchange *x, const struct flow *f) {
+    uint64_t limit = limit_now(x, f), held = f->used + f->granted;
+    return held < limit ? limit - held : 0;
+}
+
 void flow_grant(struct exchange *x, struct flow *f) {
     if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit))
         return;
-    uint64_t room = f->limit - f->used - f->granted;
-    if (room == 0 || (room < f->limit / 2 && f->used + f->granted > 0))
+    uint64_t room = room_of(x, f);
+    if (room == 0 || (room < limit_now(x, f) / 2 && f->used + f->granted > 0))
         return;
     struct worker *w = x->worker;
     if (w->buffer_used + room > w->buffer_limit) {
@@ -51,7 +65,7 @@ void flow_grant(struct exchange *x, struct flow *f) {
 }
 
 void flow_give(struct exchange *x, struct flow *f, uint64_t want) {
-    uint64_t room = f->limit - f->used - f->granted;
+    uint64_t room = room_of(x, f);
     uint64_t more = want > f->granted ? want - f->granted : 0;
     struct worker *w = x->worker;
     more = more < room ? more : room;

@@ -62,9 +62,9 @@ static void only_an_address_becomes_the_client(void **state) {
 
 /* ---- the worker's budget ---- */
 
-enum { SMALL_CREDIT = 16 << 10, LARGE_BUFFER = 256 << 10 };
+enum { SMALL_CREDIT = 16 << 10, FIRST_CREDIT = 64 << 10, LARGE_BUFFER = 256 << 10 };
 
-/* Requests that wait for their origins reserve little; what the buffer allows is reserved once a body is there. */
+/* Requests that wait for their origins reserve little; more is reserved once a body is there. */
 static void a_waiting_exchange_reserves_little(void **state) {
     (void)state;
     struct bench b;
@@ -78,10 +78,41 @@ static void a_waiting_exchange_reserves_little(void **state) {
     assert_int_equal(exchange_credit(&b.back.leg), SMALL_CREDIT);
     b.worker.buffer_limit = LARGE_BUFFER;
     send_response_head(&b);
-    assert_int_equal(exchange_credit(&b.back.leg), LARGE_BUFFER);
-    assert_int_equal(b.worker.buffer_used, LARGE_BUFFER);
+    assert_int_equal(exchange_credit(&b.back.leg), FIRST_CREDIT);
+    assert_int_equal(b.worker.buffer_used, FIRST_CREDIT);
     run(&b);
     assert_received(&b.front, b.response_body, 1000);
+    tear_down(&b);
+}
+
+static uint64_t held_response(const struct bench *b) {
+    return b->exchange->response.used + b->exchange->response.granted;
+}
+
+/* Of a response that its client does not take, part of the buffer is held; one that is taken may have all of it. */
+static void the_buffer_is_for_clients_that_take(void **state) {
+    (void)state;
+    struct bench b;
+    uint64_t most = 0;
+    set_up(&b);
+    b.settings.limits.buffer = LARGE_BUFFER;
+    b.worker.buffer_limit = 2 * LARGE_BUFFER;
+    make_request(&b, METHOD_GET, 0);
+    make_response(&b, 200, 5 * LARGE_BUFFER);
+    begin(&b);
+    send_response_head(&b);
+    while (loopback_push(&b.back, LARGE_BUFFER))
+        assert_true(held_response(&b) <= FIRST_CREDIT);
+    assert_int_equal(b.exchange->response.used, FIRST_CREDIT);
+    for (int i = 0; i < 64; i++) {
+        loopback_pull(&b.front, 4096);
+        loopback_push(&b.back, LARGE_BUFFER);
+        most = held_response(&b) > most ? held_response(&b) : most;
+        worker_end_turn(&b.worker);
+    }
+    assert_true(most > LARGE_BUFFER / 2 && most <= LARGE_BUFFER);
+    run(&b);
+    assert_received(&b.front, b.response_body, 5 * LARGE_BUFFER);
     tear_down(&b);
 }
 
@@ -162,6 +193,7 @@ int main(void) {
         cmocka_unit_test(interim_heads_lose_what_concerns_the_connection),
         cmocka_unit_test(only_an_address_becomes_the_client),
         cmocka_unit_test(a_waiting_exchange_reserves_little),
+        cmocka_unit_test(the_buffer_is_for_clients_that_take),
         cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
         cmocka_unit_test(exchanges_have_a_budget_of_their_own),
         cmocka_unit_test(a_slice_that_cannot_be_cut_ends_the_exchange),
