@@ -42,7 +42,7 @@ def on_streams(octets_of, count=120, settings=SHUT):
 def bomb(stream):
     """A field of four kilobytes, fifteen times for fifteen octets."""
     first = hpack.literal("x-bomb", "y" * 4000, "indexing") if stream == 1 else b""
-    return frames.headers(stream, hpack.block(floods.fields(LARGEST)) + first + hpack.indexed(hpack.FIRST_DYNAMIC) * 15)
+    return frames.headers(stream, hpack.block(floods.fields("/filled")) + first + hpack.indexed(hpack.FIRST_DYNAMIC) * 15)
 
 
 class Replay:
