@@ -12,12 +12,9 @@ def block(number):
 
 def bytes_at(at, n):
     """The n bytes from there on."""
-    number, skip = divmod(at, len(BLOCK))
-    data = b""
-    while len(data) < skip + n:
-        data += block(number)
-        number += 1
-    return data[skip:skip + n]
+    first, skip = divmod(at, len(BLOCK))
+    last = (at + n + len(BLOCK) - 1) // len(BLOCK)
+    return b"".join(map(block, range(first, last)))[skip:skip + n]
 
 
 class Flow:
