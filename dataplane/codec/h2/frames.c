@@ -12,7 +12,7 @@ enum stage { PREFACE, HEAD, BEGINNING, REST, OVER }; /* of a frame: its head, wh
 enum { EARNED_BY_SENT = 20, EARNED_BY_STREAM = 4, EARNED_MAX = 20000, EARNED_RESETS_MAX = 1000, PING_PRICE = 10 };
 
 /* A new window for every stream walks through all of them. */
-enum { WINDOW_SETTING_COST = 4 };
+enum { WINDOW_SETTING_COST = 16 };
 
 static const struct {
     const char *word;

@@ -370,7 +370,7 @@ static void test_floods(void **state) {
         unsigned    taken;   /* with a burst of 50, and what a new connection has earned */
     } rows[] = {
         {"settings", "settings-flood", 50},
-        {"settings=000400001000", "settings-flood", 10},
+        {"settings=000400001000", "settings-flood", 2},
         {"settings+a", "settings-flood", 70},
         {"ping*8", "ping-flood", 52},
         {"ping+a*8", "ping-flood", 52},
