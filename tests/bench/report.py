@@ -1,5 +1,6 @@
 """What was measured, for people, for programs, and for docs/performance.md."""
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -18,6 +19,7 @@ class Results:
 
     def __init__(self, versions, amounts):
         self.versions, self.amounts, self.rounds = versions, amounts, {}
+        self.load_average = os.getloadavg()[0]
 
     def add(self, scenario, proxy, figures):
         self.rounds.setdefault((scenario, proxy), []).append(figures)
@@ -148,7 +150,8 @@ def for_the_docs(results, command):
     m, a = machine(), results.amounts
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items() if name != "floor")
     lines = [f"Measured on {time.strftime('%Y-%m-%d')} with `{command}`: {m['cpus']} × {m['cpu']}, Linux {m['kernel']}, "
-             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s."]
+             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s; load average before: "
+             f"{results.load_average:.1f}."]
     for title, header, rows in tables(results):
         lines += ["", f"### {title}", "", "| " + " | ".join(header) + " |",
                   "|---|" + "---:|" * (len(header) - 1)]
