@@ -75,7 +75,10 @@ class CheckedLoad:
 
     def __init__(self, cpu, origin_port, material, handshakes, work):
         self.cpu, self.origin_port, self.material = cpu, origin_port, material
-        self.handshakes, self.log = handshakes, work / "h2load.log"
+        self.handshakes = handshakes
+        folder = work / "load" # not beside the certificates: the control plane watches their folder
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "h2load.log"
 
     def _run(self, arguments):
         before = served(self.origin_port)
