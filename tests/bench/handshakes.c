@@ -169,4 +169,10 @@ int main(int argc, char **argv) {
     double elapsed = (double)(now() - began) / 1e6;
     qsort(latencies, count, sizeof *latencies, compare);
     printf("%zu %zu %.3f %u\n", count, resumed, elapsed, count ? latencies[count * 99 / 100] : 0);
+    for (int i = 0; i < SLOTS; i++)
+        SSL_SESSION_free(slots[i].ticket);
+    SSL_CTX_free(context);
+    free(slots);
+    close(epoll);
+    return 0;
 }
