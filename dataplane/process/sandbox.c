@@ -19,20 +19,10 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/sanitized.h"
 
 /* Sanitizers look into their own process at its end, with programs that they start and files that those read.
- * What stands in their way is left out of a build with them; the rest of the sandbox is as in a release. */
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-static const bool is_sanitized = true;
-#elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-static const bool is_sanitized = true;
-#else
-static const bool is_sanitized = false;
-#endif
-#else
-static const bool is_sanitized = false;
-#endif
+ * What stands in their way is left out of a build with them (is_sanitized); the rest of the sandbox is as in a release. */
 
 #if defined __x86_64__
 enum { OWN_ARCHITECTURE = (int)AUDIT_ARCH_X86_64 };
