@@ -3,7 +3,6 @@ import collections
 import json
 import os
 import pathlib
-import re
 import secrets
 import statistics
 import subprocess
@@ -48,19 +47,21 @@ ATTACKS = [
 
 class Site:
     """A gateway of one worker with a listener `web` and one for TLS, `secure`, on a CPU of its own, in front of one origin.
-    Deadlines are short, so that they are met while an attack lasts."""
+    Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
+    stop; `extensions` are the certificate's, in openssl's words."""
 
-    def __init__(self, programs, work):
+    def __init__(self, programs, work, origin=None, extensions=()):
         cpus = sorted(os.sched_getaffinity(0))
         self.cpu, self.load_cpu = cpus[0], str(cpus[-1])
         self.ports = {"web": free_port(), "secure": free_port()}
         self.work, self.authority = work, Authority(work / "authority")
         (work / "authority/serial").write_text(f"{secrets.randbits(126):032x}\n")
-        certificate, key = self.authority.pair(work / "certs", "gateway", ["localhost", "127.0.0.1"])
+        self.certificate, key = self.authority.pair(work / "certs", "gateway", ["localhost", "127.0.0.1"],
+                                               extensions=extensions)
         self.gateway = Gateway(programs, work, cpu=self.cpu, workers=1)
-        self.origin = Program("origin", [pathlib.Path(programs).parent / "bench/origin", "12", "1048576"], cpus[-1],
-                              work / "origin.log", prints_port=True)
-        self.configuration = self.describe(certificate, key)
+        self.origin = origin or Program("origin", [pathlib.Path(programs).parent / "bench/origin", "12", "1048576"], cpus[-1],
+                                        work / "origin.log", prints_port=True)
+        self.configuration = self.describe(self.certificate, key)
 
     def describe(self, certificate, key):
         both = {"protocols": ["http1", "http2"], "route-table": "site"}
@@ -204,33 +205,4 @@ def judge(attack, honest, attacked, made, most, risen):
     return f"{attack.name}, {attack.listener}", figure, bool(is_fine)
 
 
-# ---- testssl
-
-HARMLESS = {"OK", "INFO"}
-# What is no matter of the gateway.
-EXCUSED = {"cert_revocation": "the authority of this test publishes no list", "DNS_CAArecord": "localhost has no DNS",
-           "HSTS": "a field for the origin to send", "security_headers": "fields for the origin to send"}
-
-
-def testssl(run):
-    """testssl.sh against a listener with TLS: nothing worse than informational."""
-    found = run.work / "testssl.json"
-    with Site(run.programs, run.work) as site:
-        command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--add-ca", site.authority.pem,
-                   "--jsonfile", found, f"localhost:{site.ports['secure']}"]
-        log = run.work / "testssl.log"
-        with open(log, "wb") as output:
-            done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                  check=False, timeout=run.amounts.testssl_seconds)
-    if not found.exists():
-        raise BenchError(f"testssl ended with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-    findings = json.loads(re.sub(r",\s*\]\s*$", "]", found.read_text()))
-    count = collections.Counter(finding["severity"] for finding in findings)
-    yield "findings by severity", ", ".join(f"{severity} {n}" for severity, n in count.items()), bool(findings)
-    for finding in findings:
-        if finding["severity"] not in HARMLESS:
-            excuse = EXCUSED.get(finding["id"], "")
-            yield f"{finding['severity']} {finding['id']}", f"{finding['finding']} ({excuse})", bool(excuse)
-
-
-STAGES = {"attacks": attacks, "testssl": testssl}
+STAGES = {"attacks": attacks}

@@ -51,22 +51,30 @@ class Authority:
             openssl("genrsa", "-out", path, kind)
         return path
 
-    def certify(self, key, path, names, first=-1, last=90):
+    def certify(self, key, path, names, first=-1, last=90, extensions=()):
         """A chain of two for that key: valid from day `first` until day `last` from now."""
         request = self.folder / "request"
         san = ",".join(("IP:" if n[0].isdigit() else "DNS:") + n for n in names)
-        openssl("req", "-new", "-key", key, "-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={san}", "-out", request)
+        added = [word for extension in (f"subjectAltName={san}", *extensions) for word in ("-addext", extension)]
+        openssl("req", "-new", "-key", key, "-subj", f"/CN={names[0]}", *added, "-out", request)
         openssl("ca", "-batch", "-config", self.configuration, "-in", request, "-out", path, "-notext", "-startdate", stamp(first),
                 "-enddate", stamp(last))
         with open(path, "a", encoding="ascii") as file:
             file.write(self.pem.read_text())
         return path
 
-    def pair(self, folder, name, names, kind="ec", **dates):
-        """name.pem and name.key in the folder; their paths."""
+    def pair(self, folder, name, names, kind="ec", **more):
+        """name.pem and name.key in the folder; their paths. `more` is what `certify` takes."""
         folder.mkdir(parents=True, exist_ok=True)
         key = self.key(folder / f"{name}.key", kind)
-        return self.certify(key, folder / f"{name}.pem", names, **dates), key
+        return self.certify(key, folder / f"{name}.pem", names, **more), key
+
+    def revoked(self):
+        """The list of what it has revoked, as a DER file is: good for a day."""
+        pem, der = self.folder / "crl.pem", self.folder / "crl.der"
+        openssl("ca", "-gencrl", "-config", self.configuration, "-crldays", "1", "-out", pem)
+        openssl("crl", "-in", pem, "-outform", "DER", "-out", der)
+        return der.read_bytes()
 
     def ocsp(self, certificate, path, minutes=60):
         """A response that is good for so many minutes."""
