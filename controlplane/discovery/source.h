@@ -1,0 +1,62 @@
+/* source.h — one source of the endpoints of one cluster: a file, a name in DNS, a server that is watched.
+ *
+ * A source finds endpoints by itself for as long as it exists, and says what it found. What it said last counts until it says
+ * something else: a source that fails says so and keeps quiet, so nobody loses endpoints to an outage. It never says less than
+ * it knows: a partial answer is kept back until it is whole. Thread: the loop's, every call. */
+#pragma once
+
+#include <ev.h>
+
+#include "common/error.h"
+#include "proto/resources.pb-c.h"
+
+struct source;
+
+/* What a source says, and to whom. */
+struct source_sink {
+    void *context;
+    /* These are all endpoints now; perhaps none. `set` is the source's and valid during the call. Sorted by address, each
+     * address once, so that equal answers are equal bytes. Never called from within source_create. */
+    void (*found)(void *context, const Headgate__EndpointSet *set);
+    /* It could not be asked, or answered nonsense. One line, for people. */
+    void (*failed)(void *context, const char *reason);
+};
+
+/* What every source has beside what it finds. */
+struct source_config {
+    struct ev_loop    *loop;
+    const char        *cluster;         /* name, for messages */
+    const char        *files_root;      /* below which paths of files are taken; see secret_root_open */
+    const char        *files_base;      /* what relative paths are relative to */
+    struct source_sink sink;
+};
+
+/* For status: when it was asked, what it said. Times are microseconds since 1970, 0: never. */
+struct source_state {
+    const char *kind;                   /* "file", "dns" */
+    char        target[256];            /* path or name */
+    uint64_t    asked_at, found_at, failed_at, next_at;
+    uint64_t    asked, failures;        /* counts */
+    uint32_t    endpoints;              /* that it found last */
+    char        failure[256];           /* empty: the last one went well */
+};
+
+/* A kind of source: `create` is given a message that the schema has accepted, and copies what it needs of it. NULL with reasons
+ * in `errors` (no memory, for instance; that the file is missing is no error but `failed`). */
+struct source_kind {
+    const char *name;
+    struct source *(*create)(const struct source_config *config, const Headgate__Discovery *m, struct error_list *errors);
+    void (*refresh)(struct source *s);                                   /* ask now */
+    void (*state)(const struct source *s, struct source_state *ret);
+    void (*destroy)(struct source *s);                                   /* nothing is said any more */
+};
+
+/* A source begins with this. */
+struct source {
+    const struct source_kind *kind;
+};
+
+extern const struct source_kind source_file, source_dns;
+
+/* The kind that a message asks for. NULL: none. */
+const struct source_kind *source_kind_of(const Headgate__Discovery *m);
