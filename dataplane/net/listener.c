@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -17,21 +19,10 @@ static bool is_out_of_descriptors(int error) {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-static void set_watching(struct listener_runtime *l, bool on) {
-    for (unsigned i = 0; i < l->watcher_count; i++) {
-        if (on)
-            ev_io_start(l->worker->loop, &l->watchers[i]);
-        else
-            ev_io_stop(l->worker->loop, &l->watchers[i]);
-    }
-}
-
 static void on_pause_over(struct ev_loop *loop, ev_timer *t, int events) {
-    (void)loop;
     (void)events;
     struct listener_runtime *l = t->data;
-    if (!l->is_draining)
-        set_watching(l, true);
+    ev_io_start(loop, &l->acceptable);
 }
 
 /* Nothing stands between the socket and the one codec. */
@@ -77,13 +68,17 @@ static void admit(struct listener_runtime *l, int fd, const struct address *peer
     stats_add(&s->connections_total, 1);
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
-    (void)loop;
-    (void)events;
-    struct listener_runtime *l = io->data;
+/* Waiting helps, spinning does not. */
+static void pause_accepting(struct listener_runtime *l) {
+    ev_io_stop(l->worker->loop, &l->acceptable);
+    ev_timer_set(&l->pause, PAUSE_SECONDS, 0.);
+    ev_timer_start(l->worker->loop, &l->pause);
+}
+
+static void accept_from(struct listener_runtime *l, int socket) {
     for (int i = 0; i < ACCEPTS_PER_EVENT && !l->is_draining; i++) {
         struct address peer = {.length = sizeof peer.u};
-        int fd = accept4(io->fd, &peer.u.any, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(socket, &peer.u.any, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             address_unmap(&peer);
             admit(l, fd, &peer);
@@ -92,13 +87,42 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
             return;
         stats_add(&l->worker->stats->connections_accept_errors_total, 1);
-        if (is_out_of_descriptors(errno)) { /* waiting helps, spinning does not */
-            set_watching(l, false);
-            ev_timer_set(&l->pause, PAUSE_SECONDS, 0.);
-            ev_timer_start(l->worker->loop, &l->pause);
-        }
+        if (is_out_of_descriptors(errno))
+            pause_accepting(l);
         return;
     }
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
+    (void)loop;
+    (void)events;
+    struct listener_runtime *l = io->data;
+    for (unsigned i = 0; i < l->socket_count; i++)
+        accept_from(l, l->sockets[i]);
+}
+
+/* ---- what is accepted from ---- */
+
+/* A descriptor that is readable while any of the sockets is, or -1. */
+static int readable_with(const int *sockets, unsigned count) {
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned i = 0; set >= 0 && i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(set, EPOLL_CTL_ADD, sockets[i], &event) < 0) {
+            close(set);
+            return -1;
+        }
+    }
+    return set;
+}
+
+static void stop_accepting(struct listener_runtime *l) {
+    if (l->is_draining)
+        return;
+    l->is_draining = true;
+    ev_io_stop(l->worker->loop, &l->acceptable);
+    ev_timer_stop(l->worker->loop, &l->pause);
+    close(l->acceptable.fd); /* the kernel forgets the sockets with it: nothing of this worker touches them again */
 }
 
 /* ---- draining ---- */
@@ -135,9 +159,7 @@ void listener_set_definition(struct listener_runtime *l, const struct listener_d
 void listener_drain(struct listener_runtime *l, uint64_t timeout) {
     if (l->is_draining)
         return;
-    set_watching(l, false);
-    ev_timer_stop(l->worker->loop, &l->pause);
-    l->is_draining = true;
+    stop_accepting(l);
     if (l->open == 0) {
         listener_destroy(l);
         return;
@@ -148,47 +170,46 @@ void listener_drain(struct listener_runtime *l, uint64_t timeout) {
 
 /* ---- life ---- */
 
-struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address,
-                                         const int *fds, unsigned count, const struct server_codecs *codecs,
-                                         struct ip_caps *caps) {
-    struct listener_runtime *l = hg_calloc(1, sizeof *l);
-    ev_io *watchers = hg_calloc(count, sizeof *watchers);
-    if (!l || !watchers) {
-        hg_free(l);
-        hg_free(watchers);
-        return NULL;
-    }
-    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .codecs = codecs, .watchers = watchers,
-                                   .watcher_count = count};
-    l->connections.next = l->connections.prev = &l->connections;
+static void put_first(struct listener_runtime *l, struct listener_runtime **list) {
     l->next = *list;
     l->link = list;
     if (l->next)
         l->next->link = &l->next;
     *list = l;
+}
+
+struct listener_runtime *listener_create(struct worker *w, struct listener_runtime **list, const struct address *address,
+                                         const int *fds, unsigned count, const struct server_codecs *codecs,
+                                         struct ip_caps *caps) {
+    struct listener_runtime *l = hg_malloc(sizeof *l + count * sizeof *l->sockets);
+    int readable = l ? readable_with(fds, count) : -1;
+    if (readable < 0) {
+        hg_free(l);
+        return NULL;
+    }
+    *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .codecs = codecs, .socket_count = count};
+    memcpy(l->sockets, fds, count * sizeof *fds);
+    l->connections.next = l->connections.prev = &l->connections;
+    put_first(l, list);
     l->drain_timer.fire = on_drain_timeout;
     ev_init(&l->pause, on_pause_over);
     l->pause.data = l;
-    for (unsigned i = 0; i < count; i++) {
-        ev_io_init(&watchers[i], on_acceptable, fds[i], EV_READ);
-        watchers[i].data = l;
-    }
-    set_watching(l, true);
+    ev_io_init(&l->acceptable, on_acceptable, readable, EV_READ);
+    l->acceptable.data = l;
+    ev_io_start(w->loop, &l->acceptable);
     return l;
 }
 
 void listener_destroy(struct listener_runtime *l) {
     if (!l)
         return;
-    set_watching(l, false);
-    ev_timer_stop(l->worker->loop, &l->pause);
+    stop_accepting(l);
     wheel_remove(&l->worker->wheel, &l->drain_timer);
     struct snapshot_view *view = l->view;
     struct worker *w = l->worker;
     *l->link = l->next;
     if (l->next)
         l->next->link = l->link;
-    hg_free(l->watchers);
     hg_free(l);
     if (view)
         view_unref(w, view);

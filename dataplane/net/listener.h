@@ -60,24 +60,27 @@ struct listener_runtime {
     struct ip_caps                   *caps;
     const struct server_codecs       *codecs;
     const struct listener_opening    *opening;      /* as long as `definition` */
-    ev_io                            *watchers;     /* one per socket that this worker serves */
-    unsigned                          watcher_count;
+    ev_io                             acceptable;   /* any of the sockets, by an epoll set of its own */
     ev_timer                          pause;        /* after running out of descriptors */
     bool                              is_draining;
     struct timer                      drain_timer;
     struct listener_connection        connections;  /* list head */
     uint64_t                          open;
     uint32_t                          connections_per_ip, connections_limit;
+    unsigned                          socket_count;
+    int                               sockets[];    /* those that this worker serves; used until it drains */
 };
 
-/* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory. */
+/* Begins to accept on the descriptors (not taken) and puts itself at the head of `list`. NULL without memory or descriptors.
+ * The sockets have an epoll set of their own: libev leaves a descriptor in its set when the watcher stops and removes it at
+ * some later event, by when the owner may be closing it on another thread. */
 struct listener_runtime *listener_create(struct worker *, struct listener_runtime **list, const struct address *,
                                          const int *fds, unsigned count, const struct server_codecs *, struct ip_caps *);
 /* Another definition from the worker's present view, for exchanges from now on. */
 void listener_set_definition(struct listener_runtime *, const struct listener_definition *, const struct listener_opening *,
                              uint32_t connections_per_ip, uint32_t connections_limit);
-/* Stops accepting and closes what is idle; other connections finish what they do, and are cut after `timeout` microseconds.
- * The runtime frees itself when the last connection is gone. */
+/* Stops accepting, and does nothing with the descriptors from here on. Closes what is idle; other connections finish what
+ * they do, and are cut after `timeout` microseconds. The runtime frees itself when the last connection is gone. */
 void listener_drain(struct listener_runtime *, uint64_t timeout);
 /* Frees everything at once; connections must be gone. */
 void listener_destroy(struct listener_runtime *);

@@ -6,6 +6,7 @@
 #include "dataplane/core/view.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
+#include "tests/unit/dataplane/net/watched.h"
 
 enum { MOST = 64 };
 
@@ -206,6 +207,42 @@ static void draining_stops_accepting_and_ends_with_the_last_connection(void **st
     close(late);
 }
 
+/* Whoever owns the sockets may close them at once, on any thread. */
+static void draining_lets_the_sockets_go(void **state) {
+    (void)state;
+    struct listener_runtime *l = listen_with(10, 100);
+    int a = connect_client();
+    TURN_UNTIL(accepted == 1);
+    assert_true(is_watched(listening));
+    listener_drain(l, 3600000000);
+    assert_ptr_equal(list, l);
+    assert_false(is_watched(listening));
+    close_held(&held[0]);
+    close(a);
+}
+
+static void several_sockets_are_accepted_from(void **state) {
+    (void)state;
+    int both[] = {listening, socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    struct address other = {.length = sizeof other.u.v4,
+                            .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    assert_int_equal(bind(both[1], &other.u.any, other.length), 0);
+    assert_int_equal(listen(both[1], MOST), 0);
+    assert_int_equal(getsockname(both[1], &other.u.any, &other.length), 0);
+    struct listener_runtime *l = listener_create(&worker, &list, &address, both, 2, &codecs, caps);
+    assert_non_null(l);
+    listener_set_definition(l, NULL, &plain, 10, 100);
+    int a = connect_client(), b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    TURN_UNTIL(accepted == 1);
+    assert_int_equal(connect(b, &other.u.any, other.length), 0);
+    TURN_UNTIL(accepted == 2);
+    listener_drain(l, 3600000000);
+    assert_false(is_watched(both[0]) || is_watched(both[1]));
+    close(both[1]);
+    close(a);
+    close(b);
+}
+
 static void drain_timeout_cuts_what_is_left(void **state) {
     (void)state;
     struct listener_runtime *l = listen_with(10, 100);
@@ -276,14 +313,19 @@ static void lack_of_descriptors_pauses(void **state) {
     close(b);
 }
 
-static void listener_without_memory(void **state) {
+static void listener_without_memory_or_descriptors(void **state) {
     (void)state;
-    for (int nth = 0; nth < 2; nth++) {
-        hg_alloc_fail_at(nth, 0);
-        assert_null(listener_create(&worker, &list, &address, &listening, 1, &codecs, caps));
-        assert_null(list);
-    }
+    struct rlimit old, low;
+    hg_alloc_fail_at(0, 0);
+    assert_null(listener_create(&worker, &list, &address, &listening, 1, &codecs, caps));
     hg_alloc_fail_at(-1, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = old;
+    low.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    assert_null(listener_create(&worker, &list, &address, &listening, 1, &codecs, caps));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_null(list);
 }
 
 int main(void) {
@@ -297,11 +339,13 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(draining_stops_accepting_and_ends_with_the_last_connection, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(draining_lets_the_sockets_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(several_sockets_are_accepted_from, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drain_timeout_cuts_what_is_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_closes_what_is_idle_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_listener_is_gone_when_it_drains, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lack_of_descriptors_pauses, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(listener_without_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(listener_without_memory_or_descriptors, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

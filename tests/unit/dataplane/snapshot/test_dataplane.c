@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "dataplane/snapshot/dataplane.h"
 #include "dataplane/snapshot/listen_sockets.h"
+#include "tests/unit/dataplane/net/watched.h"
 
 enum { WORKERS = 2, SWITCHES = 60, CLIENTS = 4, RESOURCES = 4, REQUESTS_PER_SWITCH = 50 };
 
@@ -301,7 +302,8 @@ static void tear_down(struct fixture *f) {
         free_parts(&f->parts[i]);
     }
     for (int i = 0; i < WORKERS; i++)
-        close(f->sockets.fds[i]);
+        if (f->sockets.fds[i] >= 0)
+            close(f->sockets.fds[i]);
     ev_loop_destroy(f->loop);
 }
 
@@ -383,6 +385,40 @@ static void a_switch_without_memory_can_be_tried_again(void **state) {
     tear_down(&f);
 }
 
+static void switch_at_once(struct fixture *f, const struct resource_set *resources) {
+    struct snapshot *s = NULL;
+    struct error_list errors = {0};
+    assert_int_equal(snapshot_build(resources, dataplane_snapshot(f->dataplane), &s, &errors), 0);
+    assert_int_equal(dataplane_switch(f->dataplane, s, &f->sockets, stop_after_first, f), 0);
+    ev_run(f->loop, 0);
+}
+
+/* A worker that still had a socket in its epoll set would be woken by connections, for which there is no owner any more, and
+ * remove it then: while this thread closes it, as the thread sanitizer says. */
+static void sockets_may_be_closed_once_the_switch_is_reported(void **state) {
+    (void)state;
+    enum { LATE = 32 };
+    struct fixture f;
+    int late[LATE];
+    set_up(&f);
+    switch_at_once(&f, &f.parts[0].resources);
+    struct resource_set without_listener = {.intent = {f.parts[0].items + 1, RESOURCES - 1}};
+    switch_at_once(&f, &without_listener);
+    for (int i = 0; i < LATE; i++) { /* for each of the sockets that share the port */
+        late[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(late[i], &f.sockets.address.u.any, f.sockets.address.length), 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        while (is_watched(f.sockets.fds[i]))
+            ;
+        close(f.sockets.fds[i]);
+        f.sockets.fds[i] = -1;
+    }
+    for (int i = 0; i < LATE; i++)
+        close(late[i]);
+    tear_down(&f);
+}
+
 static void never_switched(void *arg, uint64_t us) {
     (void)arg;
     (void)us;
@@ -448,6 +484,7 @@ int main(void) {
         cmocka_unit_test(no_request_fails_while_snapshots_switch),
         cmocka_unit_test(draining_lets_an_open_connection_finish),
         cmocka_unit_test(a_switch_without_memory_can_be_tried_again),
+        cmocka_unit_test(sockets_may_be_closed_once_the_switch_is_reported),
         cmocka_unit_test(a_switch_on_its_way_does_not_outlive_the_workers),
         cmocka_unit_test(a_reference_to_nothing_is_refused_by_name),
         cmocka_unit_test(building_survives_every_failed_allocation),
