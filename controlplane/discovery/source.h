@@ -1,8 +1,8 @@
 /* source.h — one source of the endpoints of one cluster: a file, a name in DNS, a server that is watched.
  *
- * A source finds endpoints by itself for as long as it exists, and says what it found. What it said last counts until it says
- * something else: a source that fails says so and keeps quiet, so nobody loses endpoints to an outage. It never says less than
- * it knows: a partial answer is kept back until it is whole. Thread: the loop's, every call. */
+ * A source finds endpoints by itself for as long as it exists, and says what it found. What it said last counts until it
+ * says something else: a source that fails says so and keeps quiet, so nobody loses endpoints to an outage. It never says
+ * less than it knows: a partial answer is kept back until it is whole. Thread: the loop's, every call. */
 #pragma once
 
 #include <ev.h>
@@ -41,8 +41,8 @@ struct source_state {
     char        failure[256];           /* empty: the last one went well */
 };
 
-/* A kind of source: `create` is given a message that the schema has accepted, and copies what it needs of it. NULL with reasons
- * in `errors` (no memory, for instance; that the file is missing is no error but `failed`). */
+/* A kind of source: `create` is given a message that the schema has accepted, and copies what it needs of it. NULL with
+ * reasons in `errors` (no memory, for instance; that the file is missing is no error but `failed`). */
 struct source_kind {
     const char *name;
     struct source *(*create)(const struct source_config *config, const Headgate__Discovery *m, struct error_list *errors);

@@ -30,7 +30,8 @@ static void add_h2_faults(struct strbuf *out, const struct totals *t) {
         H2_FAULTS(METRICS_WORD)
 #undef METRICS_WORD
     };
-    strbuf_printf(out, "# HELP %s Frames of HTTP/2 that break a rule or a bound, by reason\n# TYPE %s counter\n", name, name);
+    strbuf_printf(out, "# HELP %s Frames of HTTP/2 that break a rule or a bound, by reason\n# TYPE %s counter\n", name,
+                  name);
     for (int side = 0; side < STATS_TLS_SIDES; side++)
         for (int i = 1; i < H2_FAULT_COUNT; i++)
             strbuf_printf(out, "%s{side=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,

@@ -1,7 +1,7 @@
 /* cluster.h — clusters: the immutable definition in a snapshot, and what a worker keeps for each at run time.
  *
- * Run-time state (pools, balancer positions) belongs to a cluster's name and an endpoint's address. It survives every change of
- * the definition: reconciling adds and removes endpoints and leaves the others alone. Thread: definitions are made on the
+ * Run-time state (pools, balancer positions) belongs to a cluster's name and an endpoint's address. It survives every change
+ * of the definition: reconciling adds and removes endpoints and leaves the others alone. Thread: definitions are made on the
  * main thread and read by all; run-time state is the worker's. */
 #pragma once
 
@@ -70,7 +70,7 @@ struct cluster_runtime {
     uint32_t                  usable;
     double                    virtual_now;
     uint32_t                  gone;              /* endpoints that left and still have connections, and a pending reap */
-    bool                      is_passing;        /* made for an exchange of an older snapshot: dropped at the end of the turn */
+    bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
     bool                      is_dropped;
 };
 
@@ -103,8 +103,8 @@ struct client_waiter {
 struct client_connection *pool_find(struct endpoint_runtime *);
 /* Begins an exchange. NULL: no memory, the connection stays in the pool. */
 struct leg               *pool_open(struct client_connection *);
-/* Waits for a connection that is being made and can carry one more exchange, or makes one. `connect_timeout` counts where the
- * cluster has none. 0, or -1 and errno. One of the waiter's calls below follows, never from within. */
+/* Waits for a connection that is being made and can carry one more exchange, or makes one. `connect_timeout` counts where
+ * the cluster has none. 0, or -1 and errno. One of the waiter's calls below follows, never from within. */
 int                       pool_wait(struct endpoint_runtime *, uint64_t connect_timeout, struct client_waiter *);
 /* Waits for a connection of its own, which ends with the exchange: one of this codec that begins with these bytes. */
 int                       pool_wait_single(struct endpoint_runtime *, uint64_t connect_timeout, const struct client_codec *,

@@ -134,8 +134,8 @@ static struct client_waiter *take_waiter(struct client_connection *c) {
     return w;
 }
 
-/* A waiter's call can change the list, and lead to the connection's end. Those who come too late are few: they are told before
- * anything else happens to the connection. */
+/* A waiter's call can change the list, and lead to the connection's end. Those who come too late are few: they are told
+ * before anything else happens to the connection. */
 static void fail_waiters(struct client_connection *c, int error) {
     struct client_waiter *w;
     while ((w = take_waiter(c)))
@@ -158,7 +158,8 @@ static void on_connected(struct client_connection *c) {
 
 static void on_connect_failed(struct client_connection *c, int error) {
     struct endpoint_runtime *e = c->endpoint;
-    stats_add(error == ETIMEDOUT ? &stats_of(e)->origin_connect_timeouts_total : &stats_of(e)->origin_connect_failures_total, 1);
+    struct stats *s = stats_of(e);
+    stats_add(error == ETIMEDOUT ? &s->origin_connect_timeouts_total : &s->origin_connect_failures_total, 1);
     list_remove(c);
     fail_waiters(c, error);
     lost(e);
@@ -240,7 +241,8 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
     return c;
 }
 
-/* Requests that are given up at once must not make a connection each. One that has been waited for in vain is no good for a retry. */
+/* Requests that are given up at once must not make a connection each. One that has been waited for in vain is no good for a
+ * retry. */
 static bool can_join(const struct endpoint_runtime *e, const struct client_connection *c) {
     if (is_worn_out(c))
         return false;

@@ -271,8 +271,8 @@ static void redirect(struct exchange *x) {
     const struct head *request = x->request.head;
     struct head *head = arena_alloc(&x->arena, sizeof *head);
     struct str location;
-    if (!head || route_redirect_location(x->route, &x->match, x->is_tls ? STR("https") : STR("http"), request->authority, x->path,
-                                         request->has_query, request->query, &x->arena, &location) < 0) {
+    if (!head || route_redirect_location(x->route, &x->match, x->is_tls ? STR("https") : STR("http"), request->authority,
+                                         x->path, request->has_query, request->query, &x->arena, &location) < 0) {
         exchange_fail(x, ABORT_MEMORY);
         return;
     }

@@ -6,8 +6,8 @@
 struct snapshot;
 struct worker;
 
-/* New exchanges take a reference, and so do listeners for their definitions. When a view that is no longer the worker's newest
- * loses its last reference, the worker reports the snapshot quiet. */
+/* New exchanges take a reference, and so do listeners for their definitions. When a view that is no longer the worker's
+ * newest loses its last reference, the worker reports the snapshot quiet. */
 struct snapshot_view {
     struct snapshot *snapshot;
     uint64_t         references;

@@ -1,7 +1,7 @@
 /* wheel.h — all timers of a worker: one coarse wheel.
  *
- * A deadline is a timestamp. Moving it later costs a store: the timer stays in its slot and goes on to the right one when the
- * wheel comes by. Times are microseconds of the monotonic clock; a timer fires at most one tick late, never early.
+ * A deadline is a timestamp. Moving it later costs a store: the timer stays in its slot and goes on to the right one when
+ * the wheel comes by. Times are microseconds of the monotonic clock; a timer fires at most one tick late, never early.
  * Thread: one. */
 #pragma once
 

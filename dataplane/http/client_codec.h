@@ -1,6 +1,8 @@
-/* client_codec.h — what the proxy needs of a codec that speaks to origins. One table per protocol; the program registers them.
+/* client_codec.h — what the proxy needs of a codec that speaks to origins. One table per protocol; the program registers
+ * them.
  *
- * A client connection carries exchanges one after the other (HTTP/1) or many at a time (HTTP/2 and later). Thread: the worker's. */
+ * A client connection carries exchanges one after the other (HTTP/1) or many at a time (HTTP/2 and later). Thread: the
+ * worker's. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,8 +21,8 @@ struct client_owner_ops {
     /* An exchange on it has ended and it lives on. Once for each `open`, unless on_closed comes. */
     void (*on_available)(struct client_connection *);
     void (*on_capacity)(struct client_connection *);                     /* `capacity` has changed */
-    void (*on_draining)(struct client_connection *);                     /* nothing new can be opened; what is open goes on */
-    void (*on_closed)(struct client_connection *);                       /* forget it; the memory goes at the end of the turn */
+    void (*on_draining)(struct client_connection *);                     /* opens nothing new; what is open goes on */
+    void (*on_closed)(struct client_connection *);                       /* forget it; freed at the end of the turn */
 };
 
 struct client_connection {
@@ -63,8 +65,8 @@ struct client_codec {
     /* Opens a connection; on_connected or on_connect_failed follows. NULL: errno says why, nothing follows. */
     struct client_connection *(*connect)(struct worker *, const struct client_target *, const struct client_options *,
                                          const struct client_owner_ops *);
-    /* A leg for one exchange on a connection that is connected, not draining, and has active < capacity; the caller attaches it.
-     * NULL: no memory, nothing has changed. */
+    /* A leg for one exchange on a connection that is connected, not draining, and has active < capacity; the caller attaches
+     * it. NULL: no memory, nothing has changed. */
     struct leg *(*open)(struct client_connection *);
     void (*set_options)(struct client_connection *, const struct client_options *);
     void (*rest)(struct client_connection *, uint64_t idle_timeout);      /* it is kept idle from now on */

@@ -22,8 +22,8 @@ static void format(struct cache *c) {
                                                            t.tm_min, t.tm_sec)};
     c->texts.iso = (struct str){c->iso, (size_t)snprintf(c->iso, sizeof c->iso, "%04d-%02d-%02dT%02d:%02d:%02d", year,
                                                          t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec)};
-    c->texts.log = (struct str){c->log, (size_t)snprintf(c->log, sizeof c->log, "%02d/%s/%04d:%02d:%02d:%02d +0000", t.tm_mday,
-                                                         months[t.tm_mon], year, t.tm_hour, t.tm_min, t.tm_sec)};
+    c->texts.log = (struct str){c->log, (size_t)snprintf(c->log, sizeof c->log, "%02d/%s/%04d:%02d:%02d:%02d +0000",
+                                                         t.tm_mday, months[t.tm_mon], year, t.tm_hour, t.tm_min, t.tm_sec)};
 }
 
 const struct date_texts *date_now(uint64_t now_us) {

@@ -10,5 +10,6 @@ struct date_texts {
     unsigned   ms;         /* of the present second */
 };
 
-/* Valid until the thread's next call. `now_us`: the worker's clock; the real-time clock is read at most every millisecond of it. */
+/* Valid until the thread's next call. `now_us`: the worker's clock; the real-time clock is read at most every millisecond of
+ * it. */
 const struct date_texts *date_now(uint64_t now_us);

@@ -1,7 +1,7 @@
 /* definitions.h — the immutable half of a snapshot that the HTTP core reads: settings and listeners.
  *
- * Built on the main thread by snapshot/build.c, shared by all workers, never changed afterwards. A definition lives as long as
- * a view (core/view.h) of its snapshot is referenced. */
+ * Built on the main thread by snapshot/build.c, shared by all workers, never changed afterwards. A definition lives as long
+ * as a view (core/view.h) of its snapshot is referenced. */
 #pragma once
 
 #include <stdbool.h>

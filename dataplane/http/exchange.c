@@ -71,7 +71,7 @@ static void on_timer(struct timer *t) {
             tunnel_on_deadline(x);
         else if (x->is_reply && x->back)
             reply_waited(x);
-        else if (x->withholds_credit && !x->tunnel) /* Expect: the origin keeps silent, so the client is let go on (RFC 9110 10.1.1) */
+        else if (x->withholds_credit && !x->tunnel) /* Expect, and a silent origin: the client may go on (RFC 9110 10.1.1) */
             release_credit(x);
         else
             x->terminal->on_deadline(x);

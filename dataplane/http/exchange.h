@@ -1,12 +1,12 @@
 /* exchange.h — one HTTP request and its response, whatever the version on either side.
  *
- * Words: front (client side), back (origin side), request and response flows, leg (a codec stream's half of an exchange), layer (a
- * filter at work). Thread: an exchange lives and dies on one worker; nothing here is shared or locked.
+ * Words: front (client side), back (origin side), request and response flows, leg (a codec stream's half of an exchange),
+ * layer (a filter at work). Thread: an exchange lives and dies on one worker; nothing here is shared or locked.
  *
- * Data moves by one rule: the source pushes what it was granted credit for (exchange_on_body), the sink pulls when it can write
- * (exchange_pull), and credit goes back to the source as the sink takes bytes. Codecs call the functions below; the core
- * calls codecs through leg_ops, which only record and mark dirty and never call up. docs/internals/exchange.md has the order of
- * calls and the closing states. */
+ * Data moves by one rule: the source pushes what it was granted credit for (exchange_on_body), the sink pulls when it can
+ * write (exchange_pull), and credit goes back to the source as the sink takes bytes. Codecs call the functions below; the
+ * core calls codecs through leg_ops, which only record and mark dirty and never call up. docs/internals/exchange.md has the
+ * order of calls and the closing states. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +30,8 @@ struct conn_ends;
 
 struct leg_ops {                                         /* core -> codec; record intent and mark dirty, never call up */
     const char *name;                                    /* "h1", "static", "loopback" */
-    /* As sink: write this head; `end`: nothing follows. Again for each 1xx. The head stays valid until the leg is detached. */
+    /* As sink: write this head; `end`: nothing follows. Again for each 1xx. The head stays valid until the leg is
+     * detached. */
     void (*send_head)(struct leg *, const struct head *, bool end);
     void (*want_pull)(struct leg *);                     /* as sink: there is something to pull, or the end */
     void (*grant)(struct leg *, size_t n);               /* as source: n more bytes are welcome */
@@ -125,7 +126,7 @@ struct exchange {
     uint16_t                          status;            /* sent to the client; 0: none */
     enum abort_code                   abort;             /* why it ended early */
     const char                       *detail;            /* a finer word for it, static; NULL: none */
-    const struct tls_session         *tls;               /* of the client's connection, while the front is attached; NULL: plaintext */
+    const struct tls_session         *tls;               /* the client's, while the front is attached; NULL: plaintext */
     bool                              is_tls;
     bool                              is_reply;          /* the back leg is an answer of our own */
     unsigned                          attempts;
@@ -151,22 +152,23 @@ struct exchange_origin {
 
 /* Begins an exchange on the worker's present view. NULL: no memory or no budget; the codec refuses the stream. */
 struct exchange *exchange_open(struct worker *, struct leg *front, const struct exchange_origin *);
-void  exchange_on_head(struct leg *, struct head *, bool end);  /* request from the front; 1xx and final response from the back */
+void  exchange_on_head(struct leg *, struct head *, bool end);  /* the front's request; 1xx and final response of the back */
 /* Takes the slice. The codec never delivers more than flow->granted. */
 void  exchange_on_body(struct leg *, struct slice *);
 void  exchange_on_end(struct leg *, struct fields *trailers);   /* trailers may be NULL, else they live in the arena */
 /* The source or sink broke off. The leg is detached on return. */
 void  exchange_on_abort(struct leg *, enum abort_code);
-/* As sink: will take no more, the other flow lives on (write side of the connection is dead). Of a tunnel that has ended the other
- * way the leg is detached. */
+/* As sink: will take no more, the other flow lives on (write side of the connection is dead). Of a tunnel that has ended the
+ * other way the leg is detached. */
 void  exchange_on_stop(struct leg *);
 /* A malformed or refused request: answers with the status of the code, as the request flow is unusable. `detail` is a static
  * word for the log, or NULL. */
 void  exchange_refuse(struct leg *, enum abort_code, const char *detail);
-/* For the sink of a flow. PULL_DATA: *ret holds 1..max bytes. After PULL_END or PULL_ABORT on the response the exchange is over
- * and the leg is detached on return; the codec keeps what it needs before. */
+/* For the sink of a flow. PULL_DATA: *ret holds 1..max bytes. After PULL_END or PULL_ABORT on the response the exchange is
+ * over and the leg is detached on return; the codec keeps what it needs before. */
 enum pull exchange_pull(struct leg *, size_t max, struct slice **ret);
-/* For the sink: what follows the body, complete once the pull after it returns PULL_END, so it is taken before each pull. NULL: none. */
+/* For the sink: what follows the body, complete once the pull after it returns PULL_END, so it is taken before each pull.
+ * NULL: none. */
 struct fields *exchange_trailers(struct leg *);
 uint64_t exchange_credit(const struct leg *);                   /* bytes that this source may deliver now */
 
@@ -182,8 +184,8 @@ void exchange_answer(struct exchange *, struct head *, struct str body);
 /* Whether another attempt could send the same request: nothing of its body has been pulled. */
 bool exchange_is_replayable(const struct exchange *);
 const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the route when matched */
-/* Whether the request asks for a tunnel, or is one: the source then delivers what follows the head as its body, and ends it with the
- * half-close. In an open one (the response head's status was 101, whatever the version; a front says 200
+/* Whether the request asks for a tunnel, or is one: the source then delivers what follows the head as its body, and ends it
+ * with the half-close. In an open one (the response head's status was 101, whatever the version; a front says 200
  * where the request was CONNECT) a leg is detached when it has both delivered and pulled the end, and the codec closes the
  * connection by itself once all is written. */
 static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x->tunnel != TUNNEL_NONE; }

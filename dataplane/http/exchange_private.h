@@ -10,8 +10,8 @@ void flow_init(struct flow *f, uint64_t limit);
 void flow_advance(struct flow *f, enum flow_state to);            /* asserts that it moves right */
 /* Issues credit to the source when at least half the limit is free, or when it holds nothing. */
 void flow_grant(struct exchange *x, struct flow *f);
-/* Raises the credit that the source holds to at most `want` bytes within the limit and the worker's budget, and does not tell
- * it: for the moments at which the source looks by itself. */
+/* Raises the credit that the source holds to at most `want` bytes within the limit and the worker's budget, and does not
+ * tell it: for the moments at which the source looks by itself. */
 void flow_give(struct exchange *x, struct flow *f, uint64_t want);
 /* Credit that the source has anyway, whatever the limit and the budget say: it cannot be taken back. */
 void flow_open(struct exchange *x, struct flow *f, uint32_t credit);
@@ -46,14 +46,14 @@ int response_prepare(struct exchange *x, struct head *head);
 bool tunnel_is_asked(const struct exchange *x, const struct head *head);
 /* Notes it, and that the client's bytes wait. ABORT_NONE, or why the request is refused. */
 enum abort_code tunnel_ask(struct exchange *x, struct head *head);
-/* The final head has come for a request that asked: opens the tunnel or makes the request an ordinary one. ABORT_NONE, or why the
- * answer cannot be passed on. */
+/* The final head has come for a request that asked: opens the tunnel or makes the request an ordinary one. ABORT_NONE, or
+ * why the answer cannot be passed on. */
 enum abort_code tunnel_answered(struct exchange *x, const struct head *head);
 uint16_t tunnel_status(const struct exchange *x);                 /* by which the client learns that its tunnel is open */
 void tunnel_begin(struct exchange *x);                            /* the client knows: its bytes may come */
 /* A flow has ended at this leg. One that has ended both ways is detached; without legs the exchange is over. */
 void tunnel_leave(struct exchange *x, struct leg *leg);
-void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f); /* the leg takes no more of this flow: it is at its end */
+void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f); /* the leg takes no more of this flow: it has ended */
 void tunnel_on_deadline(struct exchange *x);
 /* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
 int reply_attach(struct exchange *x, struct head *head, struct str body);

@@ -19,7 +19,7 @@ struct layer;
 enum verdict {
     GO_ON,
     WAIT,                      /* parked until exchange_resume(); one resumption before the hook returned is remembered */
-    REPLIED,                   /* on_request: exchange_reply() was called. on_response: the head was replaced, the old body stops */
+    REPLIED,                   /* on_request: exchange_reply() was called. on_response: head replaced, the old body stops */
 };
 
 enum pull {
@@ -32,8 +32,8 @@ enum pull {
 
 struct filter_ops {
     const char *name;
-    size_t      state_size;                                              /* zeroed memory of each layer; lives as long as the exchange */
-    size_t      hold_max;                                                /* most bytes a stage keeps back; checked against the flow's limit */
+    size_t      state_size;                                              /* zeroed, for each layer; lives as the exchange */
+    size_t      hold_max;                                                /* bytes kept back at most, within its limit */
     enum verdict (*on_request)(struct layer *, struct head *);           /* NULL: GO_ON */
     enum verdict (*on_response)(struct layer *, struct head *);
     /* Stages: pull from the inner side with layer_pull_request / layer_pull_response and give at most `max` bytes.
@@ -65,7 +65,8 @@ enum pull layer_pull_response(struct layer *, size_t max, struct slice **ret);
 
 /* Continues after WAIT. Thread: the worker's; may be called at any time until on_done. */
 void exchange_resume(struct exchange *, struct layer *, enum verdict);
-/* Answers in place of the origin: status, content type and body (copied). For on_request, followed by REPLIED. Returns 0 or -1. */
+/* Answers in place of the origin: status, content type and body (copied). For on_request, followed by REPLIED. Returns 0 or
+ * -1. */
 int  exchange_reply(struct exchange *, unsigned status, const char *content_type, const void *body, size_t size);
 struct arena *exchange_arena(struct exchange *);          /* memory that lives as long as the exchange */
 struct worker *exchange_worker(struct exchange *);

@@ -35,8 +35,8 @@ static void took(struct exchange *x, struct flow *f, size_t n) {
     charge(x, 0, n);
 }
 
-/* What a flow may hold now. A response begins with part of its limit and gets the rest as the client takes it: clients that take
- * nothing could otherwise fill the worker's budget with few streams. */
+/* What a flow may hold now. A response begins with part of its limit and gets the rest as the client takes it: clients that
+ * take nothing could otherwise fill the worker's budget with few streams. */
 static uint64_t limit_now(const struct exchange *x, const struct flow *f) {
     uint64_t reached = UNTAKEN_MAX + f->bytes - f->used;
     return f == &x->response && reached < f->limit ? reached : f->limit;
@@ -159,7 +159,8 @@ enum pull exchange_pull(struct leg *leg, size_t max, struct slice **ret) {
     struct flow *f = is_response ? &x->response : &x->request;
     if (!is_response && x->tunnel == TUNNEL_ASKED)
         return PULL_WAIT; /* nothing goes to an origin that has not agreed */
-    enum pull result = is_response ? pull_response_from(x, 0, max, ret) : pull_request_from(x, (int)x->entered - 1, max, ret);
+    enum pull result = is_response ? pull_response_from(x, 0, max, ret)
+                                   : pull_request_from(x, (int)x->entered - 1, max, ret);
     if (result == PULL_DATA) {
         assert((*ret)->n <= max && (*ret)->n > 0);
         flow_grant(x, f);

@@ -1,4 +1,5 @@
-/* grpc.h — what the gateway itself must know of gRPC (grpc/doc/PROTOCOL-HTTP2.md): deadlines, and how an error is said. Thread: any. */
+/* grpc.h — what the gateway itself must know of gRPC (grpc/doc/PROTOCOL-HTTP2.md): deadlines, and how an error is said.
+ * Thread: any. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,5 +14,6 @@ struct arena;
 bool grpc_is_request(const struct head *request);
 /* The time that grpc-timeout gives the call, in microseconds, at most a year. False: there is none, or it is malformed. */
 bool grpc_read_timeout(const struct head *request, uint64_t *ret);
-/* Makes `head` the Trailers-Only answer of a call that we end: status 200 with grpc-status and grpc-message. 0, or -1 without memory. */
+/* Makes `head` the Trailers-Only answer of a call that we end: status 200 with grpc-status and grpc-message. 0, or -1
+ * without memory. */
 int  grpc_error(struct head *head, struct arena *arena, enum abort_code code, const char *message);

@@ -1,4 +1,5 @@
-/* http2_faults.h — what a peer of HTTP/2 can do wrong, for the check that finds it (codec/h2/frames.h) and for what counts it. */
+/* http2_faults.h — what a peer of HTTP/2 can do wrong, for the check that finds it (codec/h2/frames.h) and for what counts
+ * it. */
 #pragma once
 
 enum { H2_ON_CONNECTION, H2_ON_STREAM };
@@ -33,12 +34,12 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(RESETS_CAUSED, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "caused-reset-flood") \
     X(SETTINGS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "settings-flood") \
     X(PINGS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "ping-flood") \
-    X(ANSWERS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "answer-flood") /* PING and SETTINGS, faster than answers can be sent */ \
+    X(ANSWERS, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "answer-flood") /* PING and SETTINGS, faster than answers leave */ \
     X(PRIORITIES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "priority-flood") \
     X(WINDOW_UPDATES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "window-update-flood") \
     X(EMPTY_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "empty-frame-flood") \
     X(OTHER_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "other-frame-flood") \
-    X(LIBRARY, H2_ON_CONNECTION, PROTOCOL_ERROR, "other") /* the library's, with a code of its own: HPACK, too many streams, ... */
+    X(LIBRARY, H2_ON_CONNECTION, PROTOCOL_ERROR, "other") /* the library's, with its code: HPACK, too many streams, ... */
 
 enum h2_fault {
 #define X(name, scope, code, word) H2_FAULT_##name,

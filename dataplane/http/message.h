@@ -1,5 +1,5 @@
-/* message.h — rules for messages that hold in every version of HTTP (RFC 9110). A codec applies them to what it has taken off
- * the wire; what a broken rule means is the codec's to say. Pure functions. Thread: any. */
+/* message.h — rules for messages that hold in every version of HTTP (RFC 9110). A codec applies them to what it has taken
+ * off the wire; what a broken rule means is the codec's to say. Pure functions. Thread: any. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +14,8 @@ enum { VERSION_10 = 10, VERSION_11 = 11, VERSION_20 = 20, VERSION_30 = 30 };
 bool message_target_is_valid(struct str target);
 /* Sets path, query and has_query from target, which begins with "/". */
 void message_split_target(struct head *head);
-/* Sets authority, host and port, and gives a Host field that there is the same value. The bytes are ours to change: they become
- * lower-case in place. Returns 0, or -1 for what routing/authority.h refuses. */
+/* Sets authority, host and port, and gives a Host field that there is the same value. The bytes are ours to change: they
+ * become lower-case in place. Returns 0, or -1 for what routing/authority.h refuses. */
 int message_set_authority(struct head *head, struct str authority);
 /* Digits only, at most INT64_MAX (RFC 9110 section 8.6). Returns 0 or -1. */
 int message_parse_length(struct str value, int64_t *ret);

@@ -63,9 +63,9 @@ static void push_body(struct reply *r) {
         exchange_on_end(&r->leg, NULL);
 }
 
-/* An answer before the end of the request costs the client its connection. A body that is short and on its way anyway is read to
- * its end first, which also finds one that breaks the rules. One whose length nobody knows may be a stream that waits for us: it is
- * given a moment. Errors are answered at once. */
+/* An answer before the end of the request costs the client its connection. A body that is short and on its way anyway is
+ * read to its end first, which also finds one that breaks the rules. One whose length nobody knows may be a stream that
+ * waits for us: it is given a moment. Errors are answered at once. */
 enum { READ_FIRST_MAX = 64 << 10, READ_FIRST_US = 200000 };
 
 static bool should_read_first(struct exchange *x) {

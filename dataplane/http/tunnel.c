@@ -1,9 +1,9 @@
 /* tunnel.c — exchanges that become tunnels: CONNECT (RFC 9110 section 9.3.6), Upgrade (section 7.8), WebSocket (RFC 6455),
  * extended CONNECT (RFC 8441).
  *
- * A request that asks for one is whole with its head; what comes behind it waits until the origin has agreed with a head of status
- * 101, whatever the version. From then on both flows carry bytes as they are, the end of a flow is a half-close, and only the idle
- * deadline remains. docs/internals/exchange.md, "Tunnels". */
+ * A request that asks for one is whole with its head; what comes behind it waits until the origin has agreed with a head of
+ * status 101, whatever the version. From then on both flows carry bytes as they are, the end of a flow is a half-close, and
+ * only the idle deadline remains. docs/internals/exchange.md, "Tunnels". */
 #include "dataplane/http/exchange_private.h"
 
 /* RFC 9113 section 8.1: HTTP/2 within HTTP/1.1 by Upgrade is no more. */
@@ -37,7 +37,8 @@ static bool let_snapshot_go(struct exchange *x) {
         return false;
     *s = (struct settings){.limits = x->listener->settings->limits, .timeouts = x->listener->settings->timeouts,
                            .access_log_format = x->listener->settings->access_log_format};
-    *d = (struct listener_definition){.name = arena_str(&x->arena, x->listener->name), .settings = s, .timeouts = x->listener->timeouts};
+    *d = (struct listener_definition){.name = arena_str(&x->arena, x->listener->name), .settings = s,
+                                      .timeouts = x->listener->timeouts};
     struct str route = arena_str(&x->arena, x->route->name), cluster = arena_str(&x->arena, x->cluster);
     if (!d->name.p || !route.p || !cluster.p)
         return false;

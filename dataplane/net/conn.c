@@ -43,8 +43,8 @@ void conn_want_read(struct conn *c) {
         watch(c, watched(c) | EV_READ);
 }
 
-/* A socket that waits for neither side is not watched, and the loop would say nothing of its reset. Reading would not either,
- * while there are bytes before it. So it is looked at now and then. */
+/* A socket that waits for neither side is not watched, and the loop would say nothing of its reset. Reading would not
+ * either, while there are bytes before it. So it is looked at now and then. */
 static void look_later(struct conn *c) {
     if (c->ops->is_client && !c->deadlines[DEADLINE_LOOK])
         conn_set_deadline(c, DEADLINE_LOOK, c->worker->now + LOOK_US);

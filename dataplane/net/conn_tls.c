@@ -6,8 +6,8 @@
 #include "dataplane/net/conn_private.h"
 #include "dataplane/tls/session.h"
 
-/* One read takes at least a record, so that a small limit does not cost a system call for each piece of it. What comes beyond
- * the limit is the codec's to keep. */
+/* One read takes at least a record, so that a small limit does not cost a system call for each piece of it. What comes
+ * beyond the limit is the codec's to keep. */
 enum { CIPHERTEXT_MIN = TLS_RECORD_MAX + 256 };
 
 static struct tls_io *io_of(struct conn *c) {

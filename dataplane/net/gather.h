@@ -1,7 +1,8 @@
 /* gather.h — what one connection writes in one system call: rewritten heads, framing and body slices, in order.
  *
- * A worker has one gather and fills it anew for each connection that it flushes. Small pieces are copied behind each other into
- * the scratch memory, so that a head and a small body leave as one buffer; large slices are referred to. Thread: the worker's. */
+ * A worker has one gather and fills it anew for each connection that it flushes. Small pieces are copied behind each other
+ * into the scratch memory, so that a head and a small body leave as one buffer; large slices are referred to. Thread: the
+ * worker's. */
 #pragma once
 
 #include <stdbool.h>

@@ -50,8 +50,8 @@ static bool begins_with_preface(const struct opening *o) {
 }
 
 /* Two words that could begin a request line end with a blank each, and then comes a version. Where the second can be no
- * target and the third is no version it is a preface that went wrong: HTTP/2 has an answer to that, and one of HTTP/1 would be
- * read as a frame. What has come in the first piece decides. */
+ * target and the third is no version it is a preface that went wrong: HTTP/2 has an answer to that, and one of HTTP/1 would
+ * be read as a frame. What has come in the first piece decides. */
 static bool is_neither(const struct opening *o) {
     struct str line = {(const char *)o->received, o->received_n};
     str_cut(&line, ' ');

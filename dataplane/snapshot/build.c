@@ -51,7 +51,8 @@ static bool same_resource(const struct resource *a, const struct resource *b) {
     return a == b || (a && b && resource_id_equal(&a->id, &b->id));
 }
 
-static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous, const struct resource *r) {
+static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous,
+                                        const struct resource *r) {
     for (size_t i = 0; previous && i < previous->table_count; i++) {
         struct shared_table *t = previous->tables[i];
         if (strcmp(t->table_resource->name, r->name) != 0)
@@ -134,7 +135,8 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
 }
 
 /* Without a word HTTP/1.1, and with TLS HTTP/2 as well. */
-static int add_protocols(const Headgate__Listener *m, const char *name, struct listener_definition *d, struct error_list *errors) {
+static int add_protocols(const Headgate__Listener *m, const char *name, struct listener_definition *d,
+                         struct error_list *errors) {
     struct listener_opening *o = &d->opening;
     o->http1 = m->n_protocols == 0;
     o->http2 = m->n_protocols == 0 && m->tls;

@@ -1,7 +1,7 @@
 /* build.h — from the decoded resources of a snapshot to what workers use.
  *
- * Definitions are immutable and shared: what is unchanged since the previous snapshot (same resource ids) is taken over, not built
- * again. Building happens on the main thread, off the hot path, and touches no socket. Thread: main. */
+ * Definitions are immutable and shared: what is unchanged since the previous snapshot (same resource ids) is taken over, not
+ * built again. Building happens on the main thread, off the hot path, and touches no socket. Thread: main. */
 #pragma once
 
 #include <stdatomic.h>

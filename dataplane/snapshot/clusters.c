@@ -119,8 +119,8 @@ static int check_transport(const Headgate__Cluster *m, const char *name, struct 
 }
 
 /* `tls` is the definition's from here on. */
-static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints, struct tls_client *tls,
-                                       const struct snapshot *s, struct error_list *errors) {
+static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
+                                       struct tls_client *tls, const struct snapshot *s, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {
@@ -151,8 +151,8 @@ static struct cluster_definition *make(const struct resource *cluster, const str
 static bool is_same(const struct cluster_definition *d, const struct resource *cluster, const struct resource *endpoints,
                     const struct tls_client *tls, const struct resource *settings) {
     const struct owned_definition *o = (const struct owned_definition *)d;
-    if (d->options.tls != tls || !resource_id_equal(&o->cluster_id, &cluster->id) || o->has_endpoints != (endpoints != NULL) ||
-        o->has_settings != (settings != NULL))
+    if (d->options.tls != tls || !resource_id_equal(&o->cluster_id, &cluster->id) ||
+        o->has_endpoints != (endpoints != NULL) || o->has_settings != (settings != NULL))
         return false;
     return (!endpoints || resource_id_equal(&o->endpoints_id, &endpoints->id)) &&
            (!settings || resource_id_equal(&o->settings_id, &settings->id));

@@ -92,7 +92,8 @@ static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = 
 static void take_address(struct seat *s, const struct served_address *a, const struct address_sockets *sockets) {
     struct listener_runtime *l = find_listener(s, &a->address);
     if (!l && sockets->count) /* without memory the other workers serve the address */
-        l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, &codecs, s->dataplane->caps);
+        l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, &codecs,
+                            s->dataplane->caps);
     if (l)
         listener_set_definition(l, a->listener, &a->listener->opening, a->listener->settings->connections_per_ip,
                                 a->listener->settings->connections);

@@ -59,8 +59,8 @@ static void do_slice(struct worker *w, struct worker_message *m) {
     finish(s, w);
 }
 
-/* A name may come back with the next snapshot, so it has to be gone by then; and a cluster that this one changed and the next
- * does not would be reconciled by nobody. */
+/* A name may come back with the next snapshot, so it has to be gone by then; and a cluster that this one changed and the
+ * next does not would be reconciled by nobody. */
 static void cut_short(struct sweep *s, struct worker *w) {
     if (!s->view)
         return;

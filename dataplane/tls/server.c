@@ -130,8 +130,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return !encrypt && status == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : status;
 }
 
-/* Nobody looks at the client's certificate when a session is resumed, and each ticket is followed by a newer one: without this
- * a certificate would never end (RFC 8446 section 4.6.1). One that is revoked ends with its trust, see below. */
+/* Nobody looks at the client's certificate when a session is resumed, and each ticket is followed by a newer one: without
+ * this a certificate would never end (RFC 8446 section 4.6.1). One that is revoked ends with its trust, see below. */
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsigned char *name, size_t name_n,
                                         SSL_TICKET_STATUS status, void *arg) {
     (void)ssl, (void)name, (void)name_n, (void)arg;

@@ -90,3 +90,18 @@ def test_mention(tree, line):
 @pytest.mark.parametrize("line", ["http://127.0.0.1:80/", "https://www.example.com/", "http://[::1]:8080/", "/var/lib/headgate"])
 def test_harmless_mention(tree, line):
     assert run("mentions", tree("docs/a.md", line + "\n"))[0] == 0
+
+
+@pytest.mark.parametrize("name, text, reason", [
+    ("a.c", "/* " + "x" * 123 + "\n", "126 columns, at most 125"), ("a.c", "int a;\tint b;\n", "a tab"),
+    ("a.c", "int a; \n", "a blank at the end"), ("a.c", "int a;", "does not end in one newline"),
+    ("a.c", "int a;\n\n", "does not end in one newline"), ("a.h", "int a;\n", "has no #pragma once"),
+])
+def test_layout(tree, name, text, reason):
+    code, output = run("layout", tree(f"common/{name}", text))
+    assert code == 1 and output.startswith(f"common/{name}:") and reason in output
+
+
+def test_good_layout(tree):
+    code, output = run("layout", tree("common/a.h", "#pragma once\n/* " + "x" * 122 + "\n"))
+    assert code == 0, output

@@ -1,4 +1,5 @@
-/* Files of certificates and keys from a stranger: their blocks, the pair that they make, an OCSP response, authorities. The byte
+/* Files of certificates and keys from a stranger: their blocks, the pair that they make, an OCSP response, authorities. The
+ * byte
  * 1 stands between the certificate's file, the key's and the response. What is accepted must be told of. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Frames in front of the HTTP/2 library: the same verdicts however the bytes are cut; the library gets no more than what came,
- * and never fails on it in a way that the check had to see. The first byte chooses the peer. */
+/* Frames in front of the HTTP/2 library: the same verdicts however the bytes are cut; the library gets no more than what
+ * came, and never fails on it in a way that the check had to see. The first byte chooses the peer. */
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -22,7 +22,7 @@ struct h1_client {
     struct h1_body_reader    reader;
     struct h1_body_writer    writer;
     const struct head       *request;          /* to be written; NULL: none or written already */
-    struct str               upgrade, accept;  /* asked for, in the exchange's arena; accept: what WebSocket's answer must say */
+    struct str               upgrade, accept;  /* asked for, in the exchange's arena; accept: WebSocket's right answer */
     enum method              method;
     bool                     request_ends;
     bool                     is_writing;       /* the head is written, the body follows */
@@ -423,8 +423,8 @@ static void destroy(struct conn *conn) {
 
 static const struct conn_ops client_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_write_error,
-    .on_connected = on_connected, .on_dirty = on_dirty, .produce = produce, .on_written = on_written, .on_deadline = on_deadline,
-    .destroy = destroy, .is_client = false,
+    .on_connected = on_connected, .on_dirty = on_dirty, .produce = produce, .on_written = on_written,
+    .on_deadline = on_deadline, .destroy = destroy, .is_client = false,
 };
 
 static void set_options(struct client_connection *link, const struct client_options *o) {
@@ -435,8 +435,8 @@ static void set_options(struct client_connection *link, const struct client_opti
     c->conn.write_timeout = o->write_timeout;
 }
 
-static struct client_connection *open_connection(struct worker *w, const struct client_target *to, const struct client_options *o,
-                                                 const struct client_owner_ops *owner) {
+static struct client_connection *open_connection(struct worker *w, const struct client_target *to,
+                                                 const struct client_options *o, const struct client_owner_ops *owner) {
     struct h1_client *c = hg_calloc(1, sizeof *c);
     struct tls_session *tls = NULL;
     int error = c ? 0 : ENOMEM;

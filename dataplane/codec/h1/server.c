@@ -218,7 +218,8 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
 static bool is_too_slow(const struct h1_server *s) {
     const struct exchange *x = s->leg.exchange;
     uint64_t elapsed = s->conn.worker->now - s->message->body_began, rate = x->listener->settings->limits.min_body_rate;
-    return rate && exchange_timeouts(x)->body && elapsed > 2 * exchange_timeouts(x)->body && s->message->reader.bytes * 1000000 / elapsed < rate;
+    uint64_t wait = exchange_timeouts(x)->body;
+    return rate && wait && elapsed > 2 * wait && s->message->reader.bytes * 1000000 / elapsed < rate;
 }
 
 static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {
@@ -381,7 +382,8 @@ static void destroy(struct conn *c) {
 
 static const struct conn_ops server_conn_ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = on_eof, .on_error = on_error, .on_write_error = on_error,
-    .on_dirty = h1_server_on_dirty, .produce = h1_server_produce, .on_written = h1_server_on_written, .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
+    .on_dirty = h1_server_on_dirty, .produce = h1_server_produce, .on_written = h1_server_on_written,
+    .on_deadline = on_deadline, .destroy = destroy, .is_client = true,
 };
 
 /* Between two requests, with nothing of the next one here yet. */

@@ -137,8 +137,8 @@ void h1_server_on_written(struct conn *c) {
 
 /* ---- from the core ---- */
 
-/* Those of an origin that is faster than its client, and those without room, are dropped: nobody may rely on them (RFC 9110 section
- * 15.2). */
+/* Those of an origin that is faster than its client, and those without room, are dropped: nobody may rely on them (RFC 9110
+ * section 15.2). */
 static void send_interim(struct h1_server *s, const struct head *head) {
     struct h1_message *m = s->message;
     if (!m->interim)

@@ -1,5 +1,5 @@
-/* server_private.h — what the files of the server side share: server.c reads requests and owns the connection, server_output.c writes
- * responses and answers the core. For no one else. */
+/* server_private.h — what the files of the server side share: server.c reads requests and owns the connection,
+ * server_output.c writes responses and answers the core. For no one else. */
 #pragma once
 
 #include "dataplane/codec/h1/body.h"
@@ -24,7 +24,7 @@ struct h1_message {
     struct h1_body_writer      writer;
     const struct head         *response;      /* to be written; NULL: none or written already */
     struct str                 websocket_key; /* to be answered; empty: none */
-    char                      *interim;       /* INTERIM_MAX bytes for interim responses that are to be written; NULL: none came yet */
+    char                      *interim;       /* INTERIM_MAX bytes for interim responses to be written; NULL: none yet */
     size_t                     interim_n;
     uint64_t                   body_began;
     bool                       response_ends; /* no body follows the head */

@@ -1,9 +1,9 @@
 /* frames.h — the check of a peer's HTTP/2 frames in front of libnghttp2 (RFC 9113), and the count of what they cost.
  *
  * The library accepts some frames that the RFC forbids, above all on closed streams, and counts little. The check walks the
- * heads of frames as they come and says how many bytes may be handed on. It is a pure function of the peer's bytes: it does not
- * matter how they are cut, and nothing has to be told to it about streams. Those that we reset stay open for it, so that what
- * was in flight passes, and the library drops it (section 5.1). Limits go by a time that the caller passes.
+ * heads of frames as they come and says how many bytes may be handed on. It is a pure function of the peer's bytes: it does
+ * not matter how they are cut, and nothing has to be told to it about streams. Those that we reset stay open for it, so that
+ * what was in flight passes, and the library drops it (section 5.1). Limits go by a time that the caller passes.
  * No heap, no I/O, no clock. Thread: one at a time. */
 #pragma once
 
@@ -54,21 +54,21 @@ struct h2_verdict {
 };
 
 /* Takes n bytes as they came and returns how many of them may be handed to the library; `now` in microseconds.
- * Without a fault that is all of them. With one that concerns a stream: hand them on, reset the stream with the fault's code,
- * and call again with the rest. With one that ends the connection: hand them on, terminate with the fault's code, drop the rest
- * and what comes later; a later call returns 0 with the same fault. */
+ * Without a fault that is all of them. With one that concerns a stream: hand them on, reset the stream with the fault's
+ * code, and call again with the rest. With one that ends the connection: hand them on, terminate with the fault's code, drop
+ * the rest and what comes later; a later call returns 0 with the same fault. */
 size_t h2_frames_check(struct h2_frames *, const struct http2_limits *, const void *bytes, size_t n, uint64_t now,
                        struct h2_verdict *ret_verdict);
 
-/* A RST_STREAM was sent for a fault of the peer (those that a verdict asked for included). Returns H2_FAULT_RESETS_CAUSED when
- * the connection has to end with it; frames that come later have the same fault. */
+/* A RST_STREAM was sent for a fault of the peer (those that a verdict asked for included). Returns H2_FAULT_RESETS_CAUSED
+ * when the connection has to end with it; frames that come later have the same fault. */
 enum h2_fault h2_frames_reset_sent(struct h2_frames *, const struct http2_limits *, uint64_t now);
 
 /* Frames that a peer sends in answer to ours are free. The caller tells what was sent: */
 enum h2_sent {
     H2_SENT_HEAD,                           /* the final head of a response, or of a request */
-    H2_SENT_CONTENT,                        /* DATA or trailers; not a DATA frame below H2_DRIBBLE that only the peer's window
-                                               made so short: a peer that opens it by crumbs earns nothing (CVE-2019-9511) */
+    H2_SENT_CONTENT,                        /* DATA or trailers; not a DATA frame below H2_DRIBBLE that only the peer's
+                                               window made so short: who opens it by crumbs earns nothing (CVE-2019-9511) */
 };
 enum { H2_DRIBBLE = 1024 };
 void h2_frames_sent(struct h2_frames *, enum h2_sent what);

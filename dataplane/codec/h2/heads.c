@@ -5,7 +5,9 @@
 
 enum { COPY_CHUNK = 512 };
 
-enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_AUTHORITY = 4, PSEUDO_PATH = 8, PSEUDO_STATUS = 16, PSEUDO_PROTOCOL = 32 };
+enum pseudo {
+    PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_AUTHORITY = 4, PSEUDO_PATH = 8, PSEUDO_STATUS = 16, PSEUDO_PROTOCOL = 32
+};
 
 static const struct {
     const char     *word;

@@ -82,7 +82,7 @@ struct h2_reader {
     uint64_t                seen, repeated; /* FIELD_BIT() */
     uint8_t                 pseudo;      /* which pseudo-fields have come */
     bool                    in_fields;   /* past the pseudo-fields */
-    bool                    takes_protocol; /* set after h2_read_head: SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441) */
+    bool                    takes_protocol; /* set after h2_read_head: we sent SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441) */
     struct str              authority;   /* :authority; NULL: none */
     char                   *room;        /* where copies go */
     size_t                  room_left;

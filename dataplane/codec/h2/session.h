@@ -107,7 +107,7 @@ struct h2_stream {
     bool                expects;           /* the peer waits for 100 (Continue) */
     bool                is_malformed;      /* the peer broke the rules of messages */
     bool                has_no_body;       /* what we send has none, whatever its fields say */
-    struct str          asks_tunnel;       /* towards an origin: the protocol of an extended CONNECT that was sent; empty: none */
+    struct str          asks_tunnel;       /* towards an origin: the protocol of the extended CONNECT sent; empty: none */
     bool                asks_head;         /* a request of ours is HEAD */
     uint32_t            batch;             /* of writing that the head of a request went with */
     bool                is_deferred;       /* the library asks again after a resume */

@@ -26,8 +26,8 @@ static void set_timer(struct h2_stream *s) {
 }
 
 void h2_stream_await_body(struct h2_stream *s) {
-    bool is_waiting = s->leg.exchange && s->has_head && !s->received_end && !s->is_stopped && !exchange_is_tunnel(s->leg.exchange) &&
-                      exchange_credit(&s->leg) > 0;
+    bool is_waiting = s->leg.exchange && s->has_head && !s->received_end && !s->is_stopped &&
+                      !exchange_is_tunnel(s->leg.exchange) && exchange_credit(&s->leg) > 0;
     bool is_server = s->session->role->is_server;
     const struct timeouts *t = is_waiting ? exchange_timeouts(s->leg.exchange) : NULL;
     uint64_t wait = !t ? 0 : is_server ? t->body : t->response_body, was = s->body_deadline;
@@ -197,7 +197,8 @@ static bool comes_too_slowly(const struct h2_stream *s) {
     const struct exchange *x = s->leg.exchange;
     uint64_t elapsed = s->session->conn.worker->now - s->began, rate = x->listener->settings->limits.min_body_rate;
     uint64_t wait = exchange_timeouts(x)->body;
-    return s->session->role->is_server && !exchange_is_tunnel(x) && rate && wait && elapsed > 2 * wait && s->received * 1000000 / elapsed < rate;
+    return s->session->role->is_server && !exchange_is_tunnel(x) && rate && wait && elapsed > 2 * wait &&
+           s->received * 1000000 / elapsed < rate;
 }
 
 void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {

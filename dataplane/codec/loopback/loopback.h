@@ -1,5 +1,5 @@
-/* loopback.h — a codec without a wire: what it is to send is set by the caller, what it receives is kept. For driving the HTTP
- * core without sockets, by tests and fuzzers. One stream each. Thread: the worker's. */
+/* loopback.h — a codec without a wire: what it is to send is set by the caller, what it receives is kept. For driving the
+ * HTTP core without sockets, by tests and fuzzers. One stream each. Thread: the worker's. */
 #pragma once
 
 #include "dataplane/http/exchange.h"
@@ -28,7 +28,8 @@ struct loopback {
 
 void loopback_init(struct loopback *, struct worker *);
 void loopback_finish(struct loopback *);
-/* Delivers up to `most` bytes of the body within the credit, and the end once all is delivered. Returns whether it did anything. */
+/* Delivers up to `most` bytes of the body within the credit, and the end once all is delivered. Returns whether it did
+ * anything. */
 bool loopback_push(struct loopback *, size_t most);
 /* Pulls once, at most `max` bytes. Returns whether anything came. */
 bool loopback_pull(struct loopback *, size_t max);

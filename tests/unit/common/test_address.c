@@ -98,8 +98,8 @@ static void hosts_are_found_with_and_without_a_port(void **state) {
     assert_host_in("[2001:db8::1]:80", "2001:db8::1");
     assert_host_in("::ffff:192.0.2.1", "::ffff:192.0.2.1");
     static const char *const wrong[] = {
-        "",  "unknown", "_x", "192.0.2", "192.0.2.256",    "192.0.2.1:", "192.0.2.1:x",    "192.0.2.1:99999", "[192.0.2.1]",
-        "[", "]",       "[]", "[]:80",   "[192.0.2.1]:80", "192.0.2.1 ", "[2001:db8::1",   "2001:db8::1]",    "[2001:db8::1]x",
+        "",  "unknown", "_x", "192.0.2", "192.0.2.256",    "192.0.2.1:", "192.0.2.1:x",  "192.0.2.1:99999", "[192.0.2.1]",
+        "[", "]",       "[]", "[]:80",   "[192.0.2.1]:80", "192.0.2.1 ", "[2001:db8::1", "2001:db8::1]",    "[2001:db8::1]x",
         "unix:/x",      ":80",           "localhost",      "fe80::1%eth0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_host_in(wrong[i], "");
@@ -128,8 +128,9 @@ static struct address parsed(const char *text) {
 
 static void mapped_addresses_are_unmapped(void **state) {
     (void)state;
-    static const char *const pairs[][2] = {{"[::ffff:192.0.2.1]:80", "192.0.2.1:80"}, {"[2001:db8::1]:80", "[2001:db8::1]:80"},
-                                           {"[::1]:80", "[::1]:80"}, {"192.0.2.1:80", "192.0.2.1:80"}, {"unix:/a", "unix:/a"}};
+    static const char *const pairs[][2] = {{"[::ffff:192.0.2.1]:80", "192.0.2.1:80"},
+                                           {"[2001:db8::1]:80", "[2001:db8::1]:80"}, {"[::1]:80", "[::1]:80"},
+                                           {"192.0.2.1:80", "192.0.2.1:80"}, {"unix:/a", "unix:/a"}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         struct address a = parsed(pairs[i][0]), expected = parsed(pairs[i][1]);
         address_unmap(&a);

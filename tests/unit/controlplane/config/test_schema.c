@@ -8,7 +8,8 @@
 static bool is_not_configured(const ProtobufCMessageDescriptor *m, const ProtobufCFieldDescriptor *f)
 {
     static const char *const names[][2] = {{"Endpoint", "health"}, {"ServerTls", "certificates"},
-                                           {"ServerTls", "client_trust"}, {"ClientTls", "trust"}, {"ClientTls", "certificate"},
+                                           {"ServerTls", "client_trust"}, {"ClientTls", "trust"},
+                                           {"ClientTls", "certificate"},
                                            {"CertificateFiles", "ocsp"} /* that is of listeners only */};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(m->short_name, names[i][0]) == 0 && strcmp(f->name, names[i][1]) == 0) {

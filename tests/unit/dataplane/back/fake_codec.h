@@ -45,7 +45,8 @@ static struct client_connection *fake_connect(struct worker *w, const struct cli
     }
     struct fake_connection *c = &connections[connection_count++];
     *c = (struct fake_connection){
-        .link = {.codec = &fake_codec, .owner = owner, .endpoint = to->endpoint, .opened_at = w->now, .capacity = fake_capacity},
+        .link = {.codec = &fake_codec, .owner = owner, .endpoint = to->endpoint, .opened_at = w->now,
+                 .capacity = fake_capacity},
         .options = *o,
         .is_open = true};
     assert_true(to->preamble.n < sizeof c->preamble);

@@ -1,5 +1,5 @@
-/* The HTTP core between two loopback legs, under random schedules, with filters that hold, grow and park. No socket, no clock
- * but the one that the test turns. */
+/* The HTTP core between two loopback legs, under random schedules, with filters that hold, grow and park. No socket, no
+ * clock but the one that the test turns. */
 #include "tests/unit/dataplane/http/bench.h"
 
 enum { SCHEDULES = 400, BODY_MAX = 300000 };
@@ -56,7 +56,8 @@ struct hold_state {
 };
 
 /* Keeps one slice back until the next one, or the end, comes. */
-static enum pull hold_pull(struct layer *l, size_t max, struct slice **ret, enum pull (*inner)(struct layer *, size_t, struct slice **)) {
+static enum pull hold_pull(struct layer *l, size_t max, struct slice **ret,
+                           enum pull (*inner)(struct layer *, size_t, struct slice **)) {
     struct hold_state *h = l->state;
     struct slice *s = NULL;
     enum pull result = h->held && h->held->n > max ? PULL_ROOM : inner(l, max < 512 ? max : 512, &s);

@@ -1,4 +1,5 @@
-/* The check of frames: each rule with frames that keep it and frames that break it, however the bytes are cut; and the limits. */
+/* The check of frames: each rule with frames that keep it and frames that break it, however the bytes are cut; and the
+ * limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -534,7 +535,8 @@ static void test_random_frames(void **state) {
         script_bytes(&bytes, peer == H2_CLIENT ? "preface settings" : "settings");
         for (int i = rand() % 12; i >= 0; i--) {
             static const uint8_t sizes[] = {0, 1, 4, 4, 5, 5, 6, 8, 12};
-            uint8_t frame[9 + 12] = {0, 0, sizes[(size_t)rand() % sizeof sizes], (uint8_t)(rand() % 12), (uint8_t)rand() & 0x2d};
+            uint8_t frame[9 + 12] = {0, 0, sizes[(size_t)rand() % sizeof sizes], (uint8_t)(rand() % 12),
+                                     (uint8_t)rand() & 0x2d};
             frame[8] = (uint8_t)(rand() % 8);
             for (int k = 0; k < frame[2]; k++)
                 frame[9 + k] = rand() % 2 ? 0 : (uint8_t)(rand() % 9);
