@@ -18,9 +18,8 @@ static int set_verification(struct tls_client *c, SSL_CTX *context, struct tls_l
         SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
         return 0;
     }
-    X509_STORE *store = trust_store(c->trust, l);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    return store && SSL_CTX_set1_verify_cert_store(context, store) == 1 ? 0 : -1;
+    return trust_use(c->trust, context, c->message->only_verify_leaf_cert_crl, l);
 }
 
 static int set_certificate(struct tls_client *c, SSL_CTX *context, struct tls_library *l, const struct tls_place *place) {

@@ -146,9 +146,12 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsi
 static int set_session_context(struct tls_server *s, SSL_CTX *context) {
     struct resource_id id;
     struct {
-        uint32_t           asked;
+        uint32_t           asked, leaf_alone;
         struct resource_id trust;
-    } policy = {.asked = (uint32_t)s->message->client_certificates};
+    } policy = {
+        .asked = (uint32_t)s->message->client_certificates,
+        .leaf_alone = (uint32_t)s->message->only_verify_leaf_cert_crl,
+    };
     if (s->trust)
         policy.trust = ((const struct kept *)s->trust)->id;
     return resource_id_of(&policy, sizeof policy, &id) == 0 &&
@@ -177,14 +180,13 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
 static int set_client_certificates(struct tls_server *s, SSL_CTX *context, struct tls_library *l) {
     if (!s->trust)
         return 0;
-    X509_STORE *store = trust_store(s->trust, l);
-    STACK_OF(X509_NAME) *names = store ? trust_subjects(s->trust, l) : NULL;
+    STACK_OF(X509_NAME) *names = trust_subjects(s->trust, l);
     if (!names)
         return -1;
     SSL_CTX_set_client_CA_list(context, names);
     bool is_required = s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
-    return SSL_CTX_set1_verify_cert_store(context, store) == 1 ? 0 : -1;
+    return trust_use(s->trust, context, s->message->only_verify_leaf_cert_crl, l);
 }
 
 /* Thousands of pairs: all but the first wait for a client that asks for them. */

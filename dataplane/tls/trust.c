@@ -1,6 +1,7 @@
 #include "dataplane/tls/trust.h"
 
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
 #include "common/alloc.h"
@@ -71,6 +72,15 @@ X509_STORE *trust_store(struct trust *t, struct tls_library *l) {
     if (!t->stores[l->slot])
         t->stores[l->slot] = decode(t, l, &bad);
     return t->stores[l->slot];
+}
+
+int trust_use(struct trust *t, SSL_CTX *context, bool leaf_alone, struct tls_library *l) {
+    X509_STORE *store = trust_store(t, l);
+    if (!store || SSL_CTX_set1_verify_cert_store(context, store) != 1)
+        return -1;
+    /* without CRL_CHECK, which is the store's, this asks for nothing */
+    unsigned long flags = leaf_alone ? 0 : X509_V_FLAG_CRL_CHECK_ALL;
+    return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), flags) == 1 ? 0 : -1;
 }
 
 STACK_OF(X509_NAME) *trust_subjects(struct trust *t, struct tls_library *l) {

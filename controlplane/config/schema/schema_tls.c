@@ -26,6 +26,11 @@ static const struct schema_word versions[] = {
      .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "[X25519MLKEM768, X25519, P-256, P-384]", \
      .description = "For the exchange of keys, in order of preference."}
 
+#define REVOCATION_KEY \
+    {.key = "only-verify-leaf-cert-crl", .type = SCHEMA_BOOL, \
+     .description = "Where `ca` has revocation lists, look up the certificate that is shown alone. Otherwise every " \
+                    "certificate of its chain is looked up, and each authority needs a list."}
+
 /* ---- listeners ---- */
 
 static const struct schema_key certificate_keys[] = {
@@ -69,6 +74,7 @@ static const struct schema_key client_certificates_keys[] = {
     {.key = "identity", .type = SCHEMA_WORD, .words = identities, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 2,
      .absent = "[xfcc]",
      .description = "Which fields tell the origin who the client is. Those that a client sends are removed."},
+    REVOCATION_KEY,
     {0},
 };
 
@@ -137,6 +143,7 @@ static const struct schema_key client_tls_keys[] = {
     {.key = "ca", .field = "trust_file", .type = SCHEMA_TEXT, .form = &text_file, .absent = "the authorities of the system",
      .description = "A PEM file with the authorities that may have signed the endpoint's certificate, and with their "
                     "revocation lists where there are any."},
+    REVOCATION_KEY,
     {.key = "certificate", .field = "certificate_files.certificate", .type = SCHEMA_TEXT, .form = &text_file,
      .absent = "none is presented",
      .description = "A PEM file with the certificate, or chain, that is presented. Needs `key`."},

@@ -73,7 +73,7 @@ struct known_secret {
     Headgate__KeyPair  pair, other;
     Headgate__Trust    trust;
     Headgate__TicketKeys tickets;
-    ProtobufCBinaryData chain[2], other_chain[1], authorities[4], lists[1];
+    ProtobufCBinaryData chain[3], other_chain[1], authorities[4], lists[2];
     Headgate__TicketKey key[3];
     Headgate__TicketKey *keys[3];
     struct resource_id id;
@@ -108,10 +108,10 @@ static inline void free_bytes(ProtobufCBinaryData *b, size_t n) {
 static inline void secrets_finish(struct known_secrets *s) {
     for (size_t i = 0; i < s->count; i++) {
         struct known_secret *k = &s->items[i];
-        free_bytes(k->chain, 2);
+        free_bytes(k->chain, 3);
         free_bytes(k->other_chain, 1);
         free_bytes(k->authorities, 4);
-        free_bytes(k->lists, 1);
+        free_bytes(k->lists, 2);
         free_bytes(&k->pair.private_key, 1);
         free_bytes(&k->other.private_key, 1);
     }

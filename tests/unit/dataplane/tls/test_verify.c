@@ -116,16 +116,76 @@ static void test_revocation(void **state) {
     assert_string_equal(verdict(f, "site.example"), "no-revocation-list");
 }
 
+/* A certificate that an intermediate authority, number 9 of the root, has issued. Both come in the chain. */
+static struct known_secret *add_below_intermediate(struct fixture *f, const char *name) {
+    struct certificate between = certificate_make(
+        &(struct certificate_wish){.name = "Between", .issuer = &f->ca, .is_ca = true, .serial = 9});
+    struct certificate leaf = certificate_make(
+        &(struct certificate_wish){.name = "leaf", .issuer = &between, .alternatives = "DNS:site.example", .serial = 20});
+    struct known_secret *k = secret_add_pair(&f->secrets, name, &leaf, NULL);
+    k->chain[k->pair.n_chain++] = der_of_certificate(&between);
+    secret_seal(k);
+    certificate_finish(&leaf);
+    struct known_secret *trust = secret_add_trust(&f->secrets, "lists", &f->ca);
+    trust->trust.n_revocation_lists = 2;
+    trust->lists[0] = revocation_list(&between, 21, 100000);
+    trust->lists[1] = revocation_list(&f->ca, 8, 100000);
+    secret_seal(trust);
+    certificate_finish(&between);
+    return trust;
+}
+
+static void set_root_list(const struct fixture *f, struct known_secret *trust, long serial) {
+    OPENSSL_free(trust->lists[1].data);
+    trust->lists[1] = revocation_list(&f->ca, serial, 100000);
+    secret_seal(trust);
+}
+
+/* Every certificate of the chain is looked up, unless the leaf's alone is asked for. */
+static void test_revocation_of_an_authority(void **state) {
+    struct fixture *f = *state;
+    struct known_secret *trust = add_below_intermediate(f, "below");
+    f->certificates[0] = (char *)"below";
+    f->client_message.trust = (char *)"lists";
+    f->client_message.has_only_verify_leaf_cert_crl = 1;
+    assert_string_equal(verdict(f, "site.example"), "");
+    set_root_list(f, trust, 9);
+    assert_string_equal(verdict(f, "site.example"), "certificate-revoked");
+    f->client_message.only_verify_leaf_cert_crl = 1;
+    assert_string_equal(verdict(f, "site.example"), "");
+    trust->trust.n_revocation_lists = 1; /* of the root there is none */
+    secret_seal(trust);
+    assert_string_equal(verdict(f, "site.example"), "");
+    f->client_message.only_verify_leaf_cert_crl = 0;
+    assert_string_equal(verdict(f, "site.example"), "no-revocation-list");
+}
+
 /* ---- clients ---- */
 
-static void ask(struct fixture *f, Headgate__ServerTls__ClientCertificates how, const char *shown) {
+static void ask_by(struct fixture *f, Headgate__ServerTls__ClientCertificates how, const char *shown, const char *trust) {
     f->server_message.has_client_certificates = 1;
     f->server_message.client_certificates = how;
-    f->server_message.client_trust = (char *)"ca";
+    f->server_message.client_trust = (char *)trust;
     f->client_message.certificate = (char *)shown;
     fixture_build(f, TLS_HTTP1, TLS_HTTP1);
     struct link *l = fixture_connect(f, 1, "site.example");
     link_run(l);
+}
+
+static void ask(struct fixture *f, Headgate__ServerTls__ClientCertificates how, const char *shown) {
+    ask_by(f, how, shown, "ca");
+}
+
+static void test_revocation_of_a_clients_authority(void **state) {
+    struct fixture *f = *state;
+    struct known_secret *trust = add_below_intermediate(f, "below");
+    f->server_message.has_only_verify_leaf_cert_crl = 1;
+    for (int leaf_alone = 0; leaf_alone < 2; leaf_alone++) {
+        set_root_list(f, trust, 9);
+        f->server_message.only_verify_leaf_cert_crl = leaf_alone;
+        ask_by(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "below", "lists");
+        assert_string_equal(tls_failure(f->link.session[SERVER]), leaf_alone ? "" : "certificate-revoked");
+    }
 }
 
 static void expect_identity(const struct fixture *f) {
@@ -212,6 +272,7 @@ int main(void) {
         TLS_TEST(test_names),      TLS_TEST(test_named_names), TLS_TEST(test_times_and_issuers),
         TLS_TEST(test_revocation), TLS_TEST(test_required),    TLS_TEST(test_if_given),
         TLS_TEST(test_strangers),  TLS_TEST(test_ways_of_telling),
+        TLS_TEST(test_revocation_of_an_authority), TLS_TEST(test_revocation_of_a_clients_authority),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
