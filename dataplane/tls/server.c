@@ -1,9 +1,12 @@
 #include "dataplane/tls/server.h"
 
+#include <endian.h>
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/tls/options.h"
 #include "dataplane/tls/records.h"
@@ -130,14 +133,57 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return !encrypt && status == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : status;
 }
 
+/* Every ticket of a chain says when the full handshake was that it began with, microseconds since 1970, big-endian. 0: it
+ * does not. */
+static uint64_t full_handshake_of(SSL_SESSION *session) {
+    void *data;
+    size_t n;
+    uint64_t when = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && n == sizeof when)
+        memcpy(&when, data, n);
+    return be64toh(when);
+}
+
+/* Microseconds for which sessions of that handshake may still be resumed. Clocks of a fleet differ: the future is now. */
+static uint64_t lifetime_left(const struct tls_server *s, uint64_t full_handshake) {
+    uint64_t now = clock_realtime_us(), total = s->message->session_total_lifetime;
+    uint64_t age = full_handshake < now ? now - full_handshake : 0;
+    return age < total ? total - age : 0;
+}
+
+/* A ticket is about to be made. It promises no more than will be kept, in whole seconds. */
+static int on_ticket_made(SSL *ssl, void *arg) {
+    (void)arg;
+    const struct tls_server *s = server_of(ssl);
+    SSL_SESSION *session = SSL_get_session(ssl);
+    uint64_t first = full_handshake_of(session);
+    if (first == 0) {
+        first = clock_realtime_us();
+        uint64_t when = htobe64(first);
+        if (SSL_SESSION_set1_ticket_appdata(session, &when, sizeof when) != 1)
+            return 0;
+    }
+    uint64_t left = lifetime_left(s, first), lifetime = s->message->session_lifetime;
+    SSL_SESSION_set_timeout(session, (long)(((left < lifetime ? left : lifetime) + 999999) / 1000000));
+    return 1;
+}
+
 /* Nobody looks at the client's certificate when a session is resumed, and each ticket is followed by a newer one: without
- * this a certificate would never end (RFC 8446 section 4.6.1). One that is revoked ends with its trust, see below. */
+ * this neither a certificate nor what was agreed once would ever end (RFC 8446 section 4.6.1). A certificate that is revoked
+ * ends with its trust, see below. */
+static bool may_resume(const struct tls_server *s, SSL_SESSION *known) {
+    const X509 *peer = SSL_SESSION_get0_peer(known);
+    if (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
+        return false;
+    uint64_t first = full_handshake_of(known);
+    return first != 0 && lifetime_left(s, first) > 0;
+}
+
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsigned char *name, size_t name_n,
                                         SSL_TICKET_STATUS status, void *arg) {
-    (void)ssl, (void)name, (void)name_n, (void)arg;
+    (void)name, (void)name_n, (void)arg;
     bool is_good = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    const X509 *peer = is_good ? SSL_SESSION_get0_peer(known) : NULL;
-    if (!is_good || (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0))
+    if (!is_good || !may_resume(server_of(ssl), known))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
@@ -170,7 +216,7 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
     }
     SSL_CTX_set_timeout(context, (long)(s->message->session_lifetime / 1000000));
     bool ok = SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 &&
-              SSL_CTX_set_session_ticket_cb(context, NULL, on_ticket_read, NULL) == 1 &&
+              SSL_CTX_set_session_ticket_cb(context, on_ticket_made, on_ticket_read, NULL) == 1 &&
               SSL_CTX_set_num_tickets(context, 1) == 1;
     return ok ? 0 : -1;
 }

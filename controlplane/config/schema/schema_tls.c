@@ -97,6 +97,9 @@ static const struct schema_key server_tls_keys[] = {
     {.key = "tickets", .type = SCHEMA_BOOL, .description = "Clients may resume a session by a ticket."},
     {.key = "session-lifetime", .type = SCHEMA_DURATION, .min = 1000 * MS, .max = 7 * DAY,
      .description = "How long a ticket is good."},
+    {.key = "session-total-lifetime", .type = SCHEMA_DURATION, .min = 1000 * MS, .max = 7 * DAY,
+     .description = "How long after its full handshake a session can be resumed. Each resumption gives a new ticket; this "
+                    "ends them all."},
     {.key = "require-sni-match", .type = SCHEMA_BOOL,
      .description = "A client that asks for a name that no certificate has is refused, instead of given the first one."},
     {0},

@@ -1,6 +1,8 @@
 /* Sessions that are resumed: across workers, keys, definitions; and those that must not be. */
 #include "tests/unit/dataplane/tls/fixture.h"
 
+#include "common/clock.h"
+
 static struct link *connect_once(struct fixture *f, unsigned server_worker, const char *hostname) {
     struct link *l = fixture_connect(f, server_worker, hostname);
     link_run(l);
@@ -156,6 +158,49 @@ static void test_expired_origin(void **state) {
     assert_string_equal(tls_failure(l->session[CLIENT]), "certificate-expired");
 }
 
+static void wait_until_us(uint64_t when) {
+    while (clock_realtime_us() < when)
+        ;
+}
+
+/* Each resumption gives a new ticket, but no ticket outlives the total lifetime, which begins with the full handshake. */
+static void test_chain_of_tickets_ends(void **state) {
+    struct fixture *f = *state;
+    f->server_message.has_session_total_lifetime = 1;
+    for (int is_1_3 = 0; is_1_3 < 2; is_1_3++) {
+        uint64_t total = 1000000, first = 0;
+        set_versions(f, is_1_3);
+        for (bool was_resumed = false; !was_resumed; total *= 2) { /* longer, where it was too short for this machine */
+            f->server_message.session_total_lifetime = total;
+            fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+            assert_false(resumes(f, 1, "site.example"));
+            first = clock_realtime_us();
+            wait_until_us(first + total / 2);
+            was_resumed = resumes(f, 2, "site.example");
+            wait_until_us(first + total * 3 / 4);
+            was_resumed = was_resumed && resumes(f, 1, "site.example");
+        }
+        wait_until_us(first + total);
+        assert_false(resumes(f, 2, "site.example"));
+        assert_true(resumes(f, 2, "site.example")); /* a chain of its own */
+    }
+}
+
+/* What the client is told of a ticket is what will be kept. */
+static void test_ticket_promises_what_is_left(void **state) {
+    struct fixture *f = *state;
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    f->server_message.has_session_total_lifetime = 1;
+    f->server_message.session_total_lifetime = 3600000000;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    struct link *l = fixture_raw(f, context);
+    link_run(l);
+    assert_true(l->is_done[CLIENT]);
+    unsigned long told = SSL_SESSION_get_ticket_lifetime_hint(SSL_get_session(l->raw));
+    assert_in_range(told, 3500, 3600);
+    SSL_CTX_free(context);
+}
+
 /* Towards origins: what was verified under one definition is not offered under another. */
 static void test_other_trust(void **state) {
     struct fixture *f = *state;
@@ -189,6 +234,7 @@ int main(void) {
         TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_without_keys),
         TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_trust),
         TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client), TLS_TEST(test_expired_origin),
+        TLS_TEST(test_chain_of_tickets_ends), TLS_TEST(test_ticket_promises_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
