@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "dataplane/admin/statsd_tls.h"
 #include "dataplane/snapshot/resource_set.h"
 
 static void add_line(struct strbuf *out, const char *prefix, const char *name, uint64_t value, char type) {
@@ -23,6 +24,7 @@ void statsd_render(const char *prefix, const struct totals *last, const struct t
     STATS_GAUGES(STATSD_GAUGE)
 #undef STATSD_COUNTER
 #undef STATSD_GAUGE
+    statsd_render_tls(prefix, last->tls, now->tls, out);
 }
 
 /* The end of the last whole line that fits into one datagram. */

@@ -108,6 +108,40 @@ static void counters_are_pushed_as_what_was_added(void **state) {
     strbuf_finish(&second);
 }
 
+static void expect_line(const struct strbuf *push, const char *line) {
+    bool is_there = strstr(push->p, line);
+    if (!is_there)
+        print_message("no %s in:\n%s", line, push->p);
+    assert_true(is_there);
+}
+
+/* The series that /metrics has. */
+static void handshakes_are_pushed(void **state) {
+    (void)state;
+    struct totals last = {0}, now = {0};
+    struct strbuf out = {0};
+    struct tls_totals *clients = &now.tls[STATS_TLS_CLIENTS], *origins = &now.tls[STATS_TLS_ORIGINS];
+    last.tls[STATS_TLS_CLIENTS].full = 5;
+    *clients = (struct tls_totals){.full = 7, .resumed = 3, .version_1_2 = 1, .version_1_3 = 4, .tickets_issued = 5,
+                                   .tickets_rejected = 6, .handshake_us = 1234};
+    clients->buckets[0] = 2;
+    clients->buckets[STATS_TLS_BUCKETS - 1] = 1;
+    origins->failures[1] = 9;
+    statsd_render("a.b", &last, &now, &out);
+    static const char *const lines[] = {
+        "a.b.tls_handshakes_total.clients.full:2|c\n",    "a.b.tls_handshakes_total.clients.resumed:3|c\n",
+        "a.b.tls_connections_total.clients.1_2:1|c\n",    "a.b.tls_connections_total.clients.1_3:4|c\n",
+        "a.b.tls_tickets_total.clients.issued:5|c\n",     "a.b.tls_tickets_total.clients.rejected:6|c\n",
+        "a.b.tls_handshake_us_bucket.clients.le_500:2|c\n", "a.b.tls_handshake_us_bucket.clients.le_2500000:2|c\n",
+        "a.b.tls_handshake_us_bucket.clients.le_inf:3|c\n", "a.b.tls_handshake_us_sum.clients:1234|c\n",
+        "a.b.tls_handshake_us_count.clients:3|c\n",       "a.b.tls_failures_total.origins.not-tls:9|c\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        expect_line(&out, lines[i]);
+    assert_null(strstr(out.p, "tls_handshakes_total.origins")); /* did not move */
+    strbuf_finish(&out);
+}
+
 static void it_can_be_switched_off_and_to_nowhere(void **state) {
     (void)state;
     char address[ADDRESS_TEXT_MAX];
@@ -149,6 +183,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(totals_are_sums_over_workers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(counters_are_pushed_as_what_was_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_can_be_switched_off_and_to_nowhere, set_up, tear_down),
+        cmocka_unit_test(handshakes_are_pushed),
         cmocka_unit_test(rendering_without_memory_says_so),
         cmocka_unit_test(usage_of_the_process_is_known),
     };
