@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -134,15 +135,22 @@ def make_runtime_folder():
         yield folder
 
 
+@pytest.fixture(name="access_log", scope="module")
+def name_access_log(runtime):
+    """Where others than root may go, too."""
+    pathlib.Path(runtime).chmod(0o755)
+    return pathlib.Path(runtime) / "access.log"
+
+
 @pytest.fixture(name="quickstart", scope="module")
-def run_quickstart(tmp_path_factory, runtime):
+def run_quickstart(tmp_path_factory, runtime, access_log):
     """deploy/run, as `make run` calls it; gives the URL once it has said what to curl. The data plane is named as the
     DaemonSet names it."""
     port = free_port()
     state = tmp_path_factory.mktemp("state")
     environment = {**os.environ, "PORT": str(port), "ORIGIN_PORT": "0", "HEADGATE_BIN": str(BIN),
                    "HEADGATE_STATE_DIR": str(state), "HEADGATE_RUNTIME_DIR": runtime, "DATAPLANE_ADMIN": "127.0.0.1:0",
-                   "CONTROLPLANE_ADMIN": "127.0.0.1:0", node_variable(): NODE}
+                   "CONTROLPLANE_ADMIN": "127.0.0.1:0", "ACCESS_LOG": str(access_log), node_variable(): NODE}
     process = subprocess.Popen([DEPLOY / "run"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                text=True)
     said = []
@@ -151,9 +159,10 @@ def run_quickstart(tmp_path_factory, runtime):
         if line.startswith("Ctrl-C"):
             break
     assert process.poll() is None, "".join(said)
+    assert f"Requests are recorded in {access_log}\n" in said
     yield f"http://127.0.0.1:{port}"
     process.send_signal(signal.SIGTERM)
-    process.stdout.read()
+    assert '"target":' not in process.stdout.read(), "the access log is on the terminal"
     assert process.wait(timeout=60) == 0
 
 
@@ -176,6 +185,15 @@ def test_quickstart_answers_itself(quickstart):
 def test_quickstart_redirects(quickstart):
     status, fields, _body = get(quickstart + "/old-blog/2020")
     assert (status, fields["Location"].removeprefix(quickstart)) == (308, "/blog/2020")
+
+
+def test_quickstart_records_requests_in_a_file(quickstart, access_log):
+    get(quickstart + "/recorded")
+    end = time.monotonic() + 20
+    while '"/recorded"' not in access_log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    lines = access_log.read_text().splitlines()
+    assert [record["status"] for record in map(json.loads, lines) if record["target"] == "/recorded"] == [200]
 
 
 def test_data_plane_has_the_name_that_the_daemonset_gives_it(quickstart, runtime):
