@@ -214,11 +214,11 @@ static bool is_too_slow(const struct conn *c) {
            c->blocked_bytes * 1000000 / elapsed < c->min_rate;
 }
 
-/* After a flush: waits for room, or notes that everything is sent. */
+/* After a flush: waits for room, or for the peer where TLS cannot write, or notes that everything is sent. */
 static void note_blocked(struct conn *c, bool blocked) {
     c->is_blocked = blocked;
     watch(c, blocked ? watched(c) | EV_WRITE : watched(c) & ~EV_WRITE);
-    if (!blocked) {
+    if (!blocked && !c->is_stalled) {
         c->blocked_since = 0;
         if (c->deadlines[DEADLINE_WRITE])
             conn_set_deadline(c, DEADLINE_WRITE, 0);
@@ -239,6 +239,9 @@ static int fill(struct conn *c, struct gather *g) {
     bool has_unsent = conn_has_unsent(c);
     gather_begin(g, &c->worker->pool);
     if (!conn_gather_unsent(c, g) || g->bytes >= UNSENT_MAX || c->is_handshaking || (c->tls && has_unsent))
+        return 0;
+    c->is_stalled = c->tls && tls_must_read(c->tls);
+    if (c->is_stalled)
         return 0;
     c->ops->produce(c, g);
     return c->tls && g->bytes && !c->is_closed ? conn_tls_seal(c, g) : 0;
@@ -271,7 +274,7 @@ static void flush_conn(struct flushable *f) {
         return;
     conn_charge(c);
     note_blocked(c, !sent);
-    if (sent && !c->is_handshaking)
+    if (sent && !c->is_handshaking && !c->is_stalled)
         c->ops->on_written(c);
 }
 

@@ -85,6 +85,7 @@ struct conn {
     bool                   is_truncated; /* the stream ended without TLS's close_notify: it may have been cut by anybody */
     bool                   is_broken;    /* a write failed */
     bool                   is_blocked;   /* the kernel takes no more until the socket is writable */
+    bool                   is_stalled;   /* nothing can be written until TLS has the rest of a message of the peer's */
     bool                   is_closed;
 };
 

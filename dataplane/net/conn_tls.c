@@ -130,6 +130,8 @@ void conn_tls_drain(struct conn *c) {
         return;
     if (c->charged || tls_kept(c->tls))
         conn_charge(c);
+    if (c->is_stalled && !tls_must_read(c->tls))
+        conn_mark_dirty(c);
     if (status == TLS_EOF)
         end_input(c, false);
     else if (status == TLS_FAILED)

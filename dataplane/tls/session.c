@@ -287,6 +287,10 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
     return s->state == SESSION_FAILED ? TLS_FAILED : fail(s, TLS_FAILURE_MEMORY);
 }
 
+bool tls_must_read(const struct tls_session *s) {
+    return s->ssl && s->state == SESSION_OPEN && SSL_in_init(s->ssl);
+}
+
 size_t tls_kept(const struct tls_session *s) {
     return s->records ? records_kept(s->records) : 0;
 }

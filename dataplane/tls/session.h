@@ -59,8 +59,10 @@ enum tls_status tls_handshake(struct tls_session *);
  * answered with an alert. */
 enum tls_status tls_read(struct tls_session *, uint8_t *room, size_t n, size_t *ret);
 /* Encrypts 1..TLS_RECORD_MAX bytes as one record; the caller has left TLS_OUT_RESERVE bytes of room in io->out.
- * TLS_OK or TLS_FAILED. */
-enum tls_status tls_write(struct tls_session *, const void *bytes, size_t n);
+ * TLS_OK or TLS_FAILED. Not while tls_must_read. */
+enum tls_status tls_write(struct tls_session *, const void *bytes, size_t n);   /* not once the kernel makes the records */
+/* A part of a peer's message has come (a ticket in several records): until the rest has been read nothing can be written. */
+bool            tls_must_read(const struct tls_session *);
 /* Bytes of memory for a record that has come in part. Of those that OpenSSL reads nothing is known. */
 size_t          tls_kept(const struct tls_session *);
 /* into io->out; nothing before the end of the handshake or after a failure */

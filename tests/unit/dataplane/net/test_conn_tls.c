@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 
 #include "dataplane/net/conn.h"
+#include "dataplane/tls/client.h"
 #include "dataplane/tls/server.h"
 #include "dataplane/tls/session.h"
 #include "tests/unit/dataplane/tls/certificates.h"
@@ -20,6 +21,8 @@ static int peer;
 static size_t received, shared_at_bytes;
 static bool is_connected, is_gone;
 static int error_seen;
+static const char *to_write;
+static bool has_produced, has_written;
 
 /* ---- a codec that answers what it gets and closes at once */
 
@@ -52,11 +55,15 @@ static void on_error(struct conn *c, int error) {
 
 static void produce(struct conn *c, struct gather *g) {
     (void)c;
-    (void)g;
+    if (to_write)
+        assert_true(gather_bytes(g, to_write, strlen(to_write)));
+    has_produced |= to_write != NULL;
+    to_write = NULL;
 }
 
 static void on_written(struct conn *c) {
     (void)c;
+    has_written |= has_produced;
 }
 
 static void on_deadline(struct conn *c, enum conn_deadline which) {
@@ -85,6 +92,8 @@ static int set_up(void **state) {
     received = shared_at_bytes = 0;
     is_connected = is_gone = false;
     error_seen = 0;
+    to_write = NULL;
+    has_produced = has_written = false;
     if (worker_set_up(state) < 0)
         return -1;
     certificate = certificate_make(&(struct certificate_wish){.name = "site", .is_ca = true});
@@ -174,10 +183,79 @@ static void part_of_a_record_is_charged(void **state) {
     assert_int_equal(worker.buffer_used, 0);
 }
 
+/* ---- towards an origin */
+
+static int fill_ticket(SSL *made_by, void *arg) {
+    static const char text[2000];
+    (void)arg;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(made_by), text, sizeof text);
+}
+
+/* The peer is an origin; its tickets take several of its records. */
+static void begin_origin(struct tls_client *client) {
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    peer = ends[1];
+    SSL_CTX_free(context);
+    context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(context, certificate.x);
+    SSL_CTX_use_PrivateKey(context, certificate.key);
+    SSL_CTX_set_max_send_fragment(context, 512);
+    SSL_CTX_set_session_ticket_cb(context, fill_ticket, NULL, NULL);
+    ssl = SSL_new(context);
+    SSL_set0_rbio(ssl, BIO_new_socket(peer, BIO_NOCLOSE));
+    SSL_set0_wbio(ssl, BIO_new(BIO_s_mem()));
+    SSL_set_accept_state(ssl);
+    struct tls_session *session = tls_session_connect(&worker, client, STR("site.example"), &conn);
+    conn_init(&conn, &worker, (struct transport){.fd = ends[0], .tls = session}, &ops);
+    assert_non_null(conn.tls);
+    conn_handshake(&conn, NULL, 0);
+    TURN_UNTIL(!conn_has_unsent(&conn));
+}
+
+static void send_part(size_t n) {
+    char bytes[600];
+    assert_int_equal(BIO_read(SSL_get_wbio(ssl), bytes, (int)n), n);
+    assert_int_equal(send(peer, bytes, n, MSG_NOSIGNAL), n);
+}
+
+/* A part of a ticket has come: what there is to write waits for the rest, and is not lost. */
+static void ticket_in_parts_holds_up_writing(void **state) {
+    (void)state;
+    char text[16];
+    Headgate__ClientTls message = HEADGATE__CLIENT_TLS__INIT;
+    message.has_insecure = message.insecure = 1;
+    const struct tls_secrets lookup = {secrets_find, &secrets};
+    const struct tls_place place = {"cluster/app", "tls", &errors};
+    struct tls_client *client = tls_client_build(&message, TLS_HTTP1, &lookup, &place);
+    assert_non_null(client);
+    begin_origin(client);
+    while (SSL_do_handshake(ssl) != 1) { /* the tickets are not sent with it */
+        send_written();
+        turn();
+        worker_end_turn(&worker);
+    }
+    TURN_UNTIL(is_connected);
+    send_part(600);
+    TURN_UNTIL(tls_must_read(conn.tls));
+    to_write = "hello";
+    conn_mark_dirty(&conn);
+    worker_end_turn(&worker);
+    assert_true(conn.is_stalled && !has_produced && !has_written);
+    assert_int_equal(SSL_read(ssl, text, sizeof text), -1);
+    send_written();
+    TURN_UNTIL(has_written || error_seen);
+    assert_int_equal(error_seen, 0);
+    assert_int_equal(SSL_read(ssl, text, sizeof text), 5);
+    assert_memory_equal(text, "hello", 5);
+    tls_client_unref(client);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(alert_is_not_left_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(part_of_a_record_is_charged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ticket_in_parts_holds_up_writing, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

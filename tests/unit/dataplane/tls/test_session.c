@@ -99,6 +99,22 @@ static void test_client_without_alpn(void **state) {
     SSL_CTX_free(plain);
 }
 
+static int fill_ticket(SSL *ssl, void *arg) {
+    static const char text[2000];
+    (void)arg;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), text, sizeof text);
+}
+
+/* Its tickets take several of its records. */
+static SSL_CTX *origin_with_tickets(const struct fixture *f) {
+    SSL_CTX *origin = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(origin, f->site.x);
+    SSL_CTX_use_PrivateKey(origin, f->site.key);
+    SSL_CTX_set_max_send_fragment(origin, 512);
+    SSL_CTX_set_session_ticket_cb(origin, fill_ticket, NULL, NULL);
+    return origin;
+}
+
 /* An origin that ignores ALPN does not get HTTP/2. */
 static void test_origin_without_http2(void **state) {
     struct fixture *f = *state;
@@ -115,6 +131,34 @@ static void test_origin_without_http2(void **state) {
     link_run(l);
     assert_int_equal(l->status[SERVER], TLS_FAILED);
     assert_string_equal(tls_failure(l->session[SERVER]), "no-shared-protocol");
+    SSL_CTX_free(origin);
+}
+
+/* A ticket in several records, as a server with small records sends it: while a part of it has come nothing can be written,
+ * and with the rest of it all is as before. */
+static void test_ticket_in_parts(void **state) {
+    struct fixture *f = *state;
+    char text[2000];
+    memset(text, 't', sizeof text);
+    SSL_CTX *origin = origin_with_tickets(f);
+    struct link *l = &f->link;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    l->worker[SERVER] = &f->workers[1]; /* our client plays the server's side of the link: the raw one answers it */
+    l->session[SERVER] = tls_session_connect(&f->workers[1], f->client, STR("site.example"), f);
+    l->raw = raw_client(origin);
+    SSL_set_accept_state(l->raw);
+    side_work(l, SERVER);
+    l->step = 100;
+    bool was_in_parts = false;
+    do {
+        bool must_read = tls_must_read(l->session[SERVER]);
+        was_in_parts |= must_read;
+        if (l->is_done[SERVER] && !must_read && l->at[SERVER] < l->wire[SERVER].n)
+            link_send(l, SERVER, text, 1);
+    } while (link_moves(l, SERVER) || link_moves(l, CLIENT));
+    assert_true(was_in_parts);
+    expect_done(l);
+    expect_echo(l, "hello");
     SSL_CTX_free(origin);
 }
 
@@ -343,7 +387,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_agrees_on_http2),    TLS_TEST(test_agrees_on_http1_with_1_2),
         TLS_TEST(test_versions_that_do_not_meet), TLS_TEST(test_no_shared_protocol),
-        TLS_TEST(test_client_without_alpn), TLS_TEST(test_origin_without_http2),
+        TLS_TEST(test_client_without_alpn), TLS_TEST(test_origin_without_http2), TLS_TEST(test_ticket_in_parts),
         TLS_TEST(test_bytes_one_by_one),   TLS_TEST(test_big_and_small_reads),
         TLS_TEST(test_endings),            TLS_TEST(test_truncation),
         TLS_TEST(test_damaged_record),     TLS_TEST(test_garbage),
