@@ -390,6 +390,15 @@ void conn_close(struct conn *c) {
     c->ends = NULL;
 }
 
+void conn_reset(struct conn *c) {
+    static const struct linger reset = {.l_onoff = 1};
+    if (c->is_closed)
+        return;
+    setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    c->is_broken = true; /* no last words */
+    conn_close(c);
+}
+
 struct transport conn_release(struct conn *c) {
     struct transport t = {.fd = c->io.fd, .ends = c->ends, .tls = c->tls, .unsent = c->out};
     c->tls = NULL;

@@ -114,6 +114,8 @@ void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when);
 /* What the codec keeps of the input counts for the worker's budget, as unsent output does. */
 void conn_set_held(struct conn *c, size_t bytes);
 void conn_close(struct conn *c);                         /* any number of times */
+/* Closes so that nobody takes what was sent for whole: with a reset, over TLS without close_notify. */
+void conn_reset(struct conn *c);
 void conn_shutdown_write(struct conn *c);                /* reading goes on. With nothing unsent only */
 bool conn_has_input(const struct conn *c);               /* something can be read right now; a system call */
 const char *conn_tls_failure(const struct conn *c);      /* a static word, NULL: none */

@@ -53,10 +53,21 @@ static void close_and_report(struct h1_client *c) {
     c->link.owner->on_closed(&c->link);
 }
 
+/* In the middle of an exchange. What was sent through a tunnel must not look whole. */
+static void cut(struct h1_client *c) {
+    if (c->conn.is_closed)
+        return;
+    if (c->is_tunnel)
+        conn_reset(&c->conn);
+    else
+        conn_close(&c->conn);
+    c->link.owner->on_closed(&c->link);
+}
+
 static void break_off(struct h1_client *c, enum abort_code code) {
     bool unprocessed = !c->wrote_any && code == ABORT_ORIGIN_RESET;
     struct leg *leg = &c->leg;
-    close_and_report(c);
+    cut(c);
     if (leg->exchange)
         exchange_on_abort(leg, unprocessed ? ABORT_ORIGIN_STALE : code);
 }
@@ -236,7 +247,7 @@ static void end_tunnel(struct h1_client *c) {
 
 static void on_eof(struct conn *conn) {
     struct h1_client *c = (struct h1_client *)conn;
-    if (c->is_tunnel && c->input.n == 0) {
+    if (c->is_tunnel && !conn->is_truncated && c->input.n == 0) {
         end_tunnel(c);
         return;
     }
@@ -377,17 +388,13 @@ static void grant(struct leg *leg, size_t n) {
         conn_mark_dirty(&c->conn);
 }
 
-static void stop_or_abort(struct h1_client *c) {
-    close_and_report(c);
-}
-
 static void stop(struct leg *leg) {
     (void)leg; /* the exchange aborts the leg once the other flow is done */
 }
 
 static void abort_stream(struct leg *leg, enum abort_code code) {
     (void)code;
-    stop_or_abort(of_leg(leg));
+    cut(of_leg(leg));
 }
 
 static const struct leg_ops client_leg_ops = {

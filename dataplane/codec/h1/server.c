@@ -16,13 +16,15 @@ static void close_now(struct h1_server *s) {
     conn_close(&s->conn);
 }
 
-/* Where the end of the connection would be the end of the body, a response that is cut short ends with a reset. */
+/* Where the end of the connection would be the end of what is sent, a response or a tunnel that is cut short ends with a
+ * reset. */
 void h1_server_cut(struct h1_server *s) {
-    static const struct linger reset = {.l_onoff = 1};
     const struct h1_message *m = s->message;
-    if (m && m->is_writing && m->writer.framing == H1_BODY_UNTIL_CLOSE && !s->conn.is_closed)
-        setsockopt(conn_fd(&s->conn), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close_now(s);
+    enum h1_framing framing = m && m->is_writing ? m->writer.framing : H1_BODY_NONE;
+    if (framing == H1_BODY_UNTIL_CLOSE || framing == H1_BODY_TUNNEL)
+        conn_reset(&s->conn);
+    else
+        close_now(s);
 }
 
 /* The connection is of no more use: the exchange is told, and everything ends. */
@@ -306,9 +308,10 @@ static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     conn_set_held(c, ((struct h1_server *)c)->input.n);
 }
 
-/* The client has ended its side of the tunnel; before the origin has agreed that means that it does not want it any more. */
+/* The client has ended its side of the tunnel; before the origin has agreed that means that it does not want it any more.
+ * Without TLS's close_notify the end may be anybody's doing. */
 static void end_tunnel(struct h1_server *s) {
-    if (s->leg.exchange->tunnel != TUNNEL_OPEN) {
+    if (s->leg.exchange->tunnel != TUNNEL_OPEN || s->conn.is_truncated) {
         h1_server_give_up(s, ABORT_CLIENT_GONE);
         return;
     }

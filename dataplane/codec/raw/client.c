@@ -32,8 +32,16 @@ static void close_and_report(struct raw_client *c) {
     c->link.owner->on_closed(&c->link);
 }
 
+/* In the middle of the tunnel: what was sent must not look whole. */
+static void cut(struct raw_client *c) {
+    if (c->conn.is_closed)
+        return;
+    conn_reset(&c->conn);
+    c->link.owner->on_closed(&c->link);
+}
+
 static void break_off(struct raw_client *c, enum abort_code code) {
-    close_and_report(c);
+    cut(c);
     if (c->leg.exchange)
         exchange_on_abort(&c->leg, code);
 }
@@ -212,7 +220,7 @@ static void stop(struct leg *leg) {
 
 static void abort_stream(struct leg *leg, enum abort_code code) {
     (void)code;
-    close_and_report(of_leg(leg));
+    cut(of_leg(leg));
 }
 
 static const struct leg_ops raw_leg_ops = {
