@@ -199,26 +199,44 @@ const char *certificate_check_pair(const struct pem_blocks *chain, const struct 
 
 /* ---- OCSP, RFC 6960 ---- */
 
-static bool is_about(const OCSP_SINGLERESP *single, X509 *leaf) {
-    ASN1_OCTET_STRING *name_hash = NULL;
+/* Whether it is said of this certificate of this issuer: its name, its key, and the number that it gave. */
+static bool is_about(const OCSP_SINGLERESP *single, const X509 *leaf, const X509 *issuer) {
     ASN1_OBJECT *algorithm = NULL;
-    ASN1_INTEGER *serial = NULL;
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
     OCSP_CERTID *id = (OCSP_CERTID *)OCSP_SINGLERESP_get0_id(single);
-    OCSP_id_get0_info(&name_hash, &algorithm, NULL, &serial, id);
+    OCSP_id_get0_info(NULL, &algorithm, NULL, NULL, id);
     const EVP_MD *md = EVP_get_digestbyobj(algorithm);
-    if (!md || ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0 ||
-        X509_NAME_digest(X509_get_issuer_name(leaf), md, digest, &n) != 1)
-        return false;
-    return (int)n == ASN1_STRING_length(name_hash) && memcmp(digest, ASN1_STRING_get0_data(name_hash), n) == 0;
+    OCSP_CERTID *expected = md ? OCSP_cert_to_id(md, leaf, issuer) : NULL;
+    bool is_it = expected && OCSP_id_cmp(expected, id) == 0;
+    OCSP_CERTID_free(expected);
+    return is_it;
 }
 
-static OCSP_SINGLERESP *find_single(OCSP_BASICRESP *basic, X509 *leaf) {
+static OCSP_SINGLERESP *find_single(OCSP_BASICRESP *basic, const X509 *leaf, const X509 *issuer) {
     for (int i = 0; i < OCSP_resp_count(basic); i++)
-        if (is_about(OCSP_resp_get0(basic, i), leaf))
+        if (is_about(OCSP_resp_get0(basic, i), leaf, issuer))
             return OCSP_resp_get0(basic, i);
     return NULL;
+}
+
+/* The issuer alone is trusted: what signed must be the issuer, or a responder that has the right from it (RFC 6960 section
+ * 4.2.2.2) and comes with the response. */
+static const char *check_signature(OCSP_BASICRESP *basic, X509 *issuer, uint64_t now, struct arena *arena) {
+    X509_STORE *store = X509_STORE_new();
+    STACK_OF(X509) *signers = sk_X509_new_null();
+    bool is_ready = store && signers && sk_X509_push(signers, issuer) && X509_STORE_add_cert(store, issuer) == 1;
+    const char *why = NULL;
+    if (is_ready) {
+        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+        X509_VERIFY_PARAM_set_time(X509_STORE_get0_param(store), (time_t)(now / SECOND));
+    }
+    if (!is_ready)
+        why = "out of memory";
+    else if (OCSP_basic_verify(basic, signers, store, 0) != 1)
+        why = arena_printf(arena, "it is signed neither by the issuer of the certificate nor by a responder of its (%s)",
+                           ERR_reason_error_string(ERR_peek_error()));
+    sk_X509_free(signers);
+    X509_STORE_free(store);
+    return why;
 }
 
 static const char *check_single(OCSP_SINGLERESP *single, uint64_t now, struct arena *arena, uint64_t *ret_until) {
@@ -236,31 +254,76 @@ static const char *check_single(OCSP_SINGLERESP *single, uint64_t now, struct ar
     return NULL;
 }
 
-/* NULL, or why not; *ret_until is when it has to be renewed, 0 when it does not say. */
-static const char *check_response(X509 *leaf, const uint8_t *der, size_t size, uint64_t now, struct arena *arena,
-                                  uint64_t *ret_until) {
-    const uint8_t *at = der;
-    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)size);
+/* What a response says of the leaf, in *ret_basic, which is the caller's to free in any case. NULL, and why. */
+static OCSP_SINGLERESP *open_response(struct str der, const X509 *leaf, const X509 *issuer, OCSP_BASICRESP **ret_basic,
+                                      const char **ret_why) {
+    const uint8_t *at = (const uint8_t *)der.p;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.n);
     bool is_good = response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
     OCSP_BASICRESP *basic = is_good ? OCSP_response_get1_basic(response) : NULL;
-    OCSP_SINGLERESP *single = basic ? find_single(basic, leaf) : NULL;
-    const char *why = !response ? "it is not an OCSP response in DER"
-                      : !basic  ? "it says that the responder failed"
-                      : !single ? "it is about another certificate"
-                                : check_single(single, now, arena, ret_until);
-    OCSP_BASICRESP_free(basic);
+    OCSP_SINGLERESP *single = basic ? find_single(basic, leaf, issuer) : NULL;
+    *ret_basic = basic;
+    *ret_why = !response ? "it is not an OCSP response in DER"
+               : !basic  ? "it says that the responder failed"
+               : !single ? "it is about another certificate"
+                         : NULL;
     OCSP_RESPONSE_free(response);
+    return single;
+}
+
+/* NULL, or why not; *ret_until is when it has to be renewed, 0 when it does not say. */
+static const char *check_response(X509 *leaf, X509 *issuer, struct str der, uint64_t now, struct arena *arena,
+                                  uint64_t *ret_until) {
+    const char *why;
+    OCSP_BASICRESP *basic;
+    OCSP_SINGLERESP *single = open_response(der, leaf, issuer, &basic, &why);
+    if (!why)
+        why = check_signature(basic, issuer, now, arena);
+    if (!why)
+        why = check_single(single, now, arena, ret_until);
+    OCSP_BASICRESP_free(basic);
     ERR_clear_error();
     return why;
+}
+
+/* Whoever issued the leaf comes next in the chain, where it is not the leaf itself. NULL: it does not come. */
+static X509 *parse_issuer(const Headgate__KeyPair *m, X509 *leaf) {
+    X509 *issuer = m->n_chain > 1 ? parse_certificate(m->chain[1].data, m->chain[1].len) : NULL;
+    if (!issuer && X509_up_ref(leaf))
+        issuer = leaf;
+    if (!issuer || X509_check_issued(issuer, leaf) == X509_V_OK)
+        return issuer;
+    X509_free(issuer);
+    return NULL;
 }
 
 const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena,
                                    uint64_t *ret_until) {
     X509 *leaf = parse_certificate(m->chain[0].data, m->chain[0].len);
-    const char *why = leaf ? check_response(leaf, (const uint8_t *)response.p, response.n, now, arena, ret_until)
-                           : "out of memory";
+    X509 *issuer = leaf ? parse_issuer(m, leaf) : NULL;
+    const char *why = !leaf     ? "out of memory"
+                      : !issuer ? "its signature cannot be checked, since the issuer's certificate is not in the chain: put "
+                                  "it behind the server's own"
+                                : check_response(leaf, issuer, response, now, arena, ret_until);
+    X509_free(issuer);
     X509_free(leaf);
     return why;
+}
+
+/* Of a response that was checked. 0: it does not say. */
+static uint64_t renewal_of(const Headgate__KeyPair *m, X509 *leaf) {
+    const char *why;
+    OCSP_BASICRESP *basic = NULL;
+    ASN1_GENERALIZEDTIME *until = NULL;
+    X509 *issuer = parse_issuer(m, leaf);
+    struct str der = {(const char *)m->ocsp_response.data, m->ocsp_response.len};
+    OCSP_SINGLERESP *single = issuer ? open_response(der, leaf, issuer, &basic, &why) : NULL;
+    if (single)
+        OCSP_single_get0_status(single, NULL, NULL, NULL, &until);
+    uint64_t when = time_of(until);
+    OCSP_BASICRESP_free(basic);
+    X509_free(issuer);
+    return when;
 }
 
 /* ---- trust ---- */
@@ -386,7 +449,7 @@ int certificate_facts(const Headgate__KeyPair *m, struct arena *arena, struct ce
     X509 *x = m->n_chain ? parse_certificate(m->chain[0].data, m->chain[0].len) : NULL;
     int status = x ? fill_facts(x, arena, ret) : -1;
     if (status == 0 && m->has_ocsp_response)
-        check_response(x, m->ocsp_response.data, m->ocsp_response.len, 0, arena, &ret->ocsp_until);
+        ret->ocsp_until = renewal_of(m, x);
     X509_free(x);
     ERR_clear_error();
     return status;

@@ -31,8 +31,9 @@ struct certificate_facts {
 const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
                                    struct arena *arena, Headgate__KeyPair *m, struct certificate_facts *facts,
                                    bool *ret_is_key, unsigned *ret_line);
-/* NULL, or why the response cannot be stapled with the pair's certificate now. *ret_until is when it has to be renewed; it
- * stays untouched when the response does not say. */
+/* NULL, or why the response cannot be stapled with the pair's certificate now: it must be about that, of these days, and
+ * signed by the issuer that follows in the chain, or in its name (RFC 6960 section 4.2.2.2). *ret_until is when it has to be
+ * renewed; it stays untouched when the response does not say. */
 const char *certificate_check_ocsp(const Headgate__KeyPair *m, struct str response, uint64_t now, struct arena *arena,
                                    uint64_t *ret_until);
 /* Of the leaf of a checked pair. -1: no memory, or not a certificate. */

@@ -200,6 +200,50 @@ def test_ocsp(rooted, authority, certs):
     assert generation(rooted) > before and not problems(rooted)
 
 
+def sign_ocsp(authority, certificate, signer, path):
+    """What the authority knows, signed by another: (certificate, key)."""
+    openssl("ocsp", "-index", authority.folder / "index", "-rsigner", signer[0], "-rkey", signer[1], "-CA", authority.pem,
+            "-issuer", authority.pem, "-cert", certificate, "-respout", path, "-nmin", 60)
+
+
+def responder(authority, usage):
+    """A certificate of the authority's for signing OCSP, or for something else."""
+    key, request = authority.key(authority.folder / f"{usage}.key"), authority.folder / f"{usage}.csr"
+    path = authority.folder / f"{usage}.pem"
+    openssl("req", "-new", "-key", key, "-subj", f"/CN={usage}", "-out", request)
+    (authority.folder / "usage").write_text(f"extendedKeyUsage={usage}\n")
+    openssl("x509", "-req", "-in", request, "-CA", authority.pem, "-CAkey", authority.folder / "ca.key", "-days", 2,
+            "-extfile", authority.folder / "usage", "-out", path)
+    return path, key
+
+
+def test_who_signs_an_ocsp_response(rooted, authority, certs):
+    """The issuer, or whom it has given the right. Any other is not stapled."""
+    certificate, _ = authority.pair(certs, "site", NAMES)
+    stranger = Authority(rooted.folder / "stranger")
+    response = certs / "site.ocsp"
+    sign_ocsp(authority, certificate, (stranger.pem, stranger.folder / "ca.key"), response)
+    accept(rooted, secure((*SITE, "certs/site.ocsp")))
+    assert any("site.ocsp is not stapled: it is signed neither by the issuer" in p for p in problems(rooted))
+    assert "ocsp_until" not in certificates(rooted)[0]
+    sign_ocsp(authority, certificate, responder(authority, "OCSPSigning"), response)
+    wait_until("it is stapled", lambda: certificates(rooted)[0].get("ocsp_until"))
+    sign_ocsp(authority, certificate, responder(authority, "serverAuth"), response)
+    wait_until("it is not stapled any more", lambda: not certificates(rooted)[0].get("ocsp_until"))
+    assert any("it is signed neither by the issuer" in p for p in problems(rooted))
+
+
+def test_ocsp_without_the_issuer(rooted, authority, certs):
+    certificate, _ = authority.pair(certs, "site", NAMES)
+    authority.ocsp(certificate, certs / "site.ocsp")
+    chain = certificate.read_text()
+    end = "-----END CERTIFICATE-----\n"
+    certificate.write_text(chain[:chain.index(end) + len(end)])
+    accept(rooted, secure((*SITE, "certs/site.ocsp")))
+    assert any("the issuer's certificate is not in the chain" in p for p in problems(rooted))
+    assert "ocsp_until" not in certificates(rooted)[0]
+
+
 # ---- what changes
 
 
