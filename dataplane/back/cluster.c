@@ -39,19 +39,57 @@ static struct endpoint_runtime *take_turn(struct cluster_runtime *c) {
     return e;
 }
 
-struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct endpoint_runtime *not_this) {
-    if (c->usable == 0)
-        return NULL;
-    struct endpoint_runtime *e = take_turn(c);
-    for (uint32_t tries = 0; e == not_this && c->usable > 1 && tries < 64; tries++)
-        e = take_turn(c);
-    return e;
+void pick_note_tried(struct pick *p, const struct endpoint_runtime *e) {
+    if (p->tried_count == PICK_TRIED_MAX)
+        memmove(p->tried, p->tried + 1, --p->tried_count * sizeof *p->tried);
+    p->tried[p->tried_count++] = e;
+}
+
+static bool was_tried(const struct pick *p, const struct endpoint_runtime *e) {
+    for (uint32_t i = 0; i < p->tried_count; i++)
+        if (p->tried[i] == e)
+            return true;
+    return false;
+}
+
+bool endpoint_is_available(const struct endpoint_runtime *e) {
+    uint64_t until = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed);
+    return e->is_usable && until <= e->cluster->worker->now;
+}
+
+enum { TRIES = 64 };
+
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
+    struct endpoint_runtime *any = NULL;
+    for (uint32_t tries = 0; c->usable && tries < TRIES; tries++) {
+        struct endpoint_runtime *e = take_turn(c);
+        if (!endpoint_is_available(e))
+            continue;
+        if (!was_tried(p, e))
+            return e;
+        any = e;
+    }
+    return any;
+}
+
+/* ---- attempts ---- */
+
+void endpoint_began(struct endpoint_runtime *e) {
+    e->active++;
+}
+
+void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
+    (void)outcome;
+    (void)head_latency;
+    e->active--;
+    endpoint_forget_if_unused(e);
 }
 
 /* ---- reconciling ---- */
 
 static void endpoint_free(struct endpoint_runtime *e) {
     hg_free((char *)(uintptr_t)e->hostname.p);
+    endpoint_shared_unref(e->shared);
     hg_free(e);
 }
 
@@ -59,12 +97,15 @@ static void cluster_free_if_unused(struct cluster_runtime *c) {
     if (!c->is_dropped || c->gone)
         return;
     map_finish(&c->by_address);
+    cluster_shared_unref(c->shared);
     hg_free(c->heap);
     hg_free(c);
 }
 
-void endpoint_forget(struct endpoint_runtime *e) {
+void endpoint_forget_if_unused(struct endpoint_runtime *e) {
     struct cluster_runtime *c = e->cluster;
+    if (!e->is_retired || e->connections || e->active)
+        return;
     endpoint_free(e);
     c->gone--;
     cluster_free_if_unused(c);
@@ -86,6 +127,7 @@ static struct endpoint_runtime *endpoint_make(struct cluster_runtime *c, const s
         hg_free(e);
         return NULL;
     }
+    e->shared = endpoint_shared_ref(d->shared);
     return e;
 }
 
@@ -115,10 +157,10 @@ static void retire(struct cluster_runtime *c, struct endpoint_runtime *e) {
     c->gone++;
     e->is_usable = false;
     e->is_retired = true;
-    if (e->connections == 0)
-        endpoint_forget(e);
-    else
-        pool_close_idle(e);
+    e->active++;
+    pool_close_idle(e);
+    e->active--;
+    endpoint_forget_if_unused(e);
 }
 
 /* Collects first: the map must not change while it is walked. */
@@ -204,18 +246,19 @@ static struct cluster_table *table_of(struct worker *w) {
     return w->clusters;
 }
 
-static struct cluster_runtime *cluster_make(struct worker *w, uint32_t slot) {
+static struct cluster_runtime *cluster_make(struct worker *w, const struct cluster_definition *d) {
     struct cluster_table *t = table_of(w);
     size_t old = t->capacity;
-    if (hg_grow(&t->slots, &t->capacity, slot + 1, sizeof *t->slots) < 0)
+    if (hg_grow(&t->slots, &t->capacity, d->slot + 1, sizeof *t->slots) < 0)
         return NULL;
     memset(t->slots + old, 0, (t->capacity - old) * sizeof *t->slots);
     struct cluster_runtime *c = hg_calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->worker = w;
-    c->slot = slot;
-    t->slots[slot] = c;
+    c->shared = cluster_shared_ref(d->shared);
+    c->slot = d->slot;
+    t->slots[d->slot] = c;
     return c;
 }
 
@@ -228,7 +271,7 @@ static struct cluster_runtime *find_or_make(struct worker *w, const struct clust
     struct cluster_runtime *c = cluster_find(w, d->slot);
     if (c && c->serial >= d->serial)
         return c; /* an exchange of an older snapshot does not bring old endpoints back */
-    if (!c && !(c = cluster_make(w, d->slot)))
+    if (!c && !(c = cluster_make(w, d)))
         return NULL;
     reconcile(c, d);
     return c;

@@ -5,6 +5,7 @@
  * main thread and read by all; run-time state is the worker's. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,12 +15,28 @@
 #include "dataplane/http/client_codec.h"
 #include "proto/resources.pb-c.h"
 
+/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address; counted
+ * by the definitions and by the workers' run-time state. Relaxed atomics. */
+struct endpoint_shared {
+    _Atomic uint32_t references;
+    _Atomic uint32_t requests, connections; /* under way, of all workers */
+    _Atomic uint64_t ejected_until;         /* monotonic; 0: not ejected. Written by outlier detection */
+};
+
+/* The same of a cluster. */
+struct cluster_shared {
+    _Atomic uint32_t references;
+    _Atomic uint32_t connections, requests, pending, retries; /* under way, of all workers */
+    _Atomic uint32_t ejections;             /* counts every change of an endpoint's ejected_until */
+};
+
 struct endpoint_definition {
     struct address address;
     struct str     text;                   /* "127.0.0.1:9001" */
     struct str     hostname;               /* may be empty */
     uint32_t       weight;
     bool           is_usable;              /* neither unhealthy nor draining */
+    struct endpoint_shared *shared;
 };
 
 struct cluster_definition {
@@ -32,6 +49,7 @@ struct cluster_definition {
     uint32_t                          idle_connections, requests_per_connection;
     const struct endpoint_definition *endpoints;
     size_t                            endpoint_count;
+    struct cluster_shared            *shared;
     unsigned                          references; /* main thread: snapshots that hold it */
 };
 
@@ -52,12 +70,15 @@ struct endpoint_runtime {
     bool                      is_retired;        /* out of the cluster; freed with its last connection */
     struct endpoint_runtime  *next_unlisted;     /* while reconciling */
     bool                      is_usable;
+    uint32_t                  active;            /* requests between endpoint_began and endpoint_ended; they keep it alive */
+    struct endpoint_shared   *shared;
     struct cluster_runtime   *cluster;
 };
 
 struct cluster_runtime {
     struct reapable           reapable;          /* first; for cluster_of_older */
     struct worker            *worker;
+    struct cluster_shared    *shared;
     uint32_t                  slot;
     uint64_t                  serial;            /* of the definition that it was last reconciled with */
     const struct client_codec *codec;
@@ -88,8 +109,52 @@ struct cluster_runtime  *cluster_of_older(struct worker *, const struct cluster_
 /* The cluster has left the snapshot: its pool is closed. */
 void                     cluster_drop(struct worker *, uint32_t slot);
 void                     clusters_finish(struct worker *);
-/* The endpoint whose turn it is, another one than `not_this` when there is one. NULL: none is usable. */
-struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct endpoint_runtime *not_this);
+
+/* ---- choosing */
+
+enum { PICK_TRIED_MAX = 4 };
+
+/* What a request wants of a choice. Zeroed: anything. */
+struct pick {
+    uint64_t                       hash;         /* for balancers that hash; without one they choose by chance */
+    bool                           has_hash;
+    uint64_t                       subset;       /* of the bound table; 0: all endpoints */
+    uint32_t                       tried_count;
+    const struct endpoint_runtime *tried[PICK_TRIED_MAX]; /* by this request before; compared only, they may be gone */
+};
+
+/* Notes an attempt, so that the next choice is another endpoint while there is one. Beyond the room the oldest is forgotten. */
+void pick_note_tried(struct pick *, const struct endpoint_runtime *);
+/* NULL: no endpoint is available. What is returned lives until the end of the turn, or longer between began and ended. */
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct pick *);
+/* Neither unhealthy, draining nor ejected. */
+bool endpoint_is_available(const struct endpoint_runtime *);
+
+/* ---- what is learnt */
+
+/* How an attempt ended. */
+enum endpoint_outcome {
+    ENDPOINT_SUCCESS,
+    ENDPOINT_5XX,                /* but for the next */
+    ENDPOINT_GATEWAY_FAILURE,    /* the origin's 502, 503, 504 */
+    ENDPOINT_CONNECT_FAILURE,
+    ENDPOINT_RESET,              /* the connection broke, or what came was no response */
+    ENDPOINT_TIMEOUT,            /* to connect, or of the response */
+    ENDPOINT_CANCELLED,          /* the client's end, or ours: says nothing of the endpoint */
+};
+
+/* Around each attempt, once each. The endpoint, and its cluster's run-time state, live at least until `ended`. */
+void endpoint_began(struct endpoint_runtime *);
+/* `head_latency`: microseconds from `began` to the head of the response; 0: none came. */
+void endpoint_ended(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
+
+/* Main thread, and worker for run-time state; whoever is last frees. NULL: no memory. */
+struct endpoint_shared *endpoint_shared_create(void);
+struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *);
+void                    endpoint_shared_unref(struct endpoint_shared *);
+struct cluster_shared  *cluster_shared_create(void);
+struct cluster_shared  *cluster_shared_ref(struct cluster_shared *);
+void                    cluster_shared_unref(struct cluster_shared *);
 
 /* ---- pool.c */
 
@@ -120,5 +185,5 @@ struct pool_waiter_ops {
     void (*failed)(struct client_waiter *, int error);                  /* the connection is gone. EAGAIN: it has no room */
 };
 void pool_set_waiter_ops(const struct pool_waiter_ops *);
-/* cluster.c: the last connection of an endpoint that is gone has closed. */
-void endpoint_forget(struct endpoint_runtime *);
+/* cluster.c: frees an endpoint that is out of its cluster when nothing uses it any more. */
+void endpoint_forget_if_unused(struct endpoint_runtime *);

@@ -61,8 +61,7 @@ static void withdraw(struct client_connection *c) {
 
 static void lost(struct endpoint_runtime *e) {
     e->connections--;
-    if (e->is_retired && e->connections == 0)
-        endpoint_forget(e);
+    endpoint_forget_if_unused(e);
 }
 
 static void close_connection(struct client_connection *c) {

@@ -10,12 +10,16 @@
 /* Of one exchange, in x->terminal_state. */
 struct proxy {
     const struct cluster_definition *cluster;
-    struct endpoint_runtime         *endpoint;     /* of the present attempt; only compared once the attempt is over */
+    struct endpoint_runtime         *endpoint;     /* of the present attempt, while that is under way */
     struct client_waiter             waiter;       /* for a connection that is being made */
     struct exchange                 *exchange;
     uint32_t                         retries_left;
     uint32_t                         stale_left;   /* attempts over kept connections that turned out to be dead */
     bool                             reused;       /* the present attempt runs on a kept connection */
+    bool                             is_under_way; /* the endpoint counts the present attempt */
+    uint16_t                         status;       /* of the present attempt's final head; 0: none yet */
+    uint64_t                         began, head_latency; /* of the present attempt */
+    struct pick                      pick;
 };
 
 enum { STALE_MAX = 3 };
@@ -33,6 +37,45 @@ static void go_on_with(struct exchange *x, struct endpoint_runtime *e);
 
 static void note_endpoint(struct exchange *x, const struct endpoint_runtime *e) {
     x->endpoint = arena_str(&x->arena, str_of(e->text));
+}
+
+static void begin_attempt(struct exchange *x, struct endpoint_runtime *e) {
+    struct proxy *p = proxy_of(x);
+    p->endpoint = e;
+    p->is_under_way = true;
+    p->status = 0;
+    p->began = x->worker->now;
+    p->head_latency = 0;
+    pick_note_tried(&p->pick, e);
+    endpoint_began(e);
+}
+
+static void end_attempt(struct exchange *x, enum endpoint_outcome outcome) {
+    struct proxy *p = proxy_of(x);
+    if (!p->is_under_way)
+        return;
+    p->is_under_way = false;
+    endpoint_ended(p->endpoint, outcome, p->head_latency);
+}
+
+static enum endpoint_outcome outcome_of_status(unsigned status) {
+    if (status == 502 || status == 503 || status == 504)
+        return ENDPOINT_GATEWAY_FAILURE;
+    return status >= 500 ? ENDPOINT_5XX : ENDPOINT_SUCCESS;
+}
+
+/* A kept connection that turned out to be closed, or a refused stream, says nothing of the endpoint's health. */
+static enum endpoint_outcome outcome_of_abort(enum abort_code code) {
+    switch (code) {
+    case ABORT_CONNECT_FAILED: return ENDPOINT_CONNECT_FAILURE;
+    case ABORT_ORIGIN_RESET:
+    case ABORT_ORIGIN_PROTOCOL:
+    case ABORT_ORIGIN_TOO_LARGE: return ENDPOINT_RESET;
+    case ABORT_CONNECT_TIMEOUT:
+    case ABORT_ORIGIN_TIMEOUT:
+    case ABORT_ORIGIN_BODY_TIMEOUT: return ENDPOINT_TIMEOUT;
+    default: return ENDPOINT_CANCELLED;
+    }
 }
 
 static void set_try_deadline(struct exchange *x) {
@@ -138,6 +181,7 @@ static void forget_attempt(struct exchange *x) {
     exchange_set_attempt_deadline(x, 0);
     exchange_set_phase_deadline(x, 0);
     pool_forget_waiter(&p->waiter);
+    end_attempt(x, ENDPOINT_CANCELLED);
 }
 
 static struct cluster_runtime *find_cluster(struct exchange *x) {
@@ -149,12 +193,12 @@ static void attempt(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     forget_attempt(x);
     struct cluster_runtime *c = find_cluster(x);
-    struct endpoint_runtime *e = c ? cluster_pick(c, p->endpoint) : NULL;
+    struct endpoint_runtime *e = c ? cluster_pick(c, &p->pick) : NULL;
     if (!e) {
         exchange_fail(x, c ? ABORT_NO_ENDPOINT : ABORT_MEMORY);
         return;
     }
-    p->endpoint = e;
+    begin_attempt(x, e);
     x->attempts++;
     note_endpoint(x, e);
     set_try_deadline(x); /* connecting counts */
@@ -192,6 +236,7 @@ static bool is_stale(const struct exchange *x, enum abort_code code) {
 
 static bool retry(struct exchange *x, enum abort_code code) {
     struct proxy *p = proxy_of(x);
+    end_attempt(x, outcome_of_abort(code));
     if (x->is_over || x->abort != ABORT_NONE || !exchange_is_replayable(x))
         return false;
     if (is_stale(x, code))
@@ -208,12 +253,15 @@ static bool retry(struct exchange *x, enum abort_code code) {
 
 static bool refuses(struct exchange *x, const struct head *head) {
     struct proxy *p = proxy_of(x);
+    p->status = head->status;
+    p->head_latency = x->worker->now - p->began;
     if (p->retries_left == 0 || !route_retries_status(x->route, head->status) || !exchange_is_replayable(x) ||
         !may_repeat_method(x))
         return false;
     p->retries_left--;
     stats_add(&x->worker->stats->retries_total, 1);
     exchange_drop_back(x, ABORT_ORIGIN_RESET);
+    end_attempt(x, outcome_of_status(head->status));
     x->request.pulled_end = false;
     attempt(x);
     return true;
@@ -222,6 +270,7 @@ static bool refuses(struct exchange *x, const struct head *head) {
 static void on_deadline(struct exchange *x) {
     bool may_retry = x->response.state == FLOW_HEAD && policy_allows(x, ABORT_ORIGIN_TIMEOUT);
     exchange_drop_back(x, ABORT_ORIGIN_TIMEOUT);
+    end_attempt(x, ENDPOINT_TIMEOUT);
     if (!may_retry || !retry(x, ABORT_ORIGIN_TIMEOUT))
         exchange_fail(x, ABORT_ORIGIN_TIMEOUT);
 }
@@ -314,7 +363,9 @@ static void start(struct exchange *x) {
 }
 
 static void finish(struct exchange *x) {
-    pool_forget_waiter(&proxy_of(x)->waiter);
+    struct proxy *p = proxy_of(x);
+    pool_forget_waiter(&p->waiter);
+    end_attempt(x, x->abort ? outcome_of_abort(x->abort) : outcome_of_status(p->status));
 }
 
 const struct terminal_ops proxy_terminal = {

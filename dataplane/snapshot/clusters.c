@@ -42,6 +42,9 @@ void cluster_definition_unref(struct cluster_definition *d) {
     if (!d || --d->references)
         return;
     tls_client_unref(d->options.tls);
+    for (size_t i = 0; i < d->endpoint_count; i++)
+        endpoint_shared_unref(d->endpoints[i].shared);
+    cluster_shared_unref(d->shared);
     arena_finish(&o->arena);
     hg_free(o);
 }
@@ -85,6 +88,23 @@ static int fill_endpoints(struct owned_definition *o, const struct resource *r, 
     return errors->count == before ? 0 : -1;
 }
 
+/* What workers share of a cluster and of each address in it goes on in the next definition. */
+static int share(struct cluster_definition *d, const struct cluster_definition *previous) {
+    struct map by_address = {0};
+    int status = 0;
+    d->shared = previous ? cluster_shared_ref(previous->shared) : cluster_shared_create();
+    for (size_t i = 0; previous && i < previous->endpoint_count; i++)
+        status |= map_set(&by_address, previous->endpoints[i].text, previous->endpoints[i].shared);
+    for (size_t i = 0; status == 0 && i < d->endpoint_count; i++) {
+        struct endpoint_definition *e = (struct endpoint_definition *)&d->endpoints[i];
+        struct endpoint_shared *known = map_get(&by_address, e->text);
+        e->shared = known ? endpoint_shared_ref(known) : endpoint_shared_create();
+        status = e->shared ? 0 : -1;
+    }
+    map_finish(&by_address);
+    return d->shared ? status : -1;
+}
+
 static void fill_options(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
     struct cluster_definition *d = &o->definition;
     bool is_http2 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
@@ -120,7 +140,8 @@ static int check_transport(const Headgate__Cluster *m, const char *name, struct 
 
 /* `tls` is the definition's from here on. */
 static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
-                                       struct tls_client *tls, const struct snapshot *s, struct error_list *errors) {
+                                       struct tls_client *tls, const struct cluster_definition *previous, const struct snapshot *s,
+                                       struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {
@@ -141,7 +162,7 @@ static struct cluster_definition *make(const struct resource *cluster, const str
     int status = check_transport(m, cluster->name, errors);
     if (endpoints && fill_endpoints(o, endpoints, errors) < 0)
         status = -1;
-    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0) {
+    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0 || share(d, previous) < 0) {
         cluster_definition_unref(d);
         return NULL;
     }
@@ -172,7 +193,7 @@ static struct cluster_definition *reuse_or_make(struct snapshot *s, const struct
         d->references++;
         return d;
     }
-    d = make(cluster, endpoints, tls, s, errors);
+    d = make(cluster, endpoints, tls, d, s, errors);
     if (d)
         s->changed[s->changed_count++] = d;
     return d;

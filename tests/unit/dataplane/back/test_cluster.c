@@ -9,7 +9,7 @@ static const uint32_t equal[] = {1, 1, 1, 1, 1, 1, 1, 1};
 static void count_picks(struct cluster_runtime *c, unsigned picks, unsigned ret_counts[PORT_MOST]) {
     memset(ret_counts, 0, PORT_MOST * sizeof *ret_counts);
     for (unsigned i = 0; i < picks; i++) {
-        unsigned port = port_of(cluster_pick(c, NULL));
+        unsigned port = port_of(cluster_pick(c, &any_endpoint));
         assert_true(port > 0 && port < PORT_MOST);
         ret_counts[port]++;
     }
@@ -17,7 +17,7 @@ static void count_picks(struct cluster_runtime *c, unsigned picks, unsigned ret_
 
 static struct endpoint_runtime *pick_port(struct cluster_runtime *c, unsigned port) {
     for (int i = 0; i < 1000; i++) {
-        struct endpoint_runtime *e = cluster_pick(c, NULL);
+        struct endpoint_runtime *e = cluster_pick(c, &any_endpoint);
         if (port_of(e) == port)
             return e;
     }
@@ -58,7 +58,7 @@ static void assert_fair(const uint32_t *weights, unsigned count) {
     for (unsigned i = 0; i < count; i++)
         total += weights[i];
     for (unsigned turn = 1; turn <= 20 * total; turn++) {
-        counts[port_of(cluster_pick(c, NULL))]++;
+        counts[port_of(cluster_pick(c, &any_endpoint))]++;
         for (unsigned i = 0; i < count; i++) {
             double share = (double)turn * weights[i] / total;
             assert_true(counts[i + 1] > share - 2 && counts[i + 1] < share + 2);
@@ -83,7 +83,7 @@ static void turns_of_a_heavy_endpoint_are_spread(void **state) {
     define(&d, 3, (const uint32_t[]){5, 1, 1});
     struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
     for (int turn = 0, run = 0; turn < 700; turn++) {
-        run = port_of(cluster_pick(c, NULL)) == 1 ? run + 1 : 0;
+        run = port_of(cluster_pick(c, &any_endpoint)) == 1 ? run + 1 : 0;
         assert_true(run <= 5);
     }
 }
@@ -94,23 +94,23 @@ static void another_one_is_picked_while_there_is_one(void **state) {
     define(&d, 3, (const uint32_t[]){50, 1, 1});
     struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
     for (int i = 0; i < 200; i++) {
-        struct endpoint_runtime *first = cluster_pick(c, NULL);
-        assert_ptr_not_equal(cluster_pick(c, first), first);
+        struct endpoint_runtime *first = cluster_pick(c, &any_endpoint);
+        assert_ptr_not_equal(cluster_pick(c, &(struct pick){.tried = {first}, .tried_count = 1}), first);
     }
     define(&d, 1, equal);
     c = cluster_of(&worker, &d.cluster);
-    struct endpoint_runtime *only = cluster_pick(c, NULL);
-    assert_ptr_equal(cluster_pick(c, only), only);
+    struct endpoint_runtime *only = cluster_pick(c, &any_endpoint);
+    assert_ptr_equal(cluster_pick(c, &(struct pick){.tried = {only}, .tried_count = 1}), only);
 }
 
 static void cluster_without_endpoints_has_none(void **state) {
     (void)state;
     struct definition d;
     define(&d, 0, equal);
-    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), NULL));
+    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
     define(&d, 2, equal);
     d.endpoints[0].is_usable = d.endpoints[1].is_usable = false;
-    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), NULL));
+    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
 }
 
 /* ---- changes ---- */
@@ -261,7 +261,7 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     assert_false(is_open(connecting)); /* nobody waits for it */
     report_closed(busy);
     define(&d, 2, equal); /* the name may come back */
-    assert_non_null(cluster_pick(cluster_of(&worker, &d.cluster), NULL));
+    assert_non_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
 }
 
 /* A retry of an exchange that began before the cluster left. */
@@ -328,7 +328,7 @@ static void first_use_without_memory(void **state) {
         hg_alloc_fail_at(-1, 0);
         bool failed = hg_alloc_count() - before > (uint64_t)nth;
         if (c)
-            cluster_pick(c, NULL); /* an endpoint or none, but never one that is freed */
+            cluster_pick(c, &any_endpoint); /* an endpoint or none, but never one that is freed */
         assert_true(is_picked(cluster_of(&worker, &d.cluster), 5));
         cluster_drop(&worker, d.cluster.slot);
         clusters_finish(&worker);
@@ -355,7 +355,7 @@ static void change_without_memory_harms_nobody(void **state) {
         assert_ptr_equal(cluster_of(&worker, &after.cluster), c);
         hg_alloc_fail_at(-1, 0);
         failed = hg_alloc_count() - count > (uint64_t)nth;
-        cluster_pick(c, NULL);
+        cluster_pick(c, &any_endpoint);
         for (unsigned i = 0; i < 3; i++)
             report_closed(busy[i]); /* in the middle of it all */
         cluster_of(&worker, &after.cluster);

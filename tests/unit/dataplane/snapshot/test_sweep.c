@@ -111,7 +111,7 @@ static void closing_connections_makes_slices_shorter(void **state) {
     assert_null(sweep.view);
     for (unsigned i = 0; i < CONNECTIONS_MOST; i++) {
         struct cluster_runtime *c = cluster_of(&worker, &definitions[i].cluster);
-        struct client_connection *link = connect_for_nobody(cluster_pick(c, NULL), 17);
+        struct client_connection *link = connect_for_nobody(cluster_pick(c, &any_endpoint), 17);
         report_connected(link);
     }
     sweep_begin(&sweep, &worker, &first_view, NULL);

@@ -25,6 +25,8 @@ static struct settings             settings;
 static struct listener_definition  definition;
 static struct cluster_definition   cluster;
 static struct endpoint_definition  endpoint;
+static struct endpoint_shared      endpoint_shared = {.references = 1 << 20};
+static struct cluster_shared       cluster_shared = {.references = 1 << 20};
 static struct bound_table          routes;
 static Headgate__Rule              rule = HEADGATE__RULE__INIT;
 static Headgate__Limits            rule_limits = HEADGATE__LIMITS__INIT;
@@ -95,6 +97,7 @@ static inline int listen_as_origin(void) {
     endpoint.text = str_of(text);
     endpoint.weight = 1;
     endpoint.is_usable = true;
+    endpoint.shared = &endpoint_shared;
     return 0;
 }
 
@@ -103,6 +106,7 @@ static inline void define_cluster(void) {
     static const struct cluster_definition *bound[] = {&cluster};
     cluster = (struct cluster_definition){
         .name = STR("origin"), .serial = ++serial, .codec = &h1_client_codec, .endpoints = &endpoint, .endpoint_count = 1,
+        .shared = &cluster_shared,
         .options = {.header_bytes = 16384, .headers = 100, .trailer_bytes = 8192},
         .idle_connections = 4, .requests_per_connection = 1000,
     };

@@ -85,6 +85,8 @@ static struct arena               settings_arena;
 static struct cluster_table       table;
 static struct cluster_definition  cluster;
 static struct endpoint_definition endpoint;
+static struct endpoint_shared     endpoint_shared = {.references = 1 << 20};
+static struct cluster_shared      cluster_shared = {.references = 1 << 20};
 static struct http2_options       http2;
 
 /* ---- the origin's session */
@@ -408,8 +410,10 @@ static inline void define_cluster(void) {
     endpoint.text = STR("unix:origin");
     endpoint.weight = 1;
     endpoint.is_usable = true;
+    endpoint.shared = &endpoint_shared;
     cluster = (struct cluster_definition){.name = STR("origin"), .serial = 1, .codec = &h2_client_codec,
                                           .idle_timeout = 60000000, .idle_connections = 8, .endpoints = &endpoint,
+                                          .shared = &cluster_shared,
                                           .endpoint_count = 1, .requests_per_connection = 100000};
     cluster.options = (struct client_options){.idle_timeout = 60000000, .write_timeout = 30000000, .http2 = &http2,
                                               .header_bytes = l->header_bytes, .headers = l->headers,
