@@ -188,7 +188,8 @@ struct listener_runtime *listener_create(struct worker *w, struct listener_runti
         return NULL;
     }
     *l = (struct listener_runtime){.worker = w, .address = *address, .caps = caps, .codecs = codecs, .socket_count = count};
-    memcpy(l->sockets, fds, count * sizeof *fds);
+    if (count)
+        memcpy(l->sockets, fds, count * sizeof *fds);
     l->connections.next = l->connections.prev = &l->connections;
     put_first(l, list);
     l->drain_timer.fire = on_drain_timeout;
