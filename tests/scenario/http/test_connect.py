@@ -1,23 +1,19 @@
-"""CONNECT (RFC 9110 section 9.3.6): tunnels to the endpoints of a cluster, and whom they are refused."""
+"""CONNECT (RFC 9110 section 9.3.6): tunnels to the endpoints of a cluster, and whom they are refused. What they share with
+upgrades is in test_tunnels.py."""
 import hashlib
 import os
-import random
 import socket
 import subprocess
-import threading
 
 import pytest
 
 from configuration import QUICK, cluster, configure, under
 from gateway import free_port
 from origins import Running
+from tunnels import ask, open_connect
 from wire import CRLF, Origin, head_of, request
 
 MIB = 1 << 20
-
-
-def ask(authority="tunnel.example:443", *fields, version="HTTP/1.1"):
-    return head_of(f"CONNECT {authority} {version}", f"Host: {authority}", *fields)
 
 
 def hosts(*rules):
@@ -43,14 +39,6 @@ def client(tunnels):
         yield connection
 
 
-def open_tunnel(client, origin, *how):
-    """Returns the endpoint's end."""
-    client.send(ask(*how))
-    answer = client.receive_head()
-    assert answer.status == 200, answer.raw_head
-    return origin.accept()
-
-
 def test_the_answer_has_no_body_and_bytes_pass_both_ways(client, scripted):
     client.send(ask())
     answer = client.receive_head()
@@ -65,7 +53,7 @@ def test_the_answer_has_no_body_and_bytes_pass_both_ways(client, scripted):
 
 
 def test_the_endpoint_may_speak_first(client, scripted):
-    served = open_tunnel(client, scripted)
+    served = open_connect(client, scripted)
     served.send(b"220 welcome\r\n")
     client.expect(b"220 welcome\r\n")
 
@@ -76,35 +64,9 @@ def test_what_comes_with_the_request_waits_and_belongs_to_the_tunnel(client, scr
     scripted.accept().expect(b"GET /early HTTP/1.1\r\n\r\n")
 
 
-def test_half_closes_pass_one_by_one(client, scripted):
-    served = open_tunnel(client, scripted)
-    client.send(b"question").end_sending()
-    served.expect(b"question")
-    served.expect_closed()
-    served.send(b"a late answer").end_sending()
-    assert client.receive_all() == b"a late answer"
-
-
-def test_the_endpoint_may_end_first(client, scripted):
-    served = open_tunnel(client, scripted)
-    served.send(b"bye").end_sending()
-    assert client.receive_all() == b"bye"
-    client.send(b"last words").end_sending()
-    served.expect(b"last words")
-    served.expect_closed()
-
-
-@pytest.mark.parametrize("who", ["client", "endpoint"])
-def test_a_reset_reaches_the_other_side(client, scripted, who):
-    served = open_tunnel(client, scripted)
-    ends = {"client": (client, served), "endpoint": (served, client)}[who]
-    ends[0].reset()
-    ends[1].expect_closed_or_reset()
-
-
 def test_what_an_endpoint_said_before_it_left_arrives(tunnels, client, scripted):
     """It closes both directions at once; the client still sends, and reads late."""
-    served = open_tunnel(client, scripted)
+    served = open_connect(client, scripted)
     data = os.urandom(200000)
     served.send(data)
     served.close()
@@ -116,31 +78,10 @@ def test_what_an_endpoint_said_before_it_left_arrives(tunnels, client, scripted)
     tunnels.wait_metric("tunnels", lambda count: count == 0)
 
 
-def test_many_bytes_under_backpressure(client, scripted):
-    """32 MiB each way at once, exact."""
-    served = open_tunnel(client, scripted)
-    data = random.Random(7).randbytes(MIB)
-
-    def pump(connection):
-        for _ in range(32):
-            connection.send(data)
-        connection.end_sending()
-
-    senders = [threading.Thread(target=pump, args=[end]) for end in (client, served)]
-    for sender in senders:
-        sender.start()
-    for end in (served, client):
-        for _ in range(32):
-            assert end.receive(MIB) == data
-        assert end.receive_all() == b""
-    for sender in senders:
-        sender.join()
-
-
 def test_who_does_not_read_holds_up_the_other(tunnels, scripted):
     """The gateway keeps little of what nobody takes."""
     with tunnels.connect(receive_buffer=8192) as client:
-        served = open_tunnel(client, scripted)
+        served = open_connect(client, scripted)
         served.sock.settimeout(1)
         sent = 0
         try:
@@ -165,7 +106,7 @@ def test_without_leave_it_is_405(client, tunnels, authority):
 
 def test_rules_with_a_path_do_not_match(client, scripted):
     """CONNECT has no path: the rule behind the one for `/` opens it."""
-    open_tunnel(client, scripted, "both.example:443")
+    open_connect(client, scripted, "both.example:443")
 
 
 def test_requests_beside_tunnels_are_ordinary_ones(client):
@@ -200,7 +141,7 @@ def test_another_endpoint_is_tried(tunnels, scripted, refused):
     tunnels.serve(configure(tunnels, [cluster("origin", refused, scripted), cluster("empty")], hosts=hosts(retry)))
     for _ in range(2):
         with tunnels.connect() as client:
-            served = open_tunnel(client, scripted)
+            served = open_connect(client, scripted)
             client.send(b"there")
             served.expect(b"there")
 
@@ -225,7 +166,7 @@ def test_a_connection_that_does_not_come_about(tunnels):
 
 def test_tunnels_are_counted_and_logged(tunnels, client, scripted):
     before = tunnels.metric("tunnels_total")
-    served = open_tunnel(client, scripted, "tunnel.example:8443")
+    served = open_connect(client, scripted, "tunnel.example:8443")
     assert (tunnels.metric("tunnels"), tunnels.metric("tunnels_total")) == (1, before + 1)
     client.send(b"12345")
     served.expect(b"12345")
@@ -240,29 +181,11 @@ def test_tunnels_are_counted_and_logged(tunnels, client, scripted):
     tunnels.wait_metric("tunnels", lambda count: count == 0)
 
 
-def test_a_tunnel_outlives_pushes(tunnels, client, scripted):
-    served = open_tunnel(client, scripted)
-    for number in range(3):
-        tunnels.serve(configure(tunnels, [cluster("other")], [under("/x", {"respond": {"status": 200, "body": f"version {number}"}})]))
-    client.send(b"after")
-    served.expect(b"after")
-
-
-def test_a_tunnel_that_is_idle_is_cut(tunnels, scripted):
-    idle = {"cluster": "origin", "connect": True, "timeouts": {"tunnel-idle": QUICK}}
-    tunnels.serve(configure(tunnels, [cluster("origin", scripted), cluster("empty")], hosts=hosts(idle)))
-    with tunnels.connect() as client:
-        served = open_tunnel(client, scripted)
-        client.expect_closed_or_reset()
-        served.expect_closed_or_reset()
-    tunnels.wait_log(lambda r: r.get("error") == "tunnel-idle")
-
-
 def test_the_endpoint_is_told_who_the_client_is(tunnels, scripted):
     naming = cluster("origin", scripted, **{"proxy-protocol": "v1"})
     tunnels.serve(configure(tunnels, [naming, cluster("empty")], hosts=hosts()))
     with tunnels.connect() as client:
-        served = open_tunnel(client, scripted)
+        served = open_connect(client, scripted)
         words = served.receive_until(CRLF).decode().split()
         assert (words[2], int(words[4])) == client.sock.getsockname()
         client.send(b"then this")

@@ -12,7 +12,7 @@ import h2.settings
 import pytest
 
 from configuration import cluster, configure, listener, under
-from test_upgrades import KEY, WEBSOCKET, accept_of, agreement
+from tunnels import KEY, WEBSOCKET, accept_of, agreement
 from wire import PATIENCE, request, response
 
 

@@ -6,7 +6,6 @@ import os
 import pathlib
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 
@@ -16,9 +15,11 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "control"))
 
 from certificates import Authority  # noqa: E402  (found by the line above)
 from configuration import cluster, configure, listener  # noqa: E402
+from curl import lower, told_by_curl  # noqa: E402
 from gateway import free_port  # noqa: E402
 from origins import Running  # noqa: E402
-from wire import PATIENCE, Connection, head_of, request  # noqa: E402
+from tunnels import ask  # noqa: E402
+from wire import PATIENCE, Connection, request  # noqa: E402
 
 MIB = 1 << 20
 NAME = "site.example"
@@ -65,10 +66,8 @@ def site(gateway, files, teller):
 
 def curl(gateway, files, name, *options):
     port = gateway.port_of(name)
-    done = subprocess.run(["curl", "-sS", "--fail", "--max-time", str(PATIENCE), "--cacert", files.authority.pem,
-                           "--resolve", f"{NAME}:{port}:127.0.0.1", *options, f"https://{NAME}:{port}/"],
-                          capture_output=True, text=True, check=True)
-    return [(field.lower(), value) for field, value in json.loads(done.stdout)["fields"]]
+    return told_by_curl(f"https://{NAME}:{port}/", "--cacert", files.authority.pem, "--resolve", f"{NAME}:{port}:127.0.0.1",
+                        *options)
 
 
 def told(fields):
@@ -116,8 +115,7 @@ def test_identity_comes_with_a_resumed_session(site, files):
         sock = context.wrap_socket(plain, server_hostname=NAME, session=session)
         with Connection(sock) as client:
             got = json.loads(client.exchange(request(host=NAME)).body)["fields"]
-            assert told((name.lower(), value) for name, value in got) == \
-                expected(files, "x-forwarded-client-cert", "client-cert")
+            assert told(lower(got)) == expected(files, "x-forwarded-client-cert", "client-cert")
             resumed.append(sock.session_reused)
             session = sock.session
     assert resumed == [False, True, True]
@@ -264,7 +262,7 @@ def tunnel(gateway, files, echo):
 
 def test_a_tunnel_to_an_endpoint_with_tls(tunnel):
     with tunnel.connect() as client:
-        client.send(head_of("CONNECT tunnel.example:443 HTTP/1.1", "Host: tunnel.example:443"))
+        client.send(ask())
         assert client.receive_head().status == 200
         send_and_read_back(client, os.urandom(8 * MIB))
         client.end_sending()
@@ -275,7 +273,7 @@ def test_a_tunnel_from_a_client_with_tls(tunnel, files):
     context = ssl.create_default_context(cafile=files.authority.pem)
     plain = socket.create_connection(("127.0.0.1", tunnel.port_of("secure")), timeout=PATIENCE)
     with Connection(context.wrap_socket(plain, server_hostname=NAME)) as client:
-        client.send(head_of("CONNECT tunnel.example:443 HTTP/1.1", "Host: tunnel.example:443"))
+        client.send(ask())
         assert client.receive_head().status == 200
         for size in (1, 16384, 16385, 300000):
             data = os.urandom(size)
@@ -288,5 +286,5 @@ def test_an_endpoint_that_is_not_who_it_should_be(gateway, files, echo):
     rules = [{"domains": ["tunnel.example"], "rules": [{"cluster": "echo", "connect": True}]}]
     gateway.serve(configure(gateway, [cluster("echo", echo, tls=tls)], hosts=rules))
     with gateway.connect() as client:
-        answer = client.exchange(head_of("CONNECT tunnel.example:443 HTTP/1.1", "Host: tunnel.example:443"))
+        answer = client.exchange(ask())
         assert (answer.status, answer.closes) == (503, True)

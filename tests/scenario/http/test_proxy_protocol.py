@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from configuration import QUICK, cluster, configure, listener
+from curl import curl_command, lower, told_by_curl
 from gateway import free_port
 from origins import Running
 from wire import request, response
@@ -43,13 +44,9 @@ def ask(gateway, header, target="/", name="believing", **how):
         return client.exchange(header, request("GET", target, **how))
 
 
-def lower(fields):
-    return {name.lower(): value for name, value in fields}
-
-
 def told(answer):
     assert answer.status == 200, answer.raw_head
-    return lower(json.loads(answer.body)["fields"])
+    return dict(lower(json.loads(answer.body)["fields"]))
 
 
 @pytest.mark.parametrize("header, source", [
@@ -126,9 +123,8 @@ def test_connections_are_counted_for_the_client_that_is_named(front):
 # ---- programs that people have
 
 def test_curl(front):
-    done = subprocess.run(["curl", "-sS", "--haproxy-protocol", f"http://127.0.0.1:{front.port_of('believing')}/curl"],
-                          capture_output=True, text=True, timeout=30, check=True)
-    assert lower(json.loads(done.stdout)["fields"])["x-forwarded-for"] == "127.0.0.1"
+    fields = told_by_curl(f"http://127.0.0.1:{front.port_of('believing')}/curl", "--haproxy-protocol")
+    assert dict(fields)["x-forwarded-for"] == "127.0.0.1"
 
 
 HAPROXY_IN_FRONT = """
@@ -215,8 +211,8 @@ def test_the_origin_is_told_both_ends(naming):
 def test_clients_of_http2_are_named_too(gateway, scripted, version):
     gateway.serve(configure(gateway, [cluster("named", scripted, **{"proxy-protocol": version})],
                             listeners=[listener(gateway, protocols=["http1", "http2"])]))
-    with subprocess.Popen(["curl", "-sS", "--fail", "--http2-prior-knowledge", "--interface", "127.0.0.5", "--max-time", "20",
-                           f"http://127.0.0.1:{gateway.port}/"], stdout=subprocess.PIPE) as curl:
+    command = curl_command(f"http://127.0.0.1:{gateway.port}/", "--http2-prior-knowledge", "--interface", "127.0.0.5")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as curl:
         served = scripted.accept()
         source, destination = READ[version](served)
         assert source[0] == "127.0.0.5" and destination == ("127.0.0.1", gateway.port)

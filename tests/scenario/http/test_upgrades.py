@@ -1,37 +1,13 @@
-"""Upgrade over HTTP/1.1: WebSocket and other protocols (RFC 9110 section 7.8, RFC 6455 section 4)."""
+"""Upgrade over HTTP/1.1: WebSocket and other protocols (RFC 9110 section 7.8, RFC 6455 section 4). What they share
+with CONNECT is in test_tunnels.py."""
 import base64
-import hashlib
-import random
-import threading
 
 import pytest
 
 from configuration import QUICK, cluster, configure, under
 from gateway import wait_until
+from tunnels import KEY, WEBSOCKET, accept_of, agreement, open_websocket
 from wire import head_of, request, response
-
-KEY = base64.b64encode(b"0123456789abcdef").decode()
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-WEBSOCKET = ("Connection: Upgrade", "Upgrade: websocket", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13")
-
-
-def accept_of(key):
-    return base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
-
-
-def agreement(key, *more):
-    """What an origin answers to this key."""
-    return head_of("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: websocket",
-                   f"Sec-WebSocket-Accept: {accept_of(key)}", *more)
-
-
-def open_tunnel(client, origin, target="/chat"):
-    """A WebSocket tunnel; returns the origin's end."""
-    client.send(request("GET", target, *WEBSOCKET))
-    served = origin.accept()
-    served.send(agreement(served.receive_request()["Sec-WebSocket-Key"]))
-    assert client.receive_head().status == 101
-    return served
 
 
 def test_the_handshake_is_made_on_both_sides(client, origin):
@@ -53,7 +29,7 @@ def test_the_handshake_is_made_on_both_sides(client, origin):
 
 
 def test_bytes_pass_both_ways(client, origin):
-    served = open_tunnel(client, origin)
+    served = open_websocket(client, origin)
     client.send(b"\x81\x05hello")
     served.expect(b"\x81\x05hello")
     served.send(b"\x81\x03yes" + bytes(range(256)))
@@ -78,27 +54,9 @@ def test_nothing_reaches_the_origin_before_it_has_agreed(client, origin):
     served.expect(b"too early")
 
 
-def test_half_closes_pass_one_by_one(client, origin):
-    served = open_tunnel(client, origin)
-    client.send(b"question").end_sending()
-    served.expect(b"question")
-    served.expect_closed()
-    served.send(b"a late answer").end_sending()
-    assert client.receive_all() == b"a late answer"
-
-
-def test_the_origin_may_end_first(client, origin):
-    served = open_tunnel(client, origin)
-    served.send(b"bye").end_sending()
-    assert client.receive_all() == b"bye"
-    client.send(b"last words").end_sending()
-    served.expect(b"last words")
-    served.expect_closed()
-
-
 def test_an_origin_that_takes_no_more_ends_the_tunnel(gateway, client, origin):
     """Its last words have arrived; whatever the client says now, nobody hears."""
-    served = open_tunnel(client, origin)
+    served = open_websocket(client, origin)
     served.send(b"bye").end_sending()
     assert client.receive_all() == b"bye"
     served.close()
@@ -112,12 +70,6 @@ def test_an_origin_that_takes_no_more_ends_the_tunnel(gateway, client, origin):
     wait_until("the end of the tunnel", is_over)
     client.reset()
     gateway.wait_metric("connections", lambda count: count == 0)
-
-
-def test_a_reset_reaches_the_other_side(client, origin):
-    served = open_tunnel(client, origin)
-    client.reset()
-    served.expect_closed_or_reset()
 
 
 @pytest.mark.parametrize("status", [200, 204, 400, 426, 503])
@@ -198,41 +150,11 @@ def test_other_protocols_when_the_route_allows_them(gateway, origin):
             served.expect(b"ping")
 
 
-def test_many_bytes_under_backpressure(client, origin):
-    """32 MiB each way at once, exact; the gateway holds a bounded part of them."""
-    served = open_tunnel(client, origin)
-    data = random.Random(7).randbytes(1 << 20)
-
-    def pump(connection):
-        for _ in range(32):
-            connection.send(data)
-        connection.end_sending()
-
-    senders = [threading.Thread(target=pump, args=[end]) for end in (client, served)]
-    for sender in senders:
-        sender.start()
-    for end in (served, client):
-        for _ in range(32):
-            assert end.receive(len(data)) == data
-        assert end.receive_all() == b""
-    for sender in senders:
-        sender.join()
-
-
-def test_a_tunnel_that_is_idle_is_cut(gateway, origin):
-    gateway.serve(configure(gateway, [cluster("origin", origin)], [under("/", "origin", timeouts={"tunnel-idle": QUICK})]))
-    with gateway.connect() as client:
-        served = open_tunnel(client, origin)
-        client.expect_closed_or_reset()
-        served.expect_closed_or_reset()
-    gateway.wait_log(lambda record: record.get("error") == "tunnel-idle")
-
-
 def test_time_outs_of_messages_do_not_hold_for_tunnels(gateway, origin):
     times = {"request": QUICK, "body": QUICK, "response-body": QUICK, "response-head": QUICK}
     gateway.serve(configure(gateway, [cluster("origin", origin)], [under("/", "origin", timeouts=times)]))
     with gateway.connect() as client, gateway.connect() as other:
-        served = open_tunnel(client, origin)
+        served = open_websocket(client, origin)
         other.send(request("GET", "/late"))
         origin.accept().receive_request()
         assert other.receive_response().status == 504, "the same deadlines have passed"
@@ -240,16 +162,3 @@ def test_time_outs_of_messages_do_not_hold_for_tunnels(gateway, origin):
         served.expect(b"still here")
 
 
-def test_a_tunnel_outlives_pushes(gateway, client, origin):
-    served = open_tunnel(client, origin)
-    for number in range(3):
-        gateway.serve(configure(gateway, [cluster("origin", origin)], [
-            under("/x", {"respond": {"status": 200, "body": f"version {number}"}})]))
-    client.send(b"after")
-    served.expect(b"after")
-    served.send(b"yes")
-    client.expect(b"yes")
-    client.end_sending()
-    served.expect_closed()
-    served.close()
-    gateway.wait_log(lambda record: record["status"] == 101 and record["cluster"] == "origin" and record["listener"] == "web")
