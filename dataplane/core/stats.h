@@ -45,6 +45,7 @@
     X(overload_total, "Requests refused because the worker was out of memory or budget")           \
     X(h2_floods_total, "HTTP/2 connections closed: their peer cost too much")                      \
     X(h2_protocol_errors_total, "HTTP/2 connections closed: their peer broke the protocol")        \
+    X(h2_heads_refused_total, "Heads and trailers beyond what one HTTP/2 connection may hold")      \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
     X(tunnels_total, "Upgraded exchanges")                                                         \
     X(snapshots_total, "Snapshots switched to")
@@ -55,7 +56,8 @@
     X(exchanges, "Open exchanges")                                                                 \
     X(origin_connections, "Open origin connections")                                               \
     X(origin_idle_connections, "Kept origin connections")                                          \
-    X(buffered_bytes, "Body bytes held")
+    X(buffered_bytes, "Body bytes held")                                                           \
+    X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")
 
 /* Why TLS handshakes fail, and connections break: name in code, word in metrics and logs. */
 #define STATS_TLS_FAILURES(X)                                                                      \

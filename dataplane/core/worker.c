@@ -137,7 +137,7 @@ void worker_post(struct worker *w, struct worker_message *m) {
 
 int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
     *w = (struct worker){.index = index, .buffer_limit = UINT64_MAX,
-                         .exchange_memory.limit = SIZE_MAX};
+                         .exchange_memory.limit = SIZE_MAX, .session_memory.limit = SIZE_MAX};
     pthread_mutex_init(&w->mailbox_lock, NULL);
     w->now = clock_monotonic_us();
     wheel_init(&w->wheel, w->now);

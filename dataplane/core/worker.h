@@ -74,6 +74,7 @@ struct worker {
     uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
     uint64_t           buffer_limit;
     struct arena_budget exchange_memory; /* exchanges and their arenas: heads, and what is made of them */
+    struct arena_budget session_memory;  /* what the library of HTTP/2 holds for connections (codec/h2/memory.c) */
     struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
     void              *clusters;         /* back/cluster.h */
     struct route_scratch *route_scratch; /* routing/route.h */

@@ -27,7 +27,7 @@ struct limits {                        /* bytes, counts */
 struct settings {
     struct limits   limits;
     struct timeouts timeouts;
-    uint64_t        worker_buffer;
+    uint64_t        worker_buffer, worker_sessions; /* bytes */
     uint32_t        connections_per_ip, connections;
     uint32_t        trusted_hops;
     struct path_policy path;

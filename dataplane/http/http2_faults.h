@@ -39,6 +39,7 @@ enum { H2_ON_CONNECTION, H2_ON_STREAM };
     X(WINDOW_UPDATES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "window-update-flood") \
     X(EMPTY_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "empty-frame-flood") \
     X(OTHER_FRAMES, H2_ON_CONNECTION, ENHANCE_YOUR_CALM, "other-frame-flood") \
+    X(SETTINGS_TIMEOUT, H2_ON_CONNECTION, SETTINGS_TIMEOUT, "settings-timeout") /* not acknowledged */ \
     X(LIBRARY, H2_ON_CONNECTION, PROTOCOL_ERROR, "other") /* the library's, with its code: HPACK, too many streams, ... */
 
 enum h2_fault {

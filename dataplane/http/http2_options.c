@@ -22,6 +22,8 @@ void http2_options_init(struct http2_options *options, const Headgate__Http2Opti
         .initial_connection_window = m->initial_connection_window,
         .header_table_size = m->header_table_size,
         .ping_interval = m->ping_interval,
+        .settings_timeout = m->settings_timeout,
+        .header_bytes_held = m->header_bytes_held,
         .extended_connect = m->extended_connect,
     };
 }

@@ -25,6 +25,8 @@ struct http2_options {
     uint32_t initial_stream_window, initial_connection_window; /* bytes */
     uint32_t header_table_size;         /* bytes */
     uint64_t ping_interval;             /* microseconds; 0: never */
+    uint64_t settings_timeout;          /* microseconds; for the acknowledgement of ours */
+    uint64_t header_bytes_held;         /* of heads and trailers that came, of all open streams of a connection */
     bool     extended_connect;          /* RFC 8441; listeners only */
 };
 

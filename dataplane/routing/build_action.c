@@ -35,8 +35,8 @@ static uint64_t inherit_body_limit(struct builder *b, const Headgate__Limits *ow
     if (!own)
         return base->body;
     if (own->has_header_bytes || own->has_headers || own->has_connections_per_ip || own->has_uri_bytes || own->has_buffer ||
-        own->has_worker_buffer || own->has_connections || own->has_requests_per_connection || own->has_min_body_rate ||
-        own->has_trailer_bytes)
+        own->has_worker_buffer || own->has_worker_sessions || own->has_connections ||
+        own->has_requests_per_connection || own->has_min_body_rate || own->has_trailer_bytes)
         build_fault(b, ERROR_UNSUPPORTED, "limits", "body", "only the body limit has a meaning in a rule");
     return own->has_body ? own->body : base->body;
 }

@@ -115,9 +115,11 @@ static void drop_addresses(struct seat *s, const struct snapshot *snapshot) {
 }
 
 /* A quarter is for exchanges and their heads, the rest for bodies: neither can starve the other. */
-static void set_budgets(struct worker *w, uint64_t bytes) {
+static void set_budgets(struct worker *w, const struct settings *settings) {
+    uint64_t bytes = settings->worker_buffer;
     w->exchange_memory.limit = bytes / 4;
     w->buffer_limit = bytes - bytes / 4;
+    w->session_memory.limit = settings->worker_sessions;
 }
 
 static void take_snapshot(struct worker *w, struct worker_message *m) {
@@ -127,7 +129,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     struct snapshot_view *old = w->view;
     w->view = &snapshot->views[w->index];
     view_ref(w->view);
-    set_budgets(w, snapshot->settings.worker_buffer);
+    set_budgets(w, &snapshot->settings);
     w->access_log = message->access_log;
     for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
         take_address(s, &snapshot->addresses[i], &message->sockets[i]);

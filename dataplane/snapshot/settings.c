@@ -18,6 +18,7 @@ static void fill_limits(struct settings *s, const Headgate__Limits *l) {
         .requests_per_connection = l->requests_per_connection,
     };
     s->worker_buffer = l->worker_buffer;
+    s->worker_sessions = l->worker_sessions;
     s->connections_per_ip = l->connections_per_ip;
     s->connections = l->connections;
 }

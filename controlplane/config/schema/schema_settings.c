@@ -34,6 +34,9 @@ static const struct schema_key limit_keys[] = {
      .description = "Bytes held for one direction of an exchange. A sender that is faster than its receiver waits."},
     {.key = "worker-buffer", .type = SCHEMA_SIZE, .min = MIB, .max = 64 * GIB, .scopes = SCOPE_SETTINGS,
      .description = "Bytes that one worker holds for all its exchanges. Beyond it: 503."},
+    {.key = "worker-sessions", .type = SCHEMA_SIZE, .min = MIB, .max = 64 * GIB, .scopes = SCOPE_SETTINGS,
+     .description = "Bytes that one worker holds for the state of HTTP/2 connections, beside their exchanges. Beyond it a "
+                    "new connection is closed when it is accepted, and a new stream is refused."},
     {0},
 };
 

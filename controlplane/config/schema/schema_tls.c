@@ -198,6 +198,12 @@ static const struct schema_key http2_keys[] = {
      .description = "Offer WebSocket and the like over HTTP/2 (RFC 8441)."},
     {.key = "ping-interval", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
      .description = "Silence of a connection with open requests after which it is asked whether it is alive."},
+    {.key = "settings-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY,
+     .description = "How long a peer may take to acknowledge the settings that it is sent. Then its connection is closed "
+                    "with SETTINGS_TIMEOUT."},
+    {.key = "header-bytes-held", .type = SCHEMA_SIZE, .min = 4 * KIB, .max = 1024 * MIB,
+     .description = "Bytes of the heads and trailers that a peer has sent, of all open requests of one connection together. "
+                    "Beyond it: 431 for a client, 502 for an origin."},
     {0},
 };
 

@@ -255,7 +255,7 @@ static void refuse(struct h2_stream *stream, enum h2_error error) {
     }
     stream->leg.exchange->detail = h2_error_word(error);
     exchange_on_abort(&stream->leg, error == H2_MEMORY ? ABORT_MEMORY : ABORT_ORIGIN_TOO_LARGE);
-    h2_stream_reset(stream, NGHTTP2_CANCEL);
+    h2_stream_reset(stream, error == H2_TOO_MUCH_HELD ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_CANCEL);
 }
 
 /* The origin sees the whole credit of the response, unless what it announced fits into what it has. */
@@ -329,9 +329,9 @@ static const struct leg_ops client_leg_ops = {
 
 static const struct h2_role client_role = {
     .is_server = false, .gone = ABORT_ORIGIN_RESET, .refused = ABORT_ORIGIN_REFUSED, .malformed = ABORT_ORIGIN_PROTOCOL,
-    .write_timeout = ABORT_ORIGIN_TIMEOUT, .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline,
-    .on_closed = on_closed, .has_room = has_room, .submit = submit, .on_settings = on_settings, .on_goaway = on_goaway,
-    .leg_ops = &client_leg_ops,
+    .too_large = ABORT_ORIGIN_TOO_LARGE, .write_timeout = ABORT_ORIGIN_TIMEOUT,
+    .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed,
+    .has_room = has_room, .submit = submit, .on_settings = on_settings, .on_goaway = on_goaway, .leg_ops = &client_leg_ops,
 };
 
 /* ---- the connection ---- */

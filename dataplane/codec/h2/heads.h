@@ -39,6 +39,7 @@
     X(CONTENT_LENGTH_REPEATED, ABORT_NONE, "content-length-repeated") \
     X(EXPECT, ABORT_EXPECTATION, "expect") \
     X(HEAD_TOO_LARGE, ABORT_HEADERS_TOO_LARGE, "head-too-large") \
+    X(TOO_MUCH_HELD, ABORT_HEADERS_TOO_LARGE, "connection-heads-too-large") /* the session's to find */ \
     X(TOO_MANY_FIELDS, ABORT_HEADERS_TOO_LARGE, "too-many-fields") \
     X(TUNNEL_ENDS, ABORT_NONE, "tunnel-without-stream") \
     X(TRAILER_FIELD, ABORT_NONE, "trailer-field") \

@@ -161,6 +161,14 @@ static void on_body_deadline(struct h2_stream *stream) {
 
 /* ---- requests ---- */
 
+static struct h2_stream *create_stream(struct h2_session *session, int32_t id) {
+    struct worker *w = session->conn.worker;
+    if (!h2_memory_is_spent(w))
+        return h2_stream_create(session, id);
+    stats_add(&w->stats->overload_total, 1);
+    return NULL;
+}
+
 /* NULL: the stream is refused, and the client may try again elsewhere. */
 static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     struct h2_server *s = server_of(session);
@@ -170,7 +178,7 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     s->requests++;
     if (s->requests >= s->origin.listener->settings->limits.requests_per_connection)
         announce(s);
-    struct h2_stream *stream = h2_stream_create(session, id);
+    struct h2_stream *stream = create_stream(session, id);
     s->origin.initial_credit = session->window;
     if (stream && exchange_open(session->conn.worker, &stream->leg, &s->origin)) {
         h2_session_check(session, nghttp2_session_set_stream_user_data(session->library, id, stream));
@@ -198,20 +206,17 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     return NULL;
 }
 
-/* RFC 9218: "u=3, i". Members that nobody knows are skipped. */
-static void read_priority(const struct h2_stream *stream, const struct head *head) {
-    const struct field *f = fields_find(&head->fields, FIELD_PRIORITY);
-    nghttp2_extpri priority = {.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY};
-    if (!f)
-        return;
-    struct str rest = field_value(f), member;
-    while (field_list_next(&rest, &member)) {
-        if (member.n == 3 && member.p[0] == 'u' && member.p[1] == '=' && member.p[2] >= '0' && member.p[2] <= '7')
-            priority.urgency = (uint32_t)(member.p[2] - '0');
-        else if (str_eq(member, STR("i")) || str_eq(member, STR("i=?1")))
-            priority.inc = 1;
-    }
+/* A stream whose priority nobody has stated keeps what it has: a PRIORITY_UPDATE can have come before its request. */
+static void set_priority(struct h2_stream *stream) {
+    const nghttp2_extpri priority = h2_priority_merge(&stream->asked, &stream->answered);
     nghttp2_session_change_extpri_stream_priority(stream->session->library, stream->id, &priority, 0);
+}
+
+/* PRIORITY_UPDATE takes the place of what the client has said before, not of what the origin says (RFC 9218 section 8). */
+static void on_priority_update(struct h2_stream *stream, struct str value) {
+    stream->asked = H2_PRIORITY_UNSTATED;
+    h2_priority_read(&stream->asked, value);
+    set_priority(stream);
 }
 
 static void refuse(struct h2_stream *stream, enum h2_error error) {
@@ -241,8 +246,10 @@ static void on_head(struct h2_stream *stream, bool end) {
         return;
     }
     stream->expects = head->expect_continue;
-    if (head->seen & FIELD_BIT(FIELD_PRIORITY))
-        read_priority(stream, head);
+    if (head->seen & FIELD_BIT(FIELD_PRIORITY)) {
+        h2_priority_read_fields(&stream->asked, &head->fields);
+        set_priority(stream);
+    }
     exchange_on_head(&stream->leg, head, end);
     h2_stream_await_body(stream);
 }
@@ -293,6 +300,10 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
         send_interim(stream, head);
         return;
     }
+    if (fields_find(&head->fields, FIELD_PRIORITY)) {
+        h2_priority_read_fields(&stream->answered, &head->fields);
+        set_priority(stream);
+    }
     stream->head = head;
     stream->head_ends = end;
     stream->expects = false;
@@ -323,9 +334,9 @@ static const struct leg_ops server_leg_ops = {
 
 static const struct h2_role server_role = {
     .is_server = true, .gone = ABORT_CLIENT_GONE, .refused = ABORT_CLIENT_GONE, .malformed = ABORT_CLIENT_PROTOCOL,
-    .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
+    .too_large = ABORT_HEADERS_TOO_LARGE, .write_timeout = ABORT_CLIENT_WRITE_TIMEOUT,
     .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed, .submit = submit,
-    .on_ping_ack = on_ping_ack, .leg_ops = &server_leg_ops,
+    .on_ping_ack = on_ping_ack, .on_priority_update = on_priority_update, .leg_ops = &server_leg_ops,
 };
 
 /* ---- the connection ---- */

@@ -1,7 +1,5 @@
 #include "dataplane/codec/h2/session.h"
 
-#include "dataplane/core/free_lists.h"
-
 enum {
     SEND_SECTION_MAX = 256 << 10,          /* a head that we send; limits of heads end below it */
     ACKS_MAX = 256,                        /* PING and SETTINGS answers that wait */
@@ -12,44 +10,6 @@ enum {
 
 static struct h2_session *session_of(void *user) {
     return user;
-}
-
-/* ---- memory of the library ---- */
-
-/* Where an allocation fails the library is not always able to go on, or even to be freed (1.52: a stream keeps its DATA
- * item when the queue for it cannot grow). So small pieces come from the worker's reserve then, and the connection ends as
- * soon as the library returns. */
-static void *mem_malloc(size_t size, void *user) {
-    struct h2_session *s = session_of(user);
-    void *piece = free_lists_alloc(s->lists, size);
-    if (piece)
-        return piece;
-    s->is_short = true;
-    return free_lists_alloc_reserved(s->lists, size);
-}
-
-static void mem_free(void *piece, void *user) {
-    free_lists_free(session_of(user)->lists, piece);
-}
-
-static void *mem_calloc(size_t count, size_t size, void *user) {
-    size_t bytes;
-    void *piece = __builtin_mul_overflow(count, size, &bytes) ? NULL : mem_malloc(bytes, user);
-    return piece ? memset(piece, 0, bytes) : NULL;
-}
-
-static void *mem_realloc(void *piece, size_t size, void *user) {
-    struct h2_session *s = session_of(user);
-    void *grown = free_lists_realloc(s->lists, piece, size);
-    if (grown)
-        return grown;
-    s->is_short = true;
-    grown = free_lists_alloc_reserved(s->lists, size);
-    if (grown && piece) {
-        memcpy(grown, piece, free_lists_room(piece) < size ? free_lists_room(piece) : size);
-        free_lists_free(s->lists, piece);
-    }
-    return grown;
 }
 
 /* ---- abuse ---- */
@@ -74,6 +34,13 @@ static void on_fault(struct h2_session *s, enum h2_fault fault) {
 /* A stream that ended before its time because of the peer, by our RST_STREAM. */
 static void charge_reset(struct h2_session *s) {
     on_fault(s, h2_frames_reset_sent(&s->frames, &s->frame_limits, s->conn.worker->now));
+}
+
+/* The peer has not acknowledged our SETTINGS (RFC 9113 section 6.5.3). */
+static void on_settings_timeout(struct timer *t) {
+    struct h2_session *s = (struct h2_session *)((char *)t - offsetof(struct h2_session, settings_timer));
+    if (!s->conn.is_closed)
+        on_fault(s, H2_FAULT_SETTINGS_TIMEOUT);
 }
 
 /* ---- field sections that come ---- */
@@ -113,6 +80,19 @@ static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame
     return 0;
 }
 
+/* What is kept counts until its stream is gone. Beyond what the connection may hold nothing more is. */
+static void hold_field(struct h2_session *s, uint32_t bytes) {
+    if (!s->reading || s->reader.error)
+        return;
+    if (s->header_bytes + bytes > s->header_bytes_most) {
+        s->reader.error = H2_TOO_MUCH_HELD;
+        stats_add(&s->conn.worker->stats->h2_heads_refused_total, 1);
+        return;
+    }
+    s->header_bytes += bytes;
+    s->reading->header_bytes += bytes;
+}
+
 static int on_header(nghttp2_session *library, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
                      const uint8_t *value, size_t value_n, uint8_t flags, void *user) {
     struct h2_session *s = session_of(user);
@@ -123,6 +103,7 @@ static int on_header(nghttp2_session *library, const nghttp2_frame *frame, const
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (s->reading && !s->reading->leg.exchange)
         ignore_section(s); /* the arena is gone */
+    hold_field(s, (uint32_t)(name_n + value_n) + H2_FIELD_OVERHEAD);
     h2_read_field(&s->reader, (struct str){(const char *)name, name_n}, (struct str){(const char *)value, value_n});
     if (s->reader.bytes > (uint64_t)s->limits.header_bytes * BOMB_FACTOR)
         on_fault(s, H2_FAULT_BLOCK_BYTES);
@@ -131,8 +112,13 @@ static int on_header(nghttp2_session *library, const nghttp2_frame *frame, const
 
 static void end_trailers(struct h2_session *s, struct h2_stream *stream, bool end) {
     enum h2_error error = h2_read_end(&s->reader, end);
-    if (error)
+    if (error == H2_TOO_MUCH_HELD) {
+        stream->leg.exchange->detail = h2_error_word(error);
+        exchange_on_abort(&stream->leg, s->role->too_large);
+        h2_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (error) {
         h2_stream_refuse(stream, h2_error_word(error));
+    }
 }
 
 static void end_section(struct h2_session *s, bool end) {
@@ -189,6 +175,13 @@ static void resume(struct h2_session *s, int32_t id) {
         h2_stream_resume(stream);
 }
 
+static void on_priority_update(struct h2_session *s, const nghttp2_frame *frame) {
+    const nghttp2_ext_priority_update *update = frame->ext.payload;
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(s->library, update->stream_id);
+    if (stream && s->role->on_priority_update)
+        s->role->on_priority_update(stream, (struct str){(const char *)update->field_value, update->field_value_len});
+}
+
 static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
     struct h2_session *s = session_of(user);
     bool is_ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
@@ -200,12 +193,15 @@ static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *
     case NGHTTP2_HEADERS: end_section(s, frame->hd.flags & NGHTTP2_FLAG_END_STREAM); break;
     case NGHTTP2_WINDOW_UPDATE: resume(s, frame->hd.stream_id); break;
     case NGHTTP2_SETTINGS:
+        if (is_ack)
+            worker_set_timer(s->conn.worker, &s->settings_timer, 0);
         if (is_ack && s->window != s->window_offered)
             on_settings_ack(s);
         if (!is_ack && s->role->on_settings)
             s->role->on_settings(s);
         resume(s, 0);
         break;
+    case NGHTTP2_PRIORITY_UPDATE: on_priority_update(s, frame); break;
     case NGHTTP2_GOAWAY:
         if (s->role->on_goaway)
             s->role->on_goaway(s);
@@ -264,6 +260,8 @@ static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, v
     struct h2_session *s = session_of(user);
     if (frame->hd.type == NGHTTP2_GOAWAY)
         note_goaway(s, frame->goaway.error_code);
+    if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+        worker_set_timer(s->conn.worker, &s->settings_timer, s->conn.worker->now + s->settings_timeout);
     if (frame->hd.type == NGHTTP2_DATA && frame->hd.length) {
         s->data_at = s->conn.worker->now;
         if (frame->hd.length >= H2_DRIBBLE || !is_cut_by_window(library, frame->hd.stream_id))
@@ -507,7 +505,7 @@ static int make_options(nghttp2_option **ret) {
 }
 
 static int make_library(struct h2_session *s) {
-    nghttp2_mem memory = {s, mem_malloc, mem_free, mem_calloc, mem_realloc};
+    nghttp2_mem memory = h2_session_memory(s);
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *options = NULL;
     int status = -1;
@@ -543,11 +541,18 @@ static int submit_settings(struct h2_session *s, const struct h2_session_options
 
 int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role *role, const struct h2_session_options *o) {
     s->role = role;
-    s->lists = &w->free_lists;
+    s->worker = w;
     s->window = role->is_server ? H2_WINDOW : o->window; /* an origin has our SETTINGS before any request */
     s->window_offered = o->window;
     s->frame_limits = o->http2->limits;
+    s->settings_timeout = o->http2->settings_timeout;
+    s->settings_timer.fire = on_settings_timeout;
+    s->header_bytes_most = o->http2->header_bytes_held;
     h2_frames_init(&s->frames, role->is_server ? H2_CLIENT : H2_ORIGIN);
+    if (h2_memory_is_spent(w)) {
+        stats_add(&w->stats->overload_total, 1);
+        return -1;
+    }
     if (make_library(s) != 0)
         return -1;
     if (submit_settings(s, o) == 0 && !s->is_short)
@@ -558,6 +563,8 @@ int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role
 }
 
 void h2_session_finish(struct h2_session *s) {
+    if (s->settings_timer.next)
+        wheel_remove(&s->conn.worker->wheel, &s->settings_timer);
     nghttp2_session_del(s->library);
     s->library = NULL;
 }

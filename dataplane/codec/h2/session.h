@@ -19,6 +19,7 @@
 
 #include "dataplane/codec/h2/frames.h"
 #include "dataplane/codec/h2/heads.h"
+#include "dataplane/codec/h2/priority.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/net/conn.h"
 
@@ -33,7 +34,7 @@ struct h2_stream;
 /* What differs between the two sides. */
 struct h2_role {
     bool            is_server;
-    enum abort_code gone, refused, malformed, write_timeout;
+    enum abort_code gone, refused, malformed, too_large, write_timeout;
     /* A field section begins on a stream that has none of ours yet. Makes the stream and begins session->reader, or
      * returns NULL: the section is decoded and thrown away. */
     struct h2_stream *(*on_open)(struct h2_session *, int32_t id);
@@ -52,6 +53,7 @@ struct h2_role {
     void (*on_settings)(struct h2_session *);
     void (*on_goaway)(struct h2_session *);
     void (*on_ping_ack)(struct h2_session *, const uint8_t opaque[8]);
+    void (*on_priority_update)(struct h2_stream *, struct str value);
     const struct leg_ops *leg_ops;
 };
 
@@ -64,7 +66,7 @@ struct h2_session {
     struct conn           conn;            /* first */
     const struct h2_role *role;
     nghttp2_session      *library;
-    struct free_lists    *lists;           /* its memory */
+    struct worker        *worker;          /* whose memory the library gets, from before conn_init on */
     struct gather        *gather;          /* within produce */
     struct h2_limits      limits;
     struct h2_stream     *streams;         /* all that are open */
@@ -77,6 +79,9 @@ struct h2_session {
     struct h2_frames      frames;
     struct http2_limits   frame_limits;
     enum h2_fault         fault;           /* that ended the connection */
+    uint64_t              settings_timeout;
+    struct timer          settings_timer;  /* runs until our SETTINGS are acknowledged */
+    uint64_t              header_bytes, header_bytes_most; /* of heads and trailers that came, of all open streams */
     struct h2_block       block;           /* the window of the connection */
     uint64_t              data_at;         /* when the last DATA frame went */
     uint32_t              content;         /* bytes of bodies in what was read last */
@@ -114,6 +119,8 @@ struct h2_stream {
     bool                wants_room;        /* and that is when the peer's window has grown */
     struct fields      *trailers;          /* received, in the exchange's arena */
     int64_t             to_receive, to_send; /* bytes that Content-Length still announces; -1: unknown */
+    uint32_t            header_bytes;      /* part of the session's */
+    struct h2_priority  asked, answered;   /* towards a client: what it said, what the origin did */
     uint64_t            received;
     uint64_t            began;             /* receiving the body */
     uint32_t            padding;           /* received and not given back */
@@ -151,6 +158,13 @@ void h2_session_terminate(struct h2_session *, uint32_t code);
 bool h2_session_is_over(const struct h2_session *);
 /* A call into the library failed: 0 and codes that concern one stream only are fine, others end the connection. */
 void h2_session_check(struct h2_session *, int status);
+
+/* ---- memory.c */
+
+/* The library's allocator; s->worker is set. */
+nghttp2_mem h2_session_memory(struct h2_session *);
+/* The worker holds as much for its sessions as it may: nothing new is begun. */
+bool h2_memory_is_spent(const struct worker *);
 
 /* ---- stream.c */
 

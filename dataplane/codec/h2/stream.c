@@ -120,7 +120,8 @@ struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id) {
         return NULL;
     *s = (struct h2_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer,
                             .worker = session->conn.worker, .session = session, .id = id, .next = session->streams,
-                            .to_receive = -1, .to_send = -1};
+                            .to_receive = -1, .to_send = -1,
+                            .asked = H2_PRIORITY_UNSTATED, .answered = H2_PRIORITY_UNSTATED};
     if (s->next)
         s->next->prev = s;
     session->streams = s;
@@ -153,6 +154,7 @@ void h2_stream_close(struct h2_stream *s) {
     if (s->next)
         s->next->prev = s->prev;
     session->stream_count--;
+    session->header_bytes -= s->header_bytes;
     slice_queue_clear(&s->frame, &session->conn.worker->pool);
     wheel_remove(&session->conn.worker->wheel, &s->timer);
     nghttp2_session_set_stream_user_data(session->library, s->id, NULL);

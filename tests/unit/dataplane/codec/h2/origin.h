@@ -480,6 +480,7 @@ static inline int origins_tear_down(void **state) {
     assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
     assert_int_equal(stats_read(&worker.stats->exchanges), 0);
     assert_int_equal(worker.buffer_used, 0);
+    assert_int_equal(worker.session_memory.used, 0);
     assert_int_equal(stats_read(&worker.stats->buffered_bytes), 0);
     exchange_free_cache(&worker);
     route_table_free((struct route_table *)(uintptr_t)routes.table);

@@ -145,6 +145,7 @@ static inline int gateway_tear_down(void **state) {
         listener_destroy(listener);
     }
     assert_int_equal(worker.buffer_used, 0);
+    assert_int_equal(worker.session_memory.used, 0);
     assert_int_equal(stats_read(&worker.stats->exchanges), 0);
     assert_int_equal(stats_read(&worker.stats->buffered_bytes), 0);
     for (unsigned i = 0; i < back_count; i++)

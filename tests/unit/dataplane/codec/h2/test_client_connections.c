@@ -105,6 +105,7 @@ static void an_origin_that_allows_nothing_for_now(void **state) {
 /* A request that is not even begun has its time, too. */
 static void a_request_that_never_gets_out(void **state) {
     (void)state;
+    http2.settings_timeout = 3600000000;
     next_is_raw = true; /* no SETTINGS: four may go */
     for (int i = 0; i < 4; i++)
         get();
@@ -326,6 +327,73 @@ static void a_head_without_end(void **state) {
     assert_ended_with(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+static void settings_that_are_not_acknowledged(void **state) {
+    (void)state;
+    next_is_raw = true;
+    get();
+    settle();
+    pass(http2.settings_timeout - 1000000);
+    settle();
+    assert_false(origins[0].has_goaway);
+    next_is_raw = false;
+    pass(2000000);
+    assert_ended_with(NGHTTP2_SETTINGS_TIMEOUT);
+    assert_int_equal(stats_read(&worker.stats->h2_faults[STATS_TLS_ORIGINS][H2_FAULT_SETTINGS_TIMEOUT]), 1);
+}
+
+/* Heads that each are small enough, and together are not: the one that is too much fails. */
+static void heads_of_all_streams_have_one_limit(void **state) {
+    (void)state;
+    static char value[10001];
+    memset(value, 'v', sizeof value - 1);
+    http2.header_bytes_held = 35000;
+    for (int i = 0; i < 4; i++)
+        get();
+    settle();
+    const nghttp2_nv fields[] = {nv(":status", "200"), nv("x-long", value)};
+    for (unsigned i = 0; i < 4; i++) {
+        questions[i].is_held = true;
+        answer_fields(&questions[i], fields, 2, STR("x"), true);
+        settle();
+    }
+    assert_int_equal(calls[2].status, 200);
+    assert_answered(&calls[3], 502);
+    assert_int_equal(questions[3].code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(logged.abort, ABORT_ORIGIN_TOO_LARGE);
+    assert_string_equal(logged.detail, "connection-heads-too-large");
+    assert_int_equal(stats_read(&worker.stats->h2_heads_refused_total), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        questions[i].is_held = false;
+        nghttp2_session_resume_data(questions[i].origin->session, questions[i].id);
+    }
+    settle();
+    assert_answered(&calls[0], 200);
+    get(); /* what has ended counts no more */
+    settle();
+    answer_fields(&questions[4], fields, 2, STR("x"), true);
+    settle();
+    assert_answered(&calls[4], 200);
+    assert_int_equal(origin_count, 1);
+}
+
+static void a_worker_without_memory_for_sessions(void **state) {
+    (void)state;
+    worker.session_memory.limit = 0;
+    worker.session_memory.used = 1;
+    struct call *c = get();
+    settle();
+    worker.session_memory.used = 0;
+    assert_answered(c, 503);
+    assert_int_equal(origin_count, 0);
+    assert_true(stats_read(&worker.stats->overload_total) > 0);
+    worker.session_memory.limit = SIZE_MAX;
+    struct call *later = get();
+    settle();
+    answer(&questions[0], "200", STR("x"));
+    settle();
+    assert_answered(later, 200);
+}
+
 /* ---- lack of memory, and chance */
 
 static void answer_open(void) {
@@ -445,6 +513,9 @@ int main(void) {
         TEST(a_flood_of_pings),
         TEST(a_flood_of_settings),
         TEST(a_head_without_end),
+        TEST(settings_that_are_not_acknowledged),
+        TEST(heads_of_all_streams_have_one_limit),
+        TEST(a_worker_without_memory_for_sessions),
         TEST(memory_is_short_everywhere),
         TEST(random_schedules),
     };

@@ -172,6 +172,41 @@ static void urgent_responses_go_first(void **state) {
     assert_int_equal(calls[0]->body.n, 60000);
 }
 
+static void answer_with_priority(struct back *b, const char *value, struct str body) {
+    b->loop.to_send = body;
+    head_init(&b->response);
+    b->response.status = 200;
+    b->response.content_length = (int64_t)body.n;
+    assert_int_equal(fields_add(&b->response.fields, exchange_arena(b->x), STR("priority"), str_of(value)), 0);
+    exchange_on_head(&b->loop.leg, &b->response, false);
+    push_all(b);
+}
+
+/* RFC 9218 section 8: what an origin states counts more, also than what the client says later. */
+static void an_origins_priority_overrides_the_clients(void **state) {
+    static char large[200000];
+    const nghttp2_nv first[] = {BASIC("GET", "/first"), nv("priority", "u=1")};
+    const nghttp2_nv second[] = {BASIC("GET", "/second"), nv("priority", "u=5, i")};
+    (void)state;
+    memset(large, 'x', sizeof large);
+    client_finish(&client);
+    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    struct call *calls[] = {request_fields(&client, first, 5, STR(""), false),
+                            request_fields(&client, second, 5, STR(""), false)};
+    settle(&client);
+    answer_with_priority(&backs[0], "u=7;x=1, i=?0", (struct str){large, 60000});
+    answer_with_priority(&backs[1], "u=9, i=?0, u=2", (struct str){large, 60000});
+    static const uint8_t update[] = "\0\0\7\x10\0\0\0\0\0\0\0\0\1u=0";
+    assert_int_equal(send(client.fd, update, sizeof update - 1, MSG_NOSIGNAL), sizeof update - 1);
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    client_receive(&client); /* it does not answer with windows yet */
+    assert_int_equal(calls[1]->body.n, 60000);
+    assert_true(calls[0]->body.n <= 5535);
+    assert_non_null(strstr(text(&calls[0]->fields), "priority: u=7;x=1, i=?0\n"));
+    settle(&client);
+    assert_int_equal(calls[0]->body.n, 60000);
+}
+
 static void trailers_pass_both_ways(void **state) {
     (void)state;
     const nghttp2_nv checksum = nv("x-checksum", "12");
@@ -479,6 +514,7 @@ int main(void) {
         TEST(interim_responses_come_first),
         TEST(an_expectation_is_met),
         TEST(urgent_responses_go_first),
+        TEST(an_origins_priority_overrides_the_clients),
         TEST(trailers_pass_both_ways),
         TEST(an_early_answer_stops_the_request),
         TEST(the_rest_of_an_answered_request_is_read),

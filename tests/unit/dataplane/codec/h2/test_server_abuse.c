@@ -233,6 +233,83 @@ static void a_section_far_beyond_its_limit_ends_the_connection(void **state) {
     assert_int_equal(stats_read(&worker.stats->exchanges), 0);
 }
 
+/* Each head is within its limit; together they are not. */
+static void heads_of_all_streams_have_one_limit(void **state) {
+    (void)state;
+    static char value[10001];
+    const nghttp2_nv fields[] = {BASIC("GET", "/"), nv("x-long", memset(value, 'v', sizeof value - 1))};
+    definition.http2.header_bytes_held = 50000;
+    open_client(65535);
+    for (int i = 0; i < 5; i++)
+        request_fields(&client, fields, 5, STR(""), false);
+    for (int i = 0; i < 5; i++)
+        settle(&client);
+    assert_int_equal(back_count, 4);
+    assert_int_equal(client.calls[4].status, 431);
+    assert_string_equal(logged.detail, "connection-heads-too-large");
+    assert_int_equal(stats_read(&worker.stats->h2_heads_refused_total), 1);
+    answer_with(&backs[0], STR("x"));
+    settle(&client);
+    assert_int_equal(client.calls[0].status, 200);
+    struct call *later = request_fields(&client, fields, 5, STR(""), false); /* what has ended counts no more */
+    settle(&client);
+    assert_int_equal(back_count, 5);
+    answer_with(&backs[4], STR("x"));
+    settle(&client);
+    assert_int_equal(later->status, 200);
+    assert_false(client.has_goaway);
+}
+
+static void trailers_count_as_heads_do(void **state) {
+    (void)state;
+    static char value[3001];
+    const nghttp2_nv trailer = nv("x-long", memset(value, 'v', sizeof value - 1));
+    definition.http2.header_bytes_held = 3000;
+    open_client(65535);
+    struct call *call = post(&client, STR("x"));
+    call->request_trailers = &trailer;
+    settle(&client);
+    assert_true(call->closed);
+    assert_int_equal(call->code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(logged.abort, ABORT_HEADERS_TOO_LARGE);
+    assert_int_equal(stats_read(&worker.stats->h2_heads_refused_total), 1);
+}
+
+static void settings_have_to_be_acknowledged(void **state) {
+    (void)state;
+    static const uint8_t begun[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+    definition.http2.settings_timeout = 3000000;
+    open_client(65535);
+    client_finish(&client);
+    int fd = connect_gateway();
+    client_init(&client, fd, 65535); /* listens only */
+    assert_int_equal(send(fd, begun, sizeof begun, MSG_NOSIGNAL), sizeof begun);
+    for (int i = 0; i < SETTLED; i++) {
+        ev_run(worker.loop, EVRUN_NOWAIT);
+        client_receive(&client);
+    }
+    assert_false(client.has_goaway);
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + 4000000;
+    wheel_advance(&worker.wheel, worker.now);
+    for (int i = 0; i < SETTLED; i++) {
+        ev_run(worker.loop, EVRUN_NOWAIT);
+        client_receive(&client);
+    }
+    assert_int_equal(client.goaway_code, NGHTTP2_SETTINGS_TIMEOUT);
+    assert_true(client.eof);
+    assert_int_equal(stats_read(&worker.stats->h2_faults[STATS_TLS_CLIENTS][H2_FAULT_SETTINGS_TIMEOUT]), 1);
+}
+
+static void settings_that_are_acknowledged_have_no_deadline(void **state) {
+    (void)state;
+    definition.http2.settings_timeout = 3000000;
+    open_client(65535);
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + 4000000;
+    wheel_advance(&worker.wheel, worker.now);
+    settle(&client);
+    assert_false(client.has_goaway || client.eof);
+}
+
 static void a_section_that_never_ends_runs_out_of_time(void **state) {
     (void)state;
     static const uint8_t begun[] = {0, 0, 1, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 0, 0, 0, 1, 0x82};
@@ -307,6 +384,32 @@ static void a_client_that_leaves_ends_all_of_its_exchanges(void **state) {
 }
 
 /* ---- memory */
+
+/* A worker that holds as much as it may for connections begins neither connections nor streams. */
+static void what_the_library_holds_has_a_budget(void **state) {
+    (void)state;
+    open_client(65535);
+    size_t used = worker.session_memory.used;
+    assert_true(used > 10000 && used < 40000);
+    assert_int_equal(stats_read(&worker.stats->h2_session_bytes), used);
+    struct call *first = get(&client, "/");
+    settle(&client);
+    worker.session_memory.limit = used / 2;
+    struct call *second = get(&client, "/");
+    settle(&client);
+    assert_true(second->closed);
+    assert_int_equal(second->code, NGHTTP2_REFUSED_STREAM);
+    assert_int_equal(connect_gateway(), -1);
+    assert_int_equal(stats_read(&worker.stats->overload_total), 2);
+    answer_with(&backs[0], STR("x"));
+    settle(&client);
+    assert_int_equal(first->status, 200);
+    worker.session_memory.limit = SIZE_MAX;
+    struct call *third = get(&client, "/");
+    settle(&client);
+    assert_int_equal(back_count, 2);
+    assert_false(third->closed);
+}
 
 static void one_dialogue(void) {
     static const nghttp2_nv trailer = {(uint8_t *)"x-end", (uint8_t *)"yes", 5, 3, NGHTTP2_NV_FLAG_NONE};
@@ -396,6 +499,11 @@ int main(void) {
         TEST(resets_that_the_client_causes_count_too),
         TEST(a_section_beyond_its_limit_is_a_431),
         TEST(a_section_far_beyond_its_limit_ends_the_connection),
+        TEST(heads_of_all_streams_have_one_limit),
+        TEST(trailers_count_as_heads_do),
+        TEST(settings_have_to_be_acknowledged),
+        TEST(settings_that_are_acknowledged_have_no_deadline),
+        TEST(what_the_library_holds_has_a_budget),
         TEST(a_section_that_never_ends_runs_out_of_time),
         TEST(more_streams_than_allowed_are_refused),
         TEST(what_is_not_http2_is_closed),
