@@ -15,8 +15,8 @@
 #include "dataplane/http/client_codec.h"
 #include "proto/resources.pb-c.h"
 
-/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address; counted
- * by the definitions and by the workers' run-time state. Relaxed atomics. */
+/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address;
+ * counted by the definitions and by the workers' run-time state. Relaxed atomics. */
 struct endpoint_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t requests, connections; /* under way, of all workers */
@@ -123,7 +123,8 @@ struct pick {
     const struct endpoint_runtime *tried[PICK_TRIED_MAX]; /* by this request before; compared only, they may be gone */
 };
 
-/* Notes an attempt, so that the next choice is another endpoint while there is one. Beyond the room the oldest is forgotten. */
+/* Notes an attempt, so that the next choice is another endpoint while there is one. Beyond the room the oldest is
+ * forgotten. */
 void pick_note_tried(struct pick *, const struct endpoint_runtime *);
 /* NULL: no endpoint is available. What is returned lives until the end of the turn, or longer between began and ended. */
 struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct pick *);

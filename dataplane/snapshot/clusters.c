@@ -140,8 +140,8 @@ static int check_transport(const Headgate__Cluster *m, const char *name, struct 
 
 /* `tls` is the definition's from here on. */
 static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
-                                       struct tls_client *tls, const struct cluster_definition *previous, const struct snapshot *s,
-                                       struct error_list *errors) {
+                                       struct tls_client *tls, const struct cluster_definition *previous,
+                                       const struct snapshot *s, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {

@@ -144,7 +144,8 @@ static inline void add_endpoint(struct definition *d, unsigned port, uint32_t we
     size_t i = d->cluster.endpoint_count++;
     snprintf(d->texts[i], sizeof d->texts[i], "127.0.0.1:%u", port);
     d->endpoints[i] = (struct endpoint_definition){
-        .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true, .shared = &d->shared[i]};
+        .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true,
+        .shared = &d->shared[i]};
     d->shared[i].references = 1 << 20; /* never the last */
     assert_int_equal(address_parse(d->endpoints[i].text, &d->endpoints[i].address), 0);
 }
