@@ -12,6 +12,12 @@ struct loaded {
     struct certificate_facts    facts;      /* of a key pair */
     Headgate__Trust             trust;
     Headgate__TicketKeys        tickets;
+    /* Of a pair: what the secret was, and, when it was made without a complaint, the hash of the files that it was made of.
+     * What is the same is not checked again. NULL: not known. */
+    const struct config_resource *previous;
+    const struct secret_stamp    *known;
+    bool                          has_content;
+    uint8_t                       content[SECRET_CONTENT_SIZE];
 };
 
 struct loading {
@@ -28,6 +34,8 @@ int load_system_trust(struct loading *loading, struct loaded *l);
 int load_tickets(struct loading *loading, struct loaded *l, const struct config_secrets *want, uint64_t *ret_next);
 /* What the secret was before, when it cannot be made now. 0, or -1 without memory. */
 int load_previous(struct loading *loading, struct loaded *l, const struct config_resource *previous);
+/* Whether a pair, and the response that is stapled with it, are of now. */
+bool load_is_current(const struct loaded *l, uint64_t now);
 /* Overwrites every key in the message; the rest stays. */
 void secret_message_clear(Headgate__Secret *m);
 

@@ -59,9 +59,13 @@ static bool is_embedded(const struct config_secret *want) {
     return false;
 }
 
+static const struct secret_stamp *stamp_before(const struct secret_source *source, const struct config_secret *want) {
+    return source->stamps ? map_get(&source->stamps->by_name, str_of(want->name)) : NULL;
+}
+
 static bool is_unchanged(const struct secret_source *source, const struct config_secret *want,
                          const struct secret_stamp *stamp) {
-    const struct secret_stamp *before = source->stamps ? map_get(&source->stamps->by_name, str_of(want->name)) : NULL;
+    const struct secret_stamp *before = stamp_before(source, want);
     for (int i = 0; before && i < SECRET_FILES_TOGETHER; i++)
         if (!file_stamp_equal(&before->files[i], &stamp->files[i]))
             before = NULL;
@@ -82,10 +86,14 @@ bool secrets_are_current(const struct secret_source *source, const struct config
     return true;
 }
 
-static void remember(struct making *m, const struct config_secret *want, const struct secret_stamp *stamp) {
+static void remember(struct making *m, const struct loaded *l, const struct secret_stamp *stamp) {
     struct secret_stamps *s = &m->set.stamps;
     struct secret_stamp *copy = arena_memdup(&s->arena, stamp, sizeof *stamp);
-    const char *name = arena_strdup(&s->arena, want->name);
+    const char *name = arena_strdup(&s->arena, l->want->name);
+    if (copy) {
+        copy->has_content = l->has_content;
+        memcpy(copy->content, l->content, sizeof copy->content);
+    }
     if (copy && name)
         (void)map_set(&s->by_name, str_of(name), copy); /* without memory the files are read again */
 }
@@ -126,16 +134,14 @@ static void move_faults(struct making *m, struct error_list *to) {
 
 /* From the bytes of before, without a look at the files. */
 static bool reuse(struct making *m, struct loaded *l, const struct secret_stamp *stamp) {
-    const struct config_resource *previous = find_previous(m, l->want->name);
+    const struct config_resource *previous = l->previous;
     bool has_files = l->want->what != CONFIG_SECRET_TICKET_KEYS;
     if (!previous || !has_files || !is_unchanged(m->loading.source, l->want, stamp) ||
         load_previous(&m->loading, l, previous) < 0)
         return false;
-    bool is_pair = l->want->what == CONFIG_SECRET_KEY_PAIR;
-    uint64_t now = m->loading.source->now, ends = l->facts.ocsp_until;
-    if (is_pair && (l->facts.not_after < now || (ends && ends <= now)))
+    if (l->want->what == CONFIG_SECRET_KEY_PAIR && !load_is_current(l, m->loading.source->now))
         return false;
-    note_time(m, ends);
+    note_time(m, l->facts.ocsp_until);
     return true;
 }
 
@@ -143,7 +149,7 @@ static bool reuse(struct making *m, struct loaded *l, const struct secret_stamp 
 static int load_or_keep(struct making *m, struct loaded *l, struct error_list *errors, struct error_list *warnings) {
     m->faults = (struct error_list){0};
     int status = load(m, l);
-    const struct config_resource *previous = find_previous(m, l->want->name);
+    const struct config_resource *previous = l->previous;
     bool is_missing = status < 0 && is_embedded(l->want) && m->faults.count == 1 &&
                       m->faults.items[0].code == ERROR_REFERENCE;
     bool may_keep = previous && (is_missing || m->loading.source->keep_old);
@@ -158,6 +164,16 @@ static int load_or_keep(struct making *m, struct loaded *l, struct error_list *e
     return status;
 }
 
+/* What the secret was, and was made of. */
+static void recall(const struct making *m, struct loaded *l) {
+    l->previous = find_previous(m, l->want->name);
+    l->known = l->previous ? stamp_before(m->loading.source, l->want) : NULL;
+    if (!l->known)
+        return;
+    l->has_content = l->known->has_content;
+    memcpy(l->content, l->known->content, sizeof l->content);
+}
+
 static int load_all(struct making *m, struct error_list *errors, struct error_list *warnings) {
     int status = 0;
     m->loading.errors = &m->faults;
@@ -168,13 +184,14 @@ static int load_all(struct making *m, struct error_list *errors, struct error_li
         struct secret_stamp stamp = stamp_of(m->loading.source, l->want);
         size_t said = errors->count + warnings->count;
         headgate__secret__init(&l->message);
+        recall(m, l);
         if (m->loading.source->trusts_embedded && is_embedded(l->want))
             continue;
         if (!reuse(m, l, &stamp))
             status |= load_or_keep(m, l, errors, warnings);
         note_expiry(m, l);
         if (errors->count + warnings->count == said)
-            remember(m, l->want, &stamp);
+            remember(m, l, &stamp);
     }
     return status < 0 ? -1 : 0;
 }

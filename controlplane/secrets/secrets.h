@@ -15,9 +15,13 @@ struct secret_embedded {
     struct str  bytes;
 };
 
+enum { SECRET_CONTENT_SIZE = 32 };
+
 /* The files of a secret as they were when it was made. */
 struct secret_stamp {
     struct file_stamp files[SECRET_FILES_TOGETHER];
+    bool              has_content;
+    uint8_t           content[SECRET_CONTENT_SIZE]; /* of a pair: the hash of what was in them, or came with a push */
 };
 
 /* Of secrets about which nothing had to be said. A zeroed struct is a valid empty list. */

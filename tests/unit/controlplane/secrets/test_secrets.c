@@ -126,6 +126,63 @@ static void unchanged_files_are_not_read(void **state) {
     made_finish(&m);
 }
 
+static struct str folder_read(const struct folder *f, const char *name) {
+    static char rooms[4][8192];
+    static int number;
+    char path[256], *room = rooms[number++ % 4];
+    snprintf(path, sizeof path, "%s/%s", f->path, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t n = fread(room, 1, sizeof rooms[0] - 1, file);
+    fclose(file);
+    room[n] = '\0';
+    return (struct str){room, n};
+}
+
+static void exchange_bytes(struct config_resource *a, struct config_resource *b) {
+    struct config_resource first = *a;
+    a->bytes = b->bytes, a->size = b->size, a->id = b->id;
+    b->bytes = first.bytes, b->size = first.size, b->id = first.id;
+}
+
+/* Files that were written again, or came with a push again. What they were before is made up, so that it can be told from
+ * what they would be made into. */
+static void known_content_is_not_checked_again(void **state) {
+    const struct folder *f = *state;
+    struct wish w = {0};
+    folder_pair(f, "a", "DNS:a.example", false);
+    folder_pair(f, "b", "DNS:b.example", true);
+    wish_pair(&w, "a", "a.pem", "a.key");
+    wish_pair(&w, "b", "embedded:b.pem", "embedded:b.key");
+    const struct secret_embedded embedded[] = {{"b.pem", folder_read(f, "b.pem")}, {"b.key", folder_read(f, "b.key")}};
+    const struct config_resources nothing = {0};
+    struct secret_source source = {.root = &f->root, .embedded = embedded, .embedded_count = 2, .previous = &nothing,
+                                   .now = clock_realtime_us()};
+    struct made m = {0};
+    struct secret_set again = {0};
+    assert_int_equal(secrets_make(&source, &w.secrets, &m.set, &m.errors, &m.warnings), 0);
+    exchange_bytes(&m.set.items[0], &m.set.items[1]);
+    const struct config_resources previous = {.items = m.set.items, .count = m.set.count};
+    source.previous = &previous;
+    source.stamps = &m.set.stamps;
+    folder_write(f, "a.pem", folder_read(f, "a.pem").p);
+    assert_int_equal(secrets_make(&source, &w.secrets, &again, &m.errors, &m.warnings), 0);
+    for (int i = 0; i < 2; i++)
+        assert_true(resource_id_equal(&again.items[i].id, &m.set.items[i].id));
+    /* Another content is looked at. */
+    folder_pair(f, "a", "DNS:a.example", false);
+    struct secret_set changed = {0};
+    source.stamps = &again.stamps;
+    assert_int_equal(secrets_make(&source, &w.secrets, &changed, &m.errors, &m.warnings), 0);
+    assert_false(resource_id_equal(&changed.items[0].id, &m.set.items[0].id));
+    assert_true(resource_id_equal(&changed.items[1].id, &m.set.items[1].id));
+    secret_set_finish(&changed);
+    source.now += 100 * 24 * HOUR; /* what is known can have expired */
+    assert_int_equal(secrets_make(&source, &w.secrets, &changed, &m.errors, &m.warnings), -1);
+    secret_set_finish(&again);
+    made_finish(&m);
+}
+
 /* ---- ticket keys ---- */
 
 static size_t key_count(const struct made *m, uint64_t *ret_newest) {
@@ -209,6 +266,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(kinds_of_keys_are_offered_together, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_made_stays_only_where_that_is_wanted, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(unchanged_files_are_not_read, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(known_content_is_not_checked_again, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(ticket_keys_change_by_the_clock, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, folder_setup, folder_teardown),
     };
