@@ -206,7 +206,7 @@ bool load_is_current(const struct loaded *l, uint64_t now) {
     return l->facts.not_after >= now && (l->facts.ocsp_until == 0 || l->facts.ocsp_until > now);
 }
 
-/* Decoding a key and checking it against its certificate takes a hundred times as long as hashing its file. */
+/* Hashing the files takes less than decoding what is in them and checking that it belongs together. */
 static bool take_known(struct loading *loading, struct loaded *l, const struct str files[3]) {
     l->has_content = hash_files(files, l->content);
     bool is_same = l->has_content && l->previous && l->known && l->known->has_content &&
