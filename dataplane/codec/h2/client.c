@@ -518,10 +518,21 @@ static void rest(struct client_connection *link, uint64_t idle_timeout) {
     conn_want_read(conn);
 }
 
+/* An origin that broke the protocol is told so first: on_written ends the connection, within this turn. */
+static bool has_last_word(const struct h2_client *c) {
+    const struct conn *conn = &c->session.conn;
+    nghttp2_session *library = c->session.library;
+    bool has_goaway = !nghttp2_session_check_request_allowed(library) && nghttp2_session_want_write(library);
+    return has_goaway && !c->session.is_failed && c->session.stream_count == 0 && !conn->is_blocked && !conn->is_broken;
+}
+
 static void close_quietly(struct client_connection *link) {
     struct h2_client *c = of_link(link);
     c->is_owned = false;
-    break_off(c, ABORT_SHUTDOWN, false);
+    if (has_last_word(c))
+        conn_mark_dirty(&c->session.conn);
+    else
+        break_off(c, ABORT_SHUTDOWN, false);
 }
 
 const struct client_codec h2_client_codec = {

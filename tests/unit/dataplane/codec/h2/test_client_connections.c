@@ -327,6 +327,19 @@ static void a_head_without_end(void **state) {
     assert_ended_with(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+/* Nobody waits for anything on this connection, and the origin hears of its fault all the same. */
+static void a_frame_behind_the_end_of_a_response(void **state) {
+    (void)state;
+    struct call *c = get();
+    settle();
+    raw(&origins[0], NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, "\x88", 1);
+    raw(&origins[0], NGHTTP2_DATA, 0, 1, "x", 1);
+    settle();
+    assert_answered(c, 200);
+    assert_true(origins[0].has_goaway && origins[0].eof);
+    assert_int_equal(origins[0].goaway_code, NGHTTP2_STREAM_CLOSED);
+}
+
 static void settings_that_are_not_acknowledged(void **state) {
     (void)state;
     next_is_raw = true;
@@ -513,6 +526,7 @@ int main(void) {
         TEST(a_flood_of_pings),
         TEST(a_flood_of_settings),
         TEST(a_head_without_end),
+        TEST(a_frame_behind_the_end_of_a_response),
         TEST(settings_that_are_not_acknowledged),
         TEST(heads_of_all_streams_have_one_limit),
         TEST(a_worker_without_memory_for_sessions),
