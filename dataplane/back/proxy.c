@@ -22,7 +22,10 @@ struct proxy {
     struct pick                      pick;
 };
 
-enum { STALE_MAX = 3 };
+enum {
+    STALE_MAX = 3,
+    REFUSED_KEPT = 16 << 10,    /* bytes of a body, where the route says nothing of retries */
+};
 
 _Static_assert(sizeof(struct proxy) <= EXCHANGE_TERMINAL_SIZE, "struct exchange has room for it");
 
@@ -246,7 +249,7 @@ static bool retry(struct exchange *x, enum abort_code code) {
     else
         return false;
     stats_add(&x->worker->stats->retries_total, 1);
-    x->request.pulled_end = false;
+    exchange_rewind(x);
     attempt(x);
     return true;
 }
@@ -262,7 +265,7 @@ static bool refuses(struct exchange *x, const struct head *head) {
     stats_add(&x->worker->stats->retries_total, 1);
     exchange_drop_back(x, ABORT_ORIGIN_RESET);
     end_attempt(x, outcome_of_status(head->status));
-    x->request.pulled_end = false;
+    exchange_rewind(x);
     attempt(x);
     return true;
 }
@@ -276,6 +279,12 @@ static void on_deadline(struct exchange *x) {
 }
 
 /* ---- begin and end ---- */
+
+/* An origin of HTTP/2 may refuse a stream that has begun, whatever the route says of retries. */
+static uint64_t kept_body(const struct exchange *x) {
+    bool may_be_refused = proxy_of((struct exchange *)(uintptr_t)x)->cluster->options.http2 != NULL;
+    return x->route->retry.body ? x->route->retry.body : may_be_refused ? REFUSED_KEPT : 0;
+}
 
 static void forward(struct exchange *x) {
     struct proxy *p = proxy_of(x);
@@ -295,6 +304,7 @@ static void forward(struct exchange *x) {
     p->retries_left = x->route->retry.retries;
     p->stale_left = STALE_MAX;
     p->exchange = x;
+    exchange_keep_body(x, kept_body(x));
     attempt(x);
 }
 

@@ -97,6 +97,16 @@ struct slice *slice_split(struct slice_pool *pool, struct slice *s, size_t n) {
     return front;
 }
 
+struct slice *slice_share(struct slice_pool *pool, const struct slice *s) {
+    struct slice *other = slice_new(pool);
+    if (!other)
+        return NULL;
+    *other = (struct slice){.p = s->p, .n = s->n, .block = s->block};
+    if (s->block)
+        s->block->references++;
+    return other;
+}
+
 void slice_queue_push(struct slice_queue *q, struct slice *s) {
     s->next = NULL;
     if (q->last)

@@ -61,6 +61,9 @@ void          slice_free(struct slice_pool *pool, struct slice *s);
 /* Cuts the first n bytes off as a slice of its own (0 < n < s->n); NULL without memory. */
 struct slice *slice_split(struct slice_pool *pool, struct slice *s, size_t n);
 
+/* Another slice of the same bytes; NULL without memory. */
+struct slice *slice_share(struct slice_pool *pool, const struct slice *s);
+
 void          slice_queue_push(struct slice_queue *q, struct slice *s);
 struct slice *slice_queue_pop(struct slice_queue *q);          /* NULL when empty */
 void          slice_queue_clear(struct slice_queue *q, struct slice_pool *pool);

@@ -121,6 +121,8 @@ void exchange_free_cache(struct worker *w) {
 static void settle(struct borrower *b) {
     struct exchange *x = (struct exchange *)((char *)b - offsetof(struct exchange, borrower));
     int status = slice_queue_settle(&x->request.queue, &x->worker->pool);
+    if (slice_queue_settle(&x->kept, &x->worker->pool) < 0)
+        replay_forget(x);
     if (slice_queue_settle(&x->response.queue, &x->worker->pool) < 0 || status < 0) {
         slice_queue_clear(&x->request.queue, &x->worker->pool);
         slice_queue_clear(&x->response.queue, &x->worker->pool);
@@ -237,6 +239,7 @@ void exchange_over(struct exchange *x) {
     abort_leg(x, x->back, x->abort ? x->abort : ABORT_CLIENT_GONE);
     leg_detach(x, x->front);
     layers_finish(x);
+    replay_forget(x);
     flow_drop(x, &x->request);
     flow_drop(x, &x->response);
     count_status(x);
@@ -385,6 +388,7 @@ static void on_interim(struct exchange *x, struct head *head) {
 static void on_final_head(struct exchange *x, struct head *head, bool end) {
     if (!x->is_reply && x->terminal->refuses && x->terminal->refuses(x, head))
         return;
+    replay_forget(x);
     x->head_at = x->worker->now;
     x->attempt_deadline = 0;
     exchange_set_phase_deadline(x, 0);
@@ -516,6 +520,8 @@ void exchange_on_stop(struct leg *leg) {
     struct flow *f = flow_of_sink(x, leg);
     f->pulled_end = true;
     f->sink = NULL;
+    if (f == &x->request && (f->bytes || f->state == FLOW_BODY))
+        replay_forget(x);
     flow_drop(x, f);
     if (f->source && f->state == FLOW_BODY)
         f->source->ops->stop(f->source);
@@ -554,10 +560,6 @@ void exchange_attach_back(struct exchange *x, struct leg *leg) {
         exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
     else if (x->withholds_credit)
         exchange_set_phase_deadline(x, x->worker->now + 1000000);
-}
-
-bool exchange_is_replayable(const struct exchange *x) {
-    return x->request.used == x->request.bytes;
 }
 
 void exchange_drop_back(struct exchange *x, enum abort_code code) {

@@ -107,6 +107,9 @@ struct exchange {
     int                               remembered;        /* a verdict that came while in_hook, or -1 */
     bool                              is_answered;       /* the final response head went to the front */
     bool                              is_over;
+    struct slice_queue                kept;              /* of the request's body: sent, but perhaps not for good */
+    uint64_t                          keep_limit;        /* bytes */
+    bool                              has_forgotten;     /* something that was sent is not in `kept` */
     bool                              withholds_credit;  /* Expect: 100-continue, and nobody asked for the body yet */
     unsigned                          interim_count;
     enum tunnel_state                 tunnel;
@@ -181,8 +184,13 @@ void exchange_set_phase_deadline(struct exchange *, uint64_t when);   /* 0: none
 void exchange_set_attempt_deadline(struct exchange *, uint64_t when); /* 0: none */
 /* Answers with bytes that live as long as the exchange. */
 void exchange_answer(struct exchange *, struct head *, struct str body);
-/* Whether another attempt could send the same request: nothing of its body has been pulled. */
+/* From now on up to `most` bytes of the request's body are kept for another attempt, until the final head is passed on. Without
+ * this call nothing is. */
+void exchange_keep_body(struct exchange *, uint64_t most);
+/* Whether another attempt could send the same request: all of its body that was pulled has been kept. */
 bool exchange_is_replayable(const struct exchange *);
+/* Another attempt is about to be made: the body begins anew. */
+void exchange_rewind(struct exchange *);
 const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the route when matched */
 /* Whether the request asks for a tunnel, or is one: the source then delivers what follows the head as its body, and ends it
  * with the half-close. In an open one (the response head's status was 101, whatever the version; a front says 200

@@ -17,6 +17,10 @@ void flow_give(struct exchange *x, struct flow *f, uint64_t want);
 void flow_open(struct exchange *x, struct flow *f, uint32_t credit);
 void flow_drop(struct exchange *x, struct flow *f);               /* empties the queue and takes credit back */
 void flow_push(struct exchange *x, struct flow *f, struct slice *s);
+void flow_charge(struct exchange *x, uint64_t more, uint64_t less); /* bytes to the worker's budget */
+/* replay.c. The sink of the request takes these bytes. */
+void replay_keep(struct exchange *x, const struct slice *s);
+void replay_forget(struct exchange *x);                           /* there will be no other attempt */
 
 static inline struct flow *flow_of_source(struct exchange *x, const struct leg *leg) {
     return leg == x->front ? &x->request : &x->response;

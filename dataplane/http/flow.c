@@ -14,7 +14,7 @@ void flow_advance(struct flow *f, enum flow_state to) {
     f->state = to;
 }
 
-static void charge(struct exchange *x, uint64_t more, uint64_t less) {
+void flow_charge(struct exchange *x, uint64_t more, uint64_t less) {
     x->worker->buffer_used += more - less;
     stats_add(&x->worker->stats->buffered_bytes, more - less);
 }
@@ -32,7 +32,7 @@ void flow_push(struct exchange *x, struct flow *f, struct slice *s) {
 static void took(struct exchange *x, struct flow *f, size_t n) {
     assert(n <= f->used);
     f->used -= n;
-    charge(x, 0, n);
+    flow_charge(x, 0, n);
 }
 
 /* What a flow may hold now. A response begins with part of its limit and gets the rest as the client takes it: clients that
@@ -60,7 +60,7 @@ void flow_grant(struct exchange *x, struct flow *f) {
         room = room < 4096 ? room : 4096; /* a trickle, so that it can end */
     }
     f->granted += room;
-    charge(x, room, 0);
+    flow_charge(x, room, 0);
     f->source->ops->grant(f->source, room);
 }
 
@@ -72,19 +72,19 @@ void flow_give(struct exchange *x, struct flow *f, uint64_t want) {
     if (f->granted + f->used >= INITIAL_CREDIT && w->buffer_used + more > w->buffer_limit)
         return;
     f->granted += more;
-    charge(x, more, 0);
+    flow_charge(x, more, 0);
 }
 
 void flow_open(struct exchange *x, struct flow *f, uint32_t credit) {
     if (f->limit < credit)
         f->limit = credit;
     f->granted += credit;
-    charge(x, credit, 0);
+    flow_charge(x, credit, 0);
 }
 
 void flow_drop(struct exchange *x, struct flow *f) {
     slice_queue_clear(&f->queue, &x->worker->pool);
-    charge(x, 0, f->used + f->granted);
+    flow_charge(x, 0, f->used + f->granted);
     f->used = 0;
     f->granted = 0;
 }
@@ -109,6 +109,8 @@ static enum pull pull_queue(struct exchange *x, struct flow *f, size_t max, stru
         *ret = slice_queue_pop(&f->queue);
     }
     took(x, f, (*ret)->n);
+    if (f == &x->request)
+        replay_keep(x, *ret);
     return PULL_DATA;
 }
 

@@ -214,7 +214,8 @@ static void build_rewrite(struct builder *b, const Headgate__Rewrite *m, struct 
 static void build_retry(struct builder *b, const Headgate__Retry *m, struct rule *rule) {
     struct route_retry *retry = &rule->route.retry;
     *retry = (struct route_retry){.retries = m->retries, .on_connect_failure = m->n_on == 0,
-                                  .per_try_timeout = m->per_try_timeout, .method_count = (uint32_t)m->n_methods};
+                                  .per_try_timeout = m->per_try_timeout, .body = m->retries ? m->body : 0,
+                                  .method_count = (uint32_t)m->n_methods};
     if (m->retries > RETRIES_MAX)
         build_fault(b, ERROR_RANGE, "retry.retries", "at most 100", "%u are too many", m->retries);
     for (size_t i = 0; i < m->n_on; i++) {

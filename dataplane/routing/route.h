@@ -24,6 +24,7 @@ struct route_retry {
     uint32_t retries;
     bool     on_connect_failure, on_reset;
     uint64_t per_try_timeout;           /* 0: none */
+    uint64_t body;                      /* bytes of a request's body that are kept for another attempt */
     uint32_t method_count;              /* 0: the idempotent ones */
 };
 

@@ -261,6 +261,19 @@ def test_refused_requests_are_sent_again(gateway, played):
     assert asking.answer().body == b"second"
 
 
+def test_a_refused_upload_begins_anew(gateway, played):
+    body = os.urandom(12000)
+    asking = Asking(gateway, head_of("POST / HTTP/1.1", "Host: a", f"Content-Length: {len(body)}"), body)
+    served = played.accept_http2()
+    got = served.request()
+    got.wait(lambda got: len(got.body) > 0)
+    got.refuse()
+    again = served.request().wait_end()
+    assert again.body == body
+    again.answer(200, body=b"second")
+    assert asking.answer().body == b"second"
+
+
 def test_requests_above_the_last_stream_move(gateway, played):
     first = Asking(gateway, request("POST", "/1", body=b""))
     served = played.accept_http2()

@@ -66,6 +66,7 @@ static inline bool terminal_retry(struct exchange *x, enum abort_code code) {
     if (bench->resets_left == 0 || !exchange_is_replayable(x))
         return false;
     bench->resets_left--;
+    exchange_rewind(x);
     bench->attempts++;
     loopback_finish(&bench->back);
     loopback_init(&bench->back, &bench->worker);
@@ -211,7 +212,7 @@ static inline void check_bounds(const struct bench *b) {
     const struct exchange *x = b->front.leg.exchange;
     if (!x)
         return;
-    assert_true(x->request.used + x->request.granted <= x->request.limit);
+    assert_true(x->request.used + x->request.granted <= x->request.limit + x->keep_limit);
     assert_true(x->response.used + x->response.granted <= x->response.limit);
     assert_int_equal(x->request.used, x->request.queue.bytes);
     assert_int_equal(x->response.used, x->response.queue.bytes);
