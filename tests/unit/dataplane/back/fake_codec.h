@@ -134,9 +134,11 @@ struct definition {
     struct cluster_definition cluster; /* first */
     struct endpoint_definition endpoints[ENDPOINTS_MOST];
     char texts[ENDPOINTS_MOST][32];
-    struct endpoint_shared shared[ENDPOINTS_MOST];
-    struct cluster_shared cluster_shared;
 };
+
+/* The worker's runtime keeps these longer than a test its definition. */
+static struct endpoint_shared endpoint_shared[ENDPOINTS_MOST];
+static struct cluster_shared  cluster_shared;
 
 static uint64_t next_serial;
 
@@ -145,8 +147,8 @@ static inline void add_endpoint(struct definition *d, unsigned port, uint32_t we
     snprintf(d->texts[i], sizeof d->texts[i], "127.0.0.1:%u", port);
     d->endpoints[i] = (struct endpoint_definition){
         .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true,
-        .shared = &d->shared[i]};
-    d->shared[i].references = 1 << 20; /* never the last */
+        .shared = &endpoint_shared[i]};
+    endpoint_shared[i].references = 1 << 20; /* never the last */
     assert_int_equal(address_parse(d->endpoints[i].text, &d->endpoints[i].address), 0);
 }
 
@@ -161,8 +163,8 @@ static inline void define(struct definition *d, unsigned count, const uint32_t *
                                          .requests_per_connection = 100,
                                          .connection_lifetime = 5000}};
     d->cluster.endpoints = d->endpoints;
-    d->cluster.shared = &d->cluster_shared;
-    d->cluster_shared.references = 1 << 20;
+    d->cluster.shared = &cluster_shared;
+    cluster_shared.references = 1 << 20;
     for (unsigned i = 0; i < count; i++)
         add_endpoint(d, i + 1, weights[i]);
 }
