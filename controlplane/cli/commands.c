@@ -18,6 +18,7 @@ static const struct option_spec run_options[] = {
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
     {"node", '\0', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
     {"workers", '\0', "N", "threads that serve traffic (one per CPU)"},
+    {"kernel-tls", '\0', "WHEN", "auto (the default: the kernel makes the records of TLS where it can do all of it) or off"},
     {"user", '\0', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
     {"dataplane-admin", '\0', "ADDRESS", "metrics and probes of the data plane (127.0.0.1:9901)"},
     {"controlplane-admin", '\0', "ADDRESS",

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "dataplane/tls/kernel_tls.h"
+
 static const char *const sides[STATS_TLS_SIDES] = {"clients", "origins"};
 
 static void head(struct strbuf *out, const char *name, const char *type, const char *help) {
@@ -51,6 +53,15 @@ static void add_tickets(const struct tls_totals *tls, struct strbuf *out) {
     series(out, name, STATS_TLS_CLIENTS, "result", "rejected", tls[STATS_TLS_CLIENTS].tickets_rejected);
 }
 
+static void add_kernel(const struct tls_totals *tls, struct strbuf *out) {
+    head(out, "tls_kernel", "gauge", "Whether the kernel makes the records of this cipher, for sending to clients");
+    for (int i = 0; i < KERNEL_TLS_CIPHERS; i++)
+        strbuf_printf(out, "headgate_tls_kernel{cipher=\"%s\"} %d\n", kernel_tls_cipher_names[i],
+                      kernel_tls_has((enum kernel_tls_cipher)i));
+    head(out, "tls_kernel_connections_total", "counter", "Connections that it took");
+    strbuf_printf(out, "headgate_tls_kernel_connections_total %" PRIu64 "\n", tls[STATS_TLS_CLIENTS].in_kernel);
+}
+
 static void add_times(const struct tls_totals *tls, struct strbuf *out) {
     static const char name[] = "tls_handshake_seconds";
     static const uint64_t bounds[] = STATS_TLS_BOUNDS;
@@ -74,5 +85,6 @@ void metrics_render_tls(const struct tls_totals *tls, struct strbuf *out) {
     add_versions(tls, out);
     add_failures(tls, out);
     add_tickets(tls, out);
+    add_kernel(tls, out);
     add_times(tls, out);
 }

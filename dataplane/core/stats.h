@@ -102,7 +102,8 @@ enum {
     X(version_1_3)                                                                                 \
     X(tickets_issued)                                                                              \
     X(tickets_rejected)              /* made with a key that we do not have, or damaged */         \
-    X(handshake_us)                  /* the sum of their times */
+    X(handshake_us)                  /* the sum of their times */                                  \
+    X(in_kernel)                     /* connections whose records the kernel makes */
 
 struct stats_tls {
 #define STATS_TLS_MEMBER(name) _Atomic uint64_t name;

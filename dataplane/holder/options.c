@@ -20,6 +20,7 @@ const struct option_spec holder_option_specs[] = {
     {"workers", 'w', "N", "threads that serve traffic (one per CPU)"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9901), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
+    {"kernel-tls", '\0', "WHEN", "auto (the default: the kernel makes the records of TLS where it can do all of it) or off"},
     {"tls-cert", '\0', "FILE", "PEM certificate (and chain) to show to a control plane over TCP"},
     {"tls-key", '\0', "FILE", "its PEM key"},
     {"tls-ca", '\0', "FILE", "PEM authorities that the control plane's certificate must come from"},

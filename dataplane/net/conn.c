@@ -95,7 +95,7 @@ ssize_t conn_receive(int fd, void *room, size_t n) {
     return syscall(SYS_recvfrom, fd, room, n, 0, NULL, NULL);
 }
 
-static ssize_t transmit(int fd, const struct gather *g) {
+ssize_t conn_transmit(int fd, const struct gather *g) {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)g->pieces, .msg_iovlen = g->count};
     if (g->count == 1)
         return syscall(SYS_sendto, fd, g->pieces[0].iov_base, g->pieces[0].iov_len, MSG_NOSIGNAL, NULL, 0);
@@ -181,10 +181,19 @@ static void write_failed(struct conn *c, int error) {
     c->ops->on_write_error(c, error);
 }
 
+/* *ret_wire: what the bytes that were taken are on the wire. */
+static ssize_t transmit(struct conn *c, const struct gather *g, size_t *ret_wire) {
+    if (c->tls)
+        return conn_tls_transmit(c, g, ret_wire);
+    ssize_t n = conn_transmit(c->io.fd, g);
+    *ret_wire = n > 0 ? (size_t)n : 0;
+    return n;
+}
+
 /* 1: everything went; 0: the kernel takes no more for now; -1: failed and reported. */
 static int send_gathered(struct conn *c, struct gather *g) {
-    size_t wanted = g->bytes;
-    ssize_t n = transmit(c->io.fd, g);
+    size_t wanted = g->bytes, wire = 0;
+    ssize_t n = transmit(c, g, &wire);
     int error = n < 0 ? errno : 0;
     if (error == EAGAIN || error == EINTR)
         n = error = 0;
@@ -203,8 +212,8 @@ static int send_gathered(struct conn *c, struct gather *g) {
     }
     if (n > 0)
         c->deadlines[DEADLINE_WRITE] = 0; /* progress: the time begins anew */
-    conn_count_bytes(c, true, (size_t)n);
-    c->blocked_bytes += (size_t)n;
+    conn_count_bytes(c, true, wire);
+    c->blocked_bytes += wire;
     return (size_t)n == wanted;
 }
 
@@ -273,6 +282,8 @@ static void flush_conn(struct flushable *f) {
     if (c->is_closed || sent < 0 || c->is_connecting)
         return;
     conn_charge(c);
+    if (sent && c->tls && conn_tls_holds(c))
+        sent = 0;
     note_blocked(c, !sent);
     if (sent && !c->is_handshaking && !c->is_stalled)
         c->ops->on_written(c);

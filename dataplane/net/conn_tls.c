@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "dataplane/net/conn_private.h"
+#include "dataplane/tls/kernel_records.h"
 #include "dataplane/tls/session.h"
 
 /* One read takes at least a record, so that a small limit does not cost a system call for each piece of it. What comes
@@ -31,12 +32,16 @@ static int keep_sealed(struct conn *c) {
 /* The last words of a connection: what the kernel does not take at once is lost, and so is what would come out of order. */
 static void send_last(struct conn *c) {
     struct tls_io *io = io_of(c);
-    if (io->out_n && !conn_has_unsent(c) && !c->is_broken) {
+    bool is_in_order = !conn_has_unsent(c) && !c->is_broken;
+    if (io->has_alert && is_in_order)
+        conn_count_bytes(c, true, tls_kernel_send_alert(c->tls, c->io.fd));
+    if (io->out_n && is_in_order) {
         ssize_t n = send(c->io.fd, io->out, io->out_n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0)
             conn_count_bytes(c, true, (size_t)n);
     }
     io->out_n = 0;
+    io->has_alert = false;
 }
 
 static void fail(struct conn *c, int error) {
@@ -198,6 +203,8 @@ static int seal_piece(struct sealer *s, const uint8_t *bytes, size_t n) {
 int conn_tls_seal(struct conn *c, struct gather *g) {
     struct sealer s = {.conn = c, .io = io_of(c)};
     struct slice_queue none = {0};
+    if (s.io->out_n == 0 && !conn_has_unsent(c) && tls_offer_to_kernel(c->tls, c->io.fd))
+        return 0;
     int error = 0;
     for (unsigned i = 0; i < g->count && !error; i++)
         error = seal_piece(&s, g->pieces[i].iov_base, g->pieces[i].iov_len);
@@ -213,6 +220,21 @@ int conn_tls_seal(struct conn *c, struct gather *g) {
         conn_gather_unsent(c, g);
     s.io->out_n = 0; /* the gather refers to it until it is sent, which is next */
     return error;
+}
+
+ssize_t conn_tls_transmit(struct conn *c, const struct gather *g, size_t *ret_wire) {
+    bool is_in_kernel = tls_is_in_kernel(c->tls);
+    *ret_wire = 0;
+    if (is_in_kernel && tls_kernel_prepare(c->tls, c->io.fd) < 0)
+        return -1;
+    ssize_t n = conn_transmit(c->io.fd, g);
+    if (n > 0)
+        *ret_wire = is_in_kernel ? tls_kernel_took(c->tls, (size_t)n) : (size_t)n;
+    return n;
+}
+
+bool conn_tls_holds(struct conn *c) {
+    return tls_is_in_kernel(c->tls) && tls_kernel_holds(c->tls, c->io.fd);
 }
 
 /* ---- the end ---- */

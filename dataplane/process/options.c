@@ -13,6 +13,7 @@ const struct option_spec dataplane_option_specs[] = {
     {"workers", 'w', "N", "threads that serve traffic (one per CPU)"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9901), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
+    {"kernel-tls", '\0', "WHEN", "auto (the default: the kernel makes the records of TLS where it can do all of it) or off"},
     {"tls-cert", '\0', "FILE", "PEM certificate (and chain) to show to a control plane over TCP"},
     {"tls-key", '\0', "FILE", "its PEM key"},
     {"tls-ca", '\0', "FILE", "PEM authorities that the control plane's certificate must come from"},
@@ -70,6 +71,15 @@ static int set_token(struct dataplane_options *o, struct error_list *errors) {
     return o->metrics_token ? 0 : -1;
 }
 
+static int set_kernel_tls(struct dataplane_options *o, struct error_list *errors) {
+    const char *text = options_get(&o->given, "kernel-tls");
+    o->may_use_kernel_tls = !text || strcmp(text, "auto") == 0;
+    if (o->may_use_kernel_tls || strcmp(text, "off") == 0)
+        return 0;
+    error_addf(errors, ERROR_SYNTAX, "--kernel-tls is auto or off, not %s", text);
+    return -1;
+}
+
 static int set_tls(struct dataplane_options *o, struct error_list *errors) {
     o->tls = (struct channel_tls_files){
         .certificate = options_get(&o->given, "tls-cert"),
@@ -94,7 +104,7 @@ int dataplane_options_parse(int argc, char *const *argv, struct dataplane_option
         status = -1;
     }
     return status | set_node(ret, errors) | set_workers(ret, errors) | set_admin(ret, errors) |
-           set_token(ret, errors) | set_tls(ret, errors);
+           set_token(ret, errors) | set_kernel_tls(ret, errors) | set_tls(ret, errors);
 }
 
 void dataplane_options_finish(struct dataplane_options *o) {

@@ -18,6 +18,7 @@ struct dataplane_options {
     bool                    has_admin;
     struct address          admin_listen;
     struct token_file      *metrics_token;    /* token_file_close; NULL: none */
+    bool                    may_use_kernel_tls;
     struct channel_tls_files tls;             /* certificate NULL: plaintext */
 };
 

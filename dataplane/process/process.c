@@ -24,6 +24,7 @@
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/log_output.h"
 #include "dataplane/tls/allocator.h"
+#include "dataplane/tls/kernel_tls.h"
 #include "dataplane/tls/session.h"
 
 enum { BOOT_TRIES = 10, ADMIN_BACKLOG = 64 };
@@ -372,9 +373,21 @@ static void watch_signal(struct process *p, ev_signal *watcher, int number,
     ev_signal_start(p->loop, watcher);
 }
 
+/* Before the sandbox, which lets nobody listen. */
+static void look_for_kernel_tls(const struct process *p) {
+    const char *state = p->options->may_use_kernel_tls ? kernel_tls_detect() : "off";
+    struct strbuf ciphers = {0};
+    for (int i = 0; i < KERNEL_TLS_CIPHERS; i++)
+        if (kernel_tls_has((enum kernel_tls_cipher)i))
+            strbuf_printf(&ciphers, "%s%s", ciphers.n ? " " : "", kernel_tls_cipher_names[i]);
+    log_info("kernel TLS", LOG_S("state", state), LOG_S("ciphers", ciphers.p ? ciphers.p : ""));
+    strbuf_finish(&ciphers);
+}
+
 static int set_up(struct process *p) {
     struct error_list errors = {0};
     signal(SIGPIPE, SIG_IGN);
+    look_for_kernel_tls(p);
     p->loop = ev_default_loop(EVFLAG_NOENV);
     if (p->options->tls.certificate && !(p->tls = channel_tls_create(&p->options->tls, &errors))) {
         log_errors("no TLS for the control plane", &errors);

@@ -46,16 +46,24 @@ static int expand(EVP_MD_CTX *context, const EVP_MD *digest, const struct traffi
     return status;
 }
 
-static int set_key(struct traffic_keys *k, const EVP_CIPHER *cipher, const EVP_MD *digest, bool is_writer) {
-    uint8_t key[EVP_MAX_KEY_LENGTH];
+int traffic_keys_derive(struct traffic_keys *k, const EVP_CIPHER *cipher, const EVP_MD *digest,
+                        uint8_t ret_key[EVP_MAX_KEY_LENGTH]) {
     size_t key_n = (size_t)EVP_CIPHER_get_key_length(cipher);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    int status = context && expand(context, digest, &k->secret, "key", key, key_n) == 0 &&
-                         expand(context, digest, &k->secret, "iv", k->iv, NONCE_SIZE) == 0 &&
-                         EVP_CipherInit_ex2(k->cipher, cipher, key, NULL, is_writer, NULL) == 1
+    int status = context && expand(context, digest, &k->secret, "key", ret_key, key_n) == 0 &&
+                         expand(context, digest, &k->secret, "iv", k->iv, NONCE_SIZE) == 0
                      ? 0
                      : -1;
     EVP_MD_CTX_free(context);
+    return status;
+}
+
+static int set_key(struct traffic_keys *k, const EVP_CIPHER *cipher, const EVP_MD *digest, bool is_writer) {
+    uint8_t key[EVP_MAX_KEY_LENGTH];
+    int status = traffic_keys_derive(k, cipher, digest, key) == 0 &&
+                         EVP_CipherInit_ex2(k->cipher, cipher, key, NULL, is_writer, NULL) == 1
+                     ? 0
+                     : -1;
     secret_clear(key, sizeof key);
     k->sequence = 0;
     return status;
@@ -71,17 +79,25 @@ void traffic_keys_finish(struct traffic_keys *k) {
     secret_clear(k, sizeof *k);
 }
 
-int traffic_keys_update(struct traffic_keys *k, const EVP_MD *digest, bool is_writer) {
+void traffic_keys_drop_cipher(struct traffic_keys *k) {
+    EVP_CIPHER_CTX_free(k->cipher);
+    k->cipher = NULL;
+}
+
+int traffic_keys_advance(struct traffic_keys *k, const EVP_MD *digest) {
     struct traffic_secret next = {.n = k->secret.n};
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     int status = context ? expand(context, digest, &k->secret, "traffic upd", next.bytes, next.n) : -1;
     EVP_MD_CTX_free(context);
-    if (status == 0) {
+    if (status == 0)
         k->secret = next;
-        status = set_key(k, EVP_CIPHER_CTX_get0_cipher(k->cipher), digest, is_writer);
-    }
     secret_clear(&next, sizeof next);
     return status;
+}
+
+int traffic_keys_update(struct traffic_keys *k, const EVP_MD *digest, bool is_writer) {
+    return traffic_keys_advance(k, digest) < 0 ? -1
+                                               : set_key(k, EVP_CIPHER_CTX_get0_cipher(k->cipher), digest, is_writer);
 }
 
 /* ---- records ---- */

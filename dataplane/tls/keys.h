@@ -27,6 +27,14 @@ void traffic_keys_finish(struct traffic_keys *k);
 /* The next generation. 0 or -1. */
 int  traffic_keys_update(struct traffic_keys *k, const EVP_MD *digest, bool is_writer);
 
+/* For who encrypts elsewhere. The key of the secret as it is, and the iv to k->iv. 0 or -1; the caller clears the key. */
+int  traffic_keys_derive(struct traffic_keys *k, const EVP_CIPHER *cipher, const EVP_MD *digest,
+                         uint8_t ret_key[EVP_MAX_KEY_LENGTH]);
+/* The next generation of the secret alone. 0 or -1. */
+int  traffic_keys_advance(struct traffic_keys *k, const EVP_MD *digest);
+/* What encrypts here goes; the secret stays. */
+void traffic_keys_drop_cipher(struct traffic_keys *k);
+
 /* Encrypts content and its type as one record into `out`, which has room for n + 1 + TAG_SIZE + RECORD_HEADER
  * bytes. 0 or -1. */
 int traffic_keys_seal(struct traffic_keys *k, uint8_t type, const void *content, size_t n, uint8_t *out);

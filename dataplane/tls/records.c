@@ -4,18 +4,13 @@
 #include <openssl/ssl.h>
 
 #include "common/alloc.h"
-#include "dataplane/tls/keys.h"
+#include "dataplane/tls/records_private.h"
 
 enum {
-    CONTENT_MAX = 16384,                       /* RFC 8446 section 5.1 */
     SEALED_MAX = CONTENT_MAX + 256,            /* section 5.2 */
     IDLE_MESSAGES_MAX = 32,                    /* key updates and empty records without content between them */
-    KEY_UPDATE_SIZE = 5,
-    REKEY_AT = 1 << 24,                        /* records under one key, section 5.5 */
-    CONTROL_ROOM = 2 * (RECORD_HEADER + KEY_UPDATE_SIZE + 1 + TAG_SIZE),
+    CONTROL_ROOM = 2 * (RECORD_OVERHEAD + KEY_UPDATE_SIZE),
 };
-
-enum content_type { CONTENT_ALERT = 21, CONTENT_HANDSHAKE = 22, CONTENT_DATA = 23 };
 
 enum alert {
     ALERT_CLOSE_NOTIFY = 0,
@@ -25,21 +20,6 @@ enum alert {
     ALERT_DECODE_ERROR = 50,
     ALERT_INTERNAL_ERROR = 80,
     ALERT_USER_CANCELED = 90,
-};
-
-struct records {
-    struct traffic_keys read, write;
-    const EVP_MD       *digest;
-    uint8_t             header[RECORD_HEADER]; /* of a record that came in part */
-    uint8_t             header_n;
-    uint8_t             message[KEY_UPDATE_SIZE];
-    uint8_t             message_n;             /* of a handshake message that came in part */
-    uint8_t             idle_messages;
-    bool                owes_update;           /* the peer asked us to update our key */
-    uint8_t            *body;                  /* of a record that came in part */
-    uint32_t            body_n;
-    uint8_t            *rest;                  /* decrypted, and not yet taken */
-    uint32_t            rest_at, rest_n;
 };
 
 /* ---- from the handshake ---- */
@@ -110,25 +90,26 @@ void records_free(struct records *r) {
 /* ---- writing ---- */
 
 static int write_record(struct records *r, struct tls_io *io, enum content_type type, const void *content, size_t n) {
-    size_t need = n + 1 + TAG_SIZE + RECORD_HEADER;
+    size_t need = n + RECORD_OVERHEAD;
     if (need > TLS_OUT_SIZE - io->out_n || traffic_keys_seal(&r->write, (uint8_t)type, content, n, io->out + io->out_n) < 0)
         return -1;
     io->out_n += need;
     return 0;
 }
 
+const uint8_t records_key_update[KEY_UPDATE_SIZE] = {24, 0, 0, 1, 0};
+
 /* Says that our key changes, and changes it. A request of the peer's is answered once, however often it was made, and not
  * before there is something to send (RFC 8446 section 4.6.3): who reads nothing cannot make us keep answers. */
 static int write_key_update(struct records *r, struct tls_io *io) {
-    static const uint8_t message[KEY_UPDATE_SIZE] = {24, 0, 0, 1, 0};
     r->owes_update = false;
-    if (write_record(r, io, CONTENT_HANDSHAKE, message, sizeof message) < 0)
+    if (write_record(r, io, CONTENT_HANDSHAKE, records_key_update, KEY_UPDATE_SIZE) < 0)
         return -1;
     return traffic_keys_update(&r->write, r->digest, true);
 }
 
 enum tls_status records_write(struct records *r, struct tls_io *io, const void *bytes, size_t n) {
-    if (n > CONTENT_MAX || n + RECORD_HEADER + 1 + TAG_SIZE + CONTROL_ROOM > TLS_OUT_SIZE - io->out_n)
+    if (r->is_in_kernel || n > CONTENT_MAX || n + RECORD_OVERHEAD + CONTROL_ROOM > TLS_OUT_SIZE - io->out_n)
         return TLS_FAILED;
     if ((r->owes_update || r->write.sequence >= REKEY_AT) && write_key_update(r, io) < 0)
         return TLS_FAILED;
@@ -136,7 +117,12 @@ enum tls_status records_write(struct records *r, struct tls_io *io, const void *
 }
 
 static void write_alert(struct records *r, struct tls_io *io, enum alert alert) {
-    const uint8_t content[] = {alert == ALERT_CLOSE_NOTIFY ? 1 : 2, (uint8_t)alert};
+    const uint8_t content[ALERT_SIZE] = {alert == ALERT_CLOSE_NOTIFY ? 1 : 2, (uint8_t)alert};
+    if (r->is_in_kernel) {
+        memcpy(io->alert, content, sizeof content);
+        io->has_alert = true;
+        return;
+    }
     /* without room the peer learns by the closed connection */
     (void)write_record(r, io, CONTENT_ALERT, content, sizeof content);
 }

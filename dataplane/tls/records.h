@@ -5,7 +5,7 @@
  * a handshake is done its traffic secrets are taken over (they are what a key log shows) and the object is freed.
  * What is left of TLS 1.3 for a server is small: RFC 8446 section 5 (records), 4.6.3 and 7.2 (key updates), 6
  * (alerts); tickets went out with the handshake, and a client sends no other handshake message. Encryption itself
- * is OpenSSL's EVP. This is also the place where kernel TLS would take the keys. Thread: the worker's. */
+ * is OpenSSL's EVP, or the kernel's once it has taken over sending (kernel_records.h). Thread: the worker's. */
 #pragma once
 
 #include "dataplane/tls/session_private.h"

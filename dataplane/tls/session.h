@@ -4,7 +4,8 @@
  * net/conn.c drives it. Everything happens within one call of conn.c, so that one tls_io serves all sessions of a
  * worker: it puts what it received into `in`, calls the session until that says TLS_AGAIN (then `in` is used up,
  * whatever is left of a record is kept by the session), and sends what stands in `out`. No function waits, none
- * touches a descriptor. OpenSSL's error queue is empty before and after each call. Thread: the worker's. */
+ * touches a descriptor (but for kernel_records.h). OpenSSL's error queue is empty before and after each call. Thread: the
+ * worker's. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,7 @@ struct tls_session;
 struct tls_server;                          /* tls/server.h: an immutable definition */
 struct tls_client;                          /* tls/client.h: likewise */
 
-enum { TLS_RECORD_MAX = 16384, TLS_OUT_SIZE = 256 << 10, TLS_OUT_RESERVE = 20 << 10 };
+enum { TLS_RECORD_MAX = 16384, TLS_OUT_SIZE = 256 << 10, TLS_OUT_RESERVE = 20 << 10, ALERT_SIZE = 2 };
 
 struct tls_io {
     const uint8_t *in;                      /* received and not yet read by a session; points into `in_buffer` */
@@ -26,6 +27,8 @@ struct tls_io {
     uint8_t       *in_buffer;               /* READ_MAX bytes */
     uint8_t       *out;                     /* TLS_OUT_SIZE bytes */
     size_t         out_n;                   /* written by sessions and not yet taken by conn.c */
+    uint8_t        alert[ALERT_SIZE];       /* of a session whose records the kernel makes, instead of `out` */
+    bool           has_alert;
     uint8_t        stage[TLS_RECORD_MAX];   /* where conn_tls.c puts small pieces together */
 };
 

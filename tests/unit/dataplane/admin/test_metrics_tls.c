@@ -6,6 +6,7 @@
 static void test_text(void **state) {
     (void)state;
     struct tls_totals tls[STATS_TLS_SIDES] = {{.full = 3, .resumed = 2, .version_1_3 = 5, .tickets_issued = 4,
+                                               .in_kernel = 6,
                                                .handshake_us = 1500}};
     tls[0].buckets[0] = 4;
     tls[0].buckets[2] = 1;
@@ -19,6 +20,9 @@ static void test_text(void **state) {
         "\nheadgate_tls_failures_total{side=\"clients\",reason=\"unknown-ca\"} 0\n",
         "\nheadgate_tls_failures_total{side=\"origins\",reason=\"out-of-memory\"} 7\n",
         "\nheadgate_tls_tickets_total{side=\"clients\",result=\"issued\"} 4\n",
+        "\nheadgate_tls_kernel{cipher=\"AES-128-GCM\"} 0\n",
+        "\nheadgate_tls_kernel{cipher=\"CHACHA20-POLY1305\"} 0\n",
+        "\nheadgate_tls_kernel_connections_total 6\n",
         "\nheadgate_tls_handshake_seconds_bucket{side=\"clients\",le=\"0.0005\"} 4\n",
         "\nheadgate_tls_handshake_seconds_bucket{side=\"clients\",le=\"0.001\"} 4\n",
         "\nheadgate_tls_handshake_seconds_bucket{side=\"clients\",le=\"0.0025\"} 5\n",
