@@ -184,8 +184,8 @@ void exchange_set_phase_deadline(struct exchange *, uint64_t when);   /* 0: none
 void exchange_set_attempt_deadline(struct exchange *, uint64_t when); /* 0: none */
 /* Answers with bytes that live as long as the exchange. */
 void exchange_answer(struct exchange *, struct head *, struct str body);
-/* From now on up to `most` bytes of the request's body are kept for another attempt, until the final head is passed on. Without
- * this call nothing is. */
+/* From now on up to `most` bytes of the request's body are kept for another attempt, until the final head is passed on.
+ * Without this call nothing is. */
 void exchange_keep_body(struct exchange *, uint64_t most);
 /* Whether another attempt could send the same request: all of its body that was pulled has been kept. */
 bool exchange_is_replayable(const struct exchange *);

@@ -1,7 +1,7 @@
 /* replay.c — what an origin was sent of a request's body is kept for another attempt, up to a bound.
  *
- * The bytes are shared with those that go out, not copied, unless they are still borrowed when the turn ends. They are charged to
- * the worker's budget beside the flow's limit, and are the first to be given up when it is short. */
+ * The bytes are shared with those that go out, not copied, unless they are still borrowed when the turn ends. They are
+ * charged to the worker's budget beside the flow's limit, and are the first to be given up when it is short. */
 #include "dataplane/http/exchange_private.h"
 
 void exchange_keep_body(struct exchange *x, uint64_t most) {
