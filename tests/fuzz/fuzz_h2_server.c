@@ -14,6 +14,7 @@
 #include "dataplane/net/gather.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/snapshot/settings.h"
+#include "tests/unit/dataplane/codec/one_route.h"
 
 #define CHECK(condition) ((condition) ? (void)0 : abort())
 
@@ -103,24 +104,6 @@ static void ignore_quiet(struct worker *w, struct snapshot_view *v) {
     (void)v;
 }
 
-static const struct route_table *make_table(void) {
-    static char *any[] = {"*"};
-    static Headgate__WeightedCluster origin = HEADGATE__WEIGHTED_CLUSTER__INIT, *origins[] = {&origin};
-    static Headgate__Forward forward = HEADGATE__FORWARD__INIT;
-    static Headgate__Rule rule = HEADGATE__RULE__INIT, *rules[] = {&rule};
-    static Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
-    static Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
-    struct error_list errors = {0};
-    origin.name = "origin";
-    forward.clusters = origins, forward.n_clusters = 1;
-    rule.action_case = HEADGATE__RULE__ACTION_FORWARD, rule.forward = &forward;
-    host.domains = any, host.n_domains = 1, host.rules = rules, host.n_rules = 1;
-    table.hosts = hosts, table.n_hosts = 1;
-    const struct route_table *built = route_table_build(&table, "fuzz", NULL, &errors);
-    error_list_finish(&errors);
-    return built;
-}
-
 static void set_up(void) {
     static const struct exchange_hooks hooks = {.terminal = &terminal};
     static const struct server_codecs codecs = {.http2 = h2_server_accept};
@@ -131,7 +114,7 @@ static void set_up(void) {
     view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
     worker.view = &view;
     worker.route_scratch = route_scratch_create();
-    routes.table = make_table();
+    routes.table = one_route();
     definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
                                               .routes = &routes};
     http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
@@ -203,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         listener_cut_all(listener);
     turn(ends[1]);
     close(ends[1]);
-    CHECK(!is_open() && worker.buffer_used == 0 && stats_read(&worker.stats->exchanges) == 0);
+    CHECK(!is_open() && worker.buffer_used == 0 && worker.session_memory.used == 0);
+    CHECK(stats_read(&worker.stats->exchanges) == 0);
     return 0;
 }

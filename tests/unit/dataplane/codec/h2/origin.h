@@ -15,6 +15,7 @@
 #include "dataplane/codec/loopback/loopback.h"
 #include "dataplane/core/view.h"
 #include "dataplane/snapshot/settings.h"
+#include "tests/unit/dataplane/codec/one_route.h"
 
 enum { SETTLED = 8, CALLS = 600, QUESTIONS = 600, ORIGINS = 40 };
 
@@ -377,24 +378,6 @@ static inline void ignore_quiet(struct worker *w, struct snapshot_view *v) {
     (void)v;
 }
 
-static inline const struct route_table *make_table(void) {
-    static char *any[] = {"*"};
-    static Headgate__WeightedCluster origin = HEADGATE__WEIGHTED_CLUSTER__INIT, *parts[] = {&origin};
-    static Headgate__Forward forward = HEADGATE__FORWARD__INIT;
-    static Headgate__Rule rule = HEADGATE__RULE__INIT, *rules[] = {&rule};
-    static Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
-    static Headgate__RouteTable message = HEADGATE__ROUTE_TABLE__INIT;
-    struct error_list errors = {0};
-    origin.name = "origin";
-    forward.clusters = parts, forward.n_clusters = 1;
-    rule.action_case = HEADGATE__RULE__ACTION_FORWARD, rule.forward = &forward;
-    host.domains = any, host.n_domains = 1, host.rules = rules, host.n_rules = 1;
-    message.hosts = hosts, message.n_hosts = 1;
-    struct route_table *built = route_table_build(&message, "test", NULL, &errors);
-    error_list_finish(&errors);
-    return built;
-}
-
 static inline int listen_somewhere(struct address *ret) {
     *ret = (struct address){.length = sizeof(sa_family_t), .u.un.sun_family = AF_UNIX}; /* the kernel picks a name */
     listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -440,7 +423,7 @@ static inline int origins_set_up(void **state) {
     view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
     worker.view = &view;
     worker.route_scratch = route_scratch_create();
-    routes = (struct bound_table){.table = make_table(), .clusters = bound};
+    routes = (struct bound_table){.table = one_route(), .clusters = bound};
     definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
                                               .routes = &routes};
     return worker.route_scratch && routes.table ? 0 : -1;

@@ -14,6 +14,7 @@
 #include "dataplane/net/conn.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/snapshot/settings.h"
+#include "tests/unit/dataplane/codec/one_route.h"
 
 enum { SETTLED = 6, EXPIRED_US = 3600 * 1000000LL, BACKS = 512, CALLS = 512 };
 
@@ -95,24 +96,6 @@ static inline void ignore_quiet(struct worker *w, struct snapshot_view *v) {
     (void)v;
 }
 
-static inline const struct route_table *make_table(void) {
-    static char *any[] = {"*"};
-    static Headgate__WeightedCluster origin = HEADGATE__WEIGHTED_CLUSTER__INIT, *origins[] = {&origin};
-    static Headgate__Forward forward = HEADGATE__FORWARD__INIT;
-    static Headgate__Rule rule = HEADGATE__RULE__INIT, *rules[] = {&rule};
-    static Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
-    static Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
-    struct error_list errors = {0};
-    origin.name = "origin";
-    forward.clusters = origins, forward.n_clusters = 1;
-    rule.action_case = HEADGATE__RULE__ACTION_FORWARD, rule.forward = &forward;
-    host.domains = any, host.n_domains = 1, host.rules = rules, host.n_rules = 1;
-    table.hosts = hosts, table.n_hosts = 1;
-    struct route_table *built = route_table_build(&table, "test", NULL, &errors);
-    error_list_finish(&errors);
-    return built;
-}
-
 static inline int gateway_set_up(void **state) {
     static const struct server_codecs codecs = {.http2 = h2_server_accept};
     static const struct exchange_hooks hooks = {.terminal = &test_terminal, .log = log_exchange};
@@ -129,12 +112,11 @@ static inline int gateway_set_up(void **state) {
     definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
                                               .routes = &routes};
     http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
-    http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
     listener = NULL;
     if (!listener_create(&worker, &listener, &(struct address){0}, NULL, 0, &codecs, caps))
         return -1;
     listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
-    return worker.route_scratch && (routes.table = make_table()) ? 0 : -1;
+    return worker.route_scratch && (routes.table = one_route()) ? 0 : -1;
 }
 
 static inline int gateway_tear_down(void **state) {
