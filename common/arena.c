@@ -54,24 +54,33 @@ static void *push_chunk(struct arena *a, size_t room) {
 
 #ifdef HG_ARENA_EMULATE
 static void *take(struct arena *a, size_t size, size_t rounded) {
-    (void)rounded;
-    return push_chunk(a, size);
+    char *piece = push_chunk(a, size);
+    if (piece)
+        a->used += rounded;
+    return piece;
 }
 #else
+/* Out of line: what fits into the current chunk then needs no registers saved. */
+__attribute__((noinline)) static void *take_chunk(struct arena *a, size_t rounded) {
+    size_t room = rounded > CHUNK_SIZE / 4 ? rounded : CHUNK_SIZE;
+    char *chunk = push_chunk(a, room);
+    if (!chunk)
+        return NULL;
+    a->used += rounded;
+    if (room == rounded)
+        return chunk; /* large: a chunk of its own, the current one goes on */
+    a->at = chunk + rounded;
+    a->end = chunk + room;
+    return chunk;
+}
+
 static void *take(struct arena *a, size_t size, size_t rounded) {
     (void)size;
-    if ((size_t)(a->end - a->at) < rounded) {
-        size_t room = rounded > CHUNK_SIZE / 4 ? rounded : CHUNK_SIZE;
-        char *chunk = push_chunk(a, room);
-        if (!chunk)
-            return NULL;
-        if (room == rounded)
-            return chunk; /* large: a chunk of its own, the current one goes on */
-        a->at = chunk;
-        a->end = chunk + room;
-    }
-    void *piece = a->at;
-    a->at += rounded;
+    char *piece = a->at;
+    if ((size_t)(a->end - piece) < rounded)
+        return take_chunk(a, rounded);
+    a->at = piece + rounded;
+    a->used += rounded;
     return piece;
 }
 #endif
@@ -84,10 +93,7 @@ void *arena_alloc(struct arena *a, size_t size) {
         rounded = ALIGNMENT;
     if (a->limit && rounded > a->limit - a->used)
         return NULL;
-    void *piece = take(a, size, rounded);
-    if (piece)
-        a->used += rounded;
-    return piece;
+    return take(a, size, rounded);
 }
 
 void *arena_calloc(struct arena *a, size_t count, size_t size) {
