@@ -216,12 +216,11 @@ char *strbuf_take(struct strbuf *b) {
 
 void hex_encode(const uint8_t *bytes, size_t n, char *out) {
     static const char digits[] = "0123456789abcdef";
-    for (; n; n--) {
-        uint8_t byte = *bytes++;
-        *out++ = digits[byte >> 4];
-        *out++ = digits[byte & 15];
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
     }
-    *out = '\0';
+    out[2 * n] = '\0';
 }
 
 static int hex_digit(char c) {
