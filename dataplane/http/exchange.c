@@ -35,14 +35,19 @@ static void exchange_set_timer(struct exchange *x) {
     worker_set_timer(x->worker, &x->timer, first);
 }
 
-void exchange_set_attempt_deadline(struct exchange *x, uint64_t when) {
-    x->attempt_deadline = when;
+static void set_deadline(struct exchange *x, uint64_t *deadline, uint64_t when) {
+    if (*deadline == when)
+        return;
+    *deadline = when;
     exchange_set_timer(x);
 }
 
+void exchange_set_attempt_deadline(struct exchange *x, uint64_t when) {
+    set_deadline(x, &x->attempt_deadline, when);
+}
+
 void exchange_set_phase_deadline(struct exchange *x, uint64_t when) {
-    x->phase_deadline = when;
-    exchange_set_timer(x);
+    set_deadline(x, &x->phase_deadline, when);
 }
 
 static void release_credit(struct exchange *x) {

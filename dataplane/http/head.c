@@ -79,10 +79,10 @@ struct str status_reason(unsigned status) {
 }
 
 bool head_max_forwards(const struct head *head, uint64_t *ret) {
-    const struct field *f = fields_find(&head->fields, FIELD_MAX_FORWARDS);
-    struct str digits = f ? field_value(f) : (struct str){NULL, 0};
     if (head->method != METHOD_OPTIONS && head->method != METHOD_TRACE)
         return false;
+    const struct field *f = fields_find(&head->fields, FIELD_MAX_FORWARDS);
+    struct str digits = f ? field_value(f) : (struct str){NULL, 0};
     for (size_t i = 0; i < digits.n; i++)
         if (digits.p[i] < '0' || digits.p[i] > '9')
             return false;
