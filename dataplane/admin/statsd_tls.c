@@ -52,6 +52,7 @@ static void add_side(const struct push *p) {
     add(p, "tls_tickets_total", "issued", p->last->tickets_issued, p->now->tickets_issued);
     add(p, "tls_tickets_total", "rejected", p->last->tickets_rejected, p->now->tickets_rejected);
     add_times(p);
+    add(p, "tls_kernel_connections_total", "", p->last->in_kernel, p->now->in_kernel);
 }
 
 void statsd_render_tls(const char *prefix, const struct tls_totals *last, const struct tls_totals *now, struct strbuf *out) {

@@ -123,7 +123,7 @@ static void handshakes_are_pushed(void **state) {
     struct tls_totals *clients = &now.tls[STATS_TLS_CLIENTS], *origins = &now.tls[STATS_TLS_ORIGINS];
     last.tls[STATS_TLS_CLIENTS].full = 5;
     *clients = (struct tls_totals){.full = 7, .resumed = 3, .version_1_2 = 1, .version_1_3 = 4, .tickets_issued = 5,
-                                   .tickets_rejected = 6, .handshake_us = 1234};
+                                   .tickets_rejected = 6, .handshake_us = 1234, .in_kernel = 8};
     clients->buckets[0] = 2;
     clients->buckets[STATS_TLS_BUCKETS - 1] = 1;
     origins->failures[1] = 9;
@@ -134,6 +134,7 @@ static void handshakes_are_pushed(void **state) {
         "a.b.tls_tickets_total.clients.issued:5|c\n",     "a.b.tls_tickets_total.clients.rejected:6|c\n",
         "a.b.tls_handshake_us_bucket.clients.le_500:2|c\n", "a.b.tls_handshake_us_bucket.clients.le_2500000:2|c\n",
         "a.b.tls_handshake_us_bucket.clients.le_inf:3|c\n", "a.b.tls_handshake_us_sum.clients:1234|c\n",
+        "a.b.tls_kernel_connections_total.clients:8|c\n",
         "a.b.tls_handshake_us_count.clients:3|c\n",       "a.b.tls_failures_total.origins.not-tls:9|c\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
