@@ -48,6 +48,59 @@ def receive(connection):
     return part
 
 
+class Http1Connection:
+    """HTTP/1.1, kept open; one request at a time, for 12 bytes."""
+
+    def __init__(self, port, context, limit):
+        self.socket = connect(port, context, limit)
+
+    def get(self):
+        """Whether a GET is answered with 200."""
+        return exchange(self.socket, "/12")[0] == 200
+
+    def close(self):
+        self.socket.close()
+
+
+class Http2Connection:
+    """HTTP/2 over TLS, agreed by ALPN; one request at a time, for 12 bytes."""
+    SETTINGS_ACK = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0])
+    REQUEST = b"\x82\x87\x04\x03/12\x01\x0abench.test"       # HPACK: GET, https, the path, the authority
+    HEADERS, SETTINGS, WHOLE, STATUS_200 = 1, 4, 5, 0x88
+
+    def __init__(self, port, context, limit):
+        self.socket, self.buffer, self.stream = connect(port, context, limit), b"", -1
+        if self.socket.selected_alpn_protocol() != "h2":
+            raise BenchError(f"ALPN came to {self.socket.selected_alpn_protocol()}")
+        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+
+    def frame(self):
+        while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
+            self.buffer += receive(self.socket)
+        end = 9 + int.from_bytes(self.buffer[:3], "big")
+        frame, self.buffer = self.buffer[:end], self.buffer[end:]
+        return frame
+
+    def get(self):
+        """Whether a GET is answered with 200."""
+        self.stream += 2
+        stream, is_good = self.stream.to_bytes(4, "big"), False
+        self.socket.sendall(len(self.REQUEST).to_bytes(3, "big") + bytes([self.HEADERS, self.WHOLE]) + stream + self.REQUEST)
+        while True:
+            frame = self.frame()
+            if frame[3] == self.SETTINGS and not frame[4] & 1:
+                self.socket.sendall(self.SETTINGS_ACK)
+            if frame[5:9] != stream:
+                continue
+            block = frame[9:].lstrip(b"\x3f\xe1\x1f\x20")            # a change of the table's size
+            is_good |= frame[3] == self.HEADERS and block[0] == self.STATUS_200
+            if frame[3] <= self.HEADERS and frame[4] & 1:
+                return is_good
+
+    def close(self):
+        self.socket.close()
+
+
 def answers(port):
     """Whether requests are answered with 200 yet."""
     try:

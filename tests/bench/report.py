@@ -108,7 +108,8 @@ def growth_table(results, scenario):
     return ["", "growth KiB", "from request", "to request"], rows
 
 
-TABLES = {"idle": idle_table, "idle-tls": idle_table, "allocations": allocations_table, "syscalls": syscalls_table, "growth": growth_table}
+TABLES = {"idle": idle_table, "idle-tls": idle_table, "idle-h2": idle_table, "allocations": allocations_table,
+          "syscalls": syscalls_table, "growth": growth_table}
 
 
 def tables(results):

@@ -27,10 +27,14 @@ THROUGHPUT = {
 OTHERS = {
     "idle": "bytes per idle connection",
     "idle-tls": "bytes per idle connection with TLS",
+    "idle-h2": "bytes per idle connection of HTTP/2 with TLS",
     "allocations": "heap allocations per request",
     "syscalls": "system calls per request",
     "growth": "growth of memory over many requests",
 }
+
+
+IDLE_LIMIT = 10      # seconds in which a connection is made, or a request is answered
 
 
 class Amounts:
@@ -62,31 +66,29 @@ def throughput(proxy, load_run, scenario, amounts):
             "system_us": system, "p99_ms": p99, "rss_bytes": resident, "pss_bytes": proportional}
 
 
-def open_connections(port, count, context=None):
+def open_connections(make, count):
     """Connections that have each had one response."""
     made = []
     for _ in range(count):
-        made.append(load.connect(port, context, limit=10))
-        status, _, _ = load.exchange(made[-1], "/12")
-        if status != 200:
-            raise BenchError(f"connection {len(made)} of {count} was answered with {status}")
+        made.append(make())
+        if not made[-1].get():
+            raise BenchError(f"connection {len(made)} of {count} was not answered with 200")
     return made
 
 
 def check_open(connections):
     """They must still be there, or idle memory was measured of fewer."""
     for connection in connections:
-        status, _, _ = load.exchange(connection, "/12")
-        if status != 200:
-            raise BenchError(f"an idle connection was answered with {status}")
+        if not connection.get():
+            raise BenchError("an idle connection was not answered with 200")
 
 
-def growth_of_idle(proxy, amounts, port, context=None):
+def growth_of_idle(proxy, amounts, make):
     """Growth of PSS per connection that waits for its next request."""
-    connections = open_connections(port, amounts.idle // 15 + 1, context)
+    connections = open_connections(make, amounts.idle // 15 + 1)
     try:
         before = settled_memory(proxy.traffic_pids())
-        connections += open_connections(port, amounts.idle, context)
+        connections += open_connections(make, amounts.idle)
         after = settled_memory(proxy.traffic_pids())
         check_open(connections)
     finally:
@@ -96,11 +98,18 @@ def growth_of_idle(proxy, amounts, port, context=None):
 
 
 def idle(proxy, _load_run, amounts):
-    return growth_of_idle(proxy, amounts, proxy.port)
+    return growth_of_idle(proxy, amounts, lambda: load.Http1Connection(proxy.port, None, IDLE_LIMIT))
 
 
 def idle_tls(proxy, _load_run, amounts):
-    return growth_of_idle(proxy, amounts, proxy.tls_port, proxy.material.client())
+    context = proxy.material.client()
+    return growth_of_idle(proxy, amounts, lambda: load.Http1Connection(proxy.tls_port, context, IDLE_LIMIT))
+
+
+def idle_h2(proxy, _load_run, amounts):
+    context = proxy.material.client()
+    context.set_alpn_protocols(["h2"])
+    return growth_of_idle(proxy, amounts, lambda: load.Http2Connection(proxy.tls_port, context, IDLE_LIMIT))
 
 
 def heap_allocations(proxy):
@@ -179,6 +188,6 @@ def growth(proxy, load_run, amounts):
     return {"from_requests": first, "to_requests": last, "growth_bytes": after - before}
 
 
-OTHER_FUNCTIONS = {"idle": idle, "idle-tls": idle_tls, "allocations": allocations, "syscalls": syscalls, "growth": growth}
+OTHER_FUNCTIONS = {"idle": idle, "idle-tls": idle_tls, "idle-h2": idle_h2, "allocations": allocations, "syscalls": syscalls, "growth": growth}
 # What only this gateway is asked.
 OURS_ONLY = {"allocations", "syscalls", "growth"}
