@@ -1,7 +1,20 @@
 /* memory.c — what the library allocates for a session: from the worker's lists, charged to its budget. session.h */
 #include "dataplane/codec/h2/session.h"
 
+#include <sys/mman.h>
+
 #include "dataplane/core/free_lists.h"
+
+enum { FRAME_BUFFER_LEAST = 16 << 10, PAGE = 4096 };
+
+/* The library's frame buffer, of which an idle connection uses a page. A handshake has often written all over the piece
+ * before: its pages are given back, and cost nothing until they are used. Advice only, so failure is none. */
+static void *give_pages_back(void *piece, size_t size) {
+    uintptr_t begin = ((uintptr_t)piece + PAGE - 1) / PAGE * PAGE, end = ((uintptr_t)piece + size) / PAGE * PAGE;
+    if (piece && size > FRAME_BUFFER_LEAST && begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+    return piece;
+}
 
 static void *charge(struct h2_session *s, void *piece) {
     if (!piece)
@@ -16,7 +29,7 @@ static void *charge(struct h2_session *s, void *piece) {
  * soon as the library returns. */
 static void *mem_malloc(size_t size, void *user) {
     struct h2_session *s = user;
-    void *piece = free_lists_alloc(&s->worker->free_lists, size);
+    void *piece = give_pages_back(free_lists_alloc(&s->worker->free_lists, size), size);
     if (piece)
         return charge(s, piece);
     s->is_short = true;
