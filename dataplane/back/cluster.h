@@ -10,33 +10,22 @@
 #include <stdint.h>
 
 #include "common/address.h"
-#include "common/map.h"
+#include "dataplane/back/members.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/http/client_codec.h"
 #include "proto/resources.pb-c.h"
 
-/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address;
- * counted by the definitions and by the workers' run-time state. Relaxed atomics. */
-struct endpoint_shared {
-    _Atomic uint32_t references;
-    _Atomic uint32_t requests, connections; /* under way, of all workers */
-    _Atomic uint64_t ejected_until;         /* monotonic; 0: not ejected. Written by outlier detection */
-};
-
-/* The same of a cluster. */
+/* What all workers share of a cluster; of an endpoint: members.h. */
 struct cluster_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t connections, requests, pending, retries; /* under way, of all workers */
     _Atomic uint32_t ejections;             /* counts every change of an endpoint's ejected_until */
 };
 
-struct endpoint_definition {
-    struct address address;
-    struct str     text;                   /* "127.0.0.1:9001" */
-    struct str     hostname;               /* may be empty */
-    uint32_t       weight;
-    bool           is_usable;              /* neither unhealthy nor draining */
-    struct endpoint_shared *shared;
+/* What a request is hashed by, for balancers that hash. */
+struct hash_rule {
+    enum { HASH_HEADER, HASH_COOKIE, HASH_QUERY, HASH_ADDRESS, HASH_PATH } kind;
+    struct str name;                       /* of the first three; a header's in lower case */
 };
 
 struct cluster_definition {
@@ -47,30 +36,36 @@ struct cluster_definition {
     struct client_options             options;
     uint64_t                          idle_timeout, connection_lifetime;
     uint32_t                          idle_connections, requests_per_connection;
-    const struct endpoint_definition *endpoints;
-    size_t                            endpoint_count;
+    struct cluster_members           *members;
+    const struct hash_rule           *hash_rules;  /* the first one that the request has */
+    uint32_t                          hash_rule_count;
     struct cluster_shared            *shared;
     unsigned                          references; /* main thread: snapshots that hold it */
 };
 
 struct cluster_runtime;
 
+/* The groups of one subset. */
+struct group_set {
+    uint64_t      subset;
+    uint32_t      begin, end;                    /* of groups */
+    bool          has_any;                       /* some group gets something */
+    struct group *only;                          /* gets everything; NULL: by shares */
+};
+
 struct endpoint_runtime {
+    struct candidate          candidate;         /* first */
     struct address            address;
     char                      text[ADDRESS_TEXT_MAX];
     struct str                hostname;          /* owned */
-    uint32_t                  weight;
-    double                    virtual_time;      /* earliest deadline first: when its next turn is due */
-    uint32_t                  heap_index;
     struct client_connection  open;              /* list head: connections with room, most recently used first */
     struct client_connection  connecting;        /* list head */
     uint32_t                  idle_count;        /* of `open`, those that carry nothing */
     uint32_t                  connections;       /* all, connecting ones too */
-    bool                      is_listed;         /* in the newest definition; while reconciling */
     bool                      is_retired;        /* out of the cluster; freed with its last connection */
-    struct endpoint_runtime  *next_unlisted;     /* while reconciling */
-    bool                      is_usable;
-    uint32_t                  active;            /* requests between endpoint_began and endpoint_ended; they keep it alive */
+    bool                      is_new, is_kept;   /* while reconciling */
+    struct str                next_hostname;     /* while reconciling; owned */
+    struct placement         *next_placements;   /* while reconciling; owned, NULL where candidate.one does */
     struct endpoint_shared   *shared;
     struct cluster_runtime   *cluster;
 };
@@ -86,10 +81,17 @@ struct cluster_runtime {
     uint64_t                  idle_timeout, connection_lifetime;
     uint32_t                  idle_connections, requests_per_connection;
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
-    struct map                by_address;        /* text -> endpoint_runtime */
-    struct endpoint_runtime **heap;              /* usable ones, ordered by virtual time */
-    uint32_t                  usable;
-    double                    virtual_now;
+    struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet */
+    struct candidate        **endpoints;         /* by place; each the beginning of an endpoint_runtime */
+    uint32_t                  endpoint_count;
+    struct group            **groups;            /* as in members */
+    struct group_set         *sets;              /* by subset; the first is all endpoints */
+    uint32_t                  group_count, set_count;
+    struct share             *shares;            /* by group */
+    bool                      has_changes;       /* of the groups' counts, since shares were computed */
+    uint32_t                  ejections_seen;
+    uint64_t                  next_look;         /* at ejections: when one of them ends */
+    uint64_t                  look_not_before;
     uint32_t                  gone;              /* endpoints that left and still have connections, and a pending reap */
     bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
     bool                      is_dropped;
@@ -120,7 +122,7 @@ struct pick {
     bool                           has_hash;
     uint64_t                       subset;       /* of the bound table; 0: all endpoints */
     uint32_t                       tried_count;
-    const struct endpoint_runtime *tried[PICK_TRIED_MAX]; /* by this request before; compared only, they may be gone */
+    const void                    *tried[PICK_TRIED_MAX]; /* endpoints; compared only, they may be gone */
 };
 
 /* Notes an attempt, so that the next choice is another endpoint while there is one. Beyond the room the oldest is
@@ -150,9 +152,6 @@ void endpoint_began(struct endpoint_runtime *);
 void endpoint_ended(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
 
 /* Main thread, and worker for run-time state; whoever is last frees. NULL: no memory. */
-struct endpoint_shared *endpoint_shared_create(void);
-struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *);
-void                    endpoint_shared_unref(struct endpoint_shared *);
 struct cluster_shared  *cluster_shared_create(void);
 struct cluster_shared  *cluster_shared_ref(struct cluster_shared *);
 void                    cluster_shared_unref(struct cluster_shared *);
@@ -188,3 +187,11 @@ struct pool_waiter_ops {
 void pool_set_waiter_ops(const struct pool_waiter_ops *);
 /* cluster.c: frees an endpoint that is out of its cluster when nothing uses it any more. */
 void endpoint_forget_if_unused(struct endpoint_runtime *);
+
+/* ---- reconcile.c, for cluster.c alone */
+
+/* Makes the run-time state that of these members. 0, or -1 without memory: then nothing has changed. */
+int  cluster_reconcile_members(struct cluster_runtime *, struct cluster_members *);
+/* Takes all endpoints out, and frees what they were chosen by. */
+void cluster_retire_all(struct cluster_runtime *);
+void endpoint_free(struct endpoint_runtime *);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "dataplane/back/cluster.h"
+#include "dataplane/back/request_hash.h"
 #include "dataplane/net/conn.h"
 #include "dataplane/net/proxy_protocol.h"
 

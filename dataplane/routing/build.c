@@ -78,18 +78,35 @@ bool build_path(struct builder *b, const char *text, const char *field, struct s
     return false;
 }
 
-uint32_t build_cluster(struct builder *b, const char *name) {
+/* The name, and behind it the subset's keys and values, each with its NUL. */
+static struct str cluster_key(struct builder *b, const Headgate__WeightedCluster *c) {
+    struct str key = str_of(c->name);
+    for (size_t i = 0; i < c->n_subset && key.p; i++) {
+        const Headgate__MetadataEntry *e = c->subset[i];
+        size_t n = key.n + 2 + strlen(e->key ? e->key : "") + strlen(e->value ? e->value : "");
+        char *longer = build_alloc(b, n + 1, 1);
+        if (!longer)
+            return (struct str){NULL, 0};
+        memcpy(longer, key.p, key.n);
+        snprintf(longer + key.n + 1, n - key.n, "%s", e->key ? e->key : "");
+        snprintf(longer + key.n + 2 + strlen(e->key ? e->key : ""), n - key.n, "%s", e->value ? e->value : "");
+        key = (struct str){longer, n};
+    }
+    return key;
+}
+
+uint32_t build_cluster(struct builder *b, const Headgate__WeightedCluster *c) {
     struct route_table *t = b->table;
-    struct str key = str_of(name);
-    uintptr_t known = (uintptr_t)map_get(&t->cluster_by_name, key);
+    struct str key = cluster_key(b, c);
+    uintptr_t known = key.p ? (uintptr_t)map_get(&t->cluster_by_key, key) : 0;
     if (known)
         return (uint32_t)known - 1;
-    if (hg_grow(&t->clusters, &t->cluster_capacity, t->cluster_count + 1, sizeof *t->clusters) ||
-        map_set(&t->cluster_by_name, key, (void *)(uintptr_t)(t->cluster_count + 1))) { /* NOLINT: an index, not a pointer */
+    if (!key.p || hg_grow(&t->clusters, &t->cluster_capacity, t->cluster_count + 1, sizeof *t->clusters) ||
+        map_set(&t->cluster_by_key, key, (void *)(uintptr_t)(t->cluster_count + 1))) { /* NOLINT: an index, not a pointer */
         build_no_memory(b);
         return 0;
     }
-    t->clusters[t->cluster_count] = key;
+    t->clusters[t->cluster_count] = (struct chosen_cluster){str_of(c->name), c};
     return (uint32_t)t->cluster_count++;
 }
 
@@ -280,7 +297,7 @@ void route_table_free(struct route_table *table) {
         regex_destroy(table->regexes[i]);
     hg_free(table->regexes);
     hg_free(table->clusters);
-    map_finish(&table->cluster_by_name);
+    map_finish(&table->cluster_by_key);
     map_finish(&table->exact);
     map_finish(&table->wildcard);
     index_finish(&table->index);
@@ -293,5 +310,10 @@ size_t route_table_cluster_count(const struct route_table *table) {
 }
 
 struct str route_table_cluster_name(const struct route_table *table, size_t index) {
-    return table->clusters[index];
+    return table->clusters[index].name;
+}
+
+Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_table *table, size_t index, size_t *ret_count) {
+    *ret_count = table->clusters[index].message->n_subset;
+    return table->clusters[index].message->subset;
 }

@@ -153,7 +153,7 @@ static void build_forward(struct builder *b, const Headgate__Forward *m, struct 
         if (!c->name || !*c->name)
             build_fault(b, ERROR_MISSING, field, "the name of a cluster", "a cluster without a name");
         else
-            rule->clusters[i] = (struct weighted){build_cluster(b, c->name), sum};
+            rule->clusters[i] = (struct weighted){build_cluster(b, c), sum};
     }
     rule->cluster_count = rule->clusters ? (uint32_t)m->n_clusters : 0;
     if (m->n_clusters == 0)

@@ -37,6 +37,12 @@ enum verdict { VERDICT_NO, VERDICT_YES, VERDICT_LIMIT };
 
 enum path_kind { PATH_KIND_ANY, PATH_KIND_EXACT, PATH_KIND_PREFIX, PATH_KIND_REGEX };
 
+/* A cluster, or a subset of its endpoints. */
+struct chosen_cluster {
+    struct str name;
+    const Headgate__WeightedCluster *message; /* the first that names it */
+};
+
 struct weighted {
     uint32_t cluster; /* index in the table */
     uint64_t upto;    /* sum of the weights up to and with this one */
@@ -137,9 +143,9 @@ struct route_table {
     unsigned           wildcard_labels; /* the most dots of a wildcard */
     struct domain     *any;
     struct index       index;
-    struct str        *clusters;
+    struct chosen_cluster *clusters;
     size_t             cluster_count, cluster_capacity;
-    struct map         cluster_by_name; /* to its index + 1 */
+    struct map         cluster_by_key; /* name and subset, to the index + 1 */
     struct regex     **regexes;  /* to be destroyed */
     size_t             regex_count, regex_capacity;
 };
@@ -186,8 +192,8 @@ void *build_alloc(struct builder *b, size_t count, size_t size);
 struct regex *build_regex(struct builder *b, const char *pattern, enum regex_kind kind, const char *field);
 /* A path that a user wrote, which must be canonical. False: a fault was added. */
 bool  build_path(struct builder *b, const char *text, const char *field, struct str *ret);
-/* The index of a cluster's name in the table. */
-uint32_t build_cluster(struct builder *b, const char *name);
+/* The index of a cluster's name and subset in the table. */
+uint32_t build_cluster(struct builder *b, const Headgate__WeightedCluster *c);
 
 /* Fills in one rule (build_match.c, build_action.c); faults go to the builder. */
 void build_match(struct builder *b, const Headgate__Match *match, struct rule *rule);

@@ -47,10 +47,13 @@ struct route_table *route_table_build(const Headgate__RouteTable *message, const
                                       const Headgate__Settings *settings, struct error_list *errors);
 void                route_table_free(struct route_table *);
 
-/* Names of all clusters that the table's rules forward to, without duplicates; their index is what
+/* All clusters and subsets that the table's rules forward to, without duplicates; their index is what
  * route_pick_cluster returns. */
 size_t              route_table_cluster_count(const struct route_table *);
 struct str          route_table_cluster_name(const struct route_table *, size_t index);
+/* What the endpoints of that choice have in their metadata; a count of 0: nothing in particular. One name with different subsets
+ * is different choices. */
+Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_table *, size_t index, size_t *ret_count);
 
 /* What a request is matched by. */
 struct route_request {

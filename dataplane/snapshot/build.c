@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/net/proxy_protocol.h"
 #include "dataplane/snapshot/clusters.h"
+#include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/settings.h"
 #include "dataplane/snapshot/tls.h"
 
@@ -65,25 +66,39 @@ static struct shared_table *table_reuse(const struct snapshot *s, const struct s
     return NULL;
 }
 
-/* The table's cluster names, bound to the clusters of this snapshot. */
+static void bind_fault(struct snapshot *s, const struct shared_table *t, struct str name, const char *format,
+                       struct error_list *errors) {
+    char *text = arena_printf(&s->arena, "%.*s", STR_FMT(name));
+    fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, format, text ? text : "?");
+}
+
+static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i, const struct cluster_definition **cluster,
+                        uint64_t *subset, struct error_list *errors) {
+    struct str name = route_table_cluster_name(t->table, i);
+    size_t count;
+    Headgate__MetadataEntry *const *entries = route_table_cluster_subset(t->table, i, &count);
+    *cluster = map_get(&s->cluster_by_name, name);
+    if (!*cluster)
+        bind_fault(s, t, name, "there is no cluster \"%s\"", errors);
+    else if (snapshot_find_subset((*cluster)->members, entries, count, subset) < 0)
+        bind_fault(s, t, name, "cluster \"%s\" has no subsets by the keys that a rule names", errors);
+    else
+        return 0;
+    return -1;
+}
+
+/* The table's clusters and subsets, bound to the clusters of this snapshot. */
 static int table_bind(struct snapshot *s, struct shared_table *t, struct error_list *errors) {
     size_t n = route_table_cluster_count(t->table);
     const struct cluster_definition **clusters = arena_calloc(&s->arena, n, sizeof *clusters);
+    uint64_t *subsets = arena_calloc(&s->arena, n, sizeof *subsets);
     struct bound_table *bound = arena_alloc(&s->arena, sizeof *bound);
-    if (!clusters || !bound)
+    if (!clusters || !subsets || !bound)
         return -1;
     int status = 0;
-    for (size_t i = 0; i < n; i++) {
-        struct str name = route_table_cluster_name(t->table, i);
-        clusters[i] = map_get(&s->cluster_by_name, name);
-        if (clusters[i])
-            continue;
-        char *text = arena_printf(&s->arena, "%.*s", STR_FMT(name));
-        fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, "there is no cluster \"%s\"",
-              text ? text : "?");
-        status = -1;
-    }
-    *bound = (struct bound_table){.table = t->table, .clusters = clusters};
+    for (size_t i = 0; i < n; i++)
+        status |= bind_cluster(s, t, i, &clusters[i], &subsets[i], errors);
+    *bound = (struct bound_table){.table = t->table, .clusters = clusters, .subsets = subsets};
     return map_set(&s->table_by_name, str_of(t->table_resource->name), bound) < 0 ? -1 : status;
 }
 

@@ -7,6 +7,7 @@
 #include "dataplane/codec/h2/client.h"
 #include "dataplane/codec/raw/client.h"
 #include "dataplane/http/http2_options.h"
+#include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/tls.h"
 
 /* What a definition was made of: unchanged parts mean that it can be shared. */
@@ -16,6 +17,7 @@ struct owned_definition {
     struct arena               arena;
     struct resource_id         cluster_id, endpoints_id, settings_id;
     bool                       has_endpoints, has_settings;
+    uint64_t                   members_print;
 };
 
 /* A cluster's place in every worker's table. Names keep theirs for the life of the process, so that pools survive a cluster
@@ -42,8 +44,7 @@ void cluster_definition_unref(struct cluster_definition *d) {
     if (!d || --d->references)
         return;
     tls_client_unref(d->options.tls);
-    for (size_t i = 0; i < d->endpoint_count; i++)
-        endpoint_shared_unref(d->endpoints[i].shared);
+    cluster_members_unref(d->members);
     cluster_shared_unref(d->shared);
     arena_finish(&o->arena);
     hg_free(o);
@@ -56,53 +57,48 @@ static void fault(struct error_list *errors, const char *kind, const char *name,
     error_set_resource(errors, error_addf(errors, code, "%s", message), resource, path);
 }
 
-static int fill_endpoint(struct owned_definition *o, struct endpoint_definition *e, const Headgate__Endpoint *m) {
-    char text[ADDRESS_TEXT_MAX];
-    if (!m->address || address_parse(str_of(m->address), &e->address) < 0)
-        return -1;
-    address_format(&e->address, text);
-    e->text = arena_str(&o->arena, str_of(text));
-    e->hostname = m->hostname ? arena_str(&o->arena, str_of(m->hostname)) : (struct str){NULL, 0};
-    e->weight = m->weight;
-    e->is_usable = m->health != HEADGATE__ENDPOINT__HEALTH__UNHEALTHY && m->health != HEADGATE__ENDPOINT__HEALTH__DRAINING &&
-                   m->weight > 0;
-    return e->text.p ? 0 : -1;
-}
-
-static int fill_endpoints(struct owned_definition *o, const struct resource *r, struct error_list *errors) {
-    const Headgate__EndpointSet *set = (const Headgate__EndpointSet *)r->message;
-    struct endpoint_definition *e = arena_calloc(&o->arena, set->n_endpoints, sizeof *e);
-    size_t before = errors->count;
-    char path[64];
-    if (!e)
-        return -1;
-    for (size_t i = 0; i < set->n_endpoints; i++) {
-        snprintf(path, sizeof path, "endpoints[%zu].address", i);
-        if (fill_endpoint(o, &e[i], set->endpoints[i]) < 0)
-            fault(errors, "endpoint-set", r->name, path, ERROR_SYNTAX, "not an address and port");
-        else if (set->endpoints[i]->weight > 65535)
-            fault(errors, "endpoint-set", r->name, path, ERROR_RANGE, "weight is above 65535");
-    }
-    o->definition.endpoints = e;
-    o->definition.endpoint_count = set->n_endpoints;
-    return errors->count == before ? 0 : -1;
-}
-
-/* What workers share of a cluster and of each address in it goes on in the next definition. */
-static int share(struct cluster_definition *d, const struct cluster_definition *previous) {
-    struct map by_address = {0};
-    int status = 0;
+/* The previous ones go on where nothing that they are made of has changed, and always what workers share. */
+static int take_members(struct owned_definition *o, const struct resource *cluster, const struct resource *endpoints,
+                        const struct cluster_definition *previous, struct error_list *errors) {
+    const struct owned_definition *before = (const struct owned_definition *)previous;
+    struct cluster_definition *d = &o->definition;
+    o->members_print = snapshot_members_print((const Headgate__Cluster *)cluster->message);
     d->shared = previous ? cluster_shared_ref(previous->shared) : cluster_shared_create();
-    for (size_t i = 0; previous && i < previous->endpoint_count; i++)
-        status |= map_set(&by_address, previous->endpoints[i].text, previous->endpoints[i].shared);
-    for (size_t i = 0; status == 0 && i < d->endpoint_count; i++) {
-        struct endpoint_definition *e = (struct endpoint_definition *)&d->endpoints[i];
-        struct endpoint_shared *known = map_get(&by_address, e->text);
-        e->shared = known ? endpoint_shared_ref(known) : endpoint_shared_create();
-        status = e->shared ? 0 : -1;
+    bool is_same = before && o->members_print && before->members_print == o->members_print &&
+                   before->has_endpoints == o->has_endpoints &&
+                   (!endpoints || resource_id_equal(&before->endpoints_id, &o->endpoints_id));
+    d->members = is_same ? cluster_members_ref(previous->members)
+                         : snapshot_members_make(cluster, endpoints, previous ? previous->members : NULL, errors);
+    return d->members && d->shared ? 0 : -1;
+}
+
+static int fill_hash_rules(struct owned_definition *o, const Headgate__Cluster *m) {
+    size_t count = m->balancing ? m->balancing->n_hash : 0;
+    struct hash_rule *rules = arena_calloc(&o->arena, count + 1, sizeof *rules);
+    o->definition.hash_rules = rules;
+    if (!rules)
+        return -1;
+    if (m->balancer == HEADGATE__CLUSTER__BALANCER__SOURCE_ADDRESS) {
+        rules[0].kind = HASH_ADDRESS;
+        o->definition.hash_rule_count = 1;
+        return 0;
     }
-    map_finish(&by_address);
-    return d->shared ? status : -1;
+    for (size_t i = 0; i < count; i++) {
+        const Headgate__HashOn *h = m->balancing->hash[i];
+        const char *name = "";
+        switch (h->kind_case) {
+        case HEADGATE__HASH_ON__KIND_HEADER: rules[i].kind = HASH_HEADER, name = h->header; break;
+        case HEADGATE__HASH_ON__KIND_COOKIE: rules[i].kind = HASH_COOKIE, name = h->cookie; break;
+        case HEADGATE__HASH_ON__KIND_QUERY: rules[i].kind = HASH_QUERY, name = h->query; break;
+        case HEADGATE__HASH_ON__KIND_ADDRESS: rules[i].kind = HASH_ADDRESS; break;
+        default: rules[i].kind = HASH_PATH; break;
+        }
+        rules[i].name = arena_str(&o->arena, str_of(name));
+        if (!rules[i].name.p)
+            return -1;
+    }
+    o->definition.hash_rule_count = (uint32_t)count;
+    return 0;
 }
 
 static void fill_options(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
@@ -131,10 +127,16 @@ static void fill_options(struct owned_definition *o, const Headgate__Cluster *m,
     d->codec = is_http2 ? &h2_client_codec : &h1_client_codec;
 }
 
-static int check_transport(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
+static int check_served(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
     size_t before = errors->count;
     if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
+    if (m->outliers)
+        fault(errors, "cluster", name, "outliers", ERROR_UNSUPPORTED, "outlier detection is not supported by this version");
+    if (m->breakers)
+        fault(errors, "cluster", name, "breakers", ERROR_UNSUPPORTED, "circuit breakers are not supported by this version");
+    if (m->sticky)
+        fault(errors, "cluster", name, "sticky", ERROR_UNSUPPORTED, "sticky cookies are not supported by this version");
     return errors->count == before ? 0 : -1;
 }
 
@@ -159,10 +161,10 @@ static struct cluster_definition *make(const struct resource *cluster, const str
         o->settings_id = s->settings_resource->id;
     fill_options(o, m, &s->settings);
     d->options.tls = tls;
-    int status = check_transport(m, cluster->name, errors);
-    if (endpoints && fill_endpoints(o, endpoints, errors) < 0)
+    int status = check_served(m, cluster->name, errors);
+    if (take_members(o, cluster, endpoints, previous, errors) < 0 || fill_hash_rules(o, m) < 0)
         status = -1;
-    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0 || share(d, previous) < 0) {
+    if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0) {
         cluster_definition_unref(d);
         return NULL;
     }

@@ -3,7 +3,7 @@
 #include "dataplane/snapshot/build.h"
 
 /* In looks at an endpoint: a slice stays well below a millisecond. Closing a kept connection is a system call. */
-enum { COST_OF_SLICE = 1024, COST_OF_CLOSING = 32 };
+enum { COST_OF_SLICE = 1024, COST_OF_CLOSING = 32, COPIED_PER_LOOK = 64 };
 
 static struct cluster_runtime *find(const struct worker *w, uint32_t slot) {
     const struct cluster_table *t = w->clusters;
@@ -13,16 +13,25 @@ static struct cluster_runtime *find(const struct worker *w, uint32_t slot) {
 /* Both return how many endpoints they looked at. Without run-time state there is nothing to do. */
 static size_t drop(struct worker *w, uint32_t slot) {
     const struct cluster_runtime *c = find(w, slot);
-    size_t count = c ? c->by_address.count : 0;
+    size_t count = c ? c->endpoint_count : 0;
     cluster_drop(w, slot);
     return count;
+}
+
+/* Of endpoints that have not changed only pointers are copied, when the worker has what came right before. */
+static size_t cost_of(const struct cluster_members *from, const struct cluster_members *to) {
+    size_t both = (from ? from->count : 0) + (size_t)to->count;
+    if (from == to)
+        return 0;
+    bool follows = from && to->previous_serial == from->serial;
+    return follows ? both / COPIED_PER_LOOK + to->changed_count + to->removed_count : both;
 }
 
 static size_t reconcile(struct worker *w, const struct cluster_definition *d) {
     const struct cluster_runtime *c = find(w, d->slot);
     if (!c)
         return 0;
-    size_t count = c->by_address.count + d->endpoint_count;
+    size_t count = cost_of(c->members, d->members);
     cluster_of(w, d);
     return count;
 }

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "dataplane/back/cluster.h"
 #include "dataplane/codec/loopback/loopback.h"
+#include "tests/unit/dataplane/back/make_members.h"
 
 enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
 
@@ -134,21 +135,21 @@ struct definition {
     struct cluster_definition cluster; /* first */
     struct endpoint_definition endpoints[ENDPOINTS_MOST];
     char texts[ENDPOINTS_MOST][32];
+    uint32_t count;
+    uint64_t made_serial; /* of the definition that its members were made for */
+    struct balance_rules rules;
 };
 
-/* The worker's runtime keeps these longer than a test its definition. */
-static struct endpoint_shared endpoint_shared[ENDPOINTS_MOST];
-static struct cluster_shared  cluster_shared;
+/* The worker's runtime keeps it longer than a test its definition. */
+static struct cluster_shared cluster_shared;
 
 static uint64_t next_serial;
 
 static inline void add_endpoint(struct definition *d, unsigned port, uint32_t weight) {
-    size_t i = d->cluster.endpoint_count++;
+    size_t i = d->count++;
     snprintf(d->texts[i], sizeof d->texts[i], "127.0.0.1:%u", port);
     d->endpoints[i] = (struct endpoint_definition){
-        .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true,
-        .shared = &endpoint_shared[i]};
-    endpoint_shared[i].references = 1 << 20; /* never the last */
+        .text = str_of(d->texts[i]), .hostname = STR("origin.example"), .weight = weight, .is_usable = true};
     assert_int_equal(address_parse(d->endpoints[i].text, &d->endpoints[i].address), 0);
 }
 
@@ -162,11 +163,26 @@ static inline void define(struct definition *d, unsigned count, const uint32_t *
                                          .idle_connections = 4,
                                          .requests_per_connection = 100,
                                          .connection_lifetime = 5000}};
-    d->cluster.endpoints = d->endpoints;
+    d->rules = round_robin_rules;
     d->cluster.shared = &cluster_shared;
-    cluster_shared.references = 1 << 20;
+    cluster_shared.references = 1 << 20; /* never the last */
     for (unsigned i = 0; i < count; i++)
         add_endpoint(d, i + 1, weights[i]);
+}
+
+/* What the main thread does before workers see a definition: once for each serial. */
+static inline const struct cluster_definition *complete(struct definition *d) {
+    static struct cluster_members *last;
+    if (made_members_count == 0)
+        last = NULL;
+    if (d->made_serial != d->cluster.serial)
+        last = d->cluster.members = make_members(&d->rules, d->endpoints, d->count, last);
+    d->made_serial = d->cluster.serial;
+    return &d->cluster;
+}
+
+static inline struct cluster_runtime *bring(struct definition *d) {
+    return cluster_of(&worker, complete(d));
 }
 
 static inline int back_set_up(void **state) {
@@ -193,6 +209,7 @@ static inline int back_tear_down(void **state) {
     }
     assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
     worker_finish(&worker);
+    members_finish();
     return 0;
 }
 

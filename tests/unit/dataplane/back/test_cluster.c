@@ -49,12 +49,18 @@ static struct client_connection *keep(struct cluster_runtime *c, unsigned port) 
 
 /* ---- turns ---- */
 
+/* When its next turn is due. */
+static double turn_of(const struct endpoint_runtime *e) {
+    const struct placement *p = &e->candidate.placements[0];
+    return p->group->heap[p->heap_index].key;
+}
+
 /* At every moment each endpoint has had its share, give or take two turns. */
 static void assert_fair(const uint32_t *weights, unsigned count) {
     struct definition d;
     unsigned counts[PORT_MOST] = {0}, total = 0;
     define(&d, count, weights);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     for (unsigned i = 0; i < count; i++)
         total += weights[i];
     for (unsigned turn = 1; turn <= 20 * total; turn++) {
@@ -81,7 +87,7 @@ static void turns_of_a_heavy_endpoint_are_spread(void **state) {
     (void)state;
     struct definition d;
     define(&d, 3, (const uint32_t[]){5, 1, 1});
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     for (int turn = 0, run = 0; turn < 700; turn++) {
         run = port_of(cluster_pick(c, &any_endpoint)) == 1 ? run + 1 : 0;
         assert_true(run <= 5);
@@ -92,13 +98,13 @@ static void another_one_is_picked_while_there_is_one(void **state) {
     (void)state;
     struct definition d;
     define(&d, 3, (const uint32_t[]){50, 1, 1});
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     for (int i = 0; i < 200; i++) {
         struct endpoint_runtime *first = cluster_pick(c, &any_endpoint);
         assert_ptr_not_equal(cluster_pick(c, &(struct pick){.tried = {first}, .tried_count = 1}), first);
     }
     define(&d, 1, equal);
-    c = cluster_of(&worker, &d.cluster);
+    c = bring(&d);
     struct endpoint_runtime *only = cluster_pick(c, &any_endpoint);
     assert_ptr_equal(cluster_pick(c, &(struct pick){.tried = {only}, .tried_count = 1}), only);
 }
@@ -107,10 +113,11 @@ static void cluster_without_endpoints_has_none(void **state) {
     (void)state;
     struct definition d;
     define(&d, 0, equal);
-    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
+    assert_null(cluster_pick(bring(&d), &any_endpoint));
     define(&d, 2, equal);
     d.endpoints[0].is_usable = d.endpoints[1].is_usable = false;
-    assert_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
+    d.rules.panic_threshold = 0;
+    assert_null(cluster_pick(bring(&d), &any_endpoint));
 }
 
 /* ---- changes ---- */
@@ -119,20 +126,20 @@ static void change_of_a_timeout_resets_nothing(void **state) {
     (void)state;
     struct definition d;
     define(&d, 4, (const uint32_t[]){4, 3, 2, 1});
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *kept = keep(c, 2);
     struct endpoint_runtime *e[5];
     double times[5];
     for (unsigned port = 1; port <= 4; port++)
         e[port] = pick_port(c, port);
     for (unsigned port = 1; port <= 4; port++)
-        times[port] = e[port]->virtual_time;
+        times[port] = turn_of(e[port]);
     d.cluster.serial = ++next_serial;
     d.cluster.idle_timeout = 77;
-    assert_ptr_equal(cluster_of(&worker, &d.cluster), c);
+    assert_ptr_equal(bring(&d), c);
     assert_int_equal(c->idle_timeout, 77);
     for (unsigned port = 1; port <= 4; port++)
-        assert_true(e[port]->virtual_time == times[port]);
+        assert_true(turn_of(e[port]) == times[port]);
     for (unsigned port = 1; port <= 4; port++)
         assert_ptr_equal(pick_port(c, port), e[port]);
     assert_true(is_open(kept));
@@ -145,11 +152,11 @@ static void new_endpoint_gets_its_share_and_no_flood(void **state) {
     struct definition d;
     unsigned counts[PORT_MOST];
     define(&d, 4, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     count_picks(c, 1000, counts);
     d.cluster.serial = ++next_serial;
     add_endpoint(&d, 9, 2);
-    cluster_of(&worker, &d.cluster);
+    bring(&d);
     count_picks(c, 12, counts);
     assert_in_range(counts[9], 2, 6);
     count_picks(c, 600, counts);
@@ -163,16 +170,16 @@ static void endpoint_that_comes_back_makes_up_for_nothing(void **state) {
     struct definition d;
     unsigned counts[PORT_MOST];
     define(&d, 2, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *kept = keep(c, 2);
     d.cluster.serial = ++next_serial;
     d.endpoints[1].is_usable = false;
-    cluster_of(&worker, &d.cluster);
+    bring(&d);
     assert_false(is_picked(c, 2));
     assert_true(is_open(kept));
     d.cluster.serial = ++next_serial;
     d.endpoints[1].is_usable = true;
-    cluster_of(&worker, &d.cluster);
+    bring(&d);
     count_picks(c, 10, counts);
     assert_in_range(counts[2], 4, 6);
     assert_ptr_equal(take(pick_port(c, 2)), kept);
@@ -184,12 +191,12 @@ static void weights_change_in_place(void **state) {
     struct definition d;
     unsigned counts[PORT_MOST];
     define(&d, 2, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct endpoint_runtime *e = pick_port(c, 1);
     d.cluster.serial = ++next_serial;
     d.endpoints[0].weight = 3;
     d.endpoints[0].hostname = STR("other.example");
-    cluster_of(&worker, &d.cluster);
+    bring(&d);
     assert_ptr_equal(pick_port(c, 1), e);
     assert_true(str_eq(e->hostname, STR("other.example")));
     count_picks(c, 400, counts);
@@ -200,12 +207,12 @@ static void removed_endpoint_ends_its_work_and_is_gone(void **state) {
     (void)state;
     struct definition d;
     define(&d, 3, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *idle = keep(c, 1), *busy = use(c, 1), *other = keep(c, 2);
     d.cluster.serial = ++next_serial;
     d.endpoints[0] = d.endpoints[2];
-    d.cluster.endpoint_count = 2; /* 3 and 2 are left */
-    cluster_of(&worker, &d.cluster);
+    d.count = 2; /* 3 and 2 are left */
+    bring(&d);
     assert_false(is_open(idle));
     assert_true(is_open(busy) && is_open(other));
     assert_false(is_picked(c, 1));
@@ -219,14 +226,14 @@ static void endpoint_that_was_removed_and_comes_back_is_new(void **state) {
     (void)state;
     struct definition d;
     define(&d, 2, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *busy = use(c, 2);
     d.cluster.serial = ++next_serial;
-    d.cluster.endpoint_count = 1;
-    cluster_of(&worker, &d.cluster);
+    d.count = 1;
+    bring(&d);
     d.cluster.serial = ++next_serial;
-    d.cluster.endpoint_count = 2;
-    cluster_of(&worker, &d.cluster);
+    d.count = 2;
+    bring(&d);
     assert_ptr_not_equal(pick_port(c, 2), busy->endpoint);
     assert_int_equal(pick_port(c, 2)->connections, 0);
     report_closed(busy);
@@ -239,10 +246,10 @@ static void older_definition_brings_nothing_back(void **state) {
     struct definition older, newer;
     define(&older, 3, equal);
     define(&newer, 2, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &older.cluster);
+    struct cluster_runtime *c = bring(&older);
     assert_true(is_picked(c, 3));
-    assert_ptr_equal(cluster_of(&worker, &newer.cluster), c);
-    assert_ptr_equal(cluster_of(&worker, &older.cluster), c);
+    assert_ptr_equal(bring(&newer), c);
+    assert_ptr_equal(bring(&older), c);
     assert_false(is_picked(c, 3));
 }
 
@@ -250,7 +257,7 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     (void)state;
     struct definition d;
     define(&d, 2, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *idle = keep(c, 1), *busy = use(c, 1),
                              *connecting = connect_for_nobody(pick_port(c, 2), 17);
     cluster_drop(&worker, d.cluster.slot);
@@ -261,7 +268,7 @@ static void dropped_cluster_closes_its_pool_and_lets_work_end(void **state) {
     assert_false(is_open(connecting)); /* nobody waits for it */
     report_closed(busy);
     define(&d, 2, equal); /* the name may come back */
-    assert_non_null(cluster_pick(cluster_of(&worker, &d.cluster), &any_endpoint));
+    assert_non_null(cluster_pick(bring(&d), &any_endpoint));
 }
 
 /* A retry of an exchange that began before the cluster left. */
@@ -269,18 +276,18 @@ static void older_exchange_gets_a_dropped_cluster_for_the_turn_only(void **state
     (void)state;
     struct definition d;
     define(&d, 2, equal);
-    cluster_of(&worker, &d.cluster);
+    bring(&d);
     cluster_drop(&worker, d.cluster.slot);
-    struct cluster_runtime *c = cluster_of_older(&worker, &d.cluster);
+    struct cluster_runtime *c = cluster_of_older(&worker, complete(&d));
     struct client_connection *busy = use(c, 1);
-    assert_ptr_equal(cluster_of_older(&worker, &d.cluster), c); /* another one in the same turn */
+    assert_ptr_equal(cluster_of_older(&worker, complete(&d)), c); /* another one in the same turn */
     struct client_connection *other = use(c, 2);
     worker_end_turn(&worker);
     assert_null(table.slots[d.cluster.slot]);
     busy->owner->on_available(busy);
     assert_false(is_open(busy)); /* nothing is kept for a cluster that is gone */
     report_closed(other);
-    cluster_of_older(&worker, &d.cluster); /* nobody uses this one */
+    cluster_of_older(&worker, complete(&d)); /* nobody uses this one */
     worker_end_turn(&worker);
     assert_null(table.slots[d.cluster.slot]);
 }
@@ -290,13 +297,13 @@ static void older_exchange_does_not_end_what_the_newest_uses(void **state) {
     struct definition older, newer;
     define(&older, 1, equal);
     define(&newer, 2, equal);
-    struct cluster_runtime *c = cluster_of_older(&worker, &older.cluster);
-    assert_ptr_equal(cluster_of(&worker, &newer.cluster), c); /* the name comes back in the same turn */
+    struct cluster_runtime *c = cluster_of_older(&worker, complete(&older));
+    assert_ptr_equal(bring(&newer), c); /* the name comes back in the same turn */
     struct client_connection *kept = keep(c, 2);
     worker_end_turn(&worker);
-    assert_ptr_equal(cluster_of_older(&worker, &older.cluster), c);
+    assert_ptr_equal(cluster_of_older(&worker, complete(&older)), c);
     worker_end_turn(&worker);
-    assert_ptr_equal(cluster_of(&worker, &newer.cluster), c);
+    assert_ptr_equal(bring(&newer), c);
     assert_true(is_open(kept));
 }
 
@@ -304,13 +311,13 @@ static void cluster_of_an_older_exchange_may_be_dropped_in_the_same_turn(void **
     (void)state;
     struct definition d;
     define(&d, 1, equal);
-    cluster_of_older(&worker, &d.cluster);
+    cluster_of_older(&worker, complete(&d));
     cluster_drop(&worker, d.cluster.slot);
-    struct cluster_runtime *again = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *again = bring(&d);
     worker_end_turn(&worker);
-    assert_ptr_equal(cluster_of(&worker, &d.cluster), again);
+    assert_ptr_equal(bring(&d), again);
     cluster_drop(&worker, d.cluster.slot);
-    struct client_connection *busy = use(cluster_of_older(&worker, &d.cluster), 1);
+    struct client_connection *busy = use(cluster_of_older(&worker, complete(&d)), 1);
     clusters_finish(&worker);
     report_closed(busy);
 }
@@ -321,15 +328,16 @@ static void first_use_without_memory(void **state) {
     (void)state;
     struct definition d;
     define(&d, 5, equal);
+    complete(&d);
     for (long nth = 0;; nth++) {
         uint64_t before = hg_alloc_count();
         hg_alloc_fail_at(nth, 0);
-        struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+        struct cluster_runtime *c = bring(&d);
         hg_alloc_fail_at(-1, 0);
         bool failed = hg_alloc_count() - before > (uint64_t)nth;
         if (c)
             cluster_pick(c, &any_endpoint); /* an endpoint or none, but never one that is freed */
-        assert_true(is_picked(cluster_of(&worker, &d.cluster), 5));
+        assert_true(is_picked(bring(&d), 5));
         cluster_drop(&worker, d.cluster.slot);
         clusters_finish(&worker);
         if (!failed)
@@ -345,20 +353,21 @@ static void change_without_memory_harms_nobody(void **state) {
         struct definition before, after;
         connection_count = 0;
         define(&before, 3, equal);
-        struct cluster_runtime *c = cluster_of(&worker, &before.cluster);
+        struct cluster_runtime *c = bring(&before);
         struct client_connection *idle = keep(c, 1), *busy[] = {use(c, 1), use(c, 2), use(c, 3)};
         define(&after, 2, equal);
         add_endpoint(&after, 9, 1);
         after.endpoints[0].hostname = STR("new.example");
+        complete(&after);
         uint64_t count = hg_alloc_count();
         hg_alloc_fail_at(nth, 0);
-        assert_ptr_equal(cluster_of(&worker, &after.cluster), c);
+        assert_ptr_equal(bring(&after), c);
         hg_alloc_fail_at(-1, 0);
         failed = hg_alloc_count() - count > (uint64_t)nth;
         cluster_pick(c, &any_endpoint);
         for (unsigned i = 0; i < 3; i++)
             report_closed(busy[i]); /* in the middle of it all */
-        cluster_of(&worker, &after.cluster);
+        bring(&after);
         assert_true(is_picked(c, 9) && is_picked(c, 1) && is_picked(c, 2) && !is_picked(c, 3));
         assert_true(is_open(idle));
         cluster_drop(&worker, after.cluster.slot);
@@ -370,7 +379,7 @@ static void dropping_needs_no_memory(void **state) {
     (void)state;
     struct definition d;
     define(&d, 3, equal);
-    struct cluster_runtime *c = cluster_of(&worker, &d.cluster);
+    struct cluster_runtime *c = bring(&d);
     struct client_connection *idle = keep(c, 1), *busy = use(c, 2);
     hg_alloc_fail_at(0, 1);
     cluster_drop(&worker, d.cluster.slot);

@@ -30,7 +30,7 @@ static int set_up(void **state) {
     failed_error = 0;
     is_unwanted = false;
     define(&definition, 1, (const uint32_t[]){1});
-    cluster = cluster_of(&worker, &definition.cluster);
+    cluster = bring(&definition);
     endpoint = cluster ? cluster_pick(cluster, &any_endpoint) : NULL;
     return endpoint ? 0 : -1;
 }
@@ -124,7 +124,7 @@ static void kept_connection_learns_new_options(void **state) {
     struct client_connection *c = keep_one();
     definition.cluster.serial = ++next_serial;
     definition.cluster.options.write_timeout = 4711;
-    cluster_of(&worker, &definition.cluster);
+    bring(&definition);
     assert_ptr_equal(take(endpoint), c);
     assert_int_equal(((struct fake_connection *)c)->options.write_timeout, 4711);
     c->owner->on_available(c);
@@ -136,7 +136,7 @@ static void timeout_of_the_cluster_comes_before_that_of_the_route(void **state) 
     assert_int_equal(((struct fake_connection *)of_route)->options.connect_timeout, 17);
     definition.cluster.serial = ++next_serial;
     definition.cluster.options.connect_timeout = 4711;
-    cluster_of(&worker, &definition.cluster);
+    bring(&definition);
     struct client_connection *of_cluster = connect_for_nobody(endpoint, 17);
     assert_int_equal(((struct fake_connection *)of_cluster)->options.connect_timeout, 4711);
     pool_forget_waiter(&waiter);
@@ -313,7 +313,7 @@ static void change_of_protocol_leaves_old_connections_to_end(void **state) {
     other = fake_codec;
     definition.cluster.codec = &other;
     definition.cluster.serial = ++next_serial;
-    cluster_of(&worker, &definition.cluster);
+    bring(&definition);
     assert_false(is_open(c));
     assert_true(is_open(busy));
     assert_null(take(endpoint));
@@ -323,7 +323,7 @@ static void change_of_protocol_leaves_old_connections_to_end(void **state) {
 
 static void expect_worn_out(struct client_connection *c) {
     definition.cluster.serial = ++next_serial;
-    cluster_of(&worker, &definition.cluster);
+    bring(&definition);
     assert_null(take(endpoint));
     assert_false(is_open(c));
 }
@@ -343,7 +343,7 @@ static void change_of_verification_leaves_old_connections_to_end(void **state) {
     c = connect_one();
     c->owner->on_available(c);
     definition.cluster.serial = ++next_serial;
-    cluster_of(&worker, &definition.cluster);
+    bring(&definition);
     assert_ptr_equal(take(endpoint), c); /* nothing of it has changed */
     c->owner->on_available(c);
     definition.endpoints[0].hostname = STR("other.example");
@@ -392,10 +392,9 @@ static void kept_connections_end_when_headers_are_wanted(void **state) {
     (void)state;
     struct client_connection *kept = keep_one(), *busy = connect_one();
     struct definition wanted = definition;
-    wanted.cluster.endpoints = wanted.endpoints;
     wanted.cluster.serial = ++next_serial;
     wanted.cluster.options.proxy_version = 2;
-    assert_ptr_equal(cluster_of(&worker, &wanted.cluster), cluster);
+    assert_ptr_equal(bring(&wanted), cluster);
     assert_true(is_open(busy));
     assert_false(is_open(kept));
     busy->owner->on_available(busy);

@@ -71,6 +71,7 @@ static int set_up(void **state) {
     proxy_init();
     define(&origins, 2, (const uint32_t[]){1, 1});
     origins.cluster.connection_lifetime = 0;
+    complete(&origins);
     view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
     worker.view = &view;
     worker.route_scratch = route_scratch_create();

@@ -20,12 +20,13 @@ static void count_quiet(struct worker *w, struct snapshot_view *v) {
     quiet++;
 }
 
-static void make(struct definition *d, uint32_t slot) {
+static void make(struct definition *d, uint32_t slot, uint32_t weight) {
     uint32_t weights[ENDPOINTS];
     for (unsigned i = 0; i < ENDPOINTS; i++)
-        weights[i] = 1;
+        weights[i] = weight;
     define(d, ENDPOINTS, weights);
     d->cluster.slot = slot;
+    complete(d);
 }
 
 /* All clusters have run-time state. */
@@ -33,10 +34,10 @@ static int set_up(void **state) {
     if (back_set_up(state) < 0)
         return -1;
     for (uint32_t i = 0; i < CLUSTERS; i++) {
-        make(&definitions[i], i);
-        if (!cluster_of(&worker, &definitions[i].cluster))
+        make(&definitions[i], i, 1);
+        if (!bring(&definitions[i]))
             return -1;
-        make(&newer[i], i);
+        make(&newer[i], i, 2);
         changed[i] = &newer[i].cluster;
         dropped[i] = i;
     }
@@ -110,7 +111,7 @@ static void closing_connections_makes_slices_shorter(void **state) {
         turn();
     assert_null(sweep.view);
     for (unsigned i = 0; i < CONNECTIONS_MOST; i++) {
-        struct cluster_runtime *c = cluster_of(&worker, &definitions[i].cluster);
+        struct cluster_runtime *c = bring(&definitions[i]);
         struct client_connection *link = connect_for_nobody(cluster_pick(c, &any_endpoint), 17);
         report_connected(link);
     }
@@ -148,7 +149,7 @@ static void a_cluster_that_comes_back_is_a_new_one(void **state) {
     for (int i = 0; i < 10; i++)
         turn();
     assert_ptr_equal(table.slots[CLUSTERS - 1], c);
-    assert_int_equal(c->by_address.count, ENDPOINTS);
+    assert_int_equal(c->endpoint_count, ENDPOINTS);
     assert_int_equal(second_view.references, 1);
     assert_int_equal(quiet, 0);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
+#include "tests/unit/dataplane/back/make_members.h"
 
 #include <stdio.h>
 #include <sys/un.h>
@@ -25,7 +26,6 @@ static struct settings             settings;
 static struct listener_definition  definition;
 static struct cluster_definition   cluster;
 static struct endpoint_definition  endpoint;
-static struct endpoint_shared      endpoint_shared = {.references = 1 << 20};
 static struct cluster_shared       cluster_shared = {.references = 1 << 20};
 static struct bound_table          routes;
 static Headgate__Rule              rule = HEADGATE__RULE__INIT;
@@ -97,7 +97,6 @@ static inline int listen_as_origin(void) {
     endpoint.text = str_of(text);
     endpoint.weight = 1;
     endpoint.is_usable = true;
-    endpoint.shared = &endpoint_shared;
     return 0;
 }
 
@@ -105,7 +104,8 @@ static inline void define_cluster(void) {
     static uint64_t serial;
     static const struct cluster_definition *bound[] = {&cluster};
     cluster = (struct cluster_definition){
-        .name = STR("origin"), .serial = ++serial, .codec = &h1_client_codec, .endpoints = &endpoint, .endpoint_count = 1,
+        .name = STR("origin"), .serial = ++serial, .codec = &h1_client_codec,
+        .members = make_members(&round_robin_rules, &endpoint, 1, NULL),
         .shared = &cluster_shared,
         .options = {.header_bytes = 16384, .headers = 100, .trailer_bytes = 8192},
         .idle_connections = 4, .requests_per_connection = 1000,
@@ -143,6 +143,7 @@ static inline int dialogue_tear_down(void **state) {
     worker_end_turn(&worker);
     clusters_finish(&worker);
     worker_end_turn(&worker);
+    members_finish();
     assert_int_equal(worker.buffer_used, 0);
     assert_int_equal(stats_read(&worker.stats->exchanges), 0);
     listener_destroy(listener);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
+#include "tests/unit/dataplane/back/make_members.h"
 
 #include <stdio.h>
 #include <nghttp2/nghttp2.h>
@@ -86,7 +87,6 @@ static struct arena               settings_arena;
 static struct cluster_table       table;
 static struct cluster_definition  cluster;
 static struct endpoint_definition endpoint;
-static struct endpoint_shared     endpoint_shared = {.references = 1 << 20};
 static struct cluster_shared      cluster_shared = {.references = 1 << 20};
 static struct http2_options       http2;
 
@@ -393,11 +393,11 @@ static inline void define_cluster(void) {
     endpoint.text = STR("unix:origin");
     endpoint.weight = 1;
     endpoint.is_usable = true;
-    endpoint.shared = &endpoint_shared;
     cluster = (struct cluster_definition){.name = STR("origin"), .serial = 1, .codec = &h2_client_codec,
-                                          .idle_timeout = 60000000, .idle_connections = 8, .endpoints = &endpoint,
+                                          .idle_timeout = 60000000, .idle_connections = 8,
+                                          .members = make_members(&round_robin_rules, &endpoint, 1, NULL),
                                           .shared = &cluster_shared,
-                                          .endpoint_count = 1, .requests_per_connection = 100000};
+                                          .requests_per_connection = 100000};
     cluster.options = (struct client_options){.idle_timeout = 60000000, .write_timeout = 30000000, .http2 = &http2,
                                               .header_bytes = l->header_bytes, .headers = l->headers,
                                               .trailer_bytes = l->trailer_bytes};
@@ -455,6 +455,7 @@ static inline int origins_tear_down(void **state) {
             exchange_on_abort(&calls[i].loop.leg, ABORT_CLIENT_GONE);
     worker_end_turn(&worker);
     clusters_finish(&worker);
+    members_finish();
     finish_peers();
     for (int i = 0; i < SETTLED && stats_read(&worker.stats->origin_connections); i++)
         ev_run(worker.loop, EVRUN_NOWAIT); /* those that were reset see their origin close */

@@ -1,0 +1,136 @@
+/* pick.c — which endpoint a request goes to, and what is learnt of it afterwards. */
+#include "common/alloc.h"
+#include "dataplane/back/cluster.h"
+
+void pick_note_tried(struct pick *p, const struct endpoint_runtime *e) {
+    if (p->tried_count == PICK_TRIED_MAX)
+        memmove(p->tried, p->tried + 1, --p->tried_count * sizeof *p->tried);
+    p->tried[p->tried_count++] = e;
+}
+
+bool endpoint_is_available(const struct endpoint_runtime *e) {
+    return candidate_is_available(&e->candidate, e->cluster->worker->now);
+}
+
+/* ---- ejections ----
+ * An ejected endpoint is passed over from the moment that it is ejected: that is read with each choice. What all of them come to, the
+ * shares of priorities and zones, is counted here, a while later where there are many. */
+
+enum { LOOK_INTERVAL = 1000, ENDPOINTS_PER_MICROSECOND = 8 };
+
+static void look_at_ejections(struct cluster_runtime *c) {
+    uint64_t now = c->worker->now;
+    c->next_look = UINT64_MAX;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        struct candidate *e = c->endpoints[i];
+        uint64_t until = atomic_load_explicit(e->out_until, memory_order_relaxed);
+        if (until > now && until < c->next_look)
+            c->next_look = until;
+        if (candidate_is_available(e, now) != e->was_available)
+            candidate_recount(e, &c->members->rules, now);
+    }
+    c->look_not_before = now + LOOK_INTERVAL + c->endpoint_count / ENDPOINTS_PER_MICROSECOND;
+}
+
+static void note_ejections(struct cluster_runtime *c) {
+    uint32_t ejections = atomic_load_explicit(&c->shared->ejections, memory_order_relaxed);
+    if ((ejections == c->ejections_seen && c->worker->now < c->next_look) || c->worker->now < c->look_not_before)
+        return;
+    c->ejections_seen = ejections;
+    look_at_ejections(c);
+}
+
+/* ---- groups ---- */
+
+static void share_out(struct cluster_runtime *c, struct group_set *s) {
+    struct share *shares = c->shares + s->begin;
+    bool has_changed = false;
+    for (uint32_t i = s->begin; i < s->end; i++) {
+        has_changed |= c->groups[i]->has_changed;
+        c->groups[i]->has_changed = false;
+    }
+    if (!has_changed)
+        return;
+    s->has_any = balance_shares(c->groups + s->begin, s->end - s->begin, &c->members->rules, shares);
+    s->only = s->has_any && shares[0].until == UINT32_MAX && !shares[0].panics ? c->groups[s->begin] : NULL;
+}
+
+static struct group_set *find_set(const struct cluster_runtime *c, uint64_t subset) {
+    uint32_t low = 0, high = c->set_count;
+    if (c->set_count && subset == c->sets[0].subset)
+        return &c->sets[0];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (c->sets[middle].subset < subset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < c->set_count && c->sets[low].subset == subset)
+        return &c->sets[low];
+    return c->set_count && c->members->subset_fallback ? &c->sets[0] : NULL;
+}
+
+static struct group *find_group(const struct cluster_runtime *c, const struct group_set *s, struct choice *choice) {
+    uint32_t i = s->begin, random = (uint32_t)(balance_random(choice->random) >> 32);
+    while (i + 1 < s->end && c->shares[i].until < random)
+        i++;
+    choice->panics = c->shares[i].panics;
+    return c->groups[i];
+}
+
+/* The shares were computed before the last of a group was ejected. */
+static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s, struct choice *choice) {
+    struct candidate *e = NULL;
+    choice->panics = false;
+    for (uint32_t i = s->begin; i < s->end && !e; i++)
+        e = group_choose(c->groups[i], choice);
+    return e;
+}
+
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
+    note_ejections(c);
+    for (uint32_t i = 0; c->has_changes && i < c->set_count; i++)
+        share_out(c, &c->sets[i]);
+    c->has_changes = false;
+    const struct group_set *s = find_set(c, p->subset);
+    if (!s || !s->has_any)
+        return NULL;
+    struct choice choice = {.rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random, .hash = p->hash,
+                            .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count};
+    struct group *g = s->only ? s->only : find_group(c, s, &choice);
+    struct candidate *e = group_choose(g, &choice);
+    return (struct endpoint_runtime *)(e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice));
+}
+
+/* ---- attempts ---- */
+
+static const struct balance_rules *rules_of(const struct endpoint_runtime *e) {
+    return &e->cluster->members->rules;
+}
+
+void endpoint_began(struct endpoint_runtime *e) {
+    candidate_began(&e->candidate, rules_of(e));
+}
+
+/* What fails at once must not look quick. */
+static void note_latency(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
+    uint64_t now = e->cluster->worker->now;
+    switch (outcome) {
+    case ENDPOINT_SUCCESS:
+    case ENDPOINT_5XX: candidate_note_latency(&e->candidate, rules_of(e), head_latency, now); break;
+    case ENDPOINT_GATEWAY_FAILURE:
+    case ENDPOINT_CONNECT_FAILURE:
+    case ENDPOINT_RESET:
+    case ENDPOINT_TIMEOUT: candidate_note_failure(&e->candidate, rules_of(e), now); break;
+    case ENDPOINT_CANCELLED: break;
+    }
+}
+
+/* Outlier detection sees every outcome here, before the endpoint may be gone. */
+void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
+    candidate_ended(&e->candidate, rules_of(e));
+    if (rules_of(e)->kind == BALANCE_PEAK_EWMA)
+        note_latency(e, outcome, head_latency);
+    endpoint_forget_if_unused(e);
+}

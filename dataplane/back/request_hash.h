@@ -1,0 +1,8 @@
+/* request_hash.h — what a request is hashed by, for balancers that hash. Thread: the worker's. */
+#pragma once
+
+#include "dataplane/back/cluster.h"
+#include "dataplane/http/exchange.h"
+
+/* By the first of the cluster's rules that the request has. False: by none. */
+bool request_hash(const struct exchange *, const struct cluster_definition *, uint64_t *ret);

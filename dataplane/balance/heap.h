@@ -1,0 +1,33 @@
+/* heap.h — a group's heap: the smallest key first. Thread: the group's. */
+#pragma once
+
+#include "dataplane/balance/balance.h"
+
+static inline bool entry_is_before(const struct heap_entry *a, const struct heap_entry *b) {
+    return a->key < b->key || (a->key == b->key && a->tie < b->tie);
+}
+
+static inline void heap_put(struct group *g, uint32_t i, struct heap_entry e) {
+    g->heap[i] = e;
+    e.placement->heap_index = i;
+}
+
+static inline void heap_sift_down(struct group *g, uint32_t i) {
+    struct heap_entry moved = g->heap[i];
+    uint32_t child, count = g->heap_count;
+    for (; (child = 2 * i + 1) < count; i = child) {
+        if (child + 1 < count && entry_is_before(&g->heap[child + 1], &g->heap[child]))
+            child++;
+        if (!entry_is_before(&g->heap[child], &moved))
+            break;
+        heap_put(g, i, g->heap[child]);
+    }
+    heap_put(g, i, moved);
+}
+
+void heap_add(struct group *, struct heap_entry);
+void heap_remove(struct group *, uint32_t i);
+/* Its key or tie has changed. */
+void heap_fix(struct group *, uint32_t i);
+/* Least connections: those at the bottom get their keys back. */
+void heap_unpark(struct group *);
