@@ -60,19 +60,23 @@ function(hg_fuzz_targets)
   endforeach()
 endfunction()
 
-# tests/bench/*.c, linked with nothing of ours (one speaks TLS), and tests/bench/micro/*.c, which measure functions of the
-# data plane: one program each, in <build>/bench.
+# tests/bench/*.c, linked with nothing of ours (one speaks TLS), tests/bench/micro/*.c, which measure functions of the data plane,
+# and tests/bench/control/*.c, likewise of the control plane: one program each, in <build>/bench.
 set(HG_BENCH_LIBS_handshakes hg_ssl)
 function(hg_bench_programs)
   file(GLOB plain CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
   file(GLOB micro CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/micro/*.c)
-  foreach(file IN LISTS plain micro)
+  file(GLOB control CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/control/*.c)
+  foreach(file IN LISTS plain micro control)
     get_filename_component(name ${file} NAME_WE)
     set(plane)
     set(libs ${HG_BENCH_LIBS_${name}})
     if(file IN_LIST micro)
       set(plane ${HG_PLANE_dataplane})
       set(libs ${HG_UNIT_LIBS_dataplane})
+    elseif(file IN_LIST control)
+      set(plane ${HG_PLANE_controlplane})
+      set(libs ${HG_UNIT_LIBS_controlplane})
     endif()
     hg_executable(bench_${name} "${plane}" SOURCES ${file} LIBS ${libs})
     set_target_properties(bench_${name} PROPERTIES
