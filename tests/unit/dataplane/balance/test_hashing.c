@@ -1,0 +1,268 @@
+/* Balancers that hash: spread, weights, and what a change of the endpoints moves. */
+#include "tests/unit/dataplane/balance/choosers.h"
+
+enum { KEYS = 100000 };
+
+static struct choosers c, other;
+static int before[KEYS];
+
+static const enum balance_kind kinds[] = {BALANCE_RING_HASH, BALANCE_MAGLEV};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static void note_choices(struct choosers *from) {
+    for (unsigned k = 0; k < KEYS; k++)
+        before[k] = choose_by_hash(from, key_at(k));
+}
+
+static void count_keys(struct choosers *from) {
+    memset(from->counts, 0, sizeof from->counts);
+    for (unsigned k = 0; k < KEYS; k++)
+        from->counts[choose_by_hash(from, key_at(k))]++;
+}
+
+/* ---- spread */
+
+/* Section 5.3 of the paper: but for the last round all have the same number of slots. */
+static void maglev_slots_differ_by_one_at_most(void **state) {
+    (void)state;
+    static const uint32_t counts[] = {1, 2, 3, 10, 1000};
+    for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++) {
+        static uint32_t slots[CANDIDATES_MOST];
+        choosers_make(&c, BALANCE_MAGLEV, counts[i], NULL);
+        const struct balance_table *t = c.definition.table;
+        memset(slots, 0, sizeof slots);
+        assert_int_equal(t->size, 65537);
+        for (uint32_t s = 0; s < t->size; s++)
+            slots[t->members[s]]++;
+        for (uint32_t m = 0; m < counts[i]; m++)
+            assert_in_range(slots[m], t->size / counts[i], t->size / counts[i] + 1);
+        choosers_finish(&c);
+    }
+}
+
+/* By earliest deadline at time t, each of n has floor(t * w) slots, and t * W is between their sum and that plus n. */
+static void maglev_slots_follow_the_weights(void **state) {
+    (void)state;
+    static const uint32_t weights[] = {1, 2, 3, 100, 1000, 50};
+    uint32_t slots[6] = {0};
+    choosers_make(&c, BALANCE_MAGLEV, 6, weights);
+    const struct balance_table *t = c.definition.table;
+    for (uint32_t s = 0; s < t->size; s++)
+        slots[t->members[s]]++;
+    for (unsigned m = 0; m < 6; m++)
+        assert_true(fabs(slots[m] - (double)t->size * weights[m] / 1156) <= 1 + 6.0 * weights[m] / 1156);
+    choosers_finish(&c);
+}
+
+/* A member with p points of a ring of many has a share that is distributed about as a mean of p exponentials: its relative
+ * deviation is 1 / sqrt(p). Five of those, for the worst of ten. */
+static void ring_shares_are_as_even_as_its_points(void **state) {
+    (void)state;
+    choosers_init(&c, BALANCE_RING_HASH);
+    c.rules.ring_size = 10240;
+    for (unsigned i = 0; i < 10; i++)
+        choosers_add(&c, i, 1 + i % 2); /* 15 in all */
+    choosers_ready(&c);
+    count_keys(&c);
+    for (unsigned i = 0; i < 10; i++) {
+        double weight = 1 + i % 2, points = 10240 * weight / 15;
+        assert_true(fabs(c.counts[i] / (KEYS * weight / 15) - 1) < 5 / sqrt(points));
+    }
+    choosers_finish(&c);
+}
+
+/* ---- disruption */
+
+/* Removes the one in the middle of a copy. */
+static void make_without(struct choosers *from, enum balance_kind kind, uint32_t count, uint32_t without) {
+    choosers_init(from, kind);
+    for (uint32_t i = 0; i < count; i++)
+        if (i != without)
+            choosers_add(from, i, 1);
+    choosers_ready(from);
+}
+
+static unsigned moved_to(struct choosers *to, uint32_t without, unsigned *ret_others) {
+    unsigned own = 0;
+    *ret_others = 0;
+    for (unsigned k = 0; k < KEYS; k++) {
+        int now = choose_by_hash(to, key_at(k));
+        now += now >= (int)without;
+        if (before[k] == (int)without)
+            own++;
+        else
+            *ret_others += before[k] != now;
+    }
+    return own;
+}
+
+static void ring_moves_the_keys_of_the_removed_alone(void **state) {
+    (void)state;
+    unsigned others;
+    choosers_make(&c, BALANCE_RING_HASH, 20, NULL);
+    note_choices(&c);
+    make_without(&other, BALANCE_RING_HASH, 20, 7);
+    /* 51 or 52 points each, and 53 or 54 with one less: those two or three that come in take the keys before them. */
+    unsigned own = moved_to(&other, 7, &others);
+    assert_in_range(own, KEYS / 20 / 2, KEYS / 20 * 2);
+    assert_true(others < KEYS * 3 / 50);
+    choosers_finish(&c);
+    choosers_finish(&other);
+}
+
+/* Figure 12 of the paper: about the removed one's share again with a table of 65537 and 1000 backends; less with fewer. */
+static void maglev_moves_few_others(void **state) {
+    (void)state;
+    unsigned others;
+    choosers_make(&c, BALANCE_MAGLEV, 20, NULL);
+    note_choices(&c);
+    make_without(&other, BALANCE_MAGLEV, 20, 7);
+    unsigned own = moved_to(&other, 7, &others);
+    assert_in_range(own, KEYS / 20 * 9 / 10, KEYS / 20 * 11 / 10);
+    assert_true(others < KEYS / 20);
+    choosers_finish(&c);
+    choosers_finish(&other);
+}
+
+/* Unwell is not removed: no other key moves at all, those of it are spread, and all come back. */
+static void the_unavailable_moves_its_own_keys_alone(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 10, NULL);
+        note_choices(&c);
+        set_usable(&c, 3, false);
+        memset(c.counts, 0, sizeof c.counts);
+        for (unsigned k = 0; k < KEYS; k++) {
+            int now = choose_by_hash(&c, key_at(k));
+            if (before[k] != 3)
+                assert_int_equal(now, before[k]);
+            else
+                c.counts[now]++;
+            assert_int_equal(now, choose_by_hash(&c, key_at(k))); /* the same each time */
+        }
+        for (unsigned m = 0; m < 10; m++)
+            assert_true(m == 3 ? c.counts[m] == 0 : c.counts[m] > KEYS / 10 / 9 / 3);
+        set_usable(&c, 3, true);
+        for (unsigned k = 0; k < KEYS; k++)
+            assert_int_equal(choose_by_hash(&c, key_at(k)), before[k]);
+        choosers_finish(&c);
+    }
+}
+
+static void the_order_of_the_list_does_not_matter(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 50, NULL);
+        note_choices(&c);
+        choosers_init(&other, kinds[i]);
+        for (unsigned n = 50; n-- > 0;)
+            choosers_add(&other, n, 1);
+        choosers_ready(&other);
+        for (unsigned k = 0; k < KEYS; k++)
+            assert_int_equal(49 - choose_by_hash(&other, key_at(k)), before[k]);
+        choosers_finish(&c);
+        choosers_finish(&other);
+    }
+}
+
+static void without_a_key_chance_decides(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 10, NULL);
+        count_choices(&c, 10000);
+        for (unsigned m = 0; m < 10; m++)
+            assert_in_range(c.counts[m], 500, 1600);
+        choosers_finish(&c);
+    }
+}
+
+/* ---- bounded load */
+
+/* All requests have one of three keys, and none ends. */
+static void nobody_has_more_than_the_bound(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 10, NULL);
+        c.rules.load_bound = 125;
+        for (unsigned n = 0; n < 5000; n++) {
+            int at = choose_by_hash(&c, key_at(n % 3));
+            candidate_began(&c.candidates[at], &c.rules);
+            assert_true(c.candidates[at].active <= ceil(1.25 * (n + 1) / 10));
+        }
+        choosers_finish(&c);
+    }
+}
+
+static void below_the_bound_each_key_stays(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 10, NULL);
+        note_choices(&c);
+        c.rules.load_bound = 150;
+        for (unsigned m = 0; m < 10; m++)
+            for (unsigned n = 0; n < 100; n++)
+                candidate_began(&c.candidates[m], &c.rules);
+        for (unsigned k = 0; k < KEYS; k++)
+            assert_int_equal(choose_by_hash(&c, key_at(k)), before[k]);
+        choosers_finish(&c);
+    }
+}
+
+/* ---- tables */
+
+static void the_same_members_have_the_same_table(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        struct balance_table *again, *heavier;
+        choosers_make(&c, kinds[i], 10, NULL);
+        assert_int_equal(balance_table_make(&c.rules, c.members, 10, c.definition.table, &again), 0);
+        assert_ptr_equal(again, c.definition.table);
+        c.members[3].weight = 2;
+        assert_int_equal(balance_table_make(&c.rules, c.members, 10, c.definition.table, &heavier), 0);
+        assert_ptr_not_equal(heavier, again);
+        balance_table_unref(again);
+        balance_table_unref(heavier);
+        choosers_finish(&c);
+    }
+}
+
+static void tables_need_memory(void **state) {
+    (void)state;
+    static const enum balance_kind all[] = {BALANCE_RING_HASH, BALANCE_MAGLEV, BALANCE_RANDOM};
+    choosers_init(&c, BALANCE_MAGLEV);
+    for (unsigned i = 0; i < 10; i++)
+        choosers_add(&c, i, 1 + i);
+    for (unsigned i = 0; i < 3; i++) {
+        bool failed = true;
+        c.rules.kind = all[i];
+        for (long nth = 0; failed; nth++) {
+            struct balance_table *t = NULL;
+            uint64_t count = hg_alloc_count();
+            hg_alloc_fail_at(nth, 0);
+            int status = balance_table_make(&c.rules, c.members, 10, NULL, &t);
+            hg_alloc_fail_at(-1, 0);
+            failed = hg_alloc_count() - count > (uint64_t)nth;
+            assert_int_equal(status, failed ? -1 : 0);
+            assert_true(failed == (t == NULL));
+            balance_table_unref(t);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(maglev_slots_differ_by_one_at_most),
+        cmocka_unit_test(maglev_slots_follow_the_weights),
+        cmocka_unit_test(ring_shares_are_as_even_as_its_points),
+        cmocka_unit_test(ring_moves_the_keys_of_the_removed_alone),
+        cmocka_unit_test(maglev_moves_few_others),
+        cmocka_unit_test(the_unavailable_moves_its_own_keys_alone),
+        cmocka_unit_test(the_order_of_the_list_does_not_matter),
+        cmocka_unit_test(without_a_key_chance_decides),
+        cmocka_unit_test(nobody_has_more_than_the_bound),
+        cmocka_unit_test(below_the_bound_each_key_stays),
+        cmocka_unit_test(the_same_members_have_the_same_table),
+        cmocka_unit_test(tables_need_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
