@@ -31,12 +31,14 @@ static int add(struct builder *b, Headgate__Kind kind, struct str name, Protobuf
     return 0;
 }
 
-static void add_endpoints(struct builder *b, struct str name, const struct fill_at *at, ProtobufCMessage *endpoints,
-                          bool is_right) {
+static void add_endpoints(struct builder *b, struct str name, const struct fill_at *at, const ProtobufCMessage *cluster,
+                          ProtobufCMessage *endpoints, bool is_right) {
     const Headgate__EndpointSet *set = (const Headgate__EndpointSet *)endpoints;
     if (add(b, HEADGATE__KIND__KIND_ENDPOINT_SET, name, endpoints) < 0)
         return;
-    if (is_right && set->n_endpoints == 0)
+    if (is_right)
+        schema_endpoint_set.check(&b->fill, at, endpoints);
+    if (is_right && set->n_endpoints == 0 && !((const Headgate__Cluster *)cluster)->discovery)
         fill_warn(&b->fill, at, "the cluster \"%s\" has no endpoints: every request for it is answered 503", name.p);
 }
 
@@ -58,7 +60,7 @@ void builder_add(struct builder *b, Headgate__Kind kind, struct str name, const 
     if (kind == HEADGATE__KIND__KIND_ROUTE_TABLE && m)
         check_route_table(&b->fill, at, kept.p, m, b->settings, b->fill.faults == faults);
     if (add(b, kind, kept, m) == 0 && companion && with_endpoints)
-        add_endpoints(b, kept, at, companion, b->fill.faults == faults);
+        add_endpoints(b, kept, at, m, companion, b->fill.faults == faults);
 }
 
 static int emit(struct builder *b, const struct built *item, struct config_resources *set) {

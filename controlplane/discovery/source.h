@@ -8,6 +8,8 @@
 #include <ev.h>
 
 #include "common/error.h"
+#include "controlplane/discovery/resolver.h"
+#include "controlplane/secrets/files.h"
 #include "proto/resources.pb-c.h"
 
 struct source;
@@ -15,8 +17,9 @@ struct source;
 /* What a source says, and to whom. */
 struct source_sink {
     void *context;
-    /* These are all endpoints now; perhaps none. `set` is the source's and valid during the call. Sorted by address, each
-     * address once, so that equal answers are equal bytes. Never called from within source_create. */
+    /* These are all endpoints now; perhaps none. `set` is the source's and valid during the call. Each address once, in an order
+     * that follows from the answer alone (a file's own order, otherwise by address), so that equal answers are equal bytes.
+     * Never called from within `create`. */
     void (*found)(void *context, const Headgate__EndpointSet *set);
     /* It could not be asked, or answered nonsense. One line, for people. */
     void (*failed)(void *context, const char *reason);
@@ -25,9 +28,8 @@ struct source_sink {
 /* What every source has beside what it finds. */
 struct source_config {
     struct ev_loop    *loop;
-    const char        *cluster;         /* name, for messages */
-    const char        *files_root;      /* below which paths of files are taken; see secret_root_open */
-    const char        *files_base;      /* what relative paths are relative to */
+    const struct secret_root *root;     /* below which files are read; outlives the source */
+    struct resolver   *resolver;        /* shared by all sources; outlives the source */
     struct source_sink sink;
 };
 
@@ -38,7 +40,7 @@ struct source_state {
     uint64_t    asked_at, found_at, failed_at, next_at;
     uint64_t    asked, failures;        /* counts */
     uint32_t    endpoints;              /* that it found last */
-    char        failure[256];           /* empty: the last one went well */
+    char        failure[512];           /* empty: the last one went well */
 };
 
 /* A kind of source: `create` is given a message that the schema has accepted, and copies what it needs of it. NULL with

@@ -5,7 +5,7 @@
 #include "controlplane/channel/message_copy.h"
 #include "controlplane/engine/reply.h"
 #include "controlplane/engine/sources.h"
-#include "controlplane/engine/watch.h"
+#include "controlplane/discovery/watch.h"
 
 enum { LOGGED_MAX = 20 }; /* problems of one load that are logged */
 

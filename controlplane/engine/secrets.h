@@ -6,7 +6,7 @@
 
 #include "controlplane/channel/snapshot.h"
 #include "controlplane/config/config.h"
-#include "controlplane/engine/watch.h"
+#include "controlplane/discovery/watch.h"
 #include "controlplane/secrets/secrets.h"
 #include "controlplane/store/store.h"
 

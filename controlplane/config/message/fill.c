@@ -147,6 +147,8 @@ static void fill_named(struct fill *f, const struct schema_key *k, const struct 
 
 static bool is_list_length_right(struct fill *f, const struct schema_key *k, const struct fill_at *at) {
     size_t count = at->node->count;
+    if (schema_bounds_items(k))
+        return true;
     if (count < k->min)
         fill_report(f, at, ERROR_RANGE, "the list is empty; at least %llu entry is needed", (unsigned long long)k->min);
     else if (k->max && count > k->max)

@@ -78,9 +78,3 @@ void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCM
         conflict(f, at, "names", "insecure verifies nothing, so that names have no use", "insecure or names, not both");
     check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
 }
-
-void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
-    const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
-    if (cluster->http2 && cluster->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP2)
-        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "protocol: http2 beside it");
-}

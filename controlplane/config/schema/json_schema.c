@@ -75,9 +75,10 @@ static void add_item(const struct schema_key *k, struct strbuf *out) {
 static void add_list(const struct schema_key *k, struct strbuf *out) {
     strbuf_puts(out, "{\"type\": \"array\", \"items\": ");
     add_item(k, out);
-    if (k->min)
+    bool is_bound = !schema_bounds_items(k);
+    if (is_bound && k->min)
         strbuf_printf(out, ", \"minItems\": %" PRIu64, k->min);
-    if (k->max)
+    if (is_bound && k->max)
         strbuf_printf(out, ", \"maxItems\": %" PRIu64, k->max);
     strbuf_putc(out, '}');
 }

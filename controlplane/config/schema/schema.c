@@ -20,6 +20,10 @@ bool schema_in_scope(const struct schema_key *k, unsigned scope) {
     return k->scopes == SCOPE_ALL || scope == SCOPE_ALL || (k->scopes & scope);
 }
 
+bool schema_bounds_items(const struct schema_key *k) {
+    return k->flags & SCHEMA_LIST && (k->type == SCHEMA_INTEGER || k->type == SCHEMA_DURATION || k->type == SCHEMA_SIZE);
+}
+
 const struct schema_key *schema_find(const struct schema_object *o, unsigned scope, struct str name, bool *ret_is_single) {
     for (const struct schema_key *k = o->keys; k->key; k++) {
         bool is_single = k->one_as && str_eq(name, str_of(k->one_as));

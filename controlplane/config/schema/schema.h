@@ -62,7 +62,7 @@ struct schema_key {
     const struct text_form     *form;
     const struct schema_object *object;
     const uint16_t             *allowed;        /* integer: the only values, ended by 0 */
-    uint64_t                    min, max;       /* of a number, or of a list's or text's length; max 0: the type's own */
+    uint64_t                    min, max;       /* of a number, also in a list; or of a list's or text's length; max 0: the type's own */
     enum schema_type            type;
     unsigned                    flags;          /* enum schema_flag */
     unsigned                    scopes;         /* where the key may stand; SCOPE_ALL: everywhere */
@@ -98,6 +98,8 @@ const struct schema_object *schema_of_kind(Headgate__Kind kind);
 const struct schema_key *schema_find(const struct schema_object *o, unsigned scope, struct str name, bool *ret_is_single);
 bool schema_is_later(const struct schema_object *o, struct str name);
 bool schema_in_scope(const struct schema_key *k, unsigned scope);
+/* A list whose min and max are those of its numbers. */
+bool schema_bounds_items(const struct schema_key *k);
 /* The names of the keys of the object, those of `one_as` included; at most `max`. Returns their number. */
 size_t schema_names(const struct schema_object *o, unsigned scope, const char **names, size_t max);
 /* What users should have written for one value of the key: "a duration such as 250ms, 30s or 5m". */

@@ -93,7 +93,7 @@ static const char *check_address(struct arena *arena, struct str text, struct st
 static const char *check_endpoint(struct arena *arena, struct str text, struct str *canonical) {
     struct address a;
     if (has_control(text) || address_parse(text, &a) < 0)
-        return "not an address (names are not resolved by this version)";
+        return "not an address (names are for discovery)";
     if (a.u.any.sa_family != AF_UNIX && address_port(&a) == 0)
         return "port 0 cannot be connected to";
     return format_address(arena, &a, canonical);

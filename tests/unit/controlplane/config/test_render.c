@@ -293,7 +293,7 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
 {
     bool is_map = k->flags & SCHEMA_NAMED && draw(c, 2);
     struct tree_node *list = tree_create(&c->arena, is_map ? TREE_MAP : TREE_LIST);
-    size_t count = (k->min ? k->min : 0) + draw(c, 4);
+    size_t count = (schema_bounds_items(k) ? 0 : k->min) + draw(c, 4);
     if (k->flags & SCHEMA_UNIQUE && k->form != &text_domain) {
         count = 1; /* there are few different texts to draw from */
     }
@@ -315,7 +315,8 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
 static bool has_company(const struct schema_key *k)
 {
     static const char *const keys[] = {"min-version", "max-version", "insecure", "http2", "connect", "upgrades",
-                                       "proxy-protocol", "client-certificates", "key", "certificate"};
+                                       "proxy-protocol", "client-certificates", "key", "certificate", "priority", "records", "min-refresh",
+                                       "max-refresh"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
             return true;
@@ -336,6 +337,9 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     if (k->group) {
         return picks[k->group] == (unsigned)(k - o->keys);
     }
+    if (strcmp(o->title, "dns-discovery") == 0 && strcmp(k->key, "port") == 0) {
+        return true;
+    }
     if (o == &schema_rewrite && strcmp(k->key, "substitution") == 0) {
         return picks[1] != NONE && strcmp(o->keys[picks[1]].key, "regex") == 0;
     }
@@ -346,9 +350,12 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     return k->flags & SCHEMA_REQUIRED || draw(c, 3) == 0;
 }
 
-/* A rule that replaces a prefix must match one. */
-static bool needs_prefix(const struct schema_object *o, const struct schema_key *k)
+/* A rule that replaces a prefix must match one; a check of TLS is for clusters with TLS. */
+static bool needs_more(const struct schema_object *o, const struct schema_key *k)
 {
+    if (k->object && strcmp(k->object->title, "tls-check") == 0) {
+        return true;
+    }
     return (o == &schema_redirect || o == &schema_rewrite) && strcmp(k->key, "prefix") == 0;
 }
 
@@ -358,7 +365,7 @@ static void pick_groups(struct chance *c, const struct schema_object *o, unsigne
         unsigned seen = 0;
         picks[group] = NONE;
         for (const struct schema_key *k = o->keys; k->key; k++) {
-            if (k->group == group && !needs_prefix(o, k) && draw(c, ++seen) == 0) {
+            if (k->group == group && !needs_more(o, k) && draw(c, ++seen) == 0) {
                 picks[group] = (unsigned)(k - o->keys);
             }
         }

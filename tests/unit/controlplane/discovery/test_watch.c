@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "controlplane/engine/watch.h"
+#include "controlplane/discovery/watch.h"
 
 struct fixture {
     struct ev_loop *loop;

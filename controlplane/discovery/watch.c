@@ -1,4 +1,4 @@
-#include "controlplane/engine/watch.h"
+#include "controlplane/discovery/watch.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,0 +1,49 @@
+#include "controlplane/config/message/fill.h"
+#include "controlplane/config/schema/schema_cluster.h"
+
+enum { PRIORITIES_MAX = 128 };
+
+static void conflict(struct fill *f, const struct fill_at *at, const char *key, const char *message, const char *expected) {
+    struct fill_at below = fill_down(at, key);
+    error_set_expected(f->errors, fill_report_key(f, &below, ERROR_CONFLICT, "%s", message), expected, NULL);
+}
+
+/* A priority without endpoints has no share to hand on. */
+void check_endpoint_set(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__EndpointSet *set = (const Headgate__EndpointSet *)m;
+    bool is_used[PRIORITIES_MAX] = {false};
+    uint32_t last = 0, gap = 0;
+    for (size_t i = 0; i < set->n_endpoints; i++) {
+        uint32_t priority = set->endpoints[i]->priority;
+        is_used[priority < PRIORITIES_MAX ? priority : PRIORITIES_MAX - 1] = true;
+        last = priority > last ? priority : last;
+    }
+    while (gap <= last && gap < PRIORITIES_MAX && is_used[gap])
+        gap++;
+    if (set->n_endpoints == 0 || gap > last)
+        return;
+    struct fill_at below = fill_down(at, "endpoints");
+    struct error *e = fill_report(f, &below, ERROR_RANGE, "no endpoint has priority %u, but one has %u", gap, last);
+    error_set_expected(f->errors, e, "priorities from 0 on, without gaps", NULL);
+}
+
+void check_dns_discovery(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__DnsDiscovery *dns = (const Headgate__DnsDiscovery *)m;
+    bool is_srv = dns->records == HEADGATE__DNS_DISCOVERY__RECORDS__SRV;
+    if (!is_srv && !dns->has_port)
+        error_set_expected(f->errors, fill_report(f, at, ERROR_MISSING, "the key \"port\" is missing"),
+                           "the port that endpoints listen on, or records: srv", NULL);
+    else if (is_srv && dns->has_port)
+        conflict(f, at, "port", "SRV records have ports of their own", "port or records: srv, not both");
+    if (dns->min_refresh > dns->max_refresh)
+        conflict(f, at, "min-refresh", "min-refresh is above max-refresh", "a duration that is not above max-refresh");
+}
+
+void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
+    bool is_tls_checked = cluster->health && cluster->health->kind_case == HEADGATE__HEALTH_CHECK__KIND_TLS;
+    if (cluster->http2 && cluster->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP2)
+        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "protocol: http2 beside it");
+    if (is_tls_checked && !cluster->tls)
+        conflict(f, at, "health", "a check of TLS needs the cluster's tls", "tls beside it");
+}

@@ -1,0 +1,11 @@
+/* source_state.h — what all sources note of themselves. For sources alone. Thread: the loop's. */
+#pragma once
+
+#include "controlplane/discovery/source.h"
+
+/* When it is asked. */
+void source_note_asked(struct source_state *s);
+/* When it has said something: that many endpoints. */
+void source_note_found(struct source_state *s, size_t endpoints);
+/* When it could not; `reason` is kept as far as it fits. Returns whether the one before was not the same. */
+bool source_note_failed(struct source_state *s, const char *reason);
