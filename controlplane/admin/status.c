@@ -3,9 +3,6 @@
 
 #include "common/clock.h"
 #include "controlplane/admin/internal.h"
-#include "controlplane/discovery/endpoints.h"
-
-enum { ENDPOINTS_LISTED_MAX = 2000 }; /* in one reply, over all clusters */
 
 /* ---- data planes ---- */
 
@@ -95,66 +92,6 @@ static void add_away(struct admin_call *call, Headgate__StatusReply *reply) {
         Headgate__AwayDataPlane *a = away_data_plane(&call->arena, n);
         if (a)
             reply->away[reply->n_away++] = a;
-    }
-}
-
-/* ---- clusters ---- */
-
-static Headgate__EndpointStatus *endpoint_status(struct arena *arena, const Headgate__Endpoint *from,
-                                                 const char *source) {
-    Headgate__EndpointStatus *to = arena_alloc(arena, sizeof *to);
-    if (!to)
-        return NULL;
-    headgate__endpoint_status__init(to);
-    to->address = from->address ? arena_strdup(arena, from->address) : NULL;
-    to->has_weight = to->has_health = true;
-    to->weight = from->weight;
-    to->health = from->health;
-    to->source = (char *)source;
-    return to;
-}
-
-static void add_endpoints(struct arena *arena, Headgate__ClusterStatus *cluster,
-                          const struct cluster_endpoints *from, size_t *room) {
-    size_t count = from->set ? from->set->n_endpoints : 0;
-    cluster->has_endpoint_count = true;
-    cluster->endpoint_count = (uint32_t)count;
-    if (count > *room)
-        count = *room;
-    cluster->endpoints = arena_calloc(arena, count + 1, sizeof(Headgate__EndpointStatus *));
-    for (size_t i = 0; i < count && cluster->endpoints; i++) {
-        Headgate__EndpointStatus *e = endpoint_status(arena, from->set->endpoints[i], from->source);
-        if (!e)
-            break;
-        cluster->endpoints[cluster->n_endpoints++] = e;
-    }
-    *room -= cluster->n_endpoints;
-}
-
-static Headgate__ClusterStatus *cluster_status(struct arena *arena, const struct snapshot *s, char *name,
-                                               size_t *room) {
-    struct cluster_endpoints endpoints;
-    Headgate__ClusterStatus *c = arena_alloc(arena, sizeof *c);
-    if (!c)
-        return NULL;
-    headgate__cluster_status__init(c);
-    c->name = name;
-    cluster_endpoints_init(&endpoints, s, name);
-    add_endpoints(arena, c, &endpoints, room);
-    cluster_endpoints_finish(&endpoints);
-    return c;
-}
-
-static void add_clusters(struct admin_call *call, const struct snapshot *s, Headgate__StatusReply *reply) {
-    size_t room = ENDPOINTS_LISTED_MAX;
-    reply->clusters = arena_calloc(&call->arena, s->intent->count + 1, sizeof(Headgate__ClusterStatus *));
-    for (size_t i = 0; i < s->intent->count && reply->clusters; i++) {
-        const Headgate__Entry *e = s->intent->entries[i];
-        if (e->kind != HEADGATE__KIND__KIND_CLUSTER)
-            continue;
-        Headgate__ClusterStatus *c = cluster_status(&call->arena, s, e->name, &room);
-        if (c)
-            reply->clusters[reply->n_clusters++] = c;
     }
 }
 
@@ -248,14 +185,14 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     fill_versions(call, current, &reply);
     add_data_planes(call, &reply);
     add_away(call, &reply);
-    if (current)
-        add_clusters(call, current, &reply);
-    else
+    if (!current)
         reply_add_problem(&call->arena, &problems, ERROR_STATE, NULL, NULL, "there is no configuration yet");
     add_file_problems(call, &problems);
     add_data_plane_problems(call, &problems);
-    if (current)
+    if (current) {
+        admin_add_clusters(call, current, &reply, &problems);
         admin_add_certificates(call, current, &reply, &problems);
+    }
     reply.problems = problems.items;
     reply.n_problems = problems.count;
     admin_reply(call, &reply.base);

@@ -143,14 +143,19 @@ void data_plane_synchronize(struct channel *c, struct data_plane *dp) {
     exchange_start(c, dp, c->current, false, false);
 }
 
+static bool is_same_version(const struct snapshot *a, const struct snapshot *b) {
+    return memcmp(a->lineage, b->lineage, LINEAGE_SIZE) == 0 && a->version == b->version;
+}
+
 void channel_set_current(struct channel *c, struct snapshot *s) {
     assert(!c->push);
     struct snapshot *before = c->current;
     c->current = s ? snapshot_ref(s) : NULL;
     snapshot_unref(before);
     for (struct data_plane *dp = c->first; dp; dp = dp->next) {
-        bool is_behind_transfer = dp->state == DATA_PLANE_PREPARING && !snapshot_is_same(dp->target, s);
-        if (is_behind_transfer && s)
+        /* A transfer of the same version goes on: where generations follow each other fast, it would never end. */
+        bool is_wrong_transfer = dp->state == DATA_PLANE_PREPARING && s && !is_same_version(dp->target, s);
+        if (is_wrong_transfer)
             exchange_start(c, dp, s, false, false); /* a Prepare with a new nonce aborts the open one */
         else
             data_plane_synchronize(c, dp);

@@ -116,7 +116,7 @@ void exchange_nack(struct channel *c, struct data_plane *dp, const Headgate__Nac
     c->counters.nacks++;
     log_nack(dp, m);
     bool is_of_push = dp->is_of_push;
-    if (dp->target == c->current)
+    if (c->current && dp->target->version == c->current->version)
         keep_refusal(c, dp, copy_nack(m));
     exchange_cancel(c, dp, NULL);
     if (is_of_push)

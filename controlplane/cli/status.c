@@ -104,6 +104,16 @@ static enum style health_style(Headgate__Endpoint__Health health) {
                                                              : STYLE_DIM;
 }
 
+static void add_last_failure(struct table *t, const Headgate__EndpointStatus *e) {
+    char age[32];
+    cli_format_age(e->failed_at, age);
+    bool is_over = e->health == HEADGATE__ENDPOINT__HEALTH__HEALTHY;
+    if (e->last_failure)
+        table_add(t, is_over ? STYLE_DIM : STYLE_WARN, "%s, %s ago", e->last_failure, age);
+    else
+        table_add(t, STYLE_PLAIN, "%s", "");
+}
+
 static void add_cluster(struct table *t, const Headgate__ClusterStatus *c) {
     size_t shown = c->n_endpoints < ENDPOINTS_SHOWN ? c->n_endpoints : ENDPOINTS_SHOWN;
     for (size_t i = 0; i < shown; i++) {
@@ -113,18 +123,19 @@ static void add_cluster(struct table *t, const Headgate__ClusterStatus *c) {
         table_add(t, STYLE_PLAIN, "%" PRIu32, e->weight);
         table_add(t, health_style(e->health), "%s", health_text(e->health));
         table_add(t, STYLE_DIM, "%s", e->source ? e->source : "");
+        add_last_failure(t, e);
     }
     if (c->endpoint_count > shown || c->endpoint_count == 0) {
         table_add(t, STYLE_NAME, "  %s", shown ? "" : c->name ? c->name : "");
         table_add(t, c->endpoint_count ? STYLE_DIM : STYLE_WARN, shown ? "and %zu more" : "%zu endpoints",
                   (size_t)c->endpoint_count - shown);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 4; i++)
             table_add(t, STYLE_PLAIN, "%s", "");
     }
 }
 
 static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r) {
-    static const char *const titles[] = {"  CLUSTER", "ENDPOINT", "WEIGHT", "HEALTH", "FROM"};
+    static const char *const titles[] = {"  CLUSTER", "ENDPOINT", "WEIGHT", "HEALTH", "FROM", "LAST FAILURE"};
     struct table t;
     if (r->n_clusters == 0)
         return;
@@ -134,6 +145,37 @@ static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r
         table_add(&t, STYLE_DIM, "%s", titles[i]);
     for (size_t i = 0; i < r->n_clusters; i++)
         add_cluster(&t, r->clusters[i]);
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
+static void add_discovery(struct table *t, const char *cluster, const Headgate__DiscoveryStatus *d) {
+    char age[32];
+    table_add(t, STYLE_NAME, "  %s", cluster ? cluster : "");
+    table_add(t, STYLE_PLAIN, "%s", d->kind ? d->kind : "");
+    table_add(t, STYLE_PLAIN, "%s", d->target ? d->target : "");
+    cli_format_age(d->asked_at, age);
+    table_add(t, STYLE_PLAIN, d->has_asked_at ? "%s ago" : "never", age);
+    cli_format_age(d->found_at, age);
+    table_add(t, d->has_found_at ? STYLE_PLAIN : STYLE_WARN, d->has_found_at ? "%s ago" : "never", age);
+    table_add(t, d->failure ? STYLE_BAD : STYLE_GOOD, "%s", d->failure ? "failing" : d->has_found_at ? "ok" : "");
+}
+
+static void print_discovery(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  CLUSTER", "KIND", "WHERE", "ASKED", "FOUND", "STATE"};
+    struct table t;
+    size_t count = 0;
+    for (size_t i = 0; i < r->n_clusters; i++)
+        count += r->clusters[i]->discovery != NULL;
+    if (count == 0)
+        return;
+    cli_print(cli, STYLE_TITLE, "discovery\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_clusters; i++)
+        if (r->clusters[i]->discovery)
+            add_discovery(&t, r->clusters[i]->name, r->clusters[i]->discovery);
     table_print(cli, &t);
     table_finish(&t);
 }
@@ -168,6 +210,7 @@ int command_status(struct cli *cli, const struct options *options) {
         print_data_planes(cli, reply);
         print_away(cli, reply);
         print_clusters(cli, reply);
+        print_discovery(cli, reply);
         print_certificates(cli, reply);
         print_problems(cli, reply);
     }

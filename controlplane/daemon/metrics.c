@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +112,61 @@ static void add_calls(struct strbuf *out, const struct admin *admin) {
            !file_source_failure(admin->file_source) && !file_source_is_held_back(admin->file_source));
 }
 
+static void add_sources(struct strbuf *out, const struct engine_source_totals totals[2]) {
+    static const struct {
+        const char *name, *type, *help;
+        size_t offset;
+    } series[] = {
+        {"headgate_controlplane_discovery_sources", "gauge", "Clusters whose endpoints are looked for.",
+         offsetof(struct engine_source_totals, sources)},
+        {"headgate_controlplane_discovery_failing", "gauge", "Of those, whose source failed the last time.",
+         offsetof(struct engine_source_totals, failing)},
+        {"headgate_controlplane_discovery_asked_total", "counter", "Times that sources were asked.",
+         offsetof(struct engine_source_totals, asked)},
+        {"headgate_controlplane_discovery_failures_total", "counter", "Times that they failed.",
+         offsetof(struct engine_source_totals, failures)},
+    };
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
+        head(out, series[i].name, series[i].type, series[i].help);
+        for (int kind = 0; kind < 2; kind++)
+            labelled(out, series[i].name, "kind", totals[kind].kind,
+                     *(const uint64_t *)((const char *)&totals[kind] + series[i].offset));
+    }
+}
+
+static void add_dns(struct strbuf *out, const struct resolver_counters *c) {
+    single(out, "headgate_controlplane_dns_queries_total", "counter", "Queries to DNS servers.", c->queries);
+    head(out, "headgate_controlplane_dns_answers_total", "counter", "What came of them.");
+    labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "found", c->answers);
+    labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "nothing", c->nothing);
+    labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "failed", c->failures);
+}
+
+static void add_health(struct strbuf *out, const struct health_counters *c) {
+    single(out, "headgate_controlplane_health_checks_total", "counter", "Checks of endpoints.", c->checks);
+    single(out, "headgate_controlplane_health_failures_total", "counter", "Checks that failed.", c->failures);
+    single(out, "headgate_controlplane_health_timeouts_total", "counter", "Checks that took too long.", c->timeouts);
+    single(out, "headgate_controlplane_health_connects_total", "counter", "Connections for checks.", c->connects);
+    single(out, "headgate_controlplane_health_changes_total", "counter",
+           "Times that an endpoint became healthy or unhealthy.", c->changes);
+    single(out, "headgate_controlplane_health_late_total", "counter",
+           "Checks that began more than a second late: the checking thread is overloaded.", c->late);
+    single(out, "headgate_controlplane_health_endpoints", "gauge", "Endpoints that are checked.", c->endpoints);
+    single(out, "headgate_controlplane_health_unhealthy", "gauge", "Of those, unhealthy ones.", c->unhealthy);
+}
+
+static void add_endpoints(struct strbuf *out, const struct engine *e) {
+    struct engine_endpoint_counters c;
+    engine_endpoint_counters(e, &c);
+    single(out, "headgate_controlplane_endpoint_generations_total", "counter",
+           "Generations of the state that were made for changed endpoints.", c.generations);
+    single(out, "headgate_controlplane_endpoint_saves_total", "counter", "Times that they were stored.", c.saves);
+    add_sources(out, c.sources);
+    add_dns(out, c.resolver);
+    if (c.health)
+        add_health(out, c.health);
+}
+
 /* ---- the process ---- */
 
 static uint64_t resident_bytes(void) {
@@ -150,6 +206,7 @@ static void add_all(struct strbuf *out, const struct admin *admin) {
     add_data_planes(out, engine_channel(admin->engine));
     add_channel(out, engine_channel(admin->engine));
     add_pushes(out, engine_counters(admin->engine));
+    add_endpoints(out, admin->engine);
     add_calls(out, admin);
     add_process(out, admin);
 }

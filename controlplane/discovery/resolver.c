@@ -86,7 +86,7 @@ static void serve_soon(struct resolver_question *q) {
 
 /* ---- queries ---- */
 
-static const char *reason(int status) {
+static const char *reason(int status, size_t servers) {
     switch (status) {
     case ARES_ENOTFOUND: return "the name does not exist (NXDOMAIN)";
     case ARES_ENODATA: return "the name has no such records";
@@ -95,19 +95,20 @@ static const char *reason(int status) {
     case ARES_ENOTIMP: return "the DNS server does not know such queries (NOTIMP)";
     case ARES_EFORMERR: return "the DNS server did not understand (FORMERR)";
     case ARES_ETIMEOUT: return "no DNS server answered in time";
-    case ARES_ECONNREFUSED: return "no DNS server can be reached";
+    case ARES_ECONNREFUSED:
+        return servers > 1 ? "every DNS server failed, refused to answer, or cannot be reached" : "the DNS server cannot be reached";
     default: return ares_strerror(status);
     }
 }
 
-static void keep_answer(struct resolver_question *q, int status, const uint8_t *bytes, int size) {
+static void keep_answer(struct resolver_question *q, int status, size_t servers, const uint8_t *bytes, int size) {
     struct resolver_counters *c = &q->resolver->counters;
     dns_answer_finish(&q->answer);
     if (status == ARES_SUCCESS)
         dns_answer_read(bytes, (size_t)size, q->name, q->type, &q->answer);
     else
         dns_answer_none(&q->answer, status == ARES_ENOTFOUND || status == ARES_ENODATA ? DNS_NOTHING : DNS_FAILED,
-                        reason(status));
+                        reason(status, servers));
     c->answers += q->answer.outcome == DNS_FOUND;
     c->nothing += q->answer.outcome == DNS_NOTHING;
     c->failures += q->answer.outcome == DNS_FAILED;
@@ -121,10 +122,11 @@ static void on_answer(void *context, int status, int timeouts, unsigned char *by
     (void)timeouts;
     if (r->is_ending)
         return;
+    struct resolver_servers *s = q->servers;
     r->under_way--;
-    q->servers->under_way--;
+    s->under_way--;
     q->servers = NULL;
-    keep_answer(q, status, bytes, size);
+    keep_answer(q, status, s->count, bytes, size);
 }
 
 /* The text in front of the name in the key. */
@@ -138,7 +140,7 @@ static void query(struct resolver_question *q) {
     struct resolver_servers *s = text ? resolver_servers_find(&r->servers, r->loop, text, q->timeout) : NULL;
     hg_free(text);
     if (!s) {
-        keep_answer(q, ARES_ENOMEM, NULL, 0);
+        keep_answer(q, ARES_ENOMEM, 1, NULL, 0);
         return;
     }
     q->servers = s;

@@ -96,7 +96,8 @@ static size_t count_servers(const struct resolver_servers *s) {
     return count ? count : 1;
 }
 
-/* The second try waits twice as long as the first, and all servers get both. */
+/* The second try waits twice as long as the first, and all servers get both. Where there are several, the next is asked when one
+ * answers SERVFAIL or REFUSED, and c-ares does not say so; where there is one, that answer is wanted. */
 static int open_channel(struct resolver_servers *s, size_t servers) {
     struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
                                    .timeout = (int)(s->timeout / 1000 / (3 * servers)),
@@ -106,6 +107,9 @@ static int open_channel(struct resolver_servers *s, size_t servers) {
                                    .sock_state_cb_data = s};
     int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB;
     options.timeout = options.timeout > 1 ? options.timeout : 1;
+    if (servers == 1)
+        options.flags |= ARES_FLAG_NOCHECKRESP;
+    s->count = servers;
     if (ares_init_options(&s->channel, &options, mask) != ARES_SUCCESS) {
         s->channel = NULL;
         return -1;

@@ -16,6 +16,7 @@ struct resolver_servers {
     struct ev_loop          *loop;
     char                    *text;          /* "" : those of /etc/resolv.conf */
     uint64_t                 timeout;       /* microseconds */
+    size_t                   count;         /* how many they are */
     ares_channel             channel;
     struct resolver_socket  *sockets;
     ev_timer                 timer;         /* when the channel wants to look at its time-outs */

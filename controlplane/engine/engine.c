@@ -130,6 +130,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
     channel_set_current(e->channel, s);
     snapshot_unref(s);
     engine_refresh_secrets(e);
+    engine_follow_intent(e);
     log_info("started from the stored version", LOG_U("version", m->version.number),
              LOG_U("resources", m->version.resources));
     return 0;
@@ -144,7 +145,7 @@ static int open_all(struct engine *e, struct error_list *errors) {
                                           .push_ready = push_job_ready,
                                           .push_done = push_job_done};
     e->store = store_open(e->config.state_dir, errors);
-    if (!e->store || engine_secrets_init(e, errors) < 0)
+    if (!e->store || engine_secrets_init(e, errors) < 0 || engine_endpoints_init(e, errors) < 0)
         return -1;
     e->channel = channel_create(&e->config.channel, &events, e);
     if (e->channel)
@@ -175,6 +176,7 @@ void engine_destroy(struct engine *e) {
         return;
     ev_clear_pending(e->config.loop, &e->next);
     upkeep_finish(e);
+    engine_endpoints_finish(e);
     engine_secrets_finish(e);
     channel_destroy(e->channel);
     store_close(e->store);
@@ -199,5 +201,6 @@ bool engine_is_busy(const struct engine *e) {
 
 void engine_stop(struct engine *e) {
     e->is_stopping = true;
+    engine_endpoints_save(e);
     upkeep_stop(e);
 }

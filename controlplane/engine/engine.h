@@ -9,16 +9,30 @@
 
 #include "controlplane/channel/channel.h"
 #include "controlplane/config/config.h"
+#include "controlplane/discovery/source.h"
+#include "controlplane/health/health.h"
 #include "controlplane/store/store.h"
 #include "proto/admin.pb-c.h"
 
 struct engine;
+
+/* The functions of health.h, or others in a test. */
+struct engine_checks {
+    struct health *(*create)(const struct health_config *config, struct error_list *errors);
+    void (*destroy)(struct health *h);
+    int (*set_cluster)(struct health *h, const char *cluster, const Headgate__HealthCheck *check,
+                       const Headgate__ClientTls *tls, const Headgate__EndpointSet *endpoints);
+    Headgate__Endpoint__Health (*of)(const struct health *h, const char *cluster, const char *address);
+    const struct health_counters *(*counters)(const struct health *h);
+    const char *(*last_failure)(const struct health *h, const char *cluster, const char *address, uint64_t *ret_at);
+};
 
 struct engine_config {
     struct ev_loop *loop;
     const char *state_dir;              /* of the store */
     const char *files_root, *files_base; /* see secret_root_open; NULL is allowed */
     struct channel_config channel;
+    const struct engine_checks *checks; /* NULL: nothing is checked */
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
     void (*end)(void *stream_owner, const char *reason, bool at_once);
@@ -98,3 +112,25 @@ struct engine_counters {
 };
 
 const struct engine_counters *engine_counters(const struct engine *e);
+
+/* Where a cluster's endpoints come from, and what became of that. False: from the intent alone. */
+bool engine_cluster_source(const struct engine *e, const char *cluster, struct source_state *ret);
+/* See health_last_failure. */
+const char *engine_health_failure(const struct engine *e, const char *cluster, const char *address, uint64_t *ret_at);
+
+/* Of all sources of one kind that there have been. */
+struct engine_source_totals {
+    const char *kind;
+    uint64_t    sources, failing;       /* now; failing: the last time */
+    uint64_t    asked, failures;        /* so far */
+};
+
+struct engine_endpoint_counters {
+    uint64_t generations, saves;        /* made and stored because of endpoints */
+    struct engine_source_totals sources[2];
+    const struct health_counters *health; /* NULL: nothing is checked */
+    const struct resolver_counters *resolver;
+};
+
+/* Goes through all clusters. Valid until the loop turns. */
+void engine_endpoint_counters(const struct engine *e, struct engine_endpoint_counters *ret);

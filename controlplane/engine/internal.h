@@ -1,6 +1,7 @@
 /* internal.h — what the files of the engine share. */
 #pragma once
 
+#include "controlplane/engine/endpoints.h"
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/secrets.h"
 
@@ -42,6 +43,7 @@ struct engine {
     struct store *store;
     struct channel *channel;
     struct engine_secrets secrets;
+    struct engine_endpoints endpoints;
     struct push_job *job;               /* under way; NULL: none */
     struct push_job *first_waiting, **last_waiting;
     size_t waiting;

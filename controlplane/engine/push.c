@@ -92,6 +92,7 @@ static void finish(struct engine *e, struct push_job *job, Headgate__PushReply__
     push_job_destroy(job);
     if (e->secrets.is_pending && !e->is_stopping)
         engine_refresh_secrets(e);
+    engine_endpoints_resume(e);
     if (e->first_waiting)
         ev_feed_event(e->config.loop, &e->next, EV_PREPARE);
 }
@@ -167,8 +168,10 @@ void push_job_done(void *engine, const struct push_result *result) {
     struct push_job *job = e->job;
     reply_data_planes(&job->arena, result, &job->reply.data_planes, &job->reply.n_data_planes);
     bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
-    if (was_stored)
+    if (was_stored) {
         engine_secrets_committed(e, job->before, &job->plan.result, &job->secrets, &job->secret_warnings);
+        engine_follow_intent(e);
+    }
     finish(e, job, outcome_of(job, result));
     if (was_stored)
         upkeep_after_push(e);
@@ -205,6 +208,18 @@ static int make_secrets(struct engine *e, struct push_job *job) {
     for (size_t i = 0; i < job->secret_warnings.count; i++)
         error_list_add(&job->warnings, &job->secret_warnings.items[i]);
     return status;
+}
+
+/* The state that was made has the endpoints of before. */
+static int make_endpoints(struct engine *e, struct push_job *job) {
+    struct part *state = engine_make_endpoints(e, &job->plan.result, job->secrets.state);
+    if (!state) {
+        error_addf(&job->errors, ERROR_MEMORY, "no memory for endpoints");
+        return -1;
+    }
+    part_unref(job->secrets.state);
+    job->secrets.state = state;
+    return 0;
 }
 
 /* The same intent: the files, or what came along, may be others all the same. */
@@ -252,7 +267,8 @@ static void tell_changes(struct push_job *job) {
 
 static void start(struct engine *e, struct push_job *job) {
     e->job = job;
-    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || make_secrets(e, job) < 0) {
+    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || make_secrets(e, job) < 0 ||
+        make_endpoints(e, job) < 0) {
         refuse(e, job);
         return;
     }

@@ -10,6 +10,7 @@
 #include "common/secret_memory.h"
 #include "controlplane/config/source/watch.h"
 #include "controlplane/engine/internal.h"
+#include "controlplane/engine/state.h"
 
 enum { LOGGED_MAX = 20 };
 
@@ -25,19 +26,6 @@ static bool is_secret(const struct part *p, size_t i) {
     return p && p->entries[i]->kind == HEADGATE__KIND__KIND_SECRET;
 }
 
-static struct config_resource resource_of(const struct part *p, size_t i) {
-    return (struct config_resource){.kind = p->entries[i]->kind,
-                                    .name = p->entries[i]->name,
-                                    .bytes = p->bodies[i]->bytes,
-                                    .size = p->bodies[i]->size,
-                                    .id = p->bodies[i]->id};
-}
-
-static int compare(const void *a, const void *b) {
-    const struct config_resource *x = a, *y = b;
-    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
-}
-
 /* Those of the state, and kept ones that it does not have. Borrowed; hg_free(ret->items). */
 static int known_secrets(const struct part *state, const struct part *kept, struct config_resources *ret) {
     size_t n = 0, most = (state ? state->count : 0) + (kept ? kept->count : 0);
@@ -46,33 +34,16 @@ static int known_secrets(const struct part *state, const struct part *kept, stru
         return -1;
     for (size_t i = 0; state && i < state->count; i++)
         if (is_secret(state, i))
-            items[n++] = resource_of(state, i);
+            items[n++] = state_resource(state, i);
     for (size_t i = 0; kept && i < kept->count; i++)
         if (!state || part_find(state, kept->entries[i]->kind, kept->entries[i]->name) < 0)
-            items[n++] = resource_of(kept, i);
-    qsort(items, n, sizeof *items, compare);
+            items[n++] = state_resource(kept, i);
+    qsort(items, n, sizeof *items, state_compare);
     *ret = (struct config_resources){.items = items, .count = n, .capacity = most};
     return 0;
 }
 
 /* ---- a new state ---- */
-
-/* The old state with other secrets. A part of its own, or NULL without memory. */
-static struct part *replace_secrets(struct part *old, const struct secret_set *set) {
-    size_t n = 0, most = (old ? old->count : 0) + set->count;
-    struct config_resource *items = hg_calloc(most + 1, sizeof *items);
-    if (!items)
-        return NULL;
-    for (size_t i = 0; old && i < old->count; i++)
-        if (!is_secret(old, i))
-            items[n++] = resource_of(old, i);
-    for (size_t i = 0; i < set->count; i++)
-        items[n++] = set->items[i];
-    qsort(items, n, sizeof *items, compare);
-    struct part *part = part_create(items, n, old);
-    hg_free(items);
-    return part;
-}
 
 static int out_of_memory(struct error_list *errors) {
     error_addf(errors, ERROR_MEMORY, "no memory for secrets");
@@ -107,7 +78,7 @@ static int make_state(struct engine *e, const struct secret_request *request, co
     ret->expires = set.expires;
     ret->stamps = set.stamps;
     set.stamps = (struct secret_stamps){0};
-    ret->state = replace_secrets(old, &set);
+    ret->state = state_replace(old, HEADGATE__KIND__KIND_SECRET, set.items, set.count);
     secret_set_finish(&set);
     return ret->state ? 0 : out_of_memory(errors);
 }
@@ -159,7 +130,7 @@ static struct store_resource stored(const struct config_resource *r, const char 
 static size_t add_kept(const struct part *from, const struct part *state, struct arena *arena, struct store_resource *list,
                        size_t n) {
     for (size_t i = 0; from && i < from->count; i++) {
-        struct config_resource r = resource_of(from, i);
+        struct config_resource r = state_resource(from, i);
         bool is_there = part_find(state, r.kind, r.name) >= 0;
         const char *name = is_there || !is_secret(from, i) ? NULL : arena_printf(arena, "%s%c", r.name, kept_mark);
         if (name)
@@ -175,7 +146,7 @@ int engine_save_state(struct engine *e, const struct part *state, uint64_t gener
     struct arena arena = {0};
     struct store_resource *list = hg_calloc(most + 1, sizeof *list);
     for (size_t i = 0; list && i < state->count; i++) {
-        struct config_resource r = resource_of(state, i);
+        struct config_resource r = state_resource(state, i);
         list[n++] = stored(&r, r.name);
     }
     if (list) {
@@ -212,8 +183,8 @@ struct part *engine_split_state(struct engine *e, const struct store_state *save
             kept[kept_count++] = r;
     }
     if (items && kept) {
-        qsort(items, n, sizeof *items, compare);
-        qsort(kept, kept_count, sizeof *kept, compare);
+        qsort(items, n, sizeof *items, state_compare);
+        qsort(kept, kept_count, sizeof *kept, state_compare);
         state = part_create(items, n, NULL);
         e->secrets.kept = part_create(kept, kept_count, NULL);
     }
@@ -229,7 +200,7 @@ static void keep_gone(struct engine *e, const struct part *before, const struct 
     size_t n = 0;
     for (size_t i = 0; items && i < before->count; i++)
         if (is_secret(before, i) && part_find(after, before->entries[i]->kind, before->entries[i]->name) < 0)
-            items[n++] = resource_of(before, i);
+            items[n++] = state_resource(before, i);
     struct part *kept = n ? part_create(items, n, before) : NULL;
     hg_free(items);
     if (!kept)
@@ -310,18 +281,18 @@ static void take_problems(struct engine *e, struct error_list *problems) {
 }
 
 static int adopt(struct engine *e, struct part *state, struct error_list *errors) {
-    struct snapshot *current = channel_current(e->channel);
+    const struct snapshot *current = channel_current(e->channel);
     if (engine_save_state(e, state, current->generation + 1, errors) < 0)
         return -1;
-    struct snapshot *s = snapshot_create(store_lineage(e->store), current->version, current->generation + 1,
-                                         part_ref(current->intent), part_ref(state));
-    if (!s)
-        return out_of_memory(errors);
-    keep_gone(e, current->state, state);
-    channel_set_current(e->channel, s);
-    log_info("secrets have changed", LOG_U("version", s->version), LOG_U("generation", s->generation));
-    snapshot_unref(s);
-    return 0;
+    struct part *before = part_ref(current->state);
+    int status = engine_set_state(e, state);
+    if (status == 0) {
+        current = channel_current(e->channel);
+        keep_gone(e, before, state);
+        log_info("secrets have changed", LOG_U("version", current->version), LOG_U("generation", current->generation));
+    }
+    part_unref(before);
+    return status < 0 ? out_of_memory(errors) : 0;
 }
 
 /* From now on these are the files that the state is made of. */

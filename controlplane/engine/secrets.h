@@ -1,4 +1,4 @@
-/* secrets.h — the secrets of the engine: the part of its state that is made of files. For files of the engine alone.
+/* secrets.h — the secrets of the engine: what of its state is made of their files. For files of the engine alone.
  * Thread: the loop's. */
 #pragma once
 

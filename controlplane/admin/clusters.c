@@ -1,0 +1,137 @@
+/* Status: clusters, where their endpoints come from, and how well they are. */
+#include <stdio.h>
+
+#include "controlplane/admin/internal.h"
+#include "controlplane/discovery/endpoints.h"
+
+enum { ENDPOINTS_LISTED_MAX = 2000 }; /* in one reply, over all clusters */
+
+struct cluster_view {
+    struct admin_call *call;
+    const struct engine *engine;
+    const char *name;
+    const char *source;             /* of its endpoints */
+    Headgate__ClusterStatus *status;
+};
+
+static char *copy(struct admin_call *call, const char *text) {
+    return text ? arena_strdup(&call->arena, text) : NULL;
+}
+
+/* ---- endpoints ---- */
+
+static Headgate__EndpointStatus *endpoint_status(const struct cluster_view *v, const Headgate__Endpoint *from) {
+    Headgate__EndpointStatus *to = arena_alloc(&v->call->arena, sizeof *to);
+    if (!to)
+        return NULL;
+    headgate__endpoint_status__init(to);
+    to->address = copy(v->call, from->address);
+    to->has_weight = to->has_health = to->has_priority = true;
+    to->weight = from->weight;
+    to->health = from->health;
+    to->priority = from->priority;
+    to->zone = copy(v->call, from->zone);
+    to->source = (char *)v->source;
+    to->last_failure = copy(v->call, engine_health_failure(v->engine, v->name, from->address, &to->failed_at));
+    to->has_failed_at = to->last_failure != NULL;
+    return to;
+}
+
+static void add_endpoints(const struct cluster_view *v, const Headgate__EndpointSet *set, size_t *room) {
+    Headgate__ClusterStatus *c = v->status;
+    size_t count = set ? set->n_endpoints : 0;
+    c->has_endpoint_count = true;
+    c->endpoint_count = (uint32_t)count;
+    if (count > *room)
+        count = *room;
+    c->endpoints = arena_calloc(&v->call->arena, count + 1, sizeof(Headgate__EndpointStatus *));
+    for (size_t i = 0; i < count && c->endpoints; i++) {
+        Headgate__EndpointStatus *e = endpoint_status(v, set->endpoints[i]);
+        if (!e)
+            break;
+        c->endpoints[c->n_endpoints++] = e;
+    }
+    *room -= c->n_endpoints;
+}
+
+/* ---- discovery ---- */
+
+static Headgate__DiscoveryStatus *discovery_status(struct admin_call *call, const struct source_state *s) {
+    Headgate__DiscoveryStatus *d = arena_alloc(&call->arena, sizeof *d);
+    if (!d)
+        return NULL;
+    headgate__discovery_status__init(d);
+    d->kind = (char *)s->kind;
+    d->target = copy(call, s->target);
+    d->has_asked_at = s->asked_at != 0;
+    d->asked_at = s->asked_at;
+    d->has_found_at = s->found_at != 0;
+    d->found_at = s->found_at;
+    d->has_failed_at = s->failed_at != 0;
+    d->failed_at = s->failed_at;
+    d->has_next_at = s->next_at != 0;
+    d->next_at = s->next_at;
+    d->has_asked = d->has_failures = true;
+    d->asked = s->asked;
+    d->failures = s->failures;
+    d->failure = s->failure[0] ? copy(call, s->failure) : NULL;
+    return d;
+}
+
+/* ---- what is wrong ---- */
+
+static void add_problem(const struct cluster_view *v, struct problem_list *problems, const char *path, const char *message) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    snprintf(resource, sizeof resource, "cluster/%s", v->name);
+    reply_add_problem(&v->call->arena, problems, ERROR_STATE, resource, path, message);
+}
+
+static void add_unhealthy(const struct cluster_view *v, const Headgate__EndpointSet *set, struct problem_list *problems) {
+    char message[128];
+    size_t unhealthy = 0, count = set ? set->n_endpoints : 0;
+    for (size_t i = 0; i < count; i++)
+        unhealthy += set->endpoints[i]->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
+    if (count == 0 || unhealthy < count)
+        return;
+    snprintf(message, sizeof message, count == 1 ? "its endpoint is unhealthy" : "all %zu endpoints are unhealthy", count);
+    add_problem(v, problems, "health", message);
+}
+
+/* ---- clusters ---- */
+
+static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const struct snapshot *s, char *name, size_t *room,
+                                               struct problem_list *problems) {
+    struct cluster_endpoints endpoints;
+    struct source_state source;
+    Headgate__ClusterStatus *c = arena_alloc(&call->arena, sizeof *c);
+    if (!c)
+        return NULL;
+    headgate__cluster_status__init(c);
+    c->name = name;
+    struct cluster_view v = {.call = call, .engine = call->admin->engine, .name = name, .source = "static", .status = c};
+    cluster_endpoints_init(&endpoints, s, name);
+    if (engine_cluster_source(v.engine, name, &source)) {
+        v.source = source.found_at ? source.kind : strcmp(endpoints.source, "state") == 0 ? "stored" : "static";
+        c->discovery = discovery_status(call, &source);
+        if (source.failure[0])
+            add_problem(&v, problems, "discovery", source.failure);
+    }
+    add_endpoints(&v, endpoints.set, room);
+    add_unhealthy(&v, endpoints.set, problems);
+    cluster_endpoints_finish(&endpoints);
+    return c;
+}
+
+void admin_add_clusters(struct admin_call *call, const struct snapshot *s, Headgate__StatusReply *reply,
+                        struct problem_list *problems) {
+    size_t room = ENDPOINTS_LISTED_MAX;
+    reply->clusters = arena_calloc(&call->arena, s->intent->count + 1, sizeof(Headgate__ClusterStatus *));
+    for (size_t i = 0; i < s->intent->count && reply->clusters; i++) {
+        const Headgate__Entry *e = s->intent->entries[i];
+        if (e->kind != HEADGATE__KIND__KIND_CLUSTER)
+            continue;
+        Headgate__ClusterStatus *c = cluster_status(call, s, e->name, &room, problems);
+        if (c)
+            reply->clusters[reply->n_clusters++] = c;
+    }
+}

@@ -1,0 +1,408 @@
+/* Endpoints: found by sources and checked, and made known as a new generation of the state. */
+#include "controlplane/engine/endpoints.h"
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "controlplane/engine/effective.h"
+#include "controlplane/engine/internal.h"
+#include "controlplane/engine/state.h"
+#include "controlplane/engine/tracked.h"
+
+static const uint64_t PUBLISH_EVERY_US = 50000;
+static const double SAVE_AFTER_SECONDS = 1., SAVE_AGAIN_SECONDS = 5.;
+
+/* ---- one cluster's set ---- */
+
+static Headgate__Endpoint__Health known_health(void *context, const char *address) {
+    const struct tracked *t = context;
+    struct engine *e = t->engine;
+    return e->endpoints.health ? e->config.checks->of(e->endpoints.health, t->name, address)
+                               : HEADGATE__ENDPOINT__HEALTH__UNKNOWN;
+}
+
+/* The cluster's endpoint set as a resource of the state; its name NULL: the intent's says the same. In the arena. 0, or -1
+ * without memory. */
+static int make_set(struct tracked *t, const struct part *state, const struct resource_id *declared, struct arena *arena,
+                    struct config_resource *ret) {
+    const struct effective_health health = {known_health, t};
+    Headgate__EndpointSet *before = tracked_decode(state, t->name);
+    struct config_resource r = {.kind = HEADGATE__KIND__KIND_ENDPOINT_SET, .name = t->name};
+    struct str bytes;
+    int status = effective_encode(t->base, t->cluster->health ? &health : NULL, before, arena, &bytes);
+    if (before)
+        headgate__endpoint_set__free_unpacked(before, NULL);
+    if (status < 0 || resource_id_of(bytes.p, bytes.n, &r.id) < 0)
+        return -1;
+    r.bytes = (const uint8_t *)bytes.p;
+    r.size = bytes.n;
+    if (resource_id_equal(&r.id, declared))
+        r.name = NULL;
+    *ret = r;
+    return 0;
+}
+
+/* ---- a new generation ---- */
+
+struct sets {
+    struct config_resource *items;
+    size_t                  count;
+    struct arena            arena;
+    bool                    is_new;     /* one differs from the state */
+};
+
+static void sets_finish(struct sets *s) {
+    hg_free(s->items);
+    arena_finish(&s->arena);
+}
+
+static int sets_init(struct sets *s, size_t most) {
+    *s = (struct sets){.items = hg_calloc(most + 1, sizeof *s->items)};
+    return s->items ? 0 : -1;
+}
+
+static void add_set(struct sets *s, const struct part *state, const struct config_resource *r, const char *name) {
+    ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
+    bool is_same = r->name ? at >= 0 && resource_id_equal(&r->id, &state->bodies[at]->id) : at < 0;
+    if (!is_same)
+        s->is_new = true;
+    if (r->name)
+        s->items[s->count++] = *r;
+}
+
+/* Those of the state that nothing has happened to. */
+static void keep_clean(const struct engine *e, const struct part *state, struct sets *s) {
+    for (size_t i = 0; i < state->count; i++) {
+        struct config_resource r = state_resource(state, i);
+        if (r.kind != HEADGATE__KIND__KIND_ENDPOINT_SET)
+            continue;
+        const struct tracked *t = map_get(&e->endpoints.clusters, str_of(r.name));
+        if (t && !t->is_dirty)
+            s->items[s->count++] = r;
+    }
+}
+
+static int make_dirty(struct engine *e, const struct part *state, struct sets *s) {
+    for (struct tracked *t = e->endpoints.dirty; t; t = t->next_dirty) {
+        struct config_resource r = {0};
+        if (t->base && make_set(t, state, &t->declared_id, &s->arena, &r) < 0)
+            return -1;
+        add_set(s, state, &r, t->name);
+    }
+    return 0;
+}
+
+static void forget_dirty(struct engine *e) {
+    while (e->endpoints.dirty) {
+        struct tracked *t = e->endpoints.dirty;
+        e->endpoints.dirty = t->next_dirty;
+        t->is_dirty = false;
+    }
+}
+
+static int publish_state(struct engine *e, const struct sets *s) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct part *state = state_replace(current->state, HEADGATE__KIND__KIND_ENDPOINT_SET, s->items, s->count);
+    int status = state ? engine_set_state(e, state) : -1;
+    part_unref(state);
+    if (status < 0)
+        return -1;
+    e->endpoints.generations++;
+    e->endpoints.published_at = clock_monotonic_us();
+    if (!ev_is_active(&e->endpoints.save)) {
+        ev_timer_set(&e->endpoints.save, SAVE_AFTER_SECONDS, 0.);
+        ev_timer_start(e->config.loop, &e->endpoints.save);
+    }
+    return 0;
+}
+
+static void publish_after(struct engine *e, uint64_t us) {
+    if (ev_is_active(&e->endpoints.publish))
+        return;
+    ev_timer_set(&e->endpoints.publish, (double)us / 1e6, 0.);
+    ev_timer_start(e->config.loop, &e->endpoints.publish);
+}
+
+static void publish(struct engine *e) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct sets sets = {0};
+    e->endpoints.is_pending = e->job != NULL;
+    if (!current || e->job || e->is_stopping || !e->endpoints.dirty)
+        return;
+    int status = sets_init(&sets, current->state->count + e->endpoints.clusters.count);
+    if (status == 0) {
+        keep_clean(e, current->state, &sets);
+        status = make_dirty(e, current->state, &sets);
+    }
+    if (status == 0 && sets.is_new)
+        status = publish_state(e, &sets);
+    sets_finish(&sets);
+    if (status == 0) {
+        forget_dirty(e);
+        return;
+    }
+    log_error("no memory for changed endpoints");
+    publish_after(e, 1000000);
+}
+
+static void on_publish(struct ev_loop *loop, ev_timer *timer, int events) {
+    (void)loop;
+    (void)events;
+    publish(timer->data);
+}
+
+/* The first change goes out when the loop turns, further ones together with all of the next while. */
+static void mark_dirty(struct tracked *t) {
+    struct engine *e = t->engine;
+    if (!t->is_dirty) {
+        t->is_dirty = true;
+        t->next_dirty = e->endpoints.dirty;
+        e->endpoints.dirty = t;
+    }
+    uint64_t since = clock_monotonic_us() - e->endpoints.published_at;
+    publish_after(e, since < PUBLISH_EVERY_US ? PUBLISH_EVERY_US - since : 0);
+}
+
+void engine_endpoints_resume(struct engine *e) {
+    if (e->endpoints.is_pending)
+        publish_after(e, 0);
+}
+
+/* ---- on disk ---- */
+
+void engine_endpoints_save(struct engine *e) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct error_list errors = {0};
+    if (!ev_is_active(&e->endpoints.save))
+        return;
+    ev_timer_stop(e->config.loop, &e->endpoints.save);
+    e->endpoints.saves++;
+    if (engine_save_state(e, current->state, current->generation, &errors) < 0) {
+        log_error("changed endpoints cannot be stored", LOG_S("reason", errors.count ? errors.items[0].message : ""));
+        ev_timer_set(&e->endpoints.save, SAVE_AGAIN_SECONDS, 0.);
+        ev_timer_start(e->config.loop, &e->endpoints.save);
+    }
+    error_list_finish(&errors);
+}
+
+/* A push that is being stored has its own state on disk until it is over. */
+static void on_save(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct engine *e = timer->data;
+    (void)events;
+    ev_timer_set(timer, SAVE_AFTER_SECONDS, 0.);
+    ev_timer_start(loop, timer);
+    if (!e->job)
+        engine_endpoints_save(e);
+}
+
+/* ---- what sources and checks say ---- */
+
+static void on_found(void *context, const Headgate__EndpointSet *set) {
+    struct tracked *t = context;
+    int changed = tracked_found(t, set);
+    if (changed < 0)
+        log_error("no memory for the endpoints that were found", LOG_S("cluster", t->name));
+    if (changed <= 0)
+        return;
+    log_info("endpoints found", LOG_S("cluster", t->name), LOG_U("endpoints", set->n_endpoints));
+    mark_dirty(t);
+}
+
+static void on_failed(void *context, const char *reason) {
+    struct tracked *t = context;
+    if (tracked_failed(t, reason))
+        log_warning("discovery failed", LOG_S("cluster", t->name), LOG_S("reason", reason));
+}
+
+static void on_health(void *context, const struct health_change *changes, size_t count) {
+    struct engine *e = context;
+    for (size_t i = 0; i < count; i++) {
+        const struct health_change *c = &changes[i];
+        struct tracked *t = map_get(&e->endpoints.clusters, str_of(c->cluster));
+        bool is_bad = c->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
+        log_write(is_bad ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, is_bad ? "endpoint is unhealthy" : "endpoint is healthy",
+                  LOG_VALUES(LOG_S("cluster", c->cluster), LOG_S("address", c->address),
+                             LOG_S("reason", is_bad ? c->reason : NULL)));
+        if (t)
+            mark_dirty(t);
+    }
+}
+
+/* ---- following the intent ---- */
+
+static void leave_dirty(struct engine *e, const struct tracked *t) {
+    struct tracked **at = &e->endpoints.dirty;
+    while (*at && *at != t)
+        at = &(*at)->next_dirty;
+    if (*at)
+        *at = t->next_dirty;
+}
+
+static void drop_unseen(struct engine *e) {
+    const struct map_entry *entry;
+    size_t position = 0;
+    while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
+        struct tracked *t = entry->value;
+        if (t->is_seen)
+            continue;
+        map_remove(&e->endpoints.clusters, str_of(t->name));
+        leave_dirty(e, t);
+        tracked_destroy(t);
+        position = 0; /* the map has changed */
+    }
+}
+
+/* The tracked cluster of that name, which is made when it is not there; NULL without memory. */
+static struct tracked *track(struct engine *e, const char *name) {
+    struct tracked *t = map_get(&e->endpoints.clusters, str_of(name));
+    if (t)
+        return t;
+    t = tracked_create(e, name);
+    if (t && map_set(&e->endpoints.clusters, str_of(t->name), t) == 0)
+        return t;
+    tracked_destroy(t);
+    return NULL;
+}
+
+static int follow_cluster(struct engine *e, const struct snapshot *s, size_t at) {
+    const struct source_sink sink = {.found = on_found, .failed = on_failed};
+    const char *name = s->intent->entries[at]->name;
+    const struct resource_id *declared = tracked_declared(s->intent, name);
+    struct tracked *t = track(e, name);
+    if (!t)
+        return -1;
+    t->is_seen = true;
+    if (resource_id_equal(&t->cluster_id, &s->intent->bodies[at]->id) && resource_id_equal(&t->declared_id, declared))
+        return 0;
+    if (tracked_update(t, s->intent->bodies[at], declared, s, &sink) < 0)
+        return -1;
+    mark_dirty(t);
+    return 0;
+}
+
+void engine_follow_intent(struct engine *e) {
+    const struct snapshot *s = channel_current(e->channel);
+    const struct map_entry *entry;
+    size_t position = 0;
+    int status = 0;
+    while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL)
+        ((struct tracked *)entry->value)->is_seen = false;
+    for (size_t i = 0; s && i < s->intent->count; i++)
+        if (s->intent->entries[i]->kind == HEADGATE__KIND__KIND_CLUSTER)
+            status |= follow_cluster(e, s, i);
+    drop_unseen(e);
+    if (status < 0)
+        log_error("no memory to find and check the endpoints of every cluster");
+}
+
+/* ---- a push ---- */
+
+/* Of a cluster that is as it was, the state has what it should; of another, it is made. */
+static int add_for_push(struct engine *e, const struct config_resources *intent, const struct config_resource *cluster,
+                        struct part *state, struct sets *s) {
+    const struct config_resource *set =
+        config_resources_find(intent, HEADGATE__KIND__KIND_ENDPOINT_SET, str_of(cluster->name));
+    static const struct resource_id none;
+    const struct resource_id *declared = set ? &set->id : &none;
+    struct tracked *t = map_get(&e->endpoints.clusters, str_of(cluster->name));
+    if (t && resource_id_equal(&t->cluster_id, &cluster->id) && resource_id_equal(&t->declared_id, declared)) {
+        ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name) : -1;
+        if (at >= 0)
+            s->items[s->count++] = state_resource(state, (size_t)at);
+        return 0;
+    }
+    struct tracked new = {.engine = e, .name = (char *)(uintptr_t)cluster->name};
+    struct config_resource r = {0};
+    int status = tracked_preview(&new, t, cluster, set, state);
+    if (status == 0 && new.base)
+        status = make_set(&new, state, declared, &s->arena, &r);
+    if (status == 0)
+        add_set(s, state, &r, cluster->name);
+    tracked_preview_finish(&new);
+    return status;
+}
+
+struct part *engine_make_endpoints(struct engine *e, const struct config_resources *intent, struct part *state) {
+    struct sets sets = {0};
+    struct part *made = NULL;
+    int status = sets_init(&sets, intent->count);
+    for (size_t i = 0; i < intent->count && status == 0; i++)
+        if (intent->items[i].kind == HEADGATE__KIND__KIND_CLUSTER)
+            status = add_for_push(e, intent, &intent->items[i], state, &sets);
+    if (status == 0)
+        made = state_replace(state, HEADGATE__KIND__KIND_ENDPOINT_SET, sets.items, sets.count);
+    sets_finish(&sets);
+    return made;
+}
+
+/* ---- for status and metrics ---- */
+
+bool engine_cluster_source(const struct engine *e, const char *cluster, struct source_state *ret) {
+    const struct tracked *t = map_get(&e->endpoints.clusters, str_of(cluster));
+    if (!t || !t->source)
+        return false;
+    t->source->kind->state(t->source, ret);
+    return true;
+}
+
+const char *engine_health_failure(const struct engine *e, const char *cluster, const char *address, uint64_t *ret_at) {
+    return e->endpoints.health ? e->config.checks->last_failure(e->endpoints.health, cluster, address, ret_at) : NULL;
+}
+
+static void add_totals(const struct tracked *t, struct engine_source_totals totals[2]) {
+    struct source_state s;
+    if (!t->source)
+        return;
+    struct engine_source_totals *sum = &totals[t->source->kind == &source_dns];
+    t->source->kind->state(t->source, &s);
+    sum->sources++;
+    sum->failing += s.failure[0] != '\0';
+    sum->asked += s.asked;
+    sum->failures += s.failures;
+}
+
+void engine_endpoint_counters(const struct engine *e, struct engine_endpoint_counters *ret) {
+    const struct engine_endpoints *p = &e->endpoints;
+    const struct map_entry *entry;
+    size_t position = 0;
+    *ret = (struct engine_endpoint_counters){.generations = p->generations, .saves = p->saves};
+    memcpy(ret->sources, p->gone, sizeof ret->sources);
+    while ((entry = map_next(&p->clusters, &position)) != NULL)
+        add_totals(entry->value, ret->sources);
+    ret->health = p->health ? e->config.checks->counters(p->health) : NULL;
+    ret->resolver = resolver_counters(p->resolver);
+}
+
+/* ---- life ---- */
+
+int engine_endpoints_init(struct engine *e, struct error_list *errors) {
+    const struct health_config health = {.loop = e->config.loop, .context = e, .changed = on_health};
+    struct engine_endpoints *p = &e->endpoints;
+    ev_timer_init(&p->publish, on_publish, 0., 0.);
+    ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);
+    p->publish.data = p->save.data = e;
+    p->gone[0].kind = source_file.name;
+    p->gone[1].kind = source_dns.name;
+    p->resolver = resolver_create(e->config.loop);
+    if (!p->resolver) {
+        error_addf(errors, ERROR_MEMORY, "no memory for DNS");
+        return -1;
+    }
+    if (e->config.checks)
+        p->health = e->config.checks->create(&health, errors);
+    return p->health || !e->config.checks ? 0 : -1;
+}
+
+void engine_endpoints_finish(struct engine *e) {
+    struct engine_endpoints *p = &e->endpoints;
+    const struct map_entry *entry;
+    size_t position = 0;
+    ev_timer_stop(e->config.loop, &p->publish);
+    ev_timer_stop(e->config.loop, &p->save);
+    while ((entry = map_next(&p->clusters, &position)) != NULL)
+        tracked_destroy(entry->value);
+    map_finish(&p->clusters);
+    if (p->health)
+        e->config.checks->destroy(p->health);
+    resolver_destroy(p->resolver);
+}

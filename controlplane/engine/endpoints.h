@@ -1,0 +1,44 @@
+/* endpoints.h — the endpoints of the engine: what of its state comes from discovery and health checks.
+ *
+ * Of each cluster that has one of the two: what its source found last, otherwise what the state has, otherwise what the
+ * intent declares, each endpoint with the health that is known. Where that differs from the intent it is an endpoint set of
+ * the state. For files of the engine alone. Thread: the loop's. */
+#pragma once
+
+#include <ev.h>
+
+#include "common/map.h"
+#include "controlplane/channel/snapshot.h"
+#include "controlplane/config/config.h"
+#include "controlplane/discovery/source.h"
+#include "controlplane/engine/engine.h"
+#include "controlplane/health/health.h"
+
+struct tracked;
+
+struct engine_endpoints {
+    struct resolver *resolver;
+    struct health   *health;        /* NULL: nothing is checked */
+    struct map       clusters;      /* of the current intent, by name, to struct tracked */
+    struct tracked  *dirty;         /* may differ from the state */
+    ev_timer         publish;       /* the next generation */
+    uint64_t         published_at;  /* monotonic: the last one */
+    ev_timer         save;          /* runs while the stored state is not the current one */
+    bool             is_pending;    /* publish when the push under way is over */
+    struct engine_source_totals gone[2]; /* of sources that are no more: files, DNS */
+    uint64_t         generations, saves; /* so far */
+};
+
+int  engine_endpoints_init(struct engine *e, struct error_list *errors);
+/* Nothing is found or checked any more. */
+void engine_endpoints_finish(struct engine *e);
+
+/* `state` with the endpoint sets that belong to this intent: those of clusters that are gone leave it. The caller's
+ * reference, or NULL without memory. */
+struct part *engine_make_endpoints(struct engine *e, const struct config_resources *intent, struct part *state);
+/* Sources and checks become those of the current intent. */
+void engine_follow_intent(struct engine *e);
+/* A push is over. */
+void engine_endpoints_resume(struct engine *e);
+/* Stores the current state when the stored one is older. */
+void engine_endpoints_save(struct engine *e);

@@ -1,0 +1,258 @@
+#include "controlplane/engine/tracked.h"
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "controlplane/engine/effective.h"
+
+/* ---- parts of messages ---- */
+
+const struct resource_id *tracked_declared(const struct part *intent, const char *name) {
+    static const struct resource_id none;
+    ssize_t at = part_find(intent, HEADGATE__KIND__KIND_ENDPOINT_SET, name);
+    return at < 0 ? &none : &intent->bodies[at]->id;
+}
+
+Headgate__EndpointSet *tracked_decode(const struct part *p, const char *name) {
+    ssize_t at = p ? part_find(p, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
+    if (at < 0)
+        return NULL;
+    return headgate__endpoint_set__unpack(NULL, p->bodies[at]->size, p->bodies[at]->bytes);
+}
+
+static bool is_same_message(const ProtobufCMessage *a, const ProtobufCMessage *b) {
+    size_t size = a ? protobuf_c_message_get_packed_size(a) : 0;
+    if (!a || !b)
+        return a == b;
+    if (protobuf_c_message_get_packed_size(b) != size)
+        return false;
+    uint8_t *bytes = hg_malloc(2 * size + 1);
+    bool is_same = bytes && protobuf_c_message_pack(a, bytes) == protobuf_c_message_pack(b, bytes + size) &&
+                   memcmp(bytes, bytes + size, size) == 0;
+    hg_free(bytes);
+    return is_same;
+}
+
+static Headgate__EndpointSet *copy_set(const Headgate__EndpointSet *set, struct resource_id *ret_id) {
+    size_t size = headgate__endpoint_set__get_packed_size(set);
+    uint8_t *bytes = hg_malloc(size + 1);
+    Headgate__EndpointSet *copy = NULL;
+    if (bytes) {
+        headgate__endpoint_set__pack(set, bytes);
+        if (resource_id_of(bytes, size, ret_id) == 0)
+            copy = headgate__endpoint_set__unpack(NULL, size, bytes);
+    }
+    hg_free(bytes);
+    return copy;
+}
+
+static void free_set(Headgate__EndpointSet *set) {
+    if (set)
+        headgate__endpoint_set__free_unpacked(set, NULL);
+}
+
+static void free_cluster(Headgate__Cluster *m) {
+    if (m)
+        headgate__cluster__free_unpacked(m, NULL);
+}
+
+/* The cluster, when there is something to find or check; *ret NULL otherwise. 0, or -1 without memory. */
+static int decode_cluster(const uint8_t *bytes, size_t size, Headgate__Cluster **ret) {
+    Headgate__Cluster *m = headgate__cluster__unpack(NULL, size, bytes);
+    if (!m)
+        return -1;
+    if (!m->discovery && !m->health) {
+        free_cluster(m);
+        m = NULL;
+    }
+    *ret = m;
+    return 0;
+}
+
+/* Where endpoints are found, what is stored counts until then; what was declared, only when nothing is stored. NULL without
+ * memory. */
+static Headgate__EndpointSet *stored_or_declared(const Headgate__Cluster *m, const char *name, const struct part *state,
+                                                 const uint8_t *declared, size_t size) {
+    Headgate__EndpointSet *set = m->discovery ? tracked_decode(state, name) : NULL;
+    if (set)
+        effective_forget_checks(set);
+    return set ? set : headgate__endpoint_set__unpack(NULL, size, declared);
+}
+
+/* ---- checks ---- */
+
+static void stop_checks(const struct tracked *t) {
+    const struct engine *e = t->engine;
+    if (e->endpoints.health && t->cluster && t->cluster->health)
+        e->config.checks->set_cluster(e->endpoints.health, t->name, NULL, NULL, NULL);
+}
+
+static void set_checks(const struct tracked *t) {
+    const struct engine *e = t->engine;
+    const Headgate__Cluster *m = t->cluster;
+    if (!e->endpoints.health || !m || !m->health)
+        return;
+    if (e->config.checks->set_cluster(e->endpoints.health, t->name, m->health, m->tls, t->base) < 0)
+        log_error("no memory to check the endpoints of a cluster", LOG_S("cluster", t->name));
+}
+
+/* ---- sources ---- */
+
+static void forget_failure(struct tracked *t) {
+    hg_free(t->failure);
+    t->failure = NULL;
+}
+
+static void drop_source(struct tracked *t) {
+    struct engine_source_totals *gone;
+    struct source_state s;
+    if (!t->source)
+        return;
+    gone = &t->engine->endpoints.gone[t->source->kind == &source_dns];
+    t->source->kind->state(t->source, &s);
+    gone->asked += s.asked;
+    gone->failures += s.failures;
+    t->source->kind->destroy(t->source);
+    t->source = NULL;
+    forget_failure(t);
+}
+
+static int make_source(struct tracked *t, const Headgate__Discovery *m, const struct source_sink *sink) {
+    const struct source_kind *kind = source_kind_of(m);
+    struct engine *e = t->engine;
+    struct error_list errors = {0};
+    struct source_config config = {.loop = e->config.loop, .root = &e->secrets.root, .resolver = e->endpoints.resolver,
+                                   .sink = *sink};
+    if (!kind)
+        return 0;
+    config.sink.context = t;
+    t->source = kind->create(&config, m, &errors);
+    error_list_finish(&errors);
+    return t->source ? 0 : -1;
+}
+
+int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
+    struct resource_id id;
+    forget_failure(t);
+    Headgate__EndpointSet *copy = copy_set(set, &id);
+    if (!copy)
+        return -1;
+    if (t->has_found && resource_id_equal(&id, &t->found_id)) {
+        free_set(copy);
+        return 0;
+    }
+    free_set(t->base);
+    t->base = copy;
+    t->found_id = id;
+    t->has_found = true;
+    set_checks(t);
+    return 1;
+}
+
+bool tracked_failed(struct tracked *t, const char *reason) {
+    if (t->failure && strcmp(t->failure, reason) == 0)
+        return false;
+    forget_failure(t);
+    t->failure = hg_strdup(reason);
+    return true;
+}
+
+/* ---- following the intent ---- */
+
+/* What was found last stays until the new source says something else. */
+static int update_base(struct tracked *t, const Headgate__Cluster *m, const struct snapshot *s) {
+    ssize_t at = part_find(s->intent, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name);
+    const struct blob *declared = at < 0 ? NULL : s->intent->bodies[at];
+    if (m->discovery && t->has_found)
+        return 0;
+    Headgate__EndpointSet *set =
+        stored_or_declared(m, t->name, s->state, declared ? declared->bytes : NULL, declared ? declared->size : 0);
+    if (!set)
+        return -1;
+    free_set(t->base);
+    t->base = set;
+    t->has_found = false;
+    return 0;
+}
+
+static int update_source(struct tracked *t, const Headgate__Cluster *m, const struct source_sink *sink) {
+    const Headgate__Discovery *before = t->cluster ? t->cluster->discovery : NULL;
+    if (t->source && is_same_message((const ProtobufCMessage *)before, (const ProtobufCMessage *)m->discovery))
+        return 0;
+    drop_source(t);
+    return make_source(t, m->discovery, sink);
+}
+
+/* Neither found nor checked any more. */
+static void become_plain(struct tracked *t) {
+    drop_source(t);
+    stop_checks(t);
+    free_set(t->base);
+    free_cluster(t->cluster);
+    t->base = NULL;
+    t->cluster = NULL;
+    t->has_found = false;
+}
+
+int tracked_update(struct tracked *t, const struct blob *cluster, const struct resource_id *declared,
+                   const struct snapshot *s, const struct source_sink *sink) {
+    Headgate__Cluster *m;
+    if (decode_cluster(cluster->bytes, cluster->size, &m) < 0)
+        return -1;
+    if (!m)
+        become_plain(t);
+    else if (update_base(t, m, s) < 0 || update_source(t, m, sink) < 0) {
+        free_cluster(m);
+        return -1;
+    } else {
+        if (!m->health)
+            stop_checks(t);
+        free_cluster(t->cluster);
+        t->cluster = m;
+        set_checks(t);
+    }
+    t->cluster_id = cluster->id;
+    t->declared_id = *declared;
+    return 0;
+}
+
+int tracked_preview(struct tracked *t, const struct tracked *now, const struct config_resource *cluster,
+                    const struct config_resource *declared, const struct part *state) {
+    if (decode_cluster(cluster->bytes, cluster->size, &t->cluster) < 0)
+        return -1;
+    if (!t->cluster)
+        return 0;
+    if (t->cluster->discovery && now && now->has_found)
+        t->base = copy_set(now->base, &t->found_id);
+    else
+        t->base = stored_or_declared(t->cluster, cluster->name, state, declared ? declared->bytes : NULL,
+                                     declared ? declared->size : 0);
+    return t->base ? 0 : -1;
+}
+
+void tracked_preview_finish(struct tracked *t) {
+    free_set(t->base);
+    free_cluster(t->cluster);
+}
+
+/* ---- life ---- */
+
+struct tracked *tracked_create(struct engine *e, const char *name) {
+    struct tracked *t = hg_calloc(1, sizeof *t);
+    char *own = hg_strdup(name);
+    if (!t || !own) {
+        hg_free(own);
+        hg_free(t);
+        return NULL;
+    }
+    t->engine = e;
+    t->name = own;
+    return t;
+}
+
+void tracked_destroy(struct tracked *t) {
+    if (!t)
+        return;
+    become_plain(t);
+    hg_free(t->name);
+    hg_free(t);
+}

@@ -1,0 +1,95 @@
+"""A DNS server (unbound) whose answers a test changes."""
+import os
+import signal
+import socket
+import subprocess
+
+from planes import free_port, wait_until
+
+BASE = """
+server:
+    directory: ""
+    chroot: ""
+    username: ""
+    pidfile: ""
+    use-syslog: no
+    do-daemonize: no
+    num-threads: 1
+    verbosity: 2
+    log-queries: yes
+    module-config: "iterator"
+    interface: 127.0.0.1@{port}
+    do-not-query-localhost: no
+    local-zone: "test." static
+    local-zone: "broken.test." transparent
+    local-zone: "refused.test." refuse
+{data}
+forward-zone:
+    name: "broken.test."
+    forward-addr: 127.0.0.1@{dead}
+remote-control:
+    control-enable: no
+"""
+
+
+class DnsServer:
+    """Authority for "test.": names without records do not exist; below broken.test. is SERVFAIL, below refused.test. REFUSED."""
+
+    def __init__(self, folder):
+        self.port, self.dead, self.folder = free_port(), free_port(), folder
+        self.process = None
+        self.records = []
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def _write(self):
+        data = "\n".join(f"    local-data: '{r}'" for r in self.records)
+        text = BASE.format(port=self.port, dead=self.dead, data=data)
+        fresh = self.folder / "unbound.tmp"
+        fresh.write_text(text)
+        fresh.rename(self.folder / "unbound.conf")
+
+    def _answers(self):
+        """Whether it is there: any answer to a question of our own will do."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.5)
+            s.connect(("127.0.0.1", self.port))
+            try:
+                s.send(b"\1\2\1\0\0\1\0\0\0\0\0\0\5ready\4test\0\0\1\0\1")
+                return s.recv(512)[:2] == b"\1\2"
+            except OSError:
+                return False
+
+    def start(self, *records):
+        self.records = list(records)
+        self._write()
+        self.log = open(self.folder / "unbound.log", "ab")
+        self.process = subprocess.Popen(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        wait_until("the DNS server answers", self._answers)
+
+    def change(self, *records):
+        """From now on these are the answers."""
+        self.records = list(records)
+        self._write()
+        self.process.send_signal(signal.SIGHUP)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def queries(self, name, kind="A"):
+        """How often that was asked."""
+        with open(self.folder / "unbound.log", encoding="utf-8", errors="replace") as log:
+            return sum(f" {name}. {kind} IN" in line for line in log)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+            self.process.terminate()
+            self.process.wait()
+            self.log.close()

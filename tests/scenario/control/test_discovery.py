@@ -1,0 +1,282 @@
+"""Endpoints that are found: in DNS, with a real server whose answers change and fail, and in files."""
+import http.server
+import os
+import shutil
+import threading
+
+import pytest
+
+from dns_server import DnsServer
+from planes import free_port, get, wait_until
+
+if not shutil.which("unbound", path="/usr/sbin:/usr/bin"):
+    pytest.skip("there is no unbound: deploy/bootstrap test installs it", allow_module_level=True)
+
+
+class Origin(http.server.ThreadingHTTPServer):
+    """Answers with its own address; one port, any address of 127.0.0.0/8."""
+
+    daemon_threads = True
+
+    class RequestHandlerClass(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = self.server.server_address[0].encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    def __init__(self, host, port):
+        super().__init__((host, port), Origin.RequestHandlerClass)
+        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread.start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+        self.thread.join()
+
+
+class Load:
+    """Requests one after the other until it is stopped; what came back."""
+
+    def __init__(self, address):
+        self.address, self.answers, self.failures, self.is_over = address, [], [], False
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
+        while not self.is_over:
+            status, body = get(self.address)
+            (self.answers if " 200 " in status else self.failures).append(body if " 200 " in status else status)
+
+    def wait_only(self, *hosts):
+        """Until many answers in a row came from just these, and from all of them."""
+        def look():
+            recent = self.answers[-20:]
+            return len(recent) == 20 and set(recent) == set(hosts)
+        start = len(self.answers)
+        wait_until("requests go on", lambda: len(self.answers) >= start + 20 or self.failures)
+        wait_until(f"only {hosts} answer", look)
+
+    def stop(self):
+        self.is_over = True
+        self.thread.join()
+
+
+@pytest.fixture
+def dns(folders):
+    server = DnsServer(folders.folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def origins():
+    """A function that starts origins on addresses with one port; it returns the port."""
+    started = []
+
+    def start(*hosts):
+        while True:
+            port = free_port()
+            try:
+                for host in hosts:
+                    started.append(Origin(host, port))
+                return port
+            except OSError:
+                while started:
+                    started.pop().stop()
+
+    yield start
+    for origin in started:
+        origin.stop()
+
+
+def configuration(**cluster):
+    """One listener, everything to one cluster."""
+    return {
+        "listeners": [{"name": "web", "address": "127.0.0.1:0", "route-table": "site"}],
+        "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [{"cluster": "web"}]}]}],
+        "clusters": [{"name": "web", **cluster}],
+    }
+
+
+def in_dns(dns, name, **more):
+    return configuration(discovery={"dns": {"name": name, "servers": dns.address, "failure-refresh": "1s", "timeout": "1s", **more}})
+
+
+def cluster(site):
+    return site.status()["clusters"][0]
+
+
+def addresses(site):
+    return sorted(e["address"] for e in cluster(site).get("endpoints", []))
+
+
+def wait_addresses(site, *expected):
+    wait_until(f"the endpoints are {expected}", lambda: addresses(site) == sorted(expected))
+
+
+def wait_failure(site, text):
+    wait_until(f"a failure says {text!r}", lambda: text in cluster(site).get("discovery", {}).get("failure", ""))
+
+
+def serve(site, content, *expected):
+    """Pushes and starts a data plane; the listener's address."""
+    assert site.push(content).code == 0
+    wait_addresses(site, *expected)
+    site.start_data_plane("a")
+    report = wait_until("the listener is told",
+                        lambda: (site.wait_data_plane("a").get("report") or {}).get("listeners"))
+    return report[0]["addresses"][0]
+
+
+def test_endpoints_follow_dns_without_a_failed_request(site, dns, origins):
+    port = origins("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    dns.start("web.test. 1 IN A 127.0.0.1")
+    address = serve(site, in_dns(dns, "web.test", port=port, records="a"), f"127.0.0.1:{port}")
+    load = Load(address)
+    try:
+        load.wait_only("127.0.0.1")
+        dns.change("web.test. 1 IN A 127.0.0.1", "web.test. 1 IN A 127.0.0.2")
+        load.wait_only("127.0.0.1", "127.0.0.2")
+        dns.change("web.test. 1 IN A 127.0.0.3")
+        load.wait_only("127.0.0.3")
+    finally:
+        load.stop()
+    assert not load.failures
+    assert cluster(site)["endpoints"][0]["source"] == "dns"
+    assert site.metric("discovery_asked_total", kind="dns") >= 3
+    assert site.metric("endpoint_generations_total") >= 3 and site.version() == 1
+
+
+def test_every_failure_keeps_the_last_answer(site, dns):
+    good = ["web.test. 1 IN A 127.0.0.1", "web.test. 1 IN AAAA ::1"]
+    dns.start(*good)
+    both = ("127.0.0.1:80", "[::1]:80")
+    assert site.push(in_dns(dns, "web.test", port=80)).code == 0
+    wait_addresses(site, *both)
+    dns.change()
+    wait_failure(site, "NXDOMAIN")
+    assert addresses(site) == sorted(both)
+    assert any("NXDOMAIN" in p["message"] and p["resource"] == "cluster/web" for p in site.status()["problems"])
+    dns.change("web.test. 1 IN TXT nothing")
+    wait_failure(site, "no such records")
+    assert addresses(site) == sorted(both)
+    dns.change(*good)
+    wait_until("it works again", lambda: "failure" not in cluster(site)["discovery"])
+    dns.pause()
+    wait_failure(site, "no DNS server answered in time")
+    assert addresses(site) == sorted(both)
+    dns.resume()
+    wait_until("it works again", lambda: "failure" not in cluster(site)["discovery"])
+    dns.stop()
+    wait_failure(site, "the DNS server cannot be reached")
+    assert addresses(site) == sorted(both)
+    assert site.metric("discovery_failing", kind="dns") == 1
+    assert any(r["message"] == "discovery failed" for r in site.control.records())
+
+
+@pytest.mark.parametrize("name, said", [("x.broken.test", "SERVFAIL"), ("x.refused.test", "REFUSED")])
+def test_until_the_first_answer_the_declared_endpoints_count(site, dns, name, said):
+    dns.start()
+    content = in_dns(dns, name, port=80, records="a")
+    content["clusters"][0]["endpoints"] = ["127.0.0.9:9"]
+    assert site.push(content).code == 0
+    wait_failure(site, said)
+    assert addresses(site) == ["127.0.0.9:9"] and cluster(site)["endpoints"][0]["source"] == "static"
+
+
+def test_servers_with_priority_weight_and_port(site, dns, origins):
+    port = origins("127.0.0.1", "127.0.0.2")
+    addresses_of = ["one.test. 60 IN A 127.0.0.1", "two.test. 60 IN A 127.0.0.2"]
+    service = "_http._tcp.web.test."
+    dns.start(f"{service} 1 IN SRV 10 0 {port} one.test.", f"{service} 1 IN SRV 20 7 {port} two.test.", *addresses_of)
+    address = serve(site, in_dns(dns, service.rstrip("."), records="srv"), f"127.0.0.1:{port}", f"127.0.0.2:{port}")
+    found = {e["address"]: (e["priority"], e["weight"]) for e in cluster(site)["endpoints"]}
+    assert found == {f"127.0.0.1:{port}": (0, 1), f"127.0.0.2:{port}": (1, 7)}
+    assert get(address)[1] in ("127.0.0.1", "127.0.0.2")
+    dns.change(f"{service} 1 IN SRV 5 1 {port} two.test.", *addresses_of)
+    wait_addresses(site, f"127.0.0.2:{port}")
+    wait_until("the data plane follows", lambda: get(address)[1] == "127.0.0.2")
+    # A server that loses its addresses keeps them as long as SRV names it; one that never had any is left out.
+    dns.change(f"{service} 1 IN SRV 5 1 {port} two.test.", f"{service} 1 IN SRV 5 1 {port} ghost.test.")
+    wait_failure(site, "ghost.test")
+    assert addresses(site) == [f"127.0.0.2:{port}"]
+
+
+def test_a_restart_without_dns_serves_what_was_stored(site, dns, origins):
+    port = origins("127.0.0.1")
+    dns.start("web.test. 1 IN A 127.0.0.1")
+    content = in_dns(dns, "web.test", port=port, records="a")
+    address = serve(site, content, f"127.0.0.1:{port}")
+    wait_until("the state is stored", lambda: site.metric("endpoint_saves_total") >= 1)
+    dns.stop()
+    site.control.kill()
+    site.start_control_plane()
+    assert addresses(site) == [f"127.0.0.1:{port}"]
+    wait_failure(site, "the DNS server cannot be reached")
+    assert cluster(site)["endpoints"][0]["source"] == "stored"
+    assert get(address)[1] == "127.0.0.1"
+    site.wait_data_plane("a")
+    dns.start("web.test. 1 IN A 127.0.0.2")
+    wait_addresses(site, f"127.0.0.2:{port}")
+    assert cluster(site)["endpoints"][0]["source"] == "dns"
+
+
+def test_names_that_many_clusters_share_are_asked_for_once(site, dns):
+    dns.start("web.test. 3600 IN A 127.0.0.1")
+    content = in_dns(dns, "web.test", port=80, records="a")
+    first = content["clusters"][0]
+    content["clusters"] += [{**first, "name": f"web{i}"} for i in range(50)]
+    assert site.push(content).code == 0
+    wait_until("all have it", lambda: all(c.get("endpoints") for c in site.status()["clusters"]))
+    assert dns.queries("web.test") == 1 and site.metric("dns_queries_total") == 1
+
+
+def test_endpoints_in_a_file(folders, origins):
+    site, port = folders, origins("127.0.0.1", "127.0.0.2")
+    volume = site.folder / "volume"
+    volume.mkdir()
+    site.start_control_plane("--files-root", site.folder)
+    for n in (1, 2):
+        site.write(f"volume/..{n}/list.yaml", f"- {{address: '127.0.0.{n}:{port}', weight: {n}}}\n")
+    (volume / "..data").symlink_to("..1")
+    (volume / "list.yaml").symlink_to("..data/list.yaml")
+    address = serve(site, configuration(discovery={"file": str(volume / "list.yaml")}), f"127.0.0.1:{port}")
+    load = Load(address)
+    try:
+        load.wait_only("127.0.0.1")
+        (volume / "..tmp").symlink_to("..2")
+        os.rename(volume / "..tmp", volume / "..data")
+        load.wait_only("127.0.0.2")
+        (volume / "..2/list.yaml").write_text("- 127.0.0.3:80\n- {adress: 127.0.0.1:80}\n")
+        wait_failure(site, 'list.yaml:2:4: endpoints[1].adress: unknown key "adress"')
+        assert addresses(site) == [f"127.0.0.2:{port}"]
+        (volume / "..2/list.yaml").write_text(f'["127.0.0.1:{port}"]')
+        load.wait_only("127.0.0.1")
+        (volume / "list.yaml").unlink()
+        wait_failure(site, "cannot be read: No such file or directory")
+        assert addresses(site) == [f"127.0.0.1:{port}"]
+    finally:
+        load.stop()
+    assert not load.failures and cluster(site)["endpoints"][0]["source"] == "file"
+
+
+def test_a_cluster_that_leaves_takes_its_endpoints_with_it(site, dns):
+    dns.start("web.test. 1 IN A 127.0.0.1")
+    content = in_dns(dns, "web.test", port=80, records="a")
+    assert site.push(content).code == 0
+    wait_addresses(site, "127.0.0.1:80")
+    generation = site.status()["generation"]
+    assert site.push(configuration(endpoints=["127.0.0.7:7"])).code == 0
+    assert addresses(site) == ["127.0.0.7:7"]
+    assert site.status()["generation"] == generation + 1
+    assert "discovery" not in cluster(site)
+    site.ok("rollback")
+    wait_addresses(site, "127.0.0.1:80")
