@@ -15,6 +15,7 @@ enum { FIXTURE_NODES = 2 };
 struct fixture {
     struct ev_loop *loop;
     struct engine *engine;
+    const struct engine_checks *checks; /* NULL: nothing is checked */
     char folder[64], store[80];
     struct script nodes[FIXTURE_NODES];
     int replies;
@@ -32,15 +33,17 @@ static inline struct engine *fixture_open(struct fixture *f, struct error_list *
     const struct engine_config config = {.loop = f->loop,
                                          .state_dir = f->store,
                                          .channel = channel_config_default,
+                                         .checks = f->checks,
                                          .keep_versions = 3,
                                          .wake = script_on_wake,
                                          .end = script_on_end};
     return engine_create(&config, errors);
 }
 
-static inline int fixture_setup(void **state) {
+static inline int fixture_setup_with(void **state, const struct engine_checks *checks) {
     struct fixture *f = calloc(1, sizeof *f);
     struct error_list errors = {0};
+    f->checks = checks;
     /* In memory where that is possible: what a disk does is the store's tests' affair. */
     snprintf(f->folder, sizeof f->folder, "%s/headgate-engine-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
@@ -51,6 +54,10 @@ static inline int fixture_setup(void **state) {
     f->engine = fixture_open(f, &errors);
     *state = f;
     return f->engine ? 0 : -1;
+}
+
+static inline int fixture_setup(void **state) {
+    return fixture_setup_with(state, NULL);
 }
 
 static inline void fixture_forget_reply(struct fixture *f) {

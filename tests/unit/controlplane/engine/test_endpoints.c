@@ -1,0 +1,376 @@
+/* Endpoints as a part of the state: what is found and checked becomes generations, is stored, and waits for pushes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "controlplane/engine/effective.h"
+#include "tests/unit/controlplane/engine/fixture.h"
+
+#define HEALTH(name) HEADGATE__ENDPOINT__HEALTH__##name
+
+/* ---- a checker that says what the test wants ---- */
+
+enum { FAKE_MAX = 16 };
+
+static struct fake {
+    struct health_config config;
+    char addresses[FAKE_MAX][32];       /* unhealthy or healthy; of any cluster */
+    Headgate__Endpoint__Health healths[FAKE_MAX];
+    size_t count;
+    char watched[64];                   /* the endpoints that the cluster "web" was given last, or "none" */
+    struct health_counters counters;
+} fake;
+
+static struct health *fake_create(const struct health_config *config, struct error_list *errors) {
+    (void)errors;
+    fake.config = *config;
+    return (struct health *)&fake;
+}
+
+static void fake_destroy(struct health *h) {
+    (void)h;
+}
+
+static int fake_set_cluster(struct health *h, const char *cluster, const Headgate__HealthCheck *check,
+                            const Headgate__ClientTls *tls, const Headgate__EndpointSet *endpoints) {
+    (void)h;
+    (void)tls;
+    size_t n = 0;
+    if (strcmp(cluster, "web") != 0)
+        return 0;
+    snprintf(fake.watched, sizeof fake.watched, "%s", check ? "" : "none");
+    for (size_t i = 0; check && i < endpoints->n_endpoints; i++)
+        n += (size_t)snprintf(fake.watched + n, sizeof fake.watched - n, "%s ", endpoints->endpoints[i]->address);
+    return 0;
+}
+
+static Headgate__Endpoint__Health fake_of(const struct health *h, const char *cluster, const char *address) {
+    (void)h;
+    (void)cluster;
+    for (size_t i = 0; i < fake.count; i++)
+        if (strcmp(fake.addresses[i], address) == 0)
+            return fake.healths[i];
+    return HEALTH(UNKNOWN);
+}
+
+static const struct health_counters *fake_counters(const struct health *h) {
+    (void)h;
+    return &fake.counters;
+}
+
+static const char *fake_last_failure(const struct health *h, const char *cluster, const char *address, uint64_t *ret_at) {
+    (void)h;
+    (void)cluster;
+    *ret_at = 7;
+    return fake_of(h, cluster, address) == HEALTH(UNHEALTHY) ? "connection refused" : NULL;
+}
+
+static const struct engine_checks fake_checks = {
+    .create = fake_create, .destroy = fake_destroy, .set_cluster = fake_set_cluster, .of = fake_of,
+    .counters = fake_counters, .last_failure = fake_last_failure};
+
+static void flip(const char *address, Headgate__Endpoint__Health health) {
+    size_t i = 0;
+    while (i < fake.count && strcmp(fake.addresses[i], address) != 0)
+        i++;
+    fake.count += i == fake.count;
+    snprintf(fake.addresses[i], sizeof fake.addresses[i], "%s", address);
+    fake.healths[i] = health;
+    const struct health_change change = {"web", address, health, "connection refused"};
+    fake.config.changed(fake.config.context, &change, 1);
+}
+
+/* ---- looking ---- */
+
+static int setup(void **state) {
+    fake = (struct fake){0};
+    return fixture_setup_with(state, &fake_checks);
+}
+
+static const struct snapshot *current(const struct fixture *f) {
+    return channel_current(engine_channel(f->engine));
+}
+
+/* "10.0.0.1:1 U, 10.0.0.2:1 H" of the state's set of "web"; "none" when it has none. */
+static const char *state_of(const struct fixture *f) {
+    static char text[512];
+    static const char letters[] = "?HUD";
+    ssize_t at = part_find(current(f)->state, HEADGATE__KIND__KIND_ENDPOINT_SET, "web");
+    size_t n = 0;
+    if (at < 0)
+        return "none";
+    const struct blob *b = current(f)->state->bodies[at];
+    Headgate__EndpointSet *set = headgate__endpoint_set__unpack(NULL, b->size, b->bytes);
+    text[0] = '\0';
+    for (size_t i = 0; i < set->n_endpoints; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %c", i ? ", " : "", set->endpoints[i]->address,
+                              letters[set->endpoints[i]->health]);
+    headgate__endpoint_set__free_unpacked(set, NULL);
+    return text;
+}
+
+/* Turns the loop until the state has that; a test that waits in vain is ended by its runner. */
+static void wait_state(struct fixture *f, const char *expected) {
+    while (strcmp(state_of(f), expected) != 0)
+        ev_run(f->loop, EVRUN_ONCE);
+}
+
+static uint64_t generations(const struct fixture *f) {
+    struct engine_endpoint_counters c;
+    engine_endpoint_counters(f->engine, &c);
+    return c.generations;
+}
+
+static void reopen(struct fixture *f) {
+    struct error_list errors = {0};
+    engine_stop(f->engine);
+    engine_destroy(f->engine);
+    f->engine = fixture_open(f, &errors);
+    assert_non_null(f->engine);
+}
+
+#define CHECKED(endpoints) "clusters: [{name: web, health: {tcp: {}}, endpoints: [" endpoints "]}]\n"
+
+/* ---- checks ---- */
+
+static void a_flip_is_a_generation_and_no_version(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.2:1"));
+    assert_string_equal(fake.watched, "10.0.0.1:1 10.0.0.2:1 ");
+    assert_string_equal(state_of(f), "none");
+    uint64_t generation = current(f)->generation;
+    flip("10.0.0.2:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 ?, 10.0.0.2:1 U");
+    assert_int_equal(current(f)->version, 1);
+    assert_int_equal(current(f)->generation, generation + 1);
+    flip("10.0.0.1:1", HEALTH(HEALTHY));
+    flip("10.0.0.2:1", HEALTH(HEALTHY));
+    wait_state(f, "10.0.0.1:1 H, 10.0.0.2:1 H");
+    assert_int_equal(current(f)->generation, generation + 2);
+}
+
+static void what_flaps_goes_out_together_and_is_stored_once(void **state) {
+    enum { FLIPS = 200 };
+    struct fixture *f = *state;
+    struct engine_endpoint_counters c;
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.2:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 ?"); /* the first at once */
+    for (int i = 0; i < FLIPS; i++) {
+        flip("10.0.0.1:1", i % 2 ? HEALTH(UNHEALTHY) : HEALTH(HEALTHY));
+        ev_run(f->loop, EVRUN_NOWAIT);
+    }
+    flip("10.0.0.2:1", HEALTH(HEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 H");
+    engine_stop(f->engine);
+    engine_endpoint_counters(f->engine, &c);
+    assert_in_range(c.generations, 2, FLIPS / 2);
+    assert_in_range(c.saves, 1, c.generations - 1);
+}
+
+static void a_flip_waits_for_the_push_under_way(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    fixture_connect(f, 0);
+    fixture_settle(&f->nodes[0]);
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.3:1"));
+    assert_true(engine_is_busy(f->engine));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    for (int i = 0; i < 10; i++)
+        ev_run(f->loop, EVRUN_NOWAIT);
+    assert_string_equal(state_of(f), "none");
+    fixture_settle(&f->nodes[0]);
+    assert_int_equal(f->reply->outcome, HEADGATE__PUSH_REPLY__OUTCOME__COMMITTED);
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.3:1 ?");
+    fixture_settle(&f->nodes[0]);
+    assert_false(f->nodes[0].is_broken);
+    assert_int_equal(f->nodes[0].generation, current(f)->generation);
+}
+
+static void a_push_keeps_the_health_of_what_stays(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.2:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 ?");
+    uint64_t before = generations(f);
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.9:1"));
+    assert_string_equal(state_of(f), "10.0.0.1:1 U, 10.0.0.9:1 ?"); /* with the version itself */
+    assert_int_equal(generations(f), before);
+    fixture_rollback(f, 0);
+    assert_string_equal(state_of(f), "10.0.0.1:1 U, 10.0.0.2:1 ?");
+}
+
+static void a_restart_starts_from_what_was_known(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.2:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    flip("10.0.0.2:1", HEALTH(HEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 H");
+    fake.count = 0; /* a new checker knows nothing */
+    reopen(f);
+    assert_string_equal(state_of(f), "10.0.0.1:1 U, 10.0.0.2:1 H");
+    flip("10.0.0.2:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 U");
+    flip("10.0.0.1:1", HEALTH(HEALTHY));
+    wait_state(f, "10.0.0.1:1 H, 10.0.0.2:1 U");
+}
+
+static void what_leaves_the_intent_takes_its_state_along(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U");
+    fixture_push_text(f, "clusters: [{name: web, endpoints: ['10.0.0.1:1']}]\n");
+    assert_string_equal(state_of(f), "none");
+    assert_string_equal(fake.watched, "none");
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    assert_string_equal(state_of(f), "10.0.0.1:1 U");
+    fixture_push_text(f, "clusters: []\n");
+    assert_string_equal(state_of(f), "none");
+    flip("10.0.0.1:1", HEALTH(HEALTHY)); /* too late */
+    for (int i = 0; i < 5; i++)
+        ev_run(f->loop, EVRUN_NOWAIT);
+    assert_string_equal(state_of(f), "none");
+}
+
+static void last_failures_are_shown(void **state) {
+    struct fixture *f = *state;
+    uint64_t at = 0;
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    assert_null(engine_health_failure(f->engine, "web", "10.0.0.1:1", &at));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    assert_string_equal(engine_health_failure(f->engine, "web", "10.0.0.1:1", &at), "connection refused");
+    assert_int_equal(at, 7);
+}
+
+/* ---- discovery ---- */
+
+static const char *write_list(const struct fixture *f, const char *text) {
+    static char path[128];
+    snprintf(path, sizeof path, "%s/list.yaml", f->folder);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static void push_file_cluster(struct fixture *f, const char *path) {
+    char yaml[512];
+    snprintf(yaml, sizeof yaml,
+             "clusters: [{name: web, discovery: {file: %s}, health: {tcp: {}}, endpoints: ['10.0.0.9:9']}]\n", path);
+    fixture_push_text(f, yaml);
+}
+
+static void found_endpoints_replace_declared_ones_and_survive(void **state) {
+    struct fixture *f = *state;
+    struct source_state source;
+    push_file_cluster(f, write_list(f, "[10.0.0.2:1, 10.0.0.1:1]"));
+    assert_string_equal(state_of(f), "none"); /* what is declared counts until then */
+    wait_state(f, "10.0.0.2:1 ?, 10.0.0.1:1 ?"); /* in the order of the file */
+    assert_string_equal(fake.watched, "10.0.0.2:1 10.0.0.1:1 ");
+    assert_true(engine_cluster_source(f->engine, "web", &source));
+    assert_string_equal(source.kind, "file");
+    assert_int_equal(source.endpoints, 2);
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.2:1 ?, 10.0.0.1:1 U");
+    fake.count = 0;
+    write_list(f, "nonsense");
+    reopen(f);
+    assert_string_equal(fake.watched, "10.0.0.2:1 10.0.0.1:1 ");
+    do
+        ev_run(f->loop, EVRUN_ONCE);
+    while (engine_cluster_source(f->engine, "web", &source) && !source.failure[0]);
+    assert_string_equal(state_of(f), "10.0.0.2:1 ?, 10.0.0.1:1 U");
+    assert_non_null(strstr(source.failure, "list.yaml:1:1"));
+    write_list(f, "[]");
+    wait_state(f, "");
+}
+
+static void another_source_keeps_the_endpoints_until_it_answers(void **state) {
+    struct fixture *f = *state;
+    push_file_cluster(f, write_list(f, "[10.0.0.2:1]"));
+    wait_state(f, "10.0.0.2:1 ?");
+    push_file_cluster(f, "/nonexistent/headgate/list.yaml");
+    assert_string_equal(state_of(f), "10.0.0.2:1 ?");
+    for (int i = 0; i < 5; i++)
+        ev_run(f->loop, EVRUN_NOWAIT);
+    assert_string_equal(state_of(f), "10.0.0.2:1 ?");
+    fixture_push_text(f, CHECKED("10.0.0.9:9"));
+    assert_string_equal(state_of(f), "none");
+}
+
+/* ---- one set ---- */
+
+static Headgate__Endpoint__Health always_healthy(void *context, const char *address) {
+    (void)context;
+    return strcmp(address, "unknown") == 0 ? HEALTH(UNKNOWN) : HEALTH(HEALTHY);
+}
+
+static Headgate__EndpointSet *make_base(Headgate__Endpoint list[3], Headgate__Endpoint *pointers[3],
+                                        Headgate__EndpointSet *set) {
+    static const char *const names[] = {"a", "b", "unknown"};
+    headgate__endpoint_set__init(set);
+    for (int i = 0; i < 3; i++) {
+        headgate__endpoint__init(&list[i]);
+        list[i].address = (char *)names[i];
+        pointers[i] = &list[i];
+    }
+    list[1].has_health = true;
+    list[1].health = HEALTH(DRAINING);
+    set->n_endpoints = 3;
+    set->endpoints = pointers;
+    return set;
+}
+
+static void draining_endpoints_stay_so_and_memory_may_run_out(void **state) {
+    Headgate__Endpoint list[3], *pointers[3], old = HEADGATE__ENDPOINT__INIT, *olds[] = {&old};
+    Headgate__EndpointSet base, before = HEADGATE__ENDPOINT_SET__INIT;
+    const struct effective_health health = {always_healthy, NULL};
+    (void)state;
+    make_base(list, pointers, &base);
+    old.address = (char *)"unknown";
+    old.has_health = true;
+    old.health = HEALTH(UNHEALTHY);
+    before.n_endpoints = 1;
+    before.endpoints = olds;
+    for (long nth = 0;; nth++) {
+        struct arena arena = {0};
+        struct str bytes;
+        hg_alloc_fail_at(nth, 0);
+        int status = effective_encode(&base, &health, &before, &arena, &bytes);
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(list[0].health, HEALTH(UNKNOWN)); /* the base is not touched */
+        if (status == 0) {
+            Headgate__EndpointSet *set = headgate__endpoint_set__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
+            assert_int_equal(set->endpoints[0]->health, HEALTH(HEALTHY));
+            assert_int_equal(set->endpoints[1]->health, HEALTH(DRAINING));
+            assert_int_equal(set->endpoints[2]->health, HEALTH(UNHEALTHY));
+            headgate__endpoint_set__free_unpacked(set, NULL);
+            arena_finish(&arena);
+            assert_true(nth > 0);
+            return;
+        }
+        arena_finish(&arena);
+    }
+}
+
+int main(void) {
+    log_set_level(LOG_LEVEL_ERROR + 1);
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_flip_is_a_generation_and_no_version),
+        TEST(what_flaps_goes_out_together_and_is_stored_once),
+        TEST(a_flip_waits_for_the_push_under_way),
+        TEST(a_push_keeps_the_health_of_what_stays),
+        TEST(a_restart_starts_from_what_was_known),
+        TEST(what_leaves_the_intent_takes_its_state_along),
+        TEST(last_failures_are_shown),
+        TEST(found_endpoints_replace_declared_ones_and_survive),
+        TEST(another_source_keeps_the_endpoints_until_it_answers),
+        cmocka_unit_test(draining_endpoints_stay_so_and_memory_may_run_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
