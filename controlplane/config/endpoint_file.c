@@ -31,7 +31,8 @@ static Headgate__EndpointSet *detach(struct builder *b, const ProtobufCMessage *
     if (bytes && size <= RESOURCE_BYTES_MAX)
         set = headgate__endpoint_set__unpack(NULL, protobuf_c_message_pack(m, bytes), bytes);
     if (!set && bytes && size > RESOURCE_BYTES_MAX)
-        error_addf(b->fill.errors, ERROR_RANGE, "the endpoints have %zu bytes; %d are allowed", size, (int)RESOURCE_BYTES_MAX);
+        error_addf(b->fill.errors, ERROR_RANGE, "the endpoints have %zu bytes; %d are allowed", size,
+                   (int)RESOURCE_BYTES_MAX);
     else if (!set)
         fill_out_of_memory(&b->fill);
     hg_free(bytes);

@@ -24,7 +24,7 @@ int  dns_endpoints_add(struct dns_endpoints *list, const struct dns_answer *answ
                        const char *hostname, const struct dns_record *srv);
 /* Those of `from` with that host name and port, as `srv` has them now. Returns how many, or -1 without memory. */
 int  dns_endpoints_take_over(struct dns_endpoints *list, const struct dns_endpoints *from, const struct dns_record *srv);
-/* Sorts by address, leaves each once (that of the smallest priority), and makes `set`. Priorities are counted through from 0. 0, or
- * -1 without memory. */
+/* Sorts by address, leaves each once (that of the smallest priority), and makes `set`. Priorities are counted through from
+ * 0. Returns 0, or -1 without memory. */
 int  dns_endpoints_finish_set(struct dns_endpoints *list);
 void dns_endpoints_finish(struct dns_endpoints *list);

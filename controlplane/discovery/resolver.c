@@ -96,7 +96,8 @@ static const char *reason(int status, size_t servers) {
     case ARES_EFORMERR: return "the DNS server did not understand (FORMERR)";
     case ARES_ETIMEOUT: return "no DNS server answered in time";
     case ARES_ECONNREFUSED:
-        return servers > 1 ? "every DNS server failed, refused to answer, or cannot be reached" : "the DNS server cannot be reached";
+        return servers > 1 ? "every DNS server failed, refused to answer, or cannot be reached"
+                           : "the DNS server cannot be reached";
     default: return ares_strerror(status);
     }
 }

@@ -96,8 +96,8 @@ static size_t count_servers(const struct resolver_servers *s) {
     return count ? count : 1;
 }
 
-/* The second try waits twice as long as the first, and all servers get both. Where there are several, the next is asked when one
- * answers SERVFAIL or REFUSED, and c-ares does not say so; where there is one, that answer is wanted. */
+/* The second try waits twice as long as the first, and all servers get both. Where there are several, the next is asked when
+ * one answers SERVFAIL or REFUSED, and c-ares does not say so; where there is one, that answer is wanted. */
 static int open_channel(struct resolver_servers *s, size_t servers) {
     struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
                                    .timeout = (int)(s->timeout / 1000 / (3 * servers)),

@@ -17,9 +17,9 @@ struct source;
 /* What a source says, and to whom. */
 struct source_sink {
     void *context;
-    /* These are all endpoints now; perhaps none. `set` is the source's and valid during the call. Each address once, in an order
-     * that follows from the answer alone (a file's own order, otherwise by address), so that equal answers are equal bytes.
-     * Never called from within `create`. */
+    /* These are all endpoints now; perhaps none. `set` is the source's and valid during the call. Each address once, in an
+     * order that follows from the answer alone (a file's own order, otherwise by address), so that equal answers are equal
+     * bytes. Never called from within `create`. */
     void (*found)(void *context, const Headgate__EndpointSet *set);
     /* It could not be asked, or answered nonsense. One line, for people. */
     void (*failed)(void *context, const char *reason);

@@ -170,8 +170,11 @@ static void end_addresses(struct dns *d) {
 /* ---- servers ---- */
 
 /* The two lookups of a server, A and AAAA, stand beside each other. */
-static int add_server(struct dns *d, const struct lookup pair[2], struct dns_endpoints *list, const struct lookup **ret_missing) {
-    const struct lookup *failed = pair[0].outcome == DNS_FAILED ? &pair[0] : pair[1].outcome == DNS_FAILED ? &pair[1] : NULL;
+static int add_server(struct dns *d, const struct lookup pair[2], struct dns_endpoints *list,
+                      const struct lookup **ret_missing) {
+    const struct lookup *failed = pair[0].outcome == DNS_FAILED   ? &pair[0]
+                                  : pair[1].outcome == DNS_FAILED ? &pair[1]
+                                                                  : NULL;
     bool is_empty = pair[0].found.count + pair[1].found.count == 0;
     int status = join(list, &pair[0]) | join(list, &pair[1]);
     if (status < 0 || (!failed && !is_empty))

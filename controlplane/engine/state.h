@@ -1,5 +1,5 @@
-/* state.h — the state part of the snapshot: secrets (secrets.h) and endpoints (endpoints.h) beside each other. For files of the
- * engine alone. Thread: the loop's. */
+/* state.h — the state part of the snapshot: secrets (secrets.h) and endpoints (endpoints.h) beside each other. For files of
+ * the engine alone. Thread: the loop's. */
 #pragma once
 
 #include "controlplane/channel/snapshot.h"

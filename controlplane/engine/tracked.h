@@ -26,8 +26,8 @@ void            tracked_destroy(struct tracked *t); /* leaves the map alone; NUL
 /* Becomes the cluster of this intent. 0, or -1 without memory: tried again with the next intent. */
 int  tracked_update(struct tracked *t, const struct blob *cluster, const struct resource_id *declared,
                     const struct snapshot *s, const struct source_sink *sink);
-/* Fills the cluster and base of `t` as they would be with these resources, after `now` (NULL: there is none yet); nothing else
- * changes. 0, or -1 without memory. */
+/* Fills the cluster and base of `t` as they would be with these resources, after `now` (NULL: there is none yet); nothing
+ * else changes. 0, or -1 without memory. */
 int  tracked_preview(struct tracked *t, const struct tracked *now, const struct config_resource *cluster,
                      const struct config_resource *declared, const struct part *state);
 void tracked_preview_finish(struct tracked *t);

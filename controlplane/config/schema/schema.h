@@ -62,7 +62,7 @@ struct schema_key {
     const struct text_form     *form;
     const struct schema_object *object;
     const uint16_t             *allowed;        /* integer: the only values, ended by 0 */
-    uint64_t                    min, max;       /* of a number, also in a list; or of a list's or text's length; max 0: the type's own */
+    uint64_t                    min, max;       /* of a number, also in a list; or of a length; max 0: none */
     enum schema_type            type;
     unsigned                    flags;          /* enum schema_flag */
     unsigned                    scopes;         /* where the key may stand; SCOPE_ALL: everywhere */

@@ -54,9 +54,9 @@ static const struct schema_object endpoint = {
 
 static const struct schema_key file_keys[] = {
     {.key = "path", .type = SCHEMA_TEXT, .form = &text_file, .flags = SCHEMA_REQUIRED,
-     .description = "A YAML or JSON file with a list of endpoints as it stands under `endpoints`, below the control plane's root "
-                    "of files (of `run FILE` and `validate`: beside the file). Read again when it, or a link on the way to "
-                    "it, changes."},
+     .description = "A YAML or JSON file with a list of endpoints as it stands under `endpoints`, below the control plane's "
+                    "root of files (of `run FILE` and `validate`: beside the file). Read again when it, or a link on the "
+                    "way to it, changes."},
     {0},
 };
 
@@ -97,8 +97,8 @@ static const struct schema_key dns_keys[] = {
 
 static const struct schema_object dns_discovery = {
     .title = "dns-discovery",
-    .description = "Endpoints from DNS. An answer counts for the smallest time to live of the records that it is made of. A failure, "
-                   "and a name that is gone or empty, change nothing: the last answer is kept.",
+    .description = "Endpoints from DNS. An answer counts for the smallest time to live of the records that it is made of. A "
+                   "failure, and a name that is gone or empty, change nothing: the last answer is kept.",
     .message = &headgate__dns_discovery__descriptor,
     .keys = dns_keys,
     .check = check_dns_discovery,
@@ -135,8 +135,10 @@ static const struct schema_object check_header = {
 };
 
 static const struct schema_key http_check_keys[] = {
-    {.key = "path", .type = SCHEMA_TEXT, .form = &text_location, .description = "What is asked for, with a query where wanted."},
-    {.key = "host", .type = SCHEMA_TEXT, .form = &text_host, .absent = "the endpoint's host name, otherwise the cluster's name",
+    {.key = "path", .type = SCHEMA_TEXT, .form = &text_location,
+     .description = "What is asked for, with a query where wanted."},
+    {.key = "host", .type = SCHEMA_TEXT, .form = &text_host,
+     .absent = "the endpoint's host name, otherwise the cluster's name",
      .description = "The Host of the request."},
     {.key = "method", .type = SCHEMA_TEXT, .form = &text_method, .description = "Its method."},
     {.key = "headers", .type = SCHEMA_OBJECT, .object = &check_header, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
@@ -160,7 +162,8 @@ static const struct schema_object http_check = {
 };
 
 static const struct schema_key tcp_check_keys[] = {
-    {.key = "send", .type = SCHEMA_TEXT, .form = &text_body, .max = 4096, .absent = "nothing", .description = "What is sent."},
+    {.key = "send", .type = SCHEMA_TEXT, .form = &text_body, .max = 4096, .absent = "nothing",
+     .description = "What is sent."},
     {.key = "expect", .type = SCHEMA_TEXT, .form = &text_body, .max = 4096, .absent = "nothing: connecting is enough",
      .description = "What the first 64 KiB that come back must contain."},
     {0},
@@ -203,7 +206,8 @@ static const struct schema_key health_keys[] = {
      .description = "From one check of an endpoint to the next, give or take a tenth."},
     {.key = "unhealthy-interval", .type = SCHEMA_DURATION, .min = 100 * MS, .max = DAY,
      .description = "Likewise from the first failure on, until it is healthy again."},
-    {.key = "timeout", .type = SCHEMA_DURATION, .min = 10 * MS, .max = 600 * SEC, .description = "How long one check may take."},
+    {.key = "timeout", .type = SCHEMA_DURATION, .min = 10 * MS, .max = 600 * SEC,
+     .description = "How long one check may take."},
     {.key = "healthy-after", .type = SCHEMA_INTEGER, .min = 1, .max = 1000,
      .description = "Successes in a row that make an endpoint healthy again. For the first check one is enough."},
     {.key = "unhealthy-after", .type = SCHEMA_INTEGER, .min = 1, .max = 1000,
@@ -220,8 +224,8 @@ static const struct schema_key health_keys[] = {
 
 static const struct schema_object health = {
     .title = "health",
-    .description = "Checks of every endpoint, made by the control plane, once for all data planes. Without a control plane the last "
-                   "known health stays.",
+    .description = "Checks of every endpoint, made by the control plane, once for all data planes. Without a control plane "
+                   "the last known health stays.",
     .message = &headgate__health_check__descriptor,
     .keys = health_keys,
     .groups = 1 << 1,

@@ -204,7 +204,8 @@ static struct source *make(struct fixture *f, Headgate__DnsDiscovery *dns) {
 static Headgate__DnsDiscovery discovery(const char *name, Headgate__DnsDiscovery__Records records) {
     Headgate__DnsDiscovery dns = HEADGATE__DNS_DISCOVERY__INIT;
     dns.name = (char *)name;
-    dns.has_records = dns.has_port = dns.has_min_refresh = dns.has_max_refresh = dns.has_failure_refresh = dns.has_timeout = true;
+    dns.has_records = dns.has_port = dns.has_timeout = true;
+    dns.has_min_refresh = dns.has_max_refresh = dns.has_failure_refresh = true;
     dns.records = records;
     dns.port = 80;
     return dns;
