@@ -122,7 +122,8 @@ static int compare_groups(const struct group_definition *a, const struct group_d
 }
 
 /* The table of the same group before. Both lists are in order; *at moves on. */
-static struct balance_table *table_before(const struct cluster_members *previous, const struct group_definition *g, uint32_t *at) {
+static struct balance_table *table_before(const struct cluster_members *previous, const struct group_definition *g,
+                                          uint32_t *at) {
     while (previous && *at < previous->group_count && compare_groups(&previous->groups[*at], g) < 0)
         ++*at;
     bool is_there = previous && *at < previous->group_count && compare_groups(&previous->groups[*at], g) == 0;

@@ -1,8 +1,8 @@
 /* members.h — the immutable half of a cluster's endpoints: who they are, and the groups that choices are made from.
  *
- * Made once on the main thread for all workers. It outlives the snapshot as long as a worker's run-time state was made by it, so
- * it is counted; it is shared by the definitions between which nothing of it has changed. What is different from the one before is
- * noted, so that a worker that has that one need not look at the rest. */
+ * Made once on the main thread for all workers. It outlives the snapshot as long as a worker's run-time state was made by
+ * it, so it is counted; it is shared by the definitions between which nothing of it has changed. What is different from the
+ * one before is noted, so that a worker that has that one need not look at the rest. */
 #pragma once
 
 #include <stdatomic.h>
@@ -13,8 +13,8 @@
 #include "common/arena.h"
 #include "dataplane/balance/balance.h"
 
-/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address; counted
- * by the definitions and by the workers' run-time state. Relaxed atomics. */
+/* What all workers share of an endpoint. Made on the main thread, taken over by the next definition that has the address;
+ * counted by the definitions and by the workers' run-time state. Relaxed atomics. */
 struct endpoint_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t requests, connections; /* under way, of all workers */
@@ -70,8 +70,8 @@ struct cluster_members {
 /* All of main's thread but unref. NULL: no memory. */
 /* With room for `count` endpoints, zeroed. Endpoints, rules and selectors are filled by the caller, from `arena`. */
 struct cluster_members *cluster_members_create(uint32_t count);
-/* The rest: groups, tables, what is shared with `previous` (may be NULL), what has changed since. An address that stands twice counts
- * once. 0, or -1 without memory: then it can only be unref'd. */
+/* The rest: groups, tables, what is shared with `previous` (may be NULL), what has changed since. An address that stands
+ * twice counts once. 0, or -1 without memory: then it can only be unref'd. */
 int                     cluster_members_complete(struct cluster_members *, const struct cluster_members *previous);
 struct cluster_members *cluster_members_ref(struct cluster_members *);
 /* Thread: any; the last one frees. NULL is allowed. */

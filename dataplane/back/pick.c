@@ -13,8 +13,8 @@ bool endpoint_is_available(const struct endpoint_runtime *e) {
 }
 
 /* ---- ejections ----
- * An ejected endpoint is passed over from the moment that it is ejected: that is read with each choice. What all of them come to, the
- * shares of priorities and zones, is counted here, a while later where there are many. */
+ * An ejected endpoint is passed over from the moment that it is ejected: that is read with each choice. What all of them
+ * come to, the shares of priorities and zones, is counted here, a while later where there are many. */
 
 enum { LOOK_INTERVAL = 1000, ENDPOINTS_PER_MICROSECOND = 8 };
 
@@ -80,7 +80,8 @@ static struct group *find_group(const struct cluster_runtime *c, const struct gr
 }
 
 /* The shares were computed before the last of a group was ejected. */
-static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s, struct choice *choice) {
+static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s,
+                                          struct choice *choice) {
     struct candidate *e = NULL;
     choice->panics = false;
     for (uint32_t i = s->begin; i < s->end && !e; i++)
@@ -96,8 +97,10 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pi
     const struct group_set *s = find_set(c, p->subset);
     if (!s || !s->has_any)
         return NULL;
-    struct choice choice = {.rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random, .hash = p->hash,
-                            .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count};
+    struct choice choice = {
+        .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
+        .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,
+    };
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
     struct candidate *e = group_choose(g, &choice);
     return (struct endpoint_runtime *)(e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice));

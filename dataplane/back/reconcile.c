@@ -1,5 +1,6 @@
-/* reconcile.c — from one list of a cluster's endpoints to the next. What needs memory is prepared first, so that a change happens as
- * a whole or not at all. Of endpoints that have not changed only the pointers are copied: pools, turns, latencies and ejections stay. */
+/* reconcile.c — from one list of a cluster's endpoints to the next. What needs memory is prepared first, so that a change
+ * happens as a whole or not at all. Of endpoints that have not changed only the pointers are copied: pools, turns,
+ * latencies and ejections stay. */
 #include "common/alloc.h"
 #include "common/map.h"
 #include "dataplane/back/cluster.h"
@@ -209,7 +210,8 @@ static bool is_in_same_groups(const struct change *ch, uint32_t place) {
     const struct candidate *e = ch->endpoints[place];
     const uint32_t *group_of = ch->to->group_of + ch->to->first_group[place];
     uint32_t count = ch->to->first_group[place + 1] - ch->to->first_group[place];
-    bool is_same = ch->cluster->members && ch->cluster->members->rules.kind == ch->to->rules.kind && e->placement_count == count;
+    const struct cluster_members *from = ch->cluster->members;
+    bool is_same = from && from->rules.kind == ch->to->rules.kind && e->placement_count == count;
     for (uint32_t i = 0; is_same && i < count; i++)
         is_same = e->placements[i].group == ch->groups[group_of[i]];
     return is_same;

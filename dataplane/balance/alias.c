@@ -1,5 +1,5 @@
-/* alias.c — choosing by weight in constant time: Walker's alias method as Vose builds it. Each member has a column of the same
- * height; what it does not fill itself belongs to one other. */
+/* alias.c — choosing by weight in constant time: Walker's alias method as Vose builds it. Each member has a column of the
+ * same height; what it does not fill itself belongs to one other. */
 #include "common/alloc.h"
 #include "dataplane/balance/tables.h"
 

@@ -1,9 +1,10 @@
-/* balance.h — choosing one of many endpoints. What is known here of an endpoint is a *candidate*; connections, HTTP and snapshots are
- * not known.
+/* balance.h — choosing one of many endpoints. What is known here of an endpoint is a *candidate*; connections, HTTP and
+ * snapshots are not known.
  *
- * A *group* is what one choice is made from. Its definition (members, table) is immutable, made on the main thread and shared by
- * all workers; `struct group` is one worker's. A table contains all members: one that is unavailable is passed over when it comes up,
- * so that becoming unwell builds no table and moves no other's requests. docs/internals/clusters.md */
+ * A *group* is what one choice is made from. Its definition (members, table) is immutable, made on the main thread and
+ * shared by all workers; `struct group` is one worker's. A table contains all members: one that is unavailable is passed
+ * over when it comes up, so that becoming unwell builds no table and moves no other's requests.
+ * docs/internals/clusters.md */
 #pragma once
 
 #include <stdatomic.h>
@@ -56,8 +57,8 @@ struct balance_table {
     uint32_t *thresholds;        /* alias: share of its column that a member keeps, of 2^32 - 1 */
 };
 
-/* 0 and a counted table, NULL where the rules need none (round robin, equal weights); -1 without memory. The previous table is
- * returned where it would be the same. Thread: main. */
+/* 0 and a counted table, NULL where the rules need none (round robin, equal weights); -1 without memory. The previous table
+ * is returned where it would be the same. Thread: main. */
 int  balance_table_make(const struct balance_rules *, const struct balance_member *, uint32_t count,
                         struct balance_table *previous, struct balance_table **ret);
 /* Thread: any; the last one frees. NULL is allowed. */
@@ -137,8 +138,8 @@ struct choice {
     const void *const *tried;              /* candidates to pass over while there are others */
 };
 
-/* NULL: there is none. Takes no memory. Cost in endpoints n: round robin and least connections log n, ring hash the logarithm of its
- * points, all others constant; while fewer than about one in 64 is available, up to n. */
+/* NULL: there is none. Takes no memory. Cost in endpoints n: round robin and least connections log n, ring hash the
+ * logarithm of its points, all others constant; while fewer than about one in 64 is available, up to n. */
 struct candidate *group_choose(struct group *, const struct choice *);
 
 /* Room for this many members. 0, or -1 without memory. */
@@ -146,7 +147,8 @@ int  group_reserve(struct group *, const struct balance_rules *, uint32_t count)
 void group_finish(struct group *);
 
 /* A candidate joins; `random` in 0..1 spreads the first turns. Needs the room. */
-void placement_add(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random, uint64_t now);
+void placement_add(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random,
+                   uint64_t now);
 void placement_remove(struct placement *, const struct balance_rules *);
 
 bool candidate_is_available(const struct candidate *, uint64_t now);

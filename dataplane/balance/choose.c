@@ -1,5 +1,5 @@
-/* choose.c — the balancers: a chooser each. What comes up and cannot be taken is passed over, a bounded number of times; then any
- * that can be taken is looked for. */
+/* choose.c — the balancers: a chooser each. What comes up and cannot be taken is passed over, a bounded number of times;
+ * then any that can be taken is looked for. */
 #include <math.h>
 
 #include "dataplane/balance/heap.h"
@@ -37,8 +37,8 @@ static struct candidate *member(const struct group *g, uint32_t index) {
 }
 
 /* ---- round robin: weighted, earliest deadline first ----
- * Each turn moves a deadline on by 1/weight, which spreads the turns of a heavy endpoint evenly, as nginx's smooth weighted round
- * robin does, at the cost of a heap step instead of a look at every endpoint. Who cannot be taken loses its turn. */
+ * Each turn moves a deadline on by 1/weight, which spreads the turns of a heavy endpoint evenly, as nginx's smooth weighted
+ * round robin does, at the cost of a heap step instead of a look at every endpoint. Who cannot be taken loses its turn. */
 
 static struct candidate *take_turn(struct group *g, const struct choice *ch) {
     struct heap_entry *top = &g->heap[0];
@@ -152,7 +152,8 @@ static struct candidate *choose_least(struct group *g, const struct choice *ch) 
 
 /* ---- by hash ---- */
 
-/* Bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016): nobody has more than so many times its share of what is under way. */
+/* Bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016): nobody has more than so many times its share of what is under
+ * way. */
 static bool is_over(const struct group *g, const struct choice *ch, const struct candidate *c) {
     uint64_t weight = ch->panics || !g->available_weight ? g->definition->weight : g->available_weight;
     if (!ch->rules->load_bound)

@@ -1,5 +1,5 @@
-/* ewma.c — the latency to expect, as Finagle's peak EWMA has it: a slower response counts at once, a faster one by and by, and what
- * is not measured fades away, so that one that was slow gets another chance. */
+/* ewma.c — the latency to expect, as Finagle's peak EWMA has it: a slower response counts at once, a faster one by and by,
+ * and what is not measured fades away, so that one that was slow gets another chance. */
 #include <math.h>
 
 #include "dataplane/balance/balance.h"

@@ -1,4 +1,5 @@
-/* group.c — one worker's state of a group: who is in it, how many are available, and the heaps of those balancers that have one. */
+/* group.c — one worker's state of a group: who is in it, how many are available, and the heaps of those balancers that have
+ * one. */
 #include <math.h>
 
 #include "common/alloc.h"
@@ -47,8 +48,8 @@ static void count(struct placement *p, bool is_eligible, bool is_available, uint
 }
 
 /* ---- least connections ----
- * The heap is ordered by requests under way for each unit of weight; among equals by whose turn it is. Unavailable ones that came up
- * are parked at the bottom until something about the group's availability has changed. */
+ * The heap is ordered by requests under way for each unit of weight; among equals by whose turn it is. Unavailable ones
+ * that came up are parked at the bottom until something about the group's availability has changed. */
 
 static double load_of(const struct candidate *c) {
     return c->active * c->step;

@@ -1,5 +1,5 @@
-/* maglev.c — Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 3.4. Members take turns
- * at the next free slot of their own permutation; with weights, turns are taken by earliest deadline. */
+/* maglev.c — Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 3.4. Members
+ * take turns at the next free slot of their own permutation; with weights, turns are taken by earliest deadline. */
 #include "common/alloc.h"
 #include "dataplane/balance/tables.h"
 

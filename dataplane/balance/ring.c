@@ -21,7 +21,8 @@ static int by_hash(const void *a, const void *b) {
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* So many points for a weight of one that the lightest has whole points: otherwise its share would be far from its weight. */
+/* So many points for a weight of one that the lightest has whole points: otherwise its share would be far from its
+ * weight. */
 static double points_per_weight(const struct balance_member *members, uint32_t count, uint32_t size) {
     double total = 0, least = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {

@@ -17,7 +17,8 @@ static uint32_t share_of(uint64_t available, uint64_t eligible, const struct bal
 
 static struct level level_at(struct group *const *groups, uint32_t begin, uint32_t count) {
     struct level l = {.begin = begin};
-    for (l.end = begin; l.end < count && groups[l.end]->definition->priority == groups[begin]->definition->priority; l.end++) {
+    uint32_t priority = groups[begin]->definition->priority;
+    for (l.end = begin; l.end < count && groups[l.end]->definition->priority == priority; l.end++) {
         l.eligible += groups[l.end]->eligible;
         l.available += groups[l.end]->available;
     }
@@ -35,7 +36,8 @@ static uint32_t take_loads(struct level *levels, uint32_t count, const struct ba
     return WHOLE - left;
 }
 
-/* Panic is for when there is too little in all priorities together: while another one can take over, nobody is sent to the unwell. */
+/* Panic is for when there is too little in all priorities together: while another one can take over, nobody is sent to the
+ * unwell. */
 static void scale_up(struct level *levels, uint32_t count, uint32_t total, const struct balance_rules *r) {
     for (uint32_t i = 0; i < count; i++) {
         struct level *l = &levels[i];
@@ -51,7 +53,8 @@ static void scale_up(struct level *levels, uint32_t count, uint32_t total, const
 }
 
 /* Ours gets what it can by the same rule, the others the rest. */
-static uint32_t share_of_ours(const struct group *ours, const struct group *others, bool panics, const struct balance_rules *r) {
+static uint32_t share_of_ours(const struct group *ours, const struct group *others, bool panics,
+                              const struct balance_rules *r) {
     if (panics)
         return ours->eligible ? WHOLE : 0;
     if (others->available == 0)

@@ -40,7 +40,8 @@ static bool needs_table(const struct balance_rules *r, const struct balance_memb
     }
 }
 
-static int fill(struct balance_table *t, const struct balance_rules *r, const struct balance_member *members, uint32_t count) {
+static int fill(struct balance_table *t, const struct balance_rules *r, const struct balance_member *members,
+                uint32_t count) {
     switch (r->kind) {
     case BALANCE_RING_HASH: return ring_fill(t, members, count, r->ring_size);
     case BALANCE_MAGLEV: return maglev_fill(t, members, count, r->table_size);

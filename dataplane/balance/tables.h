@@ -1,4 +1,5 @@
-/* tables.h — the three kinds of tables. Each fills a zeroed table whose memory balance_table_unref frees: 0, or -1 without memory. */
+/* tables.h — the three kinds of tables. Each fills a zeroed table whose memory balance_table_unref frees: 0, or -1 without
+ * memory. */
 #pragma once
 
 #include "dataplane/balance/balance.h"

@@ -42,7 +42,7 @@ struct settings {
 struct bound_table {
     const struct route_table                 *table;
     const struct cluster_definition *const   *clusters;  /* NULL entries: no such cluster */
-    const uint64_t                           *subsets;   /* beside them: of the cluster's endpoints (back/cluster.h); NULL: all */
+    const uint64_t                           *subsets;   /* beside them, as in struct pick; NULL: all endpoints */
 };
 
 struct listener_definition {

@@ -313,7 +313,8 @@ struct str route_table_cluster_name(const struct route_table *table, size_t inde
     return table->clusters[index].name;
 }
 
-Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_table *table, size_t index, size_t *ret_count) {
+Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_table *table, size_t index,
+                                                           size_t *ret_count) {
     *ret_count = table->clusters[index].message->n_subset;
     return table->clusters[index].message->subset;
 }

@@ -51,8 +51,8 @@ void                route_table_free(struct route_table *);
  * route_pick_cluster returns. */
 size_t              route_table_cluster_count(const struct route_table *);
 struct str          route_table_cluster_name(const struct route_table *, size_t index);
-/* What the endpoints of that choice have in their metadata; a count of 0: nothing in particular. One name with different subsets
- * is different choices. */
+/* What the endpoints of that choice have in their metadata; a count of 0: nothing in particular. One name with different
+ * subsets is different choices. */
 Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_table *, size_t index, size_t *ret_count);
 
 /* What a request is matched by. */

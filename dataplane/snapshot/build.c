@@ -72,8 +72,8 @@ static void bind_fault(struct snapshot *s, const struct shared_table *t, struct 
     fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, format, text ? text : "?");
 }
 
-static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i, const struct cluster_definition **cluster,
-                        uint64_t *subset, struct error_list *errors) {
+static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i,
+                        const struct cluster_definition **cluster, uint64_t *subset, struct error_list *errors) {
     struct str name = route_table_cluster_name(t->table, i);
     size_t count;
     Headgate__MetadataEntry *const *entries = route_table_cluster_subset(t->table, i, &count);

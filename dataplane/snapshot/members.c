@@ -54,11 +54,13 @@ static int check_rules(const Headgate__Balancing *b, const char *name, struct er
         {b->table_size > 2 && b->table_size <= TABLE_MOST && is_prime(b->table_size), "balancing.table_size",
          "a prime of at most 5000011 is needed"},
         {b->ring_size > 0 && b->ring_size <= RING_MOST, "balancing.ring_size", "1 to 8388608 points are possible"},
-        {b->load_bound == 0 || b->load_bound >= 100, "balancing.load_bound", "less than 100 percent of the mean fits nobody"},
+        {b->load_bound == 0 || b->load_bound >= 100, "balancing.load_bound",
+         "less than 100 percent of the mean fits nobody"},
         {b->choices > 0 && b->choices <= CHOICES_MOST, "balancing.choices", "1 to 64 are possible"},
         {b->ewma_decay > 0, "balancing.ewma_decay", "more than 0 is needed"},
         {b->panic_threshold <= 100, "balancing.panic_threshold", "a percentage is needed"},
-        {b->overprovisioning >= 100 && b->overprovisioning <= 10000, "balancing.overprovisioning", "100 to 10000 percent are possible"},
+        {b->overprovisioning >= 100 && b->overprovisioning <= 10000, "balancing.overprovisioning",
+         "100 to 10000 percent are possible"},
         {!b->slow_start || b->slow_start->window > 0, "balancing.slow_start.window", "more than 0 is needed"},
         {!b->slow_start || b->slow_start->aggression > 0, "balancing.slow_start.aggression", "more than 0 is needed"},
         {!b->slow_start || b->slow_start->min_percent <= 100, "balancing.slow_start.min_percent", "a percentage is needed"},
@@ -232,7 +234,8 @@ static bool selects_by(const struct subset_selector *s, const struct metadata *e
     return true;
 }
 
-int snapshot_find_subset(const struct cluster_members *m, Headgate__MetadataEntry *const *entries, size_t count, uint64_t *ret) {
+int snapshot_find_subset(const struct cluster_members *m, Headgate__MetadataEntry *const *entries, size_t count,
+                         uint64_t *ret) {
     struct metadata by_keys[SUBSET_KEYS_MOST];
     if (count == 0) {
         *ret = 0;

@@ -1,4 +1,5 @@
-/* choosers.h — a group of made-up endpoints, and bounds for what chance does. Seeds are fixed: a test gives the same each time. */
+/* choosers.h — a group of made-up endpoints, and bounds for what chance does. Seeds are fixed: a test gives the same each
+ * time. */
 #pragma once
 
 #include <math.h>
@@ -29,9 +30,9 @@ struct choosers {
 
 static inline void choosers_init(struct choosers *c, enum balance_kind kind) {
     memset(c, 0, sizeof *c);
-    c->rules = (struct balance_rules){.kind = kind, .table_size = 65537, .ring_size = 1024, .choices = 2, .ewma_decay = 10 * SECOND,
-                                      .slow_start_power = 1, .slow_start_least = 0.1, .panic_threshold = 50,
-                                      .overprovisioning = 140};
+    c->rules = (struct balance_rules){.kind = kind, .table_size = 65537, .ring_size = 1024, .choices = 2,
+                                      .ewma_decay = 10 * SECOND, .slow_start_power = 1, .slow_start_least = 0.1,
+                                      .panic_threshold = 50, .overprovisioning = 140};
     c->now = 1000 * (uint64_t)SECOND;
     c->random = 88172645463325252u;
 }

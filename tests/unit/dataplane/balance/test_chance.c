@@ -83,8 +83,9 @@ static void turns_pass_over_the_unavailable(void **state) {
 
 /* ---- least request */
 
-/* 100 endpoints, 10,000 requests that do not end. With one choice the fullest would have about 100 + sqrt(2 * 100 * ln 100) = 130;
- * with two the excess is ln ln n / ln 2 + O(1) = 2.2 + O(1) (Berenbrink and others 2006), whatever the number of requests. */
+/* 100 endpoints, 10,000 requests that do not end. With one choice the fullest would have about 100 + sqrt(2 * 100 * ln 100)
+ * = 130; with two the excess is ln ln n / ln 2 + O(1) = 2.2 + O(1) (Berenbrink and others 2006), whatever the number of
+ * requests. */
 static void better_of_two_keeps_loads_together(void **state) {
     (void)state;
     uint32_t most = 0;
@@ -131,7 +132,8 @@ static void one_that_hangs_loses_its_share(void **state) {
 static void assert_is_least(unsigned chosen) {
     for (unsigned i = 0; i < c.count; i++)
         if (candidate_is_available(&c.candidates[i], c.now))
-            assert_true(c.candidates[chosen].active * c.candidates[chosen].step <= c.candidates[i].active * c.candidates[i].step);
+            assert_true(c.candidates[chosen].active * c.candidates[chosen].step <=
+                        c.candidates[i].active * c.candidates[i].step);
 }
 
 static void least_of_all_is_chosen_whatever_happens(void **state) {
@@ -210,7 +212,8 @@ static void untried_one_gets_its_chance_and_not_more(void **state) {
     assert_int_equal(choose_one(&c), 1);
 }
 
-/* Three endpoints in a closed loop of twelve clients; one answers ten times slower. With equal shares it would get a third. */
+/* Three endpoints in a closed loop of twelve clients; one answers ten times slower. With equal shares it would get a
+ * third. */
 static void slow_one_gets_a_small_share(void **state) {
     (void)state;
     enum { CLIENTS = 12, REQUESTS = 30000 };
@@ -274,7 +277,8 @@ static void each_kind_passes_over_what_was_tried(void **state) {
                     assert_ptr_not_equal(tried[k], &c.candidates[at]);
                 tried[n] = &c.candidates[at];
             }
-            assert_true(choose_with(&c, (struct choice){.tried = tried, .tried_count = n}) >= 0); /* rather one of them than none */
+            int again = choose_with(&c, (struct choice){.tried = tried, .tried_count = n});
+            assert_true(again >= 0); /* rather one of them than none */
         }
         choosers_finish(&c);
     }
