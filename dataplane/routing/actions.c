@@ -25,7 +25,10 @@ bool route_retries_method(const struct route *route, const struct head *request)
 
 bool route_retries_status(const struct route *route, unsigned status) {
     uint32_t statuses = rule_of(route)->retry_statuses;
+    if (status >= 500 && statuses & RETRY_5XX)
+        return true;
     switch (status) {
+    case 409: return statuses & RETRY_409;
     case 429: return statuses & RETRY_429;
     case 502: return statuses & RETRY_502;
     case 503: return statuses & RETRY_503;

@@ -214,7 +214,9 @@ static void build_rewrite(struct builder *b, const Headgate__Rewrite *m, struct 
 static void build_retry(struct builder *b, const Headgate__Retry *m, struct rule *rule) {
     struct route_retry *retry = &rule->route.retry;
     *retry = (struct route_retry){.retries = m->retries, .on_connect_failure = m->n_on == 0,
-                                  .per_try_timeout = m->per_try_timeout, .body = m->retries ? m->body : 0,
+                                  .per_try_timeout = m->per_try_timeout, .backoff = m->backoff,
+                                  .max_backoff = m->max_backoff, .max_retry_after = m->max_retry_after,
+                                  .hedge_after = m->hedge_after, .body = m->retries ? m->body : 0,
                                   .method_count = (uint32_t)m->n_methods};
     if (m->retries > RETRIES_MAX)
         build_fault(b, ERROR_RANGE, "retry.retries", "at most 100", "%u are too many", m->retries);
@@ -222,6 +224,9 @@ static void build_retry(struct builder *b, const Headgate__Retry *m, struct rule
         switch (m->on[i]) {
         case HEADGATE__RETRY__ON__CONNECT_FAILURE: retry->on_connect_failure = true; break;
         case HEADGATE__RETRY__ON__RESET: retry->on_reset = true; break;
+        case HEADGATE__RETRY__ON__GATEWAY_ERROR: rule->retry_statuses |= RETRY_502 | RETRY_503 | RETRY_504; break;
+        case HEADGATE__RETRY__ON__SERVER_ERROR: rule->retry_statuses |= RETRY_5XX; break;
+        case HEADGATE__RETRY__ON__CONFLICT: rule->retry_statuses |= RETRY_409; break;
         case HEADGATE__RETRY__ON__STATUS_429: rule->retry_statuses |= RETRY_429; break;
         case HEADGATE__RETRY__ON__STATUS_502: rule->retry_statuses |= RETRY_502; break;
         case HEADGATE__RETRY__ON__STATUS_503: rule->retry_statuses |= RETRY_503; break;

@@ -76,7 +76,7 @@ struct rule {
     uint32_t          piece_count;
 };
 
-enum retry_status { RETRY_429 = 1, RETRY_502 = 2, RETRY_503 = 4, RETRY_504 = 8 };
+enum retry_status { RETRY_429 = 1, RETRY_502 = 2, RETRY_503 = 4, RETRY_504 = 8, RETRY_409 = 16, RETRY_5XX = 32 };
 
 static inline const struct rule *rule_of(const struct route *route) {
     return (const struct rule *)route;

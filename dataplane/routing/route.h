@@ -24,6 +24,9 @@ struct route_retry {
     uint32_t retries;
     bool     on_connect_failure, on_reset;
     uint64_t per_try_timeout;           /* 0: none */
+    uint64_t backoff, max_backoff;      /* base and most of the random time before a retry */
+    uint64_t max_retry_after;           /* 0: Retry-After is not looked at */
+    uint64_t hedge_after;               /* 0: never */
     uint64_t body;                      /* bytes of a request's body that are kept for another attempt */
     uint32_t method_count;              /* 0: the idempotent ones */
 };

@@ -15,7 +15,7 @@ static const struct schema_key metadata_keys[] = {
     {0},
 };
 
-static const struct schema_object metadata = {
+const struct schema_object schema_metadata = {
     .title = "metadata",
     .description = "Something that is known of an endpoint.",
     .message = &headgate__metadata_entry__descriptor,
@@ -33,7 +33,7 @@ static const struct schema_key endpoint_keys[] = {
      .description = "0 is used first, 1 when too few of those are available, and so on without gaps."},
     {.key = "zone", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 128, .absent = "none",
      .description = "Where it is, such as `eu-1/b`."},
-    {.key = "metadata", .type = SCHEMA_OBJECT, .object = &metadata, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
+    {.key = "metadata", .type = SCHEMA_OBJECT, .object = &schema_metadata, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
      .absent = "none", .description = "What else is known of it: `{version: v2, canary: \"yes\"}`."},
     {0},
 };
@@ -244,15 +244,6 @@ static const struct schema_word cluster_protocols[] = {
     {0},
 };
 
-static const struct schema_word balancers[] = {
-    {"round-robin", HEADGATE__CLUSTER__BALANCER__ROUND_ROBIN, "In turn, by weight, spread smoothly."},
-    {"least-request", SCHEMA_LATER, NULL},
-    {"random", SCHEMA_LATER, NULL},
-    {"ring-hash", SCHEMA_LATER, NULL},
-    {"maglev", SCHEMA_LATER, NULL},
-    {0},
-};
-
 static const struct schema_word send_proxy[] = {
     {"off", HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF, "Nothing is sent."},
     {"v1", HEADGATE__CLUSTER__SEND_PROXY__SEND_V1, "The header of version 1, a line of text."},
@@ -268,7 +259,15 @@ static const struct schema_key cluster_keys[] = {
     {.key = "health", .type = SCHEMA_OBJECT, .object = &health, .absent = "endpoints are not checked",
      .description = "How they are checked."},
     {.key = "protocol", .type = SCHEMA_WORD, .words = cluster_protocols, .description = "What its endpoints speak."},
-    {.key = "balancer", .type = SCHEMA_WORD, .words = balancers, .description = "How an endpoint is picked."},
+    {.key = "balancer", .type = SCHEMA_WORD, .words = schema_balancers, .description = "How an endpoint is picked."},
+    {.key = "balancing", .type = SCHEMA_OBJECT, .object = &schema_balancing, .flags = SCHEMA_ALWAYS,
+     .description = "More about that."},
+    {.key = "sticky", .type = SCHEMA_OBJECT, .object = &schema_sticky, .absent = "no cookie",
+     .description = "Brings clients back to their endpoint; `{}` is enough."},
+    {.key = "outlier-detection", .field = "outliers", .type = SCHEMA_OBJECT, .object = &schema_outlier_detection,
+     .absent = "none", .description = "Leaves endpoints that fail alone for a time; `{}` is enough."},
+    {.key = "circuit-breakers", .field = "breakers", .type = SCHEMA_OBJECT, .object = &schema_circuit_breakers,
+     .flags = SCHEMA_ALWAYS, .description = "Bounds of what is asked of it."},
     {.key = "connect-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY, .absent = "that of the route",
      .description = "Connecting to an endpoint, over what route and top level say."},
     {.key = "idle-connections", .type = SCHEMA_INTEGER, .min = 0, .max = 65535,
@@ -288,7 +287,7 @@ static const struct schema_key cluster_keys[] = {
     {0},
 };
 
-static const char *const cluster_later[] = {"outliers", "filters", "limits", NULL};
+static const char *const cluster_later[] = {"filters", NULL};
 
 const struct schema_object schema_cluster = {
     .title = "cluster",

@@ -4,6 +4,12 @@
 
 #include "controlplane/config/schema/schema_tls.h"
 
+/* schema_balancing.c */
+extern const struct schema_word schema_balancers[];
+extern const struct schema_object schema_balancing, schema_sticky, schema_outlier_detection, schema_circuit_breakers;
+/* schema_cluster.c */
+extern const struct schema_object schema_metadata;
+
 void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *cluster);
 void check_endpoint_set(struct fill *f, const struct fill_at *at, const ProtobufCMessage *set);
 void check_dns_discovery(struct fill *f, const struct fill_at *at, const ProtobufCMessage *dns);

@@ -1,3 +1,4 @@
+#include "controlplane/config/schema/schema_cluster.h"
 #include "controlplane/config/schema/schema_rule.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -154,6 +155,10 @@ static const struct schema_key weighted_keys[] = {
     {.key = "name", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_CLUSTER,
      .description = "The cluster."},
     {.key = "weight", .type = SCHEMA_INTEGER, .min = 0, .max = 1000000, .description = "Its share; 0: it gets nothing."},
+    {.key = "subset", .type = SCHEMA_OBJECT, .object = &schema_metadata, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 8,
+     .absent = "any of its endpoints",
+     .description = "Only endpoints with this metadata: `{version: v2}`. One of the cluster's `balancing.subsets` has "
+                    "exactly these keys."},
     {0},
 };
 
@@ -190,6 +195,9 @@ const struct schema_object schema_rewrite = {
 static const struct schema_word retry_reasons[] = {
     {"connect-failure", HEADGATE__RETRY__ON__CONNECT_FAILURE, "No connection to the endpoint came about."},
     {"reset", HEADGATE__RETRY__ON__RESET, "The origin closed the connection before its answer began."},
+    {"gateway-error", HEADGATE__RETRY__ON__GATEWAY_ERROR, "502, 503 and 504."},
+    {"5xx", HEADGATE__RETRY__ON__SERVER_ERROR, "Any of 500 to 599."},
+    {"409", HEADGATE__RETRY__ON__CONFLICT, "That status."},
     {"429", HEADGATE__RETRY__ON__STATUS_429, "That status."},
     {"502", HEADGATE__RETRY__ON__STATUS_502, "That status."},
     {"503", HEADGATE__RETRY__ON__STATUS_503, "That status."},
@@ -206,6 +214,20 @@ static const struct schema_key retry_keys[] = {
      .absent = "the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT and DELETE", .description = "For which requests."},
     {.key = "per-try-timeout", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
      .description = "How long one attempt may take until the head of its answer."},
+    {.key = "backoff", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "Before retry n a random time of up to this times 2^n - 1 passes."},
+    {.key = "max-backoff", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "And at most this."},
+    {.key = "max-retry-after", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "A Retry-After of the origin of up to this is waited for. With a longer one its answer goes to the "
+                    "client; off: it "
+                    "is not looked at."},
+    {.key = "body", .type = SCHEMA_SIZE, .min = 0, .max = 16 * MIB,
+     .description = "So much of a request's body is kept for another attempt. One that has sent more is not repeated."},
+    {.key = "hedge-after", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "A second attempt is made beside the first when no answer began by then; the first answer counts. For "
+                    "the same "
+                    "methods as retries."},
     {0},
 };
 
