@@ -87,7 +87,7 @@ static void add_cluster(struct checker *c, struct cluster *cluster) {
 
 static void remove_cluster(struct checker *c, struct cluster *cluster) {
     remove_all(c, &cluster->endpoints);
-    plan_unref(cluster->plan);
+    check_plan_unref(cluster->plan);
     *cluster->link = cluster->next;
     if (cluster->next)
         cluster->next->link = cluster->link;
@@ -112,7 +112,7 @@ static void carry_out(struct checker *c, struct command *command) {
         return;
     }
     add_cluster(c, cluster);
-    plan_unref(cluster->plan);
+    check_plan_unref(cluster->plan);
     cluster->plan = command->plan;
     merge(c, cluster, &command->endpoints);
     before = cluster->endpoints;

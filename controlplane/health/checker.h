@@ -8,7 +8,7 @@
 
 #include "common/map.h"
 #include "controlplane/health/health.h"
-#include "controlplane/health/plan.h"
+#include "controlplane/health/check_plan.h"
 #include "controlplane/health/probe.h"
 
 /* The schedule of one endpoint. */
@@ -19,7 +19,7 @@ struct endpoint {
     struct cluster  *cluster;
     struct endpoint *next_queued, *next_news;
     struct probe    *probe;             /* the check under way, or a kept connection; NULL: neither */
-    struct plan     *plan;              /* of the check under way */
+    struct check_plan     *plan;              /* of the check under way */
     char            *hostname;          /* NULL: none */
     char            *reason;            /* of the last failure; NULL: none, or no memory */
     uint64_t         id;                /* tells it from one with the same address before or after it */
@@ -38,14 +38,14 @@ struct endpoint {
 /* Allocated by the loop's thread, otherwise the checker's alone. */
 struct cluster {
     struct cluster *next, **link;       /* of the checker's list; link NULL: not there yet */
-    struct plan    *plan;
+    struct check_plan    *plan;
     struct map      endpoints;          /* by address */
 };
 
 struct command {
     struct command *next;
     struct cluster *cluster;
-    struct plan    *plan;               /* the checker's from now on. NULL: the cluster goes */
+    struct check_plan    *plan;               /* the checker's from now on. NULL: the cluster goes */
     struct map      endpoints;          /* all that there are now, as if new; the checker's from now on */
 };
 

@@ -18,7 +18,7 @@ struct known {
 
 struct known_cluster {
     struct cluster *cluster;    /* the checker's; here it is but a name for it */
-    struct plan    *plan;
+    struct check_plan    *plan;
     struct map      endpoints;  /* struct known, by address */
     char            name[];
 };
@@ -187,7 +187,7 @@ static void abandon(struct making *m) {
     map_finish(&m->endpoints);
     if (m->command) {
         free_endpoints(&m->command->endpoints);
-        plan_unref(m->command->plan);
+        check_plan_unref(m->command->plan);
     }
     hg_free(m->command);
     if (m->fresh) {
@@ -202,7 +202,7 @@ static int make(struct making *m, const char *cluster, const struct health_way *
     size_t errors_before = errors->count;
     m->command = hg_calloc(1, sizeof *m->command);
     if (m->command)
-        m->command->plan = plan_make(cluster, way, &m->health->config, m->before ? m->before->plan : NULL, errors);
+        m->command->plan = check_plan_make(cluster, way, &m->health->config, m->before ? m->before->plan : NULL, errors);
     int status = m->command && m->command->plan ? make_cluster(m, cluster) : -1;
     for (size_t i = 0; status == 0 && i < endpoints->n_endpoints; i++)
         status = add_endpoint(m, endpoints->endpoints[i]);
@@ -224,7 +224,7 @@ static void replace_known(struct known_cluster *c, struct map *endpoints) {
 
 static void destroy_known(struct known_cluster *c) {
     replace_known(c, NULL);
-    plan_unref(c->plan);
+    check_plan_unref(c->plan);
     hg_free(c);
 }
 
@@ -253,8 +253,8 @@ int health_set_cluster(struct health *h, const char *cluster, const struct healt
         return -1;
     }
     struct known_cluster *c = m.before ? m.before : m.fresh;
-    plan_unref(c->plan);
-    c->plan = plan_ref(m.command->plan);
+    check_plan_unref(c->plan);
+    c->plan = check_plan_ref(m.command->plan);
     replace_known(c, &m.endpoints);
     m.command->cluster = c->cluster;
     checker_send(&h->checker, m.command);

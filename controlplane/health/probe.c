@@ -99,12 +99,12 @@ static void on_wire(struct probe *p, enum wire_status status) {
 
 static int start_http2(struct probe *p) {
     struct exchange *x = p->exchange;
-    const struct plan *plan = x->target.plan;
+    const struct check_plan *plan = x->target.plan;
     const Headgate__HttpCheck *http = plan->kind == PLAN_HTTP ? plan->check->http : NULL;
     const struct http2_request request = {
         .method = http ? http->method : "POST",
         .scheme = p->transport->context ? "https" : "http",
-        .authority = plan_host(plan, x->target.hostname),
+        .authority = check_plan_host(plan, x->target.hostname),
         .path = http ? http->path : "/grpc.health.v1.Health/Check",
         .fields = http ? http->headers : NULL,
         .field_count = http ? http->n_headers : 0,
@@ -117,9 +117,9 @@ static int start_http2(struct probe *p) {
 }
 
 static int start_http1(struct exchange *x) {
-    const struct plan *plan = x->target.plan;
+    const struct check_plan *plan = x->target.plan;
     strbuf_add_str(&x->out, strbuf_str(&plan->head));
-    strbuf_puts(&x->out, plan_host(plan, x->target.hostname));
+    strbuf_puts(&x->out, check_plan_host(plan, x->target.hostname));
     strbuf_add_str(&x->out, strbuf_str(&plan->tail));
     return 0;
 }
@@ -175,14 +175,14 @@ static bool is_sent(const struct exchange *x) {
 /* A check that only connects, or only sends, ends here. */
 static void on_sent(struct probe *p) {
     struct exchange *x = p->exchange;
-    const struct plan *plan = x->target.plan;
+    const struct check_plan *plan = x->target.plan;
     if (plan->kind == PLAN_TCP && plan->check->tcp->expect.len == 0 && is_sent(x))
         finish(p, PROBE_WELL, NULL);
 }
 
 static void start_exchange(struct probe *p) {
     struct exchange *x = p->exchange;
-    enum plan_kind kind = x->target.plan->kind;
+    enum check_plan_kind kind = x->target.plan->kind;
     p->place = EXCHANGE;
     if (kind == PLAN_TLS) {
         finish(p, PROBE_WELL, NULL);
@@ -201,7 +201,7 @@ static void start_exchange(struct probe *p) {
 
 static void handshake(struct probe *p) {
     struct exchange *x = p->exchange;
-    const char *name = plan_tls_name(x->target.plan, x->target.hostname);
+    const char *name = check_plan_tls_name(x->target.plan, x->target.hostname);
     p->place = HANDSHAKE;
     enum wire_status status = wire_handshake(&p->wire, p->transport, name, x->reason);
     if (status == WIRE_OK)

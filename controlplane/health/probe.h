@@ -7,7 +7,7 @@
 #include <ev.h>
 
 #include "controlplane/health/answer.h"
-#include "controlplane/health/plan.h"
+#include "controlplane/health/check_plan.h"
 
 struct probe;
 
@@ -33,7 +33,7 @@ struct probes {
 enum { PROBE_ROOM = 64 << 10 };
 
 struct probe_target {
-    const struct plan *plan;        /* outlives the check */
+    const struct check_plan *plan;        /* outlives the check */
     const char *address;            /* valid during the check, as `hostname` */
     const char *hostname;           /* of the endpoint; NULL: none */
 };

@@ -27,7 +27,7 @@ static double clock_of(struct checker *c) {
 }
 
 static double interval_of(const struct endpoint *e) {
-    const struct plan *plan = e->cluster->plan;
+    const struct check_plan *plan = e->cluster->plan;
     return e->is_failing ? plan->unhealthy_interval : plan->interval;
 }
 
@@ -98,7 +98,7 @@ static void count_result(struct endpoint *e, bool is_well) {
 static void leave(struct checker *c, struct endpoint *e) {
     c->under_way--;
     c->failing_under_way -= e->is_failing;
-    plan_unref(e->plan);
+    check_plan_unref(e->plan);
     e->plan = NULL;
     ev_timer_stop(c->loop, &e->timer);
 }
@@ -176,7 +176,7 @@ static void begin(struct checker *c, struct endpoint *e) {
     e->state = ENDPOINT_UNDER_WAY;
     e->begun = now;
     e->stalled = c->stalled;
-    e->plan = plan_ref(e->cluster->plan);
+    e->plan = check_plan_ref(e->cluster->plan);
     if (!e->probe)
         e->probe = probe_create(&c->probes, e);
     if (!e->probe) {

@@ -1,4 +1,4 @@
-#include "controlplane/health/plan.h"
+#include "controlplane/health/check_plan.h"
 
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ static double seconds(uint64_t us) {
     return (double)(us < SHORTEST_US ? SHORTEST_US : us) / MICROSECONDS;
 }
 
-static void tell_timeout(struct plan *p) {
+static void tell_timeout(struct check_plan *p) {
     uint64_t ms = (uint64_t)(p->timeout * 1000);
     if (ms % 1000 == 0)
         snprintf(p->timeout_text, sizeof p->timeout_text, "%llus", (unsigned long long)(ms / 1000));
@@ -23,7 +23,7 @@ static void tell_timeout(struct plan *p) {
         snprintf(p->timeout_text, sizeof p->timeout_text, "%llums", (unsigned long long)ms);
 }
 
-static int set_kind(struct plan *p) {
+static int set_kind(struct check_plan *p) {
     switch (p->check->kind_case) {
     case HEADGATE__HEALTH_CHECK__KIND_HTTP: p->kind = PLAN_HTTP; return 0;
     case HEADGATE__HEALTH_CHECK__KIND_TCP: p->kind = PLAN_TCP; return 0;
@@ -40,7 +40,7 @@ static bool has_field(const Headgate__HttpCheck *c, const char *name) {
     return false;
 }
 
-static void write_request(struct plan *p, const Headgate__HttpCheck *c) {
+static void write_request(struct check_plan *p, const Headgate__HttpCheck *c) {
     bool has_body = strcmp(c->method, "GET") != 0 && strcmp(c->method, "HEAD") != 0;
     strbuf_printf(&p->head, "%s %s HTTP/1.1\r\nHost: ", c->method, c->path);
     strbuf_puts(&p->tail, "\r\n");
@@ -53,7 +53,7 @@ static void write_request(struct plan *p, const Headgate__HttpCheck *c) {
     strbuf_puts(&p->tail, "\r\n");
 }
 
-static void write_grpc(struct plan *p, const Headgate__GrpcCheck *c) {
+static void write_grpc(struct check_plan *p, const Headgate__GrpcCheck *c) {
     Headgate__GrpcHealth__HealthCheckRequest m = HEADGATE__GRPC_HEALTH__HEALTH_CHECK_REQUEST__INIT;
     m.service = c->service && *c->service ? c->service : NULL;
     size_t n = headgate__grpc_health__health_check_request__get_packed_size(&m);
@@ -83,13 +83,13 @@ static Headgate__HealthCheck *copy_check(const Headgate__HealthCheck *check) {
     return (Headgate__HealthCheck *)copy;
 }
 
-static const char *wanted_host(const struct plan *p) {
+static const char *wanted_host(const struct check_plan *p) {
     const char *host = p->kind == PLAN_HTTP ? p->check->http->host : p->kind == PLAN_GRPC ? p->check->grpc->authority : NULL;
     return host && *host ? host : NULL;
 }
 
-static struct transport *make_transport(const struct plan *p, const struct health_way *way,
-                                        const struct health_config *config, const struct plan *before,
+static struct transport *make_transport(const struct check_plan *p, const struct health_way *way,
+                                        const struct health_config *config, const struct check_plan *before,
                                         struct error_list *errors) {
     static const Headgate__ClientTls of_the_system = HEADGATE__CLIENT_TLS__INIT;
     bool is_http2 = p->kind == PLAN_GRPC || way->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
@@ -106,7 +106,7 @@ static struct transport *make_transport(const struct plan *p, const struct healt
     return transport_make(&wish, before ? before->transport : NULL, errors);
 }
 
-static int fill(struct plan *p) {
+static int fill(struct check_plan *p) {
     p->interval = seconds(p->check->interval);
     p->unhealthy_interval = seconds(p->check->unhealthy_interval);
     p->timeout = seconds(p->check->timeout);
@@ -118,9 +118,9 @@ static int fill(struct plan *p) {
     return p->head.failed || p->tail.failed || p->grpc.failed ? -1 : 0;
 }
 
-struct plan *plan_make(const char *cluster, const struct health_way *way, const struct health_config *config,
-                       const struct plan *before, struct error_list *errors) {
-    struct plan *p = hg_calloc(1, sizeof *p);
+struct check_plan *check_plan_make(const char *cluster, const struct health_way *way, const struct health_config *config,
+                       const struct check_plan *before, struct error_list *errors) {
+    struct check_plan *p = hg_calloc(1, sizeof *p);
     size_t errors_before = errors->count;
     if (p) {
         p->references = 1;
@@ -135,16 +135,16 @@ struct plan *plan_make(const char *cluster, const struct health_way *way, const 
         return p;
     if (errors->count == errors_before)
         error_addf(errors, ERROR_MEMORY, "no memory for health checks");
-    plan_unref(p);
+    check_plan_unref(p);
     return NULL;
 }
 
-struct plan *plan_ref(struct plan *p) {
+struct check_plan *check_plan_ref(struct check_plan *p) {
     atomic_fetch_add(&p->references, 1);
     return p;
 }
 
-void plan_unref(struct plan *p) {
+void check_plan_unref(struct check_plan *p) {
     if (!p || atomic_fetch_sub(&p->references, 1) != 1)
         return;
     transport_unref(p->transport);
@@ -159,12 +159,12 @@ void plan_unref(struct plan *p) {
 
 /* ---- names ---- */
 
-const char *plan_host(const struct plan *p, const char *hostname) {
+const char *check_plan_host(const struct check_plan *p, const char *hostname) {
     const char *host = wanted_host(p);
     return host ? host : hostname && *hostname ? hostname : p->cluster;
 }
 
-const char *plan_tls_name(const struct plan *p, const char *hostname) {
+const char *check_plan_tls_name(const struct check_plan *p, const char *hostname) {
     const char *host = wanted_host(p);
     return hostname && *hostname ? hostname : host ? host : "";
 }
