@@ -102,7 +102,8 @@ bool tls_kernel_holds(struct tls_session *s, int fd) {
     uint64_t sequence, position;
     if (!r->is_settled)
         r->is_settled = kernel_tls_sequence(fd, kernel_cipher_of(s), &sequence) < 0 ||
-                        kernel_tls_position(fd, &position) < 0 || position >= wire_position(r, sequence);
+                        kernel_tls_position(fd, &position) < 0 || position == UINT64_MAX ||
+                        (position >= wire_position(r, sequence) && kernel_tls_has_room(fd));
     return !r->is_settled;
 }
 

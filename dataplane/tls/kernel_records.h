@@ -19,8 +19,8 @@ int    tls_kernel_prepare(struct tls_session *s, int fd);
 /* The kernel has taken n bytes of plaintext; returns what they are as records. */
 size_t tls_kernel_took(struct tls_session *s, size_t n);
 /* The last record that the kernel took may not have had room in TCP's buffer: its rest waits outside of that, and is dropped
- * when the socket is closed or shut down. True: there may be such a rest; the socket becomes writable when it has room.
- * After a write it takes three system calls. */
+ * when the socket is closed or shut down; and without room close_notify would be lost. True: there may be such a rest, or no
+ * room; the socket becomes writable when there is. After a write it takes four system calls. */
 bool   tls_kernel_holds(struct tls_session *s, int fd);
 /* Sends io->alert if there is one; without room the peer learns by the closed connection. Returns bytes of record, or 0. */
 size_t tls_kernel_send_alert(struct tls_session *s, int fd);

@@ -1,6 +1,7 @@
 #include "dataplane/tls/kernel_tls.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>
@@ -136,6 +137,12 @@ int kernel_tls_position(int fd, uint64_t *ret) {
         return -1;
     *ret = is_dead ? UINT64_MAX : done + (uint64_t)unsent;
     return 0;
+}
+
+bool kernel_tls_has_room(int fd) {
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t n = sizeof info;
+    return calls->get(fd, SOL_SOCKET, SO_MEMINFO, info, &n) < 0 || info[SK_MEMINFO_WMEM_QUEUED] < info[SK_MEMINFO_SNDBUF];
 }
 
 int kernel_tls_exact_position(int fd, uint64_t *ret) {

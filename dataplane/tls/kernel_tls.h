@@ -55,5 +55,7 @@ int kernel_tls_sequence(int fd, enum kernel_tls_cipher cipher, uint64_t *ret);
 /* How far TCP's stream has got, counted from some point that is the same for the whole connection. Never more than is true;
  * less when an acknowledgement arrives meanwhile. UINT64_MAX: the connection is dead. */
 int kernel_tls_position(int fd, uint64_t *ret);
+/* TCP takes another record now, however small. True also where that cannot be told. */
+bool kernel_tls_has_room(int fd);
 /* Exact, as long as nobody writes. */
 int kernel_tls_exact_position(int fd, uint64_t *ret);

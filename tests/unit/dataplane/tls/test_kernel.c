@@ -2,6 +2,7 @@
 #include "tests/unit/dataplane/tls/fixture.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
@@ -20,7 +21,7 @@ struct fake_kernel {
     bool                is_absent, cannot_change, refuses_keys; /* what it answers */
     int                 send_errno;                             /* 0: it takes what is sent */
     size_t              held;                                   /* bytes of the stream that TCP has no room for */
-    bool                is_dead;
+    bool                is_dead, is_full;
     unsigned            keys;                                   /* how often it got one */
     uint8_t             info[64];                               /* the newest, as it came */
     socklen_t           info_n;
@@ -104,6 +105,12 @@ static int fake_get(int fd, int level, int option, void *value, socklen_t *n) {
         assert_int_equal(option, TCP_INFO);
         struct tcp_info info = {.tcpi_bytes_acked = ACKNOWLEDGED, .tcpi_state = kernel.is_dead ? 7 : 1};
         memcpy(value, &info, *n < sizeof info ? *n : sizeof info);
+        return 0;
+    }
+    if (level == SOL_SOCKET) {
+        const uint32_t info[SK_MEMINFO_VARS] = {[SK_MEMINFO_WMEM_QUEUED] = kernel.is_full ? 9 : 8, [SK_MEMINFO_SNDBUF] = 9};
+        assert_int_equal(option, SO_MEMINFO);
+        memcpy(value, info, *n);
         return 0;
     }
     memcpy(value, kernel.info, *n);
@@ -345,6 +352,9 @@ static void test_holds(void **state) {
     kernel_write(l, "12345678", 8);
     for (kernel.held = 30; kernel.held > 0; kernel.held--)
         assert_true(tls_kernel_holds(s, A_SOCKET));
+    kernel.is_full = true;
+    assert_true(tls_kernel_holds(s, A_SOCKET));
+    kernel.is_full = false;
     assert_false(tls_kernel_holds(s, A_SOCKET));
     kernel_write(l, "12345678", 8);
     kernel.held = 1;
