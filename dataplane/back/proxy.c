@@ -287,6 +287,13 @@ static uint64_t kept_body(const struct exchange *x) {
     return x->route->retry.body ? x->route->retry.body : may_be_refused ? REFUSED_KEPT : 0;
 }
 
+/* What the rule and the request say of where it is to go. */
+static void fill_pick(struct exchange *x, const struct bound_table *routes, uint32_t index) {
+    struct proxy *p = proxy_of(x);
+    p->pick.subset = routes->subsets ? routes->subsets[index] : 0;
+    p->pick.has_hash = request_hash(x, p->cluster, &p->pick.hash);
+}
+
 static void forward(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     uint32_t index = route_pick_cluster(x->route, worker_random(x->worker));
@@ -305,6 +312,7 @@ static void forward(struct exchange *x) {
     p->retries_left = x->route->retry.retries;
     p->stale_left = STALE_MAX;
     p->exchange = x;
+    fill_pick(x, routes, index);
     exchange_keep_body(x, kept_body(x));
     attempt(x);
 }
