@@ -60,6 +60,13 @@ static void make_folder_of(const char *path) {
     folder_make(folder, 0755);
 }
 
+static const struct engine_checks checks = {.create = health_create,
+                                            .destroy = health_destroy,
+                                            .set_cluster = health_set_cluster,
+                                            .of = health_of,
+                                            .counters = health_counters,
+                                            .last_failure = health_last_failure};
+
 static int start_engine(struct control_daemon *d, struct error_list *errors) {
     const struct daemon_options *o = d->options;
     struct engine_config config = {.loop = d->loop,
@@ -67,6 +74,7 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
                                    .files_root = o->files_root,
                                    .files_base = o->files_base,
                                    .channel = channel_config_default,
+                                   .checks = &checks,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,
                                    .end = channel_service_end,

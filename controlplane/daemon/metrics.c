@@ -151,6 +151,11 @@ static void add_health(struct strbuf *out, const struct health_counters *c) {
            "Times that an endpoint became healthy or unhealthy.", c->changes);
     single(out, "headgate_controlplane_health_late_total", "counter",
            "Checks that began more than a second late: the checking thread is overloaded.", c->late);
+    single(out, "headgate_controlplane_health_reused_total", "counter", "Checks on a kept connection.", c->reused);
+    single(out, "headgate_controlplane_health_put_off_total", "counter",
+           "Checks that were not made for want of memory, descriptors or ports here.", c->put_off);
+    single(out, "headgate_controlplane_health_connections", "gauge", "Connections for checks that are open.",
+           c->connections);
     single(out, "headgate_controlplane_health_endpoints", "gauge", "Endpoints that are checked.", c->endpoints);
     single(out, "headgate_controlplane_health_unhealthy", "gauge", "Of those, unhealthy ones.", c->unhealthy);
 }

@@ -19,7 +19,7 @@ struct resolver_question {
     enum dns_type             type;
     struct resolver_servers  *servers;      /* under way: who was asked; NULL: nobody */
     struct resolver_question *next_queued;
-    bool                      is_queued;
+    bool                      is_queued, is_serving;
     uint64_t                  timeout;
     struct resolver_waiter   *first, *served;
     struct dns_answer         answer;
@@ -67,6 +67,7 @@ static void on_serve(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)loop;
     (void)events;
     ask_queued(q->resolver);
+    q->is_serving = true;
     q->served = q->first;
     q->first = NULL;
     if (q->served)
@@ -76,6 +77,7 @@ static void on_serve(struct ev_loop *loop, ev_timer *timer, int events) {
         resolver_leave(w);
         w->answered(w->context, &q->answer, age);
     }
+    q->is_serving = false;
 }
 
 static void serve_soon(struct resolver_question *q) {
@@ -211,7 +213,7 @@ static struct resolver_question *find_question(struct resolver *r, const struct 
 }
 
 static bool is_idle(const struct resolver_question *q, uint64_t now) {
-    return !q->servers && !q->is_queued && !q->first && !q->served && now - q->answered_at > SWEEP_US &&
+    return !q->servers && !q->is_queued && !q->is_serving && !q->first && now - q->answered_at > SWEEP_US &&
            now - q->answered_at > (uint64_t)q->answer.ttl * 1000000;
 }
 

@@ -21,7 +21,7 @@ struct source_sink {
      * order that follows from the answer alone (a file's own order, otherwise by address), so that equal answers are equal
      * bytes. Never called from within `create`. */
     void (*found)(void *context, const Headgate__EndpointSet *set);
-    /* It could not be asked, or answered nonsense. One line, for people. */
+    /* It could not be asked, or answered nonsense; or, right behind `found`, some of it is missing. One line, for people. */
     void (*failed)(void *context, const char *reason);
 };
 

@@ -112,11 +112,11 @@ static void say(struct dns *d, struct dns_endpoints *list, const char *why) {
     d->failures = why[0] ? d->failures + 1 : 0;
     wait_for_next(d, why[0] ? after_failure(d) : after_answer(d, expires));
     source_note_found(&d->state, d->known.count);
-    d->config.sink.found(d->config.sink.context, &d->known.set);
-    if (why[0]) {
+    if (why[0])
         source_note_failed(&d->state, reason);
+    d->config.sink.found(d->config.sink.context, &d->known.set);
+    if (why[0])
         d->config.sink.failed(d->config.sink.context, reason);
-    }
 }
 
 /* ---- addresses ---- */

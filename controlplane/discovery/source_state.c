@@ -15,10 +15,8 @@ void source_note_found(struct source_state *s, size_t endpoints) {
     s->failure[0] = '\0';
 }
 
-bool source_note_failed(struct source_state *s, const char *reason) {
-    bool is_new = strncmp(s->failure, reason, sizeof s->failure - 1) != 0;
+void source_note_failed(struct source_state *s, const char *reason) {
     s->failed_at = clock_realtime_us();
     s->failures++;
     snprintf(s->failure, sizeof s->failure, "%s", reason);
-    return is_new;
 }

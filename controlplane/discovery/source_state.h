@@ -7,5 +7,5 @@
 void source_note_asked(struct source_state *s);
 /* When it has said something: that many endpoints. */
 void source_note_found(struct source_state *s, size_t endpoints);
-/* When it could not; `reason` is kept as far as it fits. Returns whether the one before was not the same. */
-bool source_note_failed(struct source_state *s, const char *reason);
+/* When it could not; `reason` is kept as far as it fits. */
+void source_note_failed(struct source_state *s, const char *reason);

@@ -214,17 +214,45 @@ static void on_failed(void *context, const char *reason) {
         log_warning("discovery failed", LOG_S("cluster", t->name), LOG_S("reason", reason));
 }
 
+static void log_health(const struct health_change *c) {
+    if (c->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY)
+        log_warning("endpoint is unhealthy", LOG_S("cluster", c->cluster), LOG_S("address", c->address),
+                    LOG_S("reason", c->reason));
+    else
+        log_info("endpoint is healthy", LOG_S("cluster", c->cluster), LOG_S("address", c->address));
+}
+
 static void on_health(void *context, const struct health_change *changes, size_t count) {
+    enum { LOGGED_MAX = 20 };
     struct engine *e = context;
     for (size_t i = 0; i < count; i++) {
-        const struct health_change *c = &changes[i];
-        struct tracked *t = map_get(&e->endpoints.clusters, str_of(c->cluster));
-        bool is_bad = c->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
-        log_write(is_bad ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, is_bad ? "endpoint is unhealthy" : "endpoint is healthy",
-                  LOG_VALUES(LOG_S("cluster", c->cluster), LOG_S("address", c->address),
-                             LOG_S("reason", is_bad ? c->reason : NULL)));
+        struct tracked *t = map_get(&e->endpoints.clusters, str_of(changes[i].cluster));
+        if (i < LOGGED_MAX)
+            log_health(&changes[i]);
         if (t)
             mark_dirty(t);
+    }
+    if (count > LOGGED_MAX)
+        log_warning("the health of more endpoints has changed", LOG_U("endpoints", count - LOGGED_MAX));
+}
+
+/* What data planes present and trust. */
+static struct str find_secret(void *context, const char *name) {
+    const struct engine *e = context;
+    const struct snapshot *s = channel_current(e->channel);
+    ssize_t at = s ? part_find(s->state, HEADGATE__KIND__KIND_SECRET, name) : -1;
+    if (at < 0)
+        return (struct str){NULL, 0};
+    return (struct str){(const char *)s->state->bodies[at]->bytes, s->state->bodies[at]->size};
+}
+
+void engine_renew_checks(struct engine *e) {
+    const struct map_entry *entry;
+    size_t position = 0;
+    while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
+        const struct tracked *t = entry->value;
+        if (t->cluster && t->cluster->tls)
+            tracked_set_checks(t);
     }
 }
 
@@ -376,7 +404,8 @@ void engine_endpoint_counters(const struct engine *e, struct engine_endpoint_cou
 /* ---- life ---- */
 
 int engine_endpoints_init(struct engine *e, struct error_list *errors) {
-    const struct health_config health = {.loop = e->config.loop, .context = e, .changed = on_health};
+    const struct health_config health = {
+        .loop = e->config.loop, .context = e, .changed = on_health, .secret = find_secret};
     struct engine_endpoints *p = &e->endpoints;
     ev_timer_init(&p->publish, on_publish, 0., 0.);
     ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);

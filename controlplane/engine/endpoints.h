@@ -38,6 +38,8 @@ void engine_endpoints_finish(struct engine *e);
 struct part *engine_make_endpoints(struct engine *e, const struct config_resources *intent, struct part *state);
 /* Sources and checks become those of the current intent. */
 void engine_follow_intent(struct engine *e);
+/* Secrets of the current state are others than before. */
+void engine_renew_checks(struct engine *e);
 /* A push is over. */
 void engine_endpoints_resume(struct engine *e);
 /* Stores the current state when the stored one is older. */

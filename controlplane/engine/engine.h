@@ -20,8 +20,8 @@ struct engine;
 struct engine_checks {
     struct health *(*create)(const struct health_config *config, struct error_list *errors);
     void (*destroy)(struct health *h);
-    int (*set_cluster)(struct health *h, const char *cluster, const Headgate__HealthCheck *check,
-                       const Headgate__ClientTls *tls, const Headgate__EndpointSet *endpoints);
+    int (*set_cluster)(struct health *h, const char *cluster, const struct health_way *way,
+                       const Headgate__EndpointSet *endpoints, struct error_list *errors);
     Headgate__Endpoint__Health (*of)(const struct health *h, const char *cluster, const char *address);
     const struct health_counters *(*counters)(const struct health *h);
     const char *(*last_failure)(const struct health *h, const char *cluster, const char *address, uint64_t *ret_at);

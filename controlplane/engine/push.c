@@ -171,6 +171,8 @@ void push_job_done(void *engine, const struct push_result *result) {
     if (was_stored) {
         engine_secrets_committed(e, job->before, &job->plan.result, &job->secrets, &job->secret_warnings);
         engine_follow_intent(e);
+        if (!job->secrets.is_as_before)
+            engine_renew_checks(e);
     }
     finish(e, job, outcome_of(job, result));
     if (was_stored)

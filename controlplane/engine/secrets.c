@@ -289,6 +289,7 @@ static int adopt(struct engine *e, struct part *state, struct error_list *errors
     if (status == 0) {
         current = channel_current(e->channel);
         keep_gone(e, before, state);
+        engine_renew_checks(e);
         log_info("secrets have changed", LOG_U("version", current->version), LOG_U("generation", current->generation));
     }
     part_unref(before);

@@ -82,17 +82,23 @@ static Headgate__EndpointSet *stored_or_declared(const Headgate__Cluster *m, con
 
 static void stop_checks(const struct tracked *t) {
     const struct engine *e = t->engine;
+    struct error_list errors = {0};
     if (e->endpoints.health && t->cluster && t->cluster->health)
-        e->config.checks->set_cluster(e->endpoints.health, t->name, NULL, NULL, NULL);
+        e->config.checks->set_cluster(e->endpoints.health, t->name, NULL, NULL, &errors);
+    error_list_finish(&errors);
 }
 
-static void set_checks(const struct tracked *t) {
+void tracked_set_checks(const struct tracked *t) {
     const struct engine *e = t->engine;
     const Headgate__Cluster *m = t->cluster;
+    struct error_list errors = {0};
     if (!e->endpoints.health || !m || !m->health)
         return;
-    if (e->config.checks->set_cluster(e->endpoints.health, t->name, m->health, m->tls, t->base) < 0)
-        log_error("no memory to check the endpoints of a cluster", LOG_S("cluster", t->name));
+    const struct health_way way = {.check = m->health, .tls = m->tls, .protocol = m->protocol};
+    if (e->config.checks->set_cluster(e->endpoints.health, t->name, &way, t->base, &errors) < 0)
+        log_error("the checks of a cluster stay as they were", LOG_S("cluster", t->name),
+                  LOG_S("reason", errors.count ? errors.items[0].message : ""));
+    error_list_finish(&errors);
 }
 
 /* ---- sources ---- */
@@ -132,7 +138,10 @@ static int make_source(struct tracked *t, const Headgate__Discovery *m, const st
 
 int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     struct resource_id id;
-    forget_failure(t);
+    struct source_state state;
+    t->source->kind->state(t->source, &state);
+    if (!state.failure[0])
+        forget_failure(t);
     Headgate__EndpointSet *copy = copy_set(set, &id);
     if (!copy)
         return -1;
@@ -144,7 +153,7 @@ int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     t->base = copy;
     t->found_id = id;
     t->has_found = true;
-    set_checks(t);
+    tracked_set_checks(t);
     return 1;
 }
 
@@ -208,7 +217,7 @@ int tracked_update(struct tracked *t, const struct blob *cluster, const struct r
             stop_checks(t);
         free_cluster(t->cluster);
         t->cluster = m;
-        set_checks(t);
+        tracked_set_checks(t);
     }
     t->cluster_id = cluster->id;
     t->declared_id = *declared;

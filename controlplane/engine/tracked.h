@@ -37,6 +37,9 @@ int  tracked_found(struct tracked *t, const Headgate__EndpointSet *set);
 /* Returns whether that is news. */
 bool tracked_failed(struct tracked *t, const char *reason);
 
+/* Its endpoints are checked as it says, with the secrets of the current state. */
+void tracked_set_checks(const struct tracked *t);
+
 /* An endpoint set of a part. NULL: it is not there (or no memory). */
 Headgate__EndpointSet *tracked_decode(const struct part *p, const char *name);
 /* The id of the intent's endpoint set, zeros when there is none. */

@@ -33,7 +33,7 @@ remote-control:
 
 
 class DnsServer:
-    """Authority for "test.": names without records do not exist; below broken.test. is SERVFAIL, below refused.test. REFUSED."""
+    """Authority for "test.": names without records do not exist; broken.test. has SERVFAIL, refused.test. REFUSED."""
 
     def __init__(self, folder):
         self.port, self.dead, self.folder = free_port(), free_port(), folder

@@ -23,7 +23,9 @@ class Origin(http.server.ThreadingHTTPServer):
 
         def do_GET(self):
             body = self.server.server_address[0].encode()
-            self.send_response(200)
+            # Checks alone are told that it is unwell: requests go on to work until it is left alone.
+            is_check = self.headers.get("User-Agent", "").startswith("headgate")
+            self.send_response(503 if is_check and body.decode() in self.server.sick else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -31,7 +33,8 @@ class Origin(http.server.ThreadingHTTPServer):
         def log_message(self, *arguments):
             pass
 
-    def __init__(self, host, port):
+    def __init__(self, host, port, sick):
+        self.sick = sick
         super().__init__((host, port), Origin.RequestHandlerClass)
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()
@@ -78,20 +81,21 @@ def dns(folders):
 
 @pytest.fixture
 def origins():
-    """A function that starts origins on addresses with one port; it returns the port."""
-    started = []
+    """A function that starts origins on addresses with one port; it returns the port. Those in its `sick` fail checks."""
+    started, sick = [], set()
 
     def start(*hosts):
         while True:
             port = free_port()
             try:
                 for host in hosts:
-                    started.append(Origin(host, port))
+                    started.append(Origin(host, port, sick))
                 return port
             except OSError:
                 while started:
                     started.pop().stop()
 
+    start.sick = sick
     yield start
     for origin in started:
         origin.stop()
@@ -107,7 +111,8 @@ def configuration(**cluster):
 
 
 def in_dns(dns, name, **more):
-    return configuration(discovery={"dns": {"name": name, "servers": dns.address, "failure-refresh": "1s", "timeout": "1s", **more}})
+    return configuration(discovery={"dns": {"name": name, "servers": dns.address, "failure-refresh": "1s", "timeout": "1s",
+                                            **more}})
 
 
 def cluster(site):
@@ -200,7 +205,7 @@ def test_servers_with_priority_weight_and_port(site, dns, origins):
     address = serve(site, in_dns(dns, service.rstrip("."), records="srv"), f"127.0.0.1:{port}", f"127.0.0.2:{port}")
     found = {e["address"]: (e["priority"], e["weight"]) for e in cluster(site)["endpoints"]}
     assert found == {f"127.0.0.1:{port}": (0, 1), f"127.0.0.2:{port}": (1, 7)}
-    assert get(address)[1] in ("127.0.0.1", "127.0.0.2")
+    assert {get(address)[1] for _ in range(10)} == {"127.0.0.1"}  # the other one has a lower priority
     dns.change(f"{service} 1 IN SRV 5 1 {port} two.test.", *addresses_of)
     wait_addresses(site, f"127.0.0.2:{port}")
     wait_until("the data plane follows", lambda: get(address)[1] == "127.0.0.2")
@@ -208,6 +213,7 @@ def test_servers_with_priority_weight_and_port(site, dns, origins):
     dns.change(f"{service} 1 IN SRV 5 1 {port} two.test.", f"{service} 1 IN SRV 5 1 {port} ghost.test.")
     wait_failure(site, "ghost.test")
     assert addresses(site) == [f"127.0.0.2:{port}"]
+    assert "SRV _http._tcp.web.test" in site.ok("status").out and "failing" in site.ok("status").out
 
 
 def test_a_restart_without_dns_serves_what_was_stored(site, dns, origins):
@@ -266,6 +272,48 @@ def test_endpoints_in_a_file(folders, origins):
     finally:
         load.stop()
     assert not load.failures and cluster(site)["endpoints"][0]["source"] == "file"
+
+
+def test_a_failing_check_takes_an_endpoint_out_until_it_is_well(site, origins):
+    port = origins("127.0.0.1", "127.0.0.2")
+    check = {"http": "/", "interval": "200ms", "unhealthy-interval": "100ms", "unhealthy-after": 2, "healthy-after": 2}
+    content = configuration(endpoints=[f"127.0.0.1:{port}", f"127.0.0.2:{port}"], health=check)
+    address = serve(site, content, f"127.0.0.1:{port}", f"127.0.0.2:{port}")
+
+    def wait_health(*expected):
+        wait_until(f"health is {expected}", lambda: [e["health"] for e in cluster(site)["endpoints"]] == list(expected))
+
+    wait_health("healthy", "healthy")
+    load = Load(address)
+    try:
+        load.wait_only("127.0.0.1", "127.0.0.2")
+        origins.sick.add("127.0.0.2")
+        wait_health("healthy", "unhealthy")
+        load.wait_only("127.0.0.1")
+        last = cluster(site)["endpoints"][1]
+        assert "503" in last["last_failure"] and last["failed_at"] > 0
+        assert any("is unhealthy" in r["message"] and r["address"] == f"127.0.0.2:{port}" for r in site.control.records())
+        assert site.metric("health_unhealthy") == 1 and site.metric("health_endpoints") == 2
+        site.control.kill()
+        load.wait_only("127.0.0.1")
+        site.start_control_plane()
+        assert [e["health"] for e in cluster(site)["endpoints"]] == ["healthy", "unhealthy"]
+        origins.sick.clear()
+        wait_health("healthy", "healthy")
+        load.wait_only("127.0.0.1", "127.0.0.2")
+    finally:
+        load.stop()
+    assert not load.failures and site.version() == 1
+    assert "127.0.0.2" in site.ok("status").out and "LAST FAILURE" in site.ok("status").out
+
+
+def test_a_cluster_without_a_healthy_endpoint_is_told(site, origins):
+    port = origins("127.0.0.1")
+    origins.sick.add("127.0.0.1")
+    check = {"http": "/", "interval": "200ms", "unhealthy-interval": "100ms", "unhealthy-after": 1}
+    assert site.push(configuration(endpoints=[f"127.0.0.1:{port}"], health=check)).code == 0
+    wait_until("it is told", lambda: any(p.get("resource") == "cluster/web" and "unhealthy" in p["message"]
+                                         for p in site.status()["problems"]))
 
 
 def test_a_cluster_that_leaves_takes_its_endpoints_with_it(site, dns):

@@ -250,6 +250,27 @@ static void a_new_generation_waits_for_the_commit(void **state) {
     assert_int_equal(channel_health(f->channel, s->stream), DATA_PLANE_IN_SYNC);
 }
 
+/* Generations that follow each other faster than a data plane prepares one: it gets one after all, and the last one next. */
+static void a_new_generation_does_not_end_a_transfer(void **state) {
+    struct fixture *f = *state;
+    struct script *s = &f->nodes[0];
+    set_current(f, script_snapshot(1, 1, 10, 1, NULL));
+    connect_node(f, 0);
+    script_pull(s);
+    uint64_t nonce = s->nonce;
+    for (uint64_t generation = 2; generation < 10; generation++) {
+        set_current(f, script_snapshot(1, generation, 10, 1, NULL));
+        script_pull(s);
+        assert_int_equal(s->nonce, nonce);
+    }
+    script_ready(s, nonce);
+    script_pull(s);
+    script_ack(s, nonce);
+    assert_int_equal(s->generation, 1);
+    settle(s);
+    assert_int_equal(s->generation, 9);
+}
+
 static void a_nack_is_not_answered_with_the_same_again(void **state) {
     struct fixture *f = *state;
     set_current(f, script_snapshot(1, 1, 10, 1, NULL));
@@ -424,6 +445,7 @@ int main(void) {
         TEST(another_lineage_is_brought_to_ours),
         TEST(a_newer_current_replaces_an_open_transfer),
         TEST(a_new_generation_waits_for_the_commit),
+        TEST(a_new_generation_does_not_end_a_transfer),
         TEST(a_nack_is_not_answered_with_the_same_again),
         TEST(a_node_that_dies_of_a_snapshot_is_spared),
         TEST(too_low_a_schema_level_is_refused),

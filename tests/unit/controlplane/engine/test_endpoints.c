@@ -33,15 +33,15 @@ static void fake_destroy(struct health *h) {
     (void)h;
 }
 
-static int fake_set_cluster(struct health *h, const char *cluster, const Headgate__HealthCheck *check,
-                            const Headgate__ClientTls *tls, const Headgate__EndpointSet *endpoints) {
+static int fake_set_cluster(struct health *h, const char *cluster, const struct health_way *way,
+                            const Headgate__EndpointSet *endpoints, struct error_list *errors) {
     (void)h;
-    (void)tls;
+    (void)errors;
     size_t n = 0;
     if (strcmp(cluster, "web") != 0)
         return 0;
-    snprintf(fake.watched, sizeof fake.watched, "%s", check ? "" : "none");
-    for (size_t i = 0; check && i < endpoints->n_endpoints; i++)
+    snprintf(fake.watched, sizeof fake.watched, "%s", way ? "" : "none");
+    for (size_t i = 0; way && i < endpoints->n_endpoints; i++)
         n += (size_t)snprintf(fake.watched + n, sizeof fake.watched - n, "%s ", endpoints->endpoints[i]->address);
     return 0;
 }
@@ -302,6 +302,35 @@ static void another_source_keeps_the_endpoints_until_it_answers(void **state) {
     assert_string_equal(state_of(f), "none");
 }
 
+/* A push with checks and discovery with the nth allocation failing, for every n: each ends with a reply, and what is served
+ * after one that worked is what it says. */
+static void pushes_survive_failing_allocations(void **state) {
+    struct fixture *f = *state;
+    char yaml[512], expected[128];
+    bool is_done = false;
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U");
+    for (long nth = 0; !is_done; nth++) {
+        int replies = f->replies;
+        uint64_t version = current(f)->version;
+        snprintf(yaml, sizeof yaml,
+                 "clusters:\n  - {name: web, health: {tcp: {}}, endpoints: ['10.0.0.1:1', '10.0.0.2:%ld']}\n"
+                 "  - {name: other, discovery: {file: /nonexistent/headgate}, endpoints: ['10.0.0.1:%ld']}\n",
+                 nth % 60000 + 1, nth % 60000 + 1);
+        hg_alloc_fail_at(nth, 0);
+        fixture_push_text(f, yaml);
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(f->replies, replies + 1);
+        assert_true(nth < 20000);
+        if (current(f)->version == version)
+            continue;
+        snprintf(expected, sizeof expected, "10.0.0.1:1 U, 10.0.0.2:%ld ?", nth % 60000 + 1);
+        assert_string_equal(state_of(f), expected);
+        is_done = f->reply && f->reply->outcome == HEADGATE__PUSH_REPLY__OUTCOME__STORED && nth > 1000;
+    }
+}
+
 /* ---- one set ---- */
 
 static Headgate__Endpoint__Health always_healthy(void *context, const char *address) {
@@ -370,6 +399,7 @@ int main(void) {
         TEST(last_failures_are_shown),
         TEST(found_endpoints_replace_declared_ones_and_survive),
         TEST(another_source_keeps_the_endpoints_until_it_answers),
+        TEST(pushes_survive_failing_allocations),
         cmocka_unit_test(draining_endpoints_stay_so_and_memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
