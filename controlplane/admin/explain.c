@@ -1,6 +1,7 @@
 #include "controlplane/admin/explain.h"
 
 #include "controlplane/admin/internal.h"
+#include "controlplane/discovery/endpoints.h"
 #include "dataplane/routing/authority.h"
 
 /* ---- the URL ---- */
@@ -253,10 +254,27 @@ void explained_finish(struct explained *x) {
 
 /* ---- the method of the admin service ---- */
 
-static int explain_set(const struct config_resources *set, const Headgate__ExplainRequest *m,
-                       struct arena *arena, struct strbuf *text, struct error_list *errors) {
+/* What is served now: endpoints as they were found and checked, not as they were declared. */
+static void use_current_endpoints(struct explained *x, const struct snapshot *current) {
+    for (size_t i = 0; i < x->cluster_count; i++) {
+        struct cluster_endpoints now;
+        Headgate__EndpointSet **endpoints = &x->clusters[i].endpoints;
+        cluster_endpoints_init(&now, current, x->clusters[i].name);
+        Headgate__EndpointSet *declared = *endpoints;
+        *endpoints = now.set;
+        now.set = declared;
+        cluster_endpoints_finish(&now);
+    }
+}
+
+/* `current`: whose resources these are; NULL: those of a file or of an older version. */
+static int explain_set(const struct config_resources *set, const struct snapshot *current,
+                       const Headgate__ExplainRequest *m, struct arena *arena, struct strbuf *text,
+                       struct error_list *errors) {
     struct explained x;
     int status = explain_request(set, m, arena, &x, errors);
+    if (status == 0 && current)
+        use_current_endpoints(&x, current);
     if (status == 0 && m->json)
         explained_print_json(&x, text);
     else if (status == 0)
@@ -272,7 +290,7 @@ static void explain(struct admin_call *call, const Headgate__ExplainRequest *m, 
     int status = m->sources ? engine_compile_sources(m->sources, &view.set, errors, &warnings)
                             : engine_view(call->admin->engine, m->version, &view, errors);
     if (status == 0)
-        explain_set(&view.set, m, &call->arena, text, errors);
+        explain_set(&view.set, view.borrowed, m, &call->arena, text, errors);
     engine_view_finish(&view);
     error_list_finish(&warnings);
 }

@@ -43,31 +43,39 @@ static size_t apply_checks(Headgate__EndpointSet *set, const struct effective_he
     return unknown;
 }
 
-/* Before the first check of an endpoint counts what was known of it, perhaps before a restart. */
-static int apply_before(Headgate__EndpointSet *set, const Headgate__EndpointSet *before) {
-    struct map by_address = {0};
+static int index_known(const Headgate__EndpointSet *set, struct map *by_address) {
     int status = 0;
-    for (size_t i = 0; i < before->n_endpoints && status == 0; i++) {
-        Headgate__Endpoint *e = before->endpoints[i];
+    for (size_t i = 0; i < set->n_endpoints && status == 0; i++) {
+        Headgate__Endpoint *e = set->endpoints[i];
         if (e->health == HEALTH(HEALTHY) || e->health == HEALTH(UNHEALTHY))
-            status = map_set(&by_address, str_of(e->address), e);
+            status = map_set(by_address, str_of(e->address), e);
     }
+    return status;
+}
+
+/* Before the first check of an endpoint counts what was known of it, perhaps before a restart. */
+static int apply_before(Headgate__EndpointSet *set, struct str before) {
+    struct map by_address = {0};
+    Headgate__EndpointSet *old = headgate__endpoint_set__unpack(NULL, before.n, (const uint8_t *)before.p);
+    int status = old ? index_known(old, &by_address) : -1;
     for (size_t i = 0; i < set->n_endpoints && by_address.count; i++) {
         Headgate__Endpoint *e = set->endpoints[i];
-        const Headgate__Endpoint *old = map_get(&by_address, str_of(e->address));
-        if (old && e->health == HEALTH(UNKNOWN))
-            set_health(e, old->health);
+        const Headgate__Endpoint *known = map_get(&by_address, str_of(e->address));
+        if (known && e->health == HEALTH(UNKNOWN))
+            set_health(e, known->health);
     }
     map_finish(&by_address);
+    if (old)
+        headgate__endpoint_set__free_unpacked(old, NULL);
     return status;
 }
 
 int effective_encode(const Headgate__EndpointSet *base, const struct effective_health *health,
-                     const Headgate__EndpointSet *before, struct arena *arena, struct str *ret) {
+                     struct str before, struct arena *arena, struct str *ret) {
     Headgate__EndpointSet *set = copy_shallow(base, arena);
     if (!set)
         return -1;
-    if (health && apply_checks(set, health) && before && apply_before(set, before) < 0)
+    if (health && apply_checks(set, health) && before.n && apply_before(set, before) < 0)
         return -1;
     size_t size = headgate__endpoint_set__get_packed_size(set);
     uint8_t *bytes = arena_alloc(arena, size + 1);

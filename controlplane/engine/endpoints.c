@@ -26,12 +26,12 @@ static Headgate__Endpoint__Health known_health(void *context, const char *addres
 static int make_set(struct tracked *t, const struct part *state, const struct resource_id *declared, struct arena *arena,
                     struct config_resource *ret) {
     const struct effective_health health = {known_health, t};
-    Headgate__EndpointSet *before = tracked_decode(state, t->name);
+    ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name) : -1;
+    struct str bytes, before = {0};
     struct config_resource r = {.kind = HEADGATE__KIND__KIND_ENDPOINT_SET, .name = t->name};
-    struct str bytes;
+    if (at >= 0)
+        before = (struct str){(const char *)state->bodies[at]->bytes, state->bodies[at]->size};
     int status = effective_encode(t->base, t->cluster->health ? &health : NULL, before, arena, &bytes);
-    if (before)
-        headgate__endpoint_set__free_unpacked(before, NULL);
     if (status < 0 || resource_id_of(bytes.p, bytes.n, &r.id) < 0)
         return -1;
     r.bytes = (const uint8_t *)bytes.p;
@@ -70,14 +70,15 @@ static void add_set(struct sets *s, const struct part *state, const struct confi
         s->items[s->count++] = *r;
 }
 
-/* Those of the state that nothing has happened to. */
-static void keep_clean(const struct engine *e, const struct part *state, struct sets *s) {
-    for (size_t i = 0; i < state->count; i++) {
-        struct config_resource r = state_resource(state, i);
+/* Those of the state that nothing has happened to, as long as there is such a cluster. */
+static void keep_clean(const struct engine *e, const struct snapshot *current, struct sets *s) {
+    for (size_t i = 0; i < current->state->count; i++) {
+        struct config_resource r = state_resource(current->state, i);
         if (r.kind != HEADGATE__KIND__KIND_ENDPOINT_SET)
             continue;
         const struct tracked *t = map_get(&e->endpoints.clusters, str_of(r.name));
-        if (t && !t->is_dirty)
+        bool is_clean = t ? !t->is_dirty : part_find(current->intent, HEADGATE__KIND__KIND_CLUSTER, r.name) >= 0;
+        if (is_clean)
             s->items[s->count++] = r;
     }
 }
@@ -131,7 +132,7 @@ static void publish(struct engine *e) {
         return;
     int status = sets_init(&sets, current->state->count + e->endpoints.clusters.count);
     if (status == 0) {
-        keep_clean(e, current->state, &sets);
+        keep_clean(e, current, &sets);
         status = make_dirty(e, current->state, &sets);
     }
     if (status == 0 && sets.is_new)

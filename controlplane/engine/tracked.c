@@ -12,7 +12,8 @@ const struct resource_id *tracked_declared(const struct part *intent, const char
     return at < 0 ? &none : &intent->bodies[at]->id;
 }
 
-Headgate__EndpointSet *tracked_decode(const struct part *p, const char *name) {
+/* The endpoint set of a part. NULL: it is not there (or no memory). */
+static Headgate__EndpointSet *decode_set(const struct part *p, const char *name) {
     ssize_t at = p ? part_find(p, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
     if (at < 0)
         return NULL;
@@ -72,7 +73,7 @@ static int decode_cluster(const uint8_t *bytes, size_t size, Headgate__Cluster *
  * memory. */
 static Headgate__EndpointSet *stored_or_declared(const Headgate__Cluster *m, const char *name, const struct part *state,
                                                  const uint8_t *declared, size_t size) {
-    Headgate__EndpointSet *set = m->discovery ? tracked_decode(state, name) : NULL;
+    Headgate__EndpointSet *set = m->discovery ? decode_set(state, name) : NULL;
     if (set)
         effective_forget_checks(set);
     return set ? set : headgate__endpoint_set__unpack(NULL, size, declared);

@@ -40,7 +40,5 @@ bool tracked_failed(struct tracked *t, const char *reason);
 /* Its endpoints are checked as it says, with the secrets of the current state. */
 void tracked_set_checks(const struct tracked *t);
 
-/* An endpoint set of a part. NULL: it is not there (or no memory). */
-Headgate__EndpointSet *tracked_decode(const struct part *p, const char *name);
 /* The id of the intent's endpoint set, zeros when there is none. */
 const struct resource_id *tracked_declared(const struct part *intent, const char *name);

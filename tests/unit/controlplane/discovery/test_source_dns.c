@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "controlplane/discovery/source.h"
@@ -397,6 +398,32 @@ static void a_service_that_is_not_there_is_a_failure(void **state) {
     assert_non_null(strstr(state_of(f).failure, "there is no server"));
 }
 
+/* Every round ends with a word of the source, whichever allocation fails. */
+static void memory_is_an_ordinary_failure(void **state) {
+    struct fixture *f = *state;
+    Headgate__DnsDiscovery dns = discovery("_a._tcp.test", RECORDS(SRV));
+    uint64_t used = 0;
+    dns.timeout = 100000;
+    set_rule(f, "_a._tcp.test", DNS_SRV, NOERROR, 100, "1 1 81 one.test;1 1 82 two.test");
+    set_rule(f, "one.test", DNS_A, NOERROR, 40, "10.0.0.1");
+    set_rule(f, "one.test", DNS_AAAA, NOERROR, 40, "fd00::1");
+    set_rule(f, "two.test", DNS_A, NOERROR, 30, "10.0.0.2");
+    set_rule(f, "two.test", DNS_AAAA, NOERROR, 30, "");
+    f->source = make(f, &dns);
+    for (uint64_t nth = 0; nth <= used; nth++) {
+        ask_again(f);
+        f->source = make(f, &dns);
+        uint64_t start = hg_alloc_count();
+        hg_alloc_fail_at((long)nth, 0);
+        wait_round(f);
+        hg_alloc_fail_at(-1, 0);
+        if (hg_alloc_count() - start > used)
+            used = hg_alloc_count() - start;
+    }
+    assert_true(used > 20 && f->failures > 10);
+    assert_string_equal(f->found, "10.0.0.1:81 10.0.0.2:82 [fd00::1]:81");
+}
+
 int main(void) {
     log_set_level(LOG_LEVEL_ERROR + 1);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -410,6 +437,7 @@ int main(void) {
         TEST(silence_is_a_failure),
         TEST(servers_have_addresses),
         TEST(a_service_that_is_not_there_is_a_failure),
+        TEST(memory_is_an_ordinary_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -365,11 +365,13 @@ static void draining_endpoints_stay_so_and_memory_may_run_out(void **state) {
     old.health = HEALTH(UNHEALTHY);
     before.n_endpoints = 1;
     before.endpoints = olds;
+    uint8_t packed[64];
+    const struct str old_bytes = {(const char *)packed, headgate__endpoint_set__pack(&before, packed)};
     for (long nth = 0;; nth++) {
         struct arena arena = {0};
         struct str bytes;
         hg_alloc_fail_at(nth, 0);
-        int status = effective_encode(&base, &health, &before, &arena, &bytes);
+        int status = effective_encode(&base, &health, old_bytes, &arena, &bytes);
         hg_alloc_fail_at(-1, 0);
         assert_int_equal(list[0].health, HEALTH(UNKNOWN)); /* the base is not touched */
         if (status == 0) {
