@@ -62,10 +62,10 @@ static void every_fault_is_told_with_its_place(void **state)
     assert_refused("- 10.0.0.1:1\n- 10.0.0.1:1\n",
                    "list.yaml:2:3: endpoints[1]: \"10.0.0.1:1\" already stands at list.yaml:1:3");
     assert_refused("- {adress: 10.0.0.1:1}\n- api:80\n",
-                   "list.yaml:1:3: endpoints[0]: the key \"address\" is missing; expected an address such as 10.0.0.1:9001, "
-                   "[::1]:9001 or unix:/run/x.sock\n"
                    "list.yaml:1:4: endpoints[0].adress: unknown key \"adress\"; expected one of address, weight, hostname, "
                    "priority, zone, metadata; did you mean \"address\"?\n"
+                   "list.yaml:1:3: endpoints[0]: the key \"address\" is missing; expected an address such as 10.0.0.1:9001, "
+                   "[::1]:9001 or unix:/run/x.sock\n"
                    "list.yaml:2:3: endpoints[1]: \"api:80\": not an address (names are for discovery); expected an address "
                    "such as 10.0.0.1:9001, [::1]:9001 or unix:/run/x.sock");
     assert_refused("- {address: 10.0.0.1:1, priority: 1}\n",

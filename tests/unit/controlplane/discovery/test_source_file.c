@@ -76,7 +76,9 @@ static struct source *make(struct fixture *f, const char *path) {
     file.path = (char *)path;
     m.kind_case = HEADGATE__DISCOVERY__KIND_FILE;
     m.file = &file;
-    return source_file.create(&config, &m, &errors);
+    struct source *s = source_file.create(&config, &m, &errors);
+    error_list_finish(&errors);
+    return s;
 }
 
 /* Renamed over, as it should be done. */
