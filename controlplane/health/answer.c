@@ -6,6 +6,7 @@
 #include "controlplane/health/grpc_health.pb-c.h"
 #include "proto/message.h"
 
+enum { UNPACKED_MAX = 32 * ANSWER_BODY_MAX }; /* unknown fields, each of which takes more than it came with */
 enum { GRPC_PREFIX = 5, GRPC_OK = 0, GRPC_NOT_FOUND = 5, GRPC_UNIMPLEMENTED = 12, GRPC_STATUS_MAX = 16 };
 
 void answer_init(struct answer *a, const Headgate__HttpCheck *http) {
@@ -128,7 +129,7 @@ static struct str grpc_message(struct str body) {
     return n == body.n - GRPC_PREFIX ? (struct str){body.p + GRPC_PREFIX, n} : (struct str){NULL, 0};
 }
 
-static bool is_serving(const struct answer *a, char reason[REASON_MAX]) {
+static bool is_serving(struct answer *a, char reason[REASON_MAX]) {
     static const char *const texts[] = {"UNKNOWN", NULL, "NOT_SERVING", "SERVICE_UNKNOWN"};
     char room[256];
     struct arena arena;
@@ -136,11 +137,13 @@ static bool is_serving(const struct answer *a, char reason[REASON_MAX]) {
     struct str bytes = grpc_message(strbuf_str(&a->body));
     if (!is_grpc_ok(a, reason))
         return false;
-    arena_init(&arena, room, sizeof room, ANSWER_BODY_MAX);
-    bool failed = !bytes.p ||
-                  message_unpack(&headgate__grpc_health__health_check_response__descriptor, &arena, bytes, &m) < 0;
+    arena_init(&arena, room, sizeof room, UNPACKED_MAX);
+    int failed = MESSAGE_MALFORMED;
+    if (bytes.p)
+        failed = message_unpack(&headgate__grpc_health__health_check_response__descriptor, &arena, bytes, &m);
     unsigned status = failed ? 0 : (unsigned)((const Headgate__GrpcHealth__HealthCheckResponse *)m)->status;
     arena_finish(&arena);
+    a->has_no_memory = failed == MESSAGE_MEMORY;
     if (failed)
         return tell(reason, "not a message of grpc.health.v1.Health");
     if (status == HEADGATE__GRPC_HEALTH__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
@@ -149,6 +152,6 @@ static bool is_serving(const struct answer *a, char reason[REASON_MAX]) {
     return false;
 }
 
-bool answer_is_wanted(const struct answer *a, char reason[REASON_MAX]) {
+bool answer_is_wanted(struct answer *a, char reason[REASON_MAX]) {
     return a->http ? is_wanted_http(a, reason) : is_serving(a, reason);
 }

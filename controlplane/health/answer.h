@@ -17,6 +17,7 @@ struct answer {
     size_t        body_size;            /* bytes of body that came */
     int           grpc_status;          /* of the trailers; -1: none has come */
     char          grpc_message[96];
+    bool          has_no_memory;        /* here, to look at it: nothing is known */
 };
 
 /* `http` outlives it. */
@@ -28,5 +29,6 @@ void answer_field(struct answer *a, struct str name, struct str value);
 /* False: no memory. */
 bool answer_body(struct answer *a, const void *bytes, size_t n);
 
-/* Of a whole answer, or one whose body is longer than ANSWER_BODY_MAX. Otherwise `reason` says what is wrong. */
-bool answer_is_wanted(const struct answer *a, char reason[REASON_MAX]);
+/* Of a whole answer, or one whose body is longer than ANSWER_BODY_MAX. Otherwise `reason` says what is wrong, or
+ * has_no_memory is set. */
+bool answer_is_wanted(struct answer *a, char reason[REASON_MAX]);

@@ -33,6 +33,16 @@ static int set_kind(struct check_plan *p) {
     }
 }
 
+/* What frames a message or belongs to one connection is for the check to say. */
+bool check_plan_sends(const Headgate__HeaderField *field) {
+    static const char *const ours[] = {"host", "content-length", "transfer-encoding", "connection",
+                                       "keep-alive", "proxy-connection", "te", "upgrade"};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (str_eq_nocase(str_of(field->name), str_of(ours[i])))
+            return false;
+    return true;
+}
+
 static bool has_field(const Headgate__HttpCheck *c, const char *name) {
     for (size_t i = 0; i < c->n_headers; i++)
         if (str_eq_nocase(str_of(c->headers[i]->name), str_of(name)))
@@ -40,16 +50,21 @@ static bool has_field(const Headgate__HttpCheck *c, const char *name) {
     return false;
 }
 
+const char *check_plan_user_agent(const struct check_plan *p) {
+    return p->kind == PLAN_HTTP && !has_field(p->check->http, "user-agent") ? "headgate-health" : NULL;
+}
+
 static void write_request(struct check_plan *p, const Headgate__HttpCheck *c) {
     bool has_body = strcmp(c->method, "GET") != 0 && strcmp(c->method, "HEAD") != 0;
     strbuf_printf(&p->head, "%s %s HTTP/1.1\r\nHost: ", c->method, c->path);
     strbuf_puts(&p->tail, "\r\n");
-    if (!has_field(c, "user-agent"))
-        strbuf_puts(&p->tail, "User-Agent: headgate-health\r\n");
-    if (has_body && !has_field(c, "content-length"))
+    if (check_plan_user_agent(p))
+        strbuf_printf(&p->tail, "User-Agent: %s\r\n", check_plan_user_agent(p));
+    if (has_body)
         strbuf_puts(&p->tail, "Content-Length: 0\r\n");
     for (size_t i = 0; i < c->n_headers; i++)
-        strbuf_printf(&p->tail, "%s: %s\r\n", c->headers[i]->name, c->headers[i]->value ? c->headers[i]->value : "");
+        if (check_plan_sends(c->headers[i]))
+            strbuf_printf(&p->tail, "%s: %s\r\n", c->headers[i]->name, c->headers[i]->value ? c->headers[i]->value : "");
     strbuf_puts(&p->tail, "\r\n");
 }
 

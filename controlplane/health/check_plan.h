@@ -26,6 +26,10 @@ struct check_plan *check_plan_make(const char *cluster, const struct health_way 
 struct check_plan *check_plan_ref(struct check_plan *p);
 void         check_plan_unref(struct check_plan *p);    /* NULL is allowed */
 
+/* Whether that field of a check is sent: not what the check itself says. */
+bool         check_plan_sends(const Headgate__HeaderField *field);
+/* The User-Agent of a request; NULL: the check has its own, or it is none of HTTP. */
+const char  *check_plan_user_agent(const struct check_plan *p);
 /* What stands in Host, :authority: never NULL. */
 const char  *check_plan_host(const struct check_plan *p, const char *hostname);
 /* What TLS expects where its settings do not say: the endpoint's name, else what the check names as host; may be "". */

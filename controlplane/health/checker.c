@@ -10,7 +10,7 @@
 #include "common/log.h"
 
 /* Of the descriptors a quarter is for connections that are being made, at most UNDER_WAY_MAX; the rest may be kept. */
-enum { UNDER_WAY_MAX = 2048, DESCRIPTORS_MIN = 16, PULSES_PER_SECOND = 20, PULSE_PRIORITY = -1 };
+enum { UNDER_WAY_MAX = 2048, DESCRIPTORS_MIN = 16, PULSES_PER_SECOND = 50, PULSE_PRIORITY = -1 };
 
 /* ---- endpoints ---- */
 

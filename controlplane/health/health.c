@@ -90,7 +90,7 @@ static bool take_in(struct health *h, const struct news *n, struct health_change
     k->health = n->health;
     bool is_unhealthy = n->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
     *change = (struct health_change){n->cluster, n->address, (Headgate__Endpoint__Health)n->health,
-                                     is_unhealthy ? n->reason ? n->reason : k->failure ? k->failure : "failed" : NULL};
+                                     is_unhealthy ? n->reason ? n->reason : "no memory for the reason" : NULL};
     return is_changed;
 }
 

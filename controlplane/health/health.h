@@ -24,7 +24,8 @@ struct health_config {
     struct ev_loop *loop;               /* in which `changed` is called */
     void *context;
     /* A batch of changes, at least one; those of one turn of the checker's loop together, and those that came up while the
-     * loop was busy. An endpoint that went and came back in between is in no batch. Never from within a function here. */
+     * loop was busy. An endpoint that went and came back in between is in no batch. Never from within a function here;
+     * all of them but health_destroy may be called from it. */
     void (*changed)(void *context, const struct health_change *changes, size_t count);
     /* The encoded message Secret of that name, as data planes get it: so checks trust and present what data planes do, also
      * what came embedded with a push. Valid until the next call; empty: there is none. NULL: there are no secrets. */

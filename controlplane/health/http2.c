@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
+#include "controlplane/health/check_plan.h"
 
 enum { FIELDS_MAX = 80, NAME_MAX_BYTES = 256, HEADER_LIST_MAX = 64 << 10, WINDOW = ANSWER_BODY_MAX + 16384 };
 
@@ -171,8 +172,11 @@ static void make_fields(struct fields *f, const struct http2_request *request) {
         add(f, "te", "trailers");
         add(f, "content-type", "application/grpc");
     }
+    if (request->user_agent)
+        add(f, "user-agent", request->user_agent);
     for (size_t i = 0; i < request->field_count; i++)
-        add(f, request->fields[i]->name, request->fields[i]->value ? request->fields[i]->value : "");
+        if (check_plan_sends(request->fields[i]))
+            add(f, request->fields[i]->name, request->fields[i]->value ? request->fields[i]->value : "");
 }
 
 int http2_request(struct http2 *h, const struct http2_request *request, struct answer *a) {
@@ -207,14 +211,17 @@ enum http2_status http2_input(struct http2 *h, const void *bytes, size_t n) {
         return fail(h, "closed without an answer");
     ssize_t taken = nghttp2_session_mem_recv(h->session, bytes, n);
     h->has_no_memory |= taken == NGHTTP2_ERR_NOMEM;
+    h->is_leaving |= taken < 0;
     if (h->is_over || h->is_long)
         return h->is_over && h->fault[0] ? HTTP2_FAILED : HTTP2_DONE;
-    if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC || taken < 0)
+    if (taken < 0)
         return fail(h, "not an answer of HTTP/2");
-    if (h->is_unprocessed)
-        return fail(h, "the server goes away");
-    /* nghttp2 answers a breach of the protocol with GOAWAY, and wants nothing more once that is sent */
-    return nghttp2_session_want_read(h->session) ? HTTP2_MORE : fail(h, "not an answer of HTTP/2");
+    return h->is_unprocessed ? fail(h, "the server goes away") : HTTP2_MORE;
+}
+
+/* nghttp2 answers a breach of the protocol with GOAWAY, and wants nothing more once that has been sent. */
+bool http2_is_broken(const struct http2 *h) {
+    return !h->is_over && !nghttp2_session_want_read(h->session);
 }
 
 void http2_forget(struct http2 *h) {
@@ -223,7 +230,7 @@ void http2_forget(struct http2 *h) {
 
 bool http2_is_reusable(const struct http2 *h) {
     enum { STREAM_MAX = INT32_MAX - 8 };
-    return h->is_over && !h->is_long && !h->is_leaving && h->stream < STREAM_MAX &&
+    return h->is_over && !h->is_long && !h->is_leaving && !h->has_no_memory && h->stream < STREAM_MAX &&
            nghttp2_session_want_read(h->session) && nghttp2_session_check_request_allowed(h->session);
 }
 

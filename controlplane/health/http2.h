@@ -9,6 +9,7 @@ struct http2;
 
 struct http2_request {
     const char *method, *scheme, *authority, *path;
+    const char *user_agent;                 /* NULL: none */
     Headgate__HeaderField *const *fields;   /* more of them; names in any case */
     size_t      field_count;
     bool        is_grpc;                    /* Content-Type and TE of gRPC */
@@ -31,7 +32,9 @@ enum http2_status http2_input(struct http2 *h, const void *bytes, size_t n);
 void          http2_forget(struct http2 *h);
 /* After DONE: whether another request may follow. */
 bool          http2_is_reusable(const struct http2 *h);
+/* After http2_output: the peer broke the protocol, and has been told so. */
+bool          http2_is_broken(const struct http2 *h);
 /* The peer will have processed nothing of the request: it was refused, or beyond its GOAWAY. */
 bool          http2_is_unprocessed(const struct http2 *h);
-/* After FAILED, for people. NULL: no memory here. */
+/* After FAILED, for people. NULL, at any time: there was no memory here, and the connection is of no use any more. */
 const char   *http2_fault(const struct http2 *h);

@@ -44,7 +44,8 @@ static void put(struct batch *b, struct endpoint *e, char **at) {
     struct news *n = &b->news[b->count++];
     *n = (struct news){.cluster = put_text(at, e->cluster->plan->cluster), .address = put_text(at, e->address), .id = e->id,
                        .failed_at = e->failed_at, .health = e->health};
-    if (e->has_failure_news && e->reason)
+    bool is_unhealthy = e->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
+    if ((e->has_failure_news || is_unhealthy) && e->reason)
         n->reason = put_text(at, e->reason);
     e->told = e->health;
     e->has_news = e->has_failure_news = false;

@@ -106,6 +106,7 @@ static int start_http2(struct probe *p) {
         .scheme = p->transport->context ? "https" : "http",
         .authority = check_plan_host(plan, x->target.hostname),
         .path = http ? http->path : "/grpc.health.v1.Health/Check",
+        .user_agent = check_plan_user_agent(plan),
         .fields = http ? http->headers : NULL,
         .field_count = http ? http->n_headers : 0,
         .is_grpc = !http,
@@ -147,7 +148,7 @@ static bool flush(struct probe *p) {
     struct exchange *x = p->exchange;
     if (!x->out.failed) /* emptying the buffer would forget that */
         collect_output(p);
-    if (x->out.failed) {
+    if (x->out.failed || (p->http2 && !http2_fault(p->http2))) {
         not_made(p);
         return false;
     }
@@ -261,14 +262,18 @@ static void open_wire(struct probe *p) {
 
 static void judge(struct probe *p, bool is_reusable) {
     struct exchange *x = p->exchange;
+    bool is_wanted = answer_is_wanted(&x->answer, x->reason);
     x->is_reusable = is_reusable;
-    finish(p, answer_is_wanted(&x->answer, x->reason) ? PROBE_WELL : PROBE_UNWELL, NULL);
+    if (x->answer.has_no_memory)
+        not_made(p);
+    else
+        finish(p, is_wanted ? PROBE_WELL : PROBE_UNWELL, NULL);
 }
 
 static void on_http1(struct probe *p, enum http1_status status) {
     struct http1_reader *r = &p->exchange->http1;
     if (status == HTTP1_DONE)
-        judge(p, r->is_reusable);
+        judge(p, r->is_reusable && is_sent(p->exchange));
     else if (status == HTTP1_FAILED && !r->fault)
         not_made(p);
     else if (status == HTTP1_FAILED)
@@ -278,8 +283,10 @@ static void on_http1(struct probe *p, enum http1_status status) {
 static void on_http2(struct probe *p, enum http2_status status) {
     if (status == HTTP2_DONE)
         judge(p, http2_is_reusable(p->http2) && is_sent(p->exchange));
+    else if (status == HTTP2_MORE && flush(p) && http2_is_broken(p->http2))
+        on_gone(p, "not an answer of HTTP/2");
     else if (status == HTTP2_MORE)
-        flush(p);
+        return;
     else if (http2_fault(p->http2))
         on_gone(p, http2_fault(p->http2));
     else
@@ -386,7 +393,7 @@ static void on_ended(struct probe *p) {
     snprintf(reason, sizeof reason, "%s", x ? x->reason : "no memory");
     if (p->http2)
         http2_forget(p->http2);
-    if (p->http2 && !flush_idle(p))
+    if (p->http2 && !(flush_idle(p) && http2_is_reusable(p->http2)))
         close_wire(p);
     free_exchange(p);
     p->place = IDLE;
@@ -444,11 +451,11 @@ void probe_check(struct probe *p, const struct probe_target *target) {
         return;
     }
     const Headgate__HealthCheck *check = target->plan->check;
-    bool is_http = target->plan->kind == PLAN_HTTP;
+    bool is_http = target->plan->kind == PLAN_HTTP, is_kept = is_http || target->plan->kind == PLAN_GRPC;
     x->target = *target;
     answer_init(&x->answer, is_http ? check->http : NULL);
     http1_init(&x->http1, &x->answer, is_http && strcmp(check->http->method, "HEAD") == 0);
-    p->was_kept = p->wire.fd >= 0 && p->transport == target->plan->transport;
+    p->was_kept = is_kept && p->wire.fd >= 0 && p->transport == target->plan->transport;
     if (p->was_kept) {
         p->all->reused++;
         start_exchange(p);

@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "controlplane/config/config.h"
+#include "controlplane/secrets/load.h"
 #include "proto/message.h"
 
 /* As the data plane has them; what this OpenSSL does not know of the groups is left out. */
@@ -127,8 +128,7 @@ static int set_certificate(struct making *m) {
         status = use_pair(m, secret->key_pair->other);
     if (status < 0)
         fault(m, "cannot be used as a certificate:", name);
-    OPENSSL_cleanse(secret->kind_case == HEADGATE__SECRET__KIND_KEY_PAIR ? secret->key_pair->private_key.data : NULL,
-                    is_pair ? secret->key_pair->private_key.len : 0);
+    secret_message_clear(secret);
     headgate__secret__free_unpacked(secret, NULL);
     return status;
 }

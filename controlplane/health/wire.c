@@ -38,6 +38,7 @@ static enum wire_status tell_errno(char reason[REASON_MAX], int error) {
 
 enum wire_status wire_open(struct wire *w, const struct address *to, char reason[REASON_MAX]) {
     const int on = 1;
+    *w = (struct wire){.fd = -1};
     w->fd = socket(to->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (w->fd < 0)
         return tell_errno(reason, errno);
@@ -60,7 +61,12 @@ enum wire_status wire_connected(struct wire *w, char reason[REASON_MAX]) {
     return error ? tell_errno(reason, error) : WIRE_OK;
 }
 
+/* Over TLS with a close_notify, lest servers log every check as cut off. */
 void wire_close(struct wire *w) {
+    if (w->ssl && !w->is_over && SSL_is_init_finished(w->ssl)) {
+        SSL_shutdown(w->ssl);
+        ERR_clear_error();
+    }
     SSL_free(w->ssl);
     if (w->fd >= 0)
         close(w->fd);
@@ -80,6 +86,7 @@ static enum wire_status tls_status(struct wire *w, int result, const char *doing
         return WIRE_WANTS_READ;
     if (code == SSL_ERROR_WANT_WRITE)
         return WIRE_WANTS_WRITE;
+    w->is_over = true;
     if (code == SSL_ERROR_ZERO_RETURN || ERR_GET_REASON(why) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return WIRE_CLOSED;
     if (ERR_GET_REASON(why) == ERR_R_MALLOC_FAILURE)

@@ -8,6 +8,7 @@
 struct wire {
     int  fd;                        /* -1: closed */
     SSL *ssl;                       /* NULL: plaintext */
+    bool is_over;                   /* nothing more may be sent over TLS */
 };
 
 enum wire_status {

@@ -231,7 +231,7 @@ struct checked {
     size_t              count, batches;
     bool                is_guarded;
     ev_timer            guard;
-    struct str          secret;             /* that every name leads to */
+    struct str          trust, pair;        /* secrets: what the name "pair" leads to, and every other name */
 };
 
 static inline void checked_on_changed(void *context, const struct health_change *changes, size_t count) {
@@ -248,8 +248,8 @@ static inline void checked_on_changed(void *context, const struct health_change 
 }
 
 static inline struct str checked_secret(void *context, const char *name) {
-    (void)name;
-    return ((struct checked *)context)->secret;
+    struct checked *c = context;
+    return strcmp(name, "pair") == 0 ? c->pair : c->trust;
 }
 
 static inline void checked_on_guard(struct ev_loop *loop, ev_timer *timer, int events) {

@@ -19,8 +19,10 @@ static void test_well(void **state) {
 
 static void test_request(void **state) {
     struct checked *c = *state;
-    Headgate__HeaderField one = HEADGATE__HEADER_FIELD__INIT, two = HEADGATE__HEADER_FIELD__INIT;
-    Headgate__HeaderField *headers[] = {&one, &two};
+    Headgate__HeaderField one = HEADGATE__HEADER_FIELD__INIT, two = one, not_sent = one;
+    Headgate__HeaderField *headers[] = {&one, &not_sent, &two};
+    not_sent.name = (char *)(uintptr_t)"Host";
+    not_sent.value = (char *)(uintptr_t)"evil.test";
     one.name = (char *)(uintptr_t)"X-Check";
     one.value = (char *)(uintptr_t)"1";
     two.name = (char *)(uintptr_t)"User-Agent";
@@ -28,7 +30,7 @@ static void test_request(void **state) {
     c->http.method = (char *)(uintptr_t)"POST";
     c->http.path = (char *)(uintptr_t)"/healthz?a=b";
     c->http.headers = headers;
-    c->http.n_headers = 2;
+    c->http.n_headers = 3;
     expect_healthy(c, true);
     assert_string_equal(c->server.last, "POST /healthz?a=b HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n"
                                         "X-Check: 1\r\nUser-Agent: probe\r\n\r\n");
