@@ -17,6 +17,7 @@ static const struct option_spec run_options[] = {
     {"to", 't', "ADDRESS", "send requests there; may be repeated"},
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
     {"node", '\0', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
+    {"zone", '\0', "NAME", "the data plane's zone, for clusters that prefer it ($HEADGATE_ZONE)"},
     {"workers", '\0', "N", "threads that serve traffic (one per CPU)"},
     {"kernel-tls", '\0', "WHEN", "auto (the default: the kernel makes the records of TLS where it can do all of it) or off"},
     {"user", '\0', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},

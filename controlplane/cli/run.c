@@ -166,6 +166,7 @@ static void add_children(struct run *r) {
     child_add(holder, "--runtime-dir", r->runtime_dir);
     child_add(holder, "--user", options_get(r->options, "user"));
     child_add(holder, "--node", options_get(r->options, "node"));
+    child_add(holder, "--zone", options_get(r->options, "zone"));
     child_add(holder, "--workers", options_get(r->options, "workers"));
     child_add(holder, "--kernel-tls", options_get(r->options, "kernel-tls"));
     child_add(holder, "--admin-listen", options_get(r->options, "dataplane-admin"));

@@ -17,6 +17,7 @@ const struct option_spec holder_option_specs[] = {
     {"help", 'h', NULL, "print this"},
     /* for the data plane, which checks them */
     {"node", 'n', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
+    {"zone", '\0', "NAME", "the zone that this data plane is in ($HEADGATE_ZONE)"},
     {"workers", 'w', "N", "threads that serve traffic (one per CPU)"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9901), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},

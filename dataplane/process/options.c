@@ -10,6 +10,7 @@
 
 const struct option_spec dataplane_option_specs[] = {
     {"node", 'n', "NAME", "this data plane's name ($HEADGATE_NODE or the host's)"},
+    {"zone", '\0', "NAME", "the zone that this data plane is in ($HEADGATE_ZONE)"},
     {"workers", 'w', "N", "threads that serve traffic (one per CPU)"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9901), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
@@ -35,6 +36,18 @@ static int set_node(struct dataplane_options *o, struct error_list *errors) {
         return 0;
     error_addf(errors, ERROR_SYNTAX, "not a valid name for a data plane: \"%s\"", o->node);
     return -1;
+}
+
+static int set_zone(struct dataplane_options *o, struct error_list *errors) {
+    const char *zone = options_get(&o->given, "zone");
+    if (!zone)
+        zone = getenv("HEADGATE_ZONE");
+    if (zone && strlen(zone) >= sizeof o->zone) {
+        error_addf(errors, ERROR_RANGE, "--zone is longer than %zu bytes", sizeof o->zone - 1);
+        return -1;
+    }
+    snprintf(o->zone, sizeof o->zone, "%s", zone ? zone : "");
+    return 0;
 }
 
 static unsigned count_cpus(void) {
@@ -103,7 +116,7 @@ int dataplane_options_parse(int argc, char *const *argv, struct dataplane_option
         error_addf(errors, ERROR_SYNTAX, "unexpected argument: %s", ret->given.arguments[0]);
         status = -1;
     }
-    return status | set_node(ret, errors) | set_workers(ret, errors) | set_admin(ret, errors) |
+    return status | set_node(ret, errors) | set_zone(ret, errors) | set_workers(ret, errors) | set_admin(ret, errors) |
            set_token(ret, errors) | set_kernel_tls(ret, errors) | set_tls(ret, errors);
 }
 

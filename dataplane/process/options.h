@@ -14,6 +14,7 @@ enum { WORKERS_MAX = 128 };
 struct dataplane_options {
     struct options          given;            /* keeps what the texts point to */
     char                    node[256];
+    char                    zone[256];        /* "": none */
     unsigned                workers;
     bool                    has_admin;
     struct address          admin_listen;

@@ -23,6 +23,7 @@
 #include "dataplane/snapshot/lastgood.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/log_output.h"
+#include "dataplane/snapshot/members.h"
 #include "dataplane/tls/allocator.h"
 #include "dataplane/tls/kernel_tls.h"
 #include "dataplane/tls/session.h"
@@ -388,6 +389,7 @@ static int set_up(struct process *p) {
     struct error_list errors = {0};
     signal(SIGPIPE, SIG_IGN);
     look_for_kernel_tls(p);
+    snapshot_set_zone(str_of(p->options->zone));
     p->loop = ev_default_loop(EVFLAG_NOENV);
     if (p->options->tls.certificate && !(p->tls = channel_tls_create(&p->options->tls, &errors))) {
         log_errors("no TLS for the control plane", &errors);
