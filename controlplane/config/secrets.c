@@ -70,7 +70,12 @@ static int add_listener(struct collect *c, const Headgate__ServerTls *tls) {
     return add_trust(c, tls->client_trust, tls->client_trust_file, "tls.client-certificates.ca");
 }
 
-static int add_cluster(struct collect *c, const Headgate__ClientTls *tls) {
+/* Sticky cookies are signed with a key that is derived from those of the tickets. */
+static int add_cluster(struct collect *c, const Headgate__Cluster *cluster) {
+    const Headgate__ClientTls *tls = cluster->tls;
+    c->wants_tickets |= cluster->sticky != NULL;
+    if (!tls)
+        return 0;
     if (tls->certificate && tls->certificate_files && add_pair(c, tls->certificate, tls->certificate_files, "tls") < 0)
         return -1;
     return tls->trust ? add_trust(c, tls->trust, tls->trust_file, tls->trust_file ? "tls.ca" : "tls") : 0;
@@ -93,8 +98,8 @@ static int collect(struct collect *c, const struct config_resource *r) {
         take_settings(c, (const Headgate__Settings *)m);
     else if (m && r->kind == HEADGATE__KIND__KIND_LISTENER && ((Headgate__Listener *)m)->tls)
         status = add_listener(c, ((Headgate__Listener *)m)->tls);
-    else if (m && r->kind == HEADGATE__KIND__KIND_CLUSTER && ((Headgate__Cluster *)m)->tls)
-        status = add_cluster(c, ((Headgate__Cluster *)m)->tls);
+    else if (m && r->kind == HEADGATE__KIND__KIND_CLUSTER)
+        status = add_cluster(c, (Headgate__Cluster *)m);
     if (m)
         protobuf_c_message_free_unpacked(m, NULL);
     return status;

@@ -39,6 +39,7 @@ struct cluster_definition {
     struct cluster_members           *members;
     const struct hash_rule           *hash_rules;  /* the first one that the request has */
     uint32_t                          hash_rule_count;
+    const struct sticky              *sticky;      /* back/sticky.h; NULL: none */
     struct cluster_shared            *shared;
     unsigned                          references; /* main thread: snapshots that hold it */
 };
@@ -121,6 +122,8 @@ struct pick {
     uint64_t                       hash;         /* for balancers that hash; without one they choose by chance */
     bool                           has_hash;
     uint64_t                       subset;       /* of the bound table; 0: all endpoints */
+    uint64_t                       sticky;       /* id of the endpoint that a cookie names; 0: none */
+    bool                           sticky_is_newest; /* signed with the newest key */
     uint32_t                       tried_count;
     const void                    *tried[PICK_TRIED_MAX]; /* endpoints; compared only, they may be gone */
 };

@@ -296,6 +296,42 @@ static int note_changed(struct cluster_members *m, const struct cluster_members 
     return 0;
 }
 
+/* ---- ids ---- */
+
+uint64_t endpoint_id(struct str text) {
+    uint64_t id = XXH64(text.p, text.n, 0);
+    return id ? id : 1;
+}
+
+static int by_id(const void *a, const void *b) {
+    const struct endpoint_id *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int make_ids(struct cluster_members *m) {
+    struct endpoint_id *ids = m->wants_ids ? arena_alloc(&m->arena, (m->count + 1) * sizeof *ids) : NULL;
+    if (!m->wants_ids)
+        return 0;
+    for (uint32_t i = 0; ids && i < m->count; i++)
+        ids[i] = (struct endpoint_id){endpoint_id(m->endpoints[i].text), i};
+    if (ids)
+        qsort(ids, m->count, sizeof *ids, by_id);
+    m->ids = ids;
+    return ids ? 0 : -1;
+}
+
+uint32_t cluster_find_id(const struct cluster_members *m, uint64_t id) {
+    uint32_t low = 0, high = m->ids ? m->count : 0;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (m->ids[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return m->ids && low < m->count && m->ids[low].id == id ? m->ids[low].place : NO_PLACE;
+}
+
 /* ---- the whole ---- */
 
 /* The first of the same address counts. */
@@ -333,5 +369,5 @@ int cluster_members_complete(struct cluster_members *m, const struct cluster_mem
         return -1;
     if (share(m, previous) < 0 || note_removed(m, previous) < 0 || note_changed(m, previous) < 0)
         return -1;
-    return make_groups(m, previous);
+    return make_ids(m) < 0 ? -1 : make_groups(m, previous);
 }

@@ -47,6 +47,11 @@ struct subset_selector {
 
 enum { NO_PLACE = UINT32_MAX };
 
+struct endpoint_id {
+    uint64_t id;
+    uint32_t place;
+};
+
 struct cluster_members {
     _Atomic uint32_t            references;
     struct arena                arena;
@@ -61,6 +66,8 @@ struct cluster_members {
     uint32_t                    group_count;
     const uint32_t             *first_group;  /* by place: where in group_of its groups begin; one more for the end */
     const uint32_t             *group_of;     /* indices of groups */
+    bool                        wants_ids;    /* set by the caller */
+    const struct endpoint_id   *ids;          /* if wanted: all, by id */
     const uint32_t             *previous;     /* place in the one before, or NO_PLACE */
     const uint32_t             *changed;      /* places that are new or different */
     const uint32_t             *removed;      /* places of the one before that are gone */
@@ -79,6 +86,11 @@ void                    cluster_members_unref(struct cluster_members *);
 
 /* What struct pick calls the endpoints with all of these (by key; at least one). Never 0. */
 uint64_t cluster_subset(const struct metadata *, uint32_t count);
+
+/* What a cookie calls an endpoint: the same in every process. Never 0. */
+uint64_t endpoint_id(struct str text);
+/* The place of the endpoint with this id, or NO_PLACE. Thread: any. */
+uint32_t cluster_find_id(const struct cluster_members *, uint64_t id);
 
 struct endpoint_shared *endpoint_shared_create(void);
 struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *);

@@ -89,6 +89,21 @@ static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const
     return e;
 }
 
+/* The one that the request's cookie names, when it is one of the set and can be had. */
+static struct candidate *find_sticky(const struct cluster_runtime *c, const struct group_set *s, const struct pick *p) {
+    uint32_t place = p->sticky ? cluster_find_id(c->members, p->sticky) : NO_PLACE;
+    if (place == NO_PLACE || !candidate_is_available(c->endpoints[place], c->worker->now))
+        return NULL;
+    struct candidate *e = c->endpoints[place];
+    for (uint32_t i = 0; i < p->tried_count; i++)
+        if (p->tried[i] == e)
+            return NULL;
+    for (uint32_t i = 0; i < e->placement_count; i++)
+        if (e->placements[i].group->definition->subset == s->subset)
+            return e;
+    return NULL;
+}
+
 struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
     note_ejections(c);
     for (uint32_t i = 0; c->has_changes && i < c->set_count; i++)
@@ -97,6 +112,9 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pi
     const struct group_set *s = find_set(c, p->subset);
     if (!s || !s->has_any)
         return NULL;
+    struct candidate *sticky = find_sticky(c, s, p);
+    if (sticky)
+        return (struct endpoint_runtime *)sticky;
     struct choice choice = {
         .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
         .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,

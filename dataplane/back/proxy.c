@@ -5,6 +5,7 @@
 
 #include "dataplane/back/cluster.h"
 #include "dataplane/back/request_hash.h"
+#include "dataplane/back/sticky.h"
 #include "dataplane/net/conn.h"
 #include "dataplane/net/proxy_protocol.h"
 
@@ -255,10 +256,11 @@ static bool retry(struct exchange *x, enum abort_code code) {
     return true;
 }
 
-static bool refuses(struct exchange *x, const struct head *head) {
+static bool refuses(struct exchange *x, struct head *head) {
     struct proxy *p = proxy_of(x);
     p->status = head->status;
     p->head_latency = x->worker->now - p->began;
+    sticky_write(x, p->cluster, &p->pick, p->endpoint, head); /* without memory the client goes on without */
     if (p->retries_left == 0 || !route_retries_status(x->route, head->status) || !exchange_is_replayable(x) ||
         !may_repeat_method(x))
         return false;
@@ -292,6 +294,7 @@ static void fill_pick(struct exchange *x, const struct bound_table *routes, uint
     struct proxy *p = proxy_of(x);
     p->pick.subset = routes->subsets ? routes->subsets[index] : 0;
     p->pick.has_hash = request_hash(x, p->cluster, &p->pick.hash);
+    sticky_read(x, p->cluster, &p->pick);
 }
 
 static void forward(struct exchange *x) {

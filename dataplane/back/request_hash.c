@@ -15,7 +15,7 @@ static bool find_pair(struct str pairs, char separator, struct str name, struct 
     return false;
 }
 
-static bool find_cookie(const struct fields *fields, struct str name, struct str *ret) {
+bool request_cookie(const struct fields *fields, struct str name, struct str *ret) {
     for (const struct field *f = NULL; (f = fields_next(fields, f, FIELD_COOKIE));)
         if (find_pair(field_value(f), ';', name, ret))
             return true;
@@ -33,7 +33,7 @@ static bool find_value(const struct exchange *x, const struct hash_rule *rule, s
     const struct head *head = x->request.head;
     switch (rule->kind) {
     case HASH_HEADER: return find_header(&head->fields, rule->name, ret);
-    case HASH_COOKIE: return find_cookie(&head->fields, rule->name, ret);
+    case HASH_COOKIE: return request_cookie(&head->fields, rule->name, ret);
     case HASH_QUERY: return find_pair(head->query, '&', rule->name, ret);
     case HASH_ADDRESS: *ret = x->client; return x->client.n > 0;
     case HASH_PATH: *ret = x->path; return true;

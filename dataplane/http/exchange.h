@@ -68,8 +68,8 @@ struct terminal_ops {
     void (*start)(struct exchange *);
     /* The back leg broke off before a response head was passed on. True: another attempt is under way. */
     bool (*retry)(struct exchange *, enum abort_code);
-    /* The final response head has come; true: it is not to be passed on, another attempt is under way. */
-    bool (*refuses)(struct exchange *, const struct head *);
+    /* The final response head has come, and may be added to; true: it is not passed on, another attempt is under way. */
+    bool (*refuses)(struct exchange *, struct head *);
     /* The exchange's deadline for the present phase has passed. */
     void (*on_deadline)(struct exchange *);
     /* The exchange ends; anything still pending (a connect) is given up. Once. */

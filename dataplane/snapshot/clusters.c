@@ -8,6 +8,7 @@
 #include "dataplane/codec/raw/client.h"
 #include "dataplane/http/http2_options.h"
 #include "dataplane/snapshot/members.h"
+#include "dataplane/snapshot/sticky.h"
 #include "dataplane/snapshot/tls.h"
 
 /* What a definition was made of: unchanged parts mean that it can be shared. */
@@ -15,7 +16,7 @@ struct owned_definition {
     struct cluster_definition  definition;      /* first */
     struct http2_options       http2;
     struct arena               arena;
-    struct resource_id         cluster_id, endpoints_id, settings_id;
+    struct resource_id         cluster_id, endpoints_id, settings_id, sticky_id; /* the last where cookies are signed */
     bool                       has_endpoints, has_settings;
     uint64_t                   members_print;
 };
@@ -101,6 +102,20 @@ static int fill_hash_rules(struct owned_definition *o, const Headgate__Cluster *
     return 0;
 }
 
+static int take_sticky(struct owned_definition *o, const struct resource *cluster, const struct resource *secret,
+                       const struct cluster_definition *previous, struct error_list *errors) {
+    const struct owned_definition *before = (const struct owned_definition *)previous;
+    struct cluster_definition *d = &o->definition;
+    if (!((const Headgate__Cluster *)cluster->message)->sticky)
+        return 0;
+    if (secret)
+        o->sticky_id = secret->id;
+    if (before && !resource_id_equal(&before->sticky_id, &o->sticky_id))
+        previous = NULL;
+    d->sticky = snapshot_sticky_make(&o->arena, cluster, secret, d->members, previous, errors);
+    return d->sticky ? 0 : -1;
+}
+
 static void fill_options(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
     struct cluster_definition *d = &o->definition;
     bool is_http2 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
@@ -135,19 +150,23 @@ static int check_served(const Headgate__Cluster *m, const char *name, struct err
         fault(errors, "cluster", name, "outliers", ERROR_UNSUPPORTED, "outlier detection is not supported by this version");
     if (m->breakers)
         fault(errors, "cluster", name, "breakers", ERROR_UNSUPPORTED, "circuit breakers are not supported by this version");
-    if (m->sticky)
-        fault(errors, "cluster", name, "sticky", ERROR_UNSUPPORTED, "sticky cookies are not supported by this version");
     return errors->count == before ? 0 : -1;
 }
 
-/* `tls` is the definition's from here on. */
-static struct cluster_definition *make(const struct resource *cluster, const struct resource *endpoints,
-                                       struct tls_client *tls, const struct cluster_definition *previous,
+/* What a definition is made of. */
+struct ingredients {
+    const struct resource *cluster, *endpoints, *secret; /* the last two may be NULL */
+    struct tls_client     *tls;
+};
+
+/* The TLS of `from` is the definition's from here on. */
+static struct cluster_definition *make(const struct ingredients *from, const struct cluster_definition *previous,
                                        const struct snapshot *s, struct error_list *errors) {
+    const struct resource *cluster = from->cluster, *endpoints = from->endpoints;
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {
-        tls_client_unref(tls);
+        tls_client_unref(from->tls);
         return NULL;
     }
     struct cluster_definition *d = &o->definition;
@@ -160,9 +179,10 @@ static struct cluster_definition *make(const struct resource *cluster, const str
     if ((o->has_settings = s->settings_resource != NULL))
         o->settings_id = s->settings_resource->id;
     fill_options(o, m, &s->settings);
-    d->options.tls = tls;
+    d->options.tls = from->tls;
     int status = check_served(m, cluster->name, errors);
-    if (take_members(o, cluster, endpoints, previous, errors) < 0 || fill_hash_rules(o, m) < 0)
+    if (take_members(o, cluster, endpoints, previous, errors) < 0 || fill_hash_rules(o, m) < 0 ||
+        take_sticky(o, cluster, from->secret, previous, errors) < 0)
         status = -1;
     if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0) {
         cluster_definition_unref(d);
@@ -171,13 +191,13 @@ static struct cluster_definition *make(const struct resource *cluster, const str
     return d;
 }
 
-static bool is_same(const struct cluster_definition *d, const struct resource *cluster, const struct resource *endpoints,
-                    const struct tls_client *tls, const struct resource *settings) {
+static bool is_same(const struct cluster_definition *d, const struct ingredients *from, const struct resource *settings) {
     const struct owned_definition *o = (const struct owned_definition *)d;
-    if (d->options.tls != tls || !resource_id_equal(&o->cluster_id, &cluster->id) ||
-        o->has_endpoints != (endpoints != NULL) || o->has_settings != (settings != NULL))
+    if (d->options.tls != from->tls || !resource_id_equal(&o->cluster_id, &from->cluster->id) ||
+        o->has_endpoints != (from->endpoints != NULL) || o->has_settings != (settings != NULL))
         return false;
-    return (!endpoints || resource_id_equal(&o->endpoints_id, &endpoints->id)) &&
+    return (!from->endpoints || resource_id_equal(&o->endpoints_id, &from->endpoints->id)) &&
+           (!d->sticky || (from->secret && resource_id_equal(&o->sticky_id, &from->secret->id))) &&
            (!settings || resource_id_equal(&o->settings_id, &settings->id));
 }
 
@@ -185,17 +205,20 @@ static bool is_same(const struct cluster_definition *d, const struct resource *c
 static struct cluster_definition *reuse_or_make(struct snapshot *s, const struct resource_set *resources,
                                                 const struct snapshot *previous, const struct resource *cluster,
                                                 struct error_list *errors) {
-    const struct resource *endpoints = resource_set_find(resources, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster->name);
+    struct ingredients from = {
+        .cluster = cluster,
+        .endpoints = resource_set_find(resources, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster->name),
+        .secret = snapshot_sticky_secret(resources),
+    };
     struct cluster_definition *d = previous ? map_get(&previous->cluster_by_name, str_of(cluster->name)) : NULL;
-    struct tls_client *tls;
-    if (snapshot_cluster_tls(cluster, resources, &tls, errors) < 0)
+    if (snapshot_cluster_tls(cluster, resources, &from.tls, errors) < 0)
         return NULL;
-    if (d && is_same(d, cluster, endpoints, tls, s->settings_resource)) {
-        tls_client_unref(tls);
+    if (d && is_same(d, &from, s->settings_resource)) {
+        tls_client_unref(from.tls);
         d->references++;
         return d;
     }
-    d = make(cluster, endpoints, tls, d, s, errors);
+    d = make(&from, d, s, errors);
     if (d)
         s->changed[s->changed_count++] = d;
     return d;

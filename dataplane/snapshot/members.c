@@ -191,7 +191,7 @@ static int fill_endpoints(struct cluster_members *m, const struct resource *r, c
 /* ---- the whole ---- */
 
 uint64_t snapshot_members_print(const Headgate__Cluster *m) {
-    uint64_t print = XXH3_64bits_withSeed(own_zone.p, own_zone.n, m->balancer);
+    uint64_t print = XXH3_64bits_withSeed(own_zone.p, own_zone.n, m->balancer * 2 + (m->sticky != NULL));
     if (!m->balancing)
         return print;
     size_t size = headgate__balancing__get_packed_size(m->balancing);
@@ -218,6 +218,7 @@ struct cluster_members *snapshot_members_make(const struct resource *cluster, co
     if (!made)
         return NULL;
     fill_rules(&made->rules, m, b);
+    made->wants_ids = m->sticky != NULL;
     if (fill_selectors(made, b) == 0 && (!endpoints || fill_endpoints(made, endpoints, b, errors) == 0) &&
         cluster_members_complete(made, previous) == 0)
         return made;

@@ -151,6 +151,7 @@ static struct cluster_runtime *bring_with_subsets(bool fallback) {
     m->rules = d.rules;
     m->selectors = selectors, m->selector_count = 2;
     m->subset_fallback = fallback;
+    m->wants_ids = true;
     memcpy(m->endpoints, d.endpoints, d.count * sizeof *m->endpoints);
     assert_int_equal(cluster_members_complete(m, d.cluster.members), 0);
     made_members[made_members_count++] = m;
@@ -185,6 +186,37 @@ static void subset_is_chosen_by_metadata(void **state) {
         assert_int_equal(counts[1], 0);
         cluster_drop(&worker, d.cluster.slot);
     }
+}
+
+/* ---- sticky */
+
+static void the_endpoint_of_the_cookie_is_chosen_while_it_is_available(void **state) {
+    (void)state;
+    unsigned counts[ENDPOINTS_MOST];
+    define_as(BALANCE_ROUND_ROBIN, 6);
+    for (unsigned i = 0; i < 5; i++)
+        d.endpoints[i].metadata = i < 2 ? v1 : v2, d.endpoints[i].metadata_count = 2;
+    struct cluster_runtime *c = bring_with_subsets(false);
+    struct pick p = {.sticky = endpoint_id(d.endpoints[3].text)};
+    count_picks(c, &p, 100, counts);
+    assert_int_equal(counts[4], 100);
+    p.subset = cluster_subset(&v1[1], 1); /* it is none of those */
+    count_picks(c, &p, 100, counts);
+    assert_int_equal(counts[1] + counts[2], 100);
+    p.subset = 0;
+    pick_note_tried(&p, find_port(c, 4));
+    count_picks(c, &p, 100, counts);
+    assert_int_equal(counts[4], 0);
+    p.tried_count = 0;
+    eject(c, 4, worker.now + SECOND);
+    count_picks(c, &p, 100, counts);
+    assert_int_equal(counts[4], 0);
+    worker.now += SECOND;
+    count_picks(c, &p, 100, counts);
+    assert_int_equal(counts[4], 100);
+    p.sticky = 1; /* of one that is gone */
+    count_picks(c, &p, 60, counts);
+    assert_in_range(counts[4], 9, 11);
 }
 
 /* ---- ejections */
@@ -463,6 +495,7 @@ int main(void) {
         TEST(drained_endpoint_keeps_what_is_under_way),
         TEST(other_zones_take_what_ours_cannot),
         TEST(subset_is_chosen_by_metadata),
+        TEST(the_endpoint_of_the_cookie_is_chosen_while_it_is_available),
         TEST(ejected_endpoint_gets_nothing_from_then_on),
         TEST(ejections_count_for_priorities),
         TEST(ejection_outlives_a_change),
