@@ -21,15 +21,17 @@ static int by_hash(const void *a, const void *b) {
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* So many points for a weight of one that the lightest has whole points: otherwise its share would be far from its
- * weight. */
+/* How many points a weight of one has: `size` at least in all, and one at least for the lightest. A power of two, so that
+ * it stays the same when an endpoint comes or goes: otherwise each of the others would gain or lose points, and with them
+ * keys. */
 static double points_per_weight(const struct balance_member *members, uint32_t count, uint32_t size) {
     double total = 0, least = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {
         total += members[i].weight;
         least = members[i].weight < least ? members[i].weight : least;
     }
-    double scale = ceil(least / total * size) / least;
+    double wanted = size / total > 1 / least ? size / total : 1 / least;
+    double scale = exp2(ceil(log2(wanted)));
     return scale * total > POINTS_MOST ? POINTS_MOST / total : scale;
 }
 
