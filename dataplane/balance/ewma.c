@@ -15,7 +15,7 @@ double candidate_expected_latency(const struct candidate *c, const struct balanc
 }
 
 void candidate_note_latency(struct candidate *c, const struct balance_rules *r, uint64_t latency, uint64_t now) {
-    double measured = (double)latency, past = weight_of_past(c, r, now);
+    double measured = latency ? (double)latency : 1, past = weight_of_past(c, r, now); /* 0 is: not known */
     if (measured >= c->latency)
         c->latency = measured;
     else
