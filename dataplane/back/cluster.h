@@ -89,6 +89,7 @@ struct cluster_runtime {
     struct group_set         *sets;              /* by subset; the first is all endpoints */
     uint32_t                  group_count, set_count;
     struct share             *shares;            /* by group */
+    struct group             *plain;             /* round robin, one group for everything; NULL: not so simple */
     bool                      has_changes;       /* of the groups' counts, since shares were computed */
     uint32_t                  ejections_seen;
     uint64_t                  next_look;         /* at ejections: when one of them ends */

@@ -32,11 +32,16 @@ static void look_at_ejections(struct cluster_runtime *c) {
     c->look_not_before = now + LOOK_INTERVAL + c->endpoint_count / ENDPOINTS_PER_MICROSECOND;
 }
 
+/* Whether what was counted is what is. */
+static bool is_up_to_date(const struct cluster_runtime *c) {
+    return atomic_load_explicit(&c->shared->ejections, memory_order_relaxed) == c->ejections_seen &&
+           c->worker->now < c->next_look;
+}
+
 static void note_ejections(struct cluster_runtime *c) {
-    uint32_t ejections = atomic_load_explicit(&c->shared->ejections, memory_order_relaxed);
-    if ((ejections == c->ejections_seen && c->worker->now < c->next_look) || c->worker->now < c->look_not_before)
+    if (is_up_to_date(c) || c->worker->now < c->look_not_before)
         return;
-    c->ejections_seen = ejections;
+    c->ejections_seen = atomic_load_explicit(&c->shared->ejections, memory_order_relaxed);
     look_at_ejections(c);
 }
 
@@ -104,11 +109,23 @@ static struct candidate *find_sticky(const struct cluster_runtime *c, const stru
     return NULL;
 }
 
-struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
-    note_ejections(c);
-    for (uint32_t i = 0; c->has_changes && i < c->set_count; i++)
+static void note_changes(struct cluster_runtime *c) {
+    if (!c->has_changes)
+        return;
+    for (uint32_t i = 0; i < c->set_count; i++)
         share_out(c, &c->sets[i]);
+    c->plain = c->set_count && c->members->rules.kind == BALANCE_ROUND_ROBIN ? c->sets[0].only : NULL;
     c->has_changes = false;
+}
+
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
+    if (c->plain && !c->has_changes && (p->subset | p->sticky | p->tried_count) == 0 && is_up_to_date(c)) {
+        struct candidate *e = group_take_turn(c->plain); /* almost always */
+        if (e)
+            return (struct endpoint_runtime *)e;
+    }
+    note_ejections(c);
+    note_changes(c);
     const struct group_set *s = find_set(c, p->subset);
     if (!s || !s->has_any)
         return NULL;

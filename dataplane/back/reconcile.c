@@ -333,6 +333,7 @@ static void carry_out(struct change *ch) {
     c->set_count = ch->set_count;
     c->shares = ch->shares;
     c->has_changes = true;
+    c->plain = NULL;
     for (uint32_t i = 0; i < c->group_count; i++)
         c->groups[i]->has_changed = true;
     cluster_members_unref(c->members);
@@ -362,6 +363,7 @@ void cluster_retire_all(struct cluster_runtime *c) {
     hg_free(c->groups);
     hg_free(c->sets);
     hg_free(c->shares);
+    c->plain = NULL;
     c->groups = NULL;
     c->sets = NULL;
     c->shares = NULL;

@@ -142,6 +142,11 @@ struct choice {
  * logarithm of its points, all others constant; while fewer than about one in 64 is available, up to n. */
 struct candidate *group_choose(struct group *, const struct choice *);
 
+/* Round robin, where the owner knows that what was counted last is true, and the request has no wishes: the next turn.
+ * NULL: it is that of one that was not available or is fresh, and still due; group_choose sees to it. The group has
+ * members. */
+struct candidate *group_take_turn(struct group *);
+
 /* Room for this many members. 0, or -1 without memory. */
 int  group_reserve(struct group *, const struct balance_rules *, uint32_t count);
 void group_finish(struct group *);

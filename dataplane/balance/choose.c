@@ -45,7 +45,18 @@ static struct candidate *take_turn(struct group *g, const struct choice *ch) {
     struct candidate *c = top->placement->candidate;
     g->turn = top->key;
     top->key += c->fresh_since ? c->step / candidate_freshness(c, ch->rules, ch->now) : c->step;
-    heap_sift_down(g, 0);
+    heap_sift_down(g, 0, false);
+    return c;
+}
+
+struct candidate *group_take_turn(struct group *g) {
+    struct heap_entry *top = &g->heap[0];
+    struct candidate *c = top->placement->candidate;
+    if (!c->was_available || c->fresh_since)
+        return NULL;
+    g->turn = top->key;
+    top->key += c->step;
+    heap_sift_down(g, 0, false);
     return c;
 }
 
@@ -124,7 +135,7 @@ static struct candidate *choose_better(const struct group *g, const struct choic
 static void park(struct group *g) {
     g->heap[0].key = INFINITY;
     g->parked++;
-    heap_sift_down(g, 0);
+    heap_sift_down(g, 0, true);
 }
 
 /* Among the first few levels; enough, as only those stand in the way that were tried or are fresh. */
@@ -133,7 +144,7 @@ static struct candidate *least_of_top(const struct group *g, const struct choice
     for (uint32_t i = 0; i < g->heap_count && i < TRIES - 1; i++) {
         const struct heap_entry *e = &g->heap[i];
         struct candidate *c = e->placement->candidate;
-        if (is_welcome(ch, c) && (!best || entry_is_before(e, best)) && passes_slow_start(ch, c))
+        if (is_welcome(ch, c) && (!best || entry_is_before(e, best, true)) && passes_slow_start(ch, c))
             best = e;
     }
     return best ? best->placement->candidate : NULL;

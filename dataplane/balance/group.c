@@ -61,7 +61,7 @@ void heap_unpark(struct group *g) {
     for (uint32_t i = 0; i < g->heap_count; i++)
         g->heap[i].key = load_of(g->heap[i].placement->candidate);
     for (uint32_t i = g->heap_count / 2; i-- > 0;)
-        heap_sift_down(g, i);
+        heap_sift_down(g, i, true);
     g->parked = 0;
 }
 

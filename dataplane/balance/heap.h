@@ -3,8 +3,9 @@
 
 #include "dataplane/balance/balance.h"
 
-static inline bool entry_is_before(const struct heap_entry *a, const struct heap_entry *b) {
-    return a->key < b->key || (a->key == b->key && a->tie < b->tie);
+/* Round robin has no ties: the keys begin at random. */
+static inline bool entry_is_before(const struct heap_entry *a, const struct heap_entry *b, bool has_ties) {
+    return a->key < b->key || (has_ties && a->key == b->key && a->tie < b->tie);
 }
 
 static inline void heap_put(struct group *g, uint32_t i, struct heap_entry e) {
@@ -12,13 +13,13 @@ static inline void heap_put(struct group *g, uint32_t i, struct heap_entry e) {
     e.placement->heap_index = i;
 }
 
-static inline void heap_sift_down(struct group *g, uint32_t i) {
+static inline void heap_sift_down(struct group *g, uint32_t i, bool has_ties) {
     struct heap_entry moved = g->heap[i];
     uint32_t child, count = g->heap_count;
     for (; (child = 2 * i + 1) < count; i = child) {
-        if (child + 1 < count && entry_is_before(&g->heap[child + 1], &g->heap[child]))
+        if (child + 1 < count && entry_is_before(&g->heap[child + 1], &g->heap[child], has_ties))
             child++;
-        if (!entry_is_before(&g->heap[child], &moved))
+        if (!entry_is_before(&g->heap[child], &moved, has_ties))
             break;
         heap_put(g, i, g->heap[child]);
     }
