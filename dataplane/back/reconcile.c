@@ -245,6 +245,15 @@ static void take_hostname(struct endpoint_runtime *e) {
         c->epoch++;
 }
 
+/* Another one where the worker has missed that the address was gone for a while. */
+static void take_shared(struct endpoint_runtime *e, struct endpoint_shared *shared) {
+    if (e->shared == shared)
+        return;
+    endpoint_shared_unref(e->shared);
+    e->shared = endpoint_shared_ref(shared);
+    e->candidate.out_until = &shared->ejected_until;
+}
+
 /* One that came to a cluster at work begins slowly; those of a cluster that is new are all the same. */
 static void update(struct change *ch, uint32_t place) {
     const struct endpoint_definition *d = &ch->to->endpoints[place];
@@ -252,6 +261,7 @@ static void update(struct change *ch, uint32_t place) {
     struct candidate *c = &e->candidate;
     bool is_first = !ch->cluster->members;
     take_hostname(e);
+    take_shared(e, d->shared);
     c->weight = d->weight;
     c->step = d->weight ? 1.0 / d->weight : 0;
     c->is_usable = d->is_usable;

@@ -147,7 +147,7 @@ void candidate_ended(struct candidate *c, const struct balance_rules *r) {
 }
 
 double candidate_freshness(struct candidate *c, const struct balance_rules *r, uint64_t now) {
-    if (!c->fresh_since || !r->slow_start)
+    if (!c->fresh_since)
         return 1;
     uint64_t age = now - c->fresh_since;
     if (age >= r->slow_start) {
