@@ -1,4 +1,6 @@
 /* From a cluster's endpoints to one: priorities, zones, subsets, ejections, and what a change of the list leaves alone. */
+#include <math.h>
+
 #include "tests/unit/dataplane/back/fake_codec.h"
 
 enum { SECOND = 1000000, MANY = 10000 };
@@ -413,6 +415,142 @@ static void turns_and_loads_outlive_changes(void **state) {
     }
 }
 
+enum { PORTS = 4096, CHANGES_OF_A_KIND = 125, OPEN_MOST = 60 }; /* 1,000 changes in all */
+
+static struct {
+    struct endpoint_runtime *at;
+    double   key, latency;
+    uint64_t ejected_until;
+    bool     is_touched;
+} known[PORTS];
+static struct endpoint_runtime *open_requests[OPEN_MOST];
+static unsigned open_count, next_port;
+
+static unsigned random_below(unsigned n) {
+    return (unsigned)((uint64_t)worker_random(&worker) * n >> 32);
+}
+
+static unsigned port_at(unsigned i) {
+    return address_port(&d.endpoints[i].address);
+}
+
+static double key_of(const struct endpoint_runtime *e) {
+    const struct placement *p = e->candidate.placements;
+    return p->group->heap_count ? p->group->heap[p->heap_index].key : 0;
+}
+
+static void change_something(void) {
+    unsigned i = random_below(d.count);
+    known[port_at(i)].is_touched = true;
+    switch (random_below(6)) {
+    case 0: d.endpoints[i].is_usable = !d.endpoints[i].is_usable; break;
+    case 1: d.endpoints[i].weight = 1 + random_below(5); break;
+    case 2: d.endpoints[i].priority ^= 1; break;
+    case 3: d.endpoints[i].is_remote = !d.endpoints[i].is_remote; break;
+    case 4:
+        if (d.count > 3)
+            replace(i, --d.count);
+        break;
+    default:
+        if (d.count < ENDPOINTS_MOST)
+            add_endpoint(&d, next_port++, 1 + random_below(3));
+    }
+}
+
+static void note_all(struct cluster_runtime *c) {
+    memset(known, 0, sizeof known);
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
+        unsigned port = port_of(e);
+        known[port].at = e;
+        known[port].key = key_of(e);
+        known[port].latency = e->candidate.latency;
+        known[port].ejected_until = atomic_load(&e->shared->ejected_until);
+    }
+}
+
+/* Who was not touched is who it was; the key of least connections is that of its load. */
+static void assert_untouched(struct cluster_runtime *c) {
+    assert_int_equal(c->endpoint_count, d.count);
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
+        unsigned port = port_of(e);
+        assert_int_equal(port, port_at(i));
+        if (known[port].is_touched || !known[port].at)
+            continue;
+        assert_ptr_equal(e, known[port].at);
+        assert_true(key_of(e) == known[port].key || isinf(known[port].key));
+        assert_true(e->candidate.latency == known[port].latency);
+        assert_int_equal(atomic_load(&e->shared->ejected_until), known[port].ejected_until);
+    }
+}
+
+/* What groups have counted is what a look at everybody gives. */
+static void assert_counts(struct cluster_runtime *c) {
+    for (uint32_t i = 0; i < c->group_count; i++) {
+        const struct group *g = c->groups[i];
+        uint32_t available = 0, active = 0;
+        uint64_t weight = 0;
+        for (uint32_t k = 0; k < g->definition->count; k++) {
+            const struct candidate *e = c->endpoints[g->definition->members[k]];
+            bool is_available = candidate_is_available(e, worker.now);
+            assert_ptr_equal(e->placements[0].group, g);
+            available += is_available;
+            weight += is_available ? e->weight : 0;
+            active += e->active;
+        }
+        assert_int_equal(g->eligible, g->definition->count);
+        assert_int_equal(g->available, available);
+        assert_int_equal(g->available_weight, weight);
+        assert_int_equal(g->active, active);
+    }
+}
+
+static void make_traffic(struct cluster_runtime *c) {
+    for (unsigned i = 0; i < 40; i++) {
+        unsigned at = open_count ? random_below(open_count) : 0;
+        if (open_count == OPEN_MOST || (open_count && random_below(2))) {
+            endpoint_ended(open_requests[at], random_below(4) ? ENDPOINT_SUCCESS : ENDPOINT_RESET, 1 + random_below(5000));
+            open_requests[at] = open_requests[--open_count];
+            continue;
+        }
+        struct endpoint_runtime *e = cluster_pick(c, &(struct pick){.hash = worker_random(&worker), .has_hash = true});
+        if (!e)
+            continue; /* none is available */
+        assert_true(endpoint_is_available(e));
+        endpoint_began(open_requests[open_count++] = e);
+    }
+    worker.now += 1 + random_below(SECOND / 10);
+    if (random_below(4) == 0)
+        eject(c, port_at(random_below(d.count)), worker.now + random_below(SECOND));
+    cluster_pick(c, &any_endpoint);
+    worker.now += 2000; /* and what was ejected meanwhile has been counted */
+    cluster_pick(c, &any_endpoint);
+}
+
+static void thousand_random_changes_leave_the_untouched_alone(void **state) {
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++) {
+        define_as(kinds[k], 8);
+        d.rules.panic_threshold = 0;
+        next_port = 100;
+        struct cluster_runtime *c = bring(&d);
+        for (unsigned n = 0; n < CHANGES_OF_A_KIND; n++) {
+            make_traffic(c);
+            note_all(c);
+            for (unsigned i = 0; i <= random_below(3); i++)
+                change_something();
+            assert_ptr_equal(change(), c);
+            assert_untouched(c);
+            assert_counts(c);
+        }
+        while (open_count)
+            endpoint_ended(open_requests[--open_count], ENDPOINT_CANCELLED, 0);
+        assert_int_equal(c->gone, 0);
+        cluster_drop(&worker, d.cluster.slot);
+    }
+}
+
 /* From each balancer to each other, with requests under way. */
 static void the_balancer_changes_under_way(void **state) {
     (void)state;
@@ -502,6 +640,7 @@ int main(void) {
         TEST(those_that_come_later_begin_slowly),
         TEST(unchanged_endpoints_are_not_looked_at),
         TEST(turns_and_loads_outlive_changes),
+        TEST(thousand_random_changes_leave_the_untouched_alone),
         TEST(the_balancer_changes_under_way),
         TEST(a_missed_definition_is_made_up_for),
         TEST(an_address_that_stands_twice_counts_once),
