@@ -243,7 +243,8 @@ static int find_previous(const struct cluster_members *m, const struct cluster_m
     *ret = place;
     if (place < previous->count && str_eq(previous->endpoints[place].text, text))
         return 0;
-    for (uint32_t i = 0; by_text->count == 0 && i < previous->count; i++)
+    bool is_filled = by_text->count > 0;
+    for (uint32_t i = 0; !is_filled && i < previous->count; i++)
         if (map_set(by_text, previous->endpoints[i].text, &previous->endpoints[i]) < 0)
             return -1;
     const struct endpoint_definition *e = map_get(by_text, text);

@@ -29,6 +29,8 @@ static void look_at_ejections(struct cluster_runtime *c) {
         if (candidate_is_available(e, now) != e->was_available)
             candidate_recount(e, &c->members->rules, now);
     }
+    for (uint32_t i = 0; i < c->group_count; i++)
+        group_unpark(c->groups[i]);
     c->look_not_before = now + LOOK_INTERVAL + c->endpoint_count / ENDPOINTS_PER_MICROSECOND;
 }
 

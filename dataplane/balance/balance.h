@@ -150,6 +150,8 @@ struct candidate *group_take_turn(struct group *);
 /* Room for this many members. 0, or -1 without memory. */
 int  group_reserve(struct group *, const struct balance_rules *, uint32_t count);
 void group_finish(struct group *);
+/* Those that were passed over for good get another look, as some may be available again. */
+void group_unpark(struct group *);
 
 /* A candidate joins; `random` in 0..1 spreads the first turns. Needs the room. */
 void placement_add(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random,

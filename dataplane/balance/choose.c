@@ -152,7 +152,7 @@ static struct candidate *least_of_top(const struct group *g, const struct choice
 
 static struct candidate *choose_least(struct group *g, const struct choice *ch) {
     if (ch->panics)
-        heap_unpark(g);
+        group_unpark(g);
     while (g->heap[0].key != INFINITY && !may_take(ch, g->heap[0].placement->candidate))
         park(g);
     struct candidate *c = g->heap[0].placement->candidate;

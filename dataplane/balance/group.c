@@ -55,7 +55,8 @@ static double load_of(const struct candidate *c) {
     return c->active * c->step;
 }
 
-void heap_unpark(struct group *g) {
+void group_unpark(struct group *g) {
+    g->first = 0;
     if (g->parked == 0)
         return;
     for (uint32_t i = 0; i < g->heap_count; i++)
@@ -117,7 +118,7 @@ void candidate_recount(struct candidate *c, const struct balance_rules *r, uint6
         count(p, !c->is_draining, is_available, c->weight);
         if (r->kind == BALANCE_LEAST_CONNECTIONS) {
             update_load(p);
-            heap_unpark(p->group);
+            group_unpark(p->group);
         }
     }
 }

@@ -30,5 +30,3 @@ void heap_add(struct group *, struct heap_entry);
 void heap_remove(struct group *, uint32_t i);
 /* Its key or tie has changed. */
 void heap_fix(struct group *, uint32_t i);
-/* Least connections: those at the bottom get their keys back. */
-void heap_unpark(struct group *);
