@@ -44,7 +44,7 @@ static void compare(const struct outcome *a, const struct outcome *b) {
     must(str_eq(strbuf_str(&a->answer.body), strbuf_str(&b->answer.body)), "another body");
 }
 
-static void check_outcome(const struct outcome *o) {
+static void check_outcome(struct outcome *o) {
     char reason[REASON_MAX] = "";
     must(o->end != HTTP1_MORE, "an end that is none");
     must((o->end == HTTP1_FAILED) == (o->reader.fault != NULL), "a failure without a fault");
