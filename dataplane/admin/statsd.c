@@ -8,10 +8,29 @@
 
 #include "common/log.h"
 #include "dataplane/admin/statsd_tls.h"
+#include "dataplane/http/http2_faults.h"
 #include "dataplane/snapshot/resource_set.h"
 
 static void add_line(struct strbuf *out, const char *prefix, const char *name, uint64_t value, char type) {
     strbuf_printf(out, "%s%s%s:%" PRIu64 "|%c\n", prefix, prefix[0] ? "." : "", name, value, type);
+}
+
+/* With what are labels in /metrics behind the name: "h2_faults_total.clients.reset-flood". */
+static void add_h2_faults(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
+    static const char *const sides[STATS_TLS_SIDES] = {"clients", "origins"};
+    static const char *const words[] = {
+#define STATSD_WORD(fault, scope, code, word) word,
+        H2_FAULTS(STATSD_WORD)
+#undef STATSD_WORD
+    };
+    char name[64];
+    for (int side = 0; side < STATS_TLS_SIDES; side++)
+        for (int i = 1; i < H2_FAULT_COUNT; i++) {
+            uint64_t added = now->h2_faults[side][i] - last->h2_faults[side][i];
+            snprintf(name, sizeof name, "h2_faults_total.%s.%s", sides[side], words[i]);
+            if (added)
+                add_line(out, prefix, name, added, 'c');
+        }
 }
 
 void statsd_render(const char *prefix, const struct totals *last, const struct totals *now,
@@ -25,6 +44,7 @@ void statsd_render(const char *prefix, const struct totals *last, const struct t
 #undef STATSD_COUNTER
 #undef STATSD_GAUGE
     statsd_render_tls(prefix, last->tls, now->tls, out);
+    add_h2_faults(prefix, last, now, out);
 }
 
 /* The end of the last whole line that fits into one datagram. */

@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/admin/statsd.h"
+#include "dataplane/http/http2_faults.h"
 #include "dataplane/snapshot/dataplane.h"
 #include "tests/unit/dataplane/snapshot/manifest_set.h"
 
@@ -143,6 +144,22 @@ static void handshakes_are_pushed(void **state) {
     strbuf_finish(&out);
 }
 
+static void faults_of_http2_are_pushed(void **state) {
+    (void)state;
+    struct totals last = {0}, now = {0};
+    struct strbuf out = {0};
+    last.h2_faults[STATS_TLS_CLIENTS][H2_FAULT_PREFACE] = 5;
+    now.h2_faults[STATS_TLS_CLIENTS][H2_FAULT_PREFACE] = 7;
+    now.h2_faults[STATS_TLS_ORIGINS][H2_FAULT_SETTINGS_TIMEOUT] = 1;
+    now.h2_faults[STATS_TLS_ORIGINS][H2_FAULT_COUNT - 1] = 2;
+    statsd_render("a.b", &last, &now, &out);
+    expect_line(&out, "a.b.h2_faults_total.clients.preface:2|c\n");
+    expect_line(&out, "a.b.h2_faults_total.origins.settings-timeout:1|c\n");
+    expect_line(&out, "a.b.h2_faults_total.origins.other:2|c\n");
+    assert_null(strstr(out.p, "h2_faults_total.clients.settings-timeout")); /* did not move */
+    strbuf_finish(&out);
+}
+
 static void it_can_be_switched_off_and_to_nowhere(void **state) {
     (void)state;
     char address[ADDRESS_TEXT_MAX];
@@ -185,6 +202,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(counters_are_pushed_as_what_was_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_can_be_switched_off_and_to_nowhere, set_up, tear_down),
         cmocka_unit_test(handshakes_are_pushed),
+        cmocka_unit_test(faults_of_http2_are_pushed),
         cmocka_unit_test(rendering_without_memory_says_so),
         cmocka_unit_test(usage_of_the_process_is_known),
     };
