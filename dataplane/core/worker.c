@@ -173,6 +173,8 @@ void worker_finish(struct worker *w) {
     }
     slice_pool_finish(&w->pool);
     free_lists_finish(&w->free_lists);
+    page_pool_finish(&w->pages);
+    hg_free(w->frame_buffer);
     hg_free(w->stats);
     pthread_mutex_destroy(&w->mailbox_lock);
     *w = (struct worker){0};

@@ -15,6 +15,7 @@
 
 #include "common/arena.h"
 #include "dataplane/core/free_lists.h"
+#include "dataplane/core/pages.h"
 #include "dataplane/core/slice.h"
 #include "dataplane/core/stats.h"
 #include "dataplane/core/wheel.h"
@@ -66,6 +67,8 @@ struct worker {
     uint64_t           random;           /* state of worker_random() */
     struct slice_pool  pool;
     struct free_lists  free_lists;       /* what libraries allocate */
+    struct page_pool   pages;            /* the same, for blocks of that size that are mostly empty */
+    void              *frame_buffer;     /* of all HTTP/2 servers (codec/h2/memory.c); NULL before the first */
     struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */
     struct tls_io     *tls;              /* tls/session.h; NULL before the first TLS connection */
     struct wheel       wheel;

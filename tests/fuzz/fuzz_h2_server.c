@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/codec/h2/server.h"
+#include "dataplane/codec/h2/session.h"
 #include "dataplane/codec/loopback/loopback.h"
 #include "dataplane/core/view.h"
 #include "dataplane/http/exchange.h"
@@ -133,6 +134,7 @@ static void expire(void) {
 static void turn(int client) {
     static char room[1 << 18];
     worker_end_turn(&worker);
+    memset(worker.frame_buffer, 0xa5, H2_FRAME_BUFFER); /* as if another connection had its turn */
     for (int i = 0; i < ECHOES; i++)
         if (echoes[i].is_used)
             run_echo(&echoes[i]);

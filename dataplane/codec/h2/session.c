@@ -43,6 +43,13 @@ static void on_settings_timeout(struct timer *t) {
         on_fault(s, H2_FAULT_SETTINGS_TIMEOUT);
 }
 
+/* For a while no stream was opened. */
+static void on_rest(struct timer *t) {
+    struct h2_session *s = (struct h2_session *)((char *)t - offsetof(struct h2_session, rest_timer));
+    if (!s->stream_count)
+        h2_memory_rest(s);
+}
+
 /* ---- field sections that come ---- */
 
 /* The section is decoded, since the state of HPACK depends on it, and not kept. */
@@ -547,6 +554,7 @@ int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role
     s->frame_limits = o->http2->limits;
     s->settings_timeout = o->http2->settings_timeout;
     s->settings_timer.fire = on_settings_timeout;
+    s->rest_timer.fire = on_rest;
     s->header_bytes_most = o->http2->header_bytes_held;
     h2_frames_init(&s->frames, role->is_server ? H2_CLIENT : H2_ORIGIN);
     if (h2_memory_is_spent(w)) {
@@ -563,8 +571,8 @@ int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role
 }
 
 void h2_session_finish(struct h2_session *s) {
-    if (s->settings_timer.next)
-        wheel_remove(&s->conn.worker->wheel, &s->settings_timer);
+    wheel_remove(&s->worker->wheel, &s->settings_timer);
+    wheel_remove(&s->worker->wheel, &s->rest_timer);
     nghttp2_session_del(s->library);
     s->library = NULL;
 }

@@ -26,6 +26,7 @@
 enum {
     H2_WINDOW = 65535,                     /* of a stream before SETTINGS say otherwise (RFC 9113 section 6.9.2) */
     H2_PAYLOAD_MAX = 16384 - 9,            /* of a DATA frame that we send */
+    H2_FRAME_BUFFER = 17 << 10,            /* bytes of worker->frame_buffer */
 };
 
 struct h2_session;
@@ -81,6 +82,8 @@ struct h2_session {
     enum h2_fault         fault;           /* that ended the connection */
     uint64_t              settings_timeout;
     struct timer          settings_timer;  /* runs until our SETTINGS are acknowledged */
+    struct timer          rest_timer;      /* runs for a while after the last stream */
+    struct page           table;           /* of streams, the library's (memory.c) */
     uint64_t              header_bytes, header_bytes_most; /* of heads and trailers that came, of all open streams */
     struct h2_block       block;           /* the window of the connection */
     uint64_t              data_at;         /* when the last DATA frame went */
@@ -163,6 +166,8 @@ void h2_session_check(struct h2_session *, int status);
 
 /* The library's allocator; s->worker is set. */
 nghttp2_mem h2_session_memory(struct h2_session *);
+/* The connection is idle: what is empty is given back until it is used again. */
+void h2_memory_rest(struct h2_session *);
 /* The worker holds as much for its sessions as it may: nothing new is begun. */
 bool h2_memory_is_spent(const struct worker *);
 

@@ -6,6 +6,7 @@ enum {
     FRAME_ROOM = 9 + 16384 + 64,
     LINGER_US = 250000,                    /* for the rest of a request that has been answered */
     PADDING_MAX = 2048,                    /* that is owed to the peer's window */
+    REST_US = 1000000,                     /* without a stream, until the connection gives memory back */
 };
 
 /* ---- lists ---- */
@@ -153,7 +154,8 @@ void h2_stream_close(struct h2_stream *s) {
     *(s->prev ? &s->prev->next : &session->streams) = s->next;
     if (s->next)
         s->next->prev = s->prev;
-    session->stream_count--;
+    if (--session->stream_count == 0)
+        worker_set_timer(s->worker, &session->rest_timer, s->worker->now + REST_US);
     session->header_bytes -= s->header_bytes;
     slice_queue_clear(&s->frame, &session->conn.worker->pool);
     wheel_remove(&session->conn.worker->wheel, &s->timer);

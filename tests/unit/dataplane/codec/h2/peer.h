@@ -9,6 +9,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "dataplane/codec/h2/server.h"
+#include "dataplane/codec/h2/session.h"
 #include "dataplane/codec/loopback/loopback.h"
 #include "dataplane/core/view.h"
 #include "dataplane/net/conn.h"
@@ -334,9 +335,16 @@ static inline void client_receive(struct client *c) {
     c->eof |= n == 0;
 }
 
+/* Another connection has its turn. */
+static inline void overwrite_frame_buffer(void) {
+    if (worker.frame_buffer)
+        memset(worker.frame_buffer, 0xa5, H2_FRAME_BUFFER);
+}
+
 /* Once round: the client speaks, the gateway works, the client listens. */
 static inline void exchange_bytes(struct client *c) {
     client_send(c);
+    overwrite_frame_buffer();
     ev_run(worker.loop, EVRUN_NOWAIT);
     client_receive(c);
 }

@@ -117,6 +117,7 @@ static void run_schedule(void) {
                      client.goaway_code, step);
         if (dice(3))
             client_send(&client);
+        overwrite_frame_buffer();
         ev_run(worker.loop, EVRUN_NOWAIT);
         if (dice(3))
             client_receive(&client);
