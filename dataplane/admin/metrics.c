@@ -38,6 +38,18 @@ static void add_h2_faults(struct strbuf *out, const struct totals *t) {
                           side == STATS_TLS_CLIENTS ? "clients" : "origins", words[i], t->h2_faults[side][i]);
 }
 
+static void add_ejections(struct strbuf *out, const struct totals *t) {
+    static const char name[] = "headgate_ejections_total";
+    static const char *const words[] = {
+#define METRICS_WORD(reason, word) word,
+        STATS_EJECTIONS(METRICS_WORD)
+#undef METRICS_WORD
+    };
+    strbuf_printf(out, "# HELP %s Endpoints that outlier detection has ejected, by reason\n# TYPE %s counter\n", name, name);
+    for (int i = 0; i < STATS_EJECTION_COUNT; i++)
+        strbuf_printf(out, "%s{reason=\"%s\"} %" PRIu64 "\n", name, words[i], t->ejections[i]);
+}
+
 static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
     struct totals t;
     totals_read(dataplane, &t);
@@ -49,6 +61,7 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
 #undef METRICS_GAUGE
     metrics_render_tls(t.tls, out);
     add_h2_faults(out, &t);
+    add_ejections(out, &t);
 }
 
 static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {

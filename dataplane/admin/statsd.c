@@ -33,6 +33,17 @@ static void add_h2_faults(const char *prefix, const struct totals *last, const s
         }
 }
 
+static void add_ejections(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
+    static const char *const names[] = {
+#define STATSD_NAME(reason, word) "ejections_total." word,
+        STATS_EJECTIONS(STATSD_NAME)
+#undef STATSD_NAME
+    };
+    for (int i = 0; i < STATS_EJECTION_COUNT; i++)
+        if (now->ejections[i] != last->ejections[i])
+            add_line(out, prefix, names[i], now->ejections[i] - last->ejections[i], 'c');
+}
+
 void statsd_render(const char *prefix, const struct totals *last, const struct totals *now,
                    struct strbuf *out) {
 #define STATSD_COUNTER(name, help)                                                                 \
@@ -45,6 +56,7 @@ void statsd_render(const char *prefix, const struct totals *last, const struct t
 #undef STATSD_GAUGE
     statsd_render_tls(prefix, last->tls, now->tls, out);
     add_h2_faults(prefix, last, now, out);
+    add_ejections(prefix, last, now, out);
 }
 
 /* The end of the last whole line that fits into one datagram. */

@@ -34,6 +34,8 @@ void totals_read(const struct dataplane *dataplane, struct totals *ret) {
         for (int side = 0; side < STATS_TLS_SIDES; side++)
             add_tls(&sum.tls[side], &s->tls[side]);
         add_h2(&sum, s);
+        for (int reason = 0; reason < STATS_EJECTION_COUNT; reason++)
+            sum.ejections[reason] += stats_read(&s->ejections[reason]);
     }
     *ret = sum;
 }

@@ -40,6 +40,7 @@ static int reconcile(struct cluster_runtime *c, const struct cluster_definition 
     c->connection_lifetime = d->connection_lifetime;
     c->idle_connections = d->idle_connections;
     c->requests_per_connection = d->requests_per_connection;
+    outliers_set_rules(c, &d->outliers);
     if (c->members != d->members && cluster_reconcile_members(c, d->members) < 0)
         return -1; /* what was there serves on, and it is tried again with the next request */
     c->serial = d->serial;
@@ -65,6 +66,7 @@ static struct cluster_runtime *cluster_make(struct worker *w, const struct clust
     c->shared = cluster_shared_ref(d->shared);
     c->slot = d->slot;
     c->next_look = UINT64_MAX;
+    outliers_init(c);
     t->slots[d->slot] = c;
     return c;
 }
@@ -120,6 +122,7 @@ void cluster_drop(struct worker *w, uint32_t slot) {
     t->slots[slot] = NULL;
     c->gone++; /* holds it until all endpoints are retired */
     cluster_retire_all(c);
+    outliers_finish(c);
     c->is_dropped = true;
     c->gone--;
     cluster_free_if_unused(c);
@@ -131,6 +134,7 @@ void clusters_finish(struct worker *w) {
         return;
     for (size_t i = 0; i < t->capacity; i++)
         cluster_drop(w, (uint32_t)i);
+    outliers_finish_worker(w);
     hg_free(t->slots);
     *t = (struct cluster_table){0};
 }

@@ -11,15 +11,21 @@
 
 #include "common/address.h"
 #include "dataplane/back/members.h"
+#include "dataplane/back/outliers.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/http/client_codec.h"
+#include "proto/resource.h"
 #include "proto/resources.pb-c.h"
 
 /* What all workers share of a cluster; of an endpoint: members.h. */
 struct cluster_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t connections, requests, pending, retries; /* under way, of all workers */
-    _Atomic uint32_t ejections;             /* counts every change of an endpoint's ejected_until */
+    _Atomic uint32_t ejections;             /* counts them, and returns before their time */
+    _Atomic uint32_t ejected;               /* places of the ejected that are taken */
+    _Atomic uint64_t judged_until;          /* end of the last interval that was judged */
+    _Atomic(struct endpoint_shared *) handed_in; /* those of whom something was handed in, by next_handed_in; counted */
+    char             name[RESOURCE_NAME_MAX + 1];
 };
 
 /* What a request is hashed by, for balancers that hash. */
@@ -37,6 +43,7 @@ struct cluster_definition {
     uint64_t                          idle_timeout, connection_lifetime;
     uint32_t                          idle_connections, requests_per_connection;
     struct cluster_members           *members;
+    struct outlier_rules              outliers;
     const struct hash_rule           *hash_rules;  /* the first one that the request has */
     uint32_t                          hash_rule_count;
     const struct sticky              *sticky;      /* back/sticky.h; NULL: none */
@@ -69,6 +76,7 @@ struct endpoint_runtime {
     struct placement         *next_placements;   /* while reconciling; owned, NULL where candidate.one does */
     struct endpoint_shared   *shared;
     struct cluster_runtime   *cluster;
+    struct outlier_tally      tally;
 };
 
 struct cluster_runtime {
@@ -81,6 +89,8 @@ struct cluster_runtime {
     struct client_options     options;
     uint64_t                  idle_timeout, connection_lifetime;
     uint32_t                  idle_connections, requests_per_connection;
+    struct outlier_rules      outliers;
+    struct outlier_gathering  gathering;
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
     struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet */
     struct candidate        **endpoints;         /* by place; each the beginning of an endpoint_runtime */
@@ -103,6 +113,8 @@ struct cluster_runtime {
 struct cluster_table {
     struct cluster_runtime **slots;
     size_t                   capacity;
+    struct ejection         *ejections;          /* outliers.c */
+    struct ejection_log     *ejection_log;       /* of all workers; NULL: none */
 };
 
 /* The run-time state of this definition's cluster, made or reconciled as needed. NULL: no memory. */
@@ -139,24 +151,13 @@ bool endpoint_is_available(const struct endpoint_runtime *);
 
 /* ---- what is learnt */
 
-/* How an attempt ended. */
-enum endpoint_outcome {
-    ENDPOINT_SUCCESS,
-    ENDPOINT_5XX,                /* but for the next */
-    ENDPOINT_GATEWAY_FAILURE,    /* the origin's 502, 503, 504 */
-    ENDPOINT_CONNECT_FAILURE,
-    ENDPOINT_RESET,              /* the connection broke, or what came was no response */
-    ENDPOINT_TIMEOUT,            /* to connect, or of the response */
-    ENDPOINT_CANCELLED,          /* the client's end, or ours: says nothing of the endpoint */
-};
-
 /* Around each attempt, once each. The endpoint, and its cluster's run-time state, live at least until `ended`. */
 void endpoint_began(struct endpoint_runtime *);
 /* `head_latency`: microseconds from `began` to the head of the response; 0: none came. */
 void endpoint_ended(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
 
 /* Main thread, and worker for run-time state; whoever is last frees. NULL: no memory. */
-struct cluster_shared  *cluster_shared_create(void);
+struct cluster_shared  *cluster_shared_create(struct str name);
 struct cluster_shared  *cluster_shared_ref(struct cluster_shared *);
 void                    cluster_shared_unref(struct cluster_shared *);
 

@@ -357,7 +357,7 @@ static int remove_doubles(struct cluster_members *m) {
 static int share(struct cluster_members *m, const struct cluster_members *previous) {
     for (uint32_t i = 0; i < m->count; i++) {
         struct endpoint_shared *known = m->previous[i] == NO_PLACE ? NULL : previous->endpoints[m->previous[i]].shared;
-        m->endpoints[i].shared = known ? endpoint_shared_ref(known) : endpoint_shared_create();
+        m->endpoints[i].shared = known ? endpoint_shared_ref(known) : endpoint_shared_create(m->endpoints[i].text);
         if (!m->endpoints[i].shared)
             return -1;
     }

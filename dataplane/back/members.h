@@ -18,7 +18,16 @@
 struct endpoint_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t requests, connections; /* under way, of all workers */
-    _Atomic uint64_t ejected_until;         /* monotonic; 0: not ejected. Written by outlier detection */
+    _Atomic uint64_t ejected_until;         /* monotonic; 0: not ejected. The lowest bit: its place was given back */
+    _Atomic uint64_t rows;                  /* of failures, one after the other without a success: outliers.c */
+    _Atomic uint64_t last_ejected_until;
+    _Atomic uint32_t ejections_in_row;      /* as of then */
+    _Atomic bool     is_gone;               /* from the cluster: not ejected any more */
+    _Atomic bool     is_handed_in;          /* in the cluster's list of those */
+    _Atomic uint32_t interval_requests, interval_failures, interval_answers; /* handed in by workers, not judged yet */
+    _Atomic uint64_t interval_latency;
+    struct endpoint_shared *next_handed_in;
+    char             text[];                /* "127.0.0.1:9001", for logs */
 };
 
 struct metadata {
@@ -92,6 +101,6 @@ uint64_t endpoint_id(struct str text);
 /* The place of the endpoint with this id, or NO_PLACE. Thread: any. */
 uint32_t cluster_find_id(const struct cluster_members *, uint64_t id);
 
-struct endpoint_shared *endpoint_shared_create(void);
+struct endpoint_shared *endpoint_shared_create(struct str text);
 struct endpoint_shared *endpoint_shared_ref(struct endpoint_shared *);
 void                    endpoint_shared_unref(struct endpoint_shared *);   /* thread: any */

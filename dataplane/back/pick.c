@@ -20,6 +20,7 @@ enum { LOOK_INTERVAL = 1000, ENDPOINTS_PER_MICROSECOND = 8 };
 
 static void look_at_ejections(struct cluster_runtime *c) {
     uint64_t now = c->worker->now;
+    c->ejections_seen = atomic_load_explicit(&c->shared->ejections, memory_order_acquire);
     c->next_look = UINT64_MAX;
     for (uint32_t i = 0; i < c->endpoint_count; i++) {
         struct candidate *e = c->endpoints[i];
@@ -41,10 +42,8 @@ static bool is_up_to_date(const struct cluster_runtime *c) {
 }
 
 static void note_ejections(struct cluster_runtime *c) {
-    if (is_up_to_date(c) || c->worker->now < c->look_not_before)
-        return;
-    c->ejections_seen = atomic_load_explicit(&c->shared->ejections, memory_order_relaxed);
-    look_at_ejections(c);
+    if (!is_up_to_date(c) && c->worker->now >= c->look_not_before)
+        look_at_ejections(c);
 }
 
 /* ---- groups ---- */
@@ -120,27 +119,38 @@ static void note_changes(struct cluster_runtime *c) {
     c->has_changes = false;
 }
 
-struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
-    if (c->plain && !c->has_changes && (p->subset | p->sticky | p->tried_count) == 0 && is_up_to_date(c)) {
-        struct candidate *e = group_take_turn(c->plain); /* almost always */
-        if (e)
-            return (struct endpoint_runtime *)e;
-    }
-    note_ejections(c);
+static struct candidate *choose_by_shares(struct cluster_runtime *c, const struct pick *p) {
     note_changes(c);
     const struct group_set *s = find_set(c, p->subset);
     if (!s || !s->has_any)
         return NULL;
     struct candidate *sticky = find_sticky(c, s, p);
     if (sticky)
-        return (struct endpoint_runtime *)sticky;
+        return sticky;
     struct choice choice = {
         .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
         .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,
     };
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
     struct candidate *e = group_choose(g, &choice);
-    return (struct endpoint_runtime *)(e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice));
+    return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice);
+}
+
+/* When nobody is left, ejections that were not looked at yet can mean panic. */
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
+    struct candidate *e;
+    if (c->plain && !c->has_changes && (p->subset | p->sticky | p->tried_count) == 0 && is_up_to_date(c)) {
+        e = group_take_turn(c->plain); /* almost always */
+        if (e)
+            return (struct endpoint_runtime *)e;
+    }
+    note_ejections(c);
+    e = choose_by_shares(c, p);
+    if (!e && !is_up_to_date(c)) {
+        look_at_ejections(c);
+        e = choose_by_shares(c, p);
+    }
+    return (struct endpoint_runtime *)e;
 }
 
 /* ---- attempts ---- */
@@ -167,10 +177,11 @@ static void note_latency(struct endpoint_runtime *e, enum endpoint_outcome outco
     }
 }
 
-/* Outlier detection sees every outcome here, before the endpoint may be gone. */
 void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
     candidate_ended(&e->candidate, rules_of(e));
     if (rules_of(e)->kind == BALANCE_PEAK_EWMA)
         note_latency(e, outcome, head_latency);
+    if (e->cluster->outliers.is_on)
+        outliers_note(e, outcome, head_latency);
     endpoint_forget_if_unused(e);
 }

@@ -273,6 +273,7 @@ static void update(struct change *ch, uint32_t place) {
 
 static void retire(struct cluster_runtime *c, struct endpoint_runtime *e) {
     c->gone++;
+    outliers_leave(e, !c->is_passing); /* whatever is made for an older exchange says nothing of the newest definition */
     e->is_retired = true;
     e->candidate.is_usable = false;
     e->connections++; /* closing the last one would free it */

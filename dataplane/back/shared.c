@@ -6,10 +6,12 @@ static bool is_last(_Atomic uint32_t *references) {
     return atomic_fetch_sub_explicit(references, 1, memory_order_acq_rel) == 1;
 }
 
-struct endpoint_shared *endpoint_shared_create(void) {
-    struct endpoint_shared *s = hg_calloc(1, sizeof *s);
-    if (s)
-        atomic_init(&s->references, 1);
+struct endpoint_shared *endpoint_shared_create(struct str text) {
+    struct endpoint_shared *s = hg_calloc(1, sizeof *s + text.n + 1);
+    if (!s)
+        return NULL;
+    atomic_init(&s->references, 1);
+    memcpy(s->text, text.p, text.n);
     return s;
 }
 
@@ -23,10 +25,12 @@ void endpoint_shared_unref(struct endpoint_shared *s) {
         hg_free(s);
 }
 
-struct cluster_shared *cluster_shared_create(void) {
+struct cluster_shared *cluster_shared_create(struct str name) {
     struct cluster_shared *s = hg_calloc(1, sizeof *s);
-    if (s)
-        atomic_init(&s->references, 1);
+    if (!s)
+        return NULL;
+    atomic_init(&s->references, 1);
+    memcpy(s->name, name.p, name.n < sizeof s->name ? name.n : sizeof s->name - 1);
     return s;
 }
 
@@ -36,6 +40,11 @@ struct cluster_shared *cluster_shared_ref(struct cluster_shared *s) {
 }
 
 void cluster_shared_unref(struct cluster_shared *s) {
-    if (s && is_last(&s->references))
-        hg_free(s);
+    if (!s || !is_last(&s->references))
+        return;
+    for (struct endpoint_shared *e = atomic_load(&s->handed_in), *next; e; e = next) {
+        next = e->next_handed_in;
+        endpoint_shared_unref(e);
+    }
+    hg_free(s);
 }

@@ -56,8 +56,18 @@
     X(exchanges, "Open exchanges")                                                                 \
     X(origin_connections, "Open origin connections")                                               \
     X(origin_idle_connections, "Kept origin connections")                                          \
+    X(endpoints_ejected, "Endpoints that outlier detection leaves alone at the moment")           \
     X(buffered_bytes, "Body bytes held")                                                           \
     X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")
+
+/* Why endpoints are ejected: name in code, word in metrics and logs. */
+#define STATS_EJECTIONS(X)                                                                         \
+    X(CONSECUTIVE_5XX, "consecutive-5xx")                                                          \
+    X(CONSECUTIVE_GATEWAY_FAILURES, "consecutive-gateway-failures")                                \
+    X(CONSECUTIVE_LOCAL_FAILURES, "consecutive-local-failures")                                    \
+    X(SUCCESS_RATE, "success-rate")                                                                \
+    X(FAILURE_PERCENT, "failure-percent")                                                          \
+    X(LATENCY, "latency")
 
 /* Why TLS handshakes fail, and connections break: name in code, word in metrics and logs. */
 #define STATS_TLS_FAILURES(X)                                                                      \
@@ -90,6 +100,9 @@ enum {
 #define STATS_TLS_FAILURE_ONE(name, word) +1
     STATS_TLS_FAILURE_COUNT = 0 STATS_TLS_FAILURES(STATS_TLS_FAILURE_ONE),
 #undef STATS_TLS_FAILURE_ONE
+#define STATS_EJECTION_ONE(name, word) +1
+    STATS_EJECTION_COUNT = 0 STATS_EJECTIONS(STATS_EJECTION_ONE),
+#undef STATS_EJECTION_ONE
     STATS_TLS_BUCKETS = 13,
     STATS_H2_FAULTS_MAX = 40,  /* http/http2_faults.h has their names */
 };
@@ -116,6 +129,7 @@ struct stats_tls {
 struct stats {
     struct stats_tls tls[STATS_TLS_SIDES];
     _Atomic uint64_t h2_faults[STATS_TLS_SIDES][STATS_H2_FAULTS_MAX];
+    _Atomic uint64_t ejections[STATS_EJECTION_COUNT];
 #define STATS_MEMBER(name, help) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_MEMBER)
     STATS_GAUGES(STATS_MEMBER)

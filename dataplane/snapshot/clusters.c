@@ -64,7 +64,7 @@ static int take_members(struct owned_definition *o, const struct resource *clust
     const struct owned_definition *before = (const struct owned_definition *)previous;
     struct cluster_definition *d = &o->definition;
     o->members_print = snapshot_members_print((const Headgate__Cluster *)cluster->message);
-    d->shared = previous ? cluster_shared_ref(previous->shared) : cluster_shared_create();
+    d->shared = previous ? cluster_shared_ref(previous->shared) : cluster_shared_create(d->name);
     bool is_same = before && o->members_print && before->members_print == o->members_print &&
                    before->has_endpoints == o->has_endpoints &&
                    (!endpoints || resource_id_equal(&before->endpoints_id, &o->endpoints_id));
@@ -146,11 +146,54 @@ static int check_served(const Headgate__Cluster *m, const char *name, struct err
     size_t before = errors->count;
     if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
-    if (m->outliers)
-        fault(errors, "cluster", name, "outliers", ERROR_UNSUPPORTED, "outlier detection is not supported by this version");
     if (m->breakers)
         fault(errors, "cluster", name, "breakers", ERROR_UNSUPPORTED, "circuit breakers are not supported by this version");
     return errors->count == before ? 0 : -1;
+}
+
+static int check_outliers(const Headgate__OutlierDetection *m, const char *name, struct error_list *errors) {
+    const struct {
+        bool is_good;
+        const char *path, *message;
+    } checks[] = {
+        {m->consecutive_5xx <= OUTLIER_ROW_MOST, "outliers.consecutive_5xx", "at most 1000000 can be counted"},
+        {m->consecutive_gateway_failures <= OUTLIER_ROW_MOST, "outliers.consecutive_gateway_failures",
+         "at most 1000000 can be counted"},
+        {m->consecutive_local_failures <= OUTLIER_ROW_MOST, "outliers.consecutive_local_failures",
+         "at most 1000000 can be counted"},
+        {m->interval >= OUTLIER_TIME_LEAST, "outliers.interval", "at least 1 ms is needed"},
+        {m->failure_percent <= 100, "outliers.failure_percent", "a percentage is needed"},
+        {m->base_ejection >= OUTLIER_TIME_LEAST, "outliers.base_ejection", "at least 1 ms is needed"},
+        {m->max_ejection >= OUTLIER_TIME_LEAST, "outliers.max_ejection", "at least 1 ms is needed"},
+        {m->max_ejected_percent <= 100, "outliers.max_ejected_percent", "a percentage is needed"},
+    };
+    size_t before = errors->count;
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        if (!checks[i].is_good)
+            fault(errors, "cluster", name, checks[i].path, ERROR_RANGE, checks[i].message);
+    return errors->count == before ? 0 : -1;
+}
+
+static int fill_outliers(struct cluster_definition *d, const Headgate__OutlierDetection *m, struct error_list *errors) {
+    if (!m)
+        return 0;
+    d->outliers = (struct outlier_rules){
+        .is_on = true,
+        .has_intervals = m->success_rate_factor || m->failure_percent || m->latency_factor,
+        .consecutive_5xx = m->consecutive_5xx,
+        .consecutive_gateway_failures = m->consecutive_gateway_failures,
+        .consecutive_local_failures = m->consecutive_local_failures,
+        .interval = m->interval,
+        .success_rate_factor = m->success_rate_factor,
+        .failure_percent = m->failure_percent,
+        .latency_factor = m->latency_factor,
+        .min_endpoints = m->min_endpoints,
+        .min_requests = m->min_requests,
+        .base_ejection = m->base_ejection,
+        .max_ejection = m->max_ejection,
+        .max_ejected_percent = m->max_ejected_percent,
+    };
+    return check_outliers(m, d->name.p ? d->name.p : "", errors);
 }
 
 /* What a definition is made of. */
@@ -181,7 +224,9 @@ static struct cluster_definition *make(const struct ingredients *from, const str
     fill_options(o, m, &s->settings);
     d->options.tls = from->tls;
     int status = check_served(m, cluster->name, errors);
-    if (take_members(o, cluster, endpoints, previous, errors) < 0 || fill_hash_rules(o, m) < 0 ||
+    if (fill_outliers(d, m->outliers, errors) < 0)
+        status = -1;
+    if (!d->name.p || take_members(o, cluster, endpoints, previous, errors) < 0 || fill_hash_rules(o, m) < 0 ||
         take_sticky(o, cluster, from->secret, previous, errors) < 0)
         status = -1;
     if (!d->name.p || slot_of(d->name, &d->slot) < 0 || status < 0) {

@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "dataplane/back/ejection_log.h"
 #include "dataplane/back/proxy.h"
 #include "dataplane/codec/h1/server.h"
 #include "dataplane/codec/h2/server.h"
@@ -54,7 +55,8 @@ struct dataplane {
     struct seat      *seats;
     unsigned          worker_count;
     struct ip_caps   *caps;
-    ev_async          news;             /* a worker has switched, or a snapshot has become quiet */
+    struct ejection_log *ejections;
+    ev_async          news;             /* a worker has switched or ejected, or a snapshot has become quiet */
     _Atomic unsigned  switched;
     struct snapshot  *current;
     struct snapshot  *retired;          /* waiting for the last worker to become quiet */
@@ -175,6 +177,7 @@ static void on_news(struct ev_loop *loop, ev_async *watcher, int events) {
     struct dataplane *d = watcher->data;
     finish_switch(d);
     free_quiet_snapshots(d);
+    ejection_log_write(d->ejections);
 }
 
 /* Fills the message's socket table: worker w of n serves the descriptors w, w + n, ... of each address. */
@@ -292,12 +295,19 @@ bool dataplane_is_draining(const struct dataplane *d) {
 
 /* ---- life ---- */
 
+/* On any thread. */
+static void wake_main(void *arg) {
+    struct dataplane *d = arg;
+    ev_async_send(d->loop, &d->news);
+}
+
 static int seat_init(struct dataplane *d, unsigned index) {
     struct seat *s = &d->seats[index];
     s->dataplane = d;
     if (worker_init(&s->worker, index, EVFLAG_AUTO | EVFLAG_NOENV) < 0)
         return -1;
     s->worker.clusters = &s->clusters;
+    s->clusters.ejection_log = d->ejections;
     s->worker.gather = hg_malloc(sizeof(struct gather));
     s->worker.route_scratch = route_scratch_create();
     return s->worker.gather && s->worker.route_scratch ? 0 : -1;
@@ -338,10 +348,11 @@ struct dataplane *dataplane_create(struct ev_loop *main_loop, unsigned workers) 
     d->loop = main_loop;
     d->seats = hg_calloc(workers, sizeof *d->seats);
     d->caps = ip_caps_create();
+    d->ejections = ejection_log_create(wake_main, d);
     ev_async_init(&d->news, on_news);
     d->news.data = d;
     ev_async_start(main_loop, &d->news);
-    bool ok = d->seats && d->caps;
+    bool ok = d->seats && d->caps && d->ejections;
     for (; ok && d->worker_count < workers; d->worker_count++)
         ok = seat_init(d, d->worker_count) == 0;
     for (unsigned i = 0; ok && i < workers; i++) {
@@ -369,6 +380,7 @@ void dataplane_destroy(struct dataplane *d) {
     }
     snapshot_free(d->current);
     ip_caps_destroy(d->caps);
+    ejection_log_destroy(d->ejections);
     hg_free(d->seats);
     hg_free(d);
 }
