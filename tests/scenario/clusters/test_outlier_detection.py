@@ -1,0 +1,233 @@
+"""Endpoints that fail or stand out are left alone for a time: what each origin saw before and after."""
+import contextlib
+import json
+import re
+
+import pytest
+
+from configuration import cluster, configure
+from gateway import wait_until
+from load import Clients
+from moody import RESET, Process, moody
+from wire import request
+
+THRESHOLD, CLIENTS = 5, 8
+MOST = THRESHOLD + 2 * CLIENTS  # answers that were good and late may break a row once more
+OFF = {"consecutive-5xx": 0, "consecutive-gateway-failures": 0, "consecutive-local-failures": 0}
+ROWS = {"consecutive-5xx": THRESHOLD, "consecutive-gateway-failures": THRESHOLD, "consecutive-local-failures": THRESHOLD}
+RETRY = {"retries": 2, "on": ["connect-failure", "reset"]}
+
+
+def serve(gateway, name, *endpoints, retry=None, **detection):
+    """All requests go to one cluster of these endpoints."""
+    config = configure(gateway, [cluster(name, *endpoints, **{"outlier-detection": detection})])
+    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": name, **({"retry": retry} if retry else {})}]
+    gateway.serve(config)
+
+
+def ejections(gateway, reason=None):
+    """How many there were, for one reason or all."""
+    label = re.escape(reason) if reason else '[^"]*'
+    values = re.findall(rf'headgate_ejections_total{{reason="{label}"}} (\d+)', gateway.metrics_text())
+    assert values, "there is no metric headgate_ejections_total"
+    return sum(map(int, values))
+
+
+def ask(client, times):
+    """The statuses that came."""
+    return [client.exchange(request()).status for _ in range(times)]
+
+
+def records(gateway, message, name):
+    """Records of the log about this cluster."""
+    lines = [line for line in gateway.logs().splitlines() if f'"{message}"' in line and line.endswith("}")]
+    return [record for record in map(json.loads, lines) if record.get("cluster") == name]
+
+
+def wait_records(gateway, message, name, count):
+    found = wait_until(f"{count} times {message!r} in the log",
+                       lambda: [found] if len(found := records(gateway, message, name)) >= count else None)[0]
+    assert len(found) == count, found
+    return found
+
+
+def wait_back(gateway):
+    gateway.wait_metric("endpoints_ejected", lambda ejected: ejected == 0)
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_out_afterwards(request):
+    """Each test has endpoints of its own: with them their ejections go."""
+    yield
+    if "gateway" in request.fixturenames:
+        gateway = request.getfixturevalue("gateway")
+        gateway.serve(configure(gateway, [], [{"respond": {"status": 404}}]))
+        wait_back(gateway)
+
+
+def test_failing_origin_is_left_at_the_threshold_and_comes_back(gateway):
+    with moody("a", "b", "c") as (a, b, c), gateway.connect() as client:
+        serve(gateway, "failing", a, b, c, **{**ROWS, "base-ejection": "2s"})
+        before = ejections(gateway, "consecutive-5xx")
+        b.mood = 500
+        statuses = ask(client, 30)
+        assert statuses.count(500) == THRESHOLD and statuses.count(200) == 30 - THRESHOLD
+        assert b.take_count() == THRESHOLD
+        assert ejections(gateway, "consecutive-5xx") == before + 1
+        b.mood = 200
+        wait_back(gateway)
+        a.take_count(), c.take_count()
+        assert ask(client, 30) == [200] * 30
+        assert all(8 <= origin.take_count() <= 12 for origin in (a, b, c))
+        b.mood = 503
+        assert 500 not in ask(client, 30)
+        assert b.take_count() == THRESHOLD
+        wait_back(gateway)
+    first, second = wait_records(gateway, "endpoint is ejected", "failing", 2)
+    assert (first["endpoint"], first["reason"], first["for_ms"], first["in_row"]) == (b.endpoint, "consecutive-5xx", 2000, 1)
+    assert second["reason"] == "consecutive-gateway-failures"
+    assert second["in_row"] in (1, 2) and second["for_ms"] == 2000 * second["in_row"]  # 1 after a long time without
+    assert all(record["endpoint"] == b.endpoint for record in wait_records(gateway, "endpoint is used again", "failing", 2))
+
+
+def test_without_detection_nobody_is_left(gateway):
+    with moody("a", "b") as (a, b), gateway.connect() as client:
+        gateway.serve(configure(gateway, [cluster("plain", a, b)]))
+        before = ejections(gateway)
+        b.mood = 500
+        assert ask(client, 40).count(500) >= 19
+        assert ejections(gateway) == before
+
+
+def test_under_load_no_more_is_seen_than_the_row_and_what_was_in_flight(gateway):
+    """The threshold counts all workers' failures together, and holds for all of them at once."""
+    with moody("a", "b", "c") as (a, b, c):
+        serve(gateway, "resetting", a, b, c, **{**ROWS, "base-ejection": "60s"})
+        before = ejections(gateway)
+        with Clients(gateway, threads=CLIENTS) as clients:
+            wait_until("all are in use", lambda: all(origin.count for origin in (a, b, c)))
+            with b.lock:
+                b.mood, b.count = RESET, 0
+            wait_until("it is ejected", lambda: ejections(gateway) == before + 1)
+            with b.lock:
+                seen = b.count
+            answered, failed = clients.answered, len(clients.failures)
+            for origin in (a, c):
+                origin.take_count()
+            wait_until("many more are answered", lambda: clients.answered > answered + 300)
+            with b.lock:
+                assert b.count - seen <= CLIENTS       # those that were on their way when the metric was read
+                assert b.count <= MOST
+        assert min(a.take_count(), c.take_count()) > 100
+        assert len(clients.failures) - failed <= CLIENTS
+        assert len(clients.failures) <= MOST
+
+
+@pytest.mark.parametrize("retry, most", [(None, MOST), (RETRY, 0)], ids=["plain", "retried"])
+def test_killed_origin_under_load(gateway, retry, most):
+    """What was in flight may fail, and what finds nobody until the threshold; nothing when it may be retried."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(Process()) for _ in range(3)]
+        serve(gateway, "killed", *processes, retry=retry, **{**ROWS, "base-ejection": "60s"})
+        before = ejections(gateway, "consecutive-local-failures")
+        with Clients(gateway, threads=CLIENTS) as clients:
+            wait_until("it runs", lambda: clients.answered > 100)
+            processes[1].kill()
+            wait_until("it is ejected", lambda: ejections(gateway, "consecutive-local-failures") == before + 1)
+            answered = clients.answered
+            wait_until("some more are answered", lambda: clients.answered > answered + CLIENTS)
+            failed, answered = len(clients.failures), clients.answered
+            wait_until("many more are answered", lambda: clients.answered > answered + 300)
+            assert len(clients.failures) == failed
+        assert len(clients.failures) <= most, clients.failures
+        assert ejections(gateway, "consecutive-local-failures") == before + 1
+
+
+def test_no_more_than_the_share_is_ejected(gateway):
+    with moody(*"abcde") as origins, gateway.connect() as client:
+        serve(gateway, "many", *origins, **{**ROWS, "base-ejection": "60s", "max-ejected-percent": 40})
+        before = ejections(gateway)
+        for origin in origins[:3]:
+            origin.mood = 502
+        ask(client, 5 * THRESHOLD + 10)
+        assert ejections(gateway) == before + 2
+        for origin in origins:
+            origin.take_count()
+        statuses = ask(client, 60)
+        counts = [origin.take_count() for origin in origins]
+        assert sorted(counts[:3])[:2] == [0, 0] and 18 <= max(counts[:3]) <= 22
+        assert statuses.count(502) == max(counts[:3])
+        assert gateway.metric("endpoints_ejected") == 2
+        assert ejections(gateway) == before + 2
+
+
+def test_when_all_are_ejected_all_are_used(gateway):
+    with moody("a", "b") as origins, gateway.connect() as client:
+        serve(gateway, "panic", *origins, **{**ROWS, "base-ejection": "60s", "max-ejected-percent": 100})
+        for origin in origins:
+            origin.mood = 500
+        assert ask(client, 4 * THRESHOLD) == [500] * (4 * THRESHOLD)
+        assert gateway.metric("endpoints_ejected") == 2
+        for origin in origins:
+            origin.mood = 200
+        assert ask(client, 20) == [200] * 20
+        assert gateway.metric("endpoints_ejected") == 2
+
+
+def test_change_of_the_cluster_leaves_ejections_as_they_are(gateway):
+    detection = {**ROWS, "base-ejection": "60s"}
+    with moody("a", "b", "c") as (a, b, c), gateway.connect() as client:
+        serve(gateway, "changing", a, b, **detection)
+        b.mood = 500
+        ask(client, 4 * THRESHOLD)
+        assert b.take_count() == THRESHOLD and gateway.metric("endpoints_ejected") == 1
+        serve(gateway, "changing", a, b, c, **detection)
+        assert ask(client, 20) == [200] * 20
+        assert b.take_count() == 0 and c.take_count() > 5
+        serve(gateway, "changing", c, b, **{**detection, "consecutive-5xx": 7})
+        assert ask(client, 20) == [200] * 20
+        assert b.take_count() == 0
+        serve(gateway, "changing", a, c, **detection)
+        wait_back(gateway)  # it has left, and its place with it
+
+
+def test_slow_origin_is_ejected_for_its_latency(gateway):
+    with moody(*"abcd") as origins:
+        slow = origins[2]
+        serve(gateway, "slow", *origins, **{**OFF, "interval": "500ms", "latency-factor": 500, "min-endpoints": 4,
+                                            "min-requests": 5, "base-ejection": "60s"})
+        before = ejections(gateway, "latency")
+        slow.delay = 0.1
+        with Clients(gateway, threads=CLIENTS) as clients:
+            wait_until("it is ejected", lambda: ejections(gateway, "latency") == before + 1)
+        assert not clients.failures
+    assert [record["endpoint"] for record in wait_records(gateway, "endpoint is ejected", "slow", 1)] == [slow.endpoint]
+
+
+def test_origin_that_fails_often_is_ejected_for_its_share(gateway):
+    """Never a row, since every other answer is good."""
+    with moody(*"abc") as origins, gateway.connect() as client:
+        serve(gateway, "often", *origins, **{**ROWS, "interval": "500ms", "failure-percent": 40, "min-endpoints": 3,
+                                             "min-requests": 4, "base-ejection": "60s"})
+        before = ejections(gateway, "failure-percent")
+
+        def go_on():
+            origins[0].mood = 200 if origins[0].mood == 500 else 500
+            ask(client, 3)
+            return ejections(gateway, "failure-percent") == before + 1
+        wait_until("it is ejected", go_on)
+    assert [r["endpoint"] for r in wait_records(gateway, "endpoint is ejected", "often", 1)] == [origins[0].endpoint]
+
+
+def test_it_goes_on_without_a_control_plane(own):
+    with moody("a", "b", "c") as (a, b, c):
+        serve(own, "alone", a, b, c, **{**ROWS, "base-ejection": "2s"})
+        own.kill_control_plane()
+        with own.connect() as client:
+            b.mood = 500
+            assert ask(client, 30).count(500) == THRESHOLD
+            assert b.take_count() == THRESHOLD
+            b.mood = 200
+            wait_back(own)
+            assert ask(client, 30) == [200] * 30
+            assert 8 <= b.take_count() <= 12
