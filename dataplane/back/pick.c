@@ -136,21 +136,25 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
     return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice);
 }
 
-/* When nobody is left, ejections that were not looked at yet can mean panic. */
-struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
-    struct candidate *e;
-    if (c->plain && !c->has_changes && (p->subset | p->sticky | p->tried_count) == 0 && is_up_to_date(c)) {
-        e = group_take_turn(c->plain); /* almost always */
-        if (e)
-            return (struct endpoint_runtime *)e;
-    }
+/* When nobody is left, ejections that were not looked at yet can mean panic. Kept out of cluster_pick, which then needs no
+ * registers saved for what it almost always does. */
+__attribute__((noinline)) static struct endpoint_runtime *pick_with_care(struct cluster_runtime *c, const struct pick *p) {
     note_ejections(c);
-    e = choose_by_shares(c, p);
+    struct candidate *e = choose_by_shares(c, p);
     if (!e && !is_up_to_date(c)) {
         look_at_ejections(c);
         e = choose_by_shares(c, p);
     }
     return (struct endpoint_runtime *)e;
+}
+
+struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {
+    if (c->plain && !c->has_changes && (p->subset | p->sticky | p->tried_count) == 0 && is_up_to_date(c)) {
+        struct candidate *e = group_take_turn(c->plain); /* almost always */
+        if (e)
+            return (struct endpoint_runtime *)e;
+    }
+    return pick_with_care(c, p);
 }
 
 /* ---- attempts ---- */

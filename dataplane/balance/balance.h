@@ -85,6 +85,7 @@ struct placement {
     struct group     *group;
     uint32_t          heap_index;
     uint32_t          weight;                     /* as counted in the group */
+    double            tie;                        /* least connections: whose turn it is among equals */
     bool              is_available, is_eligible;  /* as counted in the group */
 };
 
@@ -106,7 +107,7 @@ struct candidate {
 };
 
 struct heap_entry {
-    double key, tie;             /* round robin: when its turn is due; least connections: load, then whose turn it is */
+    double key;                  /* round robin: when its turn is due; least connections: load */
     struct placement *placement;
 };
 

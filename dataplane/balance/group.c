@@ -75,10 +75,9 @@ static void update_load(struct placement *p) {
 
 /* Its next turn among equals: as in round robin. */
 static void take_turn(struct placement *p) {
-    struct heap_entry *e = &p->group->heap[p->heap_index];
     struct group *g = p->group;
-    g->turn = e->tie > g->turn ? e->tie : g->turn;
-    e->tie = g->turn + p->candidate->step;
+    g->turn = p->tie > g->turn ? p->tie : g->turn;
+    p->tie = g->turn + p->candidate->step;
 }
 
 /* ---- placements ---- */
@@ -92,7 +91,8 @@ void placement_add(struct placement *p, struct group *g, struct candidate *c, co
         turn = g->turn + random * c->step / candidate_freshness(c, r, now);
         heap_add(g, (struct heap_entry){.key = turn, .placement = p});
     } else if (r->kind == BALANCE_LEAST_CONNECTIONS) {
-        heap_add(g, (struct heap_entry){.key = load_of(c), .tie = turn, .placement = p});
+        p->tie = turn;
+        heap_add(g, (struct heap_entry){.key = load_of(c), .placement = p});
     }
     count(p, !c->is_draining, candidate_is_available(c, now), c->weight);
 }

@@ -5,7 +5,7 @@
 
 /* Round robin has no ties: the keys begin at random. */
 static inline bool entry_is_before(const struct heap_entry *a, const struct heap_entry *b, bool has_ties) {
-    return a->key < b->key || (has_ties && a->key == b->key && a->tie < b->tie);
+    return a->key < b->key || (has_ties && a->key == b->key && a->placement->tie < b->placement->tie);
 }
 
 static inline void heap_put(struct group *g, uint32_t i, struct heap_entry e) {
