@@ -1,9 +1,12 @@
 #include "controlplane/daemon/daemon.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 
 #include "common/clock.h"
 #include "common/folders.h"
@@ -48,6 +51,16 @@ struct control_daemon {
 };
 
 /* ---- starting ---- */
+
+/* Health checks keep a connection for each endpoint: as many as are allowed. */
+static void raise_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("the limit of open files stays as it is", LOG_S("reason", strerror(errno)));
+}
 
 /* Whether it worked is seen by who uses the folder. */
 static void make_folder_of(const char *path) {
@@ -296,6 +309,7 @@ int daemon_run(const struct daemon_options *options) {
         return EXIT_FAILURE;
     }
     watch_signals(&d);
+    raise_open_files();
     bool is_started = start(&d, &errors) == 0;
     log_errors(&errors);
     error_list_finish(&errors);
