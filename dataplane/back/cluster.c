@@ -7,9 +7,19 @@
 static void cluster_free_if_unused(struct cluster_runtime *c) {
     if (!c->is_dropped || c->gone)
         return;
+    pending_finish(c);
     cluster_members_unref(c->members);
     cluster_shared_unref(c->shared);
     hg_free(c);
+}
+
+void cluster_hold(struct cluster_runtime *c) {
+    c->gone++;
+}
+
+void cluster_release(struct cluster_runtime *c) {
+    c->gone--;
+    cluster_free_if_unused(c);
 }
 
 void endpoint_forget_if_unused(struct endpoint_runtime *e) {
@@ -17,8 +27,7 @@ void endpoint_forget_if_unused(struct endpoint_runtime *e) {
     if (!e->is_retired || e->connections || e->candidate.active)
         return;
     endpoint_free(e);
-    c->gone--;
-    cluster_free_if_unused(c);
+    cluster_release(c);
 }
 
 /* ---- reconciling ---- */
@@ -41,6 +50,7 @@ static int reconcile(struct cluster_runtime *c, const struct cluster_definition 
     c->idle_connections = d->idle_connections;
     c->requests_per_connection = d->requests_per_connection;
     outliers_set_rules(c, &d->outliers);
+    c->breakers = d->breakers;
     if (c->members != d->members && cluster_reconcile_members(c, d->members) < 0)
         return -1; /* what was there serves on, and it is tried again with the next request */
     c->serial = d->serial;
@@ -98,8 +108,7 @@ static void end_passing(struct reapable *r) {
     r->is_reaped = false;
     if (c->is_passing && !c->is_dropped)
         cluster_drop(c->worker, c->slot);
-    c->gone--;
-    cluster_free_if_unused(c);
+    cluster_release(c);
 }
 
 struct cluster_runtime *cluster_of_older(struct worker *w, const struct cluster_definition *d) {
@@ -108,7 +117,7 @@ struct cluster_runtime *cluster_of_older(struct worker *w, const struct cluster_
     if (!c || is_there)
         return c;
     c->is_passing = true;
-    c->gone++;
+    cluster_hold(c);
     c->reapable.reap = end_passing;
     worker_reap_later(w, &c->reapable);
     return c;
@@ -120,12 +129,12 @@ void cluster_drop(struct worker *w, uint32_t slot) {
     if (!c)
         return;
     t->slots[slot] = NULL;
-    c->gone++; /* holds it until all endpoints are retired */
+    cluster_hold(c); /* until all endpoints are retired */
     cluster_retire_all(c);
     outliers_finish(c);
     c->is_dropped = true;
-    c->gone--;
-    cluster_free_if_unused(c);
+    pending_wake(c);
+    cluster_release(c);
 }
 
 void clusters_finish(struct worker *w) {

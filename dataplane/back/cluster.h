@@ -10,8 +10,10 @@
 #include <stdint.h>
 
 #include "common/address.h"
+#include "dataplane/back/breakers.h"
 #include "dataplane/back/members.h"
 #include "dataplane/back/outliers.h"
+#include "dataplane/back/pending.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/http/client_codec.h"
 #include "proto/resource.h"
@@ -47,6 +49,7 @@ struct cluster_definition {
     const struct hash_rule           *hash_rules;  /* the first one that the request has */
     uint32_t                          hash_rule_count;
     const struct sticky              *sticky;      /* back/sticky.h; NULL: none */
+    struct breakers                   breakers;
     struct cluster_shared            *shared;
     unsigned                          references; /* main thread: snapshots that hold it */
 };
@@ -91,6 +94,8 @@ struct cluster_runtime {
     uint32_t                  idle_connections, requests_per_connection;
     struct outlier_rules      outliers;
     struct outlier_gathering  gathering;
+    struct breakers           breakers;
+    struct pending_queue      queue;             /* of requests that wait for room */
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
     struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet */
     struct candidate        **endpoints;         /* by place; each the beginning of an endpoint_runtime */
@@ -104,7 +109,7 @@ struct cluster_runtime {
     uint32_t                  ejections_seen;
     uint64_t                  next_look;         /* at ejections: when one of them ends */
     uint64_t                  look_not_before;
-    uint32_t                  gone;              /* endpoints that left and still have connections, and a pending reap */
+    uint32_t                  gone;              /* what holds it: endpoints that left, a reap, requests that wait */
     bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
     bool                      is_dropped;
 };
@@ -125,10 +130,13 @@ struct cluster_runtime  *cluster_of_older(struct worker *, const struct cluster_
 /* The cluster has left the snapshot: its pool is closed. */
 void                     cluster_drop(struct worker *, uint32_t slot);
 void                     clusters_finish(struct worker *);
+/* What keeps the run-time state of a cluster that is dropped. */
+void                     cluster_hold(struct cluster_runtime *);
+void                     cluster_release(struct cluster_runtime *);
 
 /* ---- choosing */
 
-enum { PICK_TRIED_MAX = 4 };
+enum { PICK_TRIED_MAX = 12 };
 
 /* What a request wants of a choice. Zeroed: anything. */
 struct pick {
@@ -174,7 +182,8 @@ struct client_connection *pool_find(struct endpoint_runtime *);
 /* Begins an exchange. NULL: no memory, the connection stays in the pool. */
 struct leg               *pool_open(struct client_connection *);
 /* Waits for a connection that is being made and can carry one more exchange, or makes one. `connect_timeout` counts where
- * the cluster has none. 0, or -1 and errno. One of the waiter's calls below follows, never from within. */
+ * the cluster has none. 0, or -1 and errno: EUSERS and EDQUOT when the cluster or the endpoint has as many connections as it
+ * may. After 0 one of the waiter's calls below follows, never from within. */
 int                       pool_wait(struct endpoint_runtime *, uint64_t connect_timeout, struct client_waiter *);
 /* Waits for a connection of its own, which ends with the exchange: one of this codec that begins with these bytes. */
 int                       pool_wait_single(struct endpoint_runtime *, uint64_t connect_timeout, const struct client_codec *,

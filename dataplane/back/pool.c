@@ -60,6 +60,9 @@ static void withdraw(struct client_connection *c) {
 /* ---- closing ---- */
 
 static void lost(struct endpoint_runtime *e) {
+    breakers_give(&e->shared->connections);
+    breakers_give(&e->cluster->shared->connections);
+    pending_wake(e->cluster);
     e->connections--;
     endpoint_forget_if_unused(e);
 }
@@ -221,6 +224,37 @@ struct leg *pool_open(struct client_connection *c) {
     return leg;
 }
 
+/* A connection that carries nothing gives its place to one that is needed elsewhere. */
+static bool close_some_idle(struct cluster_runtime *cluster) {
+    for (uint32_t i = 0; i < cluster->endpoint_count; i++) {
+        struct endpoint_runtime *e = (struct endpoint_runtime *)cluster->endpoints[i];
+        struct client_connection *c = e->open.next;
+        while (e->idle_count && c != &e->open && c->active)
+            c = c->next;
+        if (e->idle_count && c != &e->open) {
+            close_connection(c);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* 0, or -1 and errno: there are as many connections as there may be. */
+static int count_connection(struct endpoint_runtime *e) {
+    struct cluster_runtime *cluster = e->cluster;
+    const struct breakers *b = &cluster->breakers;
+    if (!breakers_take(&e->shared->connections, b->endpoint_connections)) {
+        errno = EDQUOT;
+        return -1;
+    }
+    if (breakers_take(&cluster->shared->connections, b->connections) ||
+        (close_some_idle(cluster) && breakers_take(&cluster->shared->connections, b->connections)))
+        return 0;
+    breakers_give(&e->shared->connections);
+    errno = EUSERS;
+    return -1;
+}
+
 static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_t connect_timeout,
                                              const struct client_codec *codec, struct str preamble) {
     struct cluster_runtime *cluster = e->cluster;
@@ -228,8 +262,12 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
     struct client_target target = {.address = &e->address, .hostname = e->hostname, .preamble = preamble, .endpoint = e};
     if (!options.connect_timeout)
         options.connect_timeout = connect_timeout;
+    if (count_connection(e) < 0)
+        return NULL;
     struct client_connection *c = codec->connect(cluster->worker, &target, &options, &owner_ops);
     if (!c) {
+        breakers_give(&e->shared->connections);
+        breakers_give(&cluster->shared->connections);
         stats_add(&stats_of(e)->origin_connect_failures_total, 1);
         return NULL;
     }
@@ -283,5 +321,6 @@ void pool_close_idle(struct endpoint_runtime *e) {
         if (c->waiting == 0)
             close_connection(c);
     }
-    lost(e);
+    e->connections--;
+    endpoint_forget_if_unused(e);
 }

@@ -1,284 +1,155 @@
 #include "dataplane/back/proxy.h"
 
-#include <errno.h>
-#include <stdio.h>
-
-#include "dataplane/back/cluster.h"
+#include "dataplane/back/proxy_private.h"
 #include "dataplane/back/request_hash.h"
 #include "dataplane/back/sticky.h"
-#include "dataplane/net/conn.h"
-#include "dataplane/net/proxy_protocol.h"
-
-/* Of one exchange, in x->terminal_state. */
-struct proxy {
-    const struct cluster_definition *cluster;
-    struct endpoint_runtime         *endpoint;     /* of the present attempt, while that is under way */
-    struct client_waiter             waiter;       /* for a connection that is being made */
-    struct exchange                 *exchange;
-    uint32_t                         retries_left;
-    uint32_t                         stale_left;   /* attempts over kept connections that turned out to be dead */
-    bool                             reused;       /* the present attempt runs on a kept connection */
-    bool                             is_under_way; /* the endpoint counts the present attempt */
-    uint16_t                         status;       /* of the present attempt's final head; 0: none yet */
-    uint64_t                         began, head_latency; /* of the present attempt */
-    struct pick                      pick;
-};
 
 enum {
     STALE_MAX = 3,
     REFUSED_KEPT = 16 << 10,    /* bytes of a body, where the route says nothing of retries */
+    ENDPOINTS_ASKED = 4,        /* for room, before none is thought to have any */
 };
 
 _Static_assert(sizeof(struct proxy) <= EXCHANGE_TERMINAL_SIZE, "struct exchange has room for it");
 
-static struct proxy *proxy_of(struct exchange *x) {
-    return (struct proxy *)x->terminal_state;
-}
-
-static void attempt(struct exchange *x);
-static void go_on_with(struct exchange *x, struct endpoint_runtime *e);
-
-/* ---- one attempt ---- */
-
-static void note_endpoint(struct exchange *x, const struct endpoint_runtime *e) {
-    x->endpoint = arena_str(&x->arena, str_of(e->text));
-}
-
-static void begin_attempt(struct exchange *x, struct endpoint_runtime *e) {
-    struct proxy *p = proxy_of(x);
-    p->endpoint = e;
-    p->is_under_way = true;
-    p->status = 0;
-    p->began = x->worker->now;
-    p->head_latency = 0;
-    pick_note_tried(&p->pick, e);
-    endpoint_began(e);
-}
-
-static void end_attempt(struct exchange *x, enum endpoint_outcome outcome) {
-    struct proxy *p = proxy_of(x);
-    if (!p->is_under_way)
-        return;
-    p->is_under_way = false;
-    endpoint_ended(p->endpoint, outcome, p->head_latency);
-}
-
-static enum endpoint_outcome outcome_of_status(unsigned status) {
-    if (status == 502 || status == 503 || status == 504)
-        return ENDPOINT_GATEWAY_FAILURE;
-    return status >= 500 ? ENDPOINT_5XX : ENDPOINT_SUCCESS;
-}
-
-/* A kept connection that turned out to be closed, or a refused stream, says nothing of the endpoint's health. */
-static enum endpoint_outcome outcome_of_abort(enum abort_code code) {
-    switch (code) {
-    case ABORT_CONNECT_FAILED: return ENDPOINT_CONNECT_FAILURE;
-    case ABORT_ORIGIN_RESET:
-    case ABORT_ORIGIN_PROTOCOL:
-    case ABORT_ORIGIN_TOO_LARGE: return ENDPOINT_RESET;
-    case ABORT_CONNECT_TIMEOUT:
-    case ABORT_ORIGIN_TIMEOUT:
-    case ABORT_ORIGIN_BODY_TIMEOUT: return ENDPOINT_TIMEOUT;
-    default: return ENDPOINT_CANCELLED;
-    }
-}
-
-static void set_try_deadline(struct exchange *x) {
-    uint64_t per_try = x->route->retry.per_try_timeout;
-    if (per_try)
-        exchange_set_attempt_deadline(x, x->worker->now + per_try);
-}
-
-/* Host is the endpoint's own name where the rule says so: an overlay, since another attempt has another endpoint. */
-static bool overlay_head(struct exchange *x, const struct endpoint_runtime *e) {
-    if (!route_host_from_endpoint(x->route))
-        return true;
-    struct head *head = arena_memdup(&x->arena, x->request.head, sizeof *head);
-    struct str host = arena_str(&x->arena, e->hostname.n ? e->hostname : str_of(e->text));
-    if (!head || !host.p)
-        return false;
-    head->authority = host;
-    x->attempt_head = head;
-    return true;
-}
-
-static void use(struct exchange *x, struct client_connection *c) {
-    struct leg *leg = overlay_head(x, proxy_of(x)->endpoint) ? pool_open(c) : NULL;
-    if (leg)
-        exchange_attach_back(x, leg);
-    else
-        exchange_fail(x, ABORT_MEMORY);
-}
-
-static struct exchange *exchange_of(struct client_waiter *w) {
-    return ((struct proxy *)((char *)w - offsetof(struct proxy, waiter)))->exchange;
-}
-
-/* An exchange that has been answered with an error meanwhile has no use for the connection. */
-static void ready(struct client_waiter *w, struct client_connection *c) {
-    struct exchange *x = exchange_of(w);
-    if (x->abort == ABORT_NONE)
-        use(x, c);
-}
-
-static void fail_or_retry(struct exchange *x, enum abort_code code) {
-    if (!proxy_terminal.retry(x, code))
-        exchange_fail(x, code);
-}
-
-static void failed(struct client_waiter *w, int error) {
-    struct exchange *x = exchange_of(w);
-    if (x->abort != ABORT_NONE)
-        return;
-    struct endpoint_runtime *e = proxy_of(x)->endpoint;
-    if (error == EAGAIN && e->is_retired) /* what it would connect by may be gone with its definition */
-        attempt(x);
-    else if (error == EAGAIN) /* too many waited for it: this one goes to another connection */
-        go_on_with(x, e);
-    else
-        fail_or_retry(x, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
-}
-
-void proxy_init(void) {
-    static const struct pool_waiter_ops ops = {.ready = ready, .failed = failed};
-    pool_set_waiter_ops(&ops);
-}
-
-/* The client as everything else knows it, and the address that it connected to. */
-static size_t write_proxy_header(const struct exchange *x, int version, uint8_t room[PROXY_WRITTEN_MAX]) {
-    struct conn_ends ends = {.remote.length = 0};
-    char text[ADDRESS_TEXT_MAX];
-    bool is_known = x->front && x->front->ops->get_ends && x->front->ops->get_ends(x->front, &ends);
-    bool is_v6 = memchr(x->client.p, ':', x->client.n) != NULL;
-    if (is_known && !str_eq(x->client, x->peer)) { /* another proxy has said who it is, and not from which port */
-        int n = snprintf(text, sizeof text, is_v6 ? "[%.*s]:0" : "%.*s:0", STR_FMT(x->client));
-        address_parse((struct str){text, (size_t)n}, &ends.remote);
-    }
-    return proxy_header_write(version, &ends.remote, &ends.local, room);
-}
-
-static int connect_to(struct exchange *x, struct endpoint_runtime *e) {
-    struct proxy *p = proxy_of(x);
-    int version = e->cluster->options.proxy_version;
-    bool is_connect = x->request.head->method == METHOD_CONNECT;
-    uint8_t room[PROXY_WRITTEN_MAX];
-    uint64_t timeout = exchange_timeouts(x)->connect;
-    if (!version && !is_connect)
-        return pool_wait(e, timeout, &p->waiter);
-    struct str preamble = {(const char *)room, version ? write_proxy_header(x, version, room) : 0};
-    return pool_wait_single(e, timeout, is_connect ? p->cluster->tunnel_codec : e->cluster->codec, preamble, &p->waiter);
-}
-
-static void go_on_with(struct exchange *x, struct endpoint_runtime *e) {
-    struct proxy *p = proxy_of(x);
-    bool may_be_kept = p->stale_left && x->request.head->method != METHOD_CONNECT;
-    struct client_connection *kept = may_be_kept ? pool_find(e) : NULL;
-    p->reused = kept != NULL;
-    if (kept)
-        use(x, kept);
-    else if (connect_to(x, e) < 0)
-        fail_or_retry(x, errno == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
-}
-
 /* Nothing of the attempt before may reach into this one: neither its deadlines nor its connection. */
-static void forget_attempt(struct exchange *x) {
-    struct proxy *p = proxy_of(x);
+void proxy_forget_attempt(struct exchange *x) {
     exchange_set_attempt_deadline(x, 0);
     exchange_set_phase_deadline(x, 0);
-    pool_forget_waiter(&p->waiter);
-    end_attempt(x, ENDPOINT_CANCELLED);
+    attempt_end(proxy_of(x)->current, ENDPOINT_CANCELLED);
 }
 
-static struct cluster_runtime *find_cluster(struct exchange *x) {
+struct cluster_runtime *proxy_find_cluster(struct exchange *x) {
     bool is_newest = x->view == x->worker->view;
     return (is_newest ? cluster_of : cluster_of_older)(x->worker, proxy_of(x)->cluster);
 }
 
-static void attempt(struct exchange *x) {
+/* Counts the request, and begins an attempt at some endpoint. What it lacks: then it is counted, and nothing else. */
+static enum lack begin(struct exchange *x, struct cluster_runtime *c) {
     struct proxy *p = proxy_of(x);
-    forget_attempt(x);
-    struct cluster_runtime *c = find_cluster(x);
-    struct endpoint_runtime *e = c ? cluster_pick(c, &p->pick) : NULL;
-    if (!e) {
-        exchange_fail(x, c ? ABORT_NO_ENDPOINT : ABORT_MEMORY);
+    enum lack lack = LACK_ENDPOINT;
+    if (!p->is_counted)
+        p->is_counted = breakers_take(&p->cluster->shared->requests, p->cluster->breakers.requests);
+    if (!p->is_counted)
+        return LACK_REQUESTS;
+    for (int i = 0; i < ENDPOINTS_ASKED; i++) {
+        struct endpoint_runtime *e = cluster_pick(c, &p->pick);
+        lack = e ? attempt_begin(p->current, e) : LACK_ENDPOINT;
+        if (lack < LACK_ENDPOINT_REQUESTS)
+            break;
+    }
+    if (lack == LACK_NOTHING && x->route->retry.hedge_after)
+        hedge_plan(x);
+    return lack;
+}
+
+void proxy_attempt(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    proxy_forget_attempt(x);
+    struct cluster_runtime *c = proxy_find_cluster(x);
+    if (!c) {
+        exchange_fail(x, ABORT_MEMORY);
         return;
     }
-    begin_attempt(x, e);
-    x->attempts++;
-    note_endpoint(x, e);
-    set_try_deadline(x); /* connecting counts */
-    go_on_with(x, e);
+    bool must_wait = c->queue.first && p->cluster->breakers.pending_timeout; /* nobody goes first who came later */
+    enum lack lack = must_wait ? LACK_REQUESTS : begin(x, c);
+    if (lack != LACK_NOTHING)
+        proxy_lacks(x, c, lack);
 }
 
-/* ---- retries ---- */
+/* ---- no room ---- */
 
-static bool may_repeat_method(const struct exchange *x) {
-    const struct route *r = x->route;
-    return r->retry.method_count ? route_retries_method(r, x->request.head) : method_is_idempotent(x->request.head->method);
+static void refuse(struct exchange *x, enum lack lack) {
+    struct stats *s = x->worker->stats;
+    if (lack == LACK_ENDPOINT) {
+        exchange_fail(x, ABORT_NO_ENDPOINT);
+        return;
+    }
+    stats_add(lack == LACK_REQUESTS      ? &s->requests_overflow_total
+              : lack == LACK_PENDING     ? &s->pending_overflow_total
+              : lack == LACK_CONNECTIONS ? &s->connections_overflow_total
+                                         : &s->endpoint_overflow_total,
+              1);
+    x->detail = lack_word(lack);
+    exchange_fail(x, ABORT_NO_ROOM);
 }
 
-static bool policy_allows(struct exchange *x, enum abort_code code) {
+/* It joins the queue where the cluster has one; else, or when that is full, it ends here. */
+void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) {
     struct proxy *p = proxy_of(x);
-    const struct route *r = x->route;
-    bool is_connect = code == ABORT_CONNECT_FAILED || code == ABORT_CONNECT_TIMEOUT;
-    bool is_reset = code == ABORT_ORIGIN_RESET || code == ABORT_ORIGIN_TIMEOUT;
-    if (p->retries_left == 0)
-        return false;
-    if (is_connect)
-        return r->retry.on_connect_failure;
-    return is_reset && r->retry.on_reset && may_repeat_method(x);
-}
-
-/* RFC 9110 section 9.2.2: what the origin provably did not see may always be sent again; what it may have seen only when
- * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
-static bool is_stale(const struct exchange *x, enum abort_code code) {
-    const struct proxy *p = (const struct proxy *)x->terminal_state;
-    if (p->stale_left == 0)
-        return false;
-    return code == ABORT_ORIGIN_STALE || code == ABORT_ORIGIN_REFUSED ||
-           (p->reused && code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
-}
-
-static bool retry(struct exchange *x, enum abort_code code) {
-    struct proxy *p = proxy_of(x);
-    end_attempt(x, outcome_of_abort(code));
-    if (x->is_over || x->abort != ABORT_NONE || !exchange_is_replayable(x))
-        return false;
-    if (is_stale(x, code))
-        p->stale_left--;
-    else if (policy_allows(x, code))
-        p->retries_left--;
+    uint64_t timeout = p->cluster->breakers.pending_timeout;
+    if (!timeout || lack == LACK_PENDING) {
+        refuse(x, lack);
+        return;
+    }
+    exchange_set_attempt_deadline(x, 0);
+    p->lacks = (uint8_t)lack;
+    if (pending_enter(c, &p->place))
+        proxy_set_timer(x, WAITS_FOR_ROOM, x->worker->now + timeout);
     else
-        return false;
-    stats_add(&x->worker->stats->retries_total, 1);
-    exchange_rewind(x);
-    attempt(x);
-    return true;
+        refuse(x, LACK_PENDING);
 }
 
-static bool refuses(struct exchange *x, struct head *head) {
+static void waited_too_long(struct exchange *x) {
     struct proxy *p = proxy_of(x);
-    p->status = head->status;
-    p->head_latency = x->worker->now - p->began;
-    sticky_write(x, p->cluster, &p->pick, p->endpoint, head); /* without memory the client goes on without */
-    if (p->retries_left == 0 || !route_retries_status(x->route, head->status) || !exchange_is_replayable(x) ||
-        !may_repeat_method(x))
-        return false;
-    p->retries_left--;
-    stats_add(&x->worker->stats->retries_total, 1);
-    exchange_drop_back(x, ABORT_ORIGIN_RESET);
-    end_attempt(x, outcome_of_status(head->status));
-    exchange_rewind(x);
-    attempt(x);
-    return true;
+    pending_leave(&p->place);
+    stats_add(&x->worker->stats->pending_timeouts_total, 1);
+    if (p->lacks != LACK_ENDPOINT)
+        x->detail = "upstream_rq_pending_timeout";
+    exchange_fail(x, p->lacks == LACK_ENDPOINT ? ABORT_NO_ENDPOINT : ABORT_NO_ROOM);
 }
 
-static void on_deadline(struct exchange *x) {
-    bool may_retry = x->response.state == FLOW_HEAD && policy_allows(x, ABORT_ORIGIN_TIMEOUT);
-    exchange_drop_back(x, ABORT_ORIGIN_TIMEOUT);
-    end_attempt(x, ENDPOINT_TIMEOUT);
-    if (!may_retry || !retry(x, ABORT_ORIGIN_TIMEOUT))
-        exchange_fail(x, ABORT_ORIGIN_TIMEOUT);
+/* Of the queue, whose first it is. */
+static bool try_again(struct pending *place) {
+    struct proxy *p = (struct proxy *)((char *)place - offsetof(struct proxy, place));
+    struct exchange *x = p->first.exchange;
+    struct cluster_runtime *c = place->cluster;
+    uint64_t until = p->timer.deadline;
+    pending_leave(place); /* the queue is being looked at, which keeps its cluster */
+    if (x->abort != ABORT_NONE)
+        return true;
+    proxy_set_timer(x, WAITS_FOR_NOTHING, 0);
+    if (c->is_dropped) {
+        proxy_attempt(x);
+        return true;
+    }
+    enum lack lack = begin(x, c);
+    if (lack == LACK_NOTHING)
+        return true;
+    p->lacks = (uint8_t)lack;
+    pending_return(c, place);
+    proxy_set_timer(x, WAITS_FOR_ROOM, until);
+    return false;
+}
+
+/* ---- timer ---- */
+
+static void on_timer(struct timer *t) {
+    struct proxy *p = (struct proxy *)((char *)t - offsetof(struct proxy, timer));
+    struct exchange *x = p->first.exchange;
+    enum proxy_wait waits = p->waits;
+    p->waits = WAITS_FOR_NOTHING;
+    if (x->abort != ABORT_NONE)
+        return;
+    switch (waits) {
+    case WAITS_FOR_NOTHING: break;
+    case WAITS_TO_RETRY: proxy_attempt(x); break;
+    case WAITS_FOR_ROOM: waited_too_long(x); break;
+    case WAITS_TO_HEDGE: hedge_begin(x); break;
+    }
+}
+
+void proxy_set_timer(struct exchange *x, enum proxy_wait waits, uint64_t when) {
+    struct proxy *p = proxy_of(x);
+    p->waits = (uint8_t)waits;
+    p->timer.fire = on_timer;
+    if (when || p->timer.next)
+        worker_set_timer(x->worker, &p->timer, when);
+}
+
+void proxy_init(void) {
+    attempt_init();
+    pending_set_try(try_again);
 }
 
 /* ---- begin and end ---- */
@@ -314,82 +185,33 @@ static void forward(struct exchange *x) {
     x->cluster = p->cluster->name;
     p->retries_left = x->route->retry.retries;
     p->stale_left = STALE_MAX;
-    p->exchange = x;
+    p->first.exchange = x;
+    p->current = &p->first;
     fill_pick(x, routes, index);
     exchange_keep_body(x, kept_body(x));
-    attempt(x);
-}
-
-static void respond(struct exchange *x) {
-    const Headgate__Respond *m = x->route->rule->respond;
-    struct head *head = arena_alloc(&x->arena, sizeof *head);
-    int status = head ? 0 : -1;
-    if (head) {
-        head_init(head);
-        head->status = (uint16_t)m->status;
-        if (m->body.len)
-            status |= fields_add_id(&head->fields, &x->arena, FIELD_CONTENT_TYPE, str_of(m->content_type));
-        for (size_t i = 0; i < m->n_headers; i++)
-            status |= fields_add(&head->fields, &x->arena, str_of(m->headers[i]->name), str_of(m->headers[i]->value));
-    }
-    if (status < 0)
-        exchange_fail(x, ABORT_MEMORY);
-    else
-        exchange_answer(x, head, (struct str){(const char *)m->body.data, m->body.len});
-}
-
-static void redirect(struct exchange *x) {
-    const struct head *request = x->request.head;
-    struct head *head = arena_alloc(&x->arena, sizeof *head);
-    struct str location;
-    if (!head || route_redirect_location(x->route, &x->match, x->is_tls ? STR("https") : STR("http"), request->authority,
-                                         x->path, request->has_query, request->query, &x->arena, &location) < 0) {
-        exchange_fail(x, ABORT_MEMORY);
-        return;
-    }
-    head_init(head);
-    head->status = (uint16_t)x->route->rule->redirect->status;
-    if (fields_add_id(&head->fields, &x->arena, FIELD_LOCATION, location) < 0)
-        exchange_fail(x, ABORT_MEMORY);
-    else
-        exchange_answer(x, head, STR(""));
-}
-
-/* An OPTIONS or TRACE that may not be forwarded any more is answered here. */
-static bool is_last_hop(const struct exchange *x) {
-    uint64_t hops;
-    return head_max_forwards(x->request.head, &hops) && hops == 0;
-}
-
-static void answer_empty(struct exchange *x) {
-    struct head *head = arena_alloc(&x->arena, sizeof *head);
-    if (!head) {
-        exchange_fail(x, ABORT_MEMORY);
-        return;
-    }
-    head_init(head);
-    head->status = 200;
-    exchange_answer(x, head, STR(""));
+    proxy_attempt(x);
 }
 
 static void start(struct exchange *x) {
-    if (is_last_hop(x)) {
-        answer_empty(x);
-        return;
-    }
-    switch (x->route->action) {
-    case ROUTE_RESPOND: respond(x); break;
-    case ROUTE_REDIRECT: redirect(x); break;
-    case ROUTE_FORWARD: forward(x); break;
-    }
+    if (!direct_answer(x))
+        forward(x);
 }
 
 static void finish(struct exchange *x) {
     struct proxy *p = proxy_of(x);
-    pool_forget_waiter(&p->waiter);
-    end_attempt(x, x->abort ? outcome_of_abort(x->abort) : outcome_of_status(p->status));
+    if (!p->current)
+        return;
+    wheel_remove(&x->worker->wheel, &p->timer);
+    pending_leave(&p->place);
+    hedge_cancel(x);
+    attempt_end(p->current, x->abort ? outcome_of_abort(x->abort) : outcome_of_status(p->current->status));
+    retry_finish(p);
+    if (p->is_counted)
+        breakers_give(&p->cluster->shared->requests);
+    p->is_counted = false;
 }
 
 const struct terminal_ops proxy_terminal = {
-    .name = "proxy", .start = start, .retry = retry, .refuses = refuses, .on_deadline = on_deadline, .finish = finish,
+    .name = "proxy", .start = start, .retry = retry_after_abort, .refuses = retry_refuses,
+    .on_deadline = retry_on_deadline, .finish = finish, .on_second_head = hedge_on_head, .on_second_abort = hedge_on_abort,
 };

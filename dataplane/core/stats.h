@@ -39,6 +39,20 @@
     X(origin_resets_total, "Exchanges that the origin broke off")                                  \
     X(origin_timeouts_total, "Exchanges that waited too long for the origin")                      \
     X(retries_total, "Attempts after the first")                                                   \
+    X(retries_unprocessed_total, "Of those, because a connection was closed or the origin refused before it looked") \
+    X(retries_connect_total, "Of those, because connecting failed")                                \
+    X(retries_reset_total, "Of those, because the origin broke off")                               \
+    X(retries_timeout_total, "Of those, because the origin was too late")                          \
+    X(retries_status_total, "Of those, because of the status of the answer")                       \
+    X(retry_successes_total, "Requests that were answered after a retry")                          \
+    X(retries_over_budget_total, "Retries and hedges that the retry budget did not allow")         \
+    X(hedges_total, "Second attempts beside a late first one")                                     \
+    X(hedges_won_total, "Of those, the ones that answered first")                                  \
+    X(requests_overflow_total, "Requests refused: too many under way to their cluster")            \
+    X(pending_overflow_total, "Requests refused: too many waited already")                         \
+    X(connections_overflow_total, "Requests refused: too many connections to their cluster")       \
+    X(endpoint_overflow_total, "Requests refused: every endpoint that was asked is at its bound")  \
+    X(pending_timeouts_total, "Requests refused after they had waited for room or an endpoint")    \
     X(no_route_total, "Requests without a matching route")                                         \
     X(no_endpoint_total, "Requests whose cluster had no usable endpoint")                          \
     X(requests_too_large_total, "Requests refused with 413, 414 or 431")                           \
@@ -54,6 +68,7 @@
     X(connections, "Open client connections")                                                      \
     X(tunnels, "Open tunnels")                                                                     \
     X(exchanges, "Open exchanges")                                                                 \
+    X(requests_pending, "Requests that wait for room or an endpoint")                              \
     X(origin_connections, "Open origin connections")                                               \
     X(origin_idle_connections, "Kept origin connections")                                          \
     X(endpoints_ejected, "Endpoints that outlier detection leaves alone at the moment")           \

@@ -29,6 +29,7 @@ static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
     [ABORT_NO_ROUTE] = {"no-route", "no route matches this request", 404, H2_CANCEL, H3_CANCELLED},
     [ABORT_NO_CLUSTER] = {"no-cluster", "the route has no cluster", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_NO_ENDPOINT] = {"no-endpoint", "no endpoint is available", 503, H2_REFUSED, H3_REJECTED},
+    [ABORT_NO_ROOM] = {"no-room", "as much as may be is under way to the origin", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_CONNECT_FAILED] = {"connect-failed", "the origin could not be reached", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_CONNECT_TIMEOUT] = {"connect-timeout", "connecting to the origin took too long", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_ORIGIN_RESET] = {"origin-reset", "the origin closed the connection before its response was complete", 502,

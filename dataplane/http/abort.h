@@ -25,6 +25,7 @@ enum abort_code {
     ABORT_NO_ROUTE,
     ABORT_NO_CLUSTER,
     ABORT_NO_ENDPOINT,
+    ABORT_NO_ROOM,              /* a bound of the cluster is reached */
     ABORT_CONNECT_FAILED,
     ABORT_CONNECT_TIMEOUT,
     ABORT_ORIGIN_RESET,         /* closed or reset before its response was complete */

@@ -1,6 +1,7 @@
 #include "dataplane/http/date.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 struct cache {
@@ -39,4 +40,61 @@ const struct date_texts *date_now(uint64_t now_us) {
         format(&cache);
     }
     return &cache.texts;
+}
+
+/* ---- parsing ---- */
+
+static bool month_of(const char *name, int *ret) {
+    static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const char *at = strlen(name) == 3 ? strstr(names, name) : NULL;
+    if (!at || (at - names) % 3)
+        return false;
+    *ret = (int)(at - names) / 3;
+    return true;
+}
+
+/* A year of two digits is at most 50 years ahead. */
+static int full_year(int year) {
+    time_t now = time(NULL);
+    struct tm t;
+    gmtime_r(&now, &t);
+    year += 2000;
+    return year > t.tm_year + 1900 + 50 ? year - 100 : year;
+}
+
+static bool is_possible(const struct tm *t) {
+    return t->tm_mday >= 1 && t->tm_mday <= 31 && t->tm_hour >= 0 && t->tm_hour < 24 && t->tm_min >= 0 && t->tm_min < 60 &&
+           t->tm_sec >= 0 && t->tm_sec <= 60 && t->tm_year >= 0;
+}
+
+static bool reads_whole(struct str text, int count, int end) {
+    return count == 6 && end >= 0 && (size_t)end == text.n;
+}
+
+bool date_parse(struct str text, int64_t *ret) {
+    char copy[40], month[4] = "";
+    struct tm t = {0};
+    int *day = &t.tm_mday, *year = &t.tm_year, *hour = &t.tm_hour, *minute = &t.tm_min, *second = &t.tm_sec, end = -1, n;
+    if (text.n >= sizeof copy)
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    n = sscanf(copy, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", day, month, year, hour, minute, second, &end);
+    bool is_whole = reads_whole(text, n, end);
+    if (!is_whole) {
+        end = -1;
+        n = sscanf(copy, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", day, month, year, hour, minute, second, &end);
+        is_whole = reads_whole(text, n, end);
+        *year = full_year(*year);
+    }
+    if (!is_whole) {
+        end = -1;
+        n = sscanf(copy, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, day, hour, minute, second, year, &end);
+        is_whole = reads_whole(text, n, end);
+    }
+    *year -= 1900;
+    if (!is_whole || !month_of(month, &t.tm_mon) || !is_possible(&t))
+        return false;
+    *ret = timegm(&t);
+    return true;
 }

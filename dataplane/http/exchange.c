@@ -412,6 +412,8 @@ static void on_final_head(struct exchange *x, struct head *head, bool end) {
 
 void exchange_on_head(struct leg *leg, struct head *head, bool end) {
     struct exchange *x = leg->exchange;
+    if (leg_is_second(x, leg) && !second_wins(x, head))
+        return;
     if (leg == x->front)
         on_request_head(x, head, end);
     else if (head->status < 200 && head->status != 101)
@@ -510,8 +512,12 @@ static void on_back_abort(struct exchange *x, enum abort_code code) {
 
 void exchange_on_abort(struct leg *leg, enum abort_code code) {
     struct exchange *x = leg->exchange;
-    bool is_front = leg == x->front;
+    bool is_front = leg == x->front, is_second = leg_is_second(x, leg);
     leg_detach(x, leg);
+    if (is_second) {
+        x->terminal->on_second_abort(x, code);
+        return;
+    }
     if (!is_front) {
         on_back_abort(x, code);
         return;
@@ -523,6 +529,8 @@ void exchange_on_abort(struct leg *leg, enum abort_code code) {
 void exchange_on_stop(struct leg *leg) {
     struct exchange *x = leg->exchange;
     struct flow *f = flow_of_sink(x, leg);
+    if (leg_is_second(x, leg))
+        return; /* it has sent all that it is to send */
     f->pulled_end = true;
     f->sink = NULL;
     if (f == &x->request && (f->bytes || f->state == FLOW_BODY))

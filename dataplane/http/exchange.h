@@ -74,9 +74,13 @@ struct terminal_ops {
     void (*on_deadline)(struct exchange *);
     /* The exchange ends; anything still pending (a connect) is given up. Once. */
     void (*finish)(struct exchange *);
+    /* Of the second leg, for a terminal that attaches one. The final head has come; true: it has become the back, and what
+     * is said of a back follows. False: it was dropped. */
+    bool (*on_second_head)(struct exchange *, const struct head *);
+    void (*on_second_abort)(struct exchange *, enum abort_code);    /* it broke off; it is detached already */
 };
 
-enum { EXCHANGE_FIRST_ARENA = 3072, EXCHANGE_INTERIM_MAX = 8, EXCHANGE_TERMINAL_SIZE = 192 };
+enum { EXCHANGE_FIRST_ARENA = 3072, EXCHANGE_INTERIM_MAX = 8, EXCHANGE_TERMINAL_SIZE = 320 };
 
 enum tunnel_state { TUNNEL_NONE, TUNNEL_ASKED, TUNNEL_OPEN };
 
@@ -200,6 +204,12 @@ static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x-
 uint64_t               exchange_body_limit(const struct exchange *);
 /* Gives the back leg of an attempt up; another one can be attached. */
 void exchange_drop_back(struct exchange *, enum abort_code);
+/* Sends the head of a request without a body beside the back; at most one at a time. It ends, is dropped or is promoted
+ * before the exchange ends. */
+void exchange_attach_second(struct exchange *, struct leg *, const struct head *);
+void exchange_drop_second(struct exchange *, struct leg *, enum abort_code);
+/* It becomes the back. There is none any more. */
+void exchange_promote_second(struct exchange *, struct leg *);
 /* Makes the request head what the origin is to see. Once, before the first attempt. ABORT_NONE, or why not. */
 enum abort_code exchange_prepare_forward(struct exchange *);
 

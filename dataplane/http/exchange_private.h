@@ -59,6 +59,11 @@ void tunnel_begin(struct exchange *x);                            /* the client 
 void tunnel_leave(struct exchange *x, struct leg *leg);
 void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f); /* the leg takes no more of this flow: it has ended */
 void tunnel_on_deadline(struct exchange *x);
+/* second.c. Neither front nor back. */
+static inline bool leg_is_second(const struct exchange *x, const struct leg *leg) {
+    return leg != x->front && leg != x->back;
+}
+bool second_wins(struct exchange *x, const struct head *head);    /* it is the back now */
 /* reply.c: gives the exchange a leg that answers with these bytes, which stay valid as long as the exchange. 0 or -1. */
 int reply_attach(struct exchange *x, struct head *head, struct str body);
 void reply_waited(struct exchange *x);                            /* long enough for the request's body: it answers now */

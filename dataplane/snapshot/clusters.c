@@ -146,8 +146,8 @@ static int check_served(const Headgate__Cluster *m, const char *name, struct err
     size_t before = errors->count;
     if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
         fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
-    if (m->breakers)
-        fault(errors, "cluster", name, "breakers", ERROR_UNSUPPORTED, "circuit breakers are not supported by this version");
+    if (m->breakers && (!m->breakers->connections || !m->breakers->requests || !m->breakers->pending))
+        fault(errors, "cluster", name, "breakers", ERROR_RANGE, "connections, requests and pending are at least 1");
     return errors->count == before ? 0 : -1;
 }
 
@@ -222,6 +222,7 @@ static struct cluster_definition *make(const struct ingredients *from, const str
     if ((o->has_settings = s->settings_resource != NULL))
         o->settings_id = s->settings_resource->id;
     fill_options(o, m, &s->settings);
+    breakers_fill(&d->breakers, m->breakers);
     d->options.tls = from->tls;
     int status = check_served(m, cluster->name, errors);
     if (fill_outliers(d, m->outliers, errors) < 0)

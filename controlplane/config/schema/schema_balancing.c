@@ -173,7 +173,7 @@ const struct schema_object schema_outlier_detection = {
 static const struct schema_key breaker_keys[] = {
     BOUND_KEY("connections", 1, "Connections to all endpoints of the cluster."),
     BOUND_KEY("requests", 1, "Requests under way."),
-    BOUND_KEY("pending", 0, "Requests that wait for a connection that is being made, or for room."),
+    BOUND_KEY("pending", 1, "Requests that wait for a connection that is being made, or for room."),
     {.key = "pending-timeout", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
      .description = "How long a request may wait for room below the bounds, and for an endpoint that is available; off: "
                     "it is "

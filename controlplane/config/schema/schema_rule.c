@@ -226,8 +226,7 @@ static const struct schema_key retry_keys[] = {
      .description = "So much of a request's body is kept for another attempt. One that has sent more is not repeated."},
     {.key = "hedge-after", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
      .description = "A second attempt is made beside the first when no answer began by then; the first answer counts. For "
-                    "the same "
-                    "methods as retries."},
+                    "the same methods as retries, and only without a body."},
     {0},
 };
 

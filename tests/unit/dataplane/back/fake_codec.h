@@ -15,7 +15,11 @@
 #include "dataplane/codec/loopback/loopback.h"
 #include "tests/unit/dataplane/back/make_members.h"
 
-enum { CONNECTIONS_MOST = 64, ENDPOINTS_MOST = 32 };
+#ifndef CONNECTIONS_MOST
+#define CONNECTIONS_MOST 64
+#endif
+
+enum { ENDPOINTS_MOST = 32 };
 
 struct fake_connection {
     struct client_connection link; /* first */
@@ -162,7 +166,8 @@ static inline void define(struct definition *d, unsigned count, const uint32_t *
                                          .idle_timeout = 1000,
                                          .idle_connections = 4,
                                          .requests_per_connection = 100,
-                                         .connection_lifetime = 5000}};
+                                         .connection_lifetime = 5000,
+                                         .breakers = {.min_retries = 10}}};
     d->rules = round_robin_rules;
     d->cluster.shared = &cluster_shared;
     cluster_shared.references = 1 << 20; /* never the last */

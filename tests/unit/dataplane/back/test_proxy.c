@@ -42,6 +42,7 @@ static void fill_rule(Headgate__Rule *rule) {
     forward.clusters = clusters, forward.n_clusters = 1;
     retry.has_retries = retry.has_per_try_timeout = true;
     retry.retries = RETRIES, retry.per_try_timeout = PER_TRY;
+    retry.backoff = 0;
     retry.on = on, retry.n_on = sizeof on / sizeof *on;
     rule->action_case = HEADGATE__RULE__ACTION_FORWARD, rule->forward = &forward;
     rule->retry = &retry;

@@ -1,0 +1,153 @@
+"""Retries, their budget, and hedges, counted where it matters: at the origins."""
+import time
+
+import pytest
+
+from configuration import cluster, configure
+from counted import ask, clients, counted, total
+from gateway import wait_until
+from wire import Origin
+
+STORM = 100  # requests at once
+
+
+def serve(gateway, origins, retry, **options):
+    config = configure(gateway, [cluster("c", *origins, **options)])
+    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": "c", "retry": retry}]
+    gateway.serve(config)
+
+
+# ---- retries
+
+def test_a_retry_goes_to_an_endpoint_that_was_not_tried(gateway):
+    with counted("a", "b", "c", "d") as origins:
+        serve(gateway, origins, {"retries": 3, "on": ["503"], "backoff": "1ms"})
+        for good in origins:
+            for origin in origins:
+                origin.status = 200 if origin is good else 503
+            answer = ask(gateway)[0]
+            assert (answer.status, answer["X-Origin"]) == (200, good.name)
+        assert all(origin.count <= len(origins) for origin in origins)
+
+
+@pytest.mark.parametrize("condition, status", [("gateway-error", 502), ("5xx", 500), ("409", 409), ("429", 429)])
+def test_conditions(gateway, condition, status):
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"retries": 1, "on": [condition], "backoff": "off"})
+        for origin in origins:
+            origin.status = status
+        assert ask(gateway)[0].status == status
+        assert total(origins) == 2
+
+
+def test_the_origin_says_when_to_come_back(gateway):
+    with counted("a") as origins:
+        serve(gateway, origins, {"retries": 1, "on": ["503"], "max-retry-after": "5s"})
+        origin = origins[0]
+        origin.status, origin.fields = 503, ["Retry-After: 1"]
+        began = time.monotonic()
+        with clients(gateway, 1) as futures:
+            wait_until("the first attempt", lambda: origin.at_once == 0 and origin.count == 1)
+            gateway.wait_metric("retries_status_total", lambda count: count >= 1)
+            origin.status = 200
+            assert futures[0].result()[0].status == 200
+        assert time.monotonic() - began >= 1
+        assert origin.count == 2
+        origin.status, origin.fields = 503, ["Retry-After: 6"]
+        answer = ask(gateway)[0]
+        assert (answer.status, answer["Retry-After"], origin.count) == (503, "6", 3)
+
+
+def test_the_log_has_the_attempts(gateway):
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"retries": 2, "on": ["503"], "backoff": "1ms"})
+        for origin in origins:
+            origin.status = 503
+        before = gateway.metric("retry_successes_total")
+        assert ask(gateway)[0].status == 503
+        gateway.wait_log(lambda r: (r.get("cluster"), r.get("attempts"), r["status"]) == ("c", 3, 503))
+        origins[0].status = 200
+        assert [answer.status for answer in ask(gateway, 4)] == [200] * 4
+        assert gateway.metric("retry_successes_total") > before
+
+
+# ---- the budget
+
+def test_there_is_no_retry_storm(gateway):
+    """All origins refuse what came at the same time, and ten retries are allowed: they do not see eleven times as much. How
+    many retries are under way at once, which is what is bounded exactly, is for the unit tests."""
+    percent, least, retries = 20, 3, 10
+    with counted("a", "b", "c") as origins:
+        serve(gateway, origins, {"retries": retries, "on": ["503"]},
+              **{"circuit-breakers": {"retry-percent": percent, "min-retries": least}})
+        for origin in origins:
+            origin.status = 503
+            origin.gate.clear()
+        over = gateway.metric("retries_over_budget_total")
+        with clients(gateway, STORM) as futures:
+            wait_until("all of them", lambda: total(origins) == STORM)
+            for origin in origins:
+                origin.gate.set()
+            assert [future.result()[0].status for future in futures] == [503] * STORM
+        print(f"{total(origins)} attempts for {STORM} requests")
+        assert STORM < total(origins) < 2 * STORM
+        assert gateway.metric("retries_over_budget_total") > over
+
+
+def test_a_budget_of_nothing_means_no_retry(gateway):
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"retries": 5, "on": ["503"]},
+              **{"circuit-breakers": {"retry-percent": 0, "min-retries": 0}})
+        for origin in origins:
+            origin.status = 503
+        assert [answer.status for answer in ask(gateway, 10)] == [503] * 10
+        assert total(origins) == 10
+
+
+# ---- hedges
+
+def test_a_late_origin_is_hedged_and_told_to_stop(gateway):
+    with Origin() as silent, counted("quick") as origins:
+        serve(gateway, [silent, *origins], {"hedge-after": "50ms"})
+        won = gateway.metric("hedges_won_total")
+        answers = ask(gateway, 10)
+        assert [(answer.status, answer["X-Origin"]) for answer in answers] == [(200, "quick")] * 10
+        asked = int(gateway.metric("hedges_won_total") - won)
+        assert 1 <= asked <= 10
+        assert origins[0].count == 10
+        for _ in range(asked):
+            connection = silent.accept()
+            connection.receive_request()
+            connection.expect_closed()
+
+
+def test_what_may_not_be_repeated_is_not_hedged(gateway):
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"hedge-after": "20ms"})
+        for origin in origins:
+            origin.gate.clear()
+        with gateway.connect() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            wait_until("the request", lambda: total(origins) == 1)
+            time.sleep(0.2)  # in which nothing must happen
+            assert total(origins) == 1
+            for origin in origins:
+                origin.gate.set()
+            assert client.receive_response().status == 200
+
+
+def test_hedges_are_within_the_budget(gateway):
+    """All origins are silent: of eight requests two are hedged."""
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"hedge-after": "20ms"},
+              **{"circuit-breakers": {"retry-percent": 0, "min-retries": 2}})
+        for origin in origins:
+            origin.gate.clear()
+        over = gateway.metric("retries_over_budget_total")
+        with clients(gateway, 8) as futures:
+            gateway.wait_metric("retries_over_budget_total", lambda count: count == over + 6)
+            wait_until("the hedges", lambda: total(origins) == 10)
+            for origin in origins:
+                origin.gate.set()
+            assert [future.result()[0].status for future in futures] == [200] * 8
+        assert total(origins) == 10

@@ -1,0 +1,256 @@
+/* When a request is sent again, and when not: backoff, Retry-After, and the budget of the cluster. */
+#include "tests/unit/dataplane/back/proxied.h"
+
+#include <time.h>
+
+#include "dataplane/back/retry_policy.h"
+#include "dataplane/http/date.h"
+
+static int set_up(void **state) {
+    return set_up_with(state, 2);
+}
+
+/* ---- backoff */
+
+static void backoff_is_between_nothing_and_its_bound(void **state) {
+    (void)state;
+    const struct route_retry rule = {.backoff = 25 * MS, .max_backoff = 250 * MS};
+    const uint64_t bounds[] = {25 * MS, 75 * MS, 175 * MS, 250 * MS, 250 * MS};
+    for (uint32_t n = 1; n <= 5; n++) {
+        uint64_t least = UINT64_MAX, most = 0;
+        for (int i = 0; i < 2000; i++) {
+            uint64_t t = retry_backoff(&rule, n, &worker);
+            least = t < least ? t : least;
+            most = t > most ? t : most;
+        }
+        assert_in_range(most, bounds[n - 1] * 95 / 100, bounds[n - 1]);
+        assert_in_range(least, 0, bounds[n - 1] * 5 / 100);
+    }
+    assert_in_range(retry_backoff(&rule, 100, &worker), 0, 250 * MS);
+    const struct route_retry none = {.max_backoff = SECOND};
+    assert_int_equal(retry_backoff(&none, 3, &worker), 0);
+}
+
+static void a_retry_waits_for_its_backoff(void **state) {
+    (void)state;
+    retry_rule.backoff = retry_rule.max_backoff = SECOND;
+    use_rule();
+    worker.random = 0x9e3779b97f4a7c15; /* not an early moment */
+    ask(0);
+    connect_ok(newest(1));
+    answer(newest(1), 503);
+    assert_int_equal(connection_count, 1);
+    assert_int_equal(asked[0].exchange->attempts, 1);
+    assert_int_equal(atomic_load(&cluster_shared.retries), 1);
+    pass(SECOND + 2 * WHEEL_TICK_US);
+    connect_ok(newest(2));
+    answer(newest(2), 200);
+    assert_answered(0, 200, 2);
+    assert_int_equal(stats_read(&worker.stats->retries_status_total), 1);
+    assert_int_equal(stats_read(&worker.stats->retry_successes_total), 1);
+}
+
+static void a_client_may_leave_during_the_backoff(void **state) {
+    (void)state;
+    retry_rule.backoff = retry_rule.max_backoff = SECOND;
+    use_rule();
+    ask(0);
+    connect_fails(newest(1));
+    exchange_on_abort(&asked[0].front.leg, ABORT_CLIENT_GONE);
+    end_turn();
+    assert_nothing_counted();
+    pass(2 * SECOND);
+    assert_int_equal(connection_count, 1);
+}
+
+static void other_endpoints_are_tried_first(void **state) {
+    (void)state;
+    unsigned ports = 0;
+    ask(0);
+    for (unsigned i = 1; i <= 4; i++) {
+        ports |= 1u << port_of(newest(i)->link.endpoint);
+        connect_fails(newest(i));
+    }
+    assert_int_equal(ports, 0x1e); /* 1 to 4 */
+    assert_answered(0, 503, 4);
+    assert_int_equal(stats_read(&worker.stats->retries_connect_total), 3);
+    assert_int_equal(stats_read(&worker.stats->retry_successes_total), 0);
+}
+
+static int set_up_four(void **state) {
+    return set_up_with(state, 4);
+}
+
+/* ---- Retry-After */
+
+static void dates_are_read_in_all_three_forms(void **state) {
+    (void)state;
+    int64_t at;
+    assert_true(date_parse(STR("Sun, 06 Nov 1994 08:49:37 GMT"), &at));
+    assert_int_equal(at, 784111777);
+    assert_true(date_parse(STR("Sunday, 06-Nov-94 08:49:37 GMT"), &at));
+    assert_int_equal(at, 784111777);
+    assert_true(date_parse(STR("Sun Nov  6 08:49:37 1994"), &at));
+    assert_int_equal(at, 784111777);
+    const struct str bad[] = {STR(""), STR("Sun, 06 Nov 1994 08:49:37"), STR("Sun, 06 Nop 1994 08:49:37 GMT"),
+                              STR("Sun, 06 Nov 1994 25:49:37 GMT"), STR("Sun, 06 Nov 1994 08:49:37 GMT and more"),
+                              STR("06 Nov 1994 08:49:37 GMT"), STR("tomorrow")};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(date_parse(bad[i], &at));
+}
+
+static bool read_retry_after(unsigned status, const char *value, uint64_t *ret) {
+    struct field field = {.name = "retry-after", .name_len = 11, .value = value, .value_len = (uint32_t)strlen(value),
+                          .id = FIELD_RETRY_AFTER};
+    struct head head;
+    head_init(&head);
+    head.status = (uint16_t)status;
+    head.fields = (struct fields){&field, 1, 1};
+    return retry_after(&head, ret);
+}
+
+static void retry_after_is_read(void **state) {
+    (void)state;
+    uint64_t wait = 7;
+    assert_true(read_retry_after(503, "3", &wait));
+    assert_int_equal(wait, 3 * SECOND);
+    assert_true(read_retry_after(429, "18446744073709551615", &wait));
+    assert_int_equal(wait, UINT64_MAX);
+    assert_true(read_retry_after(503, "Sun, 06 Nov 1994 08:49:37 GMT", &wait));
+    assert_int_equal(wait, 0);
+    char text[40];
+    time_t then = time(NULL) + 100;
+    struct tm t;
+    strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&then, &t));
+    assert_true(read_retry_after(503, text, &wait));
+    assert_in_range(wait, 80 * (uint64_t)SECOND, 100 * (uint64_t)SECOND);
+    assert_false(read_retry_after(503, "soon", &wait));
+    assert_false(read_retry_after(502, "3", &wait));
+}
+
+static void the_origin_says_when(void **state) {
+    (void)state;
+    retry_rule.max_retry_after = 3 * SECOND;
+    use_rule();
+    ask(0);
+    connect_ok(newest(1));
+    answer_with(newest(1), 503, FIELD_RETRY_AFTER, "2");
+    pass(2 * SECOND - 2 * WHEEL_TICK_US);
+    assert_int_equal(connection_count, 1);
+    pass(4 * WHEEL_TICK_US);
+    connect_ok(newest(2));
+    answer_with(newest(2), 503, FIELD_RETRY_AFTER, "4"); /* too long: the client is told */
+    assert_answered(0, 503, 2);
+    assert_int_equal(asked[0].abort, ABORT_NONE);
+}
+
+static void retry_after_may_be_ignored(void **state) {
+    (void)state;
+    retry_rule.max_retry_after = 0;
+    use_rule();
+    ask(0);
+    connect_ok(newest(1));
+    answer_with(newest(1), 503, FIELD_RETRY_AFTER, "1000");
+    connect_ok(newest(2));
+    answer(newest(2), 200);
+    assert_answered(0, 200, 2);
+}
+
+/* Waiting beyond the request's own time would turn the origin's answer into a 504. */
+static void no_retry_waits_beyond_the_end_of_the_request(void **state) {
+    (void)state;
+    retry_rule.max_retry_after = 1000 * (uint64_t)SECOND;
+    use_rule();
+    ask(0);
+    asked[0].exchange->request_deadline = worker.now + 5 * SECOND;
+    connect_ok(newest(1));
+    answer_with(newest(1), 503, FIELD_RETRY_AFTER, "6");
+    assert_answered(0, 503, 1);
+}
+
+/* ---- the budget */
+
+static void the_budget_bounds_what_is_under_way(void **state) {
+    (void)state;
+    struct cluster_shared s = {.requests = 100};
+    const struct breakers b = {.retry_percent = 20, .min_retries = 3};
+    for (int i = 0; i < 20; i++)
+        assert_true(retry_budget_take(&s, &b));
+    assert_false(retry_budget_take(&s, &b));
+    assert_int_equal(atomic_load(&s.retries), 20);
+    atomic_store(&s.requests, 1);
+    atomic_store(&s.retries, 0);
+    for (int i = 0; i < 3; i++)
+        assert_true(retry_budget_take(&s, &b));
+    assert_false(retry_budget_take(&s, &b));
+    const struct breakers none = {0};
+    atomic_store(&s.retries, 0);
+    assert_false(retry_budget_take(&s, &none));
+}
+
+/* Every answer is 503, and ten retries are allowed: of 50 requests at once ten percent are sent again, not all. */
+static void there_is_no_retry_storm(void **state) {
+    (void)state;
+    enum { REQUESTS = 50, PERCENT = 10, LEAST = 2, RETRIES = 10 };
+    retry_rule.retries = RETRIES;
+    use_rule();
+    origins.cluster.breakers = (struct breakers){.retry_percent = PERCENT, .min_retries = LEAST};
+    for (unsigned i = 0; i < REQUESTS; i++)
+        ask(i);
+    unsigned seen = 0, most_at_once = 0;
+    for (bool goes_on = true; goes_on;) {
+        goes_on = false;
+        for (unsigned i = 0; i < connection_count; i++) {
+            struct fake_connection *c = &connections[i];
+            if (c->is_open && !c->link.is_connected)
+                connect_ok(c);
+            if (!is_busy(c))
+                continue;
+            goes_on = true;
+            seen++;
+            answer(c, 503);
+            unsigned retries = atomic_load(&cluster_shared.retries);
+            most_at_once = retries > most_at_once ? retries : most_at_once;
+        }
+    }
+    for (unsigned i = 0; i < REQUESTS; i++)
+        assert_int_equal(asked[i].status, 503);
+    assert_true(most_at_once <= REQUESTS * PERCENT / 100);
+    assert_in_range(seen, REQUESTS + 1, REQUESTS + REQUESTS * PERCENT / 100 + LEAST * RETRIES);
+    assert_true(stats_read(&worker.stats->retries_over_budget_total) >= REQUESTS / 2);
+}
+
+static void what_was_not_processed_is_outside_the_budget(void **state) {
+    (void)state;
+    origins.cluster.breakers = (struct breakers){0};
+    ask(0);
+    connect_ok(newest(1));
+    exchange_on_abort(&connections[0].stream.leg, ABORT_ORIGIN_REFUSED);
+    connections[0].link.owner->on_available(&connections[0].link);
+    end_turn();
+    connect_ok(newest(2));
+    reset(newest(2)); /* which the budget does not allow to be sent again */
+    assert_answered(0, 502, 2);
+    assert_int_equal(stats_read(&worker.stats->retries_unprocessed_total), 1);
+    assert_int_equal(stats_read(&worker.stats->retries_over_budget_total), 1);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, proxied_tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(backoff_is_between_nothing_and_its_bound),
+        TEST(a_retry_waits_for_its_backoff),
+        TEST(a_client_may_leave_during_the_backoff),
+        cmocka_unit_test_setup_teardown(other_endpoints_are_tried_first, set_up_four, proxied_tear_down),
+        TEST(dates_are_read_in_all_three_forms),
+        TEST(retry_after_is_read),
+        TEST(the_origin_says_when),
+        TEST(retry_after_may_be_ignored),
+        TEST(no_retry_waits_beyond_the_end_of_the_request),
+        TEST(the_budget_bounds_what_is_under_way),
+        TEST(there_is_no_retry_storm),
+        TEST(what_was_not_processed_is_outside_the_budget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
