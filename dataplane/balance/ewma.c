@@ -4,7 +4,10 @@
 
 #include "dataplane/balance/balance.h"
 
-enum { FAILURE_LATENCY = 1000000 };   /* what a request without a response is taken to have needed at least */
+enum {
+    FAILURE_LATENCY = 1000000,        /* what a request without a response is taken to have needed at least */
+    FAILURE_MOST = 64000000,          /* and at most, so that some nine decays make up for any number of failures */
+};
 
 static double weight_of_past(const struct candidate *c, const struct balance_rules *r, uint64_t now) {
     return exp(-(double)(now - c->latency_at) / (double)r->ewma_decay);
@@ -25,7 +28,7 @@ void candidate_note_latency(struct candidate *c, const struct balance_rules *r, 
 
 /* One that fails fast must not look like a fast one. */
 void candidate_note_failure(struct candidate *c, const struct balance_rules *r, uint64_t now) {
-    double expected = 2 * candidate_expected_latency(c, r, now);
-    c->latency = expected > FAILURE_LATENCY ? expected : FAILURE_LATENCY;
+    double expected = candidate_expected_latency(c, r, now), doubled = fmin(2 * expected, FAILURE_MOST);
+    c->latency = fmax(fmax(expected, doubled), FAILURE_LATENCY);
     c->latency_at = now;
 }

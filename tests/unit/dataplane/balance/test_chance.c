@@ -198,6 +198,20 @@ static void latency_rises_at_once_and_falls_slowly(void **state) {
     assert_true(candidate_expected_latency(e, &c.rules, c.now) >= SECOND);
 }
 
+/* Otherwise one that has failed for minutes would get nothing for hours, or for good. */
+static void one_that_failed_for_long_comes_back(void **state) {
+    (void)state;
+    choosers_make(&c, BALANCE_PEAK_EWMA, 2, NULL);
+    for (unsigned i = 0; i < 5000; i++, c.now += SECOND / 100)
+        candidate_note_failure(&c.candidates[0], &c.rules, c.now);
+    respond(1, 1000);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(choose_one(&c), 1);
+    c.now += 12 * c.rules.ewma_decay;
+    respond(0, 1000);
+    assert_true(candidate_expected_latency(&c.candidates[0], &c.rules, c.now) < 2000);
+}
+
 static void untried_one_gets_its_chance_and_not_more(void **state) {
     (void)state;
     choosers_make(&c, BALANCE_PEAK_EWMA, 2, NULL);
@@ -396,6 +410,7 @@ int main(void) {
         TEST(least_of_all_is_chosen_whatever_happens),
         TEST(idle_ones_take_turns),
         TEST(latency_rises_at_once_and_falls_slowly),
+        TEST(one_that_failed_for_long_comes_back),
         TEST(untried_one_gets_its_chance_and_not_more),
         TEST(slow_one_gets_a_small_share),
         TEST(first_available_is_chosen),
