@@ -19,8 +19,9 @@ RETRY = {"retries": 2, "on": ["connect-failure", "reset"]}
 
 
 def serve(gateway, name, *endpoints, retry=None, **detection):
-    """All requests go to one cluster of these endpoints."""
-    config = configure(gateway, [cluster(name, *endpoints, **{"outlier-detection": detection})])
+    """All requests go to one cluster of these endpoints. The retry budget is for all of them to fail at once."""
+    options = {"outlier-detection": detection, "circuit-breakers": {"min-retries": 100}}
+    config = configure(gateway, [cluster(name, *endpoints, **options)])
     config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": name, **({"retry": retry} if retry else {})}]
     gateway.serve(config)
 
