@@ -254,6 +254,13 @@ static void take_shared(struct endpoint_runtime *e, struct endpoint_shared *shar
     e->candidate.out_until = &shared->ejected_until;
 }
 
+/* The worker may have looked at ejections after this one began, when it did not know the endpoint yet. */
+static void note_end_of_ejection(struct cluster_runtime *c, const struct endpoint_runtime *e) {
+    uint64_t until = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed);
+    if (until > c->worker->now && until < c->next_look)
+        c->next_look = until;
+}
+
 /* One that came to a cluster at work begins slowly; those of a cluster that is new are all the same. */
 static void update(struct change *ch, uint32_t place) {
     const struct endpoint_definition *d = &ch->to->endpoints[place];
@@ -262,6 +269,7 @@ static void update(struct change *ch, uint32_t place) {
     bool is_first = !ch->cluster->members;
     take_hostname(e);
     take_shared(e, d->shared);
+    note_end_of_ejection(ch->cluster, e);
     c->weight = d->weight;
     c->step = d->weight ? 1.0 / d->weight : 0;
     c->is_usable = d->is_usable;

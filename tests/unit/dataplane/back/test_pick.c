@@ -281,6 +281,26 @@ static void ejection_outlives_a_change(void **state) {
     assert_int_equal(atomic_load(&d.cluster.members->endpoints[1].shared->ejected_until), worker.now + SECOND);
 }
 
+/* Another worker knew the newcomer earlier and has ejected it, and that was noticed here before it came. */
+static void end_of_an_ejection_before_the_arrival_is_noticed(void **state) {
+    (void)state;
+    define_as(BALANCE_ROUND_ROBIN, 1);
+    struct cluster_runtime *c = bring(&d);
+    add_endpoint(&d, 2, 1);
+    d.cluster.serial = ++next_serial;
+    complete(&d);
+    atomic_store(&d.cluster.members->endpoints[1].shared->ejected_until, worker.now + SECOND);
+    atomic_fetch_add(&c->shared->ejections, 1);
+    assert_int_equal(port_of(cluster_pick(c, &any_endpoint)), 1);
+    assert_ptr_equal(bring(&d), c);
+    worker.now += SECOND / 2;
+    assert_int_equal(port_of(cluster_pick(c, &any_endpoint)), 1);
+    assert_int_equal(c->groups[0]->available, 1);
+    worker.now += SECOND;
+    assert_non_null(cluster_pick(c, &any_endpoint));
+    assert_int_equal(c->groups[0]->available, 2);
+}
+
 /* ---- slow start */
 
 static void those_that_come_later_begin_slowly(void **state) {
@@ -637,6 +657,7 @@ int main(void) {
         TEST(ejected_endpoint_gets_nothing_from_then_on),
         TEST(ejections_count_for_priorities),
         TEST(ejection_outlives_a_change),
+        TEST(end_of_an_ejection_before_the_arrival_is_noticed),
         TEST(those_that_come_later_begin_slowly),
         TEST(unchanged_endpoints_are_not_looked_at),
         TEST(turns_and_loads_outlive_changes),
