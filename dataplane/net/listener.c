@@ -97,7 +97,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events) {
     (void)loop;
     (void)events;
     struct listener_runtime *l = io->data;
-    for (unsigned i = 0; i < l->socket_count; i++)
+    for (unsigned i = 0; i < l->socket_count && !ev_is_active(&l->pause); i++)
         accept_from(l, l->sockets[i]);
 }
 

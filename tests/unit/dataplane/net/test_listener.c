@@ -313,6 +313,34 @@ static void lack_of_descriptors_pauses(void **state) {
     close(b);
 }
 
+/* The end of the pause is not moved by a second socket that has someone waiting, too. */
+static void lack_of_descriptors_pauses_all_sockets_once(void **state) {
+    (void)state;
+    struct rlimit old, low;
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct address at = {.length = sizeof at.u.v4,
+                         .u.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    assert_int_equal(bind(other, &at.u.any, at.length), 0);
+    assert_int_equal(listen(other, MOST), 0);
+    assert_int_equal(getsockname(other, &at.u.any, &at.length), 0);
+    const int both[] = {listening, other};
+    struct listener_runtime *l = listener_create(&worker, &list, &address, both, 2, &codecs, caps);
+    assert_non_null(l);
+    int a = connect_client(), b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(b, &at.u.any, at.length), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = old;
+    low.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    TURN_UNTIL(stats_read(&worker.stats->connections_accept_errors_total));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(stats_read(&worker.stats->connections_accept_errors_total), 1);
+    assert_true(ev_timer_remaining(worker.loop, &l->pause) >= 0);
+    close(a);
+    close(b);
+    close(other);
+}
+
 static void listener_without_memory_or_descriptors(void **state) {
     (void)state;
     struct rlimit old, low;
@@ -344,6 +372,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(drain_timeout_cuts_what_is_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(draining_closes_what_is_idle_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_listener_is_gone_when_it_drains, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lack_of_descriptors_pauses_all_sockets_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lack_of_descriptors_pauses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(listener_without_memory_or_descriptors, set_up, tear_down),
     };
