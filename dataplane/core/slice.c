@@ -176,6 +176,16 @@ static void queue_join(struct slice_queue *q, struct slice_queue *tail) {
     *tail = (struct slice_queue){0};
 }
 
+void slice_queue_pack(struct slice_queue *q, struct slice_pool *pool, struct slice *s) {
+    bool is_alone = s->block && s->block->references == 1;
+    if (!is_alone || s->n > room_behind(q)) {
+        slice_queue_push(q, s);
+        return;
+    }
+    append(q, s->p, s->n);
+    slice_free(pool, s);
+}
+
 int slice_queue_copy(struct slice_queue *q, struct slice_pool *pool, const void *bytes, size_t n) {
     const uint8_t *from = bytes;
     struct slice_queue more = {0};

@@ -24,8 +24,9 @@ void flow_push(struct exchange *x, struct flow *f, struct slice *s) {
     f->granted -= s->n;
     f->used += s->n;
     f->bytes += s->n;
-    slice_queue_push(&f->queue, s);
-    if (!s->block)
+    bool is_borrowed = !s->block;
+    slice_queue_pack(&f->queue, &x->worker->pool, s);
+    if (is_borrowed)
         worker_borrow(x->worker, &x->borrower);
 }
 

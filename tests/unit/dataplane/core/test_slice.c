@@ -94,6 +94,40 @@ static void split_slices_share_a_block_without_harm(void **state) {
     slice_queue_clear(&a, &pool);
 }
 
+static struct slice *copy_alone(size_t from, size_t n) {
+    struct slice_queue q = {0};
+    assert_int_equal(slice_queue_copy(&q, &pool, text + from, n), 0);
+    return slice_queue_pop(&q);
+}
+
+static void packed_slices_fill_blocks(void **state) {
+    (void)state;
+    struct slice_queue q = {0};
+    for (size_t at = 0; at < 3 * BLOCK_SIZE; at += 8)
+        slice_queue_pack(&q, &pool, copy_alone(at, 8));
+    assert_holds(&q, 0, 3 * BLOCK_SIZE);
+    assert_int_equal(count(&q), 3);
+    slice_queue_clear(&q, &pool);
+}
+
+/* What is borrowed, shared, or has no room stays as it is. */
+static void packing_leaves_others_alone(void **state) {
+    (void)state;
+    struct slice_queue q = {0};
+    slice_queue_pack(&q, &pool, copy_alone(0, 100));
+    slice_queue_pack(&q, &pool, slice_borrow(&pool, text + 100, 100));
+    slice_queue_pack(&q, &pool, copy_alone(200, 100));
+    struct slice *last = copy_alone(300, 100), *other = slice_share(&pool, last);
+    slice_queue_pack(&q, &pool, last);
+    assert_int_equal(count(&q), 4);
+    slice_queue_pack(&q, &pool, copy_alone(400, BLOCK_SIZE));
+    assert_int_equal(count(&q), 5);
+    assert_holds(&q, 0, 400 + BLOCK_SIZE);
+    assert_memory_equal(other->p, text + 300, other->n);
+    slice_free(&pool, other);
+    slice_queue_clear(&q, &pool);
+}
+
 static void settling_copies_what_is_borrowed_only(void **state) {
     (void)state;
     struct slice_queue q = {0};
@@ -248,6 +282,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(copies_fill_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(copy_over_many_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(split_slices_share_a_block_without_harm, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(packed_slices_fill_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(packing_leaves_others_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(settling_copies_what_is_borrowed_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(split_of_a_borrowed_slice_is_borrowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hot_buffer_has_room_until_it_is_used_up, set_up, tear_down),

@@ -1,4 +1,5 @@
 /* What an exchange passes on of heads, and what it may hold. */
+#include "dataplane/codec/h1/body.h"
 #include "tests/unit/dataplane/http/bench.h"
 
 /* ---- heads ---- */
@@ -187,6 +188,48 @@ static void a_slice_that_cannot_be_cut_ends_the_exchange(void **state) {
     }
 }
 
+static unsigned count_slices(const struct slice_queue *q) {
+    unsigned n = 0;
+    for (const struct slice *s = q->first; s; s = s->next)
+        n++;
+    return n;
+}
+
+/* A client of HTTP/1.1 that sends chunks of one byte, to an origin that takes none: what was kept of the input until there
+ * was credit is not turned into a block for each. */
+static void tiny_pieces_share_memory(void **state) {
+    (void)state;
+    static const struct h1_limits limits = {.header_bytes = 1000};
+    enum { CHUNKS = 10000, CHUNK = 6 };
+    struct bench b;
+    struct h1_body_reader reader;
+    size_t used;
+    enum h1_error error;
+    char *input = malloc(CHUNKS * CHUNK);
+    for (int i = 0; i < CHUNKS; i++)
+        memcpy(input + (size_t)i * CHUNK, "1\r\na\r\n", CHUNK);
+    set_up(&b);
+    make_request(&b, METHOD_POST, CHUNKS);
+    memset(b.request_body, 'a', CHUNKS);
+    make_response(&b, 200, 5);
+    begin(&b);
+    assert_int_equal(h1_body_reader_init(&reader, H1_BODY_CHUNKED, 0, &limits, exchange_arena(b.exchange)), 0);
+    assert_int_equal(h1_body_read(&reader, &b.front.leg, &b.worker, (const uint8_t *)input, CHUNKS * CHUNK, false, &used,
+                                  &error), H1_READ_MORE);
+    assert_int_equal(used, CHUNKS * CHUNK);
+    assert_int_equal(b.exchange->request.queue.bytes, CHUNKS);
+    assert_true(count_slices(&b.exchange->request.queue) <= 2);
+    exchange_on_end(&b.front.leg, NULL);
+    b.front.has_ended = true;
+    while (loopback_pull(&b.back, CHUNKS))
+        ;
+    assert_received(&b.back, b.request_body, CHUNKS);
+    send_response_head(&b);
+    run(&b);
+    tear_down(&b);
+    free(input);
+}
+
 int main(void) {
     seed = 88172645463325252ULL;
     const struct CMUnitTest tests[] = {
@@ -196,6 +239,7 @@ int main(void) {
         cmocka_unit_test(the_buffer_is_for_clients_that_take),
         cmocka_unit_test(a_response_lives_on_little_when_the_budget_is_used_up),
         cmocka_unit_test(exchanges_have_a_budget_of_their_own),
+        cmocka_unit_test(tiny_pieces_share_memory),
         cmocka_unit_test(a_slice_that_cannot_be_cut_ends_the_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
