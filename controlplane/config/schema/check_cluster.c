@@ -39,6 +39,12 @@ void check_dns_discovery(struct fill *f, const struct fill_at *at, const Protobu
         conflict(f, at, "min-refresh", "min-refresh is above max-refresh", "a duration that is not above max-refresh");
 }
 
+void check_balancing(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Balancing *balancing = (const Headgate__Balancing *)m;
+    if (balancing->load_bound > 0 && balancing->load_bound < 100)
+        conflict(f, at, "load-bound", "nobody can have less than the mean", "off, or 100 and more");
+}
+
 void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
     bool is_tls_checked = cluster->health && cluster->health->kind_case == HEADGATE__HEALTH_CHECK__KIND_TLS;

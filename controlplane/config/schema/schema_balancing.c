@@ -108,6 +108,7 @@ const struct schema_object schema_balancing = {
     .description = "How an endpoint is picked, beyond the balancer's name.",
     .message = &headgate__balancing__descriptor,
     .keys = balancing_keys,
+    .check = check_balancing,
 };
 
 static const struct schema_key sticky_keys[] = {

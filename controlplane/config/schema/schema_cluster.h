@@ -12,4 +12,5 @@ extern const struct schema_object schema_metadata;
 
 void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *cluster);
 void check_endpoint_set(struct fill *f, const struct fill_at *at, const ProtobufCMessage *set);
+void check_balancing(struct fill *f, const struct fill_at *at, const ProtobufCMessage *balancing);
 void check_dns_discovery(struct fill *f, const struct fill_at *at, const ProtobufCMessage *dns);

@@ -283,14 +283,30 @@ def test_an_attempt_that_takes_too_long_is_left_for_another(gateway):
         served.expect_closed()
 
 
-def test_a_body_under_way_is_not_sent_again(gateway):
+def put_half(gateway, origin, client, **more):
+    """The origin breaks off when it has half of a body of ten bytes."""
+    serve(gateway, origin, rule={"retry": {"retries": 2, "on": ["reset"], "methods": ["PUT"], **more}})
+    client.send(head_of("PUT / HTTP/1.1", "Host: a", "Content-Length: 10"), b"half ")
+    served = origin.accept()
+    served.receive_head()
+    served.expect(b"half ")
+    served.reset()
+
+
+def test_a_body_under_way_begins_anew(gateway):
     with Origin() as origin, gateway.connect() as client:
-        serve(gateway, origin, rule={"retry": {"retries": 2, "on": ["reset"], "methods": ["PUT"], "body": 0}})
-        client.send(head_of("PUT / HTTP/1.1", "Host: a", "Content-Length: 10"), b"half ")
-        served = origin.accept()
-        served.receive_head()
-        served.expect(b"half ")
-        served.reset()
+        put_half(gateway, origin, client)
+        again = origin.accept()
+        again.receive_head()
+        client.send(b"whole")
+        again.expect(b"half whole")
+        again.send(response())
+        assert client.receive_response().status == 200
+
+
+def test_a_body_that_is_not_kept_is_not_sent_again(gateway):
+    with Origin() as origin, gateway.connect() as client:
+        put_half(gateway, origin, client, body="4B")
         assert client.receive_response().status == 502
 
 
