@@ -81,6 +81,13 @@ static int find_changes(struct change *ch) {
     return 0;
 }
 
+/* One whose address was gone for a while is another one, as for workers that have seen that: what is under way at the one
+ * before is counted in what that shares. */
+static struct endpoint_runtime *find_same(const struct map *by_text, const struct endpoint_definition *d) {
+    struct endpoint_runtime *e = map_get(by_text, d->text);
+    return e && e->shared == d->shared ? e : NULL;
+}
+
 /* Otherwise everything is looked up by address. */
 static int look_up_all(struct change *ch) {
     const struct cluster_runtime *c = ch->cluster;
@@ -93,7 +100,7 @@ static int look_up_all(struct change *ch) {
         status = map_set(&by_text, str_of(e->text), e);
     }
     for (uint32_t i = 0; ch->own && status == 0 && i < ch->to->count; i++) {
-        struct endpoint_runtime *e = map_get(&by_text, ch->to->endpoints[i].text);
+        struct endpoint_runtime *e = find_same(&by_text, &ch->to->endpoints[i]);
         ch->endpoints[i] = e ? &e->candidate : NULL;
         ch->own[ch->changed_count++] = i;
         if (e)
@@ -245,15 +252,6 @@ static void take_hostname(struct endpoint_runtime *e) {
         c->epoch++;
 }
 
-/* Another one where the worker has missed that the address was gone for a while. */
-static void take_shared(struct endpoint_runtime *e, struct endpoint_shared *shared) {
-    if (e->shared == shared)
-        return;
-    endpoint_shared_unref(e->shared);
-    e->shared = endpoint_shared_ref(shared);
-    e->candidate.out_until = &shared->ejected_until;
-}
-
 /* The worker may have looked at ejections after this one began, when it did not know the endpoint yet. */
 static void note_end_of_ejection(struct cluster_runtime *c, const struct endpoint_runtime *e) {
     uint64_t until = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed);
@@ -268,7 +266,6 @@ static void update(struct change *ch, uint32_t place) {
     struct candidate *c = &e->candidate;
     bool is_first = !ch->cluster->members;
     take_hostname(e);
-    take_shared(e, d->shared);
     note_end_of_ejection(ch->cluster, e);
     c->weight = d->weight;
     c->step = d->weight ? 1.0 / d->weight : 0;

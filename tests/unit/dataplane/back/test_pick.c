@@ -610,6 +610,30 @@ static void a_missed_definition_is_made_up_for(void **state) {
     assert_int_equal(port_of((struct endpoint_runtime *)c->endpoints[0]), 4);
 }
 
+/* An address that was gone meanwhile is another endpoint; what the one before still has under way is counted where it was. */
+static void counts_of_an_endpoint_that_was_gone_end_with_it(void **state) {
+    (void)state;
+    define_as(BALANCE_ROUND_ROBIN, 2);
+    struct cluster_runtime *c = bring(&d);
+    struct endpoint_shared *before = endpoint_shared_ref(find_port(c, 2)->shared);
+    struct client_connection *link = connect_for_nobody(find_port(c, 2), 17);
+    assert_int_equal(atomic_load(&before->connections), 1);
+    report_connected(link);
+    assert_non_null(take(link->endpoint));
+    d.cluster.serial = ++next_serial, d.count = 1;
+    complete(&d);
+    d.cluster.serial = ++next_serial;
+    add_endpoint(&d, 2, 1);
+    assert_ptr_equal(bring(&d), c);
+    const struct endpoint_shared *after = d.cluster.members->endpoints[1].shared;
+    assert_ptr_not_equal(after, before);
+    assert_ptr_equal(find_port(c, 2)->shared, after);
+    report_closed(link);
+    assert_int_equal(atomic_load(&after->connections), 0);
+    assert_int_equal(atomic_load(&before->connections), 0);
+    endpoint_shared_unref(before);
+}
+
 static void an_address_that_stands_twice_counts_once(void **state) {
     (void)state;
     unsigned counts[ENDPOINTS_MOST];
@@ -664,6 +688,7 @@ int main(void) {
         TEST(thousand_random_changes_leave_the_untouched_alone),
         TEST(the_balancer_changes_under_way),
         TEST(a_missed_definition_is_made_up_for),
+        TEST(counts_of_an_endpoint_that_was_gone_end_with_it),
         TEST(an_address_that_stands_twice_counts_once),
         TEST(members_without_memory),
     };
