@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "common/clock.h"
 #include "common/map.h"
 #include "controlplane/health/health.h"
 #include "controlplane/health/check_plan.h"
@@ -24,7 +25,7 @@ struct endpoint {
     char            *reason;            /* of the last failure; NULL: none, or no memory */
     uint64_t         id;                /* tells it from one with the same address before or after it */
     uint64_t         failed_at;         /* microseconds since 1970 */
-    double           due, begun;        /* on the loop's clock */
+    double           due, begun;        /* checker_now */
     double           stalled;           /* checker.stalled when the deadline was set */
     uint32_t         streak;            /* checks in a row with the last result */
     uint8_t          health, told;      /* Headgate__Endpoint__Health; what the loop's thread knows */
@@ -107,6 +108,11 @@ struct endpoint *endpoint_create(const char *address, const char *hostname, uint
 void          endpoint_destroy(struct endpoint *e);     /* one that the checker does not have (any more) */
 
 /* ---- between the files of the checker; its own thread */
+
+/* Seconds of the clock that nobody sets. ev_now would be the time of the day. */
+static inline double checker_now(void) {
+    return (double)clock_monotonic_us() / 1e6;
+}
 
 void schedule_init(struct checker *c);
 void schedule_new(struct checker *c, struct endpoint *e);       /* the first check */

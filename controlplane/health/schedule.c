@@ -21,9 +21,10 @@ static double draw(struct checker *c) {
     return (double)((c->random * UINT64_C(2685821657736338717)) >> 11) / 9007199254740992.0;
 }
 
+/* Timers count from now, not from the beginning of the turn. */
 static double clock_of(struct checker *c) {
     ev_now_update(c->loop);
-    return ev_now(c->loop);
+    return checker_now();
 }
 
 static double interval_of(const struct endpoint *e) {
@@ -46,7 +47,7 @@ static void wait_until(struct checker *c, struct endpoint *e, double due, double
 /* Counted from the beginning of the check before, so that slow answers do not make checks rare. After the first check the
  * phase is drawn anew, over the whole interval: those that came together do not stay together. */
 static void wait_for_next(struct checker *c, struct endpoint *e, bool is_first) {
-    double now = ev_now(c->loop), interval = interval_of(e);
+    double now = checker_now(), interval = interval_of(e);
     double jitter = 1 + (draw(c) * 2 - 1) * JITTER_PERCENT / 100;
     double due = e->begun + interval * (is_first ? 0.5 + draw(c) : jitter);
     double earliest = now + interval / 10;
@@ -132,7 +133,7 @@ static void put_off(struct checker *c, struct endpoint *e, const char *reason) {
                     LOG_S("endpoint", e->address), LOG_U("so_far", c->counters.put_off));
     }
     double after = interval_of(e) < PUT_OFF_SECONDS ? interval_of(e) : PUT_OFF_SECONDS;
-    wait_until(c, e, ev_now(c->loop) + after, ev_now(c->loop));
+    wait_until(c, e, checker_now() + after, checker_now());
 }
 
 static void on_ended(struct probes *all, void *owner, enum probe_end end, bool is_reusable, const char *reason) {
@@ -273,13 +274,13 @@ void schedule_new(struct checker *c, struct endpoint *e) {
 }
 
 void schedule_changed(struct checker *c, struct endpoint *e) {
-    double now = ev_now(c->loop), interval = interval_of(e);
+    double now = checker_now(), interval = interval_of(e);
     if (e->state == ENDPOINT_WAITING && e->due > now + interval)
         wait_until(c, e, now + draw(c) * interval, now);
 }
 
 void schedule_rename(struct checker *c, struct endpoint *e, char *hostname) {
-    double now = ev_now(c->loop);
+    double now = checker_now();
     drop_probe(e); /* it has been made, or is being asked, under the other name */
     if (e->state == ENDPOINT_UNDER_WAY) {
         leave(c, e);
