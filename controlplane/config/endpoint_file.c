@@ -14,9 +14,10 @@ static const struct tree_node *as_map(struct arena *arena, struct tree_node *roo
     return map;
 }
 
-/* A file without anything in it is one that is being written, not a wish for no endpoints. */
+/* A file without anything in it is one that is being written, not a wish for no endpoints. Of one that is something
+ * else, perhaps a key, nothing is quoted: what is said here goes to logs and to status. */
 static bool has_endpoints(struct builder *b, const struct fill_at *at) {
-    if (at->node->type != TREE_MAP || tree_find(at->node, "endpoints"))
+    if (at->node->type == TREE_MAP && tree_find(at->node, "endpoints"))
         return true;
     struct error *e = fill_report(&b->fill, at, ERROR_MISSING, "there is no list of endpoints");
     error_set_expected(b->fill.errors, e, "a list such as [10.0.0.1:9001], or [] for none", NULL);

@@ -73,6 +73,15 @@ static void every_fault_is_told_with_its_place(void **state)
                    "without gaps");
 }
 
+/* The path of a key or of a list of passwords in the place of one of endpoints. */
+static void what_is_something_else_is_not_quoted(void **state)
+{
+    (void)state;
+    assert_refused("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----\n", NO_LIST);
+    assert_refused("s3cr3t\n", NO_LIST);
+    assert_refused("admin: s3cr3t\n", NO_LIST);
+}
+
 static void variables_are_an_error(void **state)
 {
     struct error_list errors = {0};
@@ -105,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_and_maps_in_yaml_and_json),
         cmocka_unit_test(every_fault_is_told_with_its_place),
+        cmocka_unit_test(what_is_something_else_is_not_quoted),
         cmocka_unit_test(variables_are_an_error),
         cmocka_unit_test(memory_may_run_out),
     };
