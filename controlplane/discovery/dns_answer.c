@@ -77,6 +77,7 @@ struct reading {
     struct raw        *raws;
     size_t             count;
     struct dns_answer *answer;
+    struct arena       arena;   /* of all but the answer, which is kept and may be a small part of the message */
 };
 
 static bool is_of(const struct raw *r, const char *owner, unsigned type) {
@@ -97,7 +98,7 @@ static const char *follow_aliases(struct reading *r, const char *name) {
         if (at == r->count)
             return name;
         lower_ttl(r->answer, r->raws[at].ttl);
-        name = read_name(&r->message, r->raws[at].at, &r->answer->arena, &size);
+        name = read_name(&r->message, r->raws[at].at, &r->arena, &size);
         if (!name)
             return NULL;
     }
@@ -124,7 +125,10 @@ static int read_record(struct reading *r, const struct raw *raw, enum dns_type t
 
 static int read_records(struct reading *r, const char *owner, enum dns_type type) {
     struct dns_answer *a = r->answer;
-    a->records = arena_calloc(&a->arena, r->count + 1, sizeof *a->records);
+    size_t wanted = 0;
+    for (size_t i = 0; i < r->count; i++)
+        wanted += is_of(&r->raws[i], owner, type);
+    a->records = arena_calloc(&a->arena, wanted + 1, sizeof *a->records);
     if (!a->records)
         return -1;
     for (size_t i = 0; i < r->count; i++) {
@@ -140,7 +144,7 @@ static int read_records(struct reading *r, const char *owner, enum dns_type type
 
 static int read_answer(struct reading *r, const char *name, enum dns_type type) {
     struct message *m = &r->message;
-    struct arena *arena = &r->answer->arena;
+    struct arena *arena = &r->arena;
     if (m->size < HEADER || m->size > UINT16_MAX || skip_questions(m, arena) < 0)
         return -1;
     size_t count = number16(m, 6);
@@ -165,6 +169,7 @@ void dns_answer_read(const uint8_t *bytes, size_t size, const char *name, enum d
     struct dns_answer a = {.outcome = DNS_FOUND, .ttl = UINT32_MAX};
     struct reading r = {.message = {bytes, size, 0}, .answer = &a};
     int status = read_answer(&r, name, type);
+    arena_finish(&r.arena);
     if (status == 0 && a.count) {
         *ret = a;
         return;

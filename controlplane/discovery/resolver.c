@@ -213,11 +213,11 @@ static struct resolver_question *find_question(struct resolver *r, const struct 
 }
 
 static bool is_idle(const struct resolver_question *q, uint64_t now) {
-    return !q->servers && !q->is_queued && !q->is_serving && !q->first && now - q->answered_at > SWEEP_US &&
-           now - q->answered_at > (uint64_t)q->answer.ttl * 1000000;
+    return !q->servers && !q->is_queued && !q->is_serving && !q->first && now - q->answered_at > SWEEP_US;
 }
 
-/* Forgets what nobody has asked for in a while. */
+/* Forgets what nobody has asked for in a while, though the answer may count for longer: who names servers of SRV could fill
+ * the memory with ever new ones that count for years. */
 static void sweep(struct resolver *r, uint64_t now) {
     const struct map_entry *e;
     size_t position = 0;

@@ -1,5 +1,6 @@
 /* Names in DNS: addresses, or servers (SRV) with the addresses of each. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "common/alloc.h"
@@ -8,7 +9,9 @@
 #include "controlplane/discovery/dns_endpoints.h"
 #include "controlplane/discovery/source_state.h"
 
-enum { SERVERS_MAX = 256 }; /* of one SRV answer that are used */
+/* SERVERS_MAX: of one SRV answer that are used. ENDPOINTS_MAX: of all addresses of one round; the answers for that many
+ * servers could have millions. */
+enum { SERVERS_MAX = 1024, ENDPOINTS_MAX = 65536 };
 
 static const uint64_t SECOND = 1000000;
 
@@ -30,6 +33,7 @@ struct round {
     bool           asks_targets;            /* the second half of SRV */
     struct dns_record *servers;
     size_t         server_count;
+    size_t         endpoints;               /* that were found so far */
     uint64_t       expires;                 /* monotonic: when the first of the records does */
     struct arena   arena;
 };
@@ -225,17 +229,43 @@ static int keep_addresses(struct lookup *l, const struct dns_answer *answer) {
     return dns_endpoints_add(&l->found, answer, l->type, srv ? srv->port : l->dns->m->port, srv ? srv->target : NULL, srv);
 }
 
+static int by_rank(const void *a, const void *b) {
+    const struct dns_record *x = a, *y = b;
+    int order = (x->priority > y->priority) - (x->priority < y->priority);
+    if (order == 0)
+        order = strcasecmp(x->target, y->target);
+    return order ? order : (x->port > y->port) - (x->port < y->port);
+}
+
+/* Sorted first: where there are too many, the same ones are used each time, in whatever order they come. */
 static int keep_servers(struct round *r, const struct dns_answer *answer) {
-    r->servers = arena_calloc(&r->arena, answer->count, sizeof *r->servers);
-    for (size_t i = 0; r->servers && i < answer->count && r->server_count < SERVERS_MAX; i++) {
+    r->servers = arena_memdup(&r->arena, answer->records, answer->count * sizeof *r->servers);
+    if (!r->servers)
+        return -1;
+    qsort(r->servers, answer->count, sizeof *r->servers, by_rank);
+    for (size_t i = 0; i < answer->count && r->server_count < SERVERS_MAX; i++) {
         struct dns_record *s = &r->servers[r->server_count];
-        *s = answer->records[i];
+        *s = r->servers[i];
         s->target = arena_strdup(&r->arena, s->target);
         if (!s->target)
             return -1;
         r->server_count += s->target[0] != '\0'; /* RFC 2782: "." is no server */
     }
-    return r->servers ? 0 : -1;
+    return 0;
+}
+
+/* Nothing of one that has too many; what becomes of the others is as if it was not known. */
+static int keep_found(struct lookup *l, const struct dns_answer *answer) {
+    struct round *r = &l->dns->round;
+    if (l->type == DNS_SRV)
+        return keep_servers(r, answer);
+    if (answer->count <= ENDPOINTS_MAX - r->endpoints) {
+        r->endpoints += answer->count;
+        return keep_addresses(l, answer);
+    }
+    l->outcome = DNS_FAILED;
+    snprintf(l->why, sizeof l->why, "more than %d endpoints in all", ENDPOINTS_MAX);
+    return 0;
 }
 
 static void on_answered(void *context, const struct dns_answer *answer, uint64_t age) {
@@ -247,7 +277,7 @@ static void on_answered(void *context, const struct dns_answer *answer, uint64_t
     memcpy(l->why, answer->why, sizeof l->why);
     if (answer->outcome == DNS_FOUND) {
         r->expires = expires < r->expires ? expires : r->expires;
-        status = l->type == DNS_SRV ? keep_servers(r, answer) : keep_addresses(l, answer);
+        status = keep_found(l, answer);
     }
     if (status < 0) {
         l->outcome = DNS_FAILED;

@@ -240,6 +240,23 @@ static void more_priorities_than_there_are_fall_together(void **state) {
     dns_endpoints_finish(&list);
 }
 
+/* Answers are kept for as long as they count: what nobody asked for takes no room then. */
+static void what_is_not_used_is_not_kept(void **state) {
+    struct packet p;
+    char owner[64];
+    (void)state;
+    begin(&p, "web.test", DNS_A);
+    add_a(&p, "web.test", 60, 0x0a000001);
+    for (uint32_t i = 0; i < 60; i++) {
+        snprintf(owner, sizeof owner, "%u.a-name-of-somebody.else.test", i);
+        add_a(&p, owner, 60, i);
+    }
+    struct dns_answer a = read_packet(&p, "web.test", DNS_A);
+    assert_int_equal(a.count, 1);
+    assert_true(a.arena.used <= 4 * sizeof *a.records);
+    dns_answer_finish(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_time_to_live_of_the_records_used_counts),
@@ -247,6 +264,7 @@ int main(void) {
         cmocka_unit_test(nothing_broken_gets_through),
         cmocka_unit_test(memory_is_an_ordinary_failure),
         cmocka_unit_test(servers_become_endpoints),
+        cmocka_unit_test(what_is_not_used_is_not_kept),
         cmocka_unit_test(more_priorities_than_there_are_fall_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,14 +5,26 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "controlplane/discovery/source.h"
+
+static atomic_long later_seconds; /* by which the clock of everybody in this process is ahead */
+
+int clock_gettime(clockid_t clock, struct timespec *ret) {
+    int status = (int)syscall(SYS_clock_gettime, clock, ret);
+    if (status == 0)
+        ret->tv_sec += atomic_load(&later_seconds);
+    return status;
+}
 
 /* ---- the server ---- */
 
@@ -388,6 +400,30 @@ static void servers_have_addresses(void **state) {
     assert_non_null(strstr(state_of(f).failure, "two.test"));
 }
 
+/* Whoever names ever new servers, with addresses that count for years, does not fill the memory. */
+static void answers_are_forgotten(void **state) {
+    struct fixture *f = *state;
+    Headgate__DnsDiscovery dns = discovery("web.test", RECORDS(A)), other = discovery("b.test", RECORDS(A));
+    dns.max_refresh = UINT64_C(604800000000);
+    set_rule(f, "web.test", DNS_A, NOERROR, INT32_MAX, "10.0.0.1");
+    set_rule(f, "b.test", DNS_A, NOERROR, INT32_MAX, "10.0.0.2");
+    f->source = make(f, &dns);
+    wait_round(f);
+    f->source->kind->refresh(f->source);
+    wait_round(f);
+    assert_int_equal(f->queries, 1); /* it counts for long */
+    atomic_store(&later_seconds, 120);
+    source_dns.destroy(f->source);
+    f->source = make(f, &other);
+    wait_round(f);
+    source_dns.destroy(f->source);
+    f->source = make(f, &dns);
+    wait_round(f);
+    assert_string_equal(f->found, "10.0.0.1:80");
+    assert_int_equal(f->queries, 3);
+    atomic_store(&later_seconds, 0);
+}
+
 static void a_service_that_is_not_there_is_a_failure(void **state) {
     struct fixture *f = *state;
     Headgate__DnsDiscovery dns = discovery("_a._tcp.test", RECORDS(SRV));
@@ -436,6 +472,7 @@ int main(void) {
         TEST(who_asks_meanwhile_waits_for_the_same_answer),
         TEST(silence_is_a_failure),
         TEST(servers_have_addresses),
+        TEST(answers_are_forgotten),
         TEST(a_service_that_is_not_there_is_a_failure),
         TEST(memory_is_an_ordinary_failure),
     };
