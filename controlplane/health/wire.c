@@ -36,6 +36,17 @@ static enum wire_status tell_errno(char reason[REASON_MAX], int error) {
 
 /* ---- the socket ---- */
 
+/* After EADDRNOTAVAIL. Either TCP has no free port here, which is no fault of the endpoint; or there is no address to come
+ * from, as where IPv6 is off, and nobody here can connect. UDP tells: its ports are others. */
+static bool has_address_for(const struct address *to) {
+    int fd = socket(to->u.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    bool has_one = connect(fd, &to->u.any, to->length) == 0 || errno != EADDRNOTAVAIL;
+    close(fd);
+    return has_one;
+}
+
 enum wire_status wire_open(struct wire *w, const struct address *to, char reason[REASON_MAX]) {
     const int on = 1;
     *w = (struct wire){.fd = -1};
@@ -48,9 +59,10 @@ enum wire_status wire_open(struct wire *w, const struct address *to, char reason
         return WIRE_OK;
     if (errno == EINPROGRESS)
         return WIRE_WANTS_WRITE;
-    enum wire_status status = tell_errno(reason, errno);
+    int error = errno;
+    bool is_never = error == EADDRNOTAVAIL && !has_address_for(to);
     wire_close(w);
-    return status;
+    return is_never ? tell(reason, "no address here to connect from") : tell_errno(reason, error);
 }
 
 enum wire_status wire_connected(struct wire *w, char reason[REASON_MAX]) {
