@@ -200,6 +200,11 @@ static int connect_to(struct attempt *a) {
                             &a->waiter);
 }
 
+/* What is missing here says nothing of the endpoint, and would be missing for another one, too. */
+static bool is_missing_here(int error) {
+    return error == ENOMEM || error == ENOBUFS || error == EMFILE || error == ENFILE;
+}
+
 static enum lack connect_or_lack(struct attempt *a) {
     const struct cluster_definition *d = proxy_of(a->exchange)->cluster;
     if (!breakers_take(&d->shared->pending, d->breakers.pending))
@@ -211,7 +216,7 @@ static enum lack connect_or_lack(struct attempt *a) {
     stop_pending(a);
     if (error == EUSERS || error == EDQUOT)
         return error == EUSERS ? LACK_CONNECTIONS : LACK_ENDPOINT_CONNECTIONS;
-    attempt_failed(a, error == ENOMEM ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
+    attempt_failed(a, is_missing_here(error) ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
     return LACK_NOTHING;
 }
 

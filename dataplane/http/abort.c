@@ -47,7 +47,7 @@ static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
     [ABORT_REGEX_LIMIT] = {"regex-limit", "a regular expression of the route exceeded its limits", 500, H2_INTERNAL_ERROR,
                            H3_INTERNAL},
     [ABORT_OVERLOAD] = {"overload", "the gateway is out of buffer memory", 503, H2_REFUSED, H3_REJECTED},
-    [ABORT_MEMORY] = {"memory", "the gateway is out of memory", 503, H2_REFUSED, H3_REJECTED},
+    [ABORT_MEMORY] = {"memory", "the gateway is out of memory or descriptors", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_SHUTDOWN] = {"shutdown", "the gateway is shutting down", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_NO_SNAPSHOT] = {"no-snapshot", "the gateway has no configuration yet", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_INTERNAL] = {"internal", "an internal error", 500, H2_INTERNAL_ERROR, H3_INTERNAL},

@@ -63,6 +63,27 @@ static void a_client_may_leave_during_the_backoff(void **state) {
     assert_int_equal(connection_count, 1);
 }
 
+/* Out of descriptors or memory: no other endpoint helps, and none is to blame. */
+static void what_is_missing_here_is_no_failure_of_the_endpoint(void **state) {
+    (void)state;
+    static const int errors[] = {ENOMEM, ENOBUFS, EMFILE, ENFILE};
+    origins.cluster.outliers = (struct outlier_rules){.is_on = true, .consecutive_local_failures = 1, .interval = SECOND,
+                                                      .base_ejection = SECOND, .max_ejection = SECOND,
+                                                      .max_ejected_percent = 100};
+    for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++) {
+        connect_error = errors[i];
+        ask(i);
+        assert_answered(i, 503, 1);
+        assert_int_equal(asked[i].abort, ABORT_MEMORY);
+    }
+    assert_int_equal(stats_read(&worker.stats->endpoints_ejected), 0);
+    connect_error = ENETUNREACH;
+    ask(0);
+    assert_answered(0, 503, 4);
+    assert_int_equal(stats_read(&worker.stats->endpoints_ejected), 2);
+    pass(2 * SECOND);
+}
+
 static void other_endpoints_are_tried_first(void **state) {
     (void)state;
     unsigned ports = 0;
@@ -242,6 +263,7 @@ int main(void) {
         TEST(backoff_is_between_nothing_and_its_bound),
         TEST(a_retry_waits_for_its_backoff),
         TEST(a_client_may_leave_during_the_backoff),
+        TEST(what_is_missing_here_is_no_failure_of_the_endpoint),
         cmocka_unit_test_setup_teardown(other_endpoints_are_tried_first, set_up_four, proxied_tear_down),
         TEST(dates_are_read_in_all_three_forms),
         TEST(retry_after_is_read),
