@@ -65,8 +65,8 @@ struct slice *slice_split(struct slice_pool *pool, struct slice *s, size_t n);
 struct slice *slice_share(struct slice_pool *pool, const struct slice *s);
 
 void          slice_queue_push(struct slice_queue *q, struct slice *s);
-/* The same, where many small slices may come: one that is in a block of its own moves into the last one's when that has room,
- * and is freed. */
+/* The same, where many small slices may come: one that is in a block of its own moves into the last one's when that has
+ * room, and is freed. */
 void          slice_queue_pack(struct slice_queue *q, struct slice_pool *pool, struct slice *s);
 struct slice *slice_queue_pop(struct slice_queue *q);          /* NULL when empty */
 void          slice_queue_clear(struct slice_queue *q, struct slice_pool *pool);
