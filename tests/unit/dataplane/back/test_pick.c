@@ -610,7 +610,8 @@ static void a_missed_definition_is_made_up_for(void **state) {
     assert_int_equal(port_of((struct endpoint_runtime *)c->endpoints[0]), 4);
 }
 
-/* An address that was gone meanwhile is another endpoint; what the one before still has under way is counted where it was. */
+/* An address that was gone meanwhile is another endpoint; what the one before still has under way is counted where it
+ * was. */
 static void counts_of_an_endpoint_that_was_gone_end_with_it(void **state) {
     (void)state;
     define_as(BALANCE_ROUND_ROBIN, 2);
