@@ -197,6 +197,15 @@ static void start(struct exchange *x) {
         forward(x);
 }
 
+/* How the last attempt ended. The time of the whole request is the endpoint's failure when that had all of it, and was
+ * silent. */
+static enum endpoint_outcome last_outcome(const struct exchange *x, const struct attempt *a) {
+    bool was_silent = a->status == 0 && !a->waiter.connection && x->request.state == FLOW_END;
+    if (x->abort == ABORT_REQUEST_TIMEOUT && was_silent)
+        return ENDPOINT_TIMEOUT;
+    return x->abort ? outcome_of_abort(x->abort) : outcome_of_status(a->status);
+}
+
 static void finish(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     if (!p->current)
@@ -204,7 +213,7 @@ static void finish(struct exchange *x) {
     wheel_remove(&x->worker->wheel, &p->timer);
     pending_leave(&p->place);
     hedge_cancel(x);
-    attempt_end(p->current, x->abort ? outcome_of_abort(x->abort) : outcome_of_status(p->current->status));
+    attempt_end(p->current, last_outcome(x, p->current));
     retry_finish(p);
     if (p->is_counted)
         breakers_give(&p->cluster->shared->requests);

@@ -84,6 +84,26 @@ static void what_is_missing_here_is_no_failure_of_the_endpoint(void **state) {
     pass(2 * SECOND);
 }
 
+/* Whichever time is over first: an endpoint that has the whole request and says nothing has failed. */
+static void an_endpoint_that_is_silent_until_the_request_is_over_has_failed(void **state) {
+    (void)state;
+    origins.cluster.outliers = (struct outlier_rules){.is_on = true, .consecutive_local_failures = 1, .interval = SECOND,
+                                                      .base_ejection = SECOND, .max_ejection = SECOND,
+                                                      .max_ejected_percent = 100};
+    for (unsigned i = 0; i < 2; i++) {
+        ask(i);
+        if (i == 1)
+            connect_ok(newest(2)); /* the first one has no connection yet */
+        asked[i].exchange->request_deadline = worker.now + SECOND;
+        exchange_set_phase_deadline(asked[i].exchange, worker.now + 50 * (uint64_t)SECOND);
+        pass(SECOND + 2 * WHEEL_TICK_US);
+        assert_answered(i, 504, 1);
+        assert_int_equal(asked[i].abort, ABORT_REQUEST_TIMEOUT);
+        assert_int_equal(stats_read(&worker.stats->endpoints_ejected), i);
+    }
+    pass(2 * SECOND);
+}
+
 static void other_endpoints_are_tried_first(void **state) {
     (void)state;
     unsigned ports = 0;
@@ -264,6 +284,7 @@ int main(void) {
         TEST(a_retry_waits_for_its_backoff),
         TEST(a_client_may_leave_during_the_backoff),
         TEST(what_is_missing_here_is_no_failure_of_the_endpoint),
+        TEST(an_endpoint_that_is_silent_until_the_request_is_over_has_failed),
         cmocka_unit_test_setup_teardown(other_endpoints_are_tried_first, set_up_four, proxied_tear_down),
         TEST(dates_are_read_in_all_three_forms),
         TEST(retry_after_is_read),
