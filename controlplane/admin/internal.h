@@ -34,3 +34,10 @@ void admin_add_certificates(struct admin_call *call, const struct snapshot *s, H
 /* What people may know of a secret, as YAML. 0, or -1 with an error. */
 int admin_describe_secret(struct engine *e, const char *name, struct strbuf *out, struct error_list *errors);
 void admin_gc(struct admin_call *call, const ProtobufCMessage *request);
+void admin_top(struct admin_call *call, const ProtobufCMessage *request);
+
+/* status.c, for top as well: whether the stream has said Hello and has not ended, the name of how it is, and the nodes
+ * without a stream. */
+bool admin_has_greeted(const struct data_plane *dp);
+const char *admin_health_name(enum data_plane_health health);
+size_t admin_away(struct admin_call *call, Headgate__AwayDataPlane ***ret);

@@ -17,6 +17,7 @@ static const struct admin_handler handlers[] = {
     {ADMIN_EXPLAIN, "explain", &headgate__explain_request__descriptor, admin_explain},
     {ADMIN_VERIFY, "verify", &headgate__verify_request__descriptor, admin_verify},
     {ADMIN_GC, "gc", &headgate__gc_request__descriptor, admin_gc},
+    {ADMIN_TOP, "top", &headgate__top_request__descriptor, admin_top},
 };
 
 const char *admin_method_name(enum admin_method method) {
@@ -91,6 +92,7 @@ const struct rpc_method admin_methods[] = {
     {"/headgate.Admin/Explain", start_call, &handlers[ADMIN_EXPLAIN]},
     {"/headgate.Admin/Verify", start_call, &handlers[ADMIN_VERIFY]},
     {"/headgate.Admin/Gc", start_call, &handlers[ADMIN_GC]},
+    {"/headgate.Admin/Top", start_call, &handlers[ADMIN_TOP]},
     {0},
 };
 

@@ -15,6 +15,7 @@ enum admin_method {
     ADMIN_EXPLAIN,
     ADMIN_VERIFY,
     ADMIN_GC,
+    ADMIN_TOP,
     ADMIN_METHODS,
 };
 

@@ -11,7 +11,7 @@ static uint64_t realtime_of(uint64_t monotonic_us) {
     return clock_realtime_us() - (clock_monotonic_us() - monotonic_us);
 }
 
-static const char *health_name(enum data_plane_health health) {
+const char *admin_health_name(enum data_plane_health health) {
     switch (health) {
     case DATA_PLANE_IN_SYNC: return "in-sync";
     case DATA_PLANE_BEHIND: return "behind";
@@ -42,7 +42,7 @@ static Headgate__DataPlaneStatus *data_plane_status(struct admin_call *call, con
     s->acked_at = dp->acked_at ? realtime_of(dp->acked_at) : 0;
     s->report = dp->report;
     enum data_plane_health health = channel_health(channel, dp);
-    s->state = (char *)health_name(health);
+    s->state = (char *)admin_health_name(health);
     if (health == DATA_PLANE_NACKED && dp->nack) {
         s->n_reasons = dp->nack->n_reasons;
         s->reasons = dp->nack->reasons;
@@ -50,7 +50,7 @@ static Headgate__DataPlaneStatus *data_plane_status(struct admin_call *call, con
     return s;
 }
 
-static bool has_greeted(const struct data_plane *dp) {
+bool admin_has_greeted(const struct data_plane *dp) {
     return dp->node && dp->state != DATA_PLANE_ENDED;
 }
 
@@ -58,11 +58,11 @@ static void add_data_planes(struct admin_call *call, Headgate__StatusReply *repl
     const struct channel *channel = engine_channel(call->admin->engine);
     size_t count = 0;
     for (const struct data_plane *dp = channel_first(channel); dp; dp = channel_after(dp))
-        count += has_greeted(dp);
+        count += admin_has_greeted(dp);
     reply->data_planes = arena_calloc(&call->arena, count + 1, sizeof(Headgate__DataPlaneStatus *));
     for (const struct data_plane *dp = channel_first(channel); dp && reply->data_planes;
          dp = channel_after(dp)) {
-        Headgate__DataPlaneStatus *s = has_greeted(dp) ? data_plane_status(call, dp) : NULL;
+        Headgate__DataPlaneStatus *s = admin_has_greeted(dp) ? data_plane_status(call, dp) : NULL;
         if (s)
             reply->data_planes[reply->n_data_planes++] = s;
     }
@@ -82,17 +82,18 @@ static Headgate__AwayDataPlane *away_data_plane(struct arena *arena, const struc
     return a;
 }
 
-static void add_away(struct admin_call *call, Headgate__StatusReply *reply) {
+size_t admin_away(struct admin_call *call, Headgate__AwayDataPlane ***ret) {
     const struct away_node *first = channel_away(engine_channel(call->admin->engine));
-    size_t count = 0;
+    size_t count = 0, added = 0;
     for (const struct away_node *n = first; n; n = n->next)
         count++;
-    reply->away = arena_calloc(&call->arena, count + 1, sizeof(Headgate__AwayDataPlane *));
-    for (const struct away_node *n = first; n && reply->away; n = n->next) {
+    *ret = arena_calloc(&call->arena, count + 1, sizeof(Headgate__AwayDataPlane *));
+    for (const struct away_node *n = first; n && *ret; n = n->next) {
         Headgate__AwayDataPlane *a = away_data_plane(&call->arena, n);
         if (a)
-            reply->away[reply->n_away++] = a;
+            (*ret)[added++] = a;
     }
+    return added;
 }
 
 /* ---- what is wrong ---- */
@@ -118,7 +119,7 @@ static void add_data_plane_problems(struct admin_call *call, struct problem_list
     const struct channel *channel = engine_channel(call->admin->engine);
     size_t count = 0;
     for (const struct data_plane *dp = channel_first(channel); dp; dp = channel_after(dp)) {
-        if (!has_greeted(dp))
+        if (!admin_has_greeted(dp))
             continue;
         count++;
         if (channel_health(channel, dp) == DATA_PLANE_NACKED)
@@ -184,7 +185,7 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     reply.watched_file = admin->file_source ? (char *)file_source_path(admin->file_source) : NULL;
     fill_versions(call, current, &reply);
     add_data_planes(call, &reply);
-    add_away(call, &reply);
+    reply.n_away = admin_away(call, &reply.away);
     if (!current)
         reply_add_problem(&call->arena, &problems, ERROR_STATE, NULL, NULL, "there is no configuration yet");
     add_file_problems(call, &problems);

@@ -48,6 +48,8 @@ static void data_plane_destroy(struct data_plane *dp) {
         headgate__nack__free_unpacked(dp->nack, NULL);
     if (dp->report)
         headgate__report__free_unpacked(dp->report, NULL);
+    if (dp->observation)
+        headgate__observation__free_unpacked(dp->observation, NULL);
     hg_free(dp->persist_error);
     hg_free(dp->abort_reason);
     hg_free(dp->refuse_reason);
@@ -216,6 +218,17 @@ static void keep_report(struct data_plane *dp, const Headgate__Report *report) {
     dp->report = copy;
 }
 
+static void keep_observation(struct data_plane *dp, const Headgate__Observation *observation) {
+    if (headgate__observation__get_packed_size(observation) > CHANNEL_OBSERVATION_MAX)
+        return;
+    Headgate__Observation *copy = message_copy(observation);
+    if (!copy)
+        return;
+    if (dp->observation)
+        headgate__observation__free_unpacked(dp->observation, NULL);
+    dp->observation = copy;
+}
+
 void channel_receive(struct channel *c, struct data_plane *dp, const Headgate__DataPlaneMessage *m) {
     dp->heard_at = c->now;
     if (dp->state == DATA_PLANE_ENDED)
@@ -231,8 +244,20 @@ void channel_receive(struct channel *c, struct data_plane *dp, const Headgate__D
     case HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_NACK: exchange_nack(c, dp, m->nack); break;
     case HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_ACK: exchange_ack(c, dp, m->ack); break;
     case HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_REPORT: keep_report(dp, m->report); break;
+    case HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_OBSERVATION: keep_observation(dp, m->observation); break;
     default: break; /* of a newer data plane; what it says is for newer control planes */
     }
+}
+
+uint64_t channel_observe(struct channel *c) {
+    c->last_observe++;
+    for (struct data_plane *dp = c->first; dp; dp = dp->next) {
+        if (!dp->takes_observe || dp->state == DATA_PLANE_ENDED)
+            continue;
+        dp->observe = c->last_observe; /* one that was not sent yet is forgotten */
+        c->events.wake(dp->owner);
+    }
+    return c->last_observe;
 }
 
 /* ---- views ---- */

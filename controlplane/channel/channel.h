@@ -28,6 +28,7 @@ extern const struct channel_config channel_config_default;
 enum {
     CHANNEL_REASONS_MAX = 100,          /* of a Nack are kept */
     CHANNEL_REPORT_MAX = 256 << 10,     /* bytes of a Report that is kept */
+    CHANNEL_OBSERVATION_MAX = 2 << 20,  /* likewise of an Observation */
     CHANNEL_AWAY_MAX = 256,             /* nodes that are remembered after their streams have ended */
     CHANNEL_LOSSES_MAX = 5,             /* a node that was lost so often over one snapshot is not sent it again */
 };
@@ -56,6 +57,8 @@ struct data_plane {
     Headgate__Nack *nack;               /* with the reasons for that; can be NULL for want of memory */
     char *persist_error;                /* of the last Ack: why the last-known-good copy could not be written, or NULL */
     Headgate__Report *report;           /* the last one, or NULL */
+    Headgate__Observation *observation; /* the last one, or NULL */
+    bool takes_observe;
 
     /* The channel's own from here on. */
     struct data_plane *next;
@@ -69,6 +72,7 @@ struct data_plane {
     uint64_t sent_bytes;                /* of the transfer */
     uint64_t abort_nonce, commit_nonce; /* to be sent; 0: none */
     bool is_unconfirmed;                /* it serves its last-known-good copy, and is to be told when that is current */
+    uint64_t observe;                   /* to be asked for; 0: nothing */
     char *abort_reason, *refuse_reason; /* to be sent; NULL: none */
     uint64_t deadline;                  /* 0: none */
 };
@@ -179,6 +183,9 @@ const struct data_plane *channel_after(const struct data_plane *dp);
 /* Nodes without a stream that had one, the last to go first; the list is valid until the channel is called again. When there
  * are too many, the one that was seen longest ago is forgotten. */
 const struct away_node *channel_away(const struct channel *c);
+/* Asks every data plane that can tell for what it counts; the answers come into `observation`. Returns the number that those
+ * answers have: any lower one is older. */
+uint64_t channel_observe(struct channel *c);
 /* Of a stream that has said Hello. */
 enum data_plane_health channel_health(const struct channel *c, const struct data_plane *dp);
 const struct channel_counters *channel_counters(const struct channel *c);

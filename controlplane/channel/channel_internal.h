@@ -24,6 +24,7 @@ struct channel {
     size_t count;
     struct push *push;
     uint64_t last_nonce;
+    uint64_t last_observe;
     struct channel_counters counters;
     struct node_record records[NODE_RECORDS_MAX];
     size_t record_count;
@@ -35,6 +36,7 @@ struct channel {
     Headgate__Abort out_abort;
     Headgate__Refuse out_refuse;
     Headgate__Confirm out_confirm;
+    Headgate__Observe out_observe;
     Headgate__SnapshotId out_id;
     char *out_text;
 };

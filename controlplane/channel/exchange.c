@@ -232,6 +232,16 @@ static const Headgate__ControlPlaneMessage *give_confirm(struct channel *c, stru
     return &c->out;
 }
 
+static const Headgate__ControlPlaneMessage *give_observe(struct channel *c, struct data_plane *dp) {
+    headgate__observe__init(&c->out_observe);
+    c->out_observe.has_asked = true;
+    c->out_observe.asked = dp->observe;
+    dp->observe = 0;
+    give(c, HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_OBSERVE);
+    c->out.observe = &c->out_observe;
+    return &c->out;
+}
+
 const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data_plane *dp) {
     if (dp->refuse_reason)
         return give_refuse(c, dp);
@@ -239,6 +249,8 @@ const Headgate__ControlPlaneMessage *channel_pull(struct channel *c, struct data
         return NULL;
     if (dp->abort_nonce)
         return give_abort(c, dp);
+    if (dp->observe)
+        return give_observe(c, dp);
     if (dp->state == DATA_PLANE_PREPARING)
         return give_prepare(c, dp);
     if (dp->commit_nonce)

@@ -157,6 +157,7 @@ static int take_greeting(struct data_plane *dp) {
     dp->workers = hello->workers;
     dp->process_started_at = hello->started_at;
     dp->is_unconfirmed = hello->from_last_known_good && hello->takes_confirm;
+    dp->takes_observe = hello->takes_observe;
     return 0;
 }
 

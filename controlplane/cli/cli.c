@@ -10,7 +10,7 @@
 #include "controlplane/rpc/client.h"
 #include "proto/resource.h"
 
-enum { REPLY_MAX = 256 << 20, TIMEOUT_SECONDS_MAX = 86400 };
+enum { REPLY_MAX = 256 << 20, TIMEOUT_SECONDS_MAX = 86400, QUIET_TIMEOUT_US = 2000000 };
 
 /* ---- the common options ---- */
 
@@ -140,6 +140,19 @@ void *cli_call(struct cli *cli, const char *method, const void *request,
     clear_progress(&progress);
     if (!reply)
         *ret_exit = exit_code_of(cli, status, &errors);
+    error_list_finish(&errors);
+    return reply;
+}
+
+void *cli_call_quietly(struct cli *cli, const char *method, const void *request,
+                       const ProtobufCMessageDescriptor *reply_type) {
+    struct error_list errors = {0};
+    grpc_status_code status = GRPC_STATUS_OK;
+    const struct rpc_client_call call = {
+        .method = method, .request = request, .reply_type = reply_type, .timeout_us = QUIET_TIMEOUT_US};
+    ProtobufCMessage *reply = client_of(cli) ? rpc_client_call(cli->client, &call, &status, &errors) : NULL;
+    if (!reply)
+        cli_finish(cli); /* gRPC would wait longer and longer before it tries again */
     error_list_finish(&errors);
     return reply;
 }

@@ -35,6 +35,11 @@ void cli_finish(struct cli *cli);
 void *cli_call(struct cli *cli, const char *method, const void *request, const ProtobufCMessageDescriptor *reply_type,
                const char *doing, int *ret_exit);
 
+/* Likewise for those who call again and again: says nothing, waits for two seconds at most, and connects anew after a
+ * failure. NULL: there is no answer. */
+void *cli_call_quietly(struct cli *cli, const char *method, const void *request,
+                       const ProtobufCMessageDescriptor *reply_type);
+
 /* ---- output ---- */
 
 enum style { STYLE_PLAIN, STYLE_GOOD, STYLE_BAD, STYLE_WARN, STYLE_NAME, STYLE_DIM, STYLE_TITLE };

@@ -46,6 +46,7 @@ int command_show(struct cli *cli, const struct options *options);
 int command_diff(struct cli *cli, const struct options *options);
 int command_rollback(struct cli *cli, const struct options *options);
 int command_status(struct cli *cli, const struct options *options);
+int command_top(struct cli *cli, const struct options *options);
 int command_explain(struct cli *cli, const struct options *options);
 int command_verify(struct cli *cli, const struct options *options);
 int command_gc(struct cli *cli, const struct options *options);

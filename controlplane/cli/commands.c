@@ -55,6 +55,13 @@ static const struct option_spec explain_options[] = {
     {0},
 };
 
+static const struct option_spec top_options[] = {
+    {"once", '1', NULL, "measure for one interval, print that, and end; so it is without a terminal, too"},
+    {"interval", 'i', "SECONDS", "between two measurements (1)"},
+    {"node", 'n', "NAME", "of this data plane only"},
+    {0},
+};
+
 static const struct option_spec verify_options[] = {
     {"state-dir", 's', "DIR", "look at a store that no control plane has open"},
     {0},
@@ -111,6 +118,12 @@ const struct command commands[] = {
     {"status", "", "say what runs, and what is wrong now",
      "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.", no_options,
      ARGUMENT_NONE, 0, 0, command_status},
+    {"top", "", "show rates, latencies and errors of clusters live",
+     "For each data plane requests a second, errors and connections; for each cluster attempts (requests that were sent to "
+     "an endpoint, so a retry is another one), errors, times to the head of the response, and the endpoints that are "
+     "unhealthy, draining or ejected. Keys: q ends it, s sorts by something else, arrows scroll. With --output json one "
+     "object for each interval.",
+     top_options, ARGUMENT_NONE, 0, 0, command_top},
     {"explain", "METHOD URL", "say what a request would meet",
      "Listener, host, rule and why the earlier ones do not match, cluster and endpoints, by the data plane's own code. "
      "For example: headgate explain GET http://example.com:8080/api/x -H 'x-canary: 1'",

@@ -72,6 +72,11 @@ static struct cluster_runtime *cluster_make(struct worker *w, const struct clust
     struct cluster_runtime *c = hg_calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    c->counts = cluster_counts_of(&d->shared->counts, w);
+    if (!c->counts) {
+        hg_free(c);
+        return NULL;
+    }
     c->worker = w;
     c->shared = cluster_shared_ref(d->shared);
     c->slot = d->slot;

@@ -11,6 +11,7 @@
 
 #include "common/address.h"
 #include "dataplane/back/breakers.h"
+#include "dataplane/back/cluster_counts.h"
 #include "dataplane/back/members.h"
 #include "dataplane/back/outliers.h"
 #include "dataplane/back/pending.h"
@@ -28,6 +29,7 @@ struct cluster_shared {
     _Atomic uint64_t judged_until;          /* end of the last interval that was judged */
     _Atomic(struct endpoint_shared *) handed_in; /* those of whom something was handed in, by next_handed_in; counted */
     char             name[RESOURCE_NAME_MAX + 1];
+    struct cluster_counts_list counts;
 };
 
 /* What a request is hashed by, for balancers that hash. */
@@ -86,6 +88,7 @@ struct cluster_runtime {
     struct reapable           reapable;          /* first; for cluster_of_older */
     struct worker            *worker;
     struct cluster_shared    *shared;
+    struct cluster_counts    *counts;            /* this worker's, in `shared` */
     uint32_t                  slot;
     uint64_t                  serial;            /* of the definition that it was last reconciled with */
     const struct client_codec *codec;

@@ -165,6 +165,7 @@ static const struct balance_rules *rules_of(const struct endpoint_runtime *e) {
 
 void endpoint_began(struct endpoint_runtime *e) {
     candidate_began(&e->candidate, rules_of(e));
+    cluster_counts_began(e->cluster->counts);
 }
 
 /* What fails at once must not look quick. */
@@ -183,6 +184,7 @@ static void note_latency(struct endpoint_runtime *e, enum endpoint_outcome outco
 
 void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
     candidate_ended(&e->candidate, rules_of(e));
+    cluster_counts_ended(e->cluster->counts, outcome, head_latency);
     if (rules_of(e)->kind == BALANCE_PEAK_EWMA)
         note_latency(e, outcome, head_latency);
     if (e->cluster->outliers.is_on)

@@ -59,8 +59,9 @@ void proxy_attempt(struct exchange *x) {
 
 /* ---- no room ---- */
 
-static void refuse(struct exchange *x, enum lack lack) {
+static void refuse(struct exchange *x, struct cluster_runtime *c, enum lack lack) {
     struct stats *s = x->worker->stats;
+    stats_add(&c->counts->refused, 1);
     if (lack == LACK_ENDPOINT) {
         exchange_fail(x, ABORT_NO_ENDPOINT);
         return;
@@ -79,7 +80,7 @@ void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) 
     struct proxy *p = proxy_of(x);
     uint64_t timeout = p->cluster->breakers.pending_timeout;
     if (!timeout || lack == LACK_PENDING) {
-        refuse(x, lack);
+        refuse(x, c, lack);
         return;
     }
     exchange_set_attempt_deadline(x, 0);
@@ -87,11 +88,12 @@ void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) 
     if (pending_enter(c, &p->place))
         proxy_set_timer(x, WAITS_FOR_ROOM, x->worker->now + timeout);
     else
-        refuse(x, LACK_PENDING);
+        refuse(x, c, LACK_PENDING);
 }
 
 static void waited_too_long(struct exchange *x) {
     struct proxy *p = proxy_of(x);
+    stats_add(&p->place.cluster->counts->refused, 1);
     pending_leave(&p->place);
     stats_add(&x->worker->stats->pending_timeouts_total, 1);
     if (p->lacks != LACK_ENDPOINT)

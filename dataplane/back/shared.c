@@ -46,5 +46,6 @@ void cluster_shared_unref(struct cluster_shared *s) {
         next = e->next_handed_in;
         endpoint_shared_unref(e);
     }
+    cluster_counts_finish(&s->counts);
     hg_free(s);
 }

@@ -15,6 +15,7 @@
 #include "dataplane/admin/metrics.h"
 #include "dataplane/admin/statsd.h"
 #include "dataplane/holder/protocol.h"
+#include "dataplane/process/observations.h"
 #include "dataplane/process/reports.h"
 #include "dataplane/process/sandbox.h"
 #include "dataplane/snapshot/channel_client.h"
@@ -46,6 +47,7 @@ struct process {
     struct admin_http     *admin;
     struct statsd          statsd;
     struct reports         reports;
+    struct observations    observations;
     struct process_usage   usage;
     uint64_t               started_at;       /* microseconds since 1970 */
     struct resource_set   *booting;          /* NULL: nothing to boot from, or done */
@@ -225,6 +227,11 @@ static void fill_report(void *owner, Headgate__Report *report) {
     reports_fill(&p->reports, p->adopter.serving, report);
 }
 
+static void fill_observation(void *owner, Headgate__Observation *observation) {
+    struct process *p = owner;
+    observations_fill(&p->observations, observation);
+}
+
 /* From here on the control plane has the say. */
 static void finish_boot(struct process *p) {
     resource_set_unref(p->booting);
@@ -315,6 +322,7 @@ static int make_parts(struct process *p) {
                                   .sockets = p->sockets,
                                   .usage = &p->usage,
                                   .started_us = clock_monotonic_us()};
+    p->observations = (struct observations){.dataplane = p->dataplane, .started_us = p->reports.started_us};
     statsd_init(&p->statsd, p->loop, p->dataplane);
     const struct channel_client_config config = {
         .loop = p->loop,
@@ -322,6 +330,7 @@ static int make_parts(struct process *p) {
         .adopter = &p->adopter,
         .tls = p->tls,
         .fill_report = fill_report,
+        .fill_observation = fill_observation,
         .owner = p,
         .self = {.node = o->node,
                  .software = "headgate " HG_VERSION,
@@ -426,6 +435,7 @@ static void tear_down(struct process *p) {
     channel_tls_destroy(p->tls);
     resource_set_unref(p->booting);
     reports_finish(&p->reports);
+    observations_finish(&p->observations);
     process_usage_finish(&p->usage);
     tls_libraries_free();
 }

@@ -119,6 +119,7 @@ static Headgate__Hello first_hello(struct channel *c) {
     hello.started_at = c->self.started_at;
     hello.has_from_last_known_good = hello.from_last_known_good = c->is_from_last_known_good;
     hello.has_takes_confirm = hello.takes_confirm = true;
+    hello.has_takes_observe = hello.takes_observe = c->ops->observe != NULL;
     return hello;
 }
 
@@ -197,6 +198,15 @@ int channel_report(struct channel *c, Headgate__Report *report) {
     int status = send_message(c, &m);
     report->serving = NULL;
     return status;
+}
+
+int channel_observation(struct channel *c, Headgate__Observation *observation) {
+    Headgate__DataPlaneMessage m = HEADGATE__DATA_PLANE_MESSAGE__INIT;
+    if (!c->stream_is_up || c->owes_hello)
+        return 0;
+    m.message_case = HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_OBSERVATION;
+    m.observation = observation;
+    return send_message(c, &m);
 }
 
 /* ---- the stream comes and goes ---- */
@@ -371,6 +381,13 @@ static int receive_confirm(struct channel *c, const Headgate__Confirm *m, struct
     return 0;
 }
 
+static int receive_observe(struct channel *c, const Headgate__Observe *m, struct error_list *errors) {
+    if (!c->ops->observe)
+        return fault(c, errors, "Observe, which Hello does not offer");
+    c->ops->observe(c->owner, m->asked);
+    return 0;
+}
+
 /* Takes the message over. */
 static int dispatch(struct channel *c, Headgate__ControlPlaneMessage *m, struct error_list *errors) {
     int status = -1;
@@ -384,6 +401,8 @@ static int dispatch(struct channel *c, Headgate__ControlPlaneMessage *m, struct 
         status = receive_abort(c, m->abort, errors);
     else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM)
         status = receive_confirm(c, m->confirm, errors);
+    else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_OBSERVE)
+        status = receive_observe(c, m->observe, errors);
     else if (m->message_case == HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_REFUSE) {
         c->ops->refused(c->owner, m->refuse->reason ? m->refuse->reason : "");
         status = 0;

@@ -12,7 +12,7 @@
  *   READY        | aborts, begins anew        | SWITCHING       | aborts, IDLE    | aborts, CLOSED
  *   SWITCHING    | fault                      | fault           | fault           | goes on; no Ack; CLOSED
  *
- * Confirm is taken in IDLE, of what is served; anything else is a fault.
+ * Confirm is taken in IDLE, of what is served; anything else is a fault. Observe is taken in every state.
  * Parts of a transfer that has been refused or aborted (the same nonce) are passed over. Thread: main. */
 #pragma once
 
@@ -35,6 +35,8 @@ struct channel_ops {
     void (*abort)(void *owner);
     /* The control plane will not serve us. The stream ends by itself. */
     void (*refused)(void *owner, const char *reason);
+    /* Send what is counted with channel_observation(), now. NULL: Hello says that this is not to be had. */
+    void (*observe)(void *owner, uint64_t asked);
 };
 
 enum channel_state {
@@ -95,3 +97,5 @@ int channel_committed(struct channel *c, struct resource_set *serving, uint64_t 
                       const char *persist_error);
 /* Says nothing unless the stream is up and Hello has been said. `report` need not name what is served. */
 int  channel_report(struct channel *c, Headgate__Report *report);
+/* Likewise. */
+int  channel_observation(struct channel *c, Headgate__Observation *observation);

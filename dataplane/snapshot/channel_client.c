@@ -258,8 +258,25 @@ static void on_refused(void *owner, const char *reason) {
     log_error("the control plane refuses this data plane", LOG_S("reason", reason));
 }
 
-static const struct channel_ops channel_calls = {
-    .send = on_send, .prepare = on_prepare, .commit = on_commit, .abort = on_abort, .refused = on_refused};
+/* One that finds no room is not answered: the next is. */
+static void on_observe(void *owner, uint64_t asked) {
+    struct channel_client *c = owner;
+    Headgate__Observation observation = HEADGATE__OBSERVATION__INIT;
+    if (grpc_stream_waiting(c->stream) > REPORT_WAITING_MAX)
+        return;
+    observation.has_asked = true;
+    observation.asked = asked;
+    c->config.fill_observation(c->config.owner, &observation);
+    if (channel_observation(&c->channel, &observation) < 0)
+        c->is_broken = true;
+}
+
+static const struct channel_ops channel_calls = {.send = on_send,
+                                                 .prepare = on_prepare,
+                                                 .commit = on_commit,
+                                                 .abort = on_abort,
+                                                 .refused = on_refused,
+                                                 .observe = on_observe};
 
 /* ---- in ---- */
 

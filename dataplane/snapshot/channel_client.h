@@ -23,6 +23,8 @@ struct channel_client_config {
     struct channel_self   self;
     /* Fills a report, which points into memory that is valid until the next call. */
     void                (*fill_report)(void *owner, Headgate__Report *report);
+    /* Likewise; `asked` is filled in by the client. */
+    void                (*fill_observation)(void *owner, Headgate__Observation *observation);
     void                 *owner;
 };
 

@@ -60,7 +60,14 @@ static void on_refused(void *owner, const char *reason) {
     (void)reason;
 }
 
-static const struct channel_ops ops = {on_send, on_prepare, on_commit, on_abort, on_refused};
+static void on_observe(void *owner, uint64_t asked) {
+    struct owner *o = owner;
+    Headgate__Observation observation = HEADGATE__OBSERVATION__INIT;
+    observation.asked = asked;
+    channel_observation(&o->channel, &observation);
+}
+
+static const struct channel_ops ops = {on_send, on_prepare, on_commit, on_abort, on_refused, on_observe};
 
 /* What the owner had left for later. */
 static void catch_up(struct owner *o) {

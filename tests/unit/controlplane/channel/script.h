@@ -41,7 +41,8 @@ struct script {
     bool is_last, is_dry_run; /* of the open Prepare */
     bool is_broken;           /* a delta could not be applied, or a hash was wrong */
     unsigned prepares, transfers, commits, aborts, confirms;
-    bool is_from_copy, takes_confirm; /* what its Hello says */
+    bool is_from_copy, takes_confirm, takes_observe; /* what its Hello says */
+    uint64_t observed;        /* of the last Observe */
     size_t largest; /* bytes of a Prepare */
     char refused[256], ended[256], aborted[256];
     bool is_woken, is_ended_at_once;
@@ -224,6 +225,11 @@ static inline void script_take(struct script *s, const Headgate__ControlPlaneMes
         script_copy(s->aborted, m->abort->reason);
         break;
     case HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM: script_confirm(s, m->confirm); break;
+    case HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_OBSERVE:
+        s->observed = m->observe->asked;
+        if (!s->takes_observe)
+            s->is_broken = true;
+        break;
     case HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_REFUSE: script_copy(s->refused, m->refuse->reason); break;
     default: s->is_broken = true;
     }
@@ -308,6 +314,8 @@ static inline void script_hello(struct script *s, const char *node, uint64_t sta
     hello.has_from_last_known_good = hello.has_takes_confirm = true;
     hello.from_last_known_good = s->is_from_copy;
     hello.takes_confirm = s->takes_confirm;
+    hello.has_takes_observe = true;
+    hello.takes_observe = s->takes_observe;
     id.has_lineage = id.has_version = id.has_generation = true;
     id.lineage = (ProtobufCBinaryData){LINEAGE_SIZE, s->lineage};
     id.version = s->version;

@@ -126,6 +126,40 @@ static void so_many_nodes_are_remembered(void **state) {
     assert_string_equal(channel_away(f->channel)->node, name);
 }
 
+/* ---- who is watched ---- */
+
+static void answer_observe(struct fixture *f, struct script *s, uint64_t requests) {
+    Headgate__DataPlaneMessage m = HEADGATE__DATA_PLANE_MESSAGE__INIT;
+    Headgate__Observation o = HEADGATE__OBSERVATION__INIT;
+    o.has_asked = o.has_requests = true;
+    o.asked = s->observed;
+    o.requests = requests;
+    m.message_case = HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_OBSERVATION;
+    m.observation = &o;
+    channel_receive(f->channel, s->stream, &m);
+}
+
+static void those_that_can_are_asked_and_the_last_answer_is_kept(void **state) {
+    struct fixture *f = *state;
+    start_in_sync(f, 2);
+    script_disconnect(&f->nodes[0]);
+    f->nodes[0].takes_observe = true;
+    connect_node(f, 0);
+    assert_null(f->nodes[0].stream->observation);
+    channel_observe(f->channel);
+    uint64_t asked = channel_observe(f->channel); /* before the first was sent: one question is enough */
+    assert_true(f->nodes[0].is_woken);
+    script_pull(&f->nodes[0]);
+    script_pull(&f->nodes[1]);
+    assert_int_equal(f->nodes[0].observed, asked);
+    assert_int_equal(f->nodes[1].observed, 0);
+    for (uint64_t i = 1; i < 3; i++) {
+        answer_observe(f, &f->nodes[0], i);
+        assert_int_equal(f->nodes[0].stream->observation->asked, asked);
+        assert_int_equal(f->nodes[0].stream->observation->requests, i);
+    }
+}
+
 /* ---- who serves its last-known-good copy ---- */
 
 static void reboot(struct fixture *f, bool takes_confirm) {
@@ -436,6 +470,7 @@ int main(void) {
         TEST(node_whose_stream_was_replaced_is_not_away),
         TEST(stream_without_hello_is_not_remembered),
         TEST(so_many_nodes_are_remembered),
+        TEST(those_that_can_are_asked_and_the_last_answer_is_kept),
         TEST(copy_that_is_current_is_confirmed_once),
         TEST(older_data_plane_hears_no_confirm),
         TEST(copy_that_is_old_is_replaced_and_not_confirmed),

@@ -70,7 +70,15 @@ static void on_refused(void *o, const char *reason) {
     snprintf(owner.refusal, sizeof owner.refusal, "%s", reason);
 }
 
-static const struct channel_ops ops = {on_send, on_prepare, on_commit, on_abort, on_refused};
+static void on_observe(void *o, uint64_t asked) {
+    Headgate__Observation observation = HEADGATE__OBSERVATION__INIT;
+    (void)o;
+    observation.has_asked = true;
+    observation.asked = asked;
+    assert_int_equal(channel_observation(&channel, &observation), 0);
+}
+
+static const struct channel_ops ops = {on_send, on_prepare, on_commit, on_abort, on_refused, on_observe};
 
 static int set_up(void **state) {
     (void)state;
@@ -147,6 +155,16 @@ static int say_confirm(const struct snapshot_identity *identity) {
     confirm.id = &id;
     m.message_case = HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_CONFIRM;
     m.confirm = &confirm;
+    return say(&m);
+}
+
+static int say_observe(uint64_t asked) {
+    Headgate__ControlPlaneMessage m = HEADGATE__CONTROL_PLANE_MESSAGE__INIT;
+    Headgate__Observe observe = HEADGATE__OBSERVE__INIT;
+    observe.has_asked = true;
+    observe.asked = asked;
+    m.message_case = HEADGATE__CONTROL_PLANE_MESSAGE__MESSAGE_OBSERVE;
+    m.observe = &observe;
     return say(&m);
 }
 
@@ -366,6 +384,22 @@ static struct resource_set *boot_from_copy(void) {
     assert_true(last_sent()->hello->from_last_known_good);
     assert_true(last_sent()->hello->takes_confirm);
     return set;
+}
+
+static void observe_is_answered_in_every_state(void **state) {
+    struct manifest none = {0}, first;
+    (void)state;
+    make_first(&first);
+    assert_int_equal(channel_open(&channel), 0);
+    assert_true(last_sent()->hello->takes_observe);
+    for (uint64_t asked = 7; asked < 9; asked++) {
+        assert_int_equal(say_observe(asked), 0);
+        assert_int_equal(last_sent()->message_case, HEADGATE__DATA_PLANE_MESSAGE__MESSAGE_OBSERVATION);
+        assert_int_equal(last_sent()->observation->asked, asked);
+        if (asked == 7)
+            assert_int_equal(say_delta(1, &none, &first), 0);
+    }
+    assert_int_not_equal(channel.state, CHANNEL_IDLE); /* the transfer goes on */
 }
 
 static void confirm_makes_the_copy_as_good_as_a_commit(void **state) {
@@ -731,6 +765,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(transfer_in_many_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dry_run_ends_with_abort, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hello_names_what_is_held, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(observe_is_answered_in_every_state, set_up, tear_down),
         cmocka_unit_test_setup_teardown(confirm_makes_the_copy_as_good_as_a_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(confirm_of_something_else_is_a_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(confirm_of_nothing_is_a_fault, set_up, tear_down),
