@@ -1,5 +1,5 @@
 """CONNECT (RFC 9110 section 9.3.6): tunnels to the endpoints of a cluster, and whom they are refused. What they share with
-upgrades is in test_tunnels.py."""
+upgrades is in test_tunnels_alike.py."""
 import hashlib
 import os
 import socket

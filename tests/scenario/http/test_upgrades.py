@@ -1,5 +1,5 @@
 """Upgrade over HTTP/1.1: WebSocket and other protocols (RFC 9110 section 7.8, RFC 6455 section 4). What they share
-with CONNECT is in test_tunnels.py."""
+with CONNECT is in test_tunnels_alike.py."""
 import base64
 
 import pytest

@@ -286,10 +286,24 @@ def test_a_stream_that_the_origin_refuses(client, origin):
 
 @pytest.mark.pairs(back=2)
 def test_a_stream_that_the_origin_refuses_with_its_body(client, origin):
-    """What has left the gateway is not kept for a repetition: the client is told that it may."""
+    """What was sent of it is kept, and begins anew."""
     asked = client.ask("POST", "/refused", body=b"x")
     served = origin.request()
     assert served.rest() == b"x"
+    served.cancel(REFUSED_STREAM)
+    again = origin.request()
+    assert again.rest() == b"x"
+    again.respond(200)
+    assert asked.answer().status == 200
+
+
+@pytest.mark.pairs(back=2)
+def test_a_large_upload_that_the_origin_refuses(client, origin):
+    """More than is kept has left the gateway: the client is told that it may ask again."""
+    body = b"x" * 30000
+    asked = client.ask("POST", "/refused", body=body)
+    served = origin.request()
+    assert served.rest() == body
     served.cancel(REFUSED_STREAM)
     assert asked.answer().status == 503
     assert client.loop.is_quiet(origin.arrived)
