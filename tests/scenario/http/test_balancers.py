@@ -123,7 +123,7 @@ def test_a_cookie_brings_a_client_back(gateway):
 
 
 class Slow(Teller):
-    """Answers when the others have given twenty more answers, or can give no more."""
+    """Answers when the others have given forty more answers, or can give no more."""
 
     def __init__(self, others):
         self.others, self.is_over = others, False
@@ -133,7 +133,7 @@ class Slow(Teller):
         return sum(origin.count for origin in self.others)
 
     def wait_for_the_others(self):
-        goal = self.answered() + 20
+        goal = self.answered() + 40
         wait_until("the others' answers", lambda: self.answered() >= goal or self.is_over)
 
 
@@ -156,4 +156,4 @@ def test_a_slow_origin_gets_less(gateway, balancer):
             thread.join()
         counts = [origin.take_count() for origin in (*fast, slow)]
         assert sum(counts) == clients * requests
-        assert counts[2] < clients * requests / 4  # a third, with equal shares
+        assert counts[2] < clients * requests / 5  # a third, with equal shares
