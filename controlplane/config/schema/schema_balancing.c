@@ -91,7 +91,8 @@ static const struct schema_key balancing_keys[] = {
     {.key = "slow-start", .type = SCHEMA_OBJECT, .object = &slow_start, .absent = "the full share at once",
      .description = "How endpoints begin; `{}` is enough."},
     {.key = "panic-threshold", .type = SCHEMA_INTEGER, .min = 0, .max = 100, .flags = SCHEMA_MAY_BE_OFF,
-     .description = "When less than so many percent of the endpoints of a priority are available, all of them are used."},
+     .description = "When all priorities together fall short, those of which less than so many percent are available "
+                    "use all their endpoints but those that drain."},
     {.key = "overprovisioning", .type = SCHEMA_INTEGER, .min = 100, .max = 10000,
      .description = "In percent: with 140 a priority, or a zone, keeps all its requests down to 100/140 of its endpoints."},
     {.key = "prefer-zone", .type = SCHEMA_BOOL,
