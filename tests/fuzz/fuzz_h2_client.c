@@ -10,23 +10,12 @@
 #include "dataplane/codec/h2/client.h"
 #include "dataplane/codec/h2/session.h"
 #include "dataplane/codec/loopback/loopback.h"
-#include "dataplane/core/view.h"
-#include "dataplane/net/gather.h"
-#include "dataplane/snapshot/settings.h"
-#include "tests/unit/dataplane/codec/one_route.h"
+#include "tests/fuzz/h2_feed.h"
 
-#define CHECK(condition) ((condition) ? (void)0 : abort())
-
-enum { CALLS = 4, CALLS_IN_ALL = 64, EXPIRED_US = 3600 * 1000000LL, SIZE_MOST = 65536 };
+enum { CALLS = 4, CALLS_IN_ALL = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-static struct worker              worker;
-static struct gather              gather;
-static struct settings            settings;
-static struct listener_definition definition;
-static struct bound_table         routes;
-static struct snapshot_view       view;
 static struct http2_options       http2;
 static struct client_connection  *the_link;      /* NULL: closed */
 static int                        listening = -1;
@@ -136,24 +125,8 @@ static void renew_calls(void) {
 
 /* ---- the gateway */
 
-static void ignore_quiet(struct worker *w, struct snapshot_view *v) {
-    (void)w;
-    (void)v;
-}
-
 static void set_up(void) {
-    static const struct exchange_hooks hooks = {.terminal = &terminal};
-    static struct arena arena;
-    exchange_set_hooks(&hooks);
-    CHECK(worker_init(&worker, 0, 0) == 0 && settings_fill(&settings, NULL, &arena) == 0);
-    worker.gather = &gather;
-    view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
-    worker.view = &view;
-    worker.route_scratch = route_scratch_create();
-    routes.table = one_route();
-    CHECK(routes.table && worker.route_scratch);
-    definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
-                                              .routes = &routes};
+    set_up_worker(&terminal);
     http2_options_init(&http2, NULL, settings.limits.header_bytes);
     address = (struct address){.length = sizeof(sa_family_t), .u.un.sun_family = AF_UNIX}; /* the kernel picks a name */
     listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -163,11 +136,6 @@ static void set_up(void) {
 }
 
 /* ---- one connection */
-
-static void expire(void) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + EXPIRED_US;
-    wheel_advance(&worker.wheel, worker.now);
-}
 
 static void turn(int origin) {
     static char room[1 << 18];
@@ -232,7 +200,6 @@ static void end_all(int origin) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
-    static const size_t cuts[] = {0, 0, 1, 9, 13, 100, 1000, 16384};
     if (listening < 0)
         set_up();
     if (size < 1 || size > SIZE_MOST)

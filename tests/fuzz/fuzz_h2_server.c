@@ -10,25 +10,13 @@
 #include "dataplane/codec/h2/server.h"
 #include "dataplane/codec/h2/session.h"
 #include "dataplane/codec/loopback/loopback.h"
-#include "dataplane/core/view.h"
-#include "dataplane/http/exchange.h"
-#include "dataplane/net/gather.h"
 #include "dataplane/net/ip_caps.h"
-#include "dataplane/snapshot/settings.h"
-#include "tests/unit/dataplane/codec/one_route.h"
+#include "tests/fuzz/h2_feed.h"
 
-#define CHECK(condition) ((condition) ? (void)0 : abort())
-
-enum { ECHOES = 64, EXPIRED_US = 3600 * 1000000LL, SIZE_MOST = 65536 };
+enum { ECHOES = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-static struct worker              worker;
-static struct gather              gather;
-static struct settings            settings;
-static struct listener_definition definition;
-static struct bound_table         routes;
-static struct snapshot_view       view;
 static struct listener_runtime   *listener;
 static char                       large[100000];
 
@@ -100,36 +88,15 @@ static void drop_if_over(struct echo *e) {
 
 /* ---- the gateway */
 
-static void ignore_quiet(struct worker *w, struct snapshot_view *v) {
-    (void)w;
-    (void)v;
-}
-
 static void set_up(void) {
-    static const struct exchange_hooks hooks = {.terminal = &terminal};
     static const struct server_codecs codecs = {.http2 = h2_server_accept};
-    static struct arena arena;
-    exchange_set_hooks(&hooks);
-    CHECK(worker_init(&worker, 0, 0) == 0 && settings_fill(&settings, NULL, &arena) == 0);
-    worker.gather = &gather;
-    view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
-    worker.view = &view;
-    worker.route_scratch = route_scratch_create();
-    routes.table = one_route();
-    definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
-                                              .routes = &routes};
+    set_up_worker(&terminal);
     http2_options_init(&definition.http2, NULL, settings.limits.header_bytes);
-    CHECK(routes.table && worker.route_scratch);
     CHECK(listener_create(&worker, &listener, &(struct address){0}, NULL, 0, &codecs, ip_caps_create()));
     listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
 }
 
 /* ---- one connection */
-
-static void expire(void) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + EXPIRED_US;
-    wheel_advance(&worker.wheel, worker.now);
-}
 
 static void turn(int client) {
     static char room[1 << 18];
@@ -170,7 +137,6 @@ static bool is_open(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
-    static const size_t cuts[] = {0, 0, 1, 9, 13, 100, 1000, 16384};
     int ends[2];
     if (!listener)
         set_up();
