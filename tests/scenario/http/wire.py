@@ -3,10 +3,12 @@ an origin that does what the test says. Nothing is retried, decoded or tidied up
 fails the test.
 
 Waits are for events. PATIENCE only ends a test in which the event never comes."""
+import fcntl
 import re
 import select
 import socket
 import struct
+import termios
 
 PATIENCE = 20
 CRLF = b"\r\n"
@@ -134,6 +136,10 @@ class Connection:
             pass
         self.sock.settimeout(PATIENCE)
         return bytes(data)
+
+    def unacknowledged(self):
+        """How much of what was sent the peer's kernel does not have yet. A reset takes only that back."""
+        return struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0]
 
     def end_sending(self):
         """Half-closes: the peer sees the end, and can still answer."""
