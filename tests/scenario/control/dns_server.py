@@ -6,6 +6,7 @@ import subprocess
 
 from planes import free_port, wait_until
 
+NOBODY = "192.0.2.1"  # whom the server may not ask: its answer is SERVFAIL, at once
 BASE = """
 server:
     directory: ""
@@ -20,13 +21,14 @@ server:
     module-config: "iterator"
     interface: 127.0.0.1@{port}
     do-not-query-localhost: no
+    do-not-query-address: {NOBODY}
     local-zone: "test." static
     local-zone: "broken.test." transparent
     local-zone: "refused.test." refuse
 {data}
 forward-zone:
     name: "broken.test."
-    forward-addr: 127.0.0.1@{dead}
+    forward-addr: {NOBODY}
 remote-control:
     control-enable: no
 """
@@ -36,7 +38,7 @@ class DnsServer:
     """Authority for "test.": names without records do not exist; broken.test. has SERVFAIL, refused.test. REFUSED."""
 
     def __init__(self, folder):
-        self.port, self.dead, self.folder = free_port(), free_port(), folder
+        self.port, self.folder = free_port(), folder
         self.process = None
         self.records = []
 
@@ -46,7 +48,7 @@ class DnsServer:
 
     def _write(self):
         data = "\n".join(f"    local-data: '{r}'" for r in self.records)
-        text = BASE.format(port=self.port, dead=self.dead, data=data)
+        text = BASE.format(port=self.port, NOBODY=NOBODY, data=data)
         fresh = self.folder / "unbound.tmp"
         fresh.write_text(text)
         fresh.rename(self.folder / "unbound.conf")
