@@ -123,31 +123,38 @@ def test_a_cookie_brings_a_client_back(gateway):
 
 
 class Slow(Teller):
-    """Answers when the others have given forty more answers, or can give no more."""
+    """Answers when the others have given forty more answers, or when none can come: all clients that still ask wait here."""
 
-    def __init__(self, others):
-        self.others, self.is_over = others, False
+    def __init__(self, others, clients):
+        self.others, self.asking, self.waiting = others, clients, 0
         super().__init__("slow")
 
     def answered(self):
         return sum(origin.count for origin in self.others)
 
+    def change(self, asking=0, waiting=0):
+        with self.lock:
+            self.asking += asking
+            self.waiting += waiting
+
     def wait_for_the_others(self):
         goal = self.answered() + 40
-        wait_until("the others' answers", lambda: self.answered() >= goal or self.is_over)
+        self.change(waiting=1)
+        wait_until("the others' answers", lambda: self.answered() >= goal or self.waiting >= self.asking)
+        self.change(waiting=-1)
 
 
 @pytest.mark.parametrize("balancer", ["least-request", "least-connections", "peak-ewma"])
 def test_a_slow_origin_gets_less(gateway, balancer):
     clients, requests = 8, 60
-    with tellers(2) as fast, Slow(fast) as slow:
+    with tellers(2) as fast, Slow(fast, clients) as slow:
         serve(gateway, *fast, slow, balancer=balancer)
 
         def run():
             with gateway.connect() as client:
                 for _ in range(requests):
                     ask(client)
-            slow.is_over = True  # whoever waits for it need not wait for those who have finished
+            slow.change(asking=-1)
 
         threads = [threading.Thread(target=run) for _ in range(clients)]
         for thread in threads:
