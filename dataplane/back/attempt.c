@@ -81,6 +81,7 @@ enum endpoint_outcome outcome_of_abort(enum abort_code code) {
     switch (code) {
     case ABORT_CONNECT_FAILED: return ENDPOINT_CONNECT_FAILURE;
     case ABORT_ORIGIN_RESET:
+    case ABORT_ORIGIN_STREAM_RESET:
     case ABORT_ORIGIN_PROTOCOL:
     case ABORT_ORIGIN_TOO_LARGE: return ENDPOINT_RESET;
     case ABORT_CONNECT_TIMEOUT:
@@ -222,9 +223,9 @@ static enum lack connect_or_lack(struct attempt *a) {
 
 static enum lack go_on_with(struct attempt *a) {
     struct exchange *x = a->exchange;
-    bool may_be_kept = proxy_of(x)->stale_left && x->request.head->method != METHOD_CONNECT;
+    bool may_be_kept = proxy_of(x)->unprocessed_left && x->request.head->method != METHOD_CONNECT;
     struct client_connection *kept = may_be_kept ? pool_find(a->endpoint) : NULL;
-    a->reused = kept != NULL;
+    a->was_kept = kept && kept->active == 0;
     if (!kept)
         return connect_or_lack(a);
     use(a, kept);

@@ -1,7 +1,5 @@
 #include "dataplane/back/breakers.h"
 
-#include "dataplane/back/cluster.h"
-
 const char *lack_word(enum lack lack) {
     static const char *const words[LACK_COUNT] = {
         [LACK_NOTHING] = "none",
@@ -28,15 +26,8 @@ void breakers_fill(struct breakers *b, const Headgate__CircuitBreakers *m) {
         .pending_timeout = m->pending_timeout,
         .retry_percent = m->retry_percent,
         .min_retries = m->min_retries,
+        .retry_tokens = m->retry_tokens,
+        .retry_tokens_percent = m->retry_tokens_percent,
+        .retry_tokens_per_second = m->retry_tokens_per_second,
     };
-}
-
-bool retry_budget_take(struct cluster_shared *shared, const struct breakers *b) {
-    uint64_t requests = atomic_load_explicit(&shared->requests, memory_order_relaxed);
-    uint64_t most = requests * b->retry_percent / 100;
-    uint32_t before = atomic_fetch_add_explicit(&shared->retries, 1, memory_order_relaxed);
-    if (before < most || before < b->min_retries)
-        return true;
-    breakers_give(&shared->retries);
-    return false;
 }

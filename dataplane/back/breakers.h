@@ -10,13 +10,12 @@
 
 #include "proto/resources.pb-c.h"
 
-struct cluster_shared;
-
 struct breakers {                            /* bounds; 0: none */
     uint32_t connections, requests, pending;
     uint32_t endpoint_requests, endpoint_connections;
     uint64_t pending_timeout;                /* microseconds that a request may wait for room; 0: it does not wait */
-    uint32_t retry_percent, min_retries;     /* the retry budget, where 0 is a bound like any other */
+    uint32_t retry_percent, min_retries;     /* the retry budget (retry_budget.h), where 0 is a bound like any other */
+    uint32_t retry_tokens, retry_tokens_percent, retry_tokens_per_second;
 };
 
 /* What an attempt could not get. */
@@ -49,6 +48,3 @@ static inline bool breakers_take(_Atomic uint32_t *count, uint32_t most) {
 static inline void breakers_give(_Atomic uint32_t *count) {
     atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
 }
-
-/* One more retry or hedge under way, if the budget allows it. breakers_give(&shared->retries) ends it. */
-bool retry_budget_take(struct cluster_shared *, const struct breakers *);

@@ -15,6 +15,7 @@
 #include "dataplane/back/members.h"
 #include "dataplane/back/outliers.h"
 #include "dataplane/back/pending.h"
+#include "dataplane/back/retry_budget.h"
 #include "dataplane/core/worker.h"
 #include "dataplane/http/client_codec.h"
 #include "proto/resource.h"
@@ -24,6 +25,7 @@
 struct cluster_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t connections, requests, pending, retries; /* under way, of all workers */
+    struct retry_bucket bucket;
     _Atomic uint32_t ejections;             /* counts them, and returns before their time */
     _Atomic uint32_t ejected;               /* places of the ejected that are taken */
     _Atomic uint64_t judged_until;          /* end of the last interval that was judged */

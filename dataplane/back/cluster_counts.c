@@ -27,6 +27,7 @@ void cluster_counts_finish(struct cluster_counts_list *list) {
 static void add(struct cluster_totals *sum, const struct cluster_counts *c) {
     for (int i = 0; i < CLUSTER_OUTCOMES; i++)
         sum->ended[i] += stats_read(&c->ended[i]);
+    sum->requests += stats_read(&c->requests);
     sum->began += stats_read(&c->began);
     sum->refused += stats_read(&c->refused);
     sum->latency_us += stats_read(&c->latency_us);
@@ -39,4 +40,11 @@ void cluster_counts_read(struct cluster_counts_list *list, struct cluster_totals
     for (const struct cluster_counts *c = atomic_load_explicit(&list->first, memory_order_acquire); c; c = c->next)
         add(&sum, c);
     *ret = sum;
+}
+
+uint64_t cluster_counts_requests(struct cluster_counts_list *list) {
+    uint64_t sum = 0;
+    for (const struct cluster_counts *c = atomic_load_explicit(&list->first, memory_order_acquire); c; c = c->next)
+        sum += stats_read(&c->requests);
+    return sum;
 }

@@ -27,13 +27,13 @@ void hedge_plan(struct exchange *x) {
 
 static void give_budget_back(struct proxy *p) {
     if (p->holds_hedge)
-        breakers_give(&p->cluster->shared->retries);
+        retry_budget_give(p->cluster->shared);
     p->holds_hedge = false;
 }
 
 static bool take_budget(struct exchange *x) {
     struct proxy *p = proxy_of(x);
-    p->holds_hedge = retry_budget_take(p->cluster->shared, &p->cluster->breakers);
+    p->holds_hedge = retry_budget_take(p->cluster->shared, &p->cluster->breakers, x->worker->now);
     if (!p->holds_hedge)
         stats_add(&x->worker->stats->retries_over_budget_total, 1);
     return p->holds_hedge;

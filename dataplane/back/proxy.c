@@ -5,7 +5,7 @@
 #include "dataplane/back/sticky.h"
 
 enum {
-    STALE_MAX = 3,
+    UNPROCESSED_MAX = 3,
     REFUSED_KEPT = 16 << 10,    /* bytes of a body, where the route says nothing of retries */
     ENDPOINTS_ASKED = 4,        /* for room, before none is thought to have any */
 };
@@ -24,13 +24,18 @@ struct cluster_runtime *proxy_find_cluster(struct exchange *x) {
     return (is_newest ? cluster_of : cluster_of_older)(x->worker, proxy_of(x)->cluster);
 }
 
+static bool count_request(struct proxy *p, struct cluster_runtime *c) {
+    p->is_counted = breakers_take(&p->cluster->shared->requests, p->cluster->breakers.requests);
+    if (p->is_counted)
+        stats_add(&c->counts->requests, 1);
+    return p->is_counted;
+}
+
 /* Counts the request, and begins an attempt at some endpoint. What it lacks: then it is counted, and nothing else. */
 static enum lack begin(struct exchange *x, struct cluster_runtime *c) {
     struct proxy *p = proxy_of(x);
     enum lack lack = LACK_ENDPOINT;
-    if (!p->is_counted)
-        p->is_counted = breakers_take(&p->cluster->shared->requests, p->cluster->breakers.requests);
-    if (!p->is_counted)
+    if (!p->is_counted && !count_request(p, c))
         return LACK_REQUESTS;
     for (int i = 0; i < ENDPOINTS_ASKED; i++) {
         struct endpoint_runtime *e = cluster_pick(c, &p->pick);
@@ -186,7 +191,7 @@ static void forward(struct exchange *x) {
     }
     x->cluster = p->cluster->name;
     p->retries_left = x->route->retry.retries;
-    p->stale_left = STALE_MAX;
+    p->unprocessed_left = UNPROCESSED_MAX;
     p->first.exchange = x;
     p->current = &p->first;
     fill_pick(x, routes, index);

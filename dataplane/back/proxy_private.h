@@ -14,7 +14,7 @@ struct attempt {
     struct leg              *leg;            /* of a hedge: sent, and not yet the exchange's back */
     uint64_t                 began, head_latency;
     uint16_t                 status;         /* of the final head; 0: none yet */
-    bool                     reused;         /* it runs on a kept connection */
+    bool                     was_kept;       /* its connection had been kept, with nothing to carry */
     bool                     is_under_way;   /* the endpoint counts it */
     bool                     is_bounded;     /* it counts for the endpoint's bound, too */
     bool                     is_pending;     /* it counts among those that wait for a connection */
@@ -32,13 +32,13 @@ struct proxy {
     struct timer                     timer;
     struct pending                   place;        /* in the queue */
     uint32_t                         retries_left;
-    uint8_t                          stale_left;   /* attempts over kept connections that turned out to be dead */
+    uint8_t                          unprocessed_left; /* further attempts at what no origin has looked at */
     uint8_t                          waits;        /* enum proxy_wait */
     uint8_t                          lacks;        /* enum lack: what it waits for */
     bool                             is_counted;   /* among the cluster's requests */
     bool                             holds_retry;  /* counts as a retry in the budget */
     bool                             holds_hedge;  /* and as a hedge */
-    bool                             has_retried, has_hedged;
+    bool                             has_retried, has_hedged, was_refused;
     struct pick                      pick;
 };
 

@@ -2,27 +2,54 @@
 #include "dataplane/back/proxy_private.h"
 #include "dataplane/back/sticky.h"
 
-/* RFC 9110 section 9.2.2: what the origin provably did not see may always be sent again; what it may have seen only when
- * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
-static bool is_stale(const struct exchange *x, enum abort_code code) {
-    const struct proxy *p = (const struct proxy *)x->terminal_state;
-    if (p->stale_left == 0)
-        return false;
-    return code == ABORT_ORIGIN_STALE || code == ABORT_ORIGIN_REFUSED ||
-           (p->current->reused && code == ABORT_ORIGIN_RESET && method_is_idempotent(x->request.head->method));
-}
-
 static void give_retry_back(struct proxy *p) {
     if (p->holds_retry)
-        breakers_give(&p->cluster->shared->retries);
+        retry_budget_give(p->cluster->shared);
     p->holds_retry = false;
 }
 
 void retry_finish(struct proxy *p) {
     give_retry_back(p);
     if (p->holds_hedge)
-        breakers_give(&p->cluster->shared->retries);
+        retry_budget_give(p->cluster->shared);
     p->holds_hedge = false;
+}
+
+static bool take_budget(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    give_retry_back(p);
+    p->holds_retry = retry_budget_take(p->cluster->shared, &p->cluster->breakers, x->worker->now);
+    if (!p->holds_retry)
+        stats_add(&x->worker->stats->retries_over_budget_total, 1);
+    return p->holds_retry;
+}
+
+/* RFC 9110 section 9.2.2: what the origin provably did not see may always be sent again; what it may have seen only when
+ * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
+static bool is_unprocessed(const struct exchange *x, enum abort_code code) {
+    switch (code) {
+    case ABORT_ORIGIN_STALE:
+    case ABORT_ORIGIN_REFUSED: return true;
+    case ABORT_ORIGIN_RESET: {
+        const struct proxy *p = (const struct proxy *)x->terminal_state;
+        return p->current->was_kept && method_is_idempotent(x->request.head->method);
+    }
+    default: return false;
+    }
+}
+
+/* A connection that was kept has served before, so there are no more of these than of answers. To refuse costs an origin
+ * nothing: once is free, and then it is a retry like others. */
+static bool take_unprocessed(struct exchange *x, enum abort_code code) {
+    struct proxy *p = proxy_of(x);
+    if (!is_unprocessed(x, code) || p->unprocessed_left == 0)
+        return false;
+    bool is_free = code != ABORT_ORIGIN_REFUSED || !p->was_refused;
+    p->was_refused |= code == ABORT_ORIGIN_REFUSED;
+    if (!is_free && !take_budget(x))
+        return false;
+    p->unprocessed_left--;
+    return true;
 }
 
 /* One more of the retries that the rule allows, after `delay`. False: it would come too late, or the budget is used
@@ -32,13 +59,10 @@ static bool take_retry(struct exchange *x, uint64_t delay) {
     bool is_too_late = x->request_deadline && x->worker->now + delay >= x->request_deadline;
     if (p->retries_left == 0 || is_too_late)
         return false;
-    give_retry_back(p);
-    p->holds_retry = retry_budget_take(p->cluster->shared, &p->cluster->breakers);
-    if (p->holds_retry)
-        p->retries_left--;
-    else
-        stats_add(&x->worker->stats->retries_over_budget_total, 1);
-    return p->holds_retry;
+    if (!take_budget(x))
+        return false;
+    p->retries_left--;
+    return true;
 }
 
 static uint64_t backoff(struct exchange *x) {
@@ -71,8 +95,7 @@ bool retry_after_abort(struct exchange *x, enum abort_code code) {
     }
     if (!exchange_is_replayable(x))
         return false;
-    if (is_stale(x, code)) {
-        p->stale_left--;
+    if (take_unprocessed(x, code)) {
         reason = RETRY_UNPROCESSED;
     } else if ((reason = retry_by_rule(x, code)) == RETRY_NOT || !take_retry(x, delay = backoff(x))) {
         return false;

@@ -15,7 +15,8 @@ enum retry_reason retry_by_rule(const struct exchange *x, enum abort_code code) 
     switch (code) {
     case ABORT_CONNECT_FAILED:
     case ABORT_CONNECT_TIMEOUT: return r->on_connect_failure ? RETRY_CONNECT : RETRY_NOT;
-    case ABORT_ORIGIN_RESET: return r->on_reset && retry_allows_method(x) ? RETRY_RESET : RETRY_NOT;
+    case ABORT_ORIGIN_RESET:
+    case ABORT_ORIGIN_STREAM_RESET: return r->on_reset && retry_allows_method(x) ? RETRY_RESET : RETRY_NOT;
     case ABORT_ORIGIN_TIMEOUT: return r->on_reset && retry_allows_method(x) ? RETRY_TIMEOUT : RETRY_NOT;
     default: return RETRY_NOT;
     }

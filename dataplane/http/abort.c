@@ -34,6 +34,8 @@ static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
     [ABORT_CONNECT_TIMEOUT] = {"connect-timeout", "connecting to the origin took too long", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_ORIGIN_RESET] = {"origin-reset", "the origin closed the connection before its response was complete", 502,
                             H2_INTERNAL_ERROR, H3_INTERNAL},
+    [ABORT_ORIGIN_STREAM_RESET] = {"origin-stream-reset", "the origin reset the stream before its response was complete",
+                                   502, H2_INTERNAL_ERROR, H3_INTERNAL},
     [ABORT_ORIGIN_STALE] = {"origin-stale", "the kept connection to the origin was closed", 502, H2_REFUSED, H3_REJECTED},
     [ABORT_ORIGIN_REFUSED] = {"origin-refused", "the origin refused the request", 503, H2_REFUSED, H3_REJECTED},
     [ABORT_ORIGIN_PROTOCOL] = {"origin-protocol", "the origin's response is malformed", 502, H2_INTERNAL_ERROR, H3_INTERNAL},

@@ -29,6 +29,7 @@ enum abort_code {
     ABORT_CONNECT_FAILED,
     ABORT_CONNECT_TIMEOUT,
     ABORT_ORIGIN_RESET,         /* closed or reset before its response was complete */
+    ABORT_ORIGIN_STREAM_RESET,  /* likewise, but for this exchange alone: its connection goes on */
     ABORT_ORIGIN_STALE,         /* a kept connection turned out to be closed; nothing of the request was processed */
     ABORT_ORIGIN_REFUSED,       /* the origin says that it did not process the request (RFC 9113 section 8.7) */
     ABORT_ORIGIN_PROTOCOL,      /* malformed response */

@@ -273,7 +273,8 @@ static void count_abort(struct exchange *x, enum abort_code code) {
     case ABORT_NO_ROUTE: stats_add(&s->no_route_total, 1); break;
     case ABORT_NO_CLUSTER:
     case ABORT_NO_ENDPOINT: stats_add(&s->no_endpoint_total, 1); break;
-    case ABORT_ORIGIN_RESET: stats_add(&s->origin_resets_total, 1); break;
+    case ABORT_ORIGIN_RESET:
+    case ABORT_ORIGIN_STREAM_RESET: stats_add(&s->origin_resets_total, 1); break;
     case ABORT_ORIGIN_PROTOCOL:
     case ABORT_ORIGIN_TOO_LARGE: stats_add(&s->origin_protocol_errors_total, 1); break;
     case ABORT_ORIGIN_TIMEOUT:

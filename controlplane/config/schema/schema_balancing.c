@@ -181,8 +181,14 @@ static const struct schema_key breaker_keys[] = {
                     "it is "
                     "answered 503 at once."},
     {.key = "retry-percent", .type = SCHEMA_INTEGER, .min = 0, .max = 100,
-     .description = "The retry budget: retries under way, of the requests under way."},
+     .description = "The retry budget: retries and hedges under way, of the requests under way."},
     BOUND_KEY("min-retries", 0, "Retries that may be under way however few requests are."),
+    BOUND_KEY("retry-tokens", 0, "Retries and hedges that may be saved up: each takes a token, and without one there is "
+                                 "none."),
+    {.key = "retry-tokens-percent", .type = SCHEMA_INTEGER, .min = 0, .max = 100,
+     .description = "Of a token that each request pays in: the share of retries among requests in the long run."},
+    {.key = "retry-tokens-per-second", .type = SCHEMA_INTEGER, .min = 0, .max = 1000000,
+     .description = "Tokens that are paid in each second, however few requests there are."},
     {.key = "endpoint-requests", .type = SCHEMA_INTEGER, .min = 0, .max = 10000000, .flags = SCHEMA_MAY_BE_OFF,
      .description = "Requests under way for one endpoint; beyond, another one is picked."},
     {.key = "endpoint-connections", .type = SCHEMA_INTEGER, .min = 0, .max = 10000000, .flags = SCHEMA_MAY_BE_OFF,

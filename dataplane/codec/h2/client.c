@@ -328,8 +328,8 @@ static const struct leg_ops client_leg_ops = {
 };
 
 static const struct h2_role client_role = {
-    .is_server = false, .gone = ABORT_ORIGIN_RESET, .refused = ABORT_ORIGIN_REFUSED, .malformed = ABORT_ORIGIN_PROTOCOL,
-    .too_large = ABORT_ORIGIN_TOO_LARGE, .write_timeout = ABORT_ORIGIN_TIMEOUT,
+    .is_server = false, .gone = ABORT_ORIGIN_STREAM_RESET, .refused = ABORT_ORIGIN_REFUSED,
+    .malformed = ABORT_ORIGIN_PROTOCOL, .too_large = ABORT_ORIGIN_TOO_LARGE, .write_timeout = ABORT_ORIGIN_TIMEOUT,
     .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_closed,
     .has_room = has_room, .submit = submit, .on_settings = on_settings, .on_goaway = on_goaway, .leg_ops = &client_leg_ops,
 };

@@ -1,19 +1,22 @@
 """Retries, their budget, and hedges, counted where it matters: at the origins."""
+import concurrent.futures
 import time
 
 import pytest
 
 from configuration import cluster, configure
 from counted import ask, clients, counted, total
+from counted_h2 import INTERNAL_ERROR, REFUSED_STREAM, counted_streams, refuses
 from gateway import wait_until
 from wire import Origin
 
 STORM = 100  # requests at once
+REQUESTS, TOKENS, PERCENT = 1000, 30, 20
 
 
-def serve(gateway, origins, retry, **options):
-    config = configure(gateway, [cluster("c", *origins, **options)])
-    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": "c", "retry": retry}]
+def serve(gateway, origins, retry, name="c", **options):
+    config = configure(gateway, [cluster(name, *origins, **options)])
+    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": name, "retry": retry}]
     gateway.serve(config)
 
 
@@ -92,6 +95,62 @@ def test_there_is_no_retry_storm(gateway):
         print(f"{total(origins)} attempts for {STORM} requests")
         assert STORM < total(origins) < 2 * STORM
         assert gateway.metric("retries_over_budget_total") > over
+
+
+def ask_at_once(gateway, count):
+    """This many clients make REQUESTS requests together; the statuses of the answers."""
+    times = [REQUESTS // count + (i < REQUESTS % count) for i in range(count)]
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return [answer.status for answers in pool.map(lambda n: ask(gateway, n), times) for answer in answers]
+
+
+BUCKET = {"retry-tokens": TOKENS, "retry-tokens-percent": PERCENT, "retry-tokens-per-second": 0,
+          "retry-percent": 100, "min-retries": 1000}
+MOST = REQUESTS + REQUESTS * PERCENT // 100 + TOKENS
+
+
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_retries_are_bounded_in_all(gateway, at_once):
+    """All origins always fail, and three retries are allowed, as many at once as there like to be. What is paid in while the
+    bucket is full is lost, which it is for the first requests only."""
+    with counted("a", "b", "c") as origins:
+        serve(gateway, origins, {"retries": 3, "on": ["503"], "backoff": "off"}, f"all-{at_once}",
+              **{"circuit-breakers": BUCKET})
+        for origin in origins:
+            origin.status = 503
+        assert ask_at_once(gateway, at_once) == [503] * REQUESTS
+        print(f"{total(origins)} attempts for {REQUESTS} requests, {at_once} at once; at most {MOST}")
+        assert MOST - 1 - at_once * PERCENT // 100 <= total(origins) <= MOST
+
+
+def test_time_fills_the_bucket(gateway):
+    """A token every fifth of a second, however few requests there are."""
+    with counted("a") as origins:
+        serve(gateway, origins, {"retries": 1, "on": ["503"], "backoff": "off"}, "timed",
+              **{"circuit-breakers": {**BUCKET, "retry-tokens": 3, "retry-tokens-percent": 0, "retry-tokens-per-second": 5}})
+        origins[0].status = 503
+        began, requests = time.monotonic(), 0
+        while total(origins) - requests < 3 + 5:
+            ask(gateway)
+            requests += 1
+        took = time.monotonic() - began
+        assert took >= 1  # five tokens
+        assert total(origins) - requests <= 3 + 5 * took
+
+
+@pytest.mark.parametrize("code, most", [(REFUSED_STREAM, 2 * REQUESTS + TOKENS + REQUESTS * PERCENT // 100),
+                                        (INTERNAL_ERROR, REQUESTS)], ids=["refused", "reset"])
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_streams_that_are_not_served(gateway, code, most, at_once):
+    """Without a rule for retries: what was refused unseen is sent again once, more often within the budget; what was reset,
+    not at all."""
+    with counted_streams(refuses(code), "a", "b") as origins:
+        serve(gateway, origins, {"retries": 0}, f"streams-{code}-{at_once}",
+              **{"circuit-breakers": BUCKET, "protocol": "http2"})
+        statuses = ask_at_once(gateway, at_once)
+        assert set(statuses) == {503 if code == REFUSED_STREAM else 502}
+        print(f"{total(origins)} streams for {REQUESTS} requests, {at_once} at once; at most {most}")
+        assert REQUESTS <= total(origins) <= most
 
 
 def test_a_budget_of_nothing_means_no_retry(gateway):

@@ -177,10 +177,13 @@ class FrameConnection(Connection):
 class FrameOrigin(Origin):
     """A listening socket; the test plays the server on what it accepts."""
 
-    def accept_http2(self, *settings, **how):
-        connection = FrameConnection(self.sock.accept()[0], settings, **how)
+    def connection(self, sock, *settings, **how):
+        connection = FrameConnection(sock, settings, **how)
         self.connections.append(connection)
         return connection
+
+    def accept_http2(self, *settings, **how):
+        return self.connection(self.sock.accept()[0], *settings, **how)
 
 
 class Asking:

@@ -167,7 +167,7 @@ static inline void define(struct definition *d, unsigned count, const uint32_t *
                                          .idle_connections = 4,
                                          .requests_per_connection = 100,
                                          .connection_lifetime = 5000,
-                                         .breakers = {.min_retries = 10}}};
+                                         .breakers = {.min_retries = 10, .retry_tokens = 1000}}};
     d->rules = round_robin_rules;
     d->cluster.shared = &cluster_shared;
     cluster_shared.references = 1 << 20; /* never the last */

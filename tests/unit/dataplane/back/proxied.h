@@ -96,11 +96,12 @@ static inline int set_up_with(void **state, unsigned count) {
     define(&origins, count, weights);
     origins.cluster.connection_lifetime = 0;
     origins.cluster.idle_connections = 1000;
-    origins.cluster.breakers = (struct breakers){.min_retries = 100};
+    origins.cluster.breakers = (struct breakers){.min_retries = 100, .retry_tokens = 1000};
     complete(&origins);
     view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
     worker.view = &view;
     worker.now = SECOND;
+    cluster_shared.bucket = (struct retry_bucket){0};
     wheel_init(&worker.wheel, worker.now);
     worker.route_scratch = route_scratch_create();
     default_rule();
@@ -238,6 +239,13 @@ static inline void connect_fails(struct fake_connection *c) {
 static inline void reset(struct fake_connection *c) {
     report_closed(&c->link);
     exchange_on_abort(&c->stream.leg, ABORT_ORIGIN_RESET);
+    end_turn();
+}
+
+/* The origin gives up this exchange alone, with this reason. */
+static inline void give_up(struct fake_connection *c, enum abort_code code) {
+    exchange_on_abort(&c->stream.leg, code);
+    c->link.owner->on_available(&c->link);
     end_turn();
 }
 

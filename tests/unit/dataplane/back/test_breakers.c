@@ -9,6 +9,7 @@ static int set_up(void **state) {
 
 static void bound(struct breakers b) {
     b.min_retries = 100;
+    b.retry_tokens = 1000;
     origins.cluster.breakers = b;
     origins.cluster.serial = ++next_serial;
     complete(&origins);

@@ -159,7 +159,7 @@ static void what_may_not_be_repeated_is_not_hedged(void **state) {
 
 static void hedges_are_within_the_budget(void **state) {
     (void)state;
-    origins.cluster.breakers = (struct breakers){.min_retries = 1};
+    origins.cluster.breakers = (struct breakers){.min_retries = 1, .retry_tokens = 100};
     ask(0);
     ask(1);
     connect_ok(&connections[0]);

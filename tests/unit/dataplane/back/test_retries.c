@@ -214,31 +214,24 @@ static void no_retry_waits_beyond_the_end_of_the_request(void **state) {
 static void the_budget_bounds_what_is_under_way(void **state) {
     (void)state;
     struct cluster_shared s = {.requests = 100};
-    const struct breakers b = {.retry_percent = 20, .min_retries = 3};
+    const struct breakers b = {.retry_percent = 20, .min_retries = 3, .retry_tokens = 1000};
     for (int i = 0; i < 20; i++)
-        assert_true(retry_budget_take(&s, &b));
-    assert_false(retry_budget_take(&s, &b));
+        assert_true(retry_budget_take(&s, &b, SECOND));
+    assert_false(retry_budget_take(&s, &b, SECOND));
     assert_int_equal(atomic_load(&s.retries), 20);
     atomic_store(&s.requests, 1);
     atomic_store(&s.retries, 0);
     for (int i = 0; i < 3; i++)
-        assert_true(retry_budget_take(&s, &b));
-    assert_false(retry_budget_take(&s, &b));
-    const struct breakers none = {0};
+        assert_true(retry_budget_take(&s, &b, SECOND));
+    assert_false(retry_budget_take(&s, &b, SECOND));
+    const struct breakers none = {.retry_tokens = 1000};
     atomic_store(&s.retries, 0);
-    assert_false(retry_budget_take(&s, &none));
+    assert_false(retry_budget_take(&s, &none, SECOND));
 }
 
-/* Every answer is 503, and ten retries are allowed: of 50 requests at once ten percent are sent again, not all. */
-static void there_is_no_retry_storm(void **state) {
-    (void)state;
-    enum { REQUESTS = 50, PERCENT = 10, LEAST = 2, RETRIES = 10 };
-    retry_rule.retries = RETRIES;
-    use_rule();
-    origins.cluster.breakers = (struct breakers){.retry_percent = PERCENT, .min_retries = LEAST};
-    for (unsigned i = 0; i < REQUESTS; i++)
-        ask(i);
-    unsigned seen = 0, most_at_once = 0;
+/* Answers all that is under way with 503 until nothing is; how many answers that took. */
+static unsigned refuse_all(unsigned *most_at_once) {
+    unsigned seen = 0;
     for (bool goes_on = true; goes_on;) {
         goes_on = false;
         for (unsigned i = 0; i < connection_count; i++) {
@@ -251,9 +244,22 @@ static void there_is_no_retry_storm(void **state) {
             seen++;
             answer(c, 503);
             unsigned retries = atomic_load(&cluster_shared.retries);
-            most_at_once = retries > most_at_once ? retries : most_at_once;
+            *most_at_once = retries > *most_at_once ? retries : *most_at_once;
         }
     }
+    return seen;
+}
+
+/* Every answer is 503, and ten retries are allowed: of 50 requests at once ten percent are sent again, not all. */
+static void there_is_no_retry_storm(void **state) {
+    (void)state;
+    enum { REQUESTS = 50, PERCENT = 10, LEAST = 2, RETRIES = 10 };
+    retry_rule.retries = RETRIES;
+    use_rule();
+    origins.cluster.breakers = (struct breakers){.retry_percent = PERCENT, .min_retries = LEAST, .retry_tokens = 1000};
+    for (unsigned i = 0; i < REQUESTS; i++)
+        ask(i);
+    unsigned most_at_once = 0, seen = refuse_all(&most_at_once);
     for (unsigned i = 0; i < REQUESTS; i++)
         assert_int_equal(asked[i].status, 503);
     assert_true(most_at_once <= REQUESTS * PERCENT / 100);
@@ -261,19 +267,76 @@ static void there_is_no_retry_storm(void **state) {
     assert_true(stats_read(&worker.stats->retries_over_budget_total) >= REQUESTS / 2);
 }
 
+/* Whatever may be under way: when everything fails, the attempts are exactly as many as tokens allow. */
+static void there_are_no_more_retries_than_tokens(void **state) {
+    (void)state;
+    enum { ROUNDS = 20, AT_ONCE = 50, REQUESTS = ROUNDS * AT_ONCE, PERCENT = 20, TOKENS = 10 };
+    retry_rule.retries = 10;
+    use_rule();
+    origins.cluster.breakers = (struct breakers){
+        .retry_percent = 100, .min_retries = 1000, .retry_tokens = TOKENS, .retry_tokens_percent = PERCENT};
+    unsigned seen = 0, most_at_once = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        ask(i % AT_ONCE);
+        if ((i + 1) % AT_ONCE == 0)
+            seen += refuse_all(&most_at_once);
+    }
+    assert_int_equal(seen, REQUESTS + REQUESTS * PERCENT / 100 + TOKENS - AT_ONCE * PERCENT / 100);
+}
+
 static void what_was_not_processed_is_outside_the_budget(void **state) {
     (void)state;
     origins.cluster.breakers = (struct breakers){0};
     ask(0);
     connect_ok(newest(1));
-    exchange_on_abort(&connections[0].stream.leg, ABORT_ORIGIN_REFUSED);
-    connections[0].link.owner->on_available(&connections[0].link);
-    end_turn();
+    give_up(newest(1), ABORT_ORIGIN_REFUSED);
     connect_ok(newest(2));
     reset(newest(2)); /* which the budget does not allow to be sent again */
     assert_answered(0, 502, 2);
     assert_int_equal(stats_read(&worker.stats->retries_unprocessed_total), 1);
     assert_int_equal(stats_read(&worker.stats->retries_over_budget_total), 1);
+}
+
+/* Once. An origin that refuses everything is not asked four times as much. */
+static void who_refuses_again_is_asked_within_the_budget(void **state) {
+    (void)state;
+    origins.cluster.breakers = (struct breakers){.min_retries = 1, .retry_tokens = 1};
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned attempts = i ? 2 : 3;
+        ask(i);
+        for (unsigned k = 0; k < attempts; k++) {
+            for (unsigned n = 0; n < connection_count; n++)
+                if (connections[n].is_open && !connections[n].link.is_connected)
+                    connect_ok(&connections[n]);
+            for (unsigned n = 0; n < connection_count; n++)
+                if (is_busy(&connections[n])) {
+                    give_up(&connections[n], ABORT_ORIGIN_REFUSED);
+                    break;
+                }
+        }
+        assert_answered(i, 503, attempts);
+    }
+}
+
+/* A stream that is reset on a kept connection was not lost with it, and may have been looked at. */
+static void a_reset_stream_is_no_dead_connection(void **state) {
+    (void)state;
+    retry_rule.n_on = 0;
+    use_rule();
+    ask(0);
+    connect_ok(newest(1));
+    answer(newest(1), 200);
+    for (unsigned i = 0; i < 2; i++) {
+        ask(0);
+        if (i == 0)
+            connect_ok(newest(2));
+        else
+            assert_true(is_busy(&connections[0]));
+        if (i == 0)
+            answer(newest(2), 200);
+    }
+    give_up(&connections[0], ABORT_ORIGIN_STREAM_RESET);
+    assert_answered(0, 502, 1);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, proxied_tear_down)
@@ -293,7 +356,10 @@ int main(void) {
         TEST(no_retry_waits_beyond_the_end_of_the_request),
         TEST(the_budget_bounds_what_is_under_way),
         TEST(there_is_no_retry_storm),
+        TEST(there_are_no_more_retries_than_tokens),
         TEST(what_was_not_processed_is_outside_the_budget),
+        TEST(who_refuses_again_is_asked_within_the_budget),
+        TEST(a_reset_stream_is_no_dead_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

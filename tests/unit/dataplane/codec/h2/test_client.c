@@ -271,7 +271,7 @@ static void a_reset_in_the_body_cuts_the_response(void **state) {
     assert_string_equal(text(&c->loop.received), "begin");
     nghttp2_submit_rst_stream(questions[0].origin->session, NGHTTP2_FLAG_NONE, questions[0].id, NGHTTP2_INTERNAL_ERROR);
     settle();
-    assert_int_equal(c->loop.aborted, ABORT_ORIGIN_RESET);
+    assert_int_equal(c->loop.aborted, ABORT_ORIGIN_STREAM_RESET);
 }
 
 /* RFC 9113 section 8.1: the answer is complete, and the rest of the request is of no use. */
