@@ -1,5 +1,6 @@
 #include "common/str.h"
 
+#include <endian.h>
 #include <stdio.h>
 
 #include "common/alloc.h"
@@ -44,10 +45,18 @@ struct str str_cut(struct str *s, char separator) {
 }
 
 int str_to_uint64(struct str s, uint64_t *ret) {
+    enum { SAFE_DIGITS = 19 }; /* so many are below 2^64, whatever they are */
     if (s.n == 0)
         return -1;
     uint64_t value = 0;
-    for (size_t i = 0; i < s.n; i++) {
+    size_t i = 0;
+    for (; i < s.n && i < SAFE_DIGITS; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9)
+            return -1;
+        value = value * 10 + digit;
+    }
+    for (; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9')
             return -1;
         if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, s.p[i] - '0', &value))
@@ -214,9 +223,26 @@ char *strbuf_take(struct strbuf *b) {
     return text;
 }
 
+/* Eight digits at once: each half byte goes into a byte of its own, those above 9 are carried over to 'a'. */
+static void hex_encode_four(const uint8_t *bytes, char *out) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint32_t four;
+    memcpy(&four, bytes, sizeof four);
+    uint64_t wide = le32toh(four);
+    wide = (wide | wide << 16) & UINT64_C(0x0000ffff0000ffff);
+    wide = (wide | wide << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    uint64_t halves = (wide >> 4 & UINT64_C(0x000f000f000f000f)) | (wide & UINT64_C(0x000f000f000f000f)) << 8;
+    uint64_t is_letter = (halves + ones * 6) >> 4 & ones;
+    uint64_t text = htole64(halves + ones * '0' + is_letter * ('a' - '0' - 10));
+    memcpy(out, &text, sizeof text);
+}
+
 void hex_encode(const uint8_t *bytes, size_t n, char *out) {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    for (; n - i >= 4; i += 4)
+        hex_encode_four(bytes + i, out + 2 * i);
+    for (; i < n; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];
     }

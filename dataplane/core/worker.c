@@ -285,9 +285,13 @@ uint8_t *worker_read_room(struct worker *w) {
     return slice_pool_read_room(&w->pool);
 }
 
-uint32_t worker_random(struct worker *w) {
+uint64_t worker_random_bits(struct worker *w) {
     w->random ^= w->random << 13; /* xorshift64* (Vigna) */
     w->random ^= w->random >> 7;
     w->random ^= w->random << 17;
-    return (uint32_t)((w->random * 0x2545f4914f6cdd1dULL) >> 32);
+    return w->random * 0x2545f4914f6cdd1dULL;
+}
+
+uint32_t worker_random(struct worker *w) {
+    return (uint32_t)(worker_random_bits(w) >> 32);
 }

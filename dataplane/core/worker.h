@@ -129,6 +129,7 @@ uint8_t *worker_read_room(struct worker *w);
 /* Flush, settle and reap, as at the end of a turn. Tests without a running loop call it. */
 void worker_end_turn(struct worker *w);
 uint32_t worker_random(struct worker *w);                         /* not for secrets */
+uint64_t worker_random_bits(struct worker *w);                    /* the same, 64 bits; the low ones are the weaker half */
 
 static inline void worker_set_timer(struct worker *w, struct timer *t, uint64_t deadline) {
     wheel_set(&w->wheel, t, deadline);

@@ -23,6 +23,9 @@ struct limits {                        /* bytes, counts */
     uint32_t header_bytes, headers, uri_bytes, trailer_bytes, requests_per_connection;
 };
 
+/* The version in which a message came, as an index. */
+enum via_version { VIA_1_0, VIA_1_1, VIA_2, VIA_3, VIA_VERSIONS };
+
 /* The settings resource with its defaults filled in. */
 struct settings {
     struct limits   limits;
@@ -31,7 +34,8 @@ struct settings {
     uint32_t        connections_per_ip, connections;
     uint32_t        trusted_hops;
     struct path_policy path;
-    bool            x_forwarded, x_real_ip, forwarded, via;
+    bool            x_forwarded, x_real_ip, forwarded;
+    struct str      via[VIA_VERSIONS]; /* what Via says of a message that came in this version; NULL: nothing */
     struct str      server_name;
     struct str      request_id_header; /* lower-case */
     Headgate__AccessLog__Format access_log_format;

@@ -2,11 +2,8 @@
 
 enum { LONGEST_NAME = 24 };
 
-static const struct {
-    struct str name;
-    unsigned   flags;
-} known[FIELD_ID_COUNT] = {
-#define X(id, text, flags) [FIELD_##id] = {{text, sizeof(text) - 1}, flags},
+static const struct str known[FIELD_ID_COUNT] = {
+#define X(id, text, flags) [FIELD_##id] = {text, sizeof(text) - 1},
     FIELD_NAMES(X)
 #undef X
 };
@@ -40,24 +37,40 @@ static const uint8_t first_of_length[LONGEST_NAME + 2] = {
     [25] = FIELD_ID_COUNT,
 };
 
+static bool is_same_word(const char *a, const char *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x == y;
+}
+
+/* The ends differ nearly always; the rest is compared without a call, the last word overlapping the one before it. */
+static bool is_same(const char *a, const char *b, size_t n) {
+    if (a[0] != b[0] || a[n - 1] != b[n - 1])
+        return false;
+    size_t i = 0;
+    for (; n - i > 8; i += 8)
+        if (!is_same_word(a + i, b + i))
+            return false;
+    if (n >= 8)
+        return is_same_word(a + n - 8, b + n - 8);
+    for (i = 1; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
 enum field_id field_lookup(const char *name, size_t n) {
     if (n == 0 || n > LONGEST_NAME)
         return FIELD_OTHER;
-    for (unsigned id = first_of_length[n]; id < first_of_length[n + 1]; id++) {
-        const char *candidate = known[id].name.p;
-        /* The ends differ nearly always, and cost less than a call. */
-        if (candidate[0] == name[0] && candidate[n - 1] == name[n - 1] && memcmp(candidate, name, n) == 0)
+    for (unsigned id = first_of_length[n]; id < first_of_length[n + 1]; id++)
+        if (is_same(known[id].p, name, n))
             return id;
-    }
     return FIELD_OTHER;
 }
 
 struct str field_id_name(enum field_id id) {
-    return id < FIELD_ID_COUNT ? known[id].name : (struct str){NULL, 0};
-}
-
-unsigned field_id_flags(enum field_id id) {
-    return id < FIELD_ID_COUNT ? known[id].flags : 0;
+    return id < FIELD_ID_COUNT ? known[id] : (struct str){NULL, 0};
 }
 
 int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
@@ -79,23 +92,19 @@ int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
     return 0;
 }
 
-static int append(struct fields *fields, struct arena *arena, struct field field) {
+static int append(struct fields *fields, struct arena *arena, enum field_id id, struct str name, struct str value) {
     if (fields->count == fields->capacity && fields_reserve(fields, arena, 1))
         return -1;
-    fields->v[fields->count++] = field;
+    fields->v[fields->count++] = (struct field){name.p, value.p, (uint32_t)value.n, (uint16_t)name.n, (uint16_t)id};
     return 0;
 }
 
-static struct field field_of(enum field_id id, struct str name, struct str value) {
-    return (struct field){name.p, value.p, (uint32_t)value.n, (uint16_t)name.n, (uint16_t)id};
-}
-
 int fields_add(struct fields *fields, struct arena *arena, struct str name, struct str value) {
-    return append(fields, arena, field_of(field_lookup(name.p, name.n), name, value));
+    return append(fields, arena, field_lookup(name.p, name.n), name, value);
 }
 
 int fields_add_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
-    return append(fields, arena, field_of(id, known[id].name, value));
+    return append(fields, arena, id, known[id], value);
 }
 
 int fields_set(struct fields *fields, struct arena *arena, struct str name, struct str value) {
@@ -111,7 +120,7 @@ int fields_set(struct fields *fields, struct arena *arena, struct str name, stru
 }
 
 int fields_set_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
-    return fields_set(fields, arena, known[id].name, value);
+    return fields_set(fields, arena, known[id], value);
 }
 
 int fields_append(struct fields *fields, struct arena *arena, const struct fields *from) {
@@ -131,7 +140,9 @@ void fields_remove_at(struct fields *fields, uint32_t index) {
 
 uint32_t fields_remove_ids(struct fields *fields, uint64_t mask) {
     uint32_t kept = 0, count = fields->count;
-    for (uint32_t i = 0; i < count; i++)
+    while (kept < count && !(FIELD_BIT(fields->v[kept].id) & mask))
+        kept++; /* those before the first that goes stay where they are */
+    for (uint32_t i = kept; i < count; i++)
         if (!(FIELD_BIT(fields->v[i].id) & mask))
             fields->v[kept++] = fields->v[i];
     fields->count = kept;

@@ -11,6 +11,7 @@
 
 #include "common/arena.h"
 #include "common/str.h"
+#include "dataplane/routing/field_bytes.h"
 
 /* What the gateway has to know about a name. */
 enum field_flags {
@@ -112,32 +113,16 @@ struct fields {
 /* The id of a lower-case name, FIELD_OTHER for a name that is not in FIELD_NAMES. */
 enum field_id field_lookup(const char *name, size_t n);
 struct str    field_id_name(enum field_id id);  /* empty for FIELD_OTHER */
-unsigned      field_id_flags(enum field_id id); /* enum field_flags; 0 for FIELD_OTHER */
-/* A token byte (RFC 9110 section 5.6.2) as lower case, 0 for every other byte. */
-extern const uint8_t field_token_lower[256];
 
-static inline bool field_is_control(char c) {
-    return (uint8_t)c < 0x20 || c == 0x7f;
+/* The ids of names that have one of these enum field_flags, as FIELD_BIT()s. A constant where `flags` is one. */
+static inline uint64_t field_ids_with(unsigned flags) {
+#define X(id, name, of_name) | ((of_name) & flags ? FIELD_BIT(FIELD_##id) : 0)
+    return 0 FIELD_NAMES(X);
+#undef X
 }
 
-/* The first control byte (HTAB is one) in p..end, or end. Eight bytes at a time: `hit` is not zero exactly when one of
- * them is below 0x20 or equal to 0x7f. A borrow starts only at a true hit, so the lowest one is exact. */
-static inline const char *field_find_control(const char *p, const char *end) {
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    while (end - p >= 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof word);
-        uint64_t del = word ^ (ones * 0x7f);
-        uint64_t hit = (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
-        if (hit && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-            return p + (__builtin_ctzll(hit) >> 3);
-        if (hit)
-            break;
-        p += 8;
-    }
-    while (p < end && !field_is_control(*p))
-        p++;
-    return p;
+static inline bool field_id_has(unsigned id, unsigned flags) {
+    return field_ids_with(flags) & FIELD_BIT(id);
 }
 
 /* A lower-case token of 1..65535 bytes (RFC 9110 section 5.1). */
@@ -194,6 +179,14 @@ static inline struct field *fields_next(const struct fields *fields, const struc
         if (fields->v[i].id == id)
             return &fields->v[i];
     return NULL;
+}
+
+/* FIELD_BIT() of every id that is there. */
+static inline uint64_t fields_ids(const struct fields *fields) {
+    uint64_t ids = 0;
+    for (uint32_t i = 0; i < fields->count; i++)
+        ids |= FIELD_BIT(fields->v[i].id);
+    return ids;
 }
 
 /* The first field of that id, or NULL. */

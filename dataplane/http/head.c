@@ -92,7 +92,7 @@ bool head_max_forwards(const struct head *head, uint64_t *ret) {
 }
 
 static bool is_nominated(const struct head *head, const struct field *field) {
-    if (field_id_flags(field->id) & FIELD_PINNED)
+    if (field_id_has(field->id, FIELD_PINNED))
         return false;
     for (uint32_t i = 0; i < head->nominated_count; i++)
         if (field_is(field, head->nominated[i]))
@@ -102,12 +102,12 @@ static bool is_nominated(const struct head *head, const struct field *field) {
 
 void head_remove_hop_by_hop(struct head *head) {
     struct fields *fields = &head->fields;
+    fields_remove_ids(fields, field_ids_with(FIELD_HOP_BY_HOP));
+    if (!head->nominated_count)
+        return;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const struct field *f = &fields->v[i];
-        bool goes = (field_id_flags(f->id) & FIELD_HOP_BY_HOP) || (head->nominated_count && is_nominated(head, f));
-        if (!goes)
-            fields->v[kept++] = *f;
-    }
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (!is_nominated(head, &fields->v[i]))
+            fields->v[kept++] = fields->v[i];
     fields->count = kept;
 }

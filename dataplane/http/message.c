@@ -58,10 +58,10 @@ bool message_clean_trailers(struct fields *trailers) {
     uint32_t kept = 0;
     bool is_harmless = true;
     for (uint32_t i = 0; i < trailers->count; i++) {
-        unsigned flags = field_id_flags(trailers->v[i].id);
-        if (flags & FIELD_BAD_TRAILER)
+        enum field_id id = trailers->v[i].id;
+        if (field_id_has(id, FIELD_BAD_TRAILER))
             is_harmless = false;
-        if (!(flags & (FIELD_BAD_TRAILER | FIELD_NO_TRAILER)))
+        if (!field_id_has(id, FIELD_BAD_TRAILER | FIELD_NO_TRAILER))
             trailers->v[kept++] = trailers->v[i];
     }
     trailers->count = kept;

@@ -45,12 +45,10 @@ static bool is_valid_request_id(struct str id) {
 }
 
 static struct str make_request_id(struct exchange *x) {
-    uint32_t bits[4];
     char *text = arena_alloc(&x->arena, 33);
     if (!text)
         return (struct str){NULL, 0};
-    for (int i = 0; i < 4; i++)
-        bits[i] = worker_random(x->worker);
+    uint64_t bits[2] = {worker_random_bits(x->worker), worker_random_bits(x->worker)};
     hex_encode((const uint8_t *)bits, sizeof bits, text);
     return (struct str){text, 32};
 }
@@ -67,12 +65,10 @@ static void identify(struct exchange *x, const struct head *head) {
     x->client = x->listener->settings->trusted_hops ? trusted_client(x, head) : x->peer;
     x->request_id = is_believed ? field_value(id) : make_request_id(x);
     x->log_host = head->authority;
-    const struct field *agent = fields_find(&head->fields, FIELD_USER_AGENT);
-    const struct field *referer = fields_find(&head->fields, FIELD_REFERER);
-    if (agent)
-        x->log_user_agent = field_value(agent);
-    if (referer)
-        x->log_referer = field_value(referer);
+    if (head->seen & FIELD_BIT(FIELD_USER_AGENT))
+        x->log_user_agent = field_value(fields_find(&head->fields, FIELD_USER_AGENT));
+    if (head->seen & FIELD_BIT(FIELD_REFERER))
+        x->log_referer = field_value(fields_find(&head->fields, FIELD_REFERER));
 }
 
 static int add(struct exchange *x, struct head *head, enum field_id id, struct str value) {
@@ -174,21 +170,22 @@ static void drop_aliases(struct head *head) {
             continue;
         for (size_t k = 0; k < f->name_len; k++)
             name[k] = f->name[k] == '_' ? '-' : f->name[k];
-        if (field_id_flags(field_lookup(name, f->name_len)) & (FIELD_PINNED | FIELD_HOP_BY_HOP | FIELD_BAD_TRAILER))
+        if (field_id_has(field_lookup(name, f->name_len), FIELD_PINNED | FIELD_HOP_BY_HOP | FIELD_BAD_TRAILER))
             fields_remove_at(&head->fields, i);
     }
 }
 
 static int add_x_forwarded(struct exchange *x, struct head *head) {
+    uint64_t present = fields_ids(&head->fields);
     struct str chain = x->peer;
-    if (fields_find(&head->fields, FIELD_X_FORWARDED_FOR)) {
+    if (present & FIELD_BIT(FIELD_X_FORWARDED_FOR)) {
         chain = forwarded_chain(x, head);
         fields_remove(&head->fields, FIELD_X_FORWARDED_FOR);
     }
     int status = add(x, head, FIELD_X_FORWARDED_FOR, chain);
-    if (!fields_find(&head->fields, FIELD_X_FORWARDED_PROTO))
+    if (!(present & FIELD_BIT(FIELD_X_FORWARDED_PROTO)))
         status |= add(x, head, FIELD_X_FORWARDED_PROTO, x->is_tls ? STR("https") : STR("http"));
-    if (head->authority.n && !fields_find(&head->fields, FIELD_X_FORWARDED_HOST))
+    if (head->authority.n && !(present & FIELD_BIT(FIELD_X_FORWARDED_HOST)))
         status |= add(x, head, FIELD_X_FORWARDED_HOST, head->authority);
     return status;
 }
@@ -203,17 +200,11 @@ static int add_forwarded(struct exchange *x, struct head *head) {
     return own ? add(x, head, FIELD_FORWARDED, str_of(own)) : -1;
 }
 
+/* RFC 9110 section 7.6.3. */
 static int add_via(struct exchange *x, struct head *head, unsigned version) {
-    const char *text = version == 10 ? "1.0" : version == 20 ? "2" : version == 30 ? "3" : "1.1";
-    struct str name = x->listener->settings->server_name;
-    char *value = arena_alloc(&x->arena, name.n + 5);
-    if (!value)
-        return -1;
-    size_t n = strlen(text);
-    memcpy(value, text, n);
-    value[n] = ' ';
-    memcpy(value + n + 1, name.p, name.n);
-    return add(x, head, FIELD_VIA, (struct str){value, n + 1 + name.n});
+    enum via_version v = version == 10 ? VIA_1_0 : version == 20 ? VIA_2 : version == 30 ? VIA_3 : VIA_1_1;
+    struct str value = x->listener->settings->via[v];
+    return value.p ? add(x, head, FIELD_VIA, value) : 0;
 }
 
 /* The target goes on in its canonical form, as the rule rewrites it; Host as the rule says. */
@@ -252,8 +243,7 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
         status |= add(x, head, FIELD_X_REAL_IP, x->client);
     if (s->forwarded)
         status |= add_forwarded(x, head);
-    if (s->via)
-        status |= add_via(x, head, x->log_version);
+    status |= add_via(x, head, x->log_version);
     status |= count_hop(x, head);
     if (s->request_id_header.n && x->request_id.p)
         status |= fields_set(&head->fields, &x->arena, s->request_id_header, x->request_id);
@@ -270,13 +260,14 @@ int response_prepare(struct exchange *x, struct head *head) {
     if (x->tunnel != TUNNEL_OPEN)
         head->upgrade = (struct str){NULL, 0};
     int status = 0;
-    if (!fields_find(&head->fields, FIELD_DATE)) {
+    uint64_t present = fields_ids(&head->fields);
+    if (!(present & FIELD_BIT(FIELD_DATE))) {
         struct str now = arena_str(&x->arena, date_now(x->worker->now)->http);
         status |= add(x, head, FIELD_DATE, now);
     }
-    if (x->is_reply && !fields_find(&head->fields, FIELD_SERVER))
+    if (x->is_reply && !(present & FIELD_BIT(FIELD_SERVER)))
         status |= add(x, head, FIELD_SERVER, s->server_name);
-    if (!x->is_reply && s->via)
+    if (!x->is_reply)
         status |= add_via(x, head, head->version);
     return status;
 }

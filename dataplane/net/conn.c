@@ -300,7 +300,7 @@ static uint64_t earliest(const struct conn *c) {
 }
 
 void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when) {
-    if (c->is_closed)
+    if (c->is_closed || c->deadlines[which] == when)
         return;
     c->deadlines[which] = when;
     worker_set_timer(c->worker, &c->timer, earliest(c));

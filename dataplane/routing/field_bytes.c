@@ -1,5 +1,5 @@
 /* Here, because the control plane, which links routing alone, checks names of fields, too. */
-#include "dataplane/http/fields.h"
+#include "dataplane/routing/field_bytes.h"
 
 #define T(c) [c] = c
 #define U(c) [c] = (c) | 0x20
@@ -15,3 +15,9 @@ const uint8_t field_token_lower[256] = {
 
 #undef T
 #undef U
+
+#ifdef __SSE2__
+const uint8_t field_first_bytes[32] = {
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+};
+#endif

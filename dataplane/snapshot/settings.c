@@ -58,6 +58,17 @@ static struct str lower_copy(struct arena *arena, const char *text) {
     return copy;
 }
 
+static int fill_via(struct settings *s, struct arena *arena) {
+    static const char *const versions[VIA_VERSIONS] = {"1.0", "1.1", "2", "3"};
+    for (int i = 0; i < VIA_VERSIONS; i++) {
+        char *text = arena_printf(arena, "%s %.*s", versions[i], STR_FMT(s->server_name));
+        if (!text)
+            return -1;
+        s->via[i] = str_of(text);
+    }
+    return 0;
+}
+
 int settings_fill(struct settings *ret, const Headgate__Settings *m, struct arena *arena) {
     static const Headgate__Limits no_limits = HEADGATE__LIMITS__INIT;
     static const Headgate__Timeouts no_timeouts = HEADGATE__TIMEOUTS__INIT;
@@ -68,14 +79,14 @@ int settings_fill(struct settings *ret, const Headgate__Settings *m, struct aren
     const Headgate__ForwardedFields *f = m->forwarded ? m->forwarded : &no_forwarded;
     struct settings s = {
         .trusted_hops = m->trusted_hops, .x_forwarded = f->x_forwarded, .x_real_ip = f->x_real_ip,
-        .forwarded = f->forwarded, .via = f->via, .server_name = str_of(m->server_name),
+        .forwarded = f->forwarded, .server_name = str_of(m->server_name),
         .request_id_header = lower_copy(arena, m->request_id_header),
         .path = path_policy_of(m->path),
         .access_log_format = (m->access_log ? m->access_log : &no_log)->format, .message = m,
     };
     fill_limits(&s, m->limits ? m->limits : &no_limits);
     fill_timeouts(&s.timeouts, m->timeouts ? m->timeouts : &no_timeouts);
-    if (!s.request_id_header.p)
+    if (!s.request_id_header.p || (f->via && fill_via(&s, arena) < 0))
         return -1;
     *ret = s;
     return 0;

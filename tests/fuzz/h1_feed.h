@@ -93,7 +93,7 @@ static inline void fuzz_check_fields(const struct fields *fields) {
 static inline const struct field *fuzz_next_kept(const struct fields *fields, uint32_t *at) {
     while (*at < fields->count) {
         const struct field *f = &fields->v[(*at)++];
-        if (f->id != FIELD_HOST && f->id != FIELD_CONTENT_LENGTH && !(field_id_flags(f->id) & FIELD_HOP_BY_HOP))
+        if (f->id != FIELD_HOST && f->id != FIELD_CONTENT_LENGTH && !field_id_has(f->id, FIELD_HOP_BY_HOP))
             return f;
     }
     return NULL;

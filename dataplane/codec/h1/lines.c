@@ -73,6 +73,11 @@ enum h1_error h1_read_request_line(const char *line, const char *end, const stru
     return error ? error : read_form(head);
 }
 
+/* Above 9: none. */
+static unsigned digit(char c) {
+    return (uint8_t)(c - '0');
+}
+
 enum h1_error h1_read_status_line(const char *line, const char *end, struct head *head) {
     enum { STATUS_AT = VERSION_LENGTH + 1, REASON_AT = STATUS_AT + 3 };
     if (end - line < REASON_AT || line[VERSION_LENGTH] != ' ')
@@ -80,10 +85,10 @@ enum h1_error h1_read_status_line(const char *line, const char *end, struct head
     enum h1_error error = read_version(line, line + VERSION_LENGTH, head);
     if (error)
         return error;
-    uint64_t status;
-    if (str_to_uint64((struct str){line + STATUS_AT, 3}, &status) || status < 100 || status > 599)
+    unsigned hundreds = digit(line[STATUS_AT]), tens = digit(line[STATUS_AT + 1]), ones = digit(line[STATUS_AT + 2]);
+    if (hundreds < 1 || hundreds > 5 || tens > 9 || ones > 9)
         return H1_STATUS;
-    head->status = (uint16_t)status;
+    head->status = (uint16_t)(hundreds * 100 + tens * 10 + ones);
     const char *p = line + REASON_AT;
     if (p == end)
         return H1_OK; /* many origins leave out the space before an empty reason */
@@ -117,9 +122,8 @@ static char *read_value(char *p, char *end, struct field *field, enum h1_error *
 }
 
 static char *read_field(char *p, char *end, struct field *field, enum h1_error *ret_error) {
-    char *name = p, lower;
-    while (p < end && (lower = (char)field_token_lower[(uint8_t)*p]))
-        *p++ = lower;
+    char *name = p;
+    p = field_lower_token(p, end);
     size_t n = (size_t)(p - name);
     if (p == end || *p != ':' || n == 0 || n > UINT16_MAX) {
         *ret_error = n == 0 && p < end && (*p == ' ' || *p == '\t') ? H1_OBS_FOLD : H1_FIELD_NAME;

@@ -21,8 +21,19 @@ static enum h1_error check_size(const struct h1_scan *s, const struct h1_limits 
     return at - s->start > limits->header_bytes ? H1_HEAD_TOO_LARGE : H1_OK;
 }
 
+/* Before this place check_size() finds nothing on the present line. */
+static size_t size_bound(const struct h1_scan *s, const struct h1_limits *limits) {
+    if (s->section == H1_TRAILERS)
+        return (size_t)limits->trailer_bytes + 2;
+    size_t whole = (size_t)s->start + limits->header_bytes;
+    size_t line = (size_t)s->line + limits->uri_bytes + START_LINE_REST;
+    return s->section == H1_REQUEST && s->lines == 0 && line < whole ? line : whole;
+}
+
 /* The first byte of a line tells whether it can be one. */
 static enum h1_error check_first_byte(const struct h1_scan *s, char c) {
+    if (h1_is_token_byte(c))
+        return H1_OK;
     if (c == '\r')
         return H1_OK; /* the end, or an empty line: for take_line to judge */
     bool is_start_line = s->lines == 0 && s->section != H1_TRAILERS;
@@ -30,8 +41,6 @@ static enum h1_error check_first_byte(const struct h1_scan *s, char c) {
         return H1_OBS_FOLD;
     if (field_is_control(c))
         return c == '\n' ? H1_BARE_LF : H1_CONTROL_BYTE;
-    if (h1_is_token_byte(c))
-        return H1_OK;
     return is_start_line ? H1_START_LINE : H1_FIELD_NAME;
 }
 
@@ -62,13 +71,14 @@ static enum h1_scan_result take_line(struct h1_scan *s, const struct h1_limits *
 /* Walks the control bytes from s->looked on. On MORE, s->looked is where to go on; a CR at the very end waits for its LF. */
 static enum h1_scan_result walk(struct h1_scan *s, const struct h1_limits *limits, const char *bytes, size_t n) {
     enum h1_error error;
+    size_t bound = size_bound(s, limits);
     for (;;) {
         if (s->looked == s->line && s->looked < n && (error = check_first_byte(s, bytes[s->looked])))
             return fail(s, error);
         size_t at = (size_t)(field_find_control(bytes + s->looked, bytes + n) - bytes);
         s->looked = (uint32_t)at;
-        if ((error = check_size(s, limits, at)))
-            return fail(s, error);
+        if (at > bound)
+            return fail(s, check_size(s, limits, at));
         if (at == n)
             return H1_SCAN_MORE;
         if (bytes[at] == '\t') {
@@ -77,8 +87,8 @@ static enum h1_scan_result walk(struct h1_scan *s, const struct h1_limits *limit
         }
         if (bytes[at] != '\r')
             return fail(s, control_error(bytes[at]));
-        if ((error = check_size(s, limits, at + 2))) /* the LF needs room too */
-            return fail(s, error);
+        if (at + 2 > bound) /* the LF needs room too */
+            return fail(s, check_size(s, limits, at + 2));
         if (at + 1 == n)
             return H1_SCAN_MORE;
         if (bytes[at + 1] != '\n')
@@ -87,6 +97,7 @@ static enum h1_scan_result walk(struct h1_scan *s, const struct h1_limits *limit
         enum h1_scan_result result = take_line(s, limits, at + 2);
         if (result != H1_SCAN_MORE)
             return result;
+        bound = size_bound(s, limits);
     }
 }
 

@@ -38,7 +38,7 @@ static void put_number(struct out *out, uint64_t value) {
     put(out, (struct str){digits + at, sizeof digits - at});
 }
 
-static void put_field(struct out *out, struct str name, struct str value) {
+static inline void put_field(struct out *out, struct str name, struct str value) {
     assert(name.n && is_harmless(name) && is_harmless(value));
     size_t length = name.n + value.n + 4;
     if (out->n + length <= out->room) {
@@ -57,12 +57,10 @@ static void put_field(struct out *out, struct str name, struct str value) {
 }
 
 static void put_fields(struct out *out, const struct fields *fields) {
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const struct field *f = &fields->v[i];
-        if (f->id == FIELD_HOST || f->id == FIELD_CONTENT_LENGTH || (field_id_flags(f->id) & FIELD_HOP_BY_HOP))
-            continue;
-        put_field(out, field_name(f), field_value(f));
-    }
+    const uint64_t others = FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) | field_ids_with(FIELD_HOP_BY_HOP);
+    for (const struct field *f = fields->v, *end = f + fields->count; f < end; f++)
+        if (!(FIELD_BIT(f->id) & others))
+            put_field(out, field_name(f), field_value(f));
 }
 
 static void put_framing(struct out *out, const struct head *head) {
@@ -131,7 +129,7 @@ size_t h1_write_trailers(const struct fields *trailers, char *out, size_t room) 
     struct out o = {out, room, 0};
     for (uint32_t i = 0; trailers && i < trailers->count; i++) {
         const struct field *f = &trailers->v[i];
-        if (!(field_id_flags(f->id) & (FIELD_NO_TRAILER | FIELD_BAD_TRAILER)))
+        if (!field_id_has(f->id, FIELD_NO_TRAILER | FIELD_BAD_TRAILER))
             put_field(&o, field_name(f), field_value(f));
     }
     PUT(&o, "\r\n");

@@ -352,15 +352,12 @@ static nghttp2_nv pair(struct str name, struct str value) {
                         .valuelen = value.n, .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
-static bool concerns_connection(const struct field *f) {
-    return f->id == FIELD_HOST || f->id == FIELD_CONTENT_LENGTH || (field_id_flags(f->id) & FIELD_HOP_BY_HOP);
-}
-
 static size_t put_fields(const struct head *head, nghttp2_nv *nv) {
+    const uint64_t others = FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) | field_ids_with(FIELD_HOP_BY_HOP);
     size_t n = 0;
     for (uint32_t i = 0; i < head->fields.count; i++) {
         const struct field *f = &head->fields.v[i];
-        if (f->id == FIELD_OTHER || !concerns_connection(f))
+        if (!(FIELD_BIT(f->id) & others))
             nv[n++] = pair(field_name(f), field_value(f));
     }
     return n;
@@ -431,7 +428,7 @@ size_t h2_write_trailers(const struct fields *trailers, nghttp2_nv *nv) {
     size_t n = 0;
     for (uint32_t i = 0; i < trailers->count; i++) {
         const struct field *f = &trailers->v[i];
-        if (field_id_flags(f->id) & (FIELD_NO_TRAILER | FIELD_BAD_TRAILER))
+        if (field_id_has(f->id, FIELD_NO_TRAILER | FIELD_BAD_TRAILER))
             continue;
         nv[n] = pair(field_name(f), field_value(f));
         nv[n++].flags = NGHTTP2_NV_FLAG_NONE;

@@ -1,5 +1,7 @@
 #include "common/str.h"
 
+#include <stdio.h>
+
 #include "common/alloc.h"
 #include "tests/unit/common/cmocka_all.h"
 
@@ -222,6 +224,21 @@ static void hexadecimal(void **state) {
     assert_int_equal(hex_decode(STR(""), back, 0), 0);
 }
 
+static void every_byte_in_hexadecimal(void **state) {
+    (void)state;
+    for (unsigned n = 0; n <= 9; n++)
+        for (unsigned at = 0; at < n; at++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                uint8_t bytes[9] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 0x5a};
+                char text[19], expected[19] = "";
+                bytes[at] = (uint8_t)byte;
+                hex_encode(bytes, n, text);
+                for (unsigned i = 0; i < n; i++)
+                    snprintf(expected + 2 * i, 3, "%02x", bytes[i]);
+                assert_string_equal(text, expected);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comparisons),
@@ -237,6 +254,7 @@ int main(void) {
         cmocka_unit_test(json_strings),
         cmocka_unit_test(every_code_point_has_one_form),
         cmocka_unit_test(hexadecimal),
+        cmocka_unit_test(every_byte_in_hexadecimal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
