@@ -32,13 +32,21 @@ static void stop(struct attempt *a, enum endpoint_outcome outcome) {
     a->is_under_way = false;
     if (a->is_bounded)
         breakers_give(&e->shared->requests);
-    endpoint_ended(e, outcome, a->head_latency);
+    if (a->is_open)
+        endpoint_left(e, outcome);
+    else
+        endpoint_ended(e, outcome, a->head_latency);
 }
 
 void attempt_end(struct attempt *a, enum endpoint_outcome outcome) {
     if (a->is_under_way)
         pending_wake(a->endpoint->cluster);
     stop(a, outcome);
+}
+
+void attempt_opened(struct attempt *a) {
+    a->is_open = true;
+    endpoint_opened(a->endpoint, a->head_latency);
 }
 
 enum lack attempt_begin(struct attempt *a, struct endpoint_runtime *e) {

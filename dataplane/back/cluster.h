@@ -168,6 +168,10 @@ bool endpoint_is_available(const struct endpoint_runtime *);
 void endpoint_began(struct endpoint_runtime *);
 /* `head_latency`: microseconds from `began` to the head of the response; 0: none came. */
 void endpoint_ended(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
+/* The attempt has become a tunnel: a success, which is learnt from now. It is under way until endpoint_left, which is called
+ * instead of `ended`. */
+void endpoint_opened(struct endpoint_runtime *, uint64_t head_latency);
+void endpoint_left(struct endpoint_runtime *, enum endpoint_outcome);
 
 /* Main thread, and worker for run-time state; whoever is last frees. NULL: no memory. */
 struct cluster_shared  *cluster_shared_create(struct str name);

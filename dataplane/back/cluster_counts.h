@@ -39,8 +39,12 @@ static inline void cluster_counts_began(struct cluster_counts *c) {
     stats_add(&c->began, 1);
 }
 
-static inline void cluster_counts_ended(struct cluster_counts *c, unsigned outcome, uint64_t head_latency) {
+static inline void cluster_counts_ended(struct cluster_counts *c, unsigned outcome) {
     stats_add(&c->ended[outcome], 1);
+}
+
+/* 0: no head came. */
+static inline void cluster_counts_latency(struct cluster_counts *c, uint64_t head_latency) {
     if (!head_latency)
         return;
     stats_add(&c->latency_us, head_latency);

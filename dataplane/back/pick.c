@@ -182,12 +182,30 @@ static void note_latency(struct endpoint_runtime *e, enum endpoint_outcome outco
     }
 }
 
-void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
-    candidate_ended(&e->candidate, rules_of(e));
-    cluster_counts_ended(e->cluster->counts, outcome, head_latency);
+static void learn(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
+    cluster_counts_latency(e->cluster->counts, head_latency);
     if (rules_of(e)->kind == BALANCE_PEAK_EWMA)
         note_latency(e, outcome, head_latency);
     if (e->cluster->outliers.is_on)
         outliers_note(e, outcome, head_latency);
+}
+
+void endpoint_opened(struct endpoint_runtime *e, uint64_t head_latency) {
+    learn(e, ENDPOINT_SUCCESS, head_latency);
+}
+
+static void leave(struct endpoint_runtime *e, enum endpoint_outcome outcome) {
+    candidate_ended(&e->candidate, rules_of(e));
+    cluster_counts_ended(e->cluster->counts, outcome);
+}
+
+void endpoint_left(struct endpoint_runtime *e, enum endpoint_outcome outcome) {
+    leave(e, outcome);
+    endpoint_forget_if_unused(e);
+}
+
+void endpoint_ended(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
+    leave(e, outcome);
+    learn(e, outcome, head_latency);
     endpoint_forget_if_unused(e);
 }

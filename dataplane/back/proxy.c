@@ -213,10 +213,31 @@ static enum endpoint_outcome last_outcome(const struct exchange *x, const struct
     return x->abort ? outcome_of_abort(x->abort) : outcome_of_status(a->status);
 }
 
+/* The tunnel is a request under way until it ends, for balancers and bounds, and keeps what it is counted by. What there is
+ * to learn of its endpoint is known now. It is no retry any more. */
+static void opened(struct exchange *x) {
+    struct proxy *p = proxy_of(x);
+    retry_finish(p);
+    attempt_opened(p->current);
+    p->tunnel_of = cluster_shared_ref(p->cluster->shared);
+    p->cluster = NULL;
+}
+
+static void finish_tunnel(struct proxy *p) {
+    attempt_end(p->current, ENDPOINT_SUCCESS);
+    breakers_give(&p->tunnel_of->requests);
+    cluster_shared_unref(p->tunnel_of);
+    p->tunnel_of = NULL;
+}
+
 static void finish(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     if (!p->current)
         return;
+    if (p->tunnel_of) {
+        finish_tunnel(p);
+        return;
+    }
     wheel_remove(&x->worker->wheel, &p->timer);
     pending_leave(&p->place);
     hedge_cancel(x);
@@ -229,5 +250,6 @@ static void finish(struct exchange *x) {
 
 const struct terminal_ops proxy_terminal = {
     .name = "proxy", .start = start, .retry = retry_after_abort, .refuses = retry_refuses,
-    .on_deadline = retry_on_deadline, .finish = finish, .on_second_head = hedge_on_head, .on_second_abort = hedge_on_abort,
+    .on_deadline = retry_on_deadline, .opened = opened, .finish = finish,
+    .on_second_head = hedge_on_head, .on_second_abort = hedge_on_abort,
 };

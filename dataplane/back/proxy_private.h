@@ -17,6 +17,7 @@ struct attempt {
     bool                     was_kept;       /* its connection had been kept, with nothing to carry */
     bool                     is_under_way;   /* the endpoint counts it */
     bool                     is_bounded;     /* it counts for the endpoint's bound, too */
+    bool                     is_open;        /* a tunnel: what it says of the endpoint was learnt when it was opened */
     bool                     is_pending;     /* it counts among those that wait for a connection */
 };
 
@@ -25,7 +26,8 @@ enum proxy_wait { WAITS_FOR_NOTHING, WAITS_TO_RETRY, WAITS_FOR_ROOM, WAITS_TO_HE
 
 /* Of one exchange, in x->terminal_state. */
 struct proxy {
-    const struct cluster_definition *cluster;
+    const struct cluster_definition *cluster;      /* NULL: it is an open tunnel, ... */
+    struct cluster_shared           *tunnel_of;    /* ... which keeps this instead */
     struct attempt                  *current;      /* whose leg is the exchange's back; NULL: nothing is forwarded */
     struct attempt                  *hedge;        /* beside it, in the exchange's arena; NULL: none */
     struct attempt                   first;
@@ -64,6 +66,8 @@ void attempt_init(void);
 enum lack attempt_begin(struct attempt *, struct endpoint_runtime *);
 /* Its connection is no longer waited for; its leg, if it has one, is dropped by whoever ends it. It may be ended again. */
 void attempt_end(struct attempt *, enum endpoint_outcome);
+/* It has become a tunnel, and goes on. */
+void attempt_opened(struct attempt *);
 enum endpoint_outcome outcome_of_abort(enum abort_code);
 enum endpoint_outcome outcome_of_status(unsigned status);
 void proxy_note_endpoint(struct exchange *, const struct endpoint_runtime *);

@@ -72,6 +72,9 @@ struct terminal_ops {
     bool (*refuses)(struct exchange *, struct head *);
     /* The exchange's deadline for the present phase has passed. */
     void (*on_deadline)(struct exchange *);
+    /* The request has become a tunnel, which may live for days. What belongs to the snapshot is not to be used any more, and
+     * of the calls of this table only `finish` follows. May be NULL. */
+    void (*opened)(struct exchange *);
     /* The exchange ends; anything still pending (a connect) is given up. Once. */
     void (*finish)(struct exchange *);
     /* Of the second leg, for a terminal that attaches one. The final head has come; true: it has become the back, and what

@@ -64,10 +64,10 @@ static enum abort_code open_tunnel(struct exchange *x) {
     exchange_set_phase_deadline(x, x->tunnel_idle ? x->worker->now + x->tunnel_idle : 0);
     stats_add(&x->worker->stats->tunnels_total, 1);
     stats_add(&x->worker->stats->tunnels, 1);
+    if (x->terminal->opened)
+        x->terminal->opened(x);
     if (!view || x->layer_count || !let_snapshot_go(x))
         return ABORT_NONE;
-    x->terminal->finish(x);
-    x->has_started_terminal = false; /* it knows the snapshot, and is not needed any more */
     x->view = NULL;
     view_unref(x->worker, view);
     return ABORT_NONE;

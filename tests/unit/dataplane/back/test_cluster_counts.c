@@ -16,7 +16,8 @@ static void *work(void *worker) {
     for (int i = 0; i < ATTEMPTS; i++) {
         struct cluster_counts *c = cluster_counts_of(&list, worker);
         cluster_counts_began(c);
-        cluster_counts_ended(c, (unsigned)i % CLUSTER_OUTCOMES, i % 2 ? 1000 : 0);
+        cluster_counts_ended(c, (unsigned)i % CLUSTER_OUTCOMES);
+        cluster_counts_latency(c, i % 2 ? 1000 : 0);
     }
     return NULL;
 }
