@@ -25,8 +25,11 @@ static bool take_budget(struct exchange *x) {
 }
 
 /* RFC 9110 section 9.2.2: what the origin provably did not see may always be sent again; what it may have seen only when
- * the method is idempotent, and without the user's word only when a kept connection was closed under us. */
+ * the method is idempotent, and without the user's word only when a kept connection was closed under us. Whose head has come
+ * has seen it, whatever it says. */
 static bool is_unprocessed(const struct exchange *x, enum abort_code code) {
+    if (x->head_at)
+        return false;
     switch (code) {
     case ABORT_ORIGIN_STALE:
     case ABORT_ORIGIN_REFUSED: return true;

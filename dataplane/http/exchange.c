@@ -367,15 +367,6 @@ static void on_request_head(struct exchange *x, struct head *head, bool end) {
 
 /* ---- response ---- */
 
-void exchange_take_back_response(struct exchange *x) {
-    abort_leg(x, x->back, ABORT_SHUTDOWN);
-    flow_drop(x, &x->response);
-    x->response.state = FLOW_HEAD;
-    x->response.head = NULL;
-    x->response.trailers = NULL;
-    x->replaced_at = x->response_left + 1;
-}
-
 static void on_interim(struct exchange *x, struct head *head) {
     if (head->status == 100)
         release_credit(x);
@@ -498,6 +489,7 @@ void exchange_on_end(struct leg *leg, struct fields *trailers) {
 static void on_back_abort(struct exchange *x, enum abort_code code) {
     x->attempt_deadline = 0;
     exchange_set_phase_deadline(x, 0);
+    response_take_head_back(x);
     if (x->response.state == FLOW_HEAD) {
         if (x->is_reply || !x->terminal->retry || !x->terminal->retry(x, code))
             exchange_fail(x, code);

@@ -37,6 +37,9 @@ struct leg_ops {                                         /* core -> codec; recor
     void (*grant)(struct leg *, size_t n);               /* as source: n more bytes are welcome */
     void (*stop)(struct leg *);                          /* as source: no more is wanted; the other flow lives on */
     void (*abort)(struct leg *, enum abort_code);        /* last call; the leg is already detached */
+    /* Of a front: forgets the final head that it was given, if no byte of it is written; another one follows. False, or
+     * NULL: it is too late. */
+    bool (*take_head_back)(struct leg *);
     /* Of a front: both ends of the client's connection. False, or NULL: not known. */
     bool (*get_ends)(const struct leg *, struct conn_ends *);
 };
@@ -112,7 +115,7 @@ struct exchange {
     struct layer                     *waiting;           /* that layer */
     bool                              in_hook;
     int                               remembered;        /* a verdict that came while in_hook, or -1 */
-    bool                              is_answered;       /* the final response head went to the front */
+    bool                              is_answered;       /* the front has the final response head, and keeps it */
     bool                              is_over;
     struct slice_queue                kept;              /* of the request's body: sent, but perhaps not for good */
     uint64_t                          keep_limit;        /* bytes */

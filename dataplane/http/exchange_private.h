@@ -33,8 +33,12 @@ void leg_detach(struct exchange *x, struct leg *leg);             /* both pointe
 /* Why it ends early; the first reason counts, for the log and for the answer. */
 void exchange_note_abort(struct exchange *x, enum abort_code code);
 void exchange_over(struct exchange *x);                           /* ends it: legs detached, on the reap list */
-/* The response that layers are looking at is replaced by another one: drops its source and what came of its body. */
+/* take_back.c. The response that layers are looking at is replaced by another one: drops its source and what came of its
+ * body. */
 void exchange_take_back_response(struct exchange *x);
+/* The origin broke off. What the front was given of its response is taken back when no byte of it is written: another one
+ * can follow. A tunnel that was open stays so, and our own answers are not replaced. */
+void response_take_head_back(struct exchange *x);
 /* layers.c. The states of all layers in one block: 0, or -1 without memory. */
 int  layers_make(struct exchange *x);
 void layers_finish(struct exchange *x);                           /* on_done, inner first, once each */

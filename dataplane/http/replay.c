@@ -46,6 +46,7 @@ void exchange_rewind(struct exchange *x) {
     struct flow *f = &x->request;
     struct slice *s;
     f->pulled_end = false;
+    x->head_at = 0;
     f->used += x->kept.bytes; /* charged already */
     while ((s = slice_queue_pop(&f->queue)))
         slice_queue_push(&x->kept, s);

@@ -95,12 +95,14 @@ static void ask(struct call *c) {
     c->head.version = 11;
     c->loop.to_send = (struct str){body, has_bodies ? sizeof body : 0};
     c->loop.has_ended = !has_bodies;
+    c->loop.holds_head = asked % 2;
     struct exchange *x = exchange_open(&worker, &c->loop.leg, &from);
     CHECK(x);
     exchange_on_head(&c->loop.leg, &c->head, !has_bodies);
 }
 
 static void drop(struct call *c) {
+    CHECK(!c->loop.holds_head || c->loop.aborted == ABORT_NONE); /* it got another answer instead */
     loopback_finish(&c->loop);
     c->is_used = false;
 }

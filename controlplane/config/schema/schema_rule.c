@@ -194,7 +194,7 @@ const struct schema_object schema_rewrite = {
 
 static const struct schema_word retry_reasons[] = {
     {"connect-failure", HEADGATE__RETRY__ON__CONNECT_FAILURE, "No connection to the endpoint came about."},
-    {"reset", HEADGATE__RETRY__ON__RESET, "The origin closed the connection before its answer began."},
+    {"reset", HEADGATE__RETRY__ON__RESET, "The origin broke off before any of its answer was passed on."},
     {"gateway-error", HEADGATE__RETRY__ON__GATEWAY_ERROR, "502, 503 and 504."},
     {"5xx", HEADGATE__RETRY__ON__SERVER_ERROR, "Any of 500 to 599."},
     {"409", HEADGATE__RETRY__ON__CONFLICT, "That status."},

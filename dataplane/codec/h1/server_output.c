@@ -167,6 +167,15 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     conn_mark_dirty(&s->conn);
 }
 
+static bool take_head_back(struct leg *leg) {
+    struct h1_message *m = h1_server_of_leg(leg)->message;
+    if (!m->response)
+        return false;
+    m->response = NULL;
+    m->has_response = false;
+    return true;
+}
+
 static void want_pull(struct leg *leg) {
     conn_mark_dirty(&h1_server_of_leg(leg)->conn);
 }
@@ -215,5 +224,5 @@ static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
 
 const struct leg_ops h1_server_leg_ops = {
     .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
-    .get_ends = get_ends,
+    .take_head_back = take_head_back, .get_ends = get_ends,
 };

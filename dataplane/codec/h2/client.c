@@ -22,6 +22,7 @@ struct h2_client {
     uint64_t                 ping_interval, received_at;
     bool                     ping_is_out;
     bool                     knows_limit;  /* SETTINGS have come */
+    bool                     opens_no_more; /* GOAWAY has come, or the ids are used up; what is open goes on */
     bool                     is_owned;     /* the owner knows of it, and is told what becomes of it */
 };
 
@@ -49,7 +50,7 @@ static void report_available(struct h2_client *c) {
         c->link.owner->on_available(&c->link);
 }
 
-/* Nothing new is opened; what is open goes on. */
+/* Nothing new is opened. */
 static void drain(struct h2_client *c) {
     if (c->is_owned && !c->link.is_draining)
         c->link.owner->on_draining(&c->link);
@@ -94,6 +95,19 @@ static void end_unwritten(struct h2_client *c, enum abort_code code, bool write_
     }
 }
 
+/* The connection ends with our GOAWAY, and what still comes is not read: nobody need wait until that is written. */
+static void condemn(struct h2_client *c) {
+    struct h2_stream *stream, *next;
+    drain(c);
+    for (stream = c->session.streams; stream && !c->session.conn.is_closed; stream = next) {
+        next = stream->next;
+        stream->is_stopped = true;
+        stream->head = NULL;
+        if (stream->leg.exchange)
+            exchange_on_abort(&stream->leg, is_unwritten(stream, false) ? ABORT_ORIGIN_STALE : ABORT_ORIGIN_PROTOCOL);
+    }
+}
+
 /* ---- what the origin allows ---- */
 
 static uint32_t streams_allowed(const struct h2_session *session) {
@@ -131,6 +145,7 @@ static void on_settings(struct h2_session *session) {
 /* The library closes the streams above the last one that the origin looks at; it also refuses what it has not sent yet. */
 static void on_goaway(struct h2_session *session) {
     struct h2_client *c = client_of(session);
+    c->opens_no_more = true;
     drain(c);
     end_unwritten(c, ABORT_ORIGIN_REFUSED, false);
 }
@@ -197,8 +212,10 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
     stream->batch = c->batch;
     stream->write_deadline = 0;
     c->opened++;
-    if (id >= LAST_ID)
+    if (id >= LAST_ID) {
+        c->opens_no_more = true;
         drain(c);
+    }
     return 0;
 }
 
@@ -337,10 +354,12 @@ static const struct h2_role client_role = {
 /* ---- the connection ---- */
 
 static void end_if_over(struct h2_client *c) {
+    bool is_broken = c->session.fault != H2_FAULT_NONE ||
+                     (!c->opens_no_more && !nghttp2_session_check_request_allowed(c->session.library));
     if (h2_session_is_over(&c->session))
         break_off(c, ABORT_ORIGIN_PROTOCOL, false);
-    else if (!nghttp2_session_check_request_allowed(c->session.library))
-        drain(c); /* it ends with an error once our GOAWAY is written */
+    else if (is_broken)
+        condemn(c);
 }
 
 static void on_bytes(struct conn *conn, uint8_t *bytes, size_t n) {

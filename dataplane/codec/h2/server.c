@@ -312,6 +312,16 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     h2_stream_send_later(stream);
 }
 
+static bool take_head_back(struct leg *leg) {
+    struct h2_stream *stream = h2_stream_of(leg);
+    if (!stream->head || stream->head_is_out)
+        return false;
+    stream->head = NULL;
+    stream->has_no_body = leg->exchange->request.head->method == METHOD_HEAD;
+    stream->answered = H2_PRIORITY_UNSTATED;
+    return true;
+}
+
 static int submit(struct h2_stream *stream, const nghttp2_data_provider *provider) {
     struct free_lists *lists = &stream->session->conn.worker->free_lists;
     nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
@@ -329,7 +339,7 @@ static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
 
 static const struct leg_ops server_leg_ops = {
     .name = "h2", .send_head = send_head, .want_pull = h2_stream_want_pull, .grant = grant, .stop = h2_stream_stop,
-    .abort = h2_stream_abort, .get_ends = get_ends,
+    .abort = h2_stream_abort, .take_head_back = take_head_back, .get_ends = get_ends,
 };
 
 static const struct h2_role server_role = {

@@ -222,11 +222,22 @@ static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* The stream is going to be reset for its peer's fault. Its exchange ends now: once the reset is written, a head that came
+ * just before would be on its way. */
+static void end_exchange(struct h2_session *s, int32_t id) {
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(s->library, id);
+    if (!stream || !stream->leg.exchange)
+        return;
+    stream->is_stopped = true;
+    stream->head = NULL;
+    exchange_on_abort(&stream->leg, s->role->malformed);
+}
+
 /* What the library answers with RST_STREAM by itself, and streams beyond the limit. */
 static int on_invalid_frame(nghttp2_session *library, const nghttp2_frame *frame, int code, void *user) {
     (void)library;
-    (void)frame;
     (void)code;
+    end_exchange(session_of(user), frame->hd.stream_id);
     charge_reset(session_of(user));
     return 0;
 }
@@ -307,8 +318,9 @@ static int on_stream_close(nghttp2_session *library, int32_t id, uint32_t code, 
         return 0;
     if (stream->is_malformed)
         charge_reset(s);
+    bool is_refused = code == NGHTTP2_REFUSED_STREAM && !stream->has_head; /* who has answered has not refused */
     if (stream->leg.exchange)
-        exchange_on_abort(&stream->leg, code == NGHTTP2_REFUSED_STREAM ? s->role->refused : s->role->gone);
+        exchange_on_abort(&stream->leg, is_refused ? s->role->refused : s->role->gone);
     h2_stream_close(stream);
     s->role->on_closed(stream);
     return 0;
@@ -429,6 +441,7 @@ void h2_session_receive(struct h2_session *s, const uint8_t *bytes, size_t n) {
             break;
         }
         count_fault(s, verdict.fault);
+        end_exchange(s, (int32_t)verdict.stream);
         h2_session_check(s, nghttp2_submit_rst_stream(s->library, NGHTTP2_FLAG_NONE, (int32_t)verdict.stream,
                                                       h2_fault_code(verdict.fault)));
         charge_reset(s);

@@ -11,6 +11,13 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     l->ends_with_head = end;
 }
 
+static bool take_head_back(struct leg *leg) {
+    struct loopback *l = of_leg(leg);
+    if (l->holds_head)
+        l->head_count--;
+    return l->holds_head;
+}
+
 static void want_pull(struct leg *leg) {
     of_leg(leg)->wanted++;
 }
@@ -30,6 +37,7 @@ static void abort_stream(struct leg *leg, enum abort_code code) {
 
 static const struct leg_ops loopback_ops = {
     .name = "loopback", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
+    .take_head_back = take_head_back,
 };
 
 void loopback_init(struct loopback *l, struct worker *w) {
@@ -67,6 +75,7 @@ bool loopback_pull(struct loopback *l, size_t max) {
     if (!l->leg.exchange || l->received_end || l->received_abort || l->head_count == 0)
         return false;
     l->wanted = 0;
+    l->holds_head = false;
     l->received_trailers = exchange_trailers(&l->leg);
     switch (exchange_pull(&l->leg, max, &s)) {
     case PULL_DATA:

@@ -22,6 +22,7 @@ struct loopback {
     bool               received_end, received_abort;
     struct fields     *received_trailers;
     unsigned           wanted;                      /* calls of want_pull since the last pull */
+    bool               holds_head;                  /* set by the caller: a head can be taken back until the next pull */
     /* both */
     enum abort_code    aborted;                     /* by the core; ABORT_NONE: not */
 };

@@ -1,4 +1,5 @@
 """An origin that speaks HTTP/2 frame by frame, as the test says (RFC 9113)."""
+import contextlib
 import struct
 import threading
 
@@ -88,6 +89,14 @@ class FrameConnection(Connection):
         self.send_settings(*settings)
 
     # ---- sending
+
+    @contextlib.contextmanager
+    def in_one_piece(self):
+        """What is sent meanwhile leaves with one call."""
+        parts, self.send = [], lambda *more: parts.extend(more)
+        yield
+        del self.send
+        self.send(*parts)
 
     def send_frame(self, kind, flags, stream, payload=b""):
         self.send(struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload)

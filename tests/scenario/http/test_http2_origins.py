@@ -10,7 +10,7 @@ import pytest
 
 from configuration import cluster, configure, under
 from gateway import Gateway, free_port, wait_until
-from h2_origin import CANCEL, INITIAL_WINDOW_SIZE, LAST_STREAM_OF_ALL, NO_ERROR, Asking, FrameOrigin
+from h2_origin import CANCEL, INITIAL_WINDOW_SIZE, LAST_STREAM_OF_ALL, NO_ERROR, REFUSED_STREAM, Asking, FrameOrigin
 from origins import Running
 from wire import PATIENCE, chunked, head_of, request
 
@@ -259,6 +259,37 @@ def test_refused_requests_are_sent_again(gateway, played):
     served.request().refuse()
     served.request().answer(200, body=b"second")
     assert asking.answer().body == b"second"
+
+
+def test_an_answer_that_was_taken_back_is_asked_for_again(gateway, played):
+    """Nothing of it was written, and the rule allows another attempt after a reset."""
+    config = configure(gateway, [cluster("origin", played, protocol="http2")])
+    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": "origin", "retry": {"retries": 1, "on": ["reset"]}}]
+    gateway.serve(config)
+    asking = Asking(gateway, request(target="/taken-back"))
+    served = played.accept_http2()
+    got = served.request()
+    with served.in_one_piece():
+        got.head(200, ("x-attempt", "first")).data(b"some").refuse(CANCEL)
+    served.request().answer(200, ("x-attempt", "second"), body=b"whole")
+    answer = asking.answer()
+    assert (answer.status, answer.body, answer["X-Attempt"]) == (200, b"whole", "second")
+    record = gateway.wait_log(lambda record: record["target"] == "/taken-back")
+    assert (record["status"], record["attempts"], record["response_bytes"]) == (200, 2, len(b"whole"))
+
+
+def test_an_answer_that_was_taken_back_is_no_stale_connection(gateway, played):
+    """Without such a rule a GET is sent again only when its kept connection was closed before anything came."""
+    asking = Asking(gateway, request())
+    served = played.accept_http2()
+    served.request().answer(200)
+    assert asking.answer().status == 200
+    for code in (CANCEL, REFUSED_STREAM):
+        asking = Asking(gateway, request())
+        got = served.request()
+        with served.in_one_piece():
+            got.head(200).refuse(code)
+        assert asking.answer().status == 502
 
 
 def test_a_refused_upload_begins_anew(gateway, played):

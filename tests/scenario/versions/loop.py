@@ -1,5 +1,6 @@
 """One loop for both ends of a dialogue: whoever waits for an event moves the bytes of all sockets. So client and origin
 live in one thread, nothing is sent twice or lost, and no test has to guess how long something takes."""
+import contextlib
 import select
 import socket
 import ssl
@@ -84,6 +85,7 @@ class Pipe:
         self.feed = self.on_end = None
         self.is_paused = self.is_ended = self.has_more = False
         self.is_broken = False  # nothing more can be written
+        self.is_held = False
         loop.pipes.append(self)
 
     @property
@@ -99,7 +101,18 @@ class Pipe:
             self.out += data
             self.push()
 
+    @contextlib.contextmanager
+    def in_one_piece(self):
+        """What is written meanwhile leaves with one call, and in one record of TLS."""
+        self.is_held = True
+        yield
+        self.is_held = False
+        assert len(self.out) < 16384, "too much for one record"
+        self.push()
+
     def push(self):
+        if self.is_held:
+            return
         try:
             while self.out:
                 with memoryview(self.out) as view:

@@ -4,6 +4,7 @@ import socket
 import pytest
 
 from bodies import fill
+from http2 import DATA, HEADERS, PRIORITY, frame
 from talk import CANCEL, CUT, END, INTERNAL_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 
 
@@ -214,11 +215,13 @@ def test_a_request_that_is_shorter_than_it_said(pair, client, origin):
 def test_a_response_that_is_longer_than_it_said(pair, client, origin):
     asked = client.ask(target="/long")
     served = origin.request()
-    served.respond(200, length=4, is_open=True).send("four and more").end()
-    if pair.back == 2:
-        assert asked.fate() in (INTERNAL_ERROR, CUT)
+    served.respond(200, length=4, is_open=True)
+    assert asked.answer().status == 200
+    served.send("four and more").end()
+    if pair.back == 1:
+        assert asked.rest() == b"four"
     else:
-        assert asked.answer().status == 200 and asked.rest() == b"four"
+        assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
 
 
@@ -233,6 +236,50 @@ def test_a_response_that_is_shorter_than_it_said(pair, client, origin):
         served.connection.close()
     assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
+
+
+# ---- faults that come together with the head: of that the client has seen nothing, so it gets another answer
+
+def expect_502(pair, client, origin, method, go_wrong, **response):
+    asked = client.ask(method, "/at-once")
+    served = origin.request()
+    with served.connection.pipe.in_one_piece():
+        served.respond(200, "X-Of-Origin: yes", is_open=True, **response)
+        go_wrong(served)
+    answer = asked.answer()
+    assert answer.status == 502 and not answer["X-Of-Origin"]
+    assert asked.rest().startswith(b"502 ")
+    expect_the_connection_goes_on(pair, client, origin)
+
+
+FAULTS = {
+    "reset": ({}, lambda served: served.cancel(INTERNAL_ERROR)),
+    "reset-in-body": ({"length": 9}, lambda served: served.send("some").cancel(INTERNAL_ERROR)),
+    "refused": ({}, lambda served: served.cancel(REFUSED_STREAM)),
+    "longer": ({"length": 4}, lambda served: served.send("four and more").end()),
+    "shorter": ({"length": 4}, lambda served: served.send("thr").end()),
+    "stream": ({}, lambda served: served.connection.pipe.write(frame(PRIORITY, 0, served.number, own_parent(served)))),
+    "connection": ({}, lambda served: served.connection.pipe.write(frame(DATA, 0, 0, b"on no stream"))),
+    "compression": ({}, lambda served: served.connection.pipe.write(frame(HEADERS, 0x5, served.number, b"\x80"))),
+}
+
+
+def own_parent(served):
+    return served.number.to_bytes(4, "big") + b"\0"
+
+
+@pytest.mark.pairs(back=2)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_together_with_the_head(pair, client, origin, name, method):
+    response, go_wrong = FAULTS[name]
+    expect_502(pair, client, origin, method, go_wrong, **response)
+
+
+@pytest.mark.pairs(back=1)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_broken_chunk_together_with_the_head(pair, client, origin, method):
+    expect_502(pair, client, origin, method, lambda served: served.connection.pipe.write(b"no number\r\n"))
 
 
 # ---- attempts

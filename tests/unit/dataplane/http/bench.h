@@ -32,6 +32,7 @@ struct bench {
     unsigned                     attempts, finished, logged, views_quiet;
     unsigned                     resets_left;   /* attempts that the origin resets before it answers */
     uint16_t                     logged_status;
+    uint64_t                     logged_bytes;  /* of the response */
     enum abort_code              logged_abort;
     char                        *request_body, *response_body;
     size_t                       request_size, response_size;
@@ -87,6 +88,7 @@ static inline void terminal_finish(struct exchange *x) {
 static inline void log_exchange(struct exchange *x) {
     bench->logged++;
     bench->logged_status = x->status;
+    bench->logged_bytes = x->response.bytes;
     bench->logged_abort = x->abort;
 }
 

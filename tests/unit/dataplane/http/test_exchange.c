@@ -310,6 +310,66 @@ static void a_reset_in_the_body_cuts_the_client(void **state) {
     tear_down(&b);
 }
 
+/* The origin's head and part of its body are there, and nothing of it is written to the client. */
+static void reset_behind_a_head(struct bench *b, enum method method, size_t body) {
+    set_up(b);
+    b->front.holds_head = true;
+    make_request(b, method, body);
+    make_response(b, 200, 10);
+    begin(b);
+    while (loopback_push(&b->front, 1000) && loopback_pull(&b->back, 1000))
+        ;
+    send_response_head(b);
+    loopback_push(&b->back, 5);
+}
+
+static void a_head_that_is_not_written_is_taken_back(void **state) {
+    (void)state;
+    struct bench b;
+    reset_behind_a_head(&b, METHOD_GET, 0);
+    exchange_on_abort(&b.back.leg, ABORT_ORIGIN_RESET);
+    assert_int_equal(b.front.aborted, ABORT_NONE);
+    run(&b);
+    assert_int_equal(b.front.head_count, 1);
+    assert_true(b.front.received_end);
+    assert_true(b.front.received.n > 10 && memcmp(b.front.received.p, "502 ", 4) == 0);
+    assert_int_equal(b.logged_status, 502);
+    assert_int_equal(b.logged_bytes, b.front.received.n);
+    assert_int_equal(b.logged_abort, ABORT_ORIGIN_RESET);
+    assert_int_equal(b.attempts, 1);
+    assert_int_equal(stats_read(&b.worker.stats->responses_5xx_total), 1);
+    assert_int_equal(stats_read(&b.worker.stats->responses_2xx_total), 0);
+    tear_down(&b);
+}
+
+static void a_head_that_was_taken_back_allows_another_attempt(void **state) {
+    (void)state;
+    struct bench b;
+    reset_behind_a_head(&b, METHOD_GET, 0);
+    b.resets_left = 1;
+    exchange_on_abort(&b.back.leg, ABORT_ORIGIN_RESET);
+    assert_int_equal(b.attempts, 2);
+    b.answers = false;
+    run(&b);
+    assert_int_equal(b.front.head_count, 1);
+    assert_int_equal(b.logged_status, 200);
+    assert_received(&b.front, b.response_body, b.response_size);
+    tear_down(&b);
+}
+
+/* Its body was let go when the head came. */
+static void a_request_with_a_body_is_not_sent_again_behind_a_head(void **state) {
+    (void)state;
+    struct bench b;
+    reset_behind_a_head(&b, METHOD_POST, 500);
+    b.resets_left = 1;
+    exchange_on_abort(&b.back.leg, ABORT_ORIGIN_RESET);
+    run(&b);
+    assert_int_equal(b.attempts, 1);
+    assert_int_equal(b.logged_status, 502);
+    tear_down(&b);
+}
+
 static void a_client_that_leaves_takes_everything_along(void **state) {
     (void)state;
     for (int i = 0; i < SCHEDULES; i++) {
@@ -382,6 +442,8 @@ static void an_expected_continue_waits_for_the_origin(void **state) {
     go.status = 100;
     exchange_on_head(&b.back.leg, &go, false);
     assert_true(exchange_credit(&b.front.leg) > 0);
+    while (loopback_push(&b.front, 1000) || loopback_pull(&b.back, 1000)) /* it reads all before it answers */
+        ;
     run(&b);
     assert_received(&b.back, b.request_body, 1000);
     tear_down(&b);
@@ -493,6 +555,9 @@ int main(void) {
         cmocka_unit_test(a_stage_that_takes_and_gives_nothing_gets_more),
         cmocka_unit_test(a_reset_before_the_answer_is_retried_or_502),
         cmocka_unit_test(a_reset_in_the_body_cuts_the_client),
+        cmocka_unit_test(a_head_that_is_not_written_is_taken_back),
+        cmocka_unit_test(a_head_that_was_taken_back_allows_another_attempt),
+        cmocka_unit_test(a_request_with_a_body_is_not_sent_again_behind_a_head),
         cmocka_unit_test(a_client_that_leaves_takes_everything_along),
         cmocka_unit_test(a_body_over_the_limit_is_413),
         cmocka_unit_test(an_early_response_stops_the_request),

@@ -210,6 +210,81 @@ static void a_body_longer_than_its_length(void **state) {
     assert_is_cut("3", "12345");
 }
 
+struct fault {
+    uint8_t     type, flags;
+    bool        is_of_connection;          /* the frame stands on stream 0 */
+    const char *payload;
+    size_t      n;
+};
+
+#define PAYLOAD(text) (text), sizeof(text) - 1
+
+static void send_fault(const struct question *q, const struct fault *f) {
+    uint32_t id = f->is_of_connection ? 0 : (uint32_t)q->id;
+    const uint8_t head[] = {0, 0, (uint8_t)f->n, f->type, f->flags, 0, 0, (uint8_t)(id >> 8), (uint8_t)id};
+    const uint8_t *bytes;
+    ssize_t made;
+    while ((made = nghttp2_session_mem_send(q->origin->session, &bytes)) > 0)
+        origin_send(q->origin, bytes, (size_t)made);
+    origin_send(q->origin, head, sizeof head);
+    origin_send(q->origin, f->payload, f->n);
+}
+
+/* The head, some of the body and the fault in one segment, of which nothing is written to the client. */
+static void assert_is_502(const struct fault *f) {
+    unsigned asked = question_count;
+    struct call *c = get();
+    c->loop.holds_head = true;
+    settle();
+    assert_int_equal(question_count, asked + 1);
+    questions[asked].is_held = true;
+    const nghttp2_nv fields[] = {nv(":status", "200"), nv("content-length", "3")};
+    answer_fields(&questions[asked], fields, 2, STR("x"), true);
+    send_fault(&questions[asked], f);
+    settle();
+    assert_answered(c, 502);
+    assert_int_equal(c->loop.aborted, ABORT_NONE);
+    assert_int_equal(c->loop.head_count, 1);
+    assert_int_equal(logged.status, 502);
+    assert_int_equal(logged.attempts, 1);
+}
+
+static void faults_of_a_stream_right_behind_its_head(void **state) {
+    (void)state;
+    static const struct fault faults[] = {
+        {NGHTTP2_RST_STREAM, 0, false, PAYLOAD("\0\0\0\2")},
+        {NGHTTP2_RST_STREAM, 0, false, PAYLOAD("\0\0\0\0")},
+        {NGHTTP2_DATA, 0, false, PAYLOAD("more")},
+        {NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, false, PAYLOAD("")},
+        {NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, false, PAYLOAD("\x88")},
+        {NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, false, PAYLOAD("\x88")},
+    };
+    struct call *other = get();
+    settle();
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        assert_is_502(&faults[i]);
+    answer(&questions[0], "200", STR("x"));
+    settle();
+    assert_answered(other, 200);
+    assert_int_equal(origin_count, 1);
+}
+
+static void faults_of_a_connection_right_behind_a_head(void **state) {
+    (void)state;
+    static const struct fault faults[] = {
+        {NGHTTP2_DATA, 0, true, PAYLOAD("x")},
+        {NGHTTP2_PING, 0, true, PAYLOAD("short")},
+        {NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, false, PAYLOAD("\x80")}, /* index 0 */
+        {NGHTTP2_WINDOW_UPDATE, 0, false, PAYLOAD("\x7f\xff\xff\xff")},
+    };
+    for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++) {
+        assert_is_502(&faults[i]);
+        assert_int_equal(origin_count, i + 1);
+        assert_true(origins[i].has_goaway && origins[i].eof);
+        assert_true(origins[i].goaway_code != NGHTTP2_NO_ERROR);
+    }
+}
+
 static void a_body_where_none_may_be(void **state) {
     (void)state;
     struct call *c = ask_fields("HEAD", STR(""), false, -1, 0, NULL);
@@ -432,6 +507,8 @@ int main(void) {
         TEST(a_head_that_ends_before_its_length),
         TEST(a_body_shorter_than_its_length),
         TEST(a_body_longer_than_its_length),
+        TEST(faults_of_a_stream_right_behind_its_head),
+        TEST(faults_of_a_connection_right_behind_a_head),
         TEST(a_body_where_none_may_be),
         TEST(heads_that_are_too_large),
         TEST(a_client_that_leaves_resets_its_stream),
