@@ -116,6 +116,13 @@ bool address_equal(const struct address *a, const struct address *b) {
     return a->length == b->length && memcmp(&a->u, &b->u, a->length) == 0;
 }
 
+struct str address_key(const struct address *a) {
+    size_t n = a->u.any.sa_family == AF_INET    ? offsetof(struct sockaddr_in, sin_addr) + sizeof a->u.v4.sin_addr
+               : a->u.any.sa_family == AF_INET6 ? offsetof(struct sockaddr_in6, sin6_addr) + sizeof a->u.v6.sin6_addr
+                                                : a->length;
+    return (struct str){(const char *)&a->u, n};
+}
+
 unsigned address_port(const struct address *a) {
     if (a->u.any.sa_family == AF_INET)
         return ntohs(a->u.v4.sin_port);

@@ -33,6 +33,8 @@ size_t address_format_host(const struct address *a, char text[ADDRESS_TEXT_MAX])
  * brackets and port: a part of `text`. Empty when that is something else. */
 struct str address_host_in(struct str text);
 bool address_equal(const struct address *a, const struct address *b);
+/* The bytes of `a` by which it is told from others, as the key of a map (map.h). Of addresses that address_parse made. */
+struct str address_key(const struct address *a);
 unsigned address_port(const struct address *a); /* host byte order; 0 for Unix-domain */
 bool address_is_loopback(const struct address *a);
 /* ::ffff:192.0.2.1 becomes 192.0.2.1: who came by IPv4 to an IPv6 socket is known by the IPv4 address. */

@@ -123,30 +123,30 @@ static int build_tables(struct snapshot *s, const struct resource_set *resources
 
 /* ---- listeners ---- */
 
-static bool is_taken(const struct snapshot *s, const struct address *a) {
-    for (size_t i = 0; i < s->address_count; i++)
-        if (address_equal(&s->addresses[i].address, a))
-            return true;
-    return false;
+static int add_address(struct snapshot *s, const struct address *a, const struct listener_definition *d) {
+    struct served_address *served = &s->addresses[s->address_count++];
+    *served = (struct served_address){*a, d};
+    return map_set(&s->by_address, address_key(&served->address), served);
 }
 
 static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const char *name,
                          const struct listener_definition *d, struct error_list *errors) {
     size_t before = errors->count;
+    int status = 0;
     for (size_t i = 0; i < m->n_addresses; i++) {
         struct address a;
         char path[64];
         snprintf(path, sizeof path, "addresses[%zu]", i);
         if (address_parse(str_of(m->addresses[i]), &a) < 0)
             fault(errors, "listener", name, path, ERROR_SYNTAX, "\"%s\" is not an address and port", m->addresses[i]);
-        else if (is_taken(s, &a))
+        else if (map_get(&s->by_address, address_key(&a)))
             fault(errors, "listener", name, path, ERROR_CONFLICT, "\"%s\" is another listener's too", m->addresses[i]);
         else
-            s->addresses[s->address_count++] = (struct served_address){a, d};
+            status |= add_address(s, &a, d);
     }
     if (m->n_addresses == 0)
         fault(errors, "listener", name, "addresses", ERROR_MISSING, "%s", "there is no address");
-    return errors->count == before ? 0 : -1;
+    return errors->count == before ? status : -1;
 }
 
 /* Without a word HTTP/1.1, and with TLS HTTP/2 as well. */
@@ -280,6 +280,7 @@ void snapshot_free(struct snapshot *s) {
     resource_unref(s->settings_resource);
     map_finish(&s->cluster_by_name);
     map_finish(&s->table_by_name);
+    map_finish(&s->by_address);
     hg_free(s->views);
     arena_finish(&s->arena);
     hg_free(s);

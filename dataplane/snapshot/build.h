@@ -29,6 +29,7 @@ struct snapshot {
     struct resource             *settings_resource; /* NULL: all defaults */
     struct served_address       *addresses;
     size_t                       address_count;
+    struct map                   by_address;     /* to struct served_address, by address_key */
     struct cluster_definition  **clusters;       /* by name */
     size_t                       cluster_count;
     struct map                   cluster_by_name;

@@ -23,6 +23,7 @@ struct dataplane;
 struct address_sockets {
     const int *fds;
     unsigned   count;
+    bool       is_served;               /* the worker has a listener for it already */
 };
 
 /* A snapshot on its way to one worker. Owned by the worker's seat; used again for the next one. */
@@ -82,38 +83,41 @@ static void on_view_quiet(struct worker *w, struct snapshot_view *view) {
     ev_async_send(d->loop, &d->news);
 }
 
-static struct listener_runtime *find_listener(struct seat *s, const struct address *a) {
-    for (struct listener_runtime *l = s->listeners; l; l = l->next)
-        if (!l->is_draining && address_equal(&l->address, a))
-            return l;
-    return NULL;
-}
-
 static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept};
 
-static void take_address(struct seat *s, const struct served_address *a, const struct address_sockets *sockets) {
-    struct listener_runtime *l = find_listener(s, &a->address);
-    if (!l && sockets->count) /* without memory the other workers serve the address */
-        l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count, &codecs,
-                            s->dataplane->caps);
-    if (l)
-        listener_set_definition(l, a->listener, &a->listener->opening, a->listener->settings->connections_per_ip,
-                                a->listener->settings->connections);
+static void define(struct listener_runtime *l, const struct listener_definition *d) {
+    listener_set_definition(l, d, &d->opening, d->settings->connections_per_ip, d->settings->connections);
 }
 
-static bool serves(const struct snapshot *snapshot, const struct address *a) {
-    for (size_t i = 0; i < snapshot->address_count; i++)
-        if (address_equal(&snapshot->addresses[i].address, a))
-            return true;
-    return false;
-}
-
-static void drop_addresses(struct seat *s, const struct snapshot *snapshot) {
+/* Listeners that stay get their new definition, and the others end. */
+static void renew_listeners(struct seat *s, const struct snapshot *snapshot, struct address_sockets *sockets) {
     for (struct listener_runtime *l = s->listeners, *next; l; l = next) {
+        const struct served_address *a = snapshot ? map_get(&snapshot->by_address, address_key(&l->address)) : NULL;
         next = l->next;
-        if (!snapshot || !serves(snapshot, &l->address))
+        if (l->is_draining)
+            continue;
+        if (a) {
+            sockets[a - snapshot->addresses].is_served = true;
+            define(l, a->listener);
+        } else {
             listener_drain(l, l->definition ? l->definition->settings->timeouts.drain : 0);
+        }
     }
+}
+
+/* Without memory the other workers serve the address. */
+static void open_listener(struct seat *s, const struct served_address *a, const struct address_sockets *sockets) {
+    struct listener_runtime *l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count,
+                                                 &codecs, s->dataplane->caps);
+    if (l)
+        define(l, a->listener);
+}
+
+static void take_addresses(struct seat *s, const struct snapshot *snapshot, struct address_sockets *sockets) {
+    renew_listeners(s, snapshot, sockets);
+    for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
+        if (!sockets[i].is_served && sockets[i].count)
+            open_listener(s, &snapshot->addresses[i], &sockets[i]);
 }
 
 /* A quarter is for exchanges and their heads, the rest for bodies: neither can starve the other. */
@@ -133,9 +137,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     view_ref(w->view);
     set_budgets(w, &snapshot->settings);
     w->access_log = message->access_log;
-    for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
-        take_address(s, &snapshot->addresses[i], &message->sockets[i]);
-    drop_addresses(s, snapshot);
+    take_addresses(s, snapshot, message->sockets);
     sweep_begin(&s->sweep, w, w->view, old);
     stats_add(&w->stats->snapshots_total, 1);
     atomic_fetch_add_explicit(&s->dataplane->switched, 1, memory_order_release);
@@ -145,7 +147,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
 static void begin_drain(struct worker *w, struct worker_message *m) {
     (void)m;
     seat_of(w)->is_draining = true;
-    drop_addresses(seat_of(w), NULL);
+    renew_listeners(seat_of(w), NULL, NULL);
 }
 
 /* ---- on the main thread ---- */
@@ -318,7 +320,7 @@ static void seat_finish(struct seat *s) {
         return;
     if (s->worker.loop)
         worker_empty_mailbox(&s->worker); /* a sweep may be on its way; it needs all that follows */
-    drop_addresses(s, NULL);
+    renew_listeners(s, NULL, NULL);
     for (struct listener_runtime *l = s->listeners; l; l = l->next)
         listener_cut_all(l);
     if (s->worker.loop)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/map.h"
 #include "dataplane/snapshot/holder_client.h"
 #include "dataplane/snapshot/resource_set.h"
 
@@ -26,6 +27,7 @@ struct listen_sockets {
     struct holder_client  *holder;
     unsigned               workers;
     struct listen_address *first;
+    struct map             by_address;    /* as asked */
     bool                   has_forgotten_others;
     /* the open preparation */
     unsigned               waiting;       /* for so many answers */
@@ -46,10 +48,7 @@ struct listen_sockets *listen_sockets_create(struct holder_client *holder, unsig
 /* ---- one address ---- */
 
 static struct listen_address *find(const struct listen_sockets *s, const struct address *a) {
-    struct listen_address *at = s->first;
-    while (at && !address_equal(&at->asked, a))
-        at = at->next;
-    return at;
+    return map_get(&s->by_address, address_key(a));
 }
 
 static void address_free(struct listen_address *a) {
@@ -64,6 +63,7 @@ static void address_free(struct listen_address *a) {
 static void drop(struct listen_sockets *s, struct listen_address **at) {
     struct listen_address *a = *at;
     *at = a->next;
+    map_remove(&s->by_address, address_key(&a->asked));
     /* Without memory it is dropped with the others when the next data plane begins. */
     holder_unlisten(s->holder, &a->asked);
     address_free(a);
@@ -116,7 +116,12 @@ static int ask_for(struct listen_sockets *s, const struct address *address, unsi
     *a = (struct listen_address){.next = s->first, .owner = s, .asked = *address, .bound = *address,
                                  .backlog = backlog, .is_new = true, .index = index};
     snprintf(a->listener, sizeof a->listener, "%s", listener);
-    if (holder_listen(s->holder, address, s->workers, backlog, on_sockets, a) < 0) {
+    int status = map_set(&s->by_address, address_key(&a->asked), a);
+    if (status == 0 && holder_listen(s->holder, address, s->workers, backlog, on_sockets, a) < 0) {
+        map_remove(&s->by_address, address_key(&a->asked));
+        status = -1;
+    }
+    if (status < 0) {
         hg_free(a);
         return ENOMEM;
     }
@@ -211,6 +216,7 @@ void listen_sockets_destroy(struct listen_sockets *s) {
         s->first = a->next;
         address_free(a);
     }
+    map_finish(&s->by_address);
     hg_free(s);
 }
 

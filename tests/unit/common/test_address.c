@@ -147,6 +147,10 @@ static void equality_ports_and_loopback(void **state) {
     assert_false(address_equal(&a, &b));
     assert_false(address_equal(&a, &c));
     assert_false(address_equal(&u, &v));
+    assert_false(str_eq(address_key(&a), address_key(&b)) || str_eq(address_key(&a), address_key(&c)));
+    assert_false(str_eq(address_key(&u), address_key(&v)));
+    struct address again = parsed("[0:0::1]:80");
+    assert_true(str_eq(address_key(&c), address_key(&again)));
     assert_false(address_equal(&a, &none));
     assert_true(address_equal(&none, &none));
     assert_int_equal(address_port(&a), 80);
