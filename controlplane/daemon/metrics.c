@@ -81,12 +81,14 @@ static void add_channel(struct strbuf *out, const struct channel *channel) {
            c->sent_bytes);
 }
 
-static void add_pushes(struct strbuf *out, const struct engine_counters *c) {
+static void add_pushes(struct strbuf *out, const struct engine *e) {
     const ProtobufCEnumDescriptor *outcomes = &headgate__push_reply__outcome__descriptor;
+    const struct engine_counters *c = engine_counters(e);
     head(out, "headgate_controlplane_pushes_total", "counter", "Pushes by outcome.");
     for (unsigned i = 0; i < outcomes->n_values; i++)
         labelled(out, "headgate_controlplane_pushes_total", "outcome", outcomes->values[i].name,
                  c->pushes[outcomes->values[i].value]);
+    single(out, "headgate_controlplane_pushes", "gauge", "Pushes that are under way, or wait.", engine_pushes(e));
     seconds(out, "headgate_controlplane_push_seconds_total", "counter",
             "Time of committed and stored pushes, from accepted to every worker switched.", c->push_us);
     seconds(out, "headgate_controlplane_store_seconds_total", "counter",
@@ -210,7 +212,7 @@ static void add_all(struct strbuf *out, const struct admin *admin) {
     add_versions(out, admin->engine);
     add_data_planes(out, engine_channel(admin->engine));
     add_channel(out, engine_channel(admin->engine));
-    add_pushes(out, engine_counters(admin->engine));
+    add_pushes(out, admin->engine);
     add_endpoints(out, admin->engine);
     add_calls(out, admin);
     add_process(out, admin);

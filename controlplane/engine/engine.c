@@ -199,6 +199,10 @@ bool engine_is_busy(const struct engine *e) {
     return e->job || e->first_waiting;
 }
 
+size_t engine_pushes(const struct engine *e) {
+    return (e->job != NULL) + e->waiting;
+}
+
 void engine_stop(struct engine *e) {
     e->is_stopping = true;
     engine_endpoints_save(e);

@@ -58,6 +58,7 @@ void engine_push(struct engine *e, const Headgate__PushRequest *request,
                  void (*done)(void *context, const Headgate__PushReply *reply), void *context);
 /* A push is under way or waits. */
 bool engine_is_busy(const struct engine *e);
+size_t engine_pushes(const struct engine *e); /* how many */
 /* From now on pushes are refused; those under way and waiting go on to their end. Verifications and gcs are left. */
 void engine_stop(struct engine *e);
 

@@ -1,6 +1,7 @@
 /* internal.h — what the files of the engine share. */
 #pragma once
 
+#include "controlplane/engine/aside.h"
 #include "controlplane/engine/endpoints.h"
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/secrets.h"
@@ -29,6 +30,7 @@ struct push_job {
     uint64_t accepted_us, store_us;     /* monotonic; duration */
     struct plan plan;
     struct snapshot *target;
+    struct secrets_work work;           /* until it is ended */
     struct secrets_made secrets;        /* the state of the target */
     struct error_list secret_warnings;
     struct part *before;                /* the state before the commit; NULL: there was none */
@@ -45,6 +47,7 @@ struct engine {
     struct engine_secrets secrets;
     struct engine_endpoints endpoints;
     struct push_job *job;               /* under way; NULL: none */
+    struct aside aside;                 /* checks its secrets */
     struct push_job *first_waiting, **last_waiting;
     size_t waiting;
     bool is_stopping;

@@ -23,6 +23,7 @@ void push_job_destroy(struct push_job *job) {
         clear_embedded(job->request);
         headgate__push_request__free_unpacked(job->request, NULL);
     }
+    secrets_work_finish(&job->work);
     plan_finish(&job->plan);
     secrets_made_finish(&job->secrets);
     part_unref(job->before);
@@ -197,14 +198,22 @@ static int take_embedded(struct push_job *job, struct secret_request *ret) {
     return 0;
 }
 
-static int make_secrets(struct engine *e, struct push_job *job) {
+static int begin_secrets(struct engine *e, struct push_job *job) {
     struct secret_request request;
     size_t first = job->errors.count;
     if (take_embedded(job, &request) < 0) {
         error_addf(&job->errors, ERROR_MEMORY, "no memory for secrets");
         return -1;
     }
-    int status = engine_make_secrets(e, &job->plan.result, &request, &job->secrets, &job->errors, &job->secret_warnings);
+    int status = secrets_work_begin(&job->work, e, &job->plan.result, &request, &job->errors);
+    config_places_locate(&job->plan.places, &job->errors, first);
+    return status;
+}
+
+static int end_secrets(struct push_job *job) {
+    size_t first = job->errors.count;
+    int status = secrets_work_end(&job->work, &job->secrets, &job->errors, &job->secret_warnings);
+    secrets_work_finish(&job->work);
     config_places_locate(&job->plan.places, &job->errors, first);
     config_places_locate(&job->plan.places, &job->secret_warnings, 0);
     for (size_t i = 0; i < job->secret_warnings.count; i++)
@@ -267,13 +276,8 @@ static void tell_changes(struct push_job *job) {
                                     &r->n_changes);
 }
 
-static void start(struct engine *e, struct push_job *job) {
-    e->job = job;
-    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || make_secrets(e, job) < 0 ||
-        make_endpoints(e, job) < 0) {
-        refuse(e, job);
-        return;
-    }
+/* All that the new version is made of is known. */
+static void propose(struct engine *e, struct push_job *job) {
     if (make_target(e, job) < 0) {
         error_addf(&job->errors, ERROR_MEMORY, "no memory for the new snapshot");
         refuse(e, job);
@@ -292,6 +296,32 @@ static void start(struct engine *e, struct push_job *job) {
     if (channel_push(e->channel, job->target, job->request->dry_run) < 0) {
         error_addf(&job->errors, ERROR_MEMORY, "no memory for the push");
         refuse(e, job);
+    }
+}
+
+static void check_secrets(void *engine) {
+    secrets_work_run(&((struct engine *)engine)->job->work);
+}
+
+static void on_secrets(void *engine) {
+    struct engine *e = engine;
+    struct push_job *job = e->job;
+    if (end_secrets(job) < 0 || make_endpoints(e, job) < 0)
+        refuse(e, job);
+    else
+        propose(e, job);
+}
+
+/* Thousands of certificates take a second to check. Meanwhile the loop goes on, and other pushes wait. */
+static void start(struct engine *e, struct push_job *job) {
+    e->job = job;
+    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || begin_secrets(e, job) < 0) {
+        refuse(e, job);
+    } else if (secrets_work_is_long(&job->work)) {
+        aside_run(&e->aside, e->config.loop, check_secrets, on_secrets, e);
+    } else {
+        check_secrets(e);
+        on_secrets(e);
     }
 }
 

@@ -50,39 +50,6 @@ static int out_of_memory(struct error_list *errors) {
     return -1;
 }
 
-static int make_state(struct engine *e, const struct secret_request *request, const struct config_secrets *want,
-                      struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
-    const struct snapshot *current = channel_current(e->channel);
-    struct part *old = current ? current->state : NULL;
-    struct config_resources known = {0};
-    struct secret_set set = {0};
-    if (known_secrets(old, e->secrets.kept, &known) < 0)
-        return out_of_memory(errors);
-    const struct secret_source source = {.root = &e->secrets.root,
-                                         .embedded = request->embedded,
-                                         .embedded_count = request->embedded_count,
-                                         .previous = &known,
-                                         .stamps = &e->secrets.stamps,
-                                         .keep_old = request->keep_old,
-                                         .now = clock_realtime_us()};
-    ret->is_as_before = request->is_for_changes && secrets_are_current(&source, want, e->secrets.next);
-    int status = ret->is_as_before ? 0 : secrets_make(&source, want, &set, errors, warnings);
-    hg_free(known.items);
-    if (status < 0)
-        return -1;
-    if (ret->is_as_before) {
-        ret->state = part_ref(old);
-        return 0;
-    }
-    ret->next = set.next;
-    ret->expires = set.expires;
-    ret->stamps = set.stamps;
-    set.stamps = (struct secret_stamps){0};
-    ret->state = state_replace(old, HEADGATE__KIND__KIND_SECRET, set.items, set.count);
-    secret_set_finish(&set);
-    return ret->state ? 0 : out_of_memory(errors);
-}
-
 static bool is_same(const struct config_resource *a, const struct part *intent) {
     ssize_t at = intent ? part_find(intent, a->kind, a->name) : -1;
     return at >= 0 && resource_id_equal(&a->id, &intent->bodies[at]->id);
@@ -103,21 +70,74 @@ static bool refers_to_the_same(const struct config_resources *set, const struct 
     return here == there;
 }
 
-int engine_make_secrets(struct engine *e, const struct config_resources *set, const struct secret_request *request,
-                        struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
+int secrets_work_begin(struct secrets_work *w, struct engine *e, const struct config_resources *set,
+                       const struct secret_request *request, struct error_list *errors) {
     const struct snapshot *current = channel_current(e->channel);
-    struct config_secrets want = {0};
-    *ret = (struct secrets_made){0};
-    if (!request->is_for_changes && !request->embedded_count && current && refers_to_the_same(set, current->intent)) {
-        ret->is_as_before = true;
-        ret->state = part_ref(current->state);
+    *w = (struct secrets_work){.before = current ? part_ref(current->state) : NULL,
+                               .due = e->secrets.next,
+                               .is_for_changes = request->is_for_changes};
+    bool looks = request->is_for_changes || request->embedded_count;
+    w->is_as_before = !looks && current && refers_to_the_same(set, current->intent);
+    if (w->is_as_before)
+        return 0;
+    w->kept = e->secrets.kept ? part_ref(e->secrets.kept) : NULL;
+    if (config_secrets_collect(set, &w->want, errors) < 0)
+        return -1;
+    if (known_secrets(w->before, w->kept, &w->known) < 0)
+        return out_of_memory(errors);
+    w->source = (struct secret_source){.root = &e->secrets.root,
+                                       .embedded = request->embedded,
+                                       .embedded_count = request->embedded_count,
+                                       .previous = &w->known,
+                                       .stamps = &e->secrets.stamps,
+                                       .keep_old = request->keep_old,
+                                       .now = clock_realtime_us()};
+    return 0;
+}
+
+bool secrets_work_is_long(const struct secrets_work *w) {
+    return !w->is_as_before && w->want.count > 0;
+}
+
+void secrets_work_run(void *work) {
+    struct secrets_work *w = work;
+    w->is_as_before = w->is_as_before || (w->is_for_changes && secrets_are_current(&w->source, &w->want, w->due));
+    w->status = w->is_as_before ? 0 : secrets_make(&w->source, &w->want, &w->set, &w->errors, &w->warnings);
+}
+
+static void move_errors(struct error_list *from, struct error_list *to) {
+    for (size_t i = 0; i < from->count; i++)
+        error_list_add(to, &from->items[i]);
+}
+
+int secrets_work_end(struct secrets_work *w, struct secrets_made *ret, struct error_list *errors,
+                     struct error_list *warnings) {
+    *ret = (struct secrets_made){.is_as_before = w->is_as_before};
+    move_errors(&w->errors, errors);
+    move_errors(&w->warnings, warnings);
+    if (w->status < 0)
+        return -1;
+    if (w->is_as_before) {
+        ret->state = part_ref(w->before);
         return 0;
     }
-    int status = config_secrets_collect(set, &want, errors);
-    if (status == 0)
-        status = make_state(e, request, &want, ret, errors, warnings);
-    config_secrets_finish(&want);
-    return status;
+    ret->next = w->set.next;
+    ret->expires = w->set.expires;
+    ret->stamps = w->set.stamps;
+    w->set.stamps = (struct secret_stamps){0};
+    ret->state = state_replace(w->before, HEADGATE__KIND__KIND_SECRET, w->set.items, w->set.count);
+    return ret->state ? 0 : out_of_memory(errors);
+}
+
+void secrets_work_finish(struct secrets_work *w) {
+    secret_set_finish(&w->set);
+    hg_free(w->known.items);
+    config_secrets_finish(&w->want);
+    part_unref(w->before);
+    part_unref(w->kept);
+    error_list_finish(&w->errors);
+    error_list_finish(&w->warnings);
+    *w = (struct secrets_work){0};
 }
 
 /* ---- on disk ---- */
@@ -322,11 +342,23 @@ int engine_adopt_state(struct engine *e, struct secrets_made *made, struct error
     return status;
 }
 
+static int make_now(struct engine *e, const struct config_resources *set, const struct secret_request *request,
+                    struct secrets_made *ret, struct error_list *errors, struct error_list *warnings) {
+    struct secrets_work w;
+    int status = secrets_work_begin(&w, e, set, request, errors);
+    if (status == 0) {
+        secrets_work_run(&w);
+        status = secrets_work_end(&w, ret, errors, warnings);
+    }
+    secrets_work_finish(&w);
+    return status;
+}
+
 static void refresh(struct engine *e, const struct config_resources *set) {
     const struct secret_request request = {.keep_old = true, .is_for_changes = true};
     struct error_list errors = {0}, warnings = {0};
     struct secrets_made made = {0};
-    if (engine_make_secrets(e, set, &request, &made, &errors, &warnings) < 0 || engine_adopt_state(e, &made, &errors) < 0)
+    if (make_now(e, set, &request, &made, &errors, &warnings) < 0 || engine_adopt_state(e, &made, &errors) < 0)
         e->secrets.next = clock_realtime_us(); /* the disk, or memory: again in a while */
     for (size_t i = 0; i < errors.count; i++)
         error_list_add(&warnings, &errors.items[i]);

@@ -41,12 +41,35 @@ struct secrets_made {
 
 void secrets_made_finish(struct secrets_made *made); /* a zeroed struct is allowed */
 
+/* A new state in the making, in three steps, of which the second can take long and may run on any thread. Meanwhile the
+ * struct stays where it is, and the engine's state, its kept secrets and its stamps as they are: a push is under way, or the
+ * loop itself is at work. A zeroed struct is allowed to be finished. */
+struct secrets_work {
+    struct part            *before, *kept;  /* references; before: the current state; NULL: none */
+    struct config_secrets   want;
+    struct config_resources known;          /* borrowed from the two parts */
+    struct secret_source    source;
+    uint64_t                due;            /* when what there is has to be made again */
+    bool                    is_for_changes;
+    bool                    is_as_before;   /* the state stays */
+    int                     status;         /* of the second step */
+    struct secret_set       set;
+    struct error_list       errors, warnings;
+};
+
 int  engine_secrets_init(struct engine *e, struct error_list *errors);
 void engine_secrets_finish(struct engine *e);
 
-/* The current state with the secrets that these resources refer to. 0, or -1 after adding at least one error. */
-int engine_make_secrets(struct engine *e, const struct config_resources *set, const struct secret_request *request,
-                        struct secrets_made *ret, struct error_list *errors, struct error_list *warnings);
+/* The current state with the secrets that these resources refer to. What the request names outlives the work. 0, or -1 after
+ * adding at least one error. */
+int  secrets_work_begin(struct secrets_work *w, struct engine *e, const struct config_resources *set,
+                        const struct secret_request *request, struct error_list *errors);
+/* Whether there is something to do that can take long. If not, it may be ended at once. */
+bool secrets_work_is_long(const struct secrets_work *w);
+void secrets_work_run(void *work);
+int  secrets_work_end(struct secrets_work *w, struct secrets_made *ret, struct error_list *errors,
+                      struct error_list *warnings);
+void secrets_work_finish(struct secrets_work *w);
 /* Durable when it returns; before anybody is sent the state. */
 int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors);
 /* Loaded: what is kept goes to its place, the rest is the state. NULL without memory, or when it is not right. */

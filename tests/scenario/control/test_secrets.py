@@ -1,5 +1,6 @@
 """Certificates, keys and authorities: read, refused, rotated, sent along, kept; and never shown."""
 import base64
+import concurrent.futures
 import shutil
 import socket
 import ssl
@@ -385,6 +386,29 @@ def test_a_watched_file_names_files_beside_it(folders, authority):
 
 
 # ---- with a data plane
+
+
+# ---- many of them
+
+def test_status_answers_while_thousands_are_checked(rooted, authority, certs):
+    """The push is under way, status answers without it, and then it ends; another push waits for it."""
+    pair = authority.pair(certs / "one", "site", NAMES)
+    for n in range(2000):
+        for file in pair:
+            (certs / f"{n}{file.suffix}").hardlink_to(file)
+    many = secure(*((f"certs/{n}.pem", f"certs/{n}.key") for n in range(2000)))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pushing = pool.submit(rooted.push, many)
+        wait_until("the push is under way", lambda: rooted.metric("pushes") == 1 or pushing.done())
+        assert not pushing.done(), "nothing was heard of the control plane while it checked"
+        during = rooted.status()
+        other = rooted.write("cluster.json", {"endpoints": ["127.0.0.1:2"]})
+        setting = pool.submit(rooted.ok, "set", "cluster/other", other, "--if-version", 1)  # which is to come first
+        assert pushing.result().code == 0, pushing.result()
+        setting.result()
+    assert during.get("version", 0) == 0, during
+    after = rooted.status()
+    assert (after["version"], len(after["certificates"])) == (2, 2000)
 
 
 def listening(site, node):
