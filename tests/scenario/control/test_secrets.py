@@ -1,11 +1,13 @@
 """Certificates, keys and authorities: read, refused, rotated, sent along, kept; and never shown."""
 import base64
 import concurrent.futures
+import json
 import shutil
 import socket
 import ssl
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -416,6 +418,64 @@ def listening(site, node):
     return int(site.data_plane(node)["report"]["listeners"][0]["addresses"][0].rsplit(":", 1)[1])
 
 
+def served(site, *nodes):
+    """Data planes that answer "hello"."""
+    configuration = secure(SITE)
+    configuration["route-tables"][0]["hosts"][0]["rules"] = [{"respond": {"body": "hello\n"}}]
+    accept(site, configuration)
+    for node in nodes:
+        site.start_data_plane(node)
+    for node in nodes:
+        site.wait_data_plane(node, version=1)
+        wait_until("the port is told", lambda node=node: site.data_plane(node).get("report", {}).get("listeners"))
+
+
+def measured(site, node, name):
+    """The sum over all workers of a series of a data plane."""
+    log = site.folder / f"{node}.log"
+    records = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    address = next(r["address"] for r in records if r.get("message") == "admin listener")
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_a_session_of_one_machine_is_resumed_on_another(rooted, authority, certs, version):
+    """Their ticket keys are those of the snapshot."""
+    authority.pair(certs, "site", NAMES)
+    served(rooted, "a", "b")
+    context = ssl.create_default_context(cafile=authority.pem)
+    context.minimum_version = context.maximum_version = version
+
+    def ask(node, session=None):
+        plain = socket.create_connection(("127.0.0.1", listening(rooted, node)), timeout=PATIENCE)
+        with context.wrap_socket(plain, server_hostname="example.com", session=session) as connection:
+            Client.ask(connection)
+            return connection.session_reused, connection.session
+
+    resumed = 'headgate_tls_handshakes_total{side="clients",result="resumed"}'
+    is_reused, session = ask("a")
+    assert not is_reused
+    for node in "aba":
+        is_reused, session = ask(node, session)
+        assert is_reused, node
+    assert (measured(rooted, "a", resumed), measured(rooted, "b", resumed)) == (2, 1)
+    assert measured(rooted, "b", 'headgate_tls_handshake_seconds_count{side="clients"}') == 1
+
+
+def test_a_copy_of_a_data_plane_keeps_keys_to_itself(rooted, authority, certs):
+    _, key = authority.pair(certs, "site", NAMES)
+    served(rooted, "a")
+    secret = openssl("pkcs8", "-topk8", "-nocrypt", "-in", key, "-outform", "PEM")
+    der = base64.b64decode("".join(secret.splitlines()[1:-1]))[36:68]
+    folder = rooted.folder / "a"
+    copies = wait_until("the copy", lambda: [p for p in folder.rglob("*") if p.is_file() and der in p.read_bytes()])
+    for path in copies:
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert key.read_text().splitlines()[1] not in (rooted.folder / "a.log").read_text()
+
+
 class Client:
     """Requests over TLS to a listener, all with the same authority, on a thread of its own: new connections, and one that stays."""
 
@@ -465,12 +525,7 @@ def test_a_hundred_rotations_under_load(rooted, authority, certs):
     (certs / "..data").symlink_to("..0")
     for name in ("site.pem", "site.key"):
         (certs / name).symlink_to(f"..data/{name}")
-    configuration = secure(SITE)
-    configuration["route-tables"][0]["hosts"][0]["rules"] = [{"respond": {"body": "hello\n"}}]
-    accept(rooted, configuration)
-    rooted.start_data_plane("a")
-    rooted.wait_data_plane("a", version=1)
-    wait_until("the port is told", lambda: rooted.data_plane("a").get("report", {}).get("listeners"))
+    served(rooted, "a")
     client = Client(listening(rooted, "a"), authority)
     try:
         for n in range(1, 101):
