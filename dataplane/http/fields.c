@@ -92,19 +92,32 @@ int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
     return 0;
 }
 
-static int append(struct fields *fields, struct arena *arena, enum field_id id, struct str name, struct str value) {
-    if (fields->count == fields->capacity && fields_reserve(fields, arena, 1))
-        return -1;
+static void append(struct fields *fields, enum field_id id, struct str name, struct str value) {
     fields->v[fields->count++] = (struct field){name.p, value.p, (uint32_t)value.n, (uint16_t)name.n, (uint16_t)id};
+}
+
+/* Out of line: where there is room no registers need saving. */
+__attribute__((noinline)) static int append_grown(struct fields *fields, struct arena *arena, enum field_id id,
+                                                  struct str name, struct str value) {
+    if (fields_reserve(fields, arena, 1))
+        return -1;
+    append(fields, id, name, value);
     return 0;
 }
 
 int fields_add(struct fields *fields, struct arena *arena, struct str name, struct str value) {
-    return append(fields, arena, field_lookup(name.p, name.n), name, value);
+    enum field_id id = field_lookup(name.p, name.n);
+    if (fields->count == fields->capacity)
+        return append_grown(fields, arena, id, name, value);
+    append(fields, id, name, value);
+    return 0;
 }
 
 int fields_add_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
-    return append(fields, arena, id, known[id], value);
+    if (fields->count == fields->capacity)
+        return append_grown(fields, arena, id, known[id], value);
+    append(fields, id, known[id], value);
+    return 0;
 }
 
 int fields_set(struct fields *fields, struct arena *arena, struct str name, struct str value) {
