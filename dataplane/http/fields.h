@@ -127,10 +127,7 @@ static inline bool field_id_has(unsigned id, unsigned flags) {
 
 /* A lower-case token of 1..65535 bytes (RFC 9110 section 5.1). */
 static inline bool field_name_is_valid(struct str name) {
-    for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] != (char)field_token_lower[(uint8_t)name.p[i]] || name.p[i] == '\0')
-            return false;
-    return name.n > 0 && name.n <= UINT16_MAX;
+    return name.n > 0 && name.n <= UINT16_MAX && field_skip_lower_token(name.p, name.p + name.n) == name.p + name.n;
 }
 
 /* No control bytes but HTAB, no white space at either end (RFC 9110 section 5.5). May be empty. */

@@ -43,6 +43,13 @@ static inline char *field_lower_token_by_bytes(char *p, const char *end) {
     return p;
 }
 
+/* The same as field_skip_lower_token() below. */
+static inline const char *field_skip_lower_token_by_bytes(const char *p, const char *end) {
+    while (p < end && *p && *p == (char)field_token_lower[(uint8_t)*p])
+        p++;
+    return p;
+}
+
 #ifdef __SSE2__
 #include <emmintrin.h>
 
@@ -89,6 +96,17 @@ static inline char *field_lower_token(char *p, const char *end) {
     }
     return field_lower_token_by_bytes(p, end); /* at the colon nearly always; a rare token byte goes on here */
 }
+
+/* The first byte that belongs to no lower-case token, or end. */
+static inline const char *field_skip_lower_token(const char *p, const char *end) {
+    while (end - p >= 16) {
+        unsigned others = field_unusual_bytes(_mm_loadu_si128((const __m128i *)p));
+        p += others ? __builtin_ctz(others) : 16;
+        if (others)
+            break;
+    }
+    return field_skip_lower_token_by_bytes(p, end);
+}
 #else
 static inline const char *field_find_control(const char *p, const char *end) {
     return field_find_control_by_words(p, end);
@@ -96,5 +114,9 @@ static inline const char *field_find_control(const char *p, const char *end) {
 
 static inline char *field_lower_token(char *p, const char *end) {
     return field_lower_token_by_bytes(p, end);
+}
+
+static inline const char *field_skip_lower_token(const char *p, const char *end) {
+    return field_skip_lower_token_by_bytes(p, end);
 }
 #endif

@@ -237,8 +237,9 @@ static enum h2_error finish_authority(struct h2_reader *r) {
     if (!host && !authority.p)
         return H2_AUTHORITY_MISSING;
     struct str value = host ? field_value(host) : authority;
-    struct head other = {0};
-    if (host && authority.p && authority_parse(mutable(value), value.n, &other.host, &other.port))
+    struct str other;
+    uint16_t port;
+    if (host && authority.p && authority_parse(mutable(value), value.n, &other, &port))
         return H2_AUTHORITY;
     if (message_set_authority(r->head, authority.p ? authority : value))
         return H2_AUTHORITY;

@@ -56,6 +56,12 @@ static void assert_same_lower(const char *text, size_t n, char *room) {
     size_t length = (size_t)(field_lower_token_by_bytes(expected, expected + n) - expected);
     assert_int_equal(field_lower_token(p, p + n) - p, length);
     assert_memory_equal(p, expected, n);
+    memcpy(p, text, n);
+    assert_ptr_equal(field_skip_lower_token(p, p + n), field_skip_lower_token_by_bytes(p, p + n));
+    if (length == n) {
+        memcpy(p, expected, n);
+        assert_ptr_equal(field_skip_lower_token(p, p + n), p + n);
+    }
 }
 
 static void tokens_become_lower_case(void **state) {
