@@ -122,21 +122,31 @@ static int compare_ids(const void *a, const void *b) {
     return memcmp(a, b, RESOURCE_ID_SIZE);
 }
 
+/* Those of the entries that are of a secret, or all. Returns how many. */
+static size_t take_ids(struct resource_id *ret, Headgate__Entry *const *const parts[2], const size_t counts[2],
+                       bool only_secrets) {
+    size_t count = 0;
+    for (int part = 0; part < 2; part++)
+        for (size_t i = 0; i < counts[part]; i++) {
+            const Headgate__Entry *e = parts[part][i];
+            bool is_asked = e->has_id && (!only_secrets || e->kind == HEADGATE__KIND__KIND_SECRET);
+            count += is_asked && resource_id_from_bytes(&e->id, &ret[count]) == 0;
+        }
+    return count;
+}
+
 static int id_list_make(struct id_list *list, Headgate__Entry *const *const parts[2],
                         const size_t counts[2]) {
-    struct resource_id *items = hg_malloc((counts[0] + counts[1]) * sizeof *items);
-    size_t count = 0, kept = 0;
+    struct resource_id *items = hg_malloc(2 * (counts[0] + counts[1]) * sizeof *items);
+    size_t kept = 0;
     if (!items)
         return -1;
-    for (int part = 0; part < 2; part++)
-        for (size_t i = 0; i < counts[part]; i++)
-            if (parts[part][i]->has_id && resource_id_from_bytes(&parts[part][i]->id, &items[count]) == 0)
-                count++;
+    size_t count = take_ids(items, parts, counts, false);
     qsort(items, count, sizeof *items, compare_ids);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || !resource_id_equal(&items[i], &items[kept - 1]))
             items[kept++] = items[i];
-    *list = (struct id_list){items, kept};
+    *list = (struct id_list){items, kept, take_ids(items + kept, parts, counts, true)};
     return 0;
 }
 
@@ -334,29 +344,40 @@ static int write_manifest_aside(struct lastgood_files *f, const Headgate__Manife
 }
 
 /* What is current becomes the previous copy. */
-static void rotate(struct lastgood_files *f) {
+static void rotate(struct lastgood_files *f, struct id_list *ret_gone) {
     if (renameat(f->dir, manifest_names[LASTGOOD_CURRENT], f->dir, manifest_names[LASTGOOD_PREVIOUS]) < 0)
         return; /* then the previous one stays */
-    id_list_finish(&f->previous);
+    *ret_gone = f->previous;
     f->previous = f->current;
     f->current = (struct id_list){0};
 }
 
+/* No manifest has this list any more. Keys that nobody names are not left lying about. */
+static void let_go(struct lastgood_files *f, struct id_list *gone) {
+    const struct resource_id *secrets = gone->items ? gone->items + gone->count : NULL;
+    for (size_t i = 0; i < gone->secret_count && !f->has_old_secrets; i++)
+        f->has_old_secrets = !id_list_has(&f->current, &secrets[i]) && !id_list_has(&f->previous, &secrets[i]);
+    id_list_finish(gone);
+}
+
 static int write_manifest(struct lastgood_files *f, const Headgate__Manifest *m, bool rotates,
                           struct error_list *errors) {
-    struct id_list ids;
+    struct id_list ids, before_last = {0};
     errno = ENOMEM;
     if (id_list_of_manifest(&ids, m) < 0)
         return fail_errno(errors, "cannot be written", "manifest");
     int fd = write_manifest_aside(f, m);
     if (fd >= 0 && rotates)
-        rotate(f);
+        rotate(f, &before_last);
     if (fd < 0 || put_in_place(f, f->dir, "manifest.new", manifest_names[LASTGOOD_CURRENT], fd) < 0) {
         id_list_finish(&ids);
+        let_go(f, &before_last);
         return fail_errno(errors, "cannot be written", "manifest");
     }
-    id_list_finish(&f->current);
+    struct id_list last = f->current;
     f->current = ids;
+    let_go(f, &last);
+    let_go(f, &before_last);
     f->current_is_good = true;
     return 0;
 }
@@ -447,8 +468,10 @@ static void remove_unnamed(struct lastgood_files *f, const char *name) {
 }
 
 void lastgood_files_sweep(struct lastgood_files *f) {
-    if (f->object_count <= 2 * (f->current.count + f->previous.count) + SWEEP_SLACK)
+    bool are_many = f->object_count > 2 * (f->current.count + f->previous.count) + SWEEP_SLACK;
+    if (!are_many && !f->has_old_secrets)
         return;
+    f->has_old_secrets = false;
     each_object(f, remove_unnamed);
     f->object_count = each_object(f, NULL);
 }
@@ -476,6 +499,7 @@ int lastgood_files_init(struct lastgood_files *f, int dir, struct error_list *er
     learn_ids(f, LASTGOOD_CURRENT, &f->current);
     learn_ids(f, LASTGOOD_PREVIOUS, &f->previous);
     f->object_count = each_object(f, NULL);
+    f->has_old_secrets = true; /* who was killed may have left some */
     return 0;
 }
 

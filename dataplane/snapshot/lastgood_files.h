@@ -22,8 +22,8 @@ enum { LASTGOOD_UNSYNCED_MAX = 64 };
 enum lastgood_copy { LASTGOOD_CURRENT, LASTGOOD_PREVIOUS };
 
 struct id_list {
-    struct resource_id *items;       /* sorted, each once */
-    size_t              count;
+    struct resource_id *items;       /* sorted, each once; behind them those of secrets again */
+    size_t              count, secret_count;
 };
 
 struct lastgood_files {
@@ -35,6 +35,7 @@ struct lastgood_files {
     size_t         unsynced_count;
     bool           too_many_unsynced;/* then the whole file system is synchronized */
     size_t         object_count;     /* files in objects/, about */
+    bool           has_old_secrets;  /* perhaps: bodies of secrets that neither manifest names any more */
 };
 
 /* Makes what is missing in the folder `dir`. Returns 0, or -1 with the reason in `errors`. */
@@ -52,5 +53,5 @@ int lastgood_files_write(struct lastgood_files *f, const struct resource_set *se
                          const struct resource_set *base, struct error_list *errors);
 /* Brings one file to the disk; call it until it returns false: nothing is left. */
 bool lastgood_files_sync_step(struct lastgood_files *f);
-/* Removes objects that neither manifest names, if there are many. */
+/* Removes objects that neither manifest names, if there are many, or one of them has keys. */
 void lastgood_files_sweep(struct lastgood_files *f);

@@ -61,6 +61,23 @@ def problems(site):
     return [p["message"] for p in site.status().get("problems", []) if "no data plane" not in p["message"]]
 
 
+def private_number(key):
+    """Of an EC key of P-256, as every encoding of it has it."""
+    secret = openssl("pkcs8", "-topk8", "-nocrypt", "-in", key, "-outform", "PEM")
+    return base64.b64decode("".join(secret.splitlines()[1:-1]))[36:68]
+
+
+def files_with(key, folder):
+    """Those that hold this key. Files come and go meanwhile."""
+    number, found = private_number(key), []
+    for path in folder.rglob("*"):
+        try:
+            found += [path] if path.is_file() and number in path.read_bytes() else []
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def accept(site, *arguments, **how):
     ran = site.push(*arguments, **how)
     assert ran.code == 0, ran
@@ -89,8 +106,7 @@ def test_a_certificate_is_told_of_and_its_key_is_not(rooted, authority, certs):
     assert fingerprint(certificate) in shown and 'subject: "CN=example.com"' in shown and "chain: 2" in shown
     people = rooted.ok("status").out
     assert "89" in people and "certs/site.pem" in people and "listener/web" in people
-    secret = openssl("pkcs8", "-topk8", "-nocrypt", "-in", key, "-outform", "PEM")
-    der = base64.b64decode("".join(secret.splitlines()[1:-1]))[36:68]  # the private number itself
+    der = private_number(key)
     said = people + shown + rooted.ok("show").out + rooted.headgate("diff").out + rooted.control.text()
     assert key.read_text().splitlines()[1] not in said and "PRIVATE" not in said
     for path in (rooted.state / "store").rglob("*"):
@@ -467,13 +483,27 @@ def test_a_session_of_one_machine_is_resumed_on_another(rooted, authority, certs
 def test_a_copy_of_a_data_plane_keeps_keys_to_itself(rooted, authority, certs):
     _, key = authority.pair(certs, "site", NAMES)
     served(rooted, "a")
-    secret = openssl("pkcs8", "-topk8", "-nocrypt", "-in", key, "-outform", "PEM")
-    der = base64.b64decode("".join(secret.splitlines()[1:-1]))[36:68]
-    folder = rooted.folder / "a"
-    copies = wait_until("the copy", lambda: [p for p in folder.rglob("*") if p.is_file() and der in p.read_bytes()])
-    for path in copies:
+    for path in wait_until("the copy", lambda: files_with(key, rooted.folder / "a")):
         assert path.stat().st_mode & 0o777 == 0o600, path
     assert key.read_text().splitlines()[1] not in (rooted.folder / "a.log").read_text()
+
+
+def test_old_keys_leave_the_disk(rooted, authority, certs):
+    """Of a pair that was rotated at most the one before is left, in both planes."""
+    _, key = authority.pair(certs, "site", NAMES)
+    keys = [rooted.folder / "first.key"]
+    keys[0].write_bytes(key.read_bytes())
+    served(rooted, "a")
+    folders = [rooted.state, rooted.folder / "a"]
+    for number in range(3):
+        new, new_key = authority.pair(rooted.folder / f"new{number}", "site", NAMES)
+        keys.append(new_key)
+        rename_over(new_key, certs / "site.key")
+        rename_over(new, certs / "site.pem")
+        for folder in folders:
+            wait_until("the newest is kept", lambda folder=folder: files_with(keys[-1], folder))
+    for folder in folders:
+        wait_until("the oldest are gone", lambda folder=folder: not any(files_with(old, folder) for old in keys[:-2]))
 
 
 class Client:

@@ -51,8 +51,19 @@ static void start_again(void) {
     assert_int_equal(lastgood_files_init(&files, dir, &errors), 0);
 }
 
+static uint64_t salt; /* of the one secret that a set has; 0: it has none */
+
+static void made_secret(struct manifest *m) {
+    Headgate__Secret secret = HEADGATE__SECRET__INIT;
+    secret.has_salt = true;
+    secret.salt = (ProtobufCBinaryData){sizeof salt, (uint8_t *)&salt};
+    made_set(&m->state, HEADGATE__KIND__KIND_SECRET, "s", &secret.base);
+}
+
 static struct resource_set *make_set(uint64_t version) {
     struct manifest m = {0};
+    if (salt)
+        made_secret(&m);
     made_cluster(&m, "a", 1);
     made_cluster(&m, "b", (unsigned)version);
     made_endpoint(&m.state, "a", "127.0.0.1:1");
@@ -206,6 +217,65 @@ static void objects_that_nothing_names_are_removed(void **state) {
     assert_int_equal(load_version(LASTGOOD_PREVIOUS), 99);
 }
 
+static void write_secret(uint64_t version, uint64_t number) {
+    salt = number;
+    write_version(version);
+    synchronize();
+    lastgood_files_sweep(&files);
+    salt = 0;
+}
+
+/* Files whose body has this salt: a secret's is little else. */
+static bool is_stored(uint64_t number) {
+    struct resource_id id;
+    struct manifest m = {0};
+    char path[128] = "objects/";
+    salt = number;
+    made_secret(&m);
+    salt = 0;
+    id = m.state.items[0].id;
+    resource_id_format(&id, path + 8);
+    return faccessat(dir, path, F_OK, 0) == 0;
+}
+
+static void old_secrets_are_removed_at_once(void **state) {
+    (void)state;
+    write_secret(1, 11);
+    write_secret(2, 12);
+    assert_true(is_stored(11) && is_stored(12));
+    write_secret(3, 13);
+    assert_true(!is_stored(11) && is_stored(12) && is_stored(13));
+    write_secret(4, 13); /* the same secret in another version */
+    assert_true(!is_stored(12) && is_stored(13));
+    size_t before = count_objects();
+    write_version(5); /* without any; nothing of a secret goes, so nothing is looked for */
+    synchronize();
+    lastgood_files_sweep(&files);
+    assert_true(is_stored(13) && count_objects() == before + 1);
+    write_version(6);
+    synchronize();
+    lastgood_files_sweep(&files);
+    assert_false(is_stored(13));
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 6);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 5);
+}
+
+/* The first copy of a data plane that was started anew tidies up. */
+static void secrets_that_a_killed_writer_left_are_removed(void **state) {
+    (void)state;
+    write_secret(1, 11);
+    write_secret(2, 12);
+    salt = 13;
+    write_version(3);
+    salt = 0;
+    synchronize();
+    assert_true(is_stored(11));
+    start_again();
+    write_secret(4, 13);
+    assert_true(!is_stored(11) && is_stored(13));
+}
+
 /* A writer killed at any moment leaves a whole copy, no older than what it had reported as written. */
 static void killed_writer_leaves_a_whole_copy(void **state) {
     (void)state;
@@ -271,6 +341,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_object_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(objects_that_nothing_names_are_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(old_secrets_are_removed_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(secrets_that_a_killed_writer_left_are_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_writer_leaves_a_whole_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_allocation_failed_in_turn, set_up, tear_down),
     };
