@@ -1,9 +1,10 @@
 """Daemons killed under load: what may fail fails, and nothing else."""
 import pytest
 
-from configuration import cluster, configure, under
+from configuration import QUICK, cluster, configure, under
 from gateway import Gateway, wait_until
 from load import Clients, Wrk
+from tunnels import open_websocket
 from wire import head_of, request, response
 
 CONTROL_PLANE_KILLS, DATA_PLANE_KILLS = 10, 5
@@ -137,5 +138,35 @@ def test_term_lets_exchanges_end(own, scripted):
         client.expect(b"done.")
         client.expect_closed()
         idle.expect_closed()
+        assert own.holder.wait(timeout=60) == 0
+    scripted.drop_connections()
+
+
+def test_term_lets_tunnels_go_on(own, scripted):
+    """For as long as a process that goes away may finish what is open: they end by themselves."""
+    own.serve(configure(own, [cluster("origin", scripted)], timeouts={"drain": "60s"}))
+    with own.connect() as client:
+        served = open_websocket(client, scripted)
+        own.holder.terminate()
+        wait_until("it drains", lambda: own.probe(own.admin_port, "readyz") == 503)
+        client.send(b"still")
+        served.expect(b"still")
+        served.send(b"there")
+        client.expect(b"there")
+        client.end_sending()
+        served.expect_closed()
+        served.close()
+        client.expect_closed()
+        assert own.holder.wait(timeout=60) == 0
+    scripted.drop_connections()
+
+
+def test_tunnels_end_with_the_time_to_drain(own, scripted):
+    own.serve(configure(own, [cluster("origin", scripted)], timeouts={"drain": QUICK}))
+    with own.connect() as client:
+        served = open_websocket(client, scripted)
+        own.holder.terminate()
+        client.expect_closed_or_reset()
+        served.expect_closed_or_reset()
         assert own.holder.wait(timeout=60) == 0
     scripted.drop_connections()

@@ -22,6 +22,7 @@ static size_t received, shared_at_bytes;
 static bool is_connected, is_gone;
 static int error_seen;
 static const char *to_write;
+static unsigned repeats;                        /* so many times, each a piece of its own */
 static bool has_produced, has_written;
 
 /* ---- a codec that answers what it gets and closes at once */
@@ -55,7 +56,7 @@ static void on_error(struct conn *c, int error) {
 
 static void produce(struct conn *c, struct gather *g) {
     (void)c;
-    if (to_write)
+    for (unsigned i = 0; to_write && i <= repeats; i++)
         assert_true(gather_bytes(g, to_write, strlen(to_write)));
     has_produced |= to_write != NULL;
     to_write = NULL;
@@ -93,6 +94,7 @@ static int set_up(void **state) {
     is_connected = is_gone = false;
     error_seen = 0;
     to_write = NULL;
+    repeats = 0;
     has_produced = has_written = false;
     if (worker_set_up(state) < 0)
         return -1;
@@ -123,17 +125,21 @@ static int tear_down(void **state) {
 }
 
 /* The client writes into memory, so that the test says what is sent together. */
-static void begin(void) {
+static void begin_on(int kind, BIO *(*make_input)(int fd, int close_flag)) {
     int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(socketpair(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     peer = ends[1];
     ssl = SSL_new(context);
-    SSL_set0_rbio(ssl, BIO_new_socket(peer, BIO_NOCLOSE));
+    SSL_set0_rbio(ssl, make_input(peer, BIO_NOCLOSE));
     SSL_set0_wbio(ssl, BIO_new(BIO_s_mem()));
     SSL_set_connect_state(ssl);
     conn_init(&conn, &worker, (struct transport){.fd = ends[0], .tls = tls_session_accept(&worker, server)}, &ops);
     assert_non_null(conn.tls);
     conn_handshake(&conn, NULL, 0);
+}
+
+static void begin(void) {
+    begin_on(SOCK_STREAM, BIO_new_socket);
 }
 
 static void send_written(void) {
@@ -181,6 +187,47 @@ static void part_of_a_record_is_charged(void **state) {
     assert_int_equal(worker.buffer_used, 16000);
     conn_close(&conn);
     assert_int_equal(worker.buffer_used, 0);
+}
+
+static BIO *memory(int fd, int close_flag) {
+    (void)fd;
+    (void)close_flag;
+    return BIO_new(BIO_s_mem());
+}
+
+/* Where every write is a packet: takes those that are there, and counts them. */
+static unsigned receive_packets(void) {
+    static uint8_t packet[256 << 10];
+    unsigned count = 0;
+    for (ssize_t n; (n = recv(peer, packet, sizeof packet, 0)) > 0; count++)
+        assert_int_equal(BIO_write(SSL_get_rbio(ssl), packet, (int)n), n);
+    return count;
+}
+
+/* A flush is one write, of however many pieces and records. */
+static void what_is_flushed_is_one_write(void **state) {
+    (void)state;
+    static char text[5001], room[sizeof text];
+    memset(text, 'x', sizeof text - 1);
+    begin_on(SOCK_SEQPACKET, memory);
+    while (SSL_do_handshake(ssl) != 1) {
+        send_written();
+        turn();
+        receive_packets();
+    }
+    send_written();
+    TURN_UNTIL(is_connected && !conn_has_unsent(&conn));
+    receive_packets();
+    to_write = text;
+    repeats = 9;
+    conn_mark_dirty(&conn);
+    worker_end_turn(&worker);
+    assert_true(has_written);
+    assert_int_equal(receive_packets(), 1);
+    size_t got = 0, n;
+    while (SSL_read_ex(ssl, room, sizeof room, &n) == 1)
+        got += n;
+    assert_int_equal(got, 10 * (sizeof text - 1));
 }
 
 /* ---- towards an origin */
@@ -255,6 +302,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(alert_is_not_left_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(part_of_a_record_is_charged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_flushed_is_one_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ticket_in_parts_holds_up_writing, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

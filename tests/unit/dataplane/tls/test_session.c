@@ -292,6 +292,24 @@ static void test_key_update(void **state) {
     SSL_CTX_free(plain);
 }
 
+/* The hybrid one is accepted from clients and offered to origins, without a word about it. */
+static void test_hybrid_group(void **state) {
+    static char *hybrid[] = {(char *)"X25519MLKEM768"};
+    struct fixture *f = *state;
+    SSL_CTX *plain = SSL_CTX_new(TLS_client_method());
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    struct link *l = fixture_raw(f, plain);
+    link_run(l);
+    assert_string_equal(SSL_get0_group_name(l->raw), hybrid[0]);
+    f->server_message.groups = hybrid;
+    f->server_message.n_groups = 1;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+    assert_true(l->is_done[SERVER] && l->is_done[CLIENT]);
+    SSL_CTX_free(plain);
+}
+
 static void test_groups(void **state) {
     struct fixture *f = *state;
     static const char *const wanted[] = {"X25519MLKEM768", "X25519", "P-256", "P-384", "P-521"};
@@ -392,6 +410,7 @@ int main(void) {
         TLS_TEST(test_endings),            TLS_TEST(test_truncation),
         TLS_TEST(test_damaged_record),     TLS_TEST(test_garbage),
         TLS_TEST(test_key_update),         TLS_TEST(test_groups),
+        TLS_TEST(test_hybrid_group),
         TLS_TEST(test_allocator_comes_too_late), TLS_TEST(test_lack_of_memory),
         TLS_TEST(test_write_within_a_message),
     };
