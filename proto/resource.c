@@ -267,30 +267,50 @@ static void put_u32(uint8_t out[4], uint32_t v) {
         out[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-static int hash_entry(EVP_MD_CTX *digest, const Headgate__Entry *e) {
-    uint8_t head[8];
-    if (!e->name || e->id.len != RESOURCE_ID_SIZE)
+/* Many small pieces are hashed together: a call for each would take longer than the hashing. */
+struct hashed {
+    EVP_MD_CTX *digest;
+    size_t      count;
+    uint8_t     bytes[4096];
+};
+
+static int hash_what_is_there(struct hashed *h) {
+    size_t count = h->count;
+    h->count = 0;
+    return EVP_DigestUpdate(h->digest, h->bytes, count) == 1 ? 0 : -1;
+}
+
+static int hash_entry(struct hashed *h, const Headgate__Entry *e) {
+    enum { HEAD_SIZE = 8 };
+    size_t name_size = e->name ? strlen(e->name) : 0;
+    if (!e->name || e->id.len != RESOURCE_ID_SIZE || name_size > sizeof h->bytes - HEAD_SIZE - RESOURCE_ID_SIZE)
         return -1;
-    size_t name_size = strlen(e->name);
-    put_u32(head, (uint32_t)e->kind);
-    put_u32(head + 4, (uint32_t)name_size);
-    return EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
-                   EVP_DigestUpdate(digest, e->name, name_size) == 1 &&
-                   EVP_DigestUpdate(digest, e->id.data, e->id.len) == 1
-               ? 0
-               : -1;
+    if (h->count + HEAD_SIZE + name_size + RESOURCE_ID_SIZE > sizeof h->bytes && hash_what_is_there(h) < 0)
+        return -1;
+    uint8_t *at = h->bytes + h->count;
+    put_u32(at, (uint32_t)e->kind);
+    put_u32(at + 4, (uint32_t)name_size);
+    memcpy(at + HEAD_SIZE, e->name, name_size);
+    memcpy(at + HEAD_SIZE + name_size, e->id.data, RESOURCE_ID_SIZE);
+    h->count += HEAD_SIZE + name_size + RESOURCE_ID_SIZE;
+    return 0;
 }
 
 int manifest_hash(Headgate__Entry *const *entries, size_t count, struct resource_id *ret) {
     struct resource_id id;
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    struct hashed hashed;
     int status = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 ? 0 : -1;
+    hashed.digest = digest;
+    hashed.count = 0;
     for (size_t i = 0; status == 0 && i < count; i++) {
         if (i && entry_compare(entries[i - 1], entries[i]) >= 0)
             status = -1;
         else
-            status = hash_entry(digest, entries[i]);
+            status = hash_entry(&hashed, entries[i]);
     }
+    if (status == 0)
+        status = hash_what_is_there(&hashed);
     if (status == 0 && EVP_DigestFinal_ex(digest, id.bytes, NULL) != 1)
         status = -1;
     EVP_MD_CTX_free(digest);

@@ -143,6 +143,8 @@ struct channel_counters {
     uint64_t connects, refusals;        /* streams */
     uint64_t transfers, acks, nacks, losses;
     uint64_t sent_bytes;                /* of Prepare messages */
+    uint64_t served_changes;            /* Acks of snapshots with changed endpoints, outside pushes */
+    uint64_t served_us;                 /* from when their first change was known, together */
 };
 
 /* NULL without memory. */

@@ -125,8 +125,20 @@ void exchange_nack(struct channel *c, struct data_plane *dp, const Headgate__Nac
         data_plane_synchronize(c, dp);
 }
 
+/* How long changed endpoints took from a check or a source to all workers. */
+static void note_served(struct channel *c, const struct data_plane *dp) {
+    uint64_t known_at = dp->is_of_push ? 0 : dp->target->known_at;
+    if (!known_at || known_at > c->now)
+        return;
+    c->counters.served_changes++;
+    c->counters.served_us += c->now - known_at;
+    log_debug("changed endpoints are served", LOG_S("node", dp->node), LOG_U("generation", dp->target->generation),
+              LOG_U("us", c->now - known_at));
+}
+
 static void take_ack(struct channel *c, struct data_plane *dp, const Headgate__Ack *m) {
     c->counters.acks++;
+    note_served(c, dp);
     snapshot_unref(dp->held);
     dp->held = snapshot_ref(dp->target);
     dp->acked_at = c->now;

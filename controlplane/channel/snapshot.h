@@ -32,6 +32,7 @@ struct snapshot {
     uint8_t lineage[LINEAGE_SIZE];
     uint64_t version;           /* 0: no intent */
     uint64_t generation;
+    uint64_t known_at;          /* monotonic microseconds: when the first of its changed endpoints was known; 0: none */
     struct part *intent, *state; /* never NULL */
 };
 

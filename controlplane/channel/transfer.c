@@ -8,6 +8,7 @@ enum {
     BODY_OVERHEAD = 64,     /* of a body besides its bytes: tags, lengths, id, flag */
     PREPARE_OVERHEAD = 512, /* nonce, snapshot id, flags */
     PART_ROOM = TRANSFER_PART_MAX - PREPARE_OVERHEAD,
+    FEW_BODIES = 4,
 };
 
 /* Borrowed entries, sent from the front. */
@@ -58,21 +59,19 @@ static struct str id_key(const Headgate__Entry *e) {
     return (struct str){(const char *)e->id.data, e->id.len};
 }
 
-static int want_body(struct transfer *t, struct map *known, const Headgate__Entry *e, struct blob *body) {
-    if (map_get(known, id_key(e)))
-        return 0;
-    if (map_set(known, id_key(e), body) < 0)
-        return -1;
+static int want_body(struct transfer *t, struct blob *body) {
     if (hg_grow(&t->bodies, &t->body_capacity, t->body_count + 1, sizeof *t->bodies) < 0)
         return -1;
     t->bodies[t->body_count++] = body;
     return 0;
 }
 
-static int compare_part(struct transfer *t, struct map *known, const struct part *from, const struct part *to,
-                        struct entry_queue *upsert, struct entry_queue *removal) {
+static int compare_part(struct transfer *t, const struct part *from, const struct part *to, struct entry_queue *upsert,
+                        struct entry_queue *removal) {
     size_t i = 0, j = 0, from_count = from ? from->count : 0;
     int status = 0;
+    if (from == to)
+        return 0;
     while (status == 0 && (i < from_count || j < to->count)) {
         int order = i == from_count  ? 1
                     : j == to->count ? -1
@@ -82,7 +81,7 @@ static int compare_part(struct transfer *t, struct map *known, const struct part
         } else if (order > 0 || !str_eq(id_key(from->entries[i]), id_key(to->entries[j]))) {
             status = queue_add(upsert, to->entries[j]);
             if (status == 0)
-                status = want_body(t, known, to->entries[j], to->bodies[j]);
+                status = want_body(t, to->bodies[j]);
         }
         i += order <= 0;
         j += order >= 0;
@@ -97,20 +96,62 @@ static int add_known(struct map *known, const struct part *p) {
     return 0;
 }
 
-static int compare(struct transfer *t) {
-    const struct snapshot *base = t->base, *target = t->target;
+static bool is_held(const struct part *p, const struct blob *body) {
+    for (size_t i = 0; i < p->count; i++)
+        if (memcmp(p->entries[i]->id.data, body->id.bytes, RESOURCE_ID_SIZE) == 0)
+            return true;
+    return false;
+}
+
+static bool is_before(const struct transfer *t, size_t count, const struct blob *body) {
+    for (size_t i = 0; i < count; i++)
+        if (resource_id_equal(&t->bodies[i]->id, &body->id))
+            return true;
+    return false;
+}
+
+/* Mostly one: a table of all that the data plane has would take far longer to make. */
+static int drop_known_of_few(struct transfer *t) {
+    size_t kept = 0;
+    for (size_t i = 0; i < t->body_count; i++) {
+        struct blob *body = t->bodies[i];
+        bool is_known = t->base && (is_held(t->base->intent, body) || is_held(t->base->state, body));
+        if (!is_known && !is_before(t, kept, body))
+            t->bodies[kept++] = body;
+    }
+    t->body_count = kept;
+    return 0;
+}
+
+/* Bodies that the data plane has, under whatever names, go out of the list, and those that stand there twice. */
+static int drop_known_bodies(struct transfer *t) {
     struct map known = {0};
-    int status = base ? add_known(&known, base->intent) : 0;
-    if (status == 0 && base)
-        status = add_known(&known, base->state);
-    if (status == 0)
-        status = compare_part(t, &known, base ? base->intent : NULL, target->intent,
-                              &t->queues[UPSERT_INTENT], &t->queues[REMOVE_INTENT]);
-    if (status == 0)
-        status = compare_part(t, &known, base ? base->state : NULL, target->state, &t->queues[UPSERT_STATE],
-                              &t->queues[REMOVE_STATE]);
+    size_t kept = 0;
+    int status = 0;
+    if (t->body_count <= FEW_BODIES)
+        return drop_known_of_few(t);
+    if (t->base)
+        status = add_known(&known, t->base->intent) < 0 || add_known(&known, t->base->state) < 0 ? -1 : 0;
+    for (size_t i = 0; i < t->body_count && status == 0; i++) {
+        struct blob *body = t->bodies[i];
+        struct str id = {(const char *)body->id.bytes, RESOURCE_ID_SIZE};
+        if (map_get(&known, id))
+            continue;
+        t->bodies[kept++] = body;
+        status = map_set(&known, id, body);
+    }
+    t->body_count = kept;
     map_finish(&known);
     return status;
+}
+
+static int compare(struct transfer *t) {
+    const struct snapshot *base = t->base, *target = t->target;
+    if (compare_part(t, base ? base->intent : NULL, target->intent, &t->queues[UPSERT_INTENT],
+                     &t->queues[REMOVE_INTENT]) < 0 ||
+        compare_part(t, base ? base->state : NULL, target->state, &t->queues[UPSERT_STATE], &t->queues[REMOVE_STATE]) < 0)
+        return -1;
+    return drop_known_bodies(t);
 }
 
 struct transfer *transfer_create(uint64_t nonce, struct snapshot *base, struct snapshot *target,

@@ -79,6 +79,10 @@ static void add_channel(struct strbuf *out, const struct channel *channel) {
            c->losses);
     single(out, "headgate_controlplane_sent_bytes_total", "counter", "Bytes of Prepare messages.",
            c->sent_bytes);
+    single(out, "headgate_controlplane_endpoint_serves_total", "counter",
+           "Switches of data planes to changed endpoints, outside pushes.", c->served_changes);
+    seconds(out, "headgate_controlplane_endpoint_serve_seconds_total", "counter",
+            "Their time: from when the change was known until every worker of the data plane had switched.", c->served_us);
 }
 
 static void add_pushes(struct strbuf *out, const struct engine *e) {

@@ -1,6 +1,8 @@
 /* Endpoints: found by sources and checked, and made known as a new generation of the state. */
 #include "controlplane/engine/endpoints.h"
 
+#include <stdlib.h>
+
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -61,35 +63,58 @@ static int sets_init(struct sets *s, size_t most) {
     return s->items ? 0 : -1;
 }
 
-static void add_set(struct sets *s, const struct part *state, const struct config_resource *r, const char *name) {
+static void note_whether_new(struct sets *s, const struct part *state, const struct config_resource *r, const char *name) {
     ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
     bool is_same = r->name ? at >= 0 && resource_id_equal(&r->id, &state->bodies[at]->id) : at < 0;
     if (!is_same)
         s->is_new = true;
+}
+
+static void add_set(struct sets *s, const struct part *state, const struct config_resource *r, const char *name) {
+    note_whether_new(s, state, r, name);
     if (r->name)
         s->items[s->count++] = *r;
 }
 
-/* Those of the state that nothing has happened to, as long as there is such a cluster. */
-static void keep_clean(const struct engine *e, const struct snapshot *current, struct sets *s) {
-    for (size_t i = 0; i < current->state->count; i++) {
-        struct config_resource r = state_resource(current->state, i);
-        if (r.kind != HEADGATE__KIND__KIND_ENDPOINT_SET)
-            continue;
-        const struct tracked *t = map_get(&e->endpoints.clusters, str_of(r.name));
-        bool is_clean = t ? !t->is_dirty : part_find(current->intent, HEADGATE__KIND__KIND_CLUSTER, r.name) >= 0;
-        if (is_clean)
-            s->items[s->count++] = r;
-    }
+static void add_unless_gone(struct sets *s, const struct config_resource *r) {
+    if (r->bytes)
+        s->items[s->count++] = *r;
 }
 
+/* Those of the state that nothing has happened to, as long as there is such a cluster, and among them those of `dirty`. Both
+ * are in order, and so is what comes of them. */
+static void merge(const struct engine *e, const struct snapshot *current, const struct sets *dirty, struct sets *s) {
+    size_t next = 0;
+    for (size_t i = 0; i < current->state->count; i++) {
+        struct config_resource r = state_resource(current->state, i);
+        int order = -1;
+        if (r.kind != HEADGATE__KIND__KIND_ENDPOINT_SET)
+            continue;
+        while (next < dirty->count && (order = strcmp(dirty->items[next].name, r.name)) <= 0) {
+            add_unless_gone(s, &dirty->items[next++]);
+            if (order == 0)
+                break;
+        }
+        bool is_stray = e->endpoints.has_strays && part_find(current->intent, HEADGATE__KIND__KIND_CLUSTER, r.name) < 0;
+        if (order != 0 && !is_stray)
+            s->items[s->count++] = r;
+    }
+    while (next < dirty->count)
+        add_unless_gone(s, &dirty->items[next++]);
+}
+
+/* In the order of their names. Those that the state need not have are without bytes. */
 static int make_dirty(struct engine *e, const struct part *state, struct sets *s) {
     for (struct tracked *t = e->endpoints.dirty; t; t = t->next_dirty) {
         struct config_resource r = {0};
         if (t->base && make_set(t, state, &t->declared_id, &s->arena, &r) < 0)
             return -1;
-        add_set(s, state, &r, t->name);
+        note_whether_new(s, state, &r, t->name);
+        if (!r.name)
+            r = (struct config_resource){.kind = HEADGATE__KIND__KIND_ENDPOINT_SET, .name = t->name};
+        s->items[s->count++] = r;
     }
+    qsort(s->items, s->count, sizeof *s->items, state_compare);
     return 0;
 }
 
@@ -108,6 +133,8 @@ static int publish_state(struct engine *e, const struct sets *s) {
     part_unref(state);
     if (status < 0)
         return -1;
+    channel_current(e->channel)->known_at = e->endpoints.dirty_at;
+    e->endpoints.has_strays = false;
     e->endpoints.generations++;
     e->endpoints.published_at = clock_monotonic_us();
     if (!ev_is_active(&e->endpoints.save)) {
@@ -126,17 +153,19 @@ static void publish_after(struct engine *e, uint64_t us) {
 
 static void publish(struct engine *e) {
     const struct snapshot *current = channel_current(e->channel);
-    struct sets sets = {0};
+    struct sets dirty = {0}, sets = {0};
     e->endpoints.is_pending = e->job != NULL;
     if (!current || e->job || e->is_stopping || !e->endpoints.dirty)
         return;
-    int status = sets_init(&sets, current->state->count + e->endpoints.clusters.count);
-    if (status == 0) {
-        keep_clean(e, current, &sets);
-        status = make_dirty(e, current->state, &sets);
-    }
-    if (status == 0 && sets.is_new)
+    size_t clusters = e->endpoints.clusters.count;
+    int status = sets_init(&dirty, clusters) | sets_init(&sets, current->state->count + clusters);
+    if (status == 0)
+        status = make_dirty(e, current->state, &dirty);
+    if (status == 0 && dirty.is_new) {
+        merge(e, current, &dirty, &sets);
         status = publish_state(e, &sets);
+    }
+    sets_finish(&dirty);
     sets_finish(&sets);
     if (status == 0) {
         forget_dirty(e);
@@ -153,8 +182,10 @@ static void on_publish(struct ev_loop *loop, ev_timer *timer, int events) {
 }
 
 /* The first change goes out when the loop turns, further ones together with all of the next while. */
-static void mark_dirty(struct tracked *t) {
+static void mark_dirty(struct tracked *t, uint64_t known_at) {
     struct engine *e = t->engine;
+    if (!e->endpoints.dirty || known_at < e->endpoints.dirty_at)
+        e->endpoints.dirty_at = known_at;
     if (!t->is_dirty) {
         t->is_dirty = true;
         t->next_dirty = e->endpoints.dirty;
@@ -171,29 +202,52 @@ void engine_endpoints_resume(struct engine *e) {
 
 /* ---- on disk ---- */
 
+static void save_after(struct engine *e, double seconds) {
+    ev_timer_stop(e->config.loop, &e->endpoints.save);
+    ev_timer_set(&e->endpoints.save, seconds, 0.);
+    ev_timer_start(e->config.loop, &e->endpoints.save);
+}
+
+static void on_saved(struct engine *e, int status, const struct error_list *errors) {
+    if (status == STATE_SAVER_OVERTAKEN)
+        save_after(e, SAVE_AFTER_SECONDS);
+    if (status >= 0)
+        return;
+    log_error("changed endpoints cannot be stored", LOG_S("reason", errors->count ? errors->items[0].message : ""));
+    save_after(e, SAVE_AGAIN_SECONDS);
+}
+
 void engine_endpoints_save(struct engine *e) {
     const struct snapshot *current = channel_current(e->channel);
     struct error_list errors = {0};
-    if (!ev_is_active(&e->endpoints.save))
+    bool was_under_way = state_saver_drop(&e->endpoints.saver);
+    if (!was_under_way && !ev_is_active(&e->endpoints.save))
         return;
     ev_timer_stop(e->config.loop, &e->endpoints.save);
     e->endpoints.saves++;
-    if (engine_save_state(e, current->state, current->generation, &errors) < 0) {
-        log_error("changed endpoints cannot be stored", LOG_S("reason", errors.count ? errors.items[0].message : ""));
-        ev_timer_set(&e->endpoints.save, SAVE_AGAIN_SECONDS, 0.);
-        ev_timer_start(e->config.loop, &e->endpoints.save);
-    }
+    on_saved(e, engine_save_state(e, current->state, current->generation, &errors), &errors);
+    error_list_finish(&errors);
+}
+
+/* Beside the loop: a change that comes meanwhile does not wait for the disk. */
+static void begin_save(struct engine *e) {
+    const struct snapshot *current = channel_current(e->channel);
+    struct error_list errors = {0};
+    e->endpoints.saves++;
+    if (state_saver_begin(&e->endpoints.saver, current->state, current->generation, &errors) < 0)
+        on_saved(e, -1, &errors);
     error_list_finish(&errors);
 }
 
 /* A push that is being stored has its own state on disk until it is over. */
 static void on_save(struct ev_loop *loop, ev_timer *timer, int events) {
     struct engine *e = timer->data;
+    (void)loop;
     (void)events;
-    ev_timer_set(timer, SAVE_AFTER_SECONDS, 0.);
-    ev_timer_start(loop, timer);
-    if (!e->job)
-        engine_endpoints_save(e);
+    if (e->job || e->endpoints.saver.is_running)
+        save_after(e, SAVE_AFTER_SECONDS);
+    else
+        begin_save(e);
 }
 
 /* ---- what sources and checks say ---- */
@@ -206,7 +260,7 @@ static void on_found(void *context, const Headgate__EndpointSet *set) {
     if (changed <= 0)
         return;
     log_info("endpoints found", LOG_S("cluster", t->name), LOG_U("endpoints", set->n_endpoints));
-    mark_dirty(t);
+    mark_dirty(t, clock_monotonic_us());
 }
 
 static void on_failed(void *context, const char *reason) {
@@ -231,7 +285,7 @@ static void on_health(void *context, const struct health_change *changes, size_t
         if (i < LOGGED_MAX)
             log_health(&changes[i]);
         if (t)
-            mark_dirty(t);
+            mark_dirty(t, changes[i].at);
     }
     if (count > LOGGED_MAX)
         log_warning("the health of more endpoints has changed", LOG_U("endpoints", count - LOGGED_MAX));
@@ -305,7 +359,7 @@ static int follow_cluster(struct engine *e, const struct snapshot *s, size_t at)
         return 0;
     if (tracked_update(t, s->intent->bodies[at], declared, s, &sink) < 0)
         return -1;
-    mark_dirty(t);
+    mark_dirty(t, clock_monotonic_us());
     return 0;
 }
 
@@ -320,6 +374,7 @@ void engine_follow_intent(struct engine *e) {
         if (s->intent->entries[i]->kind == HEADGATE__KIND__KIND_CLUSTER)
             status |= follow_cluster(e, s, i);
     drop_unseen(e);
+    e->endpoints.has_strays = true;
     if (status < 0)
         log_error("no memory to find and check the endpoints of every cluster");
 }
@@ -411,6 +466,8 @@ int engine_endpoints_init(struct engine *e, struct error_list *errors) {
     ev_timer_init(&p->publish, on_publish, 0., 0.);
     ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);
     p->publish.data = p->save.data = e;
+    p->saver = (struct state_saver){.engine = e, .saved = on_saved};
+    state_saver_init(&p->saver);
     p->gone[0].kind = source_file.name;
     p->gone[1].kind = source_dns.name;
     p->resolver = resolver_create(e->config.loop);
@@ -429,6 +486,7 @@ void engine_endpoints_finish(struct engine *e) {
     size_t position = 0;
     ev_timer_stop(e->config.loop, &p->publish);
     ev_timer_stop(e->config.loop, &p->save);
+    state_saver_finish(&p->saver);
     while ((entry = map_next(&p->clusters, &position)) != NULL)
         tracked_destroy(entry->value);
     map_finish(&p->clusters);

@@ -12,6 +12,7 @@
 #include "controlplane/config/config.h"
 #include "controlplane/discovery/source.h"
 #include "controlplane/engine/engine.h"
+#include "controlplane/engine/state_saver.h"
 #include "controlplane/health/health.h"
 
 struct tracked;
@@ -21,9 +22,12 @@ struct engine_endpoints {
     struct health   *health;        /* NULL: nothing is checked */
     struct map       clusters;      /* of the current intent, by name, to struct tracked */
     struct tracked  *dirty;         /* may differ from the state */
+    uint64_t         dirty_at;      /* monotonic: when the first of what made them so was known */
+    bool             has_strays;    /* the state may have endpoint sets of clusters that the intent has not */
     ev_timer         publish;       /* the next generation */
     uint64_t         published_at;  /* monotonic: the last one */
     ev_timer         save;          /* runs while the stored state is not the current one */
+    struct state_saver saver;       /* what it begins */
     bool             is_pending;    /* publish when the push under way is over */
     struct engine_source_totals gone[2]; /* of sources that are no more: files, DNS */
     uint64_t         generations, saves; /* so far */
@@ -42,5 +46,5 @@ void engine_follow_intent(struct engine *e);
 void engine_renew_checks(struct engine *e);
 /* A push is over. */
 void engine_endpoints_resume(struct engine *e);
-/* Stores the current state when the stored one is older. */
+/* Stores the current state when the stored one is older; durable when it returns. */
 void engine_endpoints_save(struct engine *e);

@@ -159,22 +159,31 @@ static size_t add_kept(const struct part *from, const struct part *state, struct
     return n;
 }
 
-int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors) {
+struct store_resource *engine_gather_state(struct engine *e, const struct part *state, struct arena *arena,
+                                           size_t *ret_count) {
     const struct snapshot *current = channel_current(e->channel);
     const struct part *before = current ? current->state : NULL, *kept = e->secrets.kept;
     size_t n = 0, most = state->count + (before ? before->count : 0) + (kept ? kept->count : 0);
-    struct arena arena = {0};
     struct store_resource *list = hg_calloc(most + 1, sizeof *list);
     for (size_t i = 0; list && i < state->count; i++) {
         struct config_resource r = state_resource(state, i);
         list[n++] = stored(&r, r.name);
     }
     if (list) {
-        size_t gone = add_kept(before, state, &arena, list, n);
-        n = gone > n ? gone : add_kept(kept, state, &arena, list, n);
+        size_t gone = add_kept(before, state, arena, list, n);
+        n = gone > n ? gone : add_kept(kept, state, arena, list, n);
     }
+    *ret_count = n;
+    return list;
+}
+
+int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors) {
+    struct arena arena = {0};
+    size_t n = 0;
+    struct store_resource *list = engine_gather_state(e, state, &arena, &n);
     const struct store_state saved = {.generation = generation, .resources = list, .count = n};
     int status = list ? store_save_state(e->store, &saved, errors) : out_of_memory(errors);
+    e->secrets.saves++;
     hg_free(list);
     arena_finish(&arena);
     return status;

@@ -14,6 +14,7 @@ struct engine;
 
 struct engine_secrets {
     struct secret_root root;
+    uint64_t saves;                     /* of the state by engine_save_state, so far */
     struct part *kept;                  /* secrets that the state had before, for rollbacks; never sent; may be NULL */
     struct watch watch;
     struct config_sources folders;      /* that are watched */
@@ -70,6 +71,10 @@ void secrets_work_run(void *work);
 int  secrets_work_end(struct secrets_work *w, struct secrets_made *ret, struct error_list *errors,
                       struct error_list *warnings);
 void secrets_work_finish(struct secrets_work *w);
+/* What is saved of this state: its resources, and the secrets that are kept. They borrow from the parts that they are of,
+ * and names from the arena. hg_free it; NULL without memory. */
+struct store_resource *engine_gather_state(struct engine *e, const struct part *state, struct arena *arena,
+                                           size_t *ret_count);
 /* Durable when it returns; before anybody is sent the state. */
 int engine_save_state(struct engine *e, const struct part *state, uint64_t generation, struct error_list *errors);
 /* Loaded: what is kept goes to its place, the rest is the state. NULL without memory, or when it is not right. */

@@ -18,17 +18,28 @@ int state_compare(const void *a, const void *b) {
     return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+static bool is_sorted(const struct config_resource *items, size_t count) {
+    for (size_t i = 1; i < count; i++)
+        if (state_compare(&items[i - 1], &items[i]) >= 0)
+            return false;
+    return true;
+}
+
 struct part *state_replace(struct part *old, Headgate__Kind kind, const struct config_resource *items, size_t count) {
-    size_t n = 0, most = (old ? old->count : 0) + count;
+    size_t n = 0, most = (old ? old->count : 0) + count, at = 0;
     struct config_resource *all = hg_calloc(most + 1, sizeof *all);
     if (!all)
         return NULL;
-    for (size_t i = 0; old && i < old->count; i++)
-        if (old->entries[i]->kind != kind)
-            all[n++] = state_resource(old, i);
-    for (size_t i = 0; i < count; i++)
-        all[n++] = items[i];
-    qsort(all, n, sizeof *all, state_compare);
+    for (; old && at < old->count && old->entries[at]->kind < kind; at++)
+        all[n++] = state_resource(old, at);
+    if (count)
+        memcpy(all + n, items, count * sizeof *items);
+    if (!is_sorted(items, count))
+        qsort(all + n, count, sizeof *all, state_compare);
+    n += count;
+    for (; old && at < old->count; at++)
+        if (old->entries[at]->kind > kind)
+            all[n++] = state_resource(old, at);
     struct part *part = part_create(all, n, old);
     hg_free(all);
     return part;

@@ -210,6 +210,8 @@ static int start_thread(struct checker *c) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&c->thread, NULL, run, c);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!failed)
+        pthread_setname_np(c->thread, "health-checks"); /* for those who look at threads */
     return failed ? -1 : 0;
 }
 

@@ -25,6 +25,7 @@ struct endpoint {
     char            *reason;            /* of the last failure; NULL: none, or no memory */
     uint64_t         id;                /* tells it from one with the same address before or after it */
     uint64_t         failed_at;         /* microseconds since 1970 */
+    uint64_t         changed_at;        /* its health; monotonic microseconds */
     double           due, begun;        /* checker_now */
     double           stalled;           /* checker.stalled when the deadline was set */
     uint32_t         streak;            /* checks in a row with the last result */
@@ -53,7 +54,7 @@ struct command {
 /* What is new of one endpoint. */
 struct news {
     const char *cluster, *address, *reason;     /* reason NULL: as before */
-    uint64_t    id, failed_at;
+    uint64_t    id, failed_at, changed_at;
     uint8_t     health;
 };
 

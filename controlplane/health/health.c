@@ -90,7 +90,8 @@ static bool take_in(struct health *h, const struct news *n, struct health_change
     k->health = n->health;
     bool is_unhealthy = n->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
     *change = (struct health_change){n->cluster, n->address, (Headgate__Endpoint__Health)n->health,
-                                     is_unhealthy ? n->reason ? n->reason : "no memory for the reason" : NULL};
+                                     is_unhealthy ? n->reason ? n->reason : "no memory for the reason" : NULL,
+                                     n->changed_at};
     return is_changed;
 }
 

@@ -18,6 +18,7 @@ struct health_change {
     const char *cluster, *address;      /* valid during the call */
     Headgate__Endpoint__Health health;  /* HEALTHY or UNHEALTHY */
     const char *reason;                 /* of UNHEALTHY: "connection refused", "no answer within 1s"; otherwise NULL */
+    uint64_t at;                        /* monotonic microseconds: the end of the check that said so */
 };
 
 struct health_config {

@@ -43,7 +43,7 @@ static const char *put_text(char **at, const char *text) {
 static void put(struct batch *b, struct endpoint *e, char **at) {
     struct news *n = &b->news[b->count++];
     *n = (struct news){.cluster = put_text(at, e->cluster->plan->cluster), .address = put_text(at, e->address), .id = e->id,
-                       .failed_at = e->failed_at, .health = e->health};
+                       .failed_at = e->failed_at, .changed_at = e->changed_at, .health = e->health};
     bool is_unhealthy = e->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
     if ((e->has_failure_news || is_unhealthy) && e->reason)
         n->reason = put_text(at, e->reason);

@@ -62,6 +62,7 @@ static void set_health(struct checker *c, struct endpoint *e, uint8_t health) {
     c->counters.unhealthy += health == UNHEALTHY;
     c->counters.unhealthy -= e->health == UNHEALTHY;
     e->health = health;
+    e->changed_at = clock_monotonic_us();
     c->counters.changes++;
     news_add(c, e);
 }

@@ -20,6 +20,7 @@ enum {
 #define LOCK_FILE "lock"
 #define HEAD_FILE "HEAD"
 #define STATE_FILE "state"
+#define STATE_ASIDE TEMPORARY_FOLDER "/state.aside"
 #define TEMPORARY_FOLDER "tmp"
 #define VERSIONS_FOLDER "versions"
 #define OBJECTS_FOLDER "objects"

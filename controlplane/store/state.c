@@ -9,10 +9,8 @@ static int report_damaged(const struct store *s, struct error_list *errors) {
 
 /* ---- save ---- */
 
-static int check_state(const struct store *s, const struct store_state *state, struct error_list *errors) {
+static int check_size(const struct store_state *state, struct error_list *errors) {
     uint64_t bytes = 0;
-    if (check_writable(s, errors) < 0)
-        return -1;
     for (size_t i = 0; i < state->count; i++)
         bytes += state->resources[i].size;
     if (state->count <= RESOURCES_MAX && bytes <= STORE_STATE_MAX)
@@ -51,10 +49,25 @@ static int encode_state(const struct store *s, const struct store_state *state, 
     return frame_encode(arena, FRAME_STATE, &m.base, ret_frame, &hash);
 }
 
+int store_write_state(const struct store *s, const struct store_state *state, struct error_list *errors) {
+    struct arena arena = {0};
+    struct str frame;
+    if (check_size(state, errors) < 0)
+        return -1;
+    int status = encode_state(s, state, &arena, &frame);
+    status = status < 0 ? report_memory(s, errors) : disk_write_file(&s->disk, STATE_ASIDE, &frame, 1, true, errors);
+    arena_finish(&arena);
+    return status;
+}
+
+int store_place_state(struct store *s, struct error_list *errors) {
+    return check_writable(s, errors) < 0 ? -1 : disk_rename(&s->disk, STATE_ASIDE, STATE_FILE, errors);
+}
+
 int store_save_state(struct store *s, const struct store_state *state, struct error_list *errors) {
     struct arena arena = {0};
     struct str frame;
-    if (check_state(s, state, errors) < 0)
+    if (check_writable(s, errors) < 0 || check_size(state, errors) < 0)
         return -1;
     int status = encode_state(s, state, &arena, &frame);
     status = status < 0 ? report_memory(s, errors) : replace_file(s, STATE_FILE, &frame, 1, errors);

@@ -38,7 +38,8 @@ static void note_protocol(struct cluster_runtime *c, const struct cluster_defini
         return;
     c->epoch++;
     for (uint32_t i = 0; i < c->endpoint_count; i++)
-        pool_close_idle((struct endpoint_runtime *)c->endpoints[i]);
+        if (c->endpoints[i])
+            pool_close_idle((struct endpoint_runtime *)c->endpoints[i]);
 }
 
 static int reconcile(struct cluster_runtime *c, const struct cluster_definition *d) {

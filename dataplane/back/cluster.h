@@ -86,6 +86,17 @@ struct endpoint_runtime {
     struct outlier_tally      tally;
 };
 
+/* Where very many endpoints come at once, those that no request has asked for are made some at a time (filling.c). */
+struct filling {
+    struct worker_message   message;             /* first */
+    struct timer            again;               /* there was no memory for one */
+    struct candidate_source source;
+    uint32_t                missing;             /* endpoints of `members` that are not there yet */
+    uint32_t                at;                  /* the place to go on from */
+    bool                    is_posted;
+    bool                    is_beginning;        /* they were there from the cluster's beginning */
+};
+
 struct cluster_runtime {
     struct reapable           reapable;          /* first; for cluster_of_older */
     struct worker            *worker;
@@ -103,7 +114,7 @@ struct cluster_runtime {
     struct pending_queue      queue;             /* of requests that wait for room */
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
     struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet */
-    struct candidate        **endpoints;         /* by place; each the beginning of an endpoint_runtime */
+    struct candidate        **endpoints;         /* by place; each begins an endpoint_runtime. NULL: not there yet */
     uint32_t                  endpoint_count;
     struct group            **groups;            /* as in members */
     struct group_set         *sets;              /* by subset; the first is all endpoints */
@@ -114,6 +125,7 @@ struct cluster_runtime {
     uint32_t                  ejections_seen;
     uint64_t                  next_look;         /* at ejections: when one of them ends */
     uint64_t                  look_not_before;
+    struct filling            filling;           /* of those that are not there yet */
     uint32_t                  gone;              /* what holds it: endpoints that left, a reap, requests that wait */
     bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
     bool                      is_dropped;
@@ -211,7 +223,16 @@ void pool_set_waiter_ops(const struct pool_waiter_ops *);
 /* cluster.c: frees an endpoint that is out of its cluster when nothing uses it any more. */
 void endpoint_forget_if_unused(struct endpoint_runtime *);
 
-/* ---- reconcile.c, for cluster.c alone */
+/* ---- filling.c */
+
+/* Some endpoints now, and the rest in slices between the worker's other work. */
+void filling_begin(struct cluster_runtime *);
+void filling_stop(struct cluster_runtime *);
+
+/* ---- reconcile.c, for cluster.c and filling.c alone */
+
+/* Makes the one at a place that has none yet. NULL: no memory. */
+struct candidate *cluster_make_endpoint(struct cluster_runtime *, uint32_t place);
 
 /* Makes the run-time state that of these members. 0, or -1 without memory: then nothing has changed. */
 int  cluster_reconcile_members(struct cluster_runtime *, struct cluster_members *);

@@ -150,8 +150,12 @@ static int fill_group(struct cluster_members *m, struct group_definition *g, con
     *g = (struct group_definition){.subset = seats->subset, .priority = seats->level / 2, .is_remote = seats->level % 2,
                                    .count = count, .members = members};
     for (uint32_t i = 0; i < count; i++) {
+        const struct endpoint_definition *e = &m->endpoints[seats[i].place];
         members[i] = seats[i].place;
-        g->weight += m->endpoints[seats[i].place].weight;
+        g->weight += e->weight;
+        g->eligible += !e->is_draining;
+        g->available += e->is_usable;
+        g->available_weight += e->is_usable ? e->weight : 0;
     }
     return 0;
 }

@@ -445,7 +445,7 @@ void outliers_note(struct endpoint_runtime *e, enum endpoint_outcome outcome, ui
 
 static void end_all(struct cluster_runtime *c) {
     for (uint32_t i = 0; i < c->endpoint_count; i++) {
-        struct endpoint_shared *s = ((struct endpoint_runtime *)c->endpoints[i])->shared;
+        struct endpoint_shared *s = c->members->endpoints[i].shared;
         uint64_t until = atomic_load(&s->ejected_until);
         if (until)
             end_ejection(c->worker, c->shared, s, until);

@@ -24,6 +24,8 @@ static void look_at_ejections(struct cluster_runtime *c) {
     c->next_look = UINT64_MAX;
     for (uint32_t i = 0; i < c->endpoint_count; i++) {
         struct candidate *e = c->endpoints[i];
+        if (!e)
+            continue; /* counted as it comes */
         uint64_t until = atomic_load_explicit(e->out_until, memory_order_relaxed);
         if (until > now && until < c->next_look)
             c->next_look = until;
@@ -96,11 +98,13 @@ static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const
 }
 
 /* The one that the request's cookie names, when it is one of the set and can be had. */
-static struct candidate *find_sticky(const struct cluster_runtime *c, const struct group_set *s, const struct pick *p) {
+static struct candidate *find_sticky(struct cluster_runtime *c, const struct group_set *s, const struct pick *p) {
     uint32_t place = p->sticky ? cluster_find_id(c->members, p->sticky) : NO_PLACE;
-    if (place == NO_PLACE || !candidate_is_available(c->endpoints[place], c->worker->now))
+    if (place == NO_PLACE)
         return NULL;
-    struct candidate *e = c->endpoints[place];
+    struct candidate *e = c->endpoints[place] ? c->endpoints[place] : cluster_make_endpoint(c, place);
+    if (!e || !candidate_is_available(e, c->worker->now))
+        return NULL;
     for (uint32_t i = 0; i < p->tried_count; i++)
         if (p->tried[i] == e)
             return NULL;
@@ -116,6 +120,8 @@ static void note_changes(struct cluster_runtime *c) {
     for (uint32_t i = 0; i < c->set_count; i++)
         share_out(c, &c->sets[i]);
     c->plain = c->set_count && c->members->rules.kind == BALANCE_ROUND_ROBIN ? c->sets[0].only : NULL;
+    if (c->plain && !c->plain->heap_count)
+        c->plain = NULL; /* its members are not there yet */
     c->has_changes = false;
 }
 

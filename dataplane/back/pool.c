@@ -228,6 +228,8 @@ struct leg *pool_open(struct client_connection *c) {
 static bool close_some_idle(struct cluster_runtime *cluster) {
     for (uint32_t i = 0; i < cluster->endpoint_count; i++) {
         struct endpoint_runtime *e = (struct endpoint_runtime *)cluster->endpoints[i];
+        if (!e)
+            continue;
         struct client_connection *c = e->open.next;
         while (e->idle_count && c != &e->open && c->active)
             c = c->next;

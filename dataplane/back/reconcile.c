@@ -18,7 +18,13 @@ struct change {
     struct group_set       *sets;
     uint32_t                set_count;
     struct share           *shares;
+    bool                    follows;       /* `to` comes right after what is there, and says what has changed */
+    bool                    are_all_missing; /* of a cluster that has none yet */
+    uint32_t                missing;       /* endpoints that are made later */
 };
+
+/* More new ones are made by and by. */
+enum { MADE_AT_ONCE = 1024 };
 
 static struct endpoint_runtime *endpoint_at(const struct change *ch, uint32_t place) {
     return (struct endpoint_runtime *)ch->endpoints[place];
@@ -72,8 +78,10 @@ static int prepare_endpoint(struct change *ch, uint32_t place) {
 static int find_changes(struct change *ch) {
     const struct cluster_runtime *c = ch->cluster;
     const struct cluster_members *to = ch->to;
-    for (uint32_t i = 0; i < to->count; i++)
+    for (uint32_t i = 0; i < to->count; i++) {
         ch->endpoints[i] = to->previous[i] == NO_PLACE ? NULL : c->endpoints[to->previous[i]];
+        ch->missing += !ch->endpoints[i];
+    }
     ch->changed = to->changed;
     ch->changed_count = to->changed_count;
     ch->removed = to->removed;
@@ -96,6 +104,8 @@ static int look_up_all(struct change *ch) {
     ch->own = hg_malloc(((size_t)ch->to->count + c->endpoint_count + 1) * sizeof *ch->own);
     for (uint32_t i = 0; i < c->endpoint_count && status == 0; i++) {
         struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
+        if (!e)
+            continue;
         e->is_kept = false;
         status = map_set(&by_text, str_of(e->text), e);
     }
@@ -103,17 +113,39 @@ static int look_up_all(struct change *ch) {
         struct endpoint_runtime *e = find_same(&by_text, &ch->to->endpoints[i]);
         ch->endpoints[i] = e ? &e->candidate : NULL;
         ch->own[ch->changed_count++] = i;
+        ch->missing += !e;
         if (e)
             e->is_kept = true;
     }
     uint32_t *removed = ch->own ? ch->own + ch->changed_count : NULL;
     for (uint32_t i = 0; ch->own && status == 0 && i < c->endpoint_count; i++)
-        if (!((struct endpoint_runtime *)c->endpoints[i])->is_kept)
+        if (c->endpoints[i] && !((struct endpoint_runtime *)c->endpoints[i])->is_kept)
             removed[ch->removed_count++] = i;
     map_finish(&by_text);
     ch->changed = ch->own;
     ch->removed = removed;
     return ch->own ? status : -1;
+}
+
+/* Of a cluster that is new here: nothing has changed, and nobody is there. */
+static int find_nothing(struct change *ch) {
+    ch->are_all_missing = true;
+    ch->missing = ch->to->count;
+    return 0;
+}
+
+/* Those that have changed or are new; of very many new ones none. */
+static int prepare_endpoints(struct change *ch) {
+    bool makes_later = ch->cluster->filling.missing || ch->missing > MADE_AT_ONCE;
+    for (uint32_t i = 0; i < ch->changed_count; i++) {
+        bool is_missing = !ch->endpoints[ch->changed[i]];
+        if (is_missing && makes_later)
+            continue;
+        if (prepare_endpoint(ch, ch->changed[i]) < 0)
+            return -1;
+        ch->missing -= is_missing;
+    }
+    return 0;
 }
 
 static int compare(const struct group_definition *a, const struct group_definition *b) {
@@ -137,6 +169,7 @@ static int prepare_groups(struct change *ch) {
         if (!g)
             return -1;
         g->changes = &c->has_changes;
+        g->source = &c->filling.source;
         if (group_reserve(g, &ch->to->rules, d->count) < 0)
             return -1;
     }
@@ -161,12 +194,10 @@ static int prepare(struct change *ch) {
     ch->shares = hg_calloc((size_t)to->group_count + 1, sizeof *ch->shares);
     if (!ch->endpoints || !ch->groups || !ch->sets || !ch->shares)
         return -1;
-    bool follows = c->members && to->previous_serial == c->members->serial;
-    if ((follows ? find_changes : look_up_all)(ch) < 0)
+    ch->follows = c->members && to->previous_serial == c->members->serial;
+    bool is_large_and_new = !c->members && to->count > MADE_AT_ONCE;
+    if ((ch->follows ? find_changes : is_large_and_new ? find_nothing : look_up_all)(ch) < 0 || prepare_endpoints(ch) < 0)
         return -1;
-    for (uint32_t i = 0; i < ch->changed_count; i++)
-        if (prepare_endpoint(ch, ch->changed[i]) < 0)
-            return -1;
     prepare_sets(ch);
     return prepare_groups(ch);
 }
@@ -224,7 +255,10 @@ static bool is_in_same_groups(const struct change *ch, uint32_t place) {
     return is_same;
 }
 
-static void attach(struct change *ch, uint32_t place, uint64_t now) {
+typedef void place_candidate(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double,
+                             uint64_t);
+
+static void attach(const struct change *ch, uint32_t place, uint64_t now, place_candidate *add) {
     struct endpoint_runtime *e = endpoint_at(ch, place);
     struct candidate *c = &e->candidate;
     const uint32_t *group_of = ch->to->group_of + ch->to->first_group[place];
@@ -236,8 +270,8 @@ static void attach(struct change *ch, uint32_t place, uint64_t now) {
         e->next_placements = NULL;
     }
     for (uint32_t i = 0; i < count; i++)
-        placement_add(&c->placements[i], ch->groups[group_of[i]], c, &ch->to->rules,
-                      worker_random(ch->cluster->worker) / 4294967296.0, now);
+        add(&c->placements[i], ch->groups[group_of[i]], c, &ch->to->rules,
+            worker_random(ch->cluster->worker) / 4294967296.0, now);
     c->placement_count = count;
 }
 
@@ -260,18 +294,17 @@ static void note_end_of_ejection(struct cluster_runtime *c, const struct endpoin
 }
 
 /* One that came to a cluster at work begins slowly; those of a cluster that is new are all the same. */
-static void update(struct change *ch, uint32_t place) {
+static void update(const struct change *ch, uint32_t place) {
     const struct endpoint_definition *d = &ch->to->endpoints[place];
     struct endpoint_runtime *e = endpoint_at(ch, place);
     struct candidate *c = &e->candidate;
-    bool is_first = !ch->cluster->members;
     take_hostname(e);
     note_end_of_ejection(ch->cluster, e);
     c->weight = d->weight;
     c->step = d->weight ? 1.0 / d->weight : 0;
     c->is_usable = d->is_usable;
     c->is_draining = d->is_draining;
-    if (is_first)
+    if (ch->cluster->filling.is_beginning && e->is_new)
         c->was_available = true;
     e->is_new = false;
 }
@@ -307,34 +340,67 @@ static void move_groups(struct change *ch) {
     }
 }
 
+/* In each of its groups. */
+static void count_missing(const struct cluster_members *m, uint32_t place, struct group *const *groups, int by) {
+    const struct endpoint_definition *d = &m->endpoints[place];
+    for (uint32_t i = m->first_group[place]; i < m->first_group[place + 1]; i++)
+        group_count_missing(groups[m->group_of[i]], !d->is_draining, d->is_usable, d->weight, by);
+}
+
 static void attach_changed(struct change *ch, uint64_t now) {
     for (uint32_t i = 0; i < ch->changed_count; i++) {
         uint32_t place = ch->changed[i];
         struct candidate *e = ch->endpoints[place];
+        if (!e) {
+            count_missing(ch->to, place, ch->groups, 1);
+            continue;
+        }
         bool is_out = e->placement_count == 0;
         update(ch, place);
         candidate_recount(e, &ch->to->rules, now);
         if (is_out)
-            attach(ch, place, now);
+            attach(ch, place, now, placement_add);
     }
+}
+
+/* Those that are not there, and will not be counted as they were. */
+static void uncount_changed(struct change *ch) {
+    struct cluster_runtime *c = ch->cluster;
+    for (uint32_t i = 0; ch->follows && i < ch->removed_count; i++)
+        if (!c->endpoints[ch->removed[i]])
+            count_missing(c->members, ch->removed[i], c->groups, -1);
+    for (uint32_t i = 0; ch->follows && i < ch->changed_count; i++) {
+        uint32_t before = ch->to->previous[ch->changed[i]];
+        if (before != NO_PLACE && !c->endpoints[before])
+            count_missing(c->members, before, c->groups, -1);
+    }
+    for (uint32_t i = 0; !ch->follows && i < c->endpoint_count; i++)
+        if (!c->endpoints[i])
+            count_missing(c->members, i, c->groups, -1);
 }
 
 static void detach_changed(struct change *ch) {
     struct cluster_runtime *c = ch->cluster;
+    if (c->filling.missing)
+        uncount_changed(ch);
     for (uint32_t i = 0; i < ch->removed_count; i++)
-        detach(c->endpoints[ch->removed[i]], &c->members->rules);
+        if (c->endpoints[ch->removed[i]])
+            detach(c->endpoints[ch->removed[i]], &c->members->rules);
     for (uint32_t i = 0; i < ch->changed_count; i++)
-        if (!is_in_same_groups(ch, ch->changed[i]) && c->members)
+        if (ch->endpoints[ch->changed[i]] && !is_in_same_groups(ch, ch->changed[i]) && c->members)
             detach(ch->endpoints[ch->changed[i]], &c->members->rules);
 }
 
 static void carry_out(struct change *ch) {
     struct cluster_runtime *c = ch->cluster;
     struct candidate **old = c->endpoints;
+    c->filling.is_beginning |= !c->members;
     detach_changed(ch);
     for (uint32_t i = 0; i < ch->to->group_count; i++)
         if (!ch->groups[i]->definition)
             ch->groups[i]->definition = &ch->to->groups[i];
+    for (uint32_t i = 0; ch->are_all_missing && i < ch->to->group_count; i++)
+        group_count_all_missing(ch->groups[i], &ch->to->groups[i]);
     free_groups(c, ch->groups, ch->to->group_count);
     move_groups(ch);
     attach_changed(ch, c->worker->now);
@@ -355,9 +421,29 @@ static void carry_out(struct change *ch) {
     cluster_members_unref(c->members);
     c->members = cluster_members_ref(ch->to);
     for (uint32_t i = 0; i < ch->removed_count; i++)
-        retire(c, (struct endpoint_runtime *)old[ch->removed[i]]);
+        if (old[ch->removed[i]])
+            retire(c, (struct endpoint_runtime *)old[ch->removed[i]]);
     hg_free(old);
     hg_free(ch->own);
+    c->filling.missing = ch->missing;
+    filling_begin(c);
+}
+
+struct candidate *cluster_make_endpoint(struct cluster_runtime *c, uint32_t place) {
+    struct change ch = {.cluster = c, .to = c->members, .endpoints = c->endpoints, .groups = c->groups};
+    if (prepare_endpoint(&ch, place) < 0) {
+        if (c->endpoints[place])
+            forget_prepared(endpoint_at(&ch, place));
+        c->endpoints[place] = NULL;
+        return NULL;
+    }
+    struct candidate *e = c->endpoints[place];
+    update(&ch, place);
+    candidate_recount(e, &ch.to->rules, c->worker->now);
+    attach(&ch, place, c->worker->now, placement_add_counted);
+    candidate_recount(e, &ch.to->rules, c->worker->now); /* it may be ejected, which the definition does not know */
+    c->filling.missing--;
+    return e;
 }
 
 int cluster_reconcile_members(struct cluster_runtime *c, struct cluster_members *to) {
@@ -373,8 +459,10 @@ int cluster_reconcile_members(struct cluster_runtime *c, struct cluster_members 
 void cluster_retire_all(struct cluster_runtime *c) {
     struct candidate **old = c->endpoints;
     uint32_t count = c->endpoint_count;
+    filling_stop(c);
     for (uint32_t i = 0; i < count; i++)
-        detach(old[i], &c->members->rules);
+        if (old[i])
+            detach(old[i], &c->members->rules);
     free_groups(c, NULL, 0);
     hg_free(c->groups);
     hg_free(c->sets);
@@ -386,6 +474,7 @@ void cluster_retire_all(struct cluster_runtime *c) {
     c->endpoints = NULL;
     c->endpoint_count = c->group_count = c->set_count = 0;
     for (uint32_t i = 0; i < count; i++)
-        retire(c, (struct endpoint_runtime *)old[i]);
+        if (old[i])
+            retire(c, (struct endpoint_runtime *)old[i]);
     hg_free(old);
 }

@@ -73,6 +73,8 @@ struct group_definition {
     uint32_t count;
     uint64_t weight;             /* of all members */
     const uint32_t *members;     /* places in the owner's list of candidates, in the order of that list */
+    uint32_t eligible, available; /* members, as the definition says; available_weight likewise */
+    uint64_t available_weight;
     struct balance_table *table; /* may be NULL; numbers members by their index here */
 };
 
@@ -111,10 +113,17 @@ struct heap_entry {
     struct placement *placement;
 };
 
-/* One worker's. */
+/* Makes the candidate at a place that has none yet. `panics`: also one that is not usable. NULL: it is not wanted, or there
+ * is no memory for it. */
+struct candidate_source {
+    struct candidate *(*make)(struct candidate_source *, uint32_t place, bool panics);
+};
+
+/* One worker's. Where an owner makes candidates by and by, those that are not there yet count as the definition says. */
 struct group {
     const struct group_definition *definition;
-    struct candidate *const *candidates;   /* by place; the owner's */
+    struct candidate *const *candidates;   /* by place; the owner's. NULL: asked for from `source` when it comes up */
+    struct candidate_source *source;
     struct heap_entry *heap;               /* round robin, least connections: all members */
     uint32_t heap_count, heap_capacity;
     double   turn;                         /* virtual time */
@@ -157,6 +166,13 @@ void group_unpark(struct group *);
 /* A candidate joins; `random` in 0..1 spreads the first turns. Needs the room. */
 void placement_add(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random,
                    uint64_t now);
+/* The same of one that the group counts already, as what the definition says of it (group_count_missing). */
+void placement_add_counted(struct placement *, struct group *, struct candidate *, const struct balance_rules *,
+                           double random, uint64_t now);
+/* One that is not there yet: `by` 1 counts it, -1 does not any more. */
+void group_count_missing(struct group *, bool is_eligible, bool is_available, uint32_t weight, int by);
+/* All members are not there yet. The group is new. */
+void group_count_all_missing(struct group *, const struct group_definition *);
 void placement_remove(struct placement *, const struct balance_rules *);
 
 bool candidate_is_available(const struct candidate *, uint64_t now);

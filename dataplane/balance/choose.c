@@ -10,7 +10,7 @@
 enum { TRIES = 64, DRAWS = 16 };
 
 static bool may_take(const struct choice *ch, const struct candidate *c) {
-    return !c->is_draining && (ch->panics || candidate_is_available(c, ch->now));
+    return c && !c->is_draining && (ch->panics || candidate_is_available(c, ch->now));
 }
 
 static bool was_tried(const struct choice *ch, const struct candidate *c) {
@@ -32,8 +32,11 @@ static bool passes_slow_start(const struct choice *ch, struct candidate *c) {
     return random < candidate_freshness(c, ch->rules, ch->now);
 }
 
-static struct candidate *member(const struct group *g, uint32_t index) {
-    return g->candidates[g->definition->members[index]];
+/* NULL: one that is not there yet, and cannot be taken in any case. */
+static struct candidate *member(const struct group *g, const struct choice *ch, uint32_t index) {
+    uint32_t place = g->definition->members[index];
+    struct candidate *c = g->candidates[place];
+    return c ? c : g->source->make(g->source, place, ch->panics);
 }
 
 /* ---- round robin: weighted, earliest deadline first ----
@@ -77,7 +80,7 @@ static struct candidate *draw(const struct group *g, const struct choice *ch) {
     uint32_t index = (uint32_t)((random >> 32) * g->definition->count >> 32);
     if (t && (uint32_t)random > t->thresholds[index])
         index = t->members[index];
-    return member(g, index);
+    return member(g, ch, index);
 }
 
 static struct candidate *draw_welcome(const struct group *g, const struct choice *ch, const struct candidate *other_than) {
@@ -182,7 +185,7 @@ static struct candidate *choose_slot(const struct group *g, const struct choice 
     const struct balance_table *t = g->definition->table;
     uint64_t hash = hash_of(ch);
     for (uint32_t tries = 0; tries < TRIES; tries++, hash = XXH64(&hash, sizeof hash, tries)) {
-        struct candidate *c = member(g, t->members[hash % t->size]);
+        struct candidate *c = member(g, ch, t->members[hash % t->size]);
         if (is_welcome(ch, c) && !is_over(g, ch, c))
             return c;
     }
@@ -206,7 +209,7 @@ static struct candidate *choose_point(const struct group *g, const struct choice
     const struct balance_table *t = g->definition->table;
     uint32_t at = find_point(t, hash_of(ch));
     for (uint32_t tries = 0; tries < TRIES; tries++, at = at + 1 == t->size ? 0 : at + 1) {
-        struct candidate *c = member(g, t->members[at]);
+        struct candidate *c = member(g, ch, t->members[at]);
         if (is_welcome(ch, c) && !is_over(g, ch, c))
             return c;
     }
@@ -218,7 +221,7 @@ static struct candidate *choose_point(const struct group *g, const struct choice
 static struct candidate *choose_first(struct group *g, const struct choice *ch) {
     bool is_start = true;
     for (uint32_t i = ch->panics ? 0 : g->first; i < g->definition->count; i++) {
-        struct candidate *c = member(g, i);
+        struct candidate *c = member(g, ch, i);
         if (is_start && !ch->panics && may_take(ch, c)) {
             g->first = i;
             is_start = false;
@@ -235,7 +238,7 @@ static struct candidate *find(const struct group *g, const struct choice *ch, ui
                               bool (*is_good)(const struct choice *, const struct candidate *)) {
     uint32_t count = g->definition->count;
     for (uint32_t i = 0; i < count; i++) {
-        struct candidate *c = member(g, (uint32_t)(((uint64_t)start + i) % count));
+        struct candidate *c = member(g, ch, (uint32_t)(((uint64_t)start + i) % count));
         if (is_good(ch, c))
             return c;
     }
@@ -250,10 +253,10 @@ static struct candidate *choose_any(const struct group *g, const struct choice *
 
 static struct candidate *choose(struct group *g, const struct choice *ch) {
     switch (ch->rules->kind) {
-    case BALANCE_ROUND_ROBIN: return choose_in_turn(g, ch);
+    case BALANCE_ROUND_ROBIN: return g->heap_count ? choose_in_turn(g, ch) : NULL;
     case BALANCE_RANDOM: return choose_by_chance(g, ch);
     case BALANCE_LEAST_REQUEST: return choose_better(g, ch, has_fewer_requests);
-    case BALANCE_LEAST_CONNECTIONS: return choose_least(g, ch);
+    case BALANCE_LEAST_CONNECTIONS: return g->heap_count ? choose_least(g, ch) : NULL;
     case BALANCE_PEAK_EWMA: return choose_better(g, ch, costs_less);
     case BALANCE_RING_HASH: return choose_point(g, ch);
     case BALANCE_MAGLEV: return choose_slot(g, ch);

@@ -82,8 +82,8 @@ static void take_turn(struct placement *p) {
 
 /* ---- placements ---- */
 
-void placement_add(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r, double random,
-                   uint64_t now) {
+static void take_place(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r,
+                       double random, uint64_t now) {
     *p = (struct placement){.candidate = c, .group = g};
     g->active += c->active;
     double turn = g->turn + random * c->step;
@@ -94,7 +94,35 @@ void placement_add(struct placement *p, struct group *g, struct candidate *c, co
         p->tie = turn;
         heap_add(g, (struct heap_entry){.key = load_of(c), .placement = p});
     }
+}
+
+void placement_add(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r, double random,
+                   uint64_t now) {
+    take_place(p, g, c, r, random, now);
     count(p, !c->is_draining, candidate_is_available(c, now), c->weight);
+}
+
+void placement_add_counted(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r,
+                           double random, uint64_t now) {
+    take_place(p, g, c, r, random, now);
+    p->is_eligible = !c->is_draining;
+    p->is_available = c->is_usable;
+    p->weight = c->weight;
+}
+
+void group_count_missing(struct group *g, bool is_eligible, bool is_available, uint32_t weight, int by) {
+    g->eligible += is_eligible ? (uint32_t)by : 0;
+    g->available += is_available ? (uint32_t)by : 0;
+    g->available_weight += is_available ? (uint64_t)by * weight : 0;
+    g->has_changed = *g->changes = true;
+    g->first = 0;
+}
+
+void group_count_all_missing(struct group *g, const struct group_definition *d) {
+    g->eligible = d->eligible;
+    g->available = d->available;
+    g->available_weight = d->available_weight;
+    g->has_changed = *g->changes = true;
 }
 
 void placement_remove(struct placement *p, const struct balance_rules *r) {

@@ -21,7 +21,7 @@ struct snapshot;
 
 /* What builds and switches; a test has its own. Contracts in build.h and dataplane.h. */
 struct adopt_ops {
-    int (*build)(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
+    int (*build)(struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
                  struct error_list *errors);
     void (*free)(struct snapshot *snapshot);
     const struct snapshot *(*current)(const struct dataplane *dataplane);

@@ -9,6 +9,8 @@
 #include "dataplane/snapshot/settings.h"
 #include "dataplane/snapshot/tls.h"
 
+#define NO_TABLE SIZE_MAX
+
 /* A compiled table and the messages that it points into. */
 struct shared_table {
     struct route_table *table;
@@ -52,8 +54,8 @@ static bool same_resource(const struct resource *a, const struct resource *b) {
     return a == b || (a && b && resource_id_equal(&a->id, &b->id));
 }
 
-static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous,
-                                        const struct resource *r) {
+static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous, const struct resource *r,
+                                        size_t *ret_place) {
     for (size_t i = 0; previous && i < previous->table_count; i++) {
         struct shared_table *t = previous->tables[i];
         if (strcmp(t->table_resource->name, r->name) != 0)
@@ -61,6 +63,7 @@ static struct shared_table *table_reuse(const struct snapshot *s, const struct s
         if (!same_resource(t->table_resource, r) || !same_resource(t->settings_resource, s->settings_resource))
             return NULL;
         t->references++;
+        *ret_place = i;
         return t;
     }
     return NULL;
@@ -72,33 +75,50 @@ static void bind_fault(struct snapshot *s, const struct shared_table *t, struct 
     fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, format, text ? text : "?");
 }
 
-static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i,
-                        const struct cluster_definition **cluster, uint64_t *subset, struct error_list *errors) {
+static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i, uint32_t *ret_place, uint64_t *subset,
+                        struct error_list *errors) {
     struct str name = route_table_cluster_name(t->table, i);
-    size_t count;
+    size_t count, place;
     Headgate__MetadataEntry *const *entries = route_table_cluster_subset(t->table, i, &count);
-    *cluster = map_get(&s->cluster_by_name, name);
-    if (!*cluster)
+    const struct cluster_definition *cluster = snapshot_find_cluster(s, name, &place);
+    *ret_place = (uint32_t)place;
+    if (!cluster)
         bind_fault(s, t, name, "there is no cluster \"%s\"", errors);
-    else if (snapshot_find_subset((*cluster)->members, entries, count, subset) < 0)
+    else if (snapshot_find_subset(cluster->members, entries, count, subset) < 0)
         bind_fault(s, t, name, "cluster \"%s\" has no subsets by the keys that a rule names", errors);
     else
         return 0;
     return -1;
 }
 
+/* As before, where the clusters are, and none of them chooses subsets by other keys. NULL: they are not. */
+static const struct table_binding *binding_before(const struct snapshot *s, const struct snapshot *previous, size_t place) {
+    if (place == NO_TABLE || s->has_other_clusters)
+        return NULL;
+    return &previous->bindings[place];
+}
+
 /* The table's clusters and subsets, bound to the clusters of this snapshot. */
-static int table_bind(struct snapshot *s, struct shared_table *t, struct error_list *errors) {
+static int table_bind(struct snapshot *s, struct shared_table *t, const struct table_binding *before,
+                      struct error_list *errors) {
     size_t n = route_table_cluster_count(t->table);
     const struct cluster_definition **clusters = arena_calloc(&s->arena, n, sizeof *clusters);
     uint64_t *subsets = arena_calloc(&s->arena, n, sizeof *subsets);
+    uint32_t *places = arena_calloc(&s->arena, n, sizeof *places);
     struct bound_table *bound = arena_alloc(&s->arena, sizeof *bound);
-    if (!clusters || !subsets || !bound)
+    if (!clusters || !subsets || !places || !bound)
         return -1;
     int status = 0;
-    for (size_t i = 0; i < n; i++)
-        status |= bind_cluster(s, t, i, &clusters[i], &subsets[i], errors);
+    if (before && n) {
+        memcpy(places, before->places, n * sizeof *places);
+        memcpy(subsets, before->subsets, n * sizeof *subsets);
+    }
+    for (size_t i = 0; !before && i < n; i++)
+        status |= bind_cluster(s, t, i, &places[i], &subsets[i], errors);
+    for (size_t i = 0; status == 0 && i < n; i++)
+        clusters[i] = s->clusters[places[i]];
     *bound = (struct bound_table){.table = t->table, .clusters = clusters, .subsets = subsets};
+    s->bindings[s->table_count] = (struct table_binding){places, subsets};
     return map_set(&s->table_by_name, str_of(t->table_resource->name), bound) < 0 ? -1 : status;
 }
 
@@ -107,16 +127,18 @@ static int build_tables(struct snapshot *s, const struct resource_set *resources
     struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_ROUTE_TABLE);
     int status = 0;
     s->tables = arena_calloc(&s->arena, range.count, sizeof *s->tables);
-    if (!s->tables)
+    s->bindings = arena_calloc(&s->arena, range.count, sizeof *s->bindings);
+    if (!s->tables || !s->bindings)
         return -1;
     for (size_t i = 0; i < range.count; i++) {
-        struct shared_table *t = table_reuse(s, previous, range.items[i]);
+        size_t before = NO_TABLE;
+        struct shared_table *t = table_reuse(s, previous, range.items[i], &before);
         if (!t)
             t = table_make(s, range.items[i], errors);
+        if (!t || table_bind(s, t, binding_before(s, previous, before), errors) < 0)
+            status = -1;
         if (t)
             s->tables[s->table_count++] = t;
-        if (!t || table_bind(s, t, errors) < 0)
-            status = -1;
     }
     return status;
 }
@@ -250,7 +272,7 @@ static int build(struct snapshot *s, const struct resource_set *resources, const
     return status;
 }
 
-int snapshot_build(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
+int snapshot_build(struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
                    struct error_list *errors) {
     struct snapshot *s = hg_calloc(1, sizeof *s);
     int status = -1;
@@ -259,6 +281,8 @@ int snapshot_build(const struct resource_set *resources, const struct snapshot *
         status = build(s, resources, previous, errors);
     }
     if (status == 0) {
+        resource_part_share(&s->intent, &resources->intent);
+        resource_part_share(&s->state, &resources->state);
         *ret = s;
         return 0;
     }
@@ -278,7 +302,8 @@ void snapshot_free(struct snapshot *s) {
     for (size_t i = 0; i < s->tls_count; i++)
         tls_server_unref(s->tls[i]);
     resource_unref(s->settings_resource);
-    map_finish(&s->cluster_by_name);
+    resource_part_finish(&s->intent);
+    resource_part_finish(&s->state);
     map_finish(&s->table_by_name);
     map_finish(&s->by_address);
     hg_free(s->views);

@@ -22,8 +22,15 @@ struct served_address {
 
 struct shared_table;                             /* a compiled route table, shared between snapshots */
 
+/* What a table is bound to: with the same clusters the next snapshot need not look for them by name. */
+struct table_binding {
+    const uint32_t *places;                      /* of the table's clusters, in snapshot.clusters */
+    const uint64_t *subsets;
+};
+
 struct snapshot {
     struct snapshot_identity     id;
+    struct resource_part         intent, state;  /* that it was built from; empty: not known */
     struct arena                 arena;          /* all that is not shared */
     struct settings              settings;
     struct resource             *settings_resource; /* NULL: all defaults */
@@ -32,8 +39,8 @@ struct snapshot {
     struct map                   by_address;     /* to struct served_address, by address_key */
     struct cluster_definition  **clusters;       /* by name */
     size_t                       cluster_count;
-    struct map                   cluster_by_name;
     struct shared_table        **tables;
+    struct table_binding        *bindings;       /* beside them */
     size_t                       table_count;
     struct map                   table_by_name;  /* name -> struct bound_table */
     struct tls_server          **tls;            /* of listeners; held for them */
@@ -42,6 +49,7 @@ struct snapshot {
     size_t                       changed_count;
     uint32_t                    *dropped;        /* slots of clusters that the previous snapshot had and this has not */
     size_t                       dropped_count;
+    bool                         has_other_clusters; /* than the previous one, by name or by more than endpoints */
     /* once published: */
     struct snapshot_view        *views;          /* one per worker */
     _Atomic unsigned             quiet_workers;
@@ -50,7 +58,7 @@ struct snapshot {
 
 /* Builds a snapshot of `resources`; `previous` may be NULL. Every fault is added to `errors` with resource and field path.
  * Returns 0, or -1 (then *ret is untouched). */
-int  snapshot_build(const struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
+int  snapshot_build(struct resource_set *resources, const struct snapshot *previous, struct snapshot **ret,
                     struct error_list *errors);
 /* Frees a snapshot that no worker uses: never published, or quiet on all. NULL is allowed. */
 void snapshot_free(struct snapshot *);

@@ -247,58 +247,168 @@ static bool is_same(const struct cluster_definition *d, const struct ingredients
            (!settings || resource_id_equal(&o->settings_id, &settings->id));
 }
 
-/* Takes the previous definition over, or makes one. NULL: errors has more now, or memory is short. */
-static struct cluster_definition *reuse_or_make(struct snapshot *s, const struct resource_set *resources,
-                                                const struct snapshot *previous, const struct resource *cluster,
+/* Takes the previous definition `d` over, or makes one. NULL: errors has more now, or memory is short. */
+static struct cluster_definition *reuse_or_make(struct snapshot *s, struct ingredients *from,
+                                                const struct resource_set *resources, struct cluster_definition *d,
                                                 struct error_list *errors) {
-    struct ingredients from = {
-        .cluster = cluster,
-        .endpoints = resource_set_find(resources, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster->name),
-        .secret = snapshot_sticky_secret(resources),
-    };
-    struct cluster_definition *d = previous ? map_get(&previous->cluster_by_name, str_of(cluster->name)) : NULL;
-    if (snapshot_cluster_tls(cluster, resources, &from.tls, errors) < 0)
+    bool has_tls = ((const Headgate__Cluster *)from->cluster->message)->tls != NULL;
+    if (has_tls && snapshot_cluster_tls(from->cluster, resources, &from->tls, errors) < 0)
         return NULL;
-    if (d && is_same(d, &from, s->settings_resource)) {
-        tls_client_unref(from.tls);
+    if (d && is_same(d, from, s->settings_resource)) {
+        tls_client_unref(from->tls);
         d->references++;
         return d;
     }
-    d = make(&from, d, s, errors);
+    if (!d || !resource_id_equal(&((const struct owned_definition *)d)->cluster_id, &from->cluster->id))
+        s->has_other_clusters = true;
+    d = make(from, d, s, errors);
     if (d)
         s->changed[s->changed_count++] = d;
     return d;
 }
 
-static int find_dropped(struct snapshot *s, const struct snapshot *previous) {
-    if (!previous)
-        return 0;
-    s->dropped = arena_alloc(&s->arena, (previous->cluster_count + 1) * sizeof *s->dropped);
-    if (!s->dropped)
+/* ---- all of them ----
+ * Clusters, their endpoint sets and the definitions of before are all in the order of their names, so that one walk over the
+ * three finds what belongs together: most snapshots differ from the one before in one endpoint. */
+
+/* The one of that name, at the front of the range if it is there. Names are asked for in order. */
+static const struct resource *take_named(struct resource_range *range, const char *name) {
+    int order = -1;
+    while (range->count && (order = strcmp(range->items[0]->name, name)) < 0) {
+        range->items++;
+        range->count--;
+    }
+    return order == 0 ? range->items[0] : NULL;
+}
+
+/* Likewise; *at moves on. Those before it have left. NULL `name`: all have. */
+static struct cluster_definition *take_previous(struct snapshot *s, const struct snapshot *previous, size_t *at,
+                                                const char *name) {
+    int order = -1;
+    while (previous && *at < previous->cluster_count &&
+           (order = name ? strcmp(previous->clusters[*at]->name.p, name) : -1) < 0)
+        s->dropped[s->dropped_count++] = previous->clusters[(*at)++]->slot;
+    return order == 0 ? previous->clusters[(*at)++] : NULL;
+}
+
+struct cluster_definition *snapshot_find_cluster(const struct snapshot *s, struct str name, size_t *ret_place) {
+    size_t low = 0, high = s->cluster_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (str_cmp(s->clusters[middle]->name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_place = low;
+    return low < s->cluster_count && str_eq(s->clusters[low]->name, name) ? s->clusters[low] : NULL;
+}
+
+/* ---- only endpoints have changed ----
+ * Then nothing is looked at but what has changed. */
+
+struct change {
+    struct snapshot           *snapshot;
+    const struct snapshot     *previous;
+    const struct resource_set *resources;
+    struct resource_range      clusters;
+    struct error_list         *errors;
+};
+
+static bool is_same_list(struct resource *const *a, size_t a_count, struct resource *const *b, size_t b_count) {
+    return a_count == b_count && memcmp(a, b, a_count * sizeof *a) == 0;
+}
+
+/* What stands before and behind the endpoint sets of the state. */
+static bool has_same_rest(const struct resource_part *a, const struct resource_part *b) {
+    const Headgate__Kind kind = HEADGATE__KIND__KIND_ENDPOINT_SET, next = (Headgate__Kind)(kind + 1);
+    size_t a_end = resource_part_position(a, next, ""), b_end = resource_part_position(b, next, "");
+    return is_same_list(a->items, resource_part_position(a, kind, ""), b->items, resource_part_position(b, kind, "")) &&
+           is_same_list(a->items + a_end, a->count - a_end, b->items + b_end, b->count - b_end);
+}
+
+static bool only_endpoints_differ(const struct snapshot *previous, const struct resource_set *resources) {
+    return previous && previous->intent.items && previous->intent.items == resources->intent.items &&
+           previous->state.items && resources->state.items && has_same_rest(&previous->state, &resources->state);
+}
+
+static int change_one(struct change *c, const char *name) {
+    struct snapshot *s = c->snapshot;
+    size_t place;
+    struct cluster_definition *d = snapshot_find_cluster(s, str_of(name), &place);
+    if (!d)
+        return 0; /* a set without a cluster */
+    struct ingredients from = {
+        .cluster = c->clusters.items[place],
+        .endpoints = resource_set_find(c->resources, HEADGATE__KIND__KIND_ENDPOINT_SET, name),
+        .secret = snapshot_sticky_secret(c->resources)};
+    struct cluster_definition *made = reuse_or_make(s, &from, c->resources, d, c->errors);
+    if (!made)
         return -1;
-    for (size_t i = 0; i < previous->cluster_count; i++)
-        if (!map_get(&s->cluster_by_name, previous->clusters[i]->name))
-            s->dropped[s->dropped_count++] = previous->clusters[i]->slot;
+    s->clusters[place] = made;
+    d->references--; /* the previous snapshot has it still */
     return 0;
+}
+
+/* Of both lists, each in order of names, those resources that are not the same. */
+static int change_those(struct change *c, struct resource_range before, struct resource_range now) {
+    int status = 0;
+    while (before.count || now.count) {
+        int order = !before.count ? 1 : !now.count ? -1 : 0;
+        bool is_same = order == 0 && before.items[0] == now.items[0];
+        if (order == 0 && !is_same)
+            order = strcmp(before.items[0]->name, now.items[0]->name);
+        if (!is_same && change_one(c, order < 0 ? before.items[0]->name : now.items[0]->name) < 0)
+            status = -1;
+        size_t from_before = order <= 0, from_now = order >= 0;
+        before = (struct resource_range){before.items + from_before, before.count - from_before};
+        now = (struct resource_range){now.items + from_now, now.count - from_now};
+    }
+    return status;
+}
+
+static int follow_clusters(struct change *c) {
+    struct snapshot *s = c->snapshot;
+    s->changed = arena_calloc(&s->arena, c->clusters.count, sizeof *s->changed);
+    s->clusters = arena_calloc(&s->arena, c->clusters.count, sizeof *s->clusters);
+    if (!s->changed || !s->clusters)
+        return -1;
+    for (; s->cluster_count < c->previous->cluster_count; s->cluster_count++) {
+        s->clusters[s->cluster_count] = c->previous->clusters[s->cluster_count];
+        s->clusters[s->cluster_count]->references++;
+    }
+    return change_those(c, resource_part_of_kind(&c->previous->state, HEADGATE__KIND__KIND_ENDPOINT_SET),
+                        resource_part_of_kind(&c->resources->state, HEADGATE__KIND__KIND_ENDPOINT_SET));
 }
 
 int snapshot_build_clusters(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
                             struct error_list *errors) {
     struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_CLUSTER);
+    struct resource_range declared = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_ENDPOINT_SET);
+    struct resource_range found = resource_part_of_kind(&resources->state, HEADGATE__KIND__KIND_ENDPOINT_SET);
+    const struct resource *secret = snapshot_sticky_secret(resources);
+    size_t before = 0;
+    int status = 0;
+    if (only_endpoints_differ(previous, resources))
+        return follow_clusters(&(struct change){s, previous, resources, range, errors});
     s->clusters = arena_calloc(&s->arena, range.count, sizeof *s->clusters);
     s->changed = arena_calloc(&s->arena, range.count, sizeof *s->changed);
-    if (!s->clusters || !s->changed)
+    s->dropped = arena_alloc(&s->arena, ((previous ? previous->cluster_count : 0) + 1) * sizeof *s->dropped);
+    if (!s->clusters || !s->changed || !s->dropped)
         return -1;
-    int status = 0;
     for (size_t i = 0; i < range.count; i++) {
-        struct cluster_definition *d = reuse_or_make(s, resources, previous, range.items[i], errors);
-        if (!d) {
-            status = -1;
-            continue; /* the other faults are reported as well */
-        }
-        s->clusters[s->cluster_count++] = d;
-        if (map_set(&s->cluster_by_name, d->name, d) < 0)
-            return -1;
+        const char *name = range.items[i]->name;
+        const struct resource *of_state = take_named(&found, name), *of_intent = take_named(&declared, name);
+        struct ingredients from = {
+            .cluster = range.items[i], .endpoints = of_state ? of_state : of_intent, .secret = secret};
+        struct cluster_definition *d = take_previous(s, previous, &before, name);
+        d = reuse_or_make(s, &from, resources, d, errors);
+        if (d)
+            s->clusters[s->cluster_count++] = d;
+        else
+            status = -1; /* the other faults are reported as well */
     }
-    return status == 0 ? find_dropped(s, previous) : -1;
+    take_previous(s, previous, &before, NULL);
+    s->has_other_clusters |= s->dropped_count > 0;
+    return status;
 }

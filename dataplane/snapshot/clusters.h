@@ -4,7 +4,9 @@
 
 #include "dataplane/snapshot/build.h"
 
-/* Fills clusters, cluster_by_name, changed and dropped of `s`. Faults go to `errors`. Returns 0 or -1. */
+/* Fills clusters, changed and dropped of `s`. Faults go to `errors`. Returns 0 or -1. */
 int  snapshot_build_clusters(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
                              struct error_list *errors);
+/* The cluster of that name, and its place in the list; NULL: there is none. */
+struct cluster_definition *snapshot_find_cluster(const struct snapshot *s, struct str name, size_t *ret_place);
 void cluster_definition_unref(struct cluster_definition *d);

@@ -45,5 +45,5 @@ int delta_take_body(struct delta *d, struct resource_body *body, struct error_li
 
 /* The set that follows from `base` (NULL: nothing). It must be the one of `identity`. *ret is the
  * caller's. */
-int delta_apply(struct delta *d, const struct resource_set *base, const struct snapshot_identity *identity,
+int delta_apply(struct delta *d, struct resource_set *base, const struct snapshot_identity *identity,
                 struct resource_set **ret, struct error_list *errors);

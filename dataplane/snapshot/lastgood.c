@@ -236,6 +236,8 @@ static int start_thread(struct lastgood *l) {
     int error = pthread_create(&l->thread, &attributes, run, l);
     pthread_attr_destroy(&attributes);
     l->has_thread = error == 0;
+    if (l->has_thread)
+        pthread_setname_np(l->thread, "last-good"); /* for those who look at threads */
     return error ? -1 : 0;
 }
 

@@ -66,8 +66,7 @@ int resource_key_compare(Headgate__Kind a_kind, const char *a_name, Headgate__Ki
     return strcmp(a_name, b_name);
 }
 
-/* The first position whose resource is not before (kind, name). */
-static size_t lower_bound(const struct resource_part *part, Headgate__Kind kind, const char *name) {
+size_t resource_part_position(const struct resource_part *part, Headgate__Kind kind, const char *name) {
     size_t low = 0, high = part->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -81,7 +80,7 @@ static size_t lower_bound(const struct resource_part *part, Headgate__Kind kind,
 }
 
 struct resource *resource_part_find(const struct resource_part *part, Headgate__Kind kind, const char *name) {
-    size_t at = lower_bound(part, kind, name);
+    size_t at = resource_part_position(part, kind, name);
     if (at == part->count ||
         resource_key_compare(part->items[at]->kind, part->items[at]->name, kind, name) != 0)
         return NULL;
@@ -89,14 +88,33 @@ struct resource *resource_part_find(const struct resource_part *part, Headgate__
 }
 
 struct resource_range resource_part_of_kind(const struct resource_part *part, Headgate__Kind kind) {
-    size_t first = lower_bound(part, kind, ""), end = lower_bound(part, (Headgate__Kind)(kind + 1), "");
+    size_t first = resource_part_position(part, kind, "");
+    size_t end = resource_part_position(part, (Headgate__Kind)(kind + 1), "");
     return (struct resource_range){part->items ? part->items + first : NULL, end - first};
 }
 
-static void part_finish(struct resource_part *part) {
-    for (size_t i = 0; i < part->count; i++)
+bool resource_part_share(struct resource_part *to, struct resource_part *from) {
+    if (!from->count)
+        return false;
+    if (!from->users) {
+        from->users = hg_malloc(sizeof *from->users);
+        if (!from->users)
+            return false;
+        *from->users = 1;
+    }
+    ++*from->users;
+    *to = *from;
+    return true;
+}
+
+void resource_part_finish(struct resource_part *part) {
+    bool is_last = !part->users || --*part->users == 0;
+    for (size_t i = 0; is_last && i < part->count; i++)
         resource_unref(part->items[i]);
-    hg_free(part->items);
+    if (is_last) {
+        hg_free(part->items);
+        hg_free(part->users);
+    }
     *part = (struct resource_part){0};
 }
 
@@ -123,7 +141,7 @@ struct resource_set *resource_set_ref(struct resource_set *set) {
 void resource_set_unref(struct resource_set *set) {
     if (!set || --set->refcount > 0)
         return;
-    part_finish(&set->intent);
-    part_finish(&set->state);
+    resource_part_finish(&set->intent);
+    resource_part_finish(&set->state);
     hg_free(set);
 }

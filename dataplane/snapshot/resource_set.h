@@ -43,6 +43,7 @@ struct resource_range {
 struct resource_part {
     struct resource  **items;
     size_t             count;
+    unsigned          *users;         /* sets that share the items; NULL: one */
 };
 
 /* SnapshotId of proto/snapshot.proto. */
@@ -59,12 +60,19 @@ struct resource_set {
     unsigned                 refcount;
 };
 
+/* `to`, which is empty, shares the items of `from`, which it does with all that share them already. Whether it does: not
+ * without memory, and an empty part is nothing to share. */
+bool resource_part_share(struct resource_part *to, struct resource_part *from);
+void resource_part_finish(struct resource_part *part);
+
 /* The resource that counts: the state's where the state part has one of that kind and name, otherwise the
  * intent's. NULL: there is none. Valid as long as the set, or as long as a reference is held. */
 const struct resource *resource_set_find(const struct resource_set *set, Headgate__Kind kind,
                                          const char *name);
 /* All resources of one kind in one part, in order of their names. */
 struct resource_range resource_part_of_kind(const struct resource_part *part, Headgate__Kind kind);
+/* The first position whose resource is not before that kind and name. */
+size_t resource_part_position(const struct resource_part *part, Headgate__Kind kind, const char *name);
 /* The one of that kind and name in one part, or NULL. */
 struct resource *resource_part_find(const struct resource_part *part, Headgate__Kind kind, const char *name);
 

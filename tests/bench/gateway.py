@@ -18,11 +18,12 @@ class Gateway:
 
     `programs` is the folder of the four programs. The daemons are None while they do not run."""
 
-    def __init__(self, programs, work, cpu=None, workers=1):
+    def __init__(self, programs, work, cpu=None, workers=1, log_level="info"):
         self.folder, self.work, self.cpu, self.workers = pathlib.Path(programs), pathlib.Path(work), cpu, workers
         self.runtime, self.state = self.work / "run", self.work / "state"
-        self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(self.runtime), "HEADGATE_STATE_DIR": str(self.state)}
-        self.admin_port = self.control_plane = self.holder = None
+        self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(self.runtime), "HEADGATE_STATE_DIR": str(self.state),
+                            "HEADGATE_LOG": "json", "HEADGATE_LOG_LEVEL": log_level}
+        self.admin_port = self.control_admin_port = self.control_plane = self.holder = None
 
     def version(self):
         """As the holder says it, or None when a program is missing."""
@@ -43,9 +44,10 @@ class Gateway:
 
     def start_control_plane(self):
         (self.runtime / "control.sock").unlink(missing_ok=True)
+        self.control_admin_port = free_port()
         self.control_plane = Program(
             "headgate-controlplane", [self.folder / "headgate-controlplane", "--files-root", self.work,
-                                      "--admin-listen", f"127.0.0.1:{free_port()}"],
+                                      "--admin-listen", f"127.0.0.1:{self.control_admin_port}"],
             self.cpu, self.work / "controlplane.log", environment=self.environment)
         wait_until("the control socket", (self.runtime / "control.sock").exists, self.control_plane)
 
@@ -118,6 +120,14 @@ class Gateway:
 
     def metric(self, name):
         """A metric of the data plane, summed over its labels; None when there is none of that name."""
-        _, _, body = load.get(self.admin_port, "/metrics")
-        values = re.findall(rf"(?m)^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", body.decode())
-        return sum(map(float, values)) if values else None
+        return read_metric(self.admin_port, name)
+
+    def control_metric(self, name):
+        """Likewise of the control plane."""
+        return read_metric(self.control_admin_port, name)
+
+
+def read_metric(port, name):
+    _, _, body = load.get(port, "/metrics")
+    values = re.findall(rf"(?m)^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", body.decode())
+    return sum(map(float, values)) if values else None

@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 
+import thesis
 from scenarios import OTHERS, THROUGHPUT, traced
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -33,8 +34,9 @@ class Results:
                 for key, value in rounds[0].items()}
 
     def of(self, scenario):
-        """[(proxy, medians)] in the order of the versions."""
-        found = [(proxy, self.medians(scenario, proxy)) for proxy in self.versions]
+        """[(proxy, medians)] in the order of the versions; behind them those that only this scenario has."""
+        others = [proxy for at, proxy in self.rounds if at == scenario and proxy not in self.versions]
+        found = [(proxy, self.medians(scenario, proxy)) for proxy in [*self.versions, *others]]
         return [(proxy, figures) for proxy, figures in found if figures]
 
     def best_peer(self, scenario, key):
@@ -108,6 +110,18 @@ def growth_table(results, scenario):
     return ["", "growth KiB", "from request", "to request"], rows
 
 
+def thesis_table(results):
+    found = results.of(thesis.NAME)
+    ours = results.medians(thesis.NAME, OURS)
+    rows = [[proxy, f"{f['requests_per_second']:,.0f}",
+             f"{ours['requests_per_second'] / f['requests_per_second']:.2f}" if ours and proxy != OURS else "",
+             f"> {thesis.PUBLISHED}" if proxy != OURS else "", f"{f['cpu_us']:.2f}",
+             f"{f['cpu_us'] / ours['cpu_us']:.2f}" if ours and proxy != OURS else "", f"{f['p99_ms']:.1f}",
+             f"{100 * f['fullest_share']:.1f} %"] for proxy, f in found]
+    return ["", "requests/s", "headgate to it", "goal", "CPU µs/request", "its CPU to headgate's", "p99 ms",
+            "fullest of 3 origins"], rows
+
+
 TABLES = {"idle": idle_table, "idle-tls": idle_table, "idle-h2": idle_table, "allocations": allocations_table,
           "syscalls": syscalls_table, "growth": growth_table}
 
@@ -120,6 +134,8 @@ def tables(results):
     for scenario, title in OTHERS.items():
         if results.of(scenario):
             yield (title[0].upper() + title[1:], *TABLES[scenario](results, scenario))
+    if results.of(thesis.NAME):
+        yield (thesis.TITLE[0].upper() + thesis.TITLE[1:], *thesis_table(results))
 
 
 # ---- the three forms
@@ -139,7 +155,7 @@ def for_people(results):
 
 def for_programs(results):
     lines = [json.dumps({"scenario": "machine", **machine(), "versions": results.versions})]
-    for scenario in [*THROUGHPUT, *OTHERS]:
+    for scenario in [*THROUGHPUT, *OTHERS, thesis.NAME]:
         for proxy, figures in results.of(scenario):
             rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in figures.items()}
             lines.append(json.dumps({"scenario": scenario, "proxy": proxy, "version": results.versions[proxy],

@@ -40,12 +40,14 @@ IDLE_LIMIT = 10      # seconds in which a connection is made, or a request is an
 class Amounts:
     """How much of everything a run does."""
 
-    def __init__(self, rounds=3, seconds=3, warm_up=1, idle=3000, steady=8000, traced=20000, growth=(100000, 1000000)):
+    def __init__(self, rounds=3, seconds=3, warm_up=1, idle=3000, steady=8000, traced=20000, growth=(100000, 1000000),
+                 thesis=(20, 100000)):
         self.rounds, self.seconds, self.warm_up = rounds, seconds, warm_up
         self.idle, self.steady, self.traced, self.growth = idle, steady, traced, growth
+        self.thesis_runs, self.thesis_requests = thesis
 
 
-SELF_CHECK = Amounts(rounds=1, seconds=1, warm_up=0, idle=50, steady=400, traced=400, growth=(500, 2000))
+SELF_CHECK = Amounts(rounds=1, seconds=1, warm_up=0, idle=50, steady=400, traced=400, growth=(500, 2000), thesis=(1, 1000))
 
 
 def throughput(proxy, load_run, scenario, amounts):

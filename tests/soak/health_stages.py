@@ -28,6 +28,10 @@ http {{
     server {{
         listen 0.0.0.0:{port} backlog=4096;
         location / {{ return 200 "well"; }}
+        location /health {{
+            if (-f {work}/down/$server_addr) {{ return 503; }}
+            return 200 "well";
+        }}
     }}
 }}
 """

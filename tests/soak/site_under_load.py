@@ -124,9 +124,9 @@ def failures(report):
     return sum(report[kind] for kind in ("bad_statuses", "connect", "read", "write", "timeout"))
 
 
-def load_alone(port, seconds):
+def load_alone(port, seconds, path="/12"):
     """The report of a run in which nothing else happens."""
-    with BackgroundLoad(port) as background:
+    with BackgroundLoad(port, path) as background:
         time.sleep(seconds)
         return background.stop()
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "controlplane/engine/effective.h"
 #include "tests/unit/controlplane/engine/fixture.h"
 
@@ -78,7 +79,7 @@ static void flip(const char *address, Headgate__Endpoint__Health health) {
     fake.count += i == fake.count;
     snprintf(fake.addresses[i], sizeof fake.addresses[i], "%s", address);
     fake.healths[i] = health;
-    const struct health_change change = {"web", address, health, "connection refused"};
+    const struct health_change change = {"web", address, health, "connection refused", clock_monotonic_us()};
     fake.config.changed(fake.config.context, &change, 1);
 }
 

@@ -45,7 +45,7 @@ static struct {
 
 static struct snapshot *const some_snapshot = (struct snapshot *)&fake;
 
-static int fake_build(const struct resource_set *resources, const struct snapshot *previous,
+static int fake_build(struct resource_set *resources, const struct snapshot *previous,
                       struct snapshot **ret, struct error_list *errors) {
     (void)resources;
     (void)previous;

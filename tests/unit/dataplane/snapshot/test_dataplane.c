@@ -176,10 +176,11 @@ static void make_parts(struct parts *p, unsigned number, const struct address *l
     p->items[1] = make_resource(HEADGATE__KIND__KIND_ROUTE_TABLE, "site", &p->table.base, 2 + number);
     p->items[2] = make_resource(HEADGATE__KIND__KIND_CLUSTER, "web", &p->cluster.base, 3);
     p->items[3] = make_resource(HEADGATE__KIND__KIND_ENDPOINT_SET, "web", &p->set.base, 4 + number);
-    p->resources.intent = (struct resource_part){p->items, RESOURCES};
+    p->resources.intent = (struct resource_part){.items = p->items, .count = RESOURCES};
 }
 
 static void free_parts(struct parts *p) {
+    hg_free(p->resources.intent.users); /* snapshots that were built shared it */
     for (int i = 0; i < RESOURCES; i++)
         free(p->items[i]);
 }
@@ -277,7 +278,7 @@ static void on_switched(void *arg, uint64_t us) {
 static void switch_next(struct fixture *f) {
     struct snapshot *s = NULL;
     struct error_list errors = {0};
-    const struct resource_set *resources = &f->parts[f->switches % 2].resources;
+    struct resource_set *resources = &f->parts[f->switches % 2].resources;
     assert_int_equal(snapshot_build(resources, dataplane_snapshot(f->dataplane), &s, &errors), 0);
     assert_int_equal(dataplane_switch(f->dataplane, s, &f->sockets, on_switched, f), 0);
     error_list_finish(&errors);
@@ -385,7 +386,7 @@ static void a_switch_without_memory_can_be_tried_again(void **state) {
     tear_down(&f);
 }
 
-static void switch_at_once(struct fixture *f, const struct resource_set *resources) {
+static void switch_at_once(struct fixture *f, struct resource_set *resources) {
     struct snapshot *s = NULL;
     struct error_list errors = {0};
     assert_int_equal(snapshot_build(resources, dataplane_snapshot(f->dataplane), &s, &errors), 0);
@@ -402,7 +403,7 @@ static void sockets_may_be_closed_once_the_switch_is_reported(void **state) {
     int late[LATE];
     set_up(&f);
     switch_at_once(&f, &f.parts[0].resources);
-    struct resource_set without_listener = {.intent = {f.parts[0].items + 1, RESOURCES - 1}};
+    struct resource_set without_listener = {.intent = {.items = f.parts[0].items + 1, .count = RESOURCES - 1}};
     switch_at_once(&f, &without_listener);
     for (int i = 0; i < LATE; i++) { /* for each of the sockets that share the port */
         late[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -417,6 +418,7 @@ static void sockets_may_be_closed_once_the_switch_is_reported(void **state) {
     for (int i = 0; i < LATE; i++)
         close(late[i]);
     tear_down(&f);
+    hg_free(without_listener.intent.users);
 }
 
 static void never_switched(void *arg, uint64_t us) {
