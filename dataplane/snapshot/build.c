@@ -267,6 +267,8 @@ static int build(struct snapshot *s, const struct resource_set *resources, const
     if (settings_fill(&s->settings, settings ? (const Headgate__Settings *)settings->message : NULL, &s->arena) < 0)
         return -1;
     int status = snapshot_build_clusters(s, resources, previous, errors);
+    if (status < 0)
+        s->has_other_clusters = true; /* some are missing */
     status |= build_tables(s, resources, previous, errors);
     status |= build_listeners(s, resources, errors);
     return status;

@@ -6,6 +6,7 @@
 #include "dataplane/snapshot/build.h"
 #include "dataplane/snapshot/tls.h"
 #include "dataplane/tls/session.h"
+#include "tests/unit/dataplane/snapshot/make_resource.h"
 
 struct world {
     struct certificate   site, next;
@@ -40,18 +41,8 @@ static int tear_down(void **state) {
 /* ---- resources ---- */
 
 static void put(struct resource_part *part, Headgate__Kind kind, const char *name, const ProtobufCMessage *m) {
-    struct error_list errors = {0};
-    uint8_t *bytes;
-    size_t n;
-    assert_int_equal(resource_encode(m, &bytes, &n), 0);
-    struct resource_body *body = resource_body_create(n);
-    memcpy(body->bytes, bytes, n);
-    assert_int_equal(resource_id_of(bytes, n, &body->id), 0);
-    hg_free(bytes);
     part->items = realloc(part->items, (part->count + 1) * sizeof *part->items);
-    part->items[part->count] = resource_create(kind, name, body, &errors);
-    assert_non_null(part->items[part->count++]);
-    resource_body_unref(body);
+    part->items[part->count++] = make_resource(kind, name, m);
 }
 
 static void put_listener(struct resource_part *part, const char *certificate) {
