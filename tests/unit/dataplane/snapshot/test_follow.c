@@ -1,5 +1,5 @@
-/* A snapshot that differs from the one before in endpoints alone: the same comes of it as of building everything, and of what
- * has not changed nothing is made anew. */
+/* A snapshot that differs from the one before in endpoints alone: the same comes of it as of building everything, and of
+ * what has not changed nothing is made anew. */
 #include "tests/unit/common/cmocka_all.h"
 
 #include <stdio.h>
