@@ -15,10 +15,10 @@ def harness(*arguments):
 
 def test_every_scenario_measures_something():
     done = harness("--peers", "floor,headgate,nginx", "--only", "h1,h1-64k,h1-tls,h2,full,resumed,idle,idle-tls,idle-h2,"
-                   "allocations")
+                   "allocations,thesis")
     assert done.returncode == 0, done.stdout + done.stderr
-    # Floor in two scenarios, nginx in nine, the gateway in all ten.
-    assert done.stdout.split("\n")[0] == "21 measured, 0 faults"
+    # Floor in two scenarios, nginx in ten, in one of them twice, the gateway in all eleven.
+    assert done.stdout.split("\n")[0] == "24 measured, 0 faults"
 
 
 def test_a_program_that_is_missing_is_a_fault(tmp_path):
