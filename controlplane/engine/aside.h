@@ -15,7 +15,9 @@ struct aside {
     void           *context;
 };
 
-/* Runs `work` on another thread, and then `done` on the loop's, which sees all that the work has written. One at a time;
- * struct and loop outlive it. When there can be no thread, both run before this returns. */
-void aside_run(struct aside *a, struct ev_loop *loop, void (*work)(void *context), void (*done)(void *context),
-               void *context);
+/* Runs `work` on another thread of that name (at most 15 characters), and then `done` on the loop's, which sees all that the
+ * work has written. One at a time; struct and loop outlive it. When there can be no thread, both run before this returns. */
+void aside_run(struct aside *a, struct ev_loop *loop, const char *name, void (*work)(void *context),
+               void (*done)(void *context), void *context);
+/* Waits for the work that is under way; `done` is not called. */
+void aside_drop(struct aside *a);

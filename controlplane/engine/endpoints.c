@@ -209,9 +209,7 @@ static void save_after(struct engine *e, double seconds) {
 }
 
 static void on_saved(struct engine *e, int status, const struct error_list *errors) {
-    if (status == STATE_SAVER_OVERTAKEN)
-        save_after(e, SAVE_AFTER_SECONDS);
-    if (status >= 0)
+    if (status == 0)
         return;
     log_error("changed endpoints cannot be stored", LOG_S("reason", errors->count ? errors->items[0].message : ""));
     save_after(e, SAVE_AGAIN_SECONDS);
@@ -467,7 +465,6 @@ int engine_endpoints_init(struct engine *e, struct error_list *errors) {
     ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);
     p->publish.data = p->save.data = e;
     p->saver = (struct state_saver){.engine = e, .saved = on_saved};
-    state_saver_init(&p->saver);
     p->gone[0].kind = source_file.name;
     p->gone[1].kind = source_dns.name;
     p->resolver = resolver_create(e->config.loop);
@@ -486,7 +483,7 @@ void engine_endpoints_finish(struct engine *e) {
     size_t position = 0;
     ev_timer_stop(e->config.loop, &p->publish);
     ev_timer_stop(e->config.loop, &p->save);
-    state_saver_finish(&p->saver);
+    state_saver_drop(&p->saver);
     while ((entry = map_next(&p->clusters, &position)) != NULL)
         tracked_destroy(entry->value);
     map_finish(&p->clusters);

@@ -318,7 +318,7 @@ static void start(struct engine *e, struct push_job *job) {
     if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || begin_secrets(e, job) < 0) {
         refuse(e, job);
     } else if (secrets_work_is_long(&job->work)) {
-        aside_run(&e->aside, e->config.loop, check_secrets, on_secrets, e);
+        aside_run(&e->aside, e->config.loop, "secrets", check_secrets, on_secrets, e);
     } else {
         check_secrets(e);
         on_secrets(e);

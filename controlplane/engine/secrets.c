@@ -182,8 +182,8 @@ int engine_save_state(struct engine *e, const struct part *state, uint64_t gener
     size_t n = 0;
     struct store_resource *list = engine_gather_state(e, state, &arena, &n);
     const struct store_state saved = {.generation = generation, .resources = list, .count = n};
+    state_saver_drop(&e->endpoints.saver); /* it is older */
     int status = list ? store_save_state(e->store, &saved, errors) : out_of_memory(errors);
-    e->secrets.saves++;
     hg_free(list);
     arena_finish(&arena);
     return status;

@@ -14,7 +14,6 @@ struct engine;
 
 struct engine_secrets {
     struct secret_root root;
-    uint64_t saves;                     /* of the state by engine_save_state, so far */
     struct part *kept;                  /* secrets that the state had before, for rollbacks; never sent; may be NULL */
     struct watch watch;
     struct config_sources folders;      /* that are watched */

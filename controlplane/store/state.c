@@ -49,19 +49,17 @@ static int encode_state(const struct store *s, const struct store_state *state, 
     return frame_encode(arena, FRAME_STATE, &m.base, ret_frame, &hash);
 }
 
-int store_write_state(const struct store *s, const struct store_state *state, struct error_list *errors) {
+int store_save_state_beside(const struct store *s, const struct store_state *state, struct error_list *errors) {
     struct arena arena = {0};
     struct str frame;
     if (check_size(state, errors) < 0)
         return -1;
     int status = encode_state(s, state, &arena, &frame);
     status = status < 0 ? report_memory(s, errors) : disk_write_file(&s->disk, STATE_ASIDE, &frame, 1, true, errors);
+    if (status == 0)
+        status = disk_rename(&s->disk, STATE_ASIDE, STATE_FILE, errors);
     arena_finish(&arena);
     return status;
-}
-
-int store_place_state(struct store *s, struct error_list *errors) {
-    return check_writable(s, errors) < 0 ? -1 : disk_rename(&s->disk, STATE_ASIDE, STATE_FILE, errors);
 }
 
 int store_save_state(struct store *s, const struct store_state *state, struct error_list *errors) {

@@ -229,11 +229,9 @@ struct store_state {
  * second. The saved generation can therefore be behind what was pushed: after a restart go on above it and
  * above what data planes hold. */
 int store_save_state(struct store *s, const struct store_state *state, struct error_list *errors);
-/* The same in two steps, for what need not be durable at once. First, on any thread, one at a time, beside any other call:
- * it is written aside, and is on the disk. Then it takes the place of the saved one, before which a newer one must not have
- * been saved; a loss of power soon after may still bring the older one back. */
-int store_write_state(const struct store *s, const struct store_state *state, struct error_list *errors);
-int store_place_state(struct store *s, struct error_list *errors);
+/* The same on any thread, one at a time, beside any other call but store_save_state and store_close. A loss of power soon
+ * after may bring the state before it back. */
+int store_save_state_beside(const struct store *s, const struct store_state *state, struct error_list *errors);
 /* 1: loaded, finish it with store_state_finish; 0: none was ever saved; -1: errors (a damaged one:
  * ERROR_INTEGRITY). */
 int store_load_state(struct store *s, struct store_state *ret_state, struct error_list *errors);
