@@ -73,4 +73,5 @@ def fill(talk, size):
     left = size
     while left != talk.unsent or not talk.loop.is_quiet(lambda: talk.unsent != left):
         left = talk.unsent
+    assert not talk.connection.pipe.is_broken, "the gateway has ended the connection"
     assert left, "kernels and gateway held it all"
