@@ -21,16 +21,17 @@
 #include "proto/resource.h"
 #include "proto/resources.pb-c.h"
 
-/* What all workers share of a cluster; of an endpoint: members.h. */
+/* What all workers share of a cluster; of an endpoint: members.h. What each request writes and what each choice reads stand
+ * apart, with the name between them, so that no choice waits for a cache line that another worker has just written. */
 struct cluster_shared {
     _Atomic uint32_t references;
     _Atomic uint32_t connections, requests, pending, retries; /* under way, of all workers */
     struct retry_bucket bucket;
+    char             name[RESOURCE_NAME_MAX + 1];
     _Atomic uint32_t ejections;             /* counts them, and returns before their time */
     _Atomic uint32_t ejected;               /* places of the ejected that are taken */
     _Atomic uint64_t judged_until;          /* end of the last interval that was judged */
     _Atomic(struct endpoint_shared *) handed_in; /* those of whom something was handed in, by next_handed_in; counted */
-    char             name[RESOURCE_NAME_MAX + 1];
     struct cluster_counts_list counts;
 };
 

@@ -80,6 +80,7 @@ static bool synchronize_step(struct lastgood *l) {
 static void *run(void *arg) {
     struct lastgood *l = arg;
     uint64_t sync_at = 0; /* 0: everything is on the disk */
+    pthread_setname_np(pthread_self(), "last-good"); /* for those who look at threads */
     pthread_mutex_lock(&l->lock);
     for (;;) {
         const struct resource_set *job = l->job, *base = l->job_base;
@@ -236,8 +237,6 @@ static int start_thread(struct lastgood *l) {
     int error = pthread_create(&l->thread, &attributes, run, l);
     pthread_attr_destroy(&attributes);
     l->has_thread = error == 0;
-    if (l->has_thread)
-        pthread_setname_np(l->thread, "last-good"); /* for those who look at threads */
     return error ? -1 : 0;
 }
 

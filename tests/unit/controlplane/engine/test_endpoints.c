@@ -218,6 +218,27 @@ static void a_restart_starts_from_what_was_known(void **state) {
     wait_state(f, "10.0.0.1:1 H, 10.0.0.2:1 U");
 }
 
+/* It is stored a second after the change, while everything else goes on, not only when the engine is stopped. */
+static void a_change_is_stored_before_the_end(void **state) {
+    struct fixture *f = *state;
+    struct engine_endpoint_counters c;
+    struct error_list errors = {0};
+    fixture_push_text(f, CHECKED("10.0.0.1:1, 10.0.0.2:1"));
+    flip("10.0.0.1:1", HEALTH(UNHEALTHY));
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 ?");
+    do {
+        ev_run(f->loop, EVRUN_ONCE);
+        engine_endpoint_counters(f->engine, &c);
+    } while (c.saves == 0);
+    flip("10.0.0.2:1", HEALTH(HEALTHY)); /* meanwhile: not in what is being stored */
+    wait_state(f, "10.0.0.1:1 U, 10.0.0.2:1 H");
+    fake.count = 0;
+    engine_destroy(f->engine); /* without a stop */
+    f->engine = fixture_open(f, &errors);
+    assert_non_null(f->engine);
+    assert_string_equal(state_of(f), "10.0.0.1:1 U, 10.0.0.2:1 ?");
+}
+
 static void what_leaves_the_intent_takes_its_state_along(void **state) {
     struct fixture *f = *state;
     fixture_push_text(f, CHECKED("10.0.0.1:1"));
@@ -398,6 +419,7 @@ int main(void) {
         TEST(a_flip_waits_for_the_push_under_way),
         TEST(a_push_keeps_the_health_of_what_stays),
         TEST(a_restart_starts_from_what_was_known),
+        TEST(a_change_is_stored_before_the_end),
         TEST(what_leaves_the_intent_takes_its_state_along),
         TEST(last_failures_are_shown),
         TEST(found_endpoints_replace_declared_ones_and_survive),

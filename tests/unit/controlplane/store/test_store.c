@@ -1,6 +1,8 @@
 /* What a store does when nothing goes wrong, and what it refuses. */
 #include "tests/unit/controlplane/store/fixture.h"
 
+#include <errno.h>
+
 struct world {
     char folder[FIXTURE_PATH], path[FIXTURE_PATH + 16];
     struct intent intent;
@@ -472,6 +474,35 @@ static void the_saved_state_comes_back(void **state) {
     store_close(s);
 }
 
+static int fail_rename(void *context, struct disk_step *step) {
+    (void)context;
+    return step->op == DISK_RENAME ? EIO : 0;
+}
+
+/* What is saved beside other calls is what comes back, and the one before it when it fails. */
+static void a_state_saved_beside_comes_back(void **state) {
+    struct world *w = *state;
+    struct store *s = open_store(w->path);
+    struct error_list errors = {0};
+    struct store_state saved = {.generation = 3, .resources = w->intent.resources}, loaded;
+    assert_int_equal(store_save_state_beside(s, &saved, &errors), 0);
+    saved.generation = 4;
+    assert_int_equal(store_save_state_beside(s, &saved, &errors), 0);
+    assert_no_errors(&errors);
+    saved.generation = 5;
+    disk_set_hook(fail_rename, NULL);
+    assert_int_equal(store_save_state_beside(s, &saved, &errors), -1);
+    disk_set_hook(NULL, NULL);
+    assert_error(&errors, ERROR_IO, "cannot put the file in its place");
+    assert_verifies(s);
+    store_close(s);
+    s = open_store(w->path);
+    assert_int_equal(store_load_state(s, &loaded, &errors), 1);
+    assert_int_equal(loaded.generation, 4);
+    store_state_finish(&loaded);
+    store_close(s);
+}
+
 static void a_state_beyond_its_limit_is_refused(void **state) {
     struct world *w = *state;
     struct store *s = open_store(w->path);
@@ -547,6 +578,7 @@ int main(void) {
         T(a_wrong_commit_changes_nothing),
         T(an_unknown_object_is_an_error),
         T(the_saved_state_comes_back),
+        T(a_state_saved_beside_comes_back),
         T(a_state_beyond_its_limit_is_refused),
         T(steps_of_a_commit),
     };
