@@ -19,10 +19,12 @@ function(hg_settings target plane)
   set_target_properties(${target} PROPERTIES HG_PLANE "${plane}")
 endfunction()
 
-# hg_proto_code(PATTERN...): how FOLDER/NAME.proto becomes generated/FOLDER/NAME.pb-c.{c,h}, included as
-# "FOLDER/NAME.pb-c.h". Users of the headers wait for the target hg_generated. Imports in a .proto are written from the
-# project root: import "proto/resources.proto".
-function(hg_proto_code)
+# hg_proto_code(GROUP PATTERN...): how FOLDER/NAME.proto becomes generated/FOLDER/NAME.pb-c.{c,h}, included as
+# "FOLDER/NAME.pb-c.h". Users of the headers wait for the target hg_generated, which waits for every group. A file is
+# written anew when any of its own group has changed. Imports in a .proto are written from the project root:
+# import "proto/resources.proto".
+add_custom_target(hg_generated)
+function(hg_proto_code group)
   find_program(HG_PROTOC_C protoc-c REQUIRED)
   list(TRANSFORM ARGN PREPEND ${CMAKE_SOURCE_DIR}/)
   file(GLOB protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${ARGN})
@@ -36,7 +38,8 @@ function(hg_proto_code)
     set_source_files_properties(${stem}.c PROPERTIES COMPILE_OPTIONS -w)
     list(APPEND outputs ${stem}.c ${stem}.h)
   endforeach()
-  add_custom_target(hg_generated DEPENDS ${outputs})
+  add_custom_target(${group} DEPENDS ${outputs})
+  add_dependencies(hg_generated ${group})
 endfunction()
 
 # hg_room(NAME [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the
