@@ -167,13 +167,13 @@ def for_the_docs(results, command):
     m, a = machine(), results.amounts
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items() if name != "floor")
     lines = [f"Measured on {time.strftime('%Y-%m-%d')} with `{command}`: {m['cpus']} × {m['cpu']}, Linux {m['kernel']}, "
-             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s; load average before: "
-             f"{results.load_average:.1f}."]
+             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s (of the last table: {a.thesis_runs} "
+             f"runs of {a.thesis_requests:,} requests); load average before: {results.load_average:.1f}."]
     for title, header, rows in tables(results):
         lines += ["", f"### {title}", "", "| " + " | ".join(header) + " |",
                   "|---|" + "---:|" * (len(header) - 1)]
         for row in rows:
-            cells = [f"**{cell}**" for cell in row] if row[0].startswith(OURS) else row
+            cells = [f"**{cell}**" if cell else "" for cell in row] if row[0].startswith(OURS) else row
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
