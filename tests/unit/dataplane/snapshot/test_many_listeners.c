@@ -100,13 +100,14 @@ static struct many *make_many(struct many *m, size_t count) {
         m->items[i] = make_resource(HEADGATE__KIND__KIND_LISTENER, name, &m->listeners[i].base, (unsigned)i);
     }
     m->items[count] = make_resource(HEADGATE__KIND__KIND_ROUTE_TABLE, "site", answering(), THOUSANDS);
-    m->resources.intent = (struct resource_part){m->items, count + 1};
+    m->resources.intent = (struct resource_part){.items = m->items, .count = count + 1};
     return m;
 }
 
 static void free_many(struct many *m) {
     for (size_t i = 0; i < m->resources.intent.count; i++)
         free(m->items[i]);
+    hg_free(m->resources.intent.users); /* snapshots that were built shared it */
     free(m);
 }
 
