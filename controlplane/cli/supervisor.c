@@ -9,7 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const double RESTART_FIRST = 0.2, RESTART_MOST = 10., STEADY = 10., KILL_AFTER = 60.;
+#include "common/clock.h"
+
+static const double RESTART_FIRST = 0.2, RESTART_MOST = 10., KILL_AFTER = 60.;
+static const uint64_t STEADY_US = 10000000;
 
 /* ---- one child ---- */
 
@@ -35,7 +38,7 @@ static int child_start(struct child *c) {
         return -1;
     }
     c->pid = pid;
-    c->started_at = ev_now(c->owner->loop);
+    c->started_at = clock_monotonic_us();
     ev_child_set(&c->watcher, pid, 0);
     ev_child_start(c->owner->loop, &c->watcher);
     return 0;
@@ -65,8 +68,9 @@ static void tell_end(const struct child *c, int status) {
 }
 
 static void restart_later(struct child *c) {
-    if (ev_now(c->owner->loop) - c->started_at > STEADY)
+    if (clock_monotonic_us() - c->started_at > STEADY_US)
         c->restart_after = RESTART_FIRST;
+    ev_now_update(c->owner->loop); /* starting may have taken a while */
     ev_timer_set(&c->restart, c->restart_after, 0.);
     ev_timer_start(c->owner->loop, &c->restart);
     c->restart_after = c->restart_after * 2 < RESTART_MOST ? c->restart_after * 2 : RESTART_MOST;
@@ -113,6 +117,7 @@ void supervisor_stop(struct supervisor *s) {
     s->is_stopping = true;
     for (size_t i = 0; i < s->count; i++)
         ev_timer_stop(s->loop, &s->children[i].restart);
+    ev_now_update(s->loop);
     ev_timer_start(s->loop, &s->kill);
     stop_next(s);
 }

@@ -4,6 +4,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { SUPERVISOR_CHILDREN_MAX = 4, CHILD_ARGUMENTS_MAX = 32 };
@@ -19,7 +20,7 @@ struct child {
     ev_child watcher;
     ev_timer restart;
     double restart_after;                       /* seconds */
-    ev_tstamp started_at;
+    uint64_t  started_at;               /* monotonic microseconds */
 };
 
 struct supervisor {

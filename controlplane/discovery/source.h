@@ -40,6 +40,7 @@ struct source_state {
     uint64_t    asked_at, found_at, failed_at, next_at;
     uint64_t    asked, failures;        /* counts */
     uint32_t    endpoints;              /* that it found last */
+    uint32_t    left_out;               /* servers that it found last and has no room for */
     char        failure[512];           /* empty: the last one went well */
 };
 

@@ -32,7 +32,7 @@ struct round {
     size_t         count, open;             /* open: not answered yet */
     bool           asks_targets;            /* the second half of SRV */
     struct dns_record *servers;
-    size_t         server_count;
+    size_t         server_count, servers_left_out;
     size_t         endpoints;               /* that were found so far */
     uint64_t       expires;                 /* monotonic: when the first of the records does */
     struct arena   arena;
@@ -105,21 +105,31 @@ static void fail(struct dns *d, const char *what, const char *why) {
     d->config.sink.failed(d->config.sink.context, reason);
 }
 
+/* Asking again sooner would not help. */
+static void tell_left_out(size_t left_out, char *ret, size_t size) {
+    if (left_out)
+        snprintf(ret, size, "%zu servers are left out: of one SRV answer the first %d by priority and name are used",
+                 left_out, SERVERS_MAX);
+}
+
 /* All is well, but perhaps some servers have no address: `why` then. Takes the list over. */
 static void say(struct dns *d, struct dns_endpoints *list, const char *why) {
     uint64_t expires = d->round.expires;
     char reason[sizeof d->state.failure];
     snprintf(reason, sizeof reason, "%s", why);
+    d->state.left_out = (uint32_t)d->round.servers_left_out;
+    if (!why[0])
+        tell_left_out(d->round.servers_left_out, reason, sizeof reason);
     finish_round(d);
     dns_endpoints_finish(&d->known);
     d->known = *list;
     d->failures = why[0] ? d->failures + 1 : 0;
     wait_for_next(d, why[0] ? after_failure(d) : after_answer(d, expires));
     source_note_found(&d->state, d->known.count);
-    if (why[0])
+    if (reason[0])
         source_note_failed(&d->state, reason);
     d->config.sink.found(d->config.sink.context, &d->known.set);
-    if (why[0])
+    if (reason[0])
         d->config.sink.failed(d->config.sink.context, reason);
 }
 
@@ -243,7 +253,11 @@ static int keep_servers(struct round *r, const struct dns_answer *answer) {
     if (!r->servers)
         return -1;
     qsort(r->servers, answer->count, sizeof *r->servers, by_rank);
-    for (size_t i = 0; i < answer->count && r->server_count < SERVERS_MAX; i++) {
+    for (size_t i = 0; i < answer->count; i++) {
+        if (r->server_count == SERVERS_MAX) {
+            r->servers_left_out = answer->count - i;
+            break;
+        }
         struct dns_record *s = &r->servers[r->server_count];
         *s = r->servers[i];
         s->target = arena_strdup(&r->arena, s->target);

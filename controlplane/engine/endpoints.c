@@ -12,7 +12,7 @@
 #include "controlplane/engine/tracked.h"
 
 static const uint64_t PUBLISH_EVERY_US = 50000;
-static const double SAVE_AFTER_SECONDS = 1., SAVE_AGAIN_SECONDS = 5.;
+static const double SAVE_AFTER_SECONDS = 1., SAVE_AGAIN_SECONDS = 5., CHECKS_AGAIN_SECONDS = 1.;
 
 /* ---- one cluster's set ---- */
 
@@ -303,8 +303,28 @@ void engine_renew_checks(struct engine *e) {
     const struct map_entry *entry;
     size_t position = 0;
     while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
-        const struct tracked *t = entry->value;
+        struct tracked *t = entry->value;
         if (t->cluster && t->cluster->tls)
+            tracked_set_checks(t);
+    }
+}
+
+void engine_set_checks_later(struct engine *e) {
+    if (ev_is_active(&e->endpoints.set_checks))
+        return;
+    ev_timer_set(&e->endpoints.set_checks, CHECKS_AGAIN_SECONDS, 0.);
+    ev_timer_start(e->config.loop, &e->endpoints.set_checks);
+}
+
+static void on_set_checks(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct engine *e = timer->data;
+    const struct map_entry *entry;
+    size_t position = 0;
+    (void)loop;
+    (void)events;
+    while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
+        struct tracked *t = entry->value;
+        if (t->lacks_checks)
             tracked_set_checks(t);
     }
 }
@@ -439,6 +459,7 @@ static void add_totals(const struct tracked *t, struct engine_source_totals tota
     t->source->kind->state(t->source, &s);
     sum->sources++;
     sum->failing += s.failure[0] != '\0';
+    sum->left_out += s.left_out;
     sum->asked += s.asked;
     sum->failures += s.failures;
 }
@@ -463,7 +484,8 @@ int engine_endpoints_init(struct engine *e, struct error_list *errors) {
     struct engine_endpoints *p = &e->endpoints;
     ev_timer_init(&p->publish, on_publish, 0., 0.);
     ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);
-    p->publish.data = p->save.data = e;
+    ev_timer_init(&p->set_checks, on_set_checks, 0., 0.);
+    p->publish.data = p->save.data = p->set_checks.data = e;
     p->saver = (struct state_saver){.engine = e, .saved = on_saved};
     p->gone[0].kind = source_file.name;
     p->gone[1].kind = source_dns.name;
@@ -483,6 +505,7 @@ void engine_endpoints_finish(struct engine *e) {
     size_t position = 0;
     ev_timer_stop(e->config.loop, &p->publish);
     ev_timer_stop(e->config.loop, &p->save);
+    ev_timer_stop(e->config.loop, &p->set_checks);
     state_saver_drop(&p->saver);
     while ((entry = map_next(&p->clusters, &position)) != NULL)
         tracked_destroy(entry->value);

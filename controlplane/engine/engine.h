@@ -123,6 +123,7 @@ const char *engine_health_failure(const struct engine *e, const char *cluster, c
 struct engine_source_totals {
     const char *kind;
     uint64_t    sources, failing;       /* now; failing: the last time */
+    uint64_t    left_out;               /* servers that were found and are not used, now */
     uint64_t    asked, failures;        /* so far */
 };
 

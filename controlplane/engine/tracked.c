@@ -81,15 +81,24 @@ static Headgate__EndpointSet *stored_or_declared(const Headgate__Cluster *m, con
 
 /* ---- checks ---- */
 
-static void stop_checks(const struct tracked *t) {
+static void stop_checks(struct tracked *t) {
     const struct engine *e = t->engine;
     struct error_list errors = {0};
+    t->lacks_checks = false;
     if (e->endpoints.health && t->cluster && t->cluster->health)
         e->config.checks->set_cluster(e->endpoints.health, t->name, NULL, NULL, &errors);
     error_list_finish(&errors);
 }
 
-void tracked_set_checks(const struct tracked *t) {
+static void note_lack(struct tracked *t, const char *reason) {
+    if (!t->lacks_checks)
+        log_error("the checks of a cluster stay as they were; trying again", LOG_S("cluster", t->name),
+                  LOG_S("reason", reason));
+    t->lacks_checks = true;
+    engine_set_checks_later(t->engine);
+}
+
+void tracked_set_checks(struct tracked *t) {
     const struct engine *e = t->engine;
     const Headgate__Cluster *m = t->cluster;
     struct error_list errors = {0};
@@ -97,8 +106,9 @@ void tracked_set_checks(const struct tracked *t) {
         return;
     const struct health_way way = {.check = m->health, .tls = m->tls, .protocol = m->protocol};
     if (e->config.checks->set_cluster(e->endpoints.health, t->name, &way, t->base, &errors) < 0)
-        log_error("the checks of a cluster stay as they were", LOG_S("cluster", t->name),
-                  LOG_S("reason", errors.count ? errors.items[0].message : ""));
+        note_lack(t, errors.count ? errors.items[0].message : "");
+    else
+        t->lacks_checks = false;
     error_list_finish(&errors);
 }
 

@@ -17,6 +17,7 @@ struct tracked {
     bool                   has_found;       /* base is from the source */
     struct resource_id     found_id;        /* of base then */
     struct source         *source;
+    bool                   lacks_checks;    /* they could not be set as they should be */
     char                  *failure;         /* of the source, as it was logged; NULL: it works */
 };
 
@@ -37,8 +38,9 @@ int  tracked_found(struct tracked *t, const Headgate__EndpointSet *set);
 /* Returns whether that is news. */
 bool tracked_failed(struct tracked *t, const char *reason);
 
-/* Its endpoints are checked as it says, with the secrets of the current state. */
-void tracked_set_checks(const struct tracked *t);
+/* Its endpoints are checked as it says, with the secrets of the current state. When that cannot be, checks stay as they
+ * were, and it is tried again: `lacks_checks` until then. */
+void tracked_set_checks(struct tracked *t);
 
 /* The id of the intent's endpoint set, zeros when there is none. */
 const struct resource_id *tracked_declared(const struct part *intent, const char *name);

@@ -15,14 +15,18 @@ static bool has_no_body(const struct exchange *x) {
 }
 
 static bool may_hedge(const struct exchange *x) {
-    return !x->tunnel && x->request.head->method != METHOD_CONNECT && retry_allows_method(x) && has_no_body(x);
+    return !x->tunnel && x->request.head->method != METHOD_CONNECT && retry_allows_method(x);
 }
 
 void hedge_plan(struct exchange *x) {
     uint64_t after = x->route->retry.hedge_after;
     struct proxy *p = proxy_of(x);
-    if (after && !p->has_hedged && p->waits == WAITS_FOR_NOTHING && p->current->is_under_way && may_hedge(x))
+    if (!after || p->has_hedged || p->waits != WAITS_FOR_NOTHING || !p->current->is_under_way || !may_hedge(x))
+        return;
+    if (has_no_body(x))
         proxy_set_timer(x, WAITS_TO_HEDGE, x->worker->now + after);
+    else if (x->attempts == 1)
+        stats_add(&x->worker->stats->hedges_with_body_total, 1);
 }
 
 static void give_budget_back(struct proxy *p) {

@@ -175,6 +175,9 @@ static int fill_groups(struct cluster_members *m, const struct seat *seats, uint
         if (fill_group(m, g, seats + at, end - at) < 0 || make_table(m, g, table_before(previous, g, &before)) < 0)
             return -1;
         m->group_count++;
+        m->table_entries += g->table ? g->table->size : 0;
+        if (m->rules.max_table_entries && m->table_entries > m->rules.max_table_entries)
+            return -1;
     }
     return 0;
 }

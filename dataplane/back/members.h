@@ -73,6 +73,7 @@ struct cluster_members {
     uint32_t                    count;
     const struct group_definition *groups;
     uint32_t                    group_count;
+    uint64_t                    table_entries;  /* of the tables of all groups; above the rules' bound: completing failed */
     const uint32_t             *first_group;  /* by place: where in group_of its groups begin; one more for the end */
     const uint32_t             *group_of;     /* indices of groups */
     bool                        wants_ids;    /* set by the caller */

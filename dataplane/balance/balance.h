@@ -32,6 +32,7 @@ struct balance_rules {
     enum balance_kind kind;
     uint32_t table_size;         /* Maglev: slots, a prime */
     uint32_t ring_size;          /* ring hash: points at least */
+    uint64_t max_table_entries;  /* of all tables of a cluster; 0: no bound */
     uint32_t load_bound;         /* hash balancers: percent of the mean of requests under way; 0: none */
     uint32_t choices;            /* least request, peak EWMA */
     uint64_t ewma_decay;

@@ -47,6 +47,7 @@
     X(retry_successes_total, "Requests that were answered after a retry")                          \
     X(retries_over_budget_total, "Retries and hedges that the retry budget did not allow")         \
     X(hedges_total, "Second attempts beside a late first one")                                     \
+    X(hedges_with_body_total, "Requests that were not hedged because they have a body")            \
     X(hedges_won_total, "Of those, the ones that answered first")                                  \
     X(requests_overflow_total, "Requests refused: too many under way to their cluster")            \
     X(pending_overflow_total, "Requests refused: too many waited already")                         \

@@ -54,6 +54,7 @@ static int check_rules(const Headgate__Balancing *b, const char *name, struct er
         {b->table_size > 2 && b->table_size <= TABLE_MOST && is_prime(b->table_size), "balancing.table_size",
          "a prime of at most 5000011 is needed"},
         {b->ring_size > 0 && b->ring_size <= RING_MOST, "balancing.ring_size", "1 to 8388608 points are possible"},
+        {b->max_table_entries > 0, "balancing.max_table_entries", "more than 0 is needed"},
         {b->load_bound == 0 || b->load_bound >= 100, "balancing.load_bound",
          "less than 100 percent of the mean fits nobody"},
         {b->choices > 0 && b->choices <= CHOICES_MOST, "balancing.choices", "1 to 64 are possible"},
@@ -74,7 +75,8 @@ static int check_rules(const Headgate__Balancing *b, const char *name, struct er
 
 static void fill_rules(struct balance_rules *r, const Headgate__Cluster *m, const Headgate__Balancing *b) {
     *r = (struct balance_rules){
-        .kind = kind_of(m), .table_size = b->table_size, .ring_size = b->ring_size, .load_bound = b->load_bound,
+        .kind = kind_of(m), .table_size = b->table_size, .ring_size = b->ring_size,
+        .max_table_entries = b->max_table_entries, .load_bound = b->load_bound,
         .choices = b->choices, .ewma_decay = b->ewma_decay, .panic_threshold = b->panic_threshold,
         .overprovisioning = b->overprovisioning};
     if (!b->slow_start)
@@ -208,6 +210,16 @@ static const Headgate__Balancing *balancing_of(const Headgate__Cluster *m) {
     return m->balancing ? m->balancing : &defaults;
 }
 
+/* Each subset has a table of its own, and endpoints say how many there are. */
+static void check_tables(const struct cluster_members *m, const char *name, struct error_list *errors) {
+    char message[160];
+    if (m->table_entries <= m->rules.max_table_entries)
+        return;
+    snprintf(message, sizeof message, "the tables of its %u groups and more need over %llu entries; smaller tables, fewer "
+             "subsets or a higher bound are needed", m->group_count, (unsigned long long)m->rules.max_table_entries);
+    fault(errors, "cluster", name, "balancing.max_table_entries", ERROR_RANGE, message);
+}
+
 struct cluster_members *snapshot_members_make(const struct resource *cluster, const struct resource *endpoints,
                                               const struct cluster_members *previous, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
@@ -222,6 +234,7 @@ struct cluster_members *snapshot_members_make(const struct resource *cluster, co
     if (fill_selectors(made, b) == 0 && (!endpoints || fill_endpoints(made, endpoints, b, errors) == 0) &&
         cluster_members_complete(made, previous) == 0)
         return made;
+    check_tables(made, cluster->name, errors);
     cluster_members_unref(made);
     return NULL;
 }

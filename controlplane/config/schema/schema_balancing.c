@@ -80,6 +80,9 @@ static const struct schema_key balancing_keys[] = {
     {.key = "table-size", .type = SCHEMA_INTEGER, .min = 3, .max = 5000011,
      .description = "`maglev`: entries, a prime, better a hundred times the number of endpoints."},
     {.key = "ring-size", .type = SCHEMA_INTEGER, .min = 1, .max = 8388608, .description = "`ring-hash`: points, at least."},
+    {.key = "max-table-entries", .type = SCHEMA_INTEGER, .min = 3, .max = 1000000000,
+     .description = "`ring-hash`, `maglev`: each subset, priority and zone has a table of its own; a cluster with more "
+                    "entries than that in all is refused. An entry takes 4 bytes, a point 12."},
     {.key = "load-bound", .type = SCHEMA_INTEGER, .min = 0, .max = 10000, .flags = SCHEMA_MAY_BE_OFF,
      .description = "`ring-hash`, `maglev`: percent of the mean of requests under way that one endpoint may have; what is "
                     "above "
@@ -113,7 +116,8 @@ const struct schema_object schema_balancing = {
 };
 
 static const struct schema_key sticky_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_word, .max = 128, .description = "Name of the cookie."},
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_word, .max = 128,
+     .description = "Name of the cookie. Of several of that name in a request the first counts."},
     {.key = "path", .type = SCHEMA_TEXT, .form = &text_path, .description = "Its path."},
     {.key = "max-age", .type = SCHEMA_DURATION, .min = 0, .max = 3650 * DAY, .flags = SCHEMA_MAY_BE_OFF,
      .description = "How long browsers keep it; off: as long as they run."},

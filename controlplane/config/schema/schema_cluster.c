@@ -128,9 +128,24 @@ static const struct schema_key header_keys[] = {
 
 static const struct schema_object check_header = {
     .title = "check-header",
-    .description = "A field of a check's request or response.",
+    .description = "A field of the response to a check.",
     .message = &headgate__header_field__descriptor,
     .keys = header_keys,
+    .shorthand = "value",
+};
+
+static const struct schema_key request_header_keys[] = {
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_check_field_name, .flags = SCHEMA_REQUIRED,
+     .description = "Its name. Host, Connection, Content-Length and the like are the check's own."},
+    {.key = "value", .type = SCHEMA_TEXT, .form = &text_field_value, .absent = "empty", .description = "Its value."},
+    {0},
+};
+
+static const struct schema_object check_request_header = {
+    .title = "check-request-header",
+    .description = "A field of a check's request.",
+    .message = &headgate__header_field__descriptor,
+    .keys = request_header_keys,
     .shorthand = "value",
 };
 
@@ -141,7 +156,8 @@ static const struct schema_key http_check_keys[] = {
      .absent = "the endpoint's host name, otherwise the cluster's name",
      .description = "The Host of the request."},
     {.key = "method", .type = SCHEMA_TEXT, .form = &text_method, .description = "Its method."},
-    {.key = "headers", .type = SCHEMA_OBJECT, .object = &check_header, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
+    {.key = "headers", .type = SCHEMA_OBJECT, .object = &check_request_header,
+     .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
      .absent = "none", .description = "Further fields of the request."},
     {.key = "statuses", .type = SCHEMA_INTEGER, .min = 100, .max = 599, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
      .absent = "200 to 299", .description = "The statuses of a healthy endpoint."},

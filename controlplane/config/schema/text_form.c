@@ -245,6 +245,25 @@ static const char *check_own_field_name(struct arena *arena, struct str text, st
     return check_field_name(arena, text, canonical);
 }
 
+/* What frames the request of a check or belongs to its connection is for the check to say. */
+static const char *check_check_field_name(struct arena *arena, struct str text, struct str *canonical) {
+    static const struct { const char *name, *instead; } reserved[] = {
+        {"host", "the Host of a check is the key host, beside headers"},
+        {"content-length", "a check has no body, and says so itself"},
+        {"transfer-encoding", "a check has no body, and says so itself"},
+        {"trailer", "a check has no body, and says so itself"},
+        {"te", "a check says itself what it takes"},
+        {"connection", "a check keeps its connection, or closes it, by itself"},
+        {"keep-alive", "a check keeps its connection, or closes it, by itself"},
+        {"proxy-connection", "a check keeps its connection, or closes it, by itself"},
+        {"upgrade", "the protocol of a check is the cluster's protocol"},
+    };
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (str_eq_nocase(text, str_of(reserved[i].name)))
+            return reserved[i].instead;
+    return check_field_name(arena, text, canonical);
+}
+
 static const char *check_field_value(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
     for (size_t i = 0; i < text.n; i++)
@@ -279,6 +298,8 @@ const struct text_form text_field_name = {"field-name", "a field name such as x-
                                           check_field_name, NULL};
 const struct text_form text_own_field_name = {"response-field-name", "a field name such as cache-control",
                                               "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_own_field_name, NULL};
+const struct text_form text_check_field_name = {"check-field-name", "a field name such as x-canary",
+                                                "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_check_field_name, NULL};
 const struct text_form text_field_value = {"field-value", "a field value on one line", NULL, check_field_value, NULL};
 const struct text_form text_substitution = {"substitution", "a path in which \\1 is the first group of the regex", NULL,
                                             check_substitution, NULL};

@@ -32,6 +32,7 @@ extern const struct text_form text_location;        /* likewise, with a query wh
 extern const struct text_form text_method;          /* RFC 9110 section 9.1 */
 extern const struct text_form text_field_name;      /* RFC 9110 section 5.1; lower case */
 extern const struct text_form text_own_field_name;  /* likewise, of a field that does not frame the message */
+extern const struct text_form text_check_field_name; /* likewise, for the request of a health check */
 extern const struct text_form text_field_value;     /* RFC 9110 section 5.5 */
 extern const struct text_form text_upgrade;         /* RFC 9110 section 7.8; lower case, or "*" */
 extern const struct text_form text_cipher_suite;    /* of TLS 1.3, by IANA name */

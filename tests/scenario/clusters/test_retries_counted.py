@@ -1,14 +1,15 @@
 """Retries, their budget, and hedges, counted where it matters: at the origins."""
 import concurrent.futures
+import contextlib
 import time
 
 import pytest
 
 from configuration import cluster, configure
 from counted import ask, clients, counted, total
-from counted_h2 import INTERNAL_ERROR, REFUSED_STREAM, counted_streams, refuses
+from counted_h2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, answers, counted_streams, is_silent, refuses
 from gateway import wait_until
-from wire import Origin
+from wire import Origin, request
 
 STORM = 100  # requests at once
 REQUESTS, TOKENS, PERCENT = 1000, 30, 20
@@ -193,6 +194,55 @@ def test_what_may_not_be_repeated_is_not_hedged(gateway):
             for origin in origins:
                 origin.gate.set()
             assert client.receive_response().status == 200
+
+
+def test_a_request_with_a_body_is_not_hedged(gateway):
+    """PUT may be repeated, but its body would have to be read twice at the same time."""
+    with counted("a", "b") as origins:
+        serve(gateway, origins, {"hedge-after": "20ms"})
+        for origin in origins:
+            origin.gate.clear()
+        before = gateway.metric("hedges_with_body_total")
+        with gateway.connect() as client:
+            client.send(request("PUT", "/", body=b"x"))
+            wait_until("the request", lambda: total(origins) == 1)
+            time.sleep(0.2)  # in which nothing must happen
+            for origin in origins:
+                origin.gate.set()
+            assert client.receive_response().status == 200
+        assert total(origins) == 1
+        assert gateway.metric("hedges_with_body_total") == before + 1
+
+
+def test_a_late_stream_is_hedged_and_reset(gateway):
+    """Over HTTP/2 the loser is told by a reset of its stream, and its connection goes on."""
+    with counted_streams(is_silent, "silent") as late, counted_streams(answers, "quick") as quick:
+        serve(gateway, [*late, *quick], {"hedge-after": "50ms"}, "streams", protocol="http2")
+        won, hedged = gateway.metric("hedges_won_total"), gateway.metric("hedges_total")
+        found = ask(gateway, 12)
+        assert [(answer.status, answer["x-origin"]) for answer in found] == [(200, "quick")] * 12
+        won, hedged = int(gateway.metric("hedges_won_total") - won), int(gateway.metric("hedges_total") - hedged)
+        assert 1 <= won <= hedged <= 12  # while it connects, the quick one may be late, too
+        wait_until("the resets", lambda: late[0].resets(CANCEL) == late[0].count)
+        assert won <= late[0].count <= hedged and quick[0].count == 12 and quick[0].resets(CANCEL) == 0
+        assert len(late[0].connections) <= gateway.workers
+
+
+def test_late_streams_are_hedged_within_the_budget(gateway):
+    """All origins are silent: of eight requests two are hedged, and when the clients are gone all are reset."""
+    with counted_streams(is_silent, "a", "b") as origins:
+        serve(gateway, origins, {"hedge-after": "20ms"}, "silent-streams", protocol="http2",
+              **{"circuit-breakers": {"retry-percent": 0, "min-retries": 2}})
+        over = gateway.metric("retries_over_budget_total")
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                client = gateway.connect()
+                stack.callback(client.reset)
+                client.send(request())
+            gateway.wait_metric("retries_over_budget_total", lambda count: count == over + 6)
+            wait_until("the hedges", lambda: total(origins) == 10)
+        wait_until("the resets", lambda: sum(origin.resets(CANCEL) for origin in origins) == 10)
+        assert total(origins) == 10
 
 
 def test_hedges_are_within_the_budget(gateway):

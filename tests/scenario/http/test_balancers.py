@@ -122,6 +122,18 @@ def test_a_cookie_brings_a_client_back(gateway):
         assert other != name and answer["Set-Cookie"].split(";")[0] != cookie
 
 
+def test_of_several_cookies_the_first_counts(gateway):
+    with tellers(2) as origins, gateway.connect() as client:
+        serve(gateway, *origins, sticky={"name": "who", "path": "/"})
+        cookies = {name: answer["Set-Cookie"].split(";")[0] for answer, name in (ask(client) for _ in range(4))}
+        a, b, forged = cookies["a"], cookies["b"], "who=" + 48 * "0"
+        for fields, name in [((f"Cookie: {a}; {b}",), "a"), ((f"Cookie: {b}; {a}",), "b"),
+                             ((f"Cookie: {a}", f"Cookie: {b}"), "a"), ((f"Cookie: x=y; {b}", f"Cookie: {a}"), "b")]:
+            assert {ask(client, "/", *fields)[1] for _ in range(6)} == {name}
+        answers = [ask(client, "/", f"Cookie: {forged}; {a}") for _ in range(6)]  # then it is as if there was none
+        assert {name for _, name in answers} == {"a", "b"} and all(answer["Set-Cookie"] for answer, _ in answers)
+
+
 class Slow(Teller):
     """Answers when the others have given forty more answers, or when none can come: all clients that still ask wait here."""
 

@@ -21,6 +21,7 @@ static struct fake {
     Headgate__Endpoint__Health healths[FAKE_MAX];
     size_t count;
     char watched[64];                   /* the endpoints that the cluster "web" was given last, or "none" */
+    int  refusals;                      /* of the next settings of its checks */
     struct health_counters counters;
 } fake;
 
@@ -41,6 +42,10 @@ static int fake_set_cluster(struct health *h, const char *cluster, const struct 
     size_t n = 0;
     if (strcmp(cluster, "web") != 0)
         return 0;
+    if (way && fake.refusals > 0) {
+        fake.refusals--;
+        return -1;
+    }
     snprintf(fake.watched, sizeof fake.watched, "%s", way ? "" : "none");
     for (size_t i = 0; way && i < endpoints->n_endpoints; i++)
         n += (size_t)snprintf(fake.watched + n, sizeof fake.watched - n, "%s ", endpoints->endpoints[i]->address);
@@ -257,6 +262,25 @@ static void what_leaves_the_intent_takes_its_state_along(void **state) {
     assert_string_equal(state_of(f), "none");
 }
 
+/* Until then the checks are those that there were. */
+static void checks_that_cannot_be_set_are_tried_again(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, CHECKED("10.0.0.1:1"));
+    assert_string_equal(fake.watched, "10.0.0.1:1 ");
+    fake.refusals = 2;
+    fixture_push_text(f, CHECKED("10.0.0.2:1"));
+    assert_string_equal(fake.watched, "10.0.0.1:1 ");
+    while (fake.refusals > 0 || strcmp(fake.watched, "10.0.0.2:1 ") != 0)
+        ev_run(f->loop, EVRUN_ONCE);
+    fake.refusals = 1;
+    fixture_push_text(f, CHECKED("10.0.0.3:1"));
+    fixture_push_text(f, "clusters: [{name: web, endpoints: ['10.0.0.3:1']}]\n");
+    ev_sleep(1.1); /* longer than it waits to try again */
+    for (int i = 0; i < 5; i++)
+        ev_run(f->loop, EVRUN_NOWAIT);
+    assert_string_equal(fake.watched, "none");
+}
+
 static void last_failures_are_shown(void **state) {
     struct fixture *f = *state;
     uint64_t at = 0;
@@ -421,6 +445,7 @@ int main(void) {
         TEST(a_restart_starts_from_what_was_known),
         TEST(a_change_is_stored_before_the_end),
         TEST(what_leaves_the_intent_takes_its_state_along),
+        TEST(checks_that_cannot_be_set_are_tried_again),
         TEST(last_failures_are_shown),
         TEST(found_endpoints_replace_declared_ones_and_survive),
         TEST(another_source_keeps_the_endpoints_until_it_answers),

@@ -185,6 +185,27 @@ static void keys_without_subsets_are_refused(void **state) {
     assert_true(subset == 4711);
 }
 
+/* Endpoints say how many subsets there are, and each has a table. */
+static void tables_are_bounded_in_all(void **state) {
+    (void)state;
+    balancing.subsets = selectors, balancing.n_subsets = 1;
+    endpoints[1].metadata = metadata, endpoints[1].n_metadata = 2;
+    cluster_message.balancer = HEADGATE__CLUSTER__BALANCER__MAGLEV;
+    balancing.table_size = 1009;
+    balancing.max_table_entries = 2 * 1009 - 1;
+    assert_fault("balancing.max_table_entries");
+    balancing.max_table_entries = 2 * 1009;
+    assert_non_null(make());
+    assert_int_equal(members->group_count, 2);
+    assert_int_equal(members->table_entries, 2 * 1009);
+    cluster_message.balancer = HEADGATE__CLUSTER__BALANCER__RING_HASH;
+    balancing.ring_size = 1024;
+    assert_fault("balancing.max_table_entries");
+    cluster_message.balancer = HEADGATE__CLUSTER__BALANCER__ROUND_ROBIN;
+    balancing.max_table_entries = 1;
+    assert_non_null(make());
+}
+
 static void memory_may_be_short(void **state) {
     (void)state;
     bool failed = true;
@@ -211,7 +232,7 @@ int main(void) {
         TEST(defaults_are_those_of_the_schema),     TEST(health_decides_who_may_be_used),
         TEST(faults_name_their_field),              TEST(zones_count_where_they_are_preferred),
         TEST(rules_find_subsets_whatever_the_order_of_keys), TEST(keys_without_subsets_are_refused),
-        TEST(memory_may_be_short),
+        TEST(tables_are_bounded_in_all),            TEST(memory_may_be_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
