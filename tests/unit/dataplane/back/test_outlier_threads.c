@@ -21,6 +21,7 @@ struct seat {
     unsigned  index;
     uint64_t  random;
     unsigned  without_endpoint;
+    unsigned  place;            /* of the endpoint that fails */
 };
 
 static void note_places(void) {
@@ -131,14 +132,16 @@ static void meet(uint32_t *meetings) {
             sched_yield();
 }
 
-/* Each worker's own endpoint fails; there is one place, and it is free again in the next round. */
+/* The endpoint fails on each worker at once; where there is one place or one endpoint, one ejection comes of it, which is
+ * over in the next round. Timers come after that, so that those who find it over race to end it, too. */
 static void *race(void *arg) {
     struct seat *s = arg;
-    struct cluster_runtime *c = cluster_of(&site.workers[s->index], &definitions[0].cluster);
-    struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[s->index];
+    struct worker *w = &site.workers[s->index];
+    struct cluster_runtime *c = cluster_of(w, &definitions[0].cluster);
+    struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[s->place];
     uint32_t meetings = 0;
     for (unsigned i = 1; i <= ROUNDS; i++) {
-        site_set_worker_time(&site, s->index, (uint64_t)i * ROUND);
+        w->now = (uint64_t)i * ROUND;
         meet(&meetings);
         endpoint_began(e);
         endpoint_ended(e, ENDPOINT_RESET, 0);
@@ -146,21 +149,24 @@ static void *race(void *arg) {
         if (atomic_load(&site.shared->ejected) != 1)
             atomic_fetch_add(&rounds_without_one, 1);
         meet(&meetings);
+        wheel_advance(&w->wheel, w->now);
+        meet(&meetings);
     }
     return NULL;
 }
 
-static void one_of_those_that_race_for_a_place_gets_it(void **state) {
-    (void)state;
+/* Two endpoints, of which so many percent may be out, one of them always. */
+static void let_race(const unsigned places[RACERS], uint32_t percent) {
     static struct seat seats[RACERS];
     assert_int_equal(site_set_up(&site), 0);
     site.outliers.consecutive_local_failures = 1;
-    site.outliers.max_ejected_percent = 0;
+    site.outliers.max_ejected_percent = percent;
     site.outliers.base_ejection = site.outliers.max_ejection = OUTLIER_TIME_LEAST;
     site_define(&definitions[0], RACERS);
     site_complete(&site, &definitions[0], NULL);
+    atomic_store(&arrived, 0);
     for (unsigned i = 0; i < RACERS; i++) {
-        seats[i] = (struct seat){.index = i};
+        seats[i] = (struct seat){.index = i, .place = places[i]};
         assert_int_equal(pthread_create(&seats[i].thread, NULL, race, &seats[i]), 0);
     }
     for (unsigned i = 0; i < RACERS; i++)
@@ -170,10 +176,23 @@ static void one_of_those_that_race_for_a_place_gets_it(void **state) {
     site_tear_down(&site);
 }
 
+/* Its count is taken by comparison: who loses has taken nothing. */
+static void one_of_those_that_race_for_a_place_gets_it(void **state) {
+    (void)state;
+    let_race((const unsigned[RACERS]){0, 1}, 0);
+}
+
+/* There is room for both, but an endpoint is ejected once, and its place given back once. */
+static void one_of_those_that_race_for_an_endpoint_ejects_it(void **state) {
+    (void)state;
+    let_race((const unsigned[RACERS]){0, 0}, 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_are_never_more_than_there_are),
         cmocka_unit_test(one_of_those_that_race_for_a_place_gets_it),
+        cmocka_unit_test(one_of_those_that_race_for_an_endpoint_ejects_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
