@@ -209,8 +209,10 @@ static void save_after(struct engine *e, double seconds) {
 }
 
 static void on_saved(struct engine *e, int status, const struct error_list *errors) {
-    if (status == 0)
+    if (status == 0) {
+        e->endpoints.saves++;
         return;
+    }
     log_error("changed endpoints cannot be stored", LOG_S("reason", errors->count ? errors->items[0].message : ""));
     save_after(e, SAVE_AGAIN_SECONDS);
 }
@@ -222,7 +224,6 @@ void engine_endpoints_save(struct engine *e) {
     if (!was_under_way && !ev_is_active(&e->endpoints.save))
         return;
     ev_timer_stop(e->config.loop, &e->endpoints.save);
-    e->endpoints.saves++;
     on_saved(e, engine_save_state(e, current->state, current->generation, &errors), &errors);
     error_list_finish(&errors);
 }
@@ -231,7 +232,6 @@ void engine_endpoints_save(struct engine *e) {
 static void begin_save(struct engine *e) {
     const struct snapshot *current = channel_current(e->channel);
     struct error_list errors = {0};
-    e->endpoints.saves++;
     if (state_saver_begin(&e->endpoints.saver, current->state, current->generation, &errors) < 0)
         on_saved(e, -1, &errors);
     error_list_finish(&errors);
