@@ -57,6 +57,9 @@ struct tree_variables {
     void *context;
 };
 
+/* For texts that know no variables: "${" stands for itself. */
+extern const struct tree_variables tree_verbatim;
+
 /* Reads a text of one document. An empty one is an empty map. Faults are added to `errors`; reading goes on where it can.
  * Returns NULL when there is no tree to work with. `file` is kept by reference, for places. */
 struct tree_node *tree_read(struct arena *arena, const char *file, struct str text, const struct tree_variables *variables,

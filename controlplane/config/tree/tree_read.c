@@ -7,6 +7,8 @@
 
 enum { KEYS_LINEAR_MAX = 16 };
 
+const struct tree_variables tree_verbatim = {NULL, NULL};
+
 /* A list or map whose end has not been seen. */
 struct frame {
     struct tree_node *node;
@@ -174,7 +176,7 @@ static int on_scalar(struct reader *r, const yaml_event_t *event) {
     if (!node->text.p || remember_anchor(r, event->data.scalar.anchor, node) < 0)
         return out_of_memory(r, &node->place);
     /* A variable that cannot be expanded is reported; its text stays, so that the rest is read. */
-    node->has_variable = memmem(node->text.p, node->text.n, "${", 2) != NULL;
+    node->has_variable = r->variables != &tree_verbatim && memmem(node->text.p, node->text.n, "${", 2);
     if (node->has_variable && !is_key_next(r))
         node->is_broken = tree_expand(r->arena, node->text, r->variables, r->budget, &node->place, &node->text,
                                       r->errors) < 0;
