@@ -72,7 +72,8 @@ static int look_through(const ProtobufCMessageDescriptor *type, struct str left,
     return status;
 }
 
-int xds_decode(const ProtobufCMessageDescriptor *type, struct arena *arena, struct str bytes, ProtobufCMessage **ret_message) {
+int xds_decode(const ProtobufCMessageDescriptor *type, struct arena *arena, struct str bytes,
+               ProtobufCMessage **ret_message) {
     int status = look_through(type, bytes, 1);
     return status ? status : message_unpack(type, arena, bytes, ret_message);
 }

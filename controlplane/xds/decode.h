@@ -18,7 +18,8 @@ enum {
 /* Decodes into arena memory, whose limit bounds what a small input can grow to. Texts are valid UTF-8 without NUL. The
  * message refers to nothing of `bytes`. Unknown fields are kept in it. Returns 0, MESSAGE_MALFORMED, MESSAGE_MEMORY or
  * XDS_TOO_DEEP. */
-int xds_decode(const ProtobufCMessageDescriptor *type, struct arena *arena, struct str bytes, ProtobufCMessage **ret_message);
+int xds_decode(const ProtobufCMessageDescriptor *type, struct arena *arena, struct str bytes,
+               ProtobufCMessage **ret_message);
 
 /* Why it failed, for people: "is not well-formed". */
 const char *xds_decode_reason(int status);

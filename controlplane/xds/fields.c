@@ -135,8 +135,8 @@ static void walk_enum(struct walk *w, const struct place *at, const ProtobufCFie
         tell(w, at, &(struct xds_finding){.kind = XDS_UNKNOWN_VALUE, .number = number, .detail = type->name});
 }
 
-static void walk_value(struct walk *w, const struct place *at, const struct xds_field *row, const ProtobufCFieldDescriptor *f,
-                       const void *value) {
+static void walk_value(struct walk *w, const struct place *at, const struct xds_field *row,
+                       const ProtobufCFieldDescriptor *f, const void *value) {
     const ProtobufCMessage *m;
     if (f->type == PROTOBUF_C_TYPE_ENUM)
         walk_enum(w, at, f, value);
@@ -228,7 +228,8 @@ void xds_finding_describe(const struct xds_finding *finding, struct strbuf *out)
 }
 
 /* The type whose table a row needs: of the messages, or of a map's values. */
-static const ProtobufCMessageDescriptor *type_inside(const ProtobufCMessageDescriptor *of, const ProtobufCFieldDescriptor *f) {
+static const ProtobufCMessageDescriptor *type_inside(const ProtobufCMessageDescriptor *of,
+                                                     const ProtobufCFieldDescriptor *f) {
     const ProtobufCMessageDescriptor *type = xds_field_message(f);
     return type && xds_field_is_map(of, f) ? xds_field_message(&type->fields[1]) : type;
 }

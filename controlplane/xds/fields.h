@@ -65,8 +65,8 @@ struct xds_findings {
     void *context;
 };
 
-/* Returns the number of findings that were told, those of kind XDS_IGNORED included, or -1 without memory. `table->type` is the
- * type of the message. */
+/* Returns the number of findings that were told, those of kind XDS_IGNORED included, or -1 without memory. `table->type` is
+ * the type of the message. */
 int xds_fields_walk(const struct xds_fields *table, const ProtobufCMessage *message, const struct xds_findings *findings);
 
 /* One sentence without a full stop, and without the path: "is not supported". */

@@ -45,7 +45,8 @@ int json_fault(struct json_reader *r, const struct json_at *at, const struct err
 int json_expected(struct json_reader *r, const struct json_at *at, const char *expected) {
     struct strbuf found = {0};
     tree_describe(at->node, &found);
-    json_fault(r, at, &(struct error){.code = ERROR_TYPE, .expected = expected}, "cannot be %s", found.failed ? "this" : strbuf_str(&found).p);
+    json_fault(r, at, &(struct error){.code = ERROR_TYPE, .expected = expected}, "cannot be %s",
+               found.failed ? "this" : strbuf_str(&found).p);
     strbuf_finish(&found);
     return -1;
 }
@@ -140,7 +141,8 @@ static int read_items(struct json_reader *r, const struct json_at *at, const Pro
     int status = 0;
     if (!items)
         return json_no_memory(r);
-    for (const struct tree_item *item = at->node->first; item && r->faults < ERROR_LIST_MAX; item = item->next, to += width) {
+    const struct tree_item *item = at->node->first;
+    for (; item && r->faults < ERROR_LIST_MAX; item = item->next, to += width) {
         struct json_at item_at = {.up = at, .item = item, .node = item->node, .depth = at->depth};
         status |= is_map ? read_entry(r, &item_at, f, to) : read_value(r, &item_at, f, to);
     }
@@ -151,7 +153,8 @@ static int read_items(struct json_reader *r, const struct json_at *at, const Pro
     return 0;
 }
 
-int json_read_repeated(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, ProtobufCMessage *m) {
+int json_read_repeated(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f,
+                       ProtobufCMessage *m) {
     bool is_map = xds_field_is_map(m->descriptor, f);
     if (at->node->type != (is_map ? TREE_MAP : TREE_LIST))
         return json_expected(r, at, is_map ? "a map" : "a list");
@@ -165,7 +168,8 @@ static const char *set_member(const ProtobufCMessage *m, const ProtobufCFieldDes
     return other ? other->name : NULL;
 }
 
-static int read_field(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, ProtobufCMessage *m) {
+static int read_field(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f,
+                      ProtobufCMessage *m) {
     bool is_member = f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF;
     const char *other = is_member ? set_member(m, f) : NULL;
     uint32_t which = f->id;
@@ -183,8 +187,8 @@ static int read_field(struct json_reader *r, const struct json_at *at, const Pro
 /* ---- messages ---- */
 
 /* Whether a field was written under its other name before. */
-static bool is_repeated_key(const struct tree_node *map, const struct tree_item *until, const ProtobufCMessageDescriptor *type,
-                            const ProtobufCFieldDescriptor *f) {
+static bool is_repeated_key(const struct tree_node *map, const struct tree_item *until,
+                            const ProtobufCMessageDescriptor *type, const ProtobufCFieldDescriptor *f) {
     for (const struct tree_item *item = map->first; item != until; item = item->next)
         if (field_of_key(type, item->key) == f)
             return true;
@@ -197,7 +201,8 @@ static int read_key(struct json_reader *r, const struct json_at *at, const struc
         return tell_unknown_key(r, at, item, m->descriptor);
     struct json_at field_at = {.up = at, .field = f->name, .node = item->node, .depth = at->depth};
     if (is_repeated_key(at->node, item, m->descriptor, f))
-        return json_fault(r, &field_at, &(struct error){.code = ERROR_CONFLICT}, "stands here twice, under both of its names");
+        return json_fault(r, &field_at, &(struct error){.code = ERROR_CONFLICT},
+                          "stands here twice, under both of its names");
     if (tree_is_null(item->node) && xds_field_message(f) != &google__protobuf__value__descriptor)
         return 0;
     return read_field(r, &field_at, f, m);

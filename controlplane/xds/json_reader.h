@@ -36,7 +36,8 @@ int json_read_message(struct json_reader *r, const struct json_at *at, const Pro
 /* The keys of a map as fields of `m`; "@type" is passed over when `is_any`. */
 int json_read_object(struct json_reader *r, const struct json_at *at, ProtobufCMessage *m, bool is_any);
 /* A list or map as the items of a repeated field. */
-int json_read_repeated(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, ProtobufCMessage *m);
+int json_read_repeated(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f,
+                       ProtobufCMessage *m);
 /* One value of the field, which is no message, to where it stands. */
 int json_read_scalar(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, void *to);
 

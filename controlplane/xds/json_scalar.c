@@ -49,7 +49,7 @@ static int take_number(struct json_reader *r, const struct json_at *at, const ch
 
 /* 1.0 and 1e3 are whole numbers, too. */
 static int read_signed(struct json_reader *r, const struct json_at *at, int64_t least, int64_t most, int64_t *ret) {
-    static const char expected[] = "a whole number";
+    const char *expected = least ? "a whole number" : "a whole number, not negative";
     struct str text;
     if (take_number(r, at, expected, &text))
         return -1;

@@ -16,7 +16,8 @@ static const struct xds_fields read_match = {
 static const struct xds_fields read_action = {
     &envoy__config__route__v3__route_action__descriptor,
     (const struct xds_field[]){
-        {.name = "cluster"}, {.name = "timeout"}, {.name = "priority", .ignored = "all requests have the same priority"}, {0},
+        {.name = "cluster"}, {.name = "timeout"},
+        {.name = "priority", .ignored = "all requests have the same priority"}, {0},
     },
 };
 static const struct xds_fields read_route = {
@@ -82,7 +83,7 @@ static const struct xds_fields read_listener = {
 };
 
 static const struct xds_fields *const read_tables[] = {
-    &read_match, &read_action, &read_route, &read_host, &read_routes, &read_router, &read_http_filter, &read_http, &read_filter,
-    &read_chain, &read_socket, &read_address, &read_listener,
+    &read_match, &read_action, &read_route, &read_host, &read_routes, &read_router, &read_http_filter, &read_http,
+    &read_filter, &read_chain, &read_socket, &read_address, &read_listener,
 };
 enum { READ_TABLES = sizeof read_tables / sizeof *read_tables };

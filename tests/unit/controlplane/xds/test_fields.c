@@ -89,7 +89,8 @@ static void tables_are_sound(void **state) {
 
 static void faults_of_tables_are_found(void **state) {
     static const struct xds_field misspelt[] = {{.name = "nmae"}, {0}}, bare[] = {{.name = "virtual_hosts"}, {0}},
-        wrong_table[] = {{.name = "virtual_hosts", .inside = &read_route}, {0}}, twice[] = {{.name = "name"}, {.name = "name"}, {0}},
+        wrong_table[] = {{.name = "virtual_hosts", .inside = &read_route}, {0}},
+        twice[] = {{.name = "name"}, {.name = "name"}, {0}},
         needless[] = {{.name = "name", .inside = &read_route}, {0}}, no_types[] = {{.name = "typed_config"}, {0}};
     const struct { const ProtobufCMessageDescriptor *type; const struct xds_field *items; const char *fault; } cases[] = {
         {read_routes.type, misspelt, "nmae"}, {read_routes.type, bare, "virtual_hosts"},
@@ -112,8 +113,10 @@ static void every_field_that_nothing_reads_is_told(void **state) {
     (void)state;
     assert_findings(&read_routes, read_text(read_routes.type,
         "virtual_hosts:\n- name: a\n  routes:\n  - match: {prefix: /}\n    route: {cluster: web}\n"
-        "  - match: {safe_regex: {regex: a}, headers: [{name: x}, {name: y}]}\n    route: {cluster_specifier_plugin: p, priority: HIGH}\n"
-        "- name: b\n  routes:\n  - redirect: {path_redirect: /x}\n  typed_per_filter_config: {f: {'@type': a/google.protobuf.Empty, value: {}}}\n"
+        "  - match: {safe_regex: {regex: a}, headers: [{name: x}, {name: y}]}\n"
+        "    route: {cluster_specifier_plugin: p, priority: HIGH}\n"
+        "- name: b\n  routes:\n  - redirect: {path_redirect: /x}\n"
+        "  typed_per_filter_config: {f: {'@type': a/google.protobuf.Empty, value: {}}}\n"
         "validate_clusters: false\n"),
         "virtual_hosts[0].routes[1].match.headers is not supported\n"
         "virtual_hosts[0].routes[1].match.safe_regex is not supported\n"
@@ -131,7 +134,8 @@ static void an_any_is_opened_and_its_type_named(void **state) {
     assert_findings(&read_listener, read_text(read_listener.type,
         "name: l\naddress: {socket_address: {address: 0.0.0.0, port_value: 0}}\nper_connection_buffer_limit_bytes: 1\n"
         "filter_chains:\n- filters:\n  - name: h\n    typed_config:\n      '@type': " HTTP_TYPE "\n      stat_prefix: s\n"
-        "      http_filters:\n      - typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, "
+        "      http_filters:\n"
+        "      - typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, "
         "start_child_span: true}\n"
         "      - typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}\n"
         "      server_name: x\n  - config_discovery: {type_urls: [a]}\n"),
@@ -163,20 +167,24 @@ static void numbers_without_a_name_are_told(void **state) {
     assert_findings(&read_routes, m,
         " has the unknown field number 99 of envoy.config.route.v3.RouteConfiguration\n"
         "virtual_hosts[0] has the unknown field number 1000 of envoy.config.route.v3.VirtualHost\n"
-        "virtual_hosts[0].require_tls is 9, which is no known value of envoy.config.route.v3.VirtualHost.TlsRequirementType\n");
+        "virtual_hosts[0].require_tls is 9, which is no known value of "
+        "envoy.config.route.v3.VirtualHost.TlsRequirementType\n");
 }
 
 static void keys_of_maps_stand_in_the_path(void **state) {
     (void)state;
     assert_null(xds_fields_fault(&metadata));
     assert_findings(&metadata, read_text(metadata.type,
-        "filter_metadata: {a: {b: c}}\ntyped_filter_metadata: {'x \"y': {'@type': a/google.protobuf.StringValue, value: v}}\n"),
-        "typed_filter_metadata[\"x \\\"y\"] is of the type \"a/google.protobuf.StringValue\", which is not supported here\n");
+        "filter_metadata: {a: {b: c}}\n"
+        "typed_filter_metadata: {'x \"y': {'@type': a/google.protobuf.StringValue, value: v}}\n"),
+        "typed_filter_metadata[\"x \\\"y\"] is of the type \"a/google.protobuf.StringValue\", "
+        "which is not supported here\n");
 }
 
 static void a_message_without_a_table_is_not_taken_for_read(void **state) {
     (void)state;
-    assert_findings(&no_table, read_text(no_table.type, "virtual_hosts: [{name: a}]"), "virtual_hosts[0] is not supported\n");
+    assert_findings(&no_table, read_text(no_table.type, "virtual_hosts: [{name: a}]"),
+                    "virtual_hosts[0] is not supported\n");
 }
 
 static void the_walk_ends_at_its_bounds_and_when_told(void **state) {
@@ -190,7 +198,8 @@ static void the_walk_ends_at_its_bounds_and_when_told(void **state) {
     assert_int_equal(xds_fields_walk(&read_routes, m, &(struct xds_findings){note, &notes}), 3);
     assert_int_equal(notes.count, 3);
     assert_int_equal(xds_fields_walk(&read_routes, m, &(struct xds_findings){note, &all}), XDS_WALK_FINDINGS_MAX);
-    assert_true(str_ends(strbuf_str(&all.text), STR("virtual_hosts[98].hedge_policy is not supported\n there is more that is not supported\n")));
+    assert_true(str_ends(strbuf_str(&all.text), STR("virtual_hosts[98].hedge_policy is not supported\n"
+                                                     " there is more that is not supported\n")));
     strbuf_finish(&text);
     strbuf_finish(&notes.text);
     strbuf_finish(&all.text);
@@ -209,7 +218,8 @@ static void a_walk_without_memory_fails(void **state) {
 
 /* ---- decoding ---- */
 
-/* `levels` messages, each in field 4 (1 byte of tag) of DynamicParameterConstraints of the one before; 0 is an empty message. */
+/* `levels` messages, each in field 4 (1 byte of tag) of DynamicParameterConstraints of the one before; 0 is an empty
+ * message. */
 static struct str nest(size_t levels) {
     char *p = arena_alloc(&arena, levels * 6 + 1), *end = p + levels * 6, *at = end;
     for (size_t i = 0; i < levels; i++) {
@@ -283,7 +293,8 @@ static void the_wire_is_that_of_the_published_messages(void **state) {
     /* cluster_name=1, endpoints=2 {lb_endpoints=2 {endpoint=1 {address=1 {socket_address=1 {address=2, port_value=3}}},
      * health_status=2, load_balancing_weight=4 {value=1}}, priority=5} */
     assert_int_equal(decode(&envoy__config__endpoint__v3__cluster_load_assignment__descriptor,
-        STR("\x0a\x01" "c" "\x12\x18\x12\x14\x0a\x0c\x0a\x0a\x0a\x08\x12\x03" "::1" "\x18\xb5\x03" "\x10\x02\x22\x02\x08\x07" "\x28\x01"),
+        STR("\x0a\x01" "c" "\x12\x18\x12\x14\x0a\x0c\x0a\x0a\x0a\x08\x12\x03" "::1" "\x18\xb5\x03"
+            "\x10\x02\x22\x02\x08\x07" "\x28\x01"),
         &m), 0);
     const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *assignment = (const void *)m;
     const Envoy__Config__Endpoint__V3__LbEndpoint *endpoint = assignment->endpoints[0]->lb_endpoints[0];
