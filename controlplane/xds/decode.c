@@ -30,7 +30,7 @@ static int skip(struct str *left, size_t n) {
 static int take_field(struct str *left, uint64_t *ret_tag, struct str *ret_bytes) {
     uint64_t ignored, length;
     *ret_bytes = (struct str){0};
-    if (take_varint(left, ret_tag))
+    if (take_varint(left, ret_tag) || *ret_tag >> 3 == 0)   /* there is no field 0 */
         return -1;
     switch (*ret_tag & 7) {
     case WIRE_VARINT: return take_varint(left, &ignored);

@@ -255,6 +255,7 @@ static void texts_are_whole_and_utf8(void **state) {
     assert_int_equal(decode(type, STR("\x0a\x05" "ab"), &m), MESSAGE_MALFORMED);
     assert_int_equal(decode(type, STR("\x12\x05\x0a\x03" "a\0b"), &m), MESSAGE_MALFORMED);
     assert_int_equal(decode(type, STR("\x0b"), &m), MESSAGE_MALFORMED);
+    assert_int_equal(decode(type, STR("\x80\x00\x03"), &m), MESSAGE_MALFORMED);
 }
 
 static void what_it_may_take_is_bounded(void **state) {
