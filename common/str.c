@@ -223,18 +223,23 @@ char *strbuf_take(struct strbuf *b) {
     return text;
 }
 
-/* Eight digits at once: each half byte goes into a byte of its own, those above 9 are carried over to 'a'. */
-static void hex_encode_four(const uint8_t *bytes, char *out) {
+/* What is above 9 is carried over to 'a'. */
+void hex_digits(uint64_t halves, char *out) {
     const uint64_t ones = UINT64_C(0x0101010101010101);
+    halves &= ones * 0x0f;
+    uint64_t is_letter = (halves + ones * 6) >> 4 & ones;
+    uint64_t text = htole64(halves + ones * '0' + is_letter * ('a' - '0' - 10));
+    memcpy(out, &text, sizeof text);
+}
+
+/* Each half byte goes into a byte of its own. */
+static void hex_encode_four(const uint8_t *bytes, char *out) {
     uint32_t four;
     memcpy(&four, bytes, sizeof four);
     uint64_t wide = le32toh(four);
     wide = (wide | wide << 16) & UINT64_C(0x0000ffff0000ffff);
     wide = (wide | wide << 8) & UINT64_C(0x00ff00ff00ff00ff);
-    uint64_t halves = (wide >> 4 & UINT64_C(0x000f000f000f000f)) | (wide & UINT64_C(0x000f000f000f000f)) << 8;
-    uint64_t is_letter = (halves + ones * 6) >> 4 & ones;
-    uint64_t text = htole64(halves + ones * '0' + is_letter * ('a' - '0' - 10));
-    memcpy(out, &text, sizeof text);
+    hex_digits((wide >> 4 & UINT64_C(0x000f000f000f000f)) | (wide & UINT64_C(0x000f000f000f000f)) << 8, out);
 }
 
 void hex_encode(const uint8_t *bytes, size_t n, char *out) {

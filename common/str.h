@@ -77,4 +77,6 @@ static inline struct str strbuf_str(const struct strbuf *b) {
 
 /* Lower-case hexadecimal; out has room for 2 * n + 1 bytes. */
 void hex_encode(const uint8_t *bytes, size_t n, char *out);
+/* Eight digits, no NUL: the lower half of each byte of `halves`, the least significant byte first. */
+void hex_digits(uint64_t halves, char *out);
 int  hex_decode(struct str text, uint8_t *out, size_t n);   /* exactly n bytes; 0 or -1 */

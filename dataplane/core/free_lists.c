@@ -62,7 +62,7 @@ void free_lists_finish(struct free_lists *l) {
     l->kept = 0;
 }
 
-void *free_lists_alloc(struct free_lists *l, size_t size) {
+static void *alloc_any(struct free_lists *l, size_t size) {
     if (size > SIZE_MAX / 2)
         return NULL;
     size_t room = size <= FREE_LISTS_MAX ? round_up(size) : size;
@@ -75,6 +75,18 @@ void *free_lists_alloc(struct free_lists *l, size_t size) {
     if (!(p = hg_malloc(sizeof *p + room)))
         return NULL;
     p->room = room;
+    return p + 1;
+}
+
+/* Nearly all are small, and there. */
+void *free_lists_alloc(struct free_lists *l, size_t size) {
+    if (size - 1 >= FREE_LISTS_LARGE)
+        return alloc_any(l, size);
+    struct free_piece **list = &l->pieces[(size - 1) / FREE_LISTS_SMALL], *p = *list;
+    if (!p)
+        return alloc_any(l, size);
+    *list = p->next;
+    l->kept -= p->room;
     return p + 1;
 }
 
@@ -94,6 +106,13 @@ void free_lists_free(struct free_lists *l, void *piece) {
     if (!piece)
         return;
     struct free_piece *p = piece_of(piece);
+    if (p->room <= FREE_LISTS_LARGE && l->kept + p->room <= l->keep_max) {
+        struct free_piece **list = &l->pieces[p->room / FREE_LISTS_SMALL - 1];
+        p->next = *list;
+        *list = p;
+        l->kept += p->room;
+        return;
+    }
     if (p->room == FREE_LISTS_RESERVE) {
         p->next = l->reserve;
         l->reserve = p;

@@ -48,8 +48,12 @@ static struct str make_request_id(struct exchange *x) {
     char *text = arena_alloc(&x->arena, 33);
     if (!text)
         return (struct str){NULL, 0};
-    uint64_t bits[2] = {worker_random_bits(x->worker), worker_random_bits(x->worker)};
-    hex_encode((const uint8_t *)bits, sizeof bits, text);
+    for (char *at = text; at < text + 32; at += 16) {
+        uint64_t bits = worker_random_bits(x->worker);
+        hex_digits(bits, at); /* of each byte the lower half, then the upper: the order does not matter */
+        hex_digits(bits >> 4, at + 8);
+    }
+    text[32] = '\0';
     return (struct str){text, 32};
 }
 

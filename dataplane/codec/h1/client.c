@@ -126,11 +126,13 @@ static void begin_response(struct h1_client *c, struct head *head) {
     exchange_on_head(&c->leg, head, framing == H1_BODY_NONE);
 }
 
-static void parse_head(struct h1_client *c, const uint8_t *bytes, size_t n) {
+static void parse_head(struct h1_client *c, const uint8_t *bytes, size_t n, bool is_guess) {
     struct arena *arena = exchange_arena(c->leg.exchange);
     struct head *head = arena_alloc(arena, sizeof *head);
     char *copy = arena_memdup(arena, bytes, n);
     enum h1_error error = head && copy ? h1_parse_response(arena, copy, n, &c->limits, head) : H1_MEMORY;
+    if (error && is_guess)
+        h1_judge_guess(H1_RESPONSE, &c->limits, (const char *)bytes, n, &error);
     if (error)
         refuse(c, error);
     else if (head->status < 200 && head->status != 101)
@@ -140,8 +142,9 @@ static void parse_head(struct h1_client *c, const uint8_t *bytes, size_t n) {
 }
 
 static size_t read_head(struct h1_client *c, const uint8_t *bytes, size_t n) {
-    enum h1_scan_result result = h1_scan_head(&c->scan, &c->limits, (const char *)bytes, n);
-    size_t start = c->scan.start, end = c->scan.end;
+    size_t guess = c->scan.looked ? 0 : h1_guess_head(&c->limits, (const char *)bytes, n);
+    enum h1_scan_result result = guess ? H1_SCAN_DONE : h1_scan_head(&c->scan, &c->limits, (const char *)bytes, n);
+    size_t start = c->scan.start, end = guess ? guess : c->scan.end;
     if (result == H1_SCAN_MORE)
         return 0;
     if (result == H1_SCAN_ERROR) {
@@ -149,7 +152,7 @@ static size_t read_head(struct h1_client *c, const uint8_t *bytes, size_t n) {
         return n;
     }
     c->scan = (struct h1_scan){.section = H1_RESPONSE};
-    parse_head(c, bytes + start, end - start);
+    parse_head(c, bytes + start, end - start, guess > 0);
     return end;
 }
 

@@ -106,6 +106,17 @@ static inline bool h1_scan_is_idle(const struct h1_scan *scan, size_t n) {
     return n <= 2 && scan->lines == 0 && scan->line == n;
 }
 
+/* ---- a short cut */
+
+/* A head that came whole is nearly always a right one, and of a right one stage 1 only tells where it ends. Returns that end
+ * when bytes[0] can begin a head and an empty line is here within the limit; 0: h1_scan_head is to look. Only for what
+ * begins at bytes[0]. A head that stage 2 then refuses is to be judged by h1_judge_guess. */
+size_t h1_guess_head(const struct h1_limits *limits, const char *bytes, size_t n);
+/* The head bytes[0] to bytes[n - 1] was guessed, and refused by stage 2 with *error. True: stage 1 finds a fault in it, too,
+ * which goes first and is in *error now. `bytes` are those that came, not those that stage 2 has changed. */
+bool h1_judge_guess(enum h1_section section, const struct h1_limits *limits, const char *bytes, size_t n,
+                    enum h1_error *error);
+
 /* ---- stage 2 */
 
 /* Parses exactly one complete head in place: lower-cases names and the authority. `bytes` stays as long as `head`; the field

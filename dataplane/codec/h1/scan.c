@@ -117,6 +117,26 @@ static enum h1_scan_result check_start_line(struct h1_scan *s, const struct h1_l
     return error ? fail(s, error) : result;
 }
 
+size_t h1_guess_head(const struct h1_limits *limits, const char *bytes, size_t n) {
+    size_t room = n < limits->header_bytes ? n : limits->header_bytes;
+    const char *end = bytes + room, *at = bytes;
+    if (n == 0 || !h1_is_token_byte(bytes[0]))
+        return 0;
+    for (; end - at >= 4 && (at = memchr(at, '\r', (size_t)(end - at) - 3)); at++)
+        if (memcmp(at, "\r\n\r\n", 4) == 0)
+            return (size_t)(at + 4 - bytes);
+    return 0;
+}
+
+bool h1_judge_guess(enum h1_section section, const struct h1_limits *limits, const char *bytes, size_t n,
+                    enum h1_error *error) {
+    struct h1_scan scan = {.section = section};
+    if (*error == H1_MEMORY || h1_scan_head(&scan, limits, bytes, n) != H1_SCAN_ERROR)
+        return false;
+    *error = scan.error;
+    return true;
+}
+
 enum h1_scan_result h1_scan_head(struct h1_scan *s, const struct h1_limits *limits, const char *bytes, size_t n) {
     if (s->error)
         return H1_SCAN_ERROR;

@@ -164,7 +164,7 @@ static bool is_no_http(const struct h1_server *s, const uint8_t *bytes, size_t n
            !memmem(bytes, (size_t)(end - bytes), " HTTP/", 6);
 }
 
-static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
+static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_guess) {
     struct exchange *x = s->leg.exchange;
     struct head *head = arena_alloc(exchange_arena(x), sizeof *head);
     char *copy = arena_memdup(exchange_arena(x), bytes, n);
@@ -180,7 +180,8 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
     x->log_version = s->message->is_old ? 10 : 11;
     s->message->is_connect = head->method == METHOD_CONNECT;
     s->keep_alive = head->keep_alive && !s->message->is_connect; /* after a refusal: bytes for the tunnel may follow */
-    if (error && is_no_http(s, bytes, n))
+    bool is_malformed = error && is_guess && h1_judge_guess(H1_REQUEST, &s->message->limits, (const char *)bytes, n, &error);
+    if (error && !is_malformed && is_no_http(s, bytes, n))
         h1_server_give_up(s, ABORT_CLIENT_PROTOCOL);
     else if (error)
         refuse(s, error);
@@ -192,14 +193,15 @@ static void begin_request(struct h1_server *s, const uint8_t *bytes, size_t n) {
 static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
     renew_definition(s); /* the old one may have gone since the last byte came */
     struct h1_limits limits = limits_of(s);
-    enum h1_scan_result result = h1_scan_head(&s->scan, &limits, (const char *)bytes, n);
+    size_t guess = s->scan.looked ? 0 : h1_guess_head(&limits, (const char *)bytes, n);
+    enum h1_scan_result result = guess ? H1_SCAN_DONE : h1_scan_head(&s->scan, &limits, (const char *)bytes, n);
     if (result == H1_SCAN_MORE) {
         if (!h1_scan_is_idle(&s->scan, n))
             await_head(s);
         return 0;
     }
     enum h1_error error = s->scan.error;
-    size_t start = s->scan.start, end = s->scan.end;
+    size_t start = s->scan.start, end = guess ? guess : s->scan.end;
     s->scan = (struct h1_scan){.section = H1_REQUEST};
     s->requests++;
     s->burst++;
@@ -213,7 +215,7 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
         refuse(s, error);
         return n;
     }
-    begin_request(s, bytes + start, end - start);
+    begin_request(s, bytes + start, end - start, guess > 0);
     return end;
 }
 

@@ -58,9 +58,11 @@ static inline void put_field(struct out *out, struct str name, struct str value)
 
 static void put_fields(struct out *out, const struct fields *fields) {
     const uint64_t others = FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) | field_ids_with(FIELD_HOP_BY_HOP);
-    for (const struct field *f = fields->v, *end = f + fields->count; f < end; f++)
+    for (uint32_t i = 0; i < fields->count; i++) {
+        const struct field *f = &fields->v[i];
         if (!(FIELD_BIT(f->id) & others))
             put_field(out, field_name(f), field_value(f));
+    }
 }
 
 static void put_framing(struct out *out, const struct head *head) {

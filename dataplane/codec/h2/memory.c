@@ -19,8 +19,9 @@ static size_t room_of(const struct h2_session *s, void *piece) {
 static void *charge(struct h2_session *s, void *piece) {
     if (!piece)
         return NULL;
-    s->worker->session_memory.used += room_of(s, piece);
-    stats_add(&s->worker->stats->h2_session_bytes, room_of(s, piece));
+    size_t room = room_of(s, piece);
+    s->worker->session_memory.used += room;
+    stats_add(&s->worker->stats->h2_session_bytes, room);
     return piece;
 }
 
