@@ -373,6 +373,30 @@ static void faults_are_bounded_and_memory_is_told(void **state) {
     error_list_finish(&other);
 }
 
+/* Each allocation fails once: the reading fails with a reason, and nothing is left behind. */
+static void reading_survives_every_failed_allocation(void **state) {
+    static const char text[] =
+        "name: a\nvirtual_hosts: [{name: b, routes: [{match: {prefix: /}, metadata: {filter_metadata: {x: {y: [1, {}]}}},\n"
+        "  typed_per_filter_config: {f: {'@type': a/google.protobuf.Any, value: {'@type': a/google.protobuf.Duration,\n"
+        "  value: 1s}}}, direct_response: {status: 200, body: {inline_bytes: AAEC}}}]}]\n";
+    bool is_read = false;
+    long failures = 0;
+    (void)state;
+    for (; !is_read && failures < 10000; failures++) {
+        struct error_list errors = {0};
+        struct arena own;
+        arena_init(&own, NULL, 0, 0);
+        hg_alloc_fail_at(failures, 0);
+        is_read = xds_json_parse(ROUTES, "t", STR(text), &own, &errors) != NULL;
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(is_read, error_list_is_empty(&errors));
+        error_list_finish(&errors);
+        arena_finish(&own);
+    }
+    assert_true(is_read);
+    assert_true(failures > 50);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_listener_in_yaml),
@@ -389,6 +413,7 @@ int main(void) {
         cmocka_unit_test(faults_of_single_values),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(faults_are_bounded_and_memory_is_told),
+        cmocka_unit_test(reading_survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
