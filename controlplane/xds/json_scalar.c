@@ -145,11 +145,18 @@ static bool is_text(const struct tree_node *node) {
            (node->is_quoted || !(tree_is_null(node) || tree_is_bool(node, &ignored) || json_is_number(node->text)));
 }
 
+/* Names are compared and kept up to their NUL, so nothing may stand behind one. */
+static int refuse_nul(struct json_reader *r, const struct json_at *at) {
+    if (!memchr(at->node->text.p, '\0', at->node->text.n))
+        return 0;
+    return json_fault(r, at, &(struct error){.code = ERROR_SYNTAX}, "has a NUL character");
+}
+
 static int read_text(struct json_reader *r, const struct json_at *at, void *to) {
     if (!is_text(at->node))
         return json_expected(r, at, "a text; what looks like a number needs quotes");
-    if (memchr(at->node->text.p, '\0', at->node->text.n))
-        return json_fault(r, at, &(struct error){.code = ERROR_SYNTAX}, "has a NUL character");
+    if (refuse_nul(r, at))
+        return -1;
     memcpy(to, &at->node->text.p, sizeof at->node->text.p);
     return 0;
 }
@@ -226,8 +233,10 @@ static int read_enum(struct json_reader *r, const struct json_at *at, const Prot
     int64_t number;
     if (at->node->type != TREE_SCALAR || (!at->node->is_quoted && tree_is_null(at->node)))
         return json_expected(r, at, "the name of a value");
+    if (refuse_nul(r, at))
+        return -1;
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value_by_name(type, at->node->text.p);
-    if (value && strlen(value->name) == at->node->text.n) {
+    if (value) {
         memcpy(to, &value->value, sizeof value->value);
         return 0;
     }

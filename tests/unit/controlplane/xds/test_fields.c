@@ -1,12 +1,16 @@
 /* The walk over what a message says and nothing reads; decoding within bounds; types by URL. */
 #include "tests/unit/common/cmocka_all.h"
 
+#include <stdlib.h>
+
 #include "common/alloc.h"
 #include "controlplane/xds/decode.h"
 #include "controlplane/xds/json.h"
 #include "controlplane/xds/types.h"
 #include "proto/envoy/config/accesslog/v3/accesslog.pb-c.h"
 #include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
+#include "proto/envoy/config/core/v3/extension.pb-c.h"
+#include "proto/envoy/config/core/v3/health_check.pb-c.h"
 #include "proto/envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
 #include "proto/envoy/service/discovery/v3/discovery.pb-c.h"
@@ -205,6 +209,56 @@ static void the_walk_ends_at_its_bounds_and_when_told(void **state) {
     strbuf_finish(&all.text);
 }
 
+/* An Any within an Any: each is decoded alone, so only the walk can count them. */
+static void any_messages_within_each_other_are_counted(void **state) {
+    static struct xds_fields extension;
+    static const struct xds_fields *const itself[] = {&extension, NULL};
+    static const struct xds_field items[] = {{.name = "typed_config", .types = itself}, {0}};
+    Envoy__Config__Core__V3__TypedExtensionConfig m = ENVOY__CONFIG__CORE__V3__TYPED_EXTENSION_CONFIG__INIT;
+    struct notes notes = {0};
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    (void)state;
+    extension = (struct xds_fields){&envoy__config__core__v3__typed_extension_config__descriptor, items};
+    any.type_url = "a/envoy.config.core.v3.TypedExtensionConfig";
+    m.typed_config = &any;
+    for (int i = 0; i < XDS_DEPTH_MAX + 5; i++) {
+        size_t size = protobuf_c_message_get_packed_size(&m.base);
+        uint8_t *bytes = arena_alloc(&arena, size);
+        protobuf_c_message_pack(&m.base, bytes);
+        any.value = (ProtobufCBinaryData){size, bytes};
+    }
+    assert_int_equal(xds_fields_walk(&extension, &m.base, &(struct xds_findings){note, &notes}), 1);
+    assert_true(str_ends(strbuf_str(&notes.text), STR("typed_config.typed_config is nested too deeply\n")));
+    assert_int_equal(notes.text.n, sizeof " is nested too deeply" + XDS_DEPTH_MAX * sizeof "typed_config" - 1);
+    strbuf_finish(&notes.text);
+}
+
+static void the_work_of_a_walk_is_bounded(void **state) {
+    static const struct xds_field items[] = {{.name = "statuses"}, {0}};
+    static const struct xds_fields statuses = {&envoy__config__core__v3__health_status_set__descriptor, items};
+    Envoy__Config__Core__V3__HealthStatusSet set = ENVOY__CONFIG__CORE__V3__HEALTH_STATUS_SET__INIT;
+    (void)state;
+    set.n_statuses = XDS_WALK_VALUES_MAX - 1;
+    set.statuses = calloc(set.n_statuses + 1, sizeof *set.statuses);
+    assert_non_null(set.statuses);
+    assert_findings(&statuses, &set.base, "");
+    set.n_statuses++;
+    assert_findings(&statuses, &set.base, " the message holds too many values\n");
+    free(set.statuses);
+}
+
+static void plain_fields_are_set_when_they_are_not_their_default(void **state) {
+    static const struct xds_field none[] = {{0}};
+    static const struct xds_fields value = {&envoy__config__core__v3__header_value__descriptor, none};
+    Envoy__Config__Core__V3__HeaderValue header = ENVOY__CONFIG__CORE__V3__HEADER_VALUE__INIT;
+    (void)state;
+    header.raw_value = (ProtobufCBinaryData){0, (uint8_t *)"x"};
+    assert_findings(&value, &header.base, "");
+    header.raw_value.len = 1;
+    header.value = "v";
+    assert_findings(&value, &header.base, "value is not supported\nraw_value is not supported\n");
+}
+
 static void a_walk_without_memory_fails(void **state) {
     struct notes notes = {0};
     ProtobufCMessage *m = read_text(read_filter.type, "typed_config: {'@type': " HTTP_TYPE ", server_name: x}");
@@ -313,6 +367,7 @@ static void types_are_found_by_their_url(void **state) {
     const ProtobufCMessageDescriptor *const *types = xds_types(&count);
     (void)state;
     assert_ptr_equal(xds_type_of_url(STR(HTTP_TYPE)), read_http.type);
+    assert_ptr_equal(xds_type_of_url(STR("https://a.test/b/envoy.config.listener.v3.Listener")), read_listener.type);
     assert_null(xds_type_of_url(STR("envoy.config.listener.v3.Listener")));
     assert_null(xds_type_of_url(STR("type.googleapis.com/")));
     assert_null(xds_type_of_url(STR("")));
@@ -336,6 +391,9 @@ int main(void) {
         cmocka_unit_test(keys_of_maps_stand_in_the_path),
         cmocka_unit_test(a_message_without_a_table_is_not_taken_for_read),
         cmocka_unit_test(the_walk_ends_at_its_bounds_and_when_told),
+        cmocka_unit_test(any_messages_within_each_other_are_counted),
+        cmocka_unit_test(the_work_of_a_walk_is_bounded),
+        cmocka_unit_test(plain_fields_are_set_when_they_are_not_their_default),
         cmocka_unit_test(a_walk_without_memory_fails),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(texts_are_whole_and_utf8),

@@ -321,6 +321,16 @@ static void faults_of_single_values(void **state) {
          "t:1:15: inline_bytes: is not base64; expected bytes in base64\n"},
         {&envoy__config__core__v3__data_source__descriptor, "inline_bytes: 'AAE*'",
          "t:1:15: inline_bytes: is not base64; expected bytes in base64\n"},
+        {&envoy__config__core__v3__data_source__descriptor, "inline_bytes: 'AAF'",
+         "t:1:15: inline_bytes: is not base64; expected bytes in base64\n"},
+        {&envoy__type__v3__int64_range__descriptor, "{start: 1e17}",
+         "t:1:9: start: cannot be \"1e17\"; expected a whole number\n"},
+        {&google__protobuf__any__descriptor, "{'@type': a/google.protobuf.FloatValue, value: 1e39}",
+         "t:1:48: value: is out of range: \"1e39\"; expected a number\n"},
+        {&envoy__config__route__v3__virtual_host__descriptor, "require_tls: \"ALL\\0x\"",
+         "t:1:14: require_tls: has a NUL character\n"},
+        {&google__protobuf__any__descriptor, "{'@type': a/google.protobuf.Duration, value: 315576000001s}",
+         "t:1:46: value: is too long; expected a duration such as 1.5s\n"},
         {&google__protobuf__any__descriptor, "{}",
          "t:1:1: cannot be a mapping; expected an object with \"@type\": \"type.googleapis.com/...\"\n"},
         {&google__protobuf__any__descriptor, "{'@type': 'type.googleapis.com/google.protobuf.Duration'}",
@@ -354,15 +364,73 @@ static void nesting_is_bounded(void **state) {
     strbuf_finish(&text);
 }
 
+/* Whatever depth is read can be encoded and decoded: entries of maps count as messages, too. */
+static void what_is_read_is_not_too_deep_to_decode(void **state) {
+    const ProtobufCMessageDescriptor *type = &google__protobuf__struct__descriptor;
+    int read = 0, refused = 0;
+    (void)state;
+    for (int levels = 1; levels < 60; levels++) {
+        struct error_list errors = {0};
+        struct strbuf text = {0};
+        for (int i = 0; i < levels; i++)
+            strbuf_puts(&text, "{a: ");
+        strbuf_puts(&text, "1");
+        for (int i = 0; i < levels; i++)
+            strbuf_puts(&text, "}");
+        ProtobufCMessage *m = xds_json_parse(type, "t", strbuf_str(&text), &arena, &errors), *again;
+        size_t size = m ? protobuf_c_message_get_packed_size(m) : 0;
+        char *bytes = arena_alloc(&arena, size + 1);
+        if (m)
+            protobuf_c_message_pack(m, (uint8_t *)bytes);
+        assert_int_equal(m ? xds_decode(type, &arena, (struct str){bytes, size}, &again) : 0, 0);
+        *(m ? &read : &refused) += 1;
+        error_list_finish(&errors);
+        strbuf_finish(&text);
+    }
+    assert_true(read > 15 && refused > 15);
+}
+
+static void any_messages_within_each_other_are_counted(void **state) {
+    struct strbuf text = {0};
+    struct error_list errors = {0};
+    (void)state;
+    strbuf_puts(&text, "typed_filter_metadata:\n");
+    for (int chain = 0; chain < 2; chain++) {
+        strbuf_printf(&text, "  k%d: %s", chain, chain ? "" : "&a ");
+        for (int i = 0; i < 50; i++)
+            strbuf_puts(&text, "{'@type': a/google.protobuf.Any, value: ");
+        strbuf_puts(&text, chain ? "*a" : "{'@type': a/google.protobuf.BoolValue, value: true}");
+        for (int i = 0; i < 50; i++)
+            strbuf_puts(&text, "}");
+        strbuf_puts(&text, "\n");
+    }
+    assert_null(xds_json_parse(&envoy__config__core__v3__metadata__descriptor, "t", strbuf_str(&text), &arena, &errors));
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.items[0].message, "is nested too deeply");
+    assert_int_equal(errors.items[0].line, 2);
+    error_list_finish(&errors);
+    strbuf_finish(&text);
+}
+
 static void faults_are_bounded_and_memory_is_told(void **state) {
     struct strbuf text = {0};
-    struct error_list errors = {0}, other = {0};
+    struct error_list errors = {0}, list = {0}, other = {0};
     struct arena small;
     (void)state;
     for (int i = 0; i < 3 * ERROR_LIST_MAX; i++)
         strbuf_printf(&text, "k%d: 1\n", i);
     assert_null(xds_json_parse(ROUTES, "t", strbuf_str(&text), &arena, &errors));
     assert_int_equal(errors.count, ERROR_LIST_MAX);
+    assert_int_equal(errors.dropped, 0);    /* the reading has ended */
+    strbuf_reset(&text);
+    strbuf_puts(&text, "internal_only_headers: [");
+    for (int i = 0; i < 3 * ERROR_LIST_MAX; i++)
+        strbuf_puts(&text, "1, ");
+    strbuf_puts(&text, "1]");
+    assert_null(xds_json_parse(ROUTES, "t", strbuf_str(&text), &arena, &list));
+    assert_int_equal(list.count, ERROR_LIST_MAX);
+    assert_int_equal(list.dropped, 0);
+    error_list_finish(&list);
     arena_init(&small, NULL, 0, 4096);
     assert_null(xds_json_parse(ROUTES, "t", STR("virtual_hosts: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, "
         "{}]"), &small, &other));
@@ -412,6 +480,8 @@ int main(void) {
         cmocka_unit_test(every_fault_has_its_place_and_path),
         cmocka_unit_test(faults_of_single_values),
         cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(what_is_read_is_not_too_deep_to_decode),
+        cmocka_unit_test(any_messages_within_each_other_are_counted),
         cmocka_unit_test(faults_are_bounded_and_memory_is_told),
         cmocka_unit_test(reading_survives_every_failed_allocation),
     };
