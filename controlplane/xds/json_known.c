@@ -201,9 +201,9 @@ static int find_type(struct json_reader *r, const struct json_at *at, struct str
 
 static int read_any(struct json_reader *r, const struct json_at *at, ProtobufCMessage *m) {
     Google__Protobuf__Any *any = (Google__Protobuf__Any *)m;
-    const ProtobufCMessageDescriptor *type;
+    const ProtobufCMessageDescriptor *type = NULL;
     struct json_at inside_at = *at;
-    struct str url;
+    struct str url = {0};
     if (++inside_at.depth > XDS_DEPTH_MAX)
         return json_fault(r, at, &(struct error){.code = ERROR_RANGE}, "is nested too deeply");
     if (find_type(r, at, &url, &type))

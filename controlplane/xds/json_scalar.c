@@ -39,19 +39,18 @@ static int tell_range(struct json_reader *r, const struct json_at *at, const cha
                       at->node->text.p);
 }
 
-/* The text of a number in `at`, also in quotes. */
-static int take_number(struct json_reader *r, const struct json_at *at, const char *expected, struct str *ret) {
+/* A number, also in quotes. */
+static int need_number(struct json_reader *r, const struct json_at *at, const char *expected) {
     if (at->node->type != TREE_SCALAR || !json_is_number(at->node->text))
         return json_expected(r, at, expected);
-    *ret = at->node->text;
     return 0;
 }
 
 /* 1.0 and 1e3 are whole numbers, too. */
 static int read_signed(struct json_reader *r, const struct json_at *at, int64_t least, int64_t most, int64_t *ret) {
     const char *expected = least ? "a whole number" : "a whole number, not negative";
-    struct str text;
-    if (take_number(r, at, expected, &text))
+    struct str text = at->node->text;
+    if (need_number(r, at, expected))
         return -1;
     double wide = strtod(text.p, NULL);
     bool is_exact = is_whole(text);
@@ -67,9 +66,9 @@ static int read_signed(struct json_reader *r, const struct json_at *at, int64_t 
 
 static int read_unsigned(struct json_reader *r, const struct json_at *at, uint64_t most, uint64_t *ret) {
     static const char expected[] = "a whole number, not negative";
-    struct str text;
-    int64_t value;
-    if (take_number(r, at, expected, &text))
+    struct str text = at->node->text;
+    int64_t value = 0;
+    if (need_number(r, at, expected))
         return -1;
     if (!is_whole(text) || text.p[0] == '-') {
         if (read_signed(r, at, 0, INT64_MAX, &value))
@@ -88,16 +87,15 @@ static int read_double(struct json_reader *r, const struct json_at *at, double m
     static const struct { const char *word; double value; } words[] = {
         {"NaN", NAN}, {"Infinity", INFINITY}, {"-Infinity", -INFINITY},
     };
-    struct str text;
     for (size_t i = 0; at->node->type == TREE_SCALAR && i < sizeof words / sizeof *words; i++) {
         if (!str_eq(at->node->text, str_of(words[i].word)))
             continue;
         *ret = words[i].value;
         return 0;
     }
-    if (take_number(r, at, "a number", &text))
+    if (need_number(r, at, "a number"))
         return -1;
-    double value = strtod(text.p, NULL);
+    double value = strtod(at->node->text.p, NULL);
     if (fabs(value) > most)
         return tell_range(r, at, "a number");
     *ret = value;
@@ -105,8 +103,8 @@ static int read_double(struct json_reader *r, const struct json_at *at, double m
 }
 
 static int read_number32(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, void *to) {
-    int64_t value;
-    uint64_t positive;
+    int64_t value = 0;
+    uint64_t positive = 0;
     uint32_t bits;
     if (f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_FIXED32) {
         if (read_unsigned(r, at, UINT32_MAX, &positive))
@@ -128,7 +126,7 @@ static int read_number64(struct json_reader *r, const struct json_at *at, const 
 }
 
 static int read_float(struct json_reader *r, const struct json_at *at, void *to) {
-    double wide;
+    double wide = 0;
     if (read_double(r, at, FLT_MAX, &wide))
         return -1;
     float value = (float)wide;
@@ -230,7 +228,7 @@ static int tell_unknown_word(struct json_reader *r, const struct json_at *at, co
 
 static int read_enum(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f, void *to) {
     const ProtobufCEnumDescriptor *type = f->descriptor;
-    int64_t number;
+    int64_t number = 0;
     if (at->node->type != TREE_SCALAR || (!at->node->is_quoted && tree_is_null(at->node)))
         return json_expected(r, at, "the name of a value");
     if (refuse_nul(r, at))
