@@ -111,6 +111,8 @@ static void test_a_refusal_becomes_a_nack(void **state) {
     assert_str(m.request.version, "1");
     assert_str(m.request.response_nonce, "n2");
     sent(&m, ENDPOINTS);
+    ready(&m);
+    assert_str(xds_protocol_version(m.p, ENDPOINTS), "1");
     say(&m, ENDPOINTS, "2", "n3", "a=2 b=2");           /* the next NACK in a row waits, though the ACK was held */
     refuse(&m, ENDPOINTS, "a", xds_protocol_ticket(m.p));
     assert_false(ask(&m, ENDPOINTS));
@@ -166,6 +168,26 @@ static void test_a_version_is_forgotten_when_more_is_wanted(void **state) {
     reopen(&m, "");
     assert_true(ask(&m, CLUSTERS));
     assert_str(m.request.version, "1");
+    xds_protocol_destroy(m.p);
+}
+
+/* Kept, but not told of to the next stream's server: should it come back, it is to be sent whatever its version. */
+static void test_a_removed_copy_is_not_told(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_DELTA);
+    assert_true(machine_create(&m));
+    want(&m, ENDPOINTS, "a");
+    want(&m, ENDPOINTS, "b");
+    open_streams(&m);
+    flush(&m, 0);
+    say(&m, ENDPOINTS, "", "n1", "a=1@1 b=1@1");
+    say(&m, ENDPOINTS, "", "n2", "-a");
+    assert_string_equal(bytes_of(&m, ENDPOINTS, "a"), "1");
+    reopen(&m, "");
+    assert_true(ask(&m, ENDPOINTS));
+    assert_asks_for(&m, "a b");
+    assert_int_equal(m.request.initial_version_count, 1);
+    assert_str(m.request.initial_versions[0].name, "b");
     xds_protocol_destroy(m.p);
 }
 
@@ -338,6 +360,7 @@ int main(void) {
         cmocka_unit_test(test_a_refusal_becomes_a_nack),
         cmocka_unit_test(test_refusals_of_one_of_two),
         cmocka_unit_test(test_a_version_is_forgotten_when_more_is_wanted),
+        cmocka_unit_test(test_a_removed_copy_is_not_told),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_what_cannot_be_read),
