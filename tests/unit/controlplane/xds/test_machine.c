@@ -191,6 +191,77 @@ static void test_a_removed_copy_is_not_told(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* The valid part is in use, but the version that was refused is not the accepted one. */
+static void test_ready_does_not_accept_what_was_nacked(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    begin(&m);
+    say(&m, ENDPOINTS, "1", "n1", "a=1 b=bad");
+    assert_true(ask(&m, ENDPOINTS));                    /* a NACK is not held */
+    assert_true(m.request.is_refusal);
+    sent(&m, ENDPOINTS);
+    ready(&m);
+    assert_str(xds_protocol_version(m.p, ENDPOINTS), "");
+    assert_string_equal(bytes_of(&m, ENDPOINTS, "a"), "1");
+    xds_protocol_destroy(m.p);
+}
+
+/* What nobody named and nobody has a copy of is not remembered for ever. */
+static void test_a_refused_cluster_is_forgotten_with_its_stream(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_DELTA);
+    unsigned news;
+    begin(&m);
+    say(&m, CLUSTERS, "", "n1", "x=bad@1");
+    assert_state(&m, CLUSTERS, "x", XDS_NACKED);
+    reopen(&m, "");
+    while (xds_protocol_take_news(m.p, &news))
+        continue;
+    assert_null(held(&m, CLUSTERS, "x"));
+    xds_protocol_destroy(m.p);
+}
+
+/* An answer with an older nonce names all, too, but may be dropped: what is new does not count as told by it. */
+static void test_a_stale_answer_tells_nothing(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    assert_true(machine_create(&m));
+    want(&m, ENDPOINTS, "a");
+    open_streams(&m);
+    flush(&m, 0);
+    say(&m, ENDPOINTS, "1", "n1", "a=1");
+    say(&m, ENDPOINTS, "2", "n2", "a=2");
+    want(&m, ENDPOINTS, "b");
+    assert_true(ask(&m, ENDPOINTS));
+    assert_str(m.request.response_nonce, "n1");
+    sent(&m, ENDPOINTS);
+    assert_int_equal(held(&m, ENDPOINTS, "b")->deadline, 0);
+    assert_true(ask(&m, ENDPOINTS));
+    assert_str(m.request.response_nonce, "n2");
+    assert_asks_for(&m, "a b");
+    sent(&m, ENDPOINTS);
+    assert_int_equal(held(&m, ENDPOINTS, "b")->deadline, m.now + m.o.resource_timeout);
+    assert_false(ask(&m, ENDPOINTS));
+    xds_protocol_destroy(m.p);
+}
+
+/* It was kept for its name's sake alone. */
+static void test_a_removed_copy_goes_with_its_name(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_DELTA);
+    assert_true(machine_create(&m));
+    want(&m, CLUSTERS, "*");
+    want(&m, CLUSTERS, "x");
+    open_streams(&m);
+    flush(&m, 0);
+    say(&m, CLUSTERS, "", "n1", "x=1@1");
+    say(&m, CLUSTERS, "", "n2", "-x");
+    assert_string_equal(bytes_of(&m, CLUSTERS, "x"), "1");
+    xds_protocol_unsubscribe(m.p, CLUSTERS, STR("x"));
+    assert_string_equal(bytes_of(&m, CLUSTERS, "x"), "");
+    xds_protocol_destroy(m.p);
+}
+
 static void test_news(void **state) {
     (void)state;
     struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
@@ -361,6 +432,10 @@ int main(void) {
         cmocka_unit_test(test_refusals_of_one_of_two),
         cmocka_unit_test(test_a_version_is_forgotten_when_more_is_wanted),
         cmocka_unit_test(test_a_removed_copy_is_not_told),
+        cmocka_unit_test(test_ready_does_not_accept_what_was_nacked),
+        cmocka_unit_test(test_a_refused_cluster_is_forgotten_with_its_stream),
+        cmocka_unit_test(test_a_stale_answer_tells_nothing),
+        cmocka_unit_test(test_a_removed_copy_goes_with_its_name),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_what_cannot_be_read),
