@@ -262,6 +262,30 @@ static void test_a_removed_copy_goes_with_its_name(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* A change of what is wanted takes a waiting NACK along, and starts no wait for what was heard of. */
+static void test_a_change_takes_a_nack_along(void **state) {
+    (void)state;
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    assert_true(machine_create(&m));
+    want(&m, ENDPOINTS, "a");
+    open_streams(&m);
+    flush(&m, 0);
+    say(&m, ENDPOINTS, "1", "n1", "a=bad");
+    assert_int_equal(flush(&m, ENDPOINTS), 1);
+    say(&m, ENDPOINTS, "1", "n2", "a=bad");
+    assert_int_equal(flush(&m, ENDPOINTS), 0);
+    want(&m, ENDPOINTS, "b");
+    assert_true(ask(&m, ENDPOINTS));
+    assert_true(m.request.is_refusal);
+    assert_str(m.request.response_nonce, "n2");
+    assert_asks_for(&m, "a b");
+    sent(&m, ENDPOINTS);
+    assert_false(ask(&m, ENDPOINTS));
+    assert_int_equal(held(&m, ENDPOINTS, "a")->deadline, 0);
+    assert_int_equal(held(&m, ENDPOINTS, "b")->deadline, m.now + m.o.resource_timeout);
+    xds_protocol_destroy(m.p);
+}
+
 static void test_news(void **state) {
     (void)state;
     struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
@@ -436,6 +460,7 @@ int main(void) {
         cmocka_unit_test(test_a_refused_cluster_is_forgotten_with_its_stream),
         cmocka_unit_test(test_a_stale_answer_tells_nothing),
         cmocka_unit_test(test_a_removed_copy_goes_with_its_name),
+        cmocka_unit_test(test_a_change_takes_a_nack_along),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_what_cannot_be_read),
