@@ -210,14 +210,14 @@ class Gateway:
 
     # ---- seeing
 
-    def metrics_text(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics",
+    def metrics_text(self, port=None):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port or self.admin_port}/metrics",
                                     timeout=wire.PATIENCE) as answer:
             return answer.read().decode()
 
-    def metric(self, name):
-        """A metric of the data plane, summed over its labels."""
-        values = re.findall(rf"(?m)^headgate_{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", self.metrics_text())
+    def metric(self, name, port=None):
+        """A metric of the data plane, or of whoever has this admin port, summed over its labels."""
+        values = re.findall(rf"(?m)^headgate_{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", self.metrics_text(port))
         assert values, f"there is no metric headgate_{name}"
         return sum(map(float, values))
 
