@@ -2,6 +2,7 @@
 
 #include "common/alloc.h"
 #include "controlplane/config/message/route_check.h"
+#include "controlplane/config/schema/schema_cluster.h"
 #include "controlplane/config/secret_names.h"
 
 void builder_init(struct builder *b, struct error_list *errors, struct error_list *warnings) {
@@ -38,6 +39,8 @@ static void add_endpoints(struct builder *b, struct str name, const struct fill_
         return;
     if (is_right)
         schema_endpoint_set.check(&b->fill, at, endpoints);
+    if (is_right)
+        check_tables(&b->fill, at, cluster, endpoints);
     if (is_right && set->n_endpoints == 0 && !((const Headgate__Cluster *)cluster)->discovery)
         fill_warn(&b->fill, at, "the cluster \"%s\" has no endpoints: every request for it is answered 503", name.p);
 }

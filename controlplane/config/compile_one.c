@@ -1,5 +1,6 @@
 #include "controlplane/config/builder.h"
 #include "controlplane/config/check.h"
+#include "controlplane/config/schema/schema_cluster.h"
 
 static int refuse(struct error_list *errors, enum error_code code, Headgate__Kind kind, struct str name,
                   const char *message) {
@@ -61,6 +62,19 @@ static void check_cluster_exists(struct builder *b, Headgate__Kind kind, struct 
     b->fill.faults++;
 }
 
+/* Of an endpoint set that was filled: what its cluster, which is there, allows. */
+static void check_endpoints_of(struct builder *b, const struct fill_at *at, const struct config_resources *existing) {
+    const struct built *set = &b->items[b->count - 1];
+    const struct config_resource *r = config_resources_find(existing, HEADGATE__KIND__KIND_CLUSTER, set->name);
+    ProtobufCMessage *cluster = resource_decode(r->kind, set->name, r->bytes, r->size, b->fill.errors);
+    if (!cluster) {
+        b->fill.faults++;
+        return;
+    }
+    check_tables(&b->fill, at, cluster, set->message);
+    protobuf_c_message_free_unpacked(cluster, NULL);
+}
+
 /* What the resource cannot be judged without. */
 static int load_context(struct builder *b, Headgate__Kind kind, struct str name, const struct config_resources *existing) {
     if (kind == HEADGATE__KIND__KIND_LISTENER)
@@ -80,6 +94,8 @@ static void compile_tree(struct builder *b, Headgate__Kind kind, struct str name
         check_settings_only(&b->fill, &at);
     check_cluster_exists(b, kind, name, existing);
     builder_add(b, kind, name, &at, true);
+    if (kind == HEADGATE__KIND__KIND_ENDPOINT_SET && b->fill.faults == 0)
+        check_endpoints_of(b, &at, existing);
     names_check(&b->names, &b->fill);
     /* Another path policy can make the paths of any rule wrong. */
     if (kind == HEADGATE__KIND__KIND_SETTINGS && b->fill.faults == 0)

@@ -1,15 +1,13 @@
 /* ring.c — ketama: each member has points on a ring by its weight, and a key belongs to the first point that follows it. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/ring_points.h"
 #include "dataplane/balance/tables.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-enum { POINTS_MOST = 8388608 };
 
 struct point {
     uint64_t hash;
@@ -21,38 +19,29 @@ static int by_hash(const void *a, const void *b) {
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* How many points a weight of one has: `size` at least in all, and one at least for the lightest. A power of two, so that
- * it stays the same when an endpoint comes or goes: otherwise each of the others would gain or lose points, and with them
- * keys. */
-static double points_per_weight(const struct balance_member *members, uint32_t count, uint32_t size) {
-    double total = 0, least = UINT32_MAX;
+static double scale_of(const struct balance_member *members, uint32_t count, uint32_t size) {
+    double total = 0;
+    uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {
         total += members[i].weight;
         least = members[i].weight < least ? members[i].weight : least;
     }
-    double wanted = size / total > 1 / least ? size / total : 1 / least;
-    double scale = exp2(ceil(log2(wanted)));
-    return scale * total > POINTS_MOST ? POINTS_MOST / total : scale;
-}
-
-static uint32_t points_of(const struct balance_member *m, double scale) {
-    double n = floor(m->weight * scale + 0.5);
-    return n < 1 ? 1 : (uint32_t)n;
+    return ring_scale(total, least, size);
 }
 
 static void place_points(struct point *points, const struct balance_member *members, uint32_t count, double scale) {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t seed = XXH64(members[i].name.p, members[i].name.n, 0);
-        for (uint64_t n = points_of(&members[i], scale); n > 0; n--)
+        for (uint64_t n = ring_points(members[i].weight, scale); n > 0; n--)
             *points++ = (struct point){XXH64(&n, sizeof n, seed), i};
     }
 }
 
 int ring_fill(struct balance_table *t, const struct balance_member *members, uint32_t count, uint32_t size) {
-    double scale = points_per_weight(members, count, size);
+    double scale = scale_of(members, count, size);
     uint64_t total = 0;
     for (uint32_t i = 0; i < count; i++)
-        total += points_of(&members[i], scale);
+        total += ring_points(members[i].weight, scale);
     struct point *points = hg_malloc(total * sizeof *points);
     t->size = (uint32_t)total;
     t->members = hg_malloc(total * sizeof *t->members);

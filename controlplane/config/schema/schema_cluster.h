@@ -14,3 +14,6 @@ void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMess
 void check_endpoint_set(struct fill *f, const struct fill_at *at, const ProtobufCMessage *set);
 void check_balancing(struct fill *f, const struct fill_at *at, const ProtobufCMessage *balancing);
 void check_dns_discovery(struct fill *f, const struct fill_at *at, const ProtobufCMessage *dns);
+/* check_tables.c: tables of hash balancers that these endpoints need are within the cluster's bound. `at` is the cluster, or
+ * the endpoint set alone. Zones count only where a data plane prefers its own: it refuses what gets too large by that. */
+void check_tables(struct fill *f, const struct fill_at *at, const ProtobufCMessage *cluster, const ProtobufCMessage *set);

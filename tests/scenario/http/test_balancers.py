@@ -1,6 +1,7 @@
 """Which endpoint a request goes to: balancers, hashing, subsets, sticky cookies, and origins that are slow."""
 import contextlib
 import json
+import re
 import threading
 
 import pytest
@@ -93,6 +94,37 @@ def test_keys_without_subsets_are_refused(gateway):
         done = gateway.push(configure(gateway, [cluster("c", a, balancing={"subsets": [{"keys": ["version"]}]})], rules))
         assert not done.is_committed
         assert "subset" in repr(done)
+
+
+@pytest.mark.parametrize("options, tables, entries", [
+    ({"balancer": "maglev", "balancing": {"table-size": 1009}}, 4, 4 * 1009),
+    ({"balancer": "source-address", "balancing": {"table-size": 1009}}, 4, 4 * 1009),
+    ({"balancer": "ring-hash", "balancing": {"ring-size": 64}}, 4, 2 * (5 * 16 + 3 * 32)),  # powers of two from 64 points on
+])
+def test_tables_are_bounded_in_both_planes(gateway, options, tables, entries):
+    """What is over the bound is found where the configuration is read; what just keeps it the data plane takes."""
+    with tellers(3) as (a, b, c):
+        endpoints = [{"address": a.endpoint, "weight": 4, "metadata": {"version": "1"}},
+                     {"address": b.endpoint, "metadata": {"version": "1"}},
+                     {"address": c.endpoint, "weight": 3, "priority": 1, "metadata": {"version": "2"}}]
+
+        def declared(bound):
+            balancing = {**options["balancing"], "subsets": [{"keys": ["version"]}], "max-table-entries": bound}
+            return configure(gateway, [cluster("c", *endpoints, **{**options, "balancing": balancing})])
+
+        said = f"the tables of all subsets and priorities ({tables}) have {entries} entries together; {entries - 1} are allowed"
+        path = gateway.folder / "gateway.json"
+        for command in ("push", "validate"):
+            path.write_text(json.dumps(declared(entries - 1), indent=1))
+            done = gateway.headgate(command, path)
+            assert done.returncode == 1 and said in done.stdout + done.stderr, done
+            assert re.search(rf"gateway\.json:\d+:\d+: clusters\[0\]\.balancing\.max-table-entries: ", done.stdout + done.stderr)
+        gateway.serve(declared(entries))
+        more = gateway.folder / "more.json"
+        more.write_text(json.dumps({"endpoints": [{**endpoints[1], "metadata": {"version": "3"}}, *endpoints]}, indent=1)
+                        .replace(b.endpoint, "127.0.0.1:1", 1))
+        done = gateway.headgate("set", "endpoint-set/c", more)
+        assert done.returncode == 1 and "more.json:1:1: " in done.stderr and "(5) have" in done.stderr, done
 
 
 def test_lower_priorities_wait(gateway):

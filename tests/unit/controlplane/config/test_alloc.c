@@ -25,7 +25,8 @@ static const char text[] =
 static const char more[] =
     "limits: {body: 1KiB}\n"
     "clusters: [{name: c, endpoints: &e [127.0.0.1:1, {address: 127.0.0.1:2, weight: 2}]}, \n"
-    "  {name: d, endpoints: *e, tls: {ca: ca.pem, certificate: a.pem, key: a.key}}, {name: e, endpoints: *e, tls: {}}]\n";
+    "  {name: d, endpoints: *e, tls: {ca: ca.pem, certificate: a.pem, key: a.key}},\n"
+    "  {name: e, endpoints: *e, tls: {}, balancer: ring-hash}]\n";
 static const char broken[] =
     "limits: {header: 50, body: x}\nlisteners: [{name: w, address: [x, 127.0.0.1:1], route-table: u}, {name: w}]\n"
     "clusters: [{name: c, endpoints: [127.0.0.1:1, 127.0.0.1:1]}]\nserver-name: ${NONE}\n"
