@@ -34,7 +34,7 @@ def endpoint_churn(run):
     yield "connections to untouched endpoints that were closed", f"{figures['closed']}", figures["closed"] == 0
     yield "drift of turns between untouched endpoints, of what is possible", f"{figures['drift']:.2f}", figures["drift"] <= 1.000001
     moved, expected, keys = figures["maglev"]
-    yield "keys that moved: ring hash, of those that had to", f"{figures['ring_moves']:,}", True
+    yield "keys that moved: ring hash, each from or to an endpoint that changed", f"{figures['ring_moves']:,}", True
     yield "keys that moved: Maglev, between untouched endpoints", f"{moved} of {keys:,}, {expected} expected", True
     yield "requests under way at an endpoint that left, ended well", f"{figures['held']}", figures["held"] > 0
 
