@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
 from churn_site import THRESHOLD, Cluster, Site  # noqa: E402  (found by the line above)
 from configuration import configure, under  # noqa: E402
 from gateway import Gateway, wait_until  # noqa: E402
+from wire import PATIENCE  # noqa: E402
 
 RING_SIZE, TABLE_SIZE = 1024, 4099
 AFTER_RETURN = 10               # changes at least, after the ejected endpoints have come back
@@ -138,16 +139,18 @@ class Churn:
         out = self.gateway.metric("endpoints_ejected")
         if out == 0:
             self.back_at = min(self.back_at, time.monotonic())
+        if self.back_at == math.inf and now > max(cluster.out_until for cluster in self.clusters) + PATIENCE:
+            self.trouble.append(f"{out} endpoints are still ejected")
         if now < min(cluster.out_until for cluster in self.clusters) - 1:
             if out != len(self.clusters):
                 self.trouble.append(f"{out} endpoints are ejected instead of {len(self.clusters)}")
             self.while_ejected += 1
 
     def changes(self, count):
-        """So many changes, and more until the ejected endpoints have come back."""
+        """So many changes, and more until the ejected endpoints have come back. Ends early when something went wrong."""
         self.site.start_load(self.gateway.port)
         made = after = 0
-        while (made < count or after < AFTER_RETURN) and not any(cluster.failures for cluster in self.clusters):
+        while (made < count or after < AFTER_RETURN) and not self.trouble and not any(c.failures for c in self.clusters):
             self.change()
             made += 1
             after += self.back_at < math.inf
