@@ -1,5 +1,6 @@
 """What stands in deploy/: the examples are valid, `make run` answers as it says, units, container file and DaemonSet name
 options and variables that the programs have, and everything is installed where it is looked for."""
+import contextlib
 import json
 import os
 import pathlib
@@ -142,14 +143,13 @@ def name_access_log(runtime):
     return pathlib.Path(runtime) / "access.log"
 
 
-@pytest.fixture(name="quickstart", scope="module")
-def run_quickstart(tmp_path_factory, runtime, access_log):
-    """deploy/run, as `make run` calls it; gives the URL once it has said what to curl. The data plane is named as the
-    DaemonSet names it."""
+@contextlib.contextmanager
+def running_quickstart(state, runtime, access_log):
+    """deploy/run, as `make run` calls it; gives the URL and what it has said, once it has said what to curl. The data plane
+    is named as the DaemonSet names it."""
     port = free_port()
-    state = tmp_path_factory.mktemp("state")
     environment = {**os.environ, "PORT": str(port), "ORIGIN_PORT": "0", "HEADGATE_BIN": str(BIN),
-                   "HEADGATE_STATE_DIR": str(state), "HEADGATE_RUNTIME_DIR": runtime, "DATAPLANE_ADMIN": "127.0.0.1:0",
+                   "HEADGATE_STATE_DIR": str(state), "HEADGATE_RUNTIME_DIR": str(runtime), "DATAPLANE_ADMIN": "127.0.0.1:0",
                    "CONTROLPLANE_ADMIN": "127.0.0.1:0", "ACCESS_LOG": str(access_log), node_variable(): NODE}
     process = subprocess.Popen([DEPLOY / "run"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                text=True)
@@ -159,11 +159,26 @@ def run_quickstart(tmp_path_factory, runtime, access_log):
         if line.startswith("Ctrl-C"):
             break
     assert process.poll() is None, "".join(said)
-    assert f"Requests are recorded in {access_log}\n" in said
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", said
     process.send_signal(signal.SIGTERM)
     assert '"target":' not in process.stdout.read(), "the access log is on the terminal"
     assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(name="quickstart", scope="module")
+def run_quickstart(tmp_path_factory, runtime, access_log):
+    with running_quickstart(tmp_path_factory.mktemp("state"), runtime, access_log) as (url, said):
+        assert f"Requests are recorded in {access_log}\n" in said
+        yield url
+
+
+def wait_recorded(access_log, target):
+    """The statuses of the requests for it that are in the file, once there is one."""
+    end = time.monotonic() + 20
+    while f'"{target}"' not in access_log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    lines = access_log.read_text().splitlines()
+    return [record["status"] for record in map(json.loads, lines) if record["target"] == target]
 
 
 @pytest.mark.parametrize("path, origin, seen", [
@@ -189,11 +204,22 @@ def test_quickstart_redirects(quickstart):
 
 def test_quickstart_records_requests_in_a_file(quickstart, access_log):
     get(quickstart + "/recorded")
-    end = time.monotonic() + 20
-    while '"/recorded"' not in access_log.read_text() and time.monotonic() < end:
-        time.sleep(0.05)
-    lines = access_log.read_text().splitlines()
-    assert [record["status"] for record in map(json.loads, lines) if record["target"] == "/recorded"] == [200]
+    assert wait_recorded(access_log, "/recorded") == [200]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the data plane as somebody else")
+def test_quickstart_below_a_folder_that_only_root_may_enter(tmp_path):
+    """A checkout in /root: the data plane cannot write there, so requests are recorded elsewhere."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with tempfile.TemporaryDirectory() as runtime:
+        pathlib.Path(runtime).chmod(0o755)
+        with running_quickstart(closed, runtime, closed / "access.log") as (url, said):
+            places = [line.removeprefix("Requests are recorded in ").strip() for line in said if "are recorded in" in line]
+            assert len(places) == 1 and not places[0].startswith(str(closed))
+            get(url + "/elsewhere")
+            assert wait_recorded(pathlib.Path(places[0]), "/elsewhere") == [200]
+        pathlib.Path(places[0]).unlink()
 
 
 def test_data_plane_has_the_name_that_the_daemonset_gives_it(quickstart, runtime):
