@@ -35,8 +35,9 @@ if(HG_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# GCC clears structs of some hundred bytes by "rep stos", whose start costs more than all the stores.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64" AND CMAKE_C_COMPILER_ID STREQUAL GNU)
+# GCC clears structs of some hundred bytes by "rep stos", whose start costs more than all the stores. In a release only: the
+# static analysis reads the commands of a debug build, and its compiler does not know the option.
+if(CMAKE_BUILD_TYPE STREQUAL Release AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64" AND CMAKE_C_COMPILER_ID STREQUAL GNU)
   add_compile_options(-mmemset-strategy=vector_loop:256:noalign,libcall:-1:noalign)
 endif()
 
