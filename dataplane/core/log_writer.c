@@ -86,8 +86,8 @@ static bool write_some(struct log_writer *w, int fd, struct batch *b) {
 }
 
 static void batch_failed(struct log_writer *w, const struct batch *b, bool has_begun) {
-    count(&w->failures, 1);
     count(&w->lost, count_lines(b));
+    atomic_fetch_add_explicit(&w->failures, 1, memory_order_release); /* last: who sees it sees what it lost */
     w->is_mid_line |= has_begun;
     if (!w->is_failing)
         log_error("the access log cannot be written; records are lost", LOG_S("error", strerror(errno)));
@@ -224,10 +224,11 @@ void log_rings_destroy(struct log_rings *rings) {
 }
 
 struct log_writer_counts log_writer_counts(const struct log_writer *w) {
+    uint64_t failures = atomic_load_explicit(&w->failures, memory_order_acquire);
     return (struct log_writer_counts){
         .bytes = atomic_load_explicit(&w->bytes, memory_order_relaxed),
         .lost = atomic_load_explicit(&w->lost, memory_order_relaxed),
-        .failures = atomic_load_explicit(&w->failures, memory_order_relaxed),
+        .failures = failures,
     };
 }
 

@@ -148,8 +148,9 @@ def windows():
         fatal("window of the connection overflows", section, lambda s: window_update(0, LARGEST_WINDOW), FLOW_CONTROL_ERROR),
         OriginCase("window of a stream overflows", section, lambda s: window_update(s, LARGEST_WINDOW), BAD,
                    (FLOW_CONTROL_ERROR,)),
+        # Where the fault is read together with the head, nothing of the response has been sent yet: then it is 502.
         OriginCase("more than the window", section, lambda s: itertools.chain(
-            [head(s)], itertools.repeat(data(s, bytes(FRAME_MAX)), 1000)), (CUT,), (FLOW_CONTROL_ERROR,), reads=False),
+            [head(s)], itertools.repeat(data(s, bytes(FRAME_MAX)), 1000)), (CUT, *BAD), (FLOW_CONTROL_ERROR,), reads=False),
     ]
 
 
