@@ -1,0 +1,67 @@
+/* translate.h — one message of a management server into resources of ours.
+ *
+ * Nothing is ignored silently: a field that is set and has no meaning here refuses the message by the field's path
+ * (fields.h, making.h). Where Envoy's default differs visibly from ours and the server has left the field out, Envoy's is
+ * written into the resource. Thread: any, nothing is shared. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/error.h"
+#include "controlplane/config/config.h"
+#include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
+#include "proto/envoy/config/endpoint/v3/endpoint.pb-c.h"
+#include "proto/envoy/config/listener/v3/listener.pb-c.h"
+#include "proto/envoy/config/route/v3/route.pb-c.h"
+#include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
+
+enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 32 bytes: as Envoy and nginx have them */
+
+/* Another resource of the server without which what was made is not complete. */
+struct xds_need {
+    const char *type;                   /* "envoy.config.route.v3.RouteConfiguration" */
+    const char *name;                   /* as the server knows it */
+};
+
+/* The content of a secret that is given instead of read from files; xds_made_finish clears keys. Nothing here is checked
+ * beyond its form: no certificate has been read. */
+struct xds_given {
+    const char            *name;        /* of ours: "sds:NAME" */
+    enum config_secret_what what;       /* CONFIG_SECRET_KEY_PAIR, CONFIG_SECRET_TRUST or CONFIG_SECRET_TICKET_KEYS */
+    struct str             certificate; /* PEM: the chain, leaf first; of a trust its authorities */
+    struct str             key;         /* PEM; of a pair */
+    struct str             ocsp;        /* DER; of a pair, empty where there is none */
+    struct str             crl;         /* PEM; of a trust, empty where there is none */
+    const struct str      *ticket_keys; /* of ticket keys: XDS_TICKET_KEY_SIZE bytes each, newest first */
+    size_t                 ticket_key_count;
+};
+
+/* What a message became. A zeroed struct is a valid empty one. */
+struct xds_made {
+    struct config_resources set;        /* sorted */
+    struct xds_need        *needs;      /* each once */
+    size_t                  need_count, need_capacity;
+    struct xds_given       *givens;     /* secrets whose content stood in the message itself; each name once */
+    size_t                  given_count, given_capacity;
+    struct arena            arena;      /* of needs and givens */
+};
+
+void xds_made_finish(struct xds_made *made);
+/* Adds what is not among them yet. `type` is kept by reference. Returns 0, or -1 without memory. */
+int xds_made_need(struct xds_made *made, const char *type, struct str name);
+
+/* `ret` is empty before; finish it in any case. Return 0, or -1 after adding at least one error, each with the path of the
+ * field in the server's message. */
+
+/* A KIND_CLUSTER and the KIND_ENDPOINT_SET of its name, which is empty where the endpoints are found by discovery. */
+int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct xds_made *ret, struct error_list *errors);
+/* One KIND_ENDPOINT_SET of the name of the assignment (with a mapped name, names.h). */
+int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, struct xds_made *ret,
+                            struct error_list *errors);
+/* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. */
+int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, struct xds_made *ret, struct error_list *errors);
+/* A KIND_ROUTE_TABLE of its name. */
+int xds_translate_route_configuration(const Envoy__Config__Route__V3__RouteConfiguration *m, struct xds_made *ret,
+                                      struct error_list *errors);
+/* One of ret->givens, and no resource. */
+int xds_translate_secret(const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m, struct xds_made *ret,
+                         struct error_list *errors);
