@@ -29,7 +29,7 @@ struct xds_field {
     const struct xds_fields        *inside;     /* of its messages; for a map, of the messages that are its values */
     const struct xds_fields *const *types;      /* what its Any may hold; NULL at the end */
     const char                     *ignored;    /* not NULL: why it can be left out, one sentence for people */
-    const char                     *note;       /* for docs/xds.md: what becomes of it, and what of it is refused; may be NULL */
+    const char                     *note;       /* for docs/xds.md: what becomes of it, what is refused; may be NULL */
 };
 
 /* What is read of one message type. */

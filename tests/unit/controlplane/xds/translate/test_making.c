@@ -75,7 +75,8 @@ static void names_are_mapped_there_and_back(void **state) {
     assert_name("@", "@40");
     assert_name("*", "*");
     assert_name("gr\xc3\xb6\xc3\x9f" "e", "gr@c3@b6@c3@9fe");
-    assert_name("xdstp://a/envoy.config.cluster.v3.Cluster/x?y=z#1", "xdstp://a/envoy.config.cluster.v3.Cluster/x@3fy@3dz@231");
+    assert_name("xdstp://a/envoy.config.cluster.v3.Cluster/x?y=z#1",
+                "xdstp://a/envoy.config.cluster.v3.Cluster/x@3fy@3dz@231");
 }
 
 static void long_names_are_cut_and_stay_apart(void **state) {
