@@ -1,16 +1,13 @@
 #include "controlplane/rpc/credentials.h"
 
-#include <errno.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <pthread.h>
-#include <stdio.h>
 
 #include "common/alloc.h"
 #include "common/file_stamp.h"
 #include "common/log.h"
+#include "controlplane/rpc/pem.h"
 
-enum { PEM_MAX = 1 << 20, FILES = 3 };
+enum { FILES = 3 };
 
 enum which_file { CERTIFICATE, KEY, AUTHORITY };
 
@@ -29,69 +26,22 @@ struct pem_files {
     char *texts[FILES];
 };
 
-/* Reads a whole text file; the caller frees it. NULL with a reason in `errors`. */
-static char *read_pem(const char *path, struct error_list *errors) {
-    char *text = hg_malloc(PEM_MAX + 1);
-    FILE *file = text ? fopen(path, "re") : NULL;
-    size_t size = file ? fread(text, 1, PEM_MAX + 1, file) : 0;
-    bool is_read = file && !ferror(file) && size > 0 && size <= PEM_MAX;
-    if (file)
-        fclose(file);
-    if (!is_read) {
-        error_addf(errors, text ? ERROR_IO : ERROR_MEMORY, "cannot read %s: %s", path,
-                   file ? "empty, too large, or a read error" : strerror(errno));
-        hg_free(text);
-        return NULL;
-    }
-    text[size] = '\0';
-    return text;
-}
-
 static void pem_files_finish(struct pem_files *f) {
-    if (f->texts[KEY])
-        explicit_bzero(f->texts[KEY], strlen(f->texts[KEY]));
     for (int i = 0; i < FILES; i++)
-        hg_free(f->texts[i]);
+        pem_forget(f->texts[i]);
 }
 
-static X509 *parse_certificate(const char *text) {
-    BIO *bio = BIO_new_mem_buf(text, -1);
-    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    BIO_free(bio);
-    return certificate;
-}
-
-static EVP_PKEY *parse_key(const char *text) {
-    BIO *bio = BIO_new_mem_buf(text, -1);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
-    BIO_free(bio);
-    return key;
-}
-
-/* gRPC would say no more than that something is wrong. */
 static int check(const struct rpc_tls *t, const struct pem_files *f, struct error_list *errors) {
-    X509 *certificate = parse_certificate(f->texts[CERTIFICATE]), *authority = parse_certificate(f->texts[AUTHORITY]);
-    EVP_PKEY *key = parse_key(f->texts[KEY]);
-    size_t before = errors->count;
-    if (!certificate || !authority)
-        error_addf(errors, ERROR_SYNTAX, "there is no PEM certificate in %s",
-                   t->paths[certificate ? AUTHORITY : CERTIFICATE]);
-    else if (!key)
-        error_addf(errors, ERROR_SYNTAX, "there is no PEM key without a passphrase in %s", t->paths[KEY]);
-    else if (X509_check_private_key(certificate, key) != 1)
-        error_addf(errors, ERROR_CONFLICT, "%s is not the key of the certificate in %s", t->paths[KEY],
-                   t->paths[CERTIFICATE]);
-    X509_free(certificate);
-    X509_free(authority);
-    EVP_PKEY_free(key);
-    return errors->count == before ? 0 : -1;
+    if (pem_check_certificate(f->texts[AUTHORITY], t->paths[AUTHORITY], errors) < 0)
+        return -1;
+    return pem_check_pair(f->texts[CERTIFICATE], t->paths[CERTIFICATE], f->texts[KEY], t->paths[KEY], errors);
 }
 
 static int read_files(const struct rpc_tls *t, struct pem_files *ret, struct error_list *errors) {
     struct pem_files f = {0};
     bool is_read = true;
     for (int i = 0; i < FILES; i++)
-        is_read &= (f.texts[i] = read_pem(t->paths[i], errors)) != NULL;
+        is_read &= (f.texts[i] = pem_read(t->paths[i], errors)) != NULL;
     if (is_read && check(t, &f, errors) == 0) {
         *ret = f;
         return 0;
