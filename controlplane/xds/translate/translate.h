@@ -54,9 +54,10 @@ int xds_made_need(struct xds_made *made, const char *type, struct str name);
 
 /* A KIND_CLUSTER and the KIND_ENDPOINT_SET of its name, which is empty where the endpoints are found by discovery. */
 int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct xds_made *ret, struct error_list *errors);
-/* One KIND_ENDPOINT_SET of the name of the assignment (with a mapped name, names.h). */
-int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, struct xds_made *ret,
-                            struct error_list *errors);
+/* One KIND_ENDPOINT_SET of the name of the assignment (with a mapped name, names.h). Whether the weights of localities count
+ * is said by the cluster that uses it: XdsDiscovery.locality_weighted. */
+int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, bool is_locality_weighted,
+                            struct xds_made *ret, struct error_list *errors);
 /* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. */
 int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, struct xds_made *ret, struct error_list *errors);
 /* A KIND_ROUTE_TABLE of its name. */
