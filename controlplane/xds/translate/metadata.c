@@ -13,7 +13,9 @@ char *part_metadata_value(struct making *m, const struct xds_at *at, const Googl
     char *text = NULL;
     switch (value ? value->kind_case : GOOGLE__PROTOBUF__VALUE__KIND__NOT_SET) {
     case GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE: text = making_text(m, str_of(value->string_value)); break;
-    case GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE: text = making_text(m, str_of(value->bool_value ? "true" : "false")); break;
+    case GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE:
+        text = making_text(m, value->bool_value ? STR("true") : STR("false"));
+        break;
     case GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE:
         text = arena_printf(&m->arena, "%.17g", value->number_value);
         if (!text)

@@ -202,8 +202,8 @@ static void endpoints_that_mean_nothing_here_are_refused(void **state) {
     refused("{endpoint: {}}", ".endpoint.address: there is no address");
     refused("{endpoint: {address: {envoy_internal_address: {server_listener_name: x}}}}",
             ".endpoint.address.envoy_internal_address: is not supported");
-    refused(WITH("web.example", "health_status: HEALTHY"), ".endpoint.address.socket_address.address: is \"web.example:80\": "
-            "not an address (names are for discovery)");
+    refused(WITH("web.example", "health_status: HEALTHY"),
+            ".endpoint.address.socket_address.address: is \"web.example:80\": not an address (names are for discovery)");
     refused("{endpoint: {address: {socket_address: {address: 10.0.0.1}}}}",
             ".endpoint.address.socket_address.port_value: is no port that can be connected to");
     refused("{endpoint: {address: {socket_address: {address: 10.0.0.1, port_value: 65536}}}}",
