@@ -27,12 +27,12 @@ static const char introduction[] =
     "before it stays |\n"
     "\n"
     "A plain number, flag or text counts as set when it is not its default (0, false, empty). A value that is read but\n"
-    "has no meaning here (a percentage that is no whole number, say) is refused in the same way, with what would be possible.\n"
-    "Messages of types that stand nowhere on this page are refused by the name of their type.\n"
+    "has no meaning here (a percentage that is no whole number, say) is refused in the same way, with what would be\n"
+    "possible. Messages of types that stand nowhere on this page are refused by the name of their type.\n"
     "\n"
     "Names: those of a server become names of resources here. Letters, digits and `- _ . : / *` stay; every other byte\n"
-    "becomes `@` and two hexadecimal digits, so `outbound|80||web` is the cluster `outbound@7c80@7c@7cweb`. What would be\n"
-    "longer than 253 bytes is cut, and ends in `@_` and a hash.\n";
+    "becomes `@` and two hexadecimal digits, so `outbound|80||web` is the cluster `outbound@7c80@7c@7cweb`. What would\n"
+    "be longer than 253 bytes is cut, and ends in `@_` and a hash.\n";
 
 enum { TABLES_MAX = 256 };
 
