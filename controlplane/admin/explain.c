@@ -209,8 +209,9 @@ static int explain_action(const struct config_resources *set, struct arena *aren
     if (!route || route->action == ROUTE_RESPOND)
         return 0;
     if (route->action == ROUTE_REDIRECT)
-        return route_redirect_location(route, &x->route.match, x->scheme, x->authority, x->canonical,
-                                       x->has_query, x->query, arena, &x->location);
+        return route_redirect_location(route, &x->route.match, &(struct route_request){.authority = x->authority,
+                                       .scheme = x->scheme, .path = x->canonical, .query = x->query}, x->has_query,
+                                       x->scratch, arena, &x->location);
     return explain_forward(set, route->rule->forward, arena, x);
 }
 
@@ -221,7 +222,8 @@ static int explain_route(const struct config_resources *set, const struct fields
     if (x->path_error != PATH_OK)
         return 0;
     const struct route_request request = {
-        .host = x->host, .path = x->canonical, .query = x->query, .method = x->method, .fields = fields};
+        .host = x->host, .authority = x->authority, .scheme = x->scheme, .path = x->canonical, .query = x->query,
+        .method = x->method, .fields = fields};
     if (route_table_explain(x->compiled, &request, x->scratch, arena, &x->route) == 0 &&
         explain_action(set, arena, x) == 0)
         return 0;

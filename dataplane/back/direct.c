@@ -23,8 +23,11 @@ static void redirect(struct exchange *x) {
     const struct head *request = x->request.head;
     struct head *head = arena_alloc(&x->arena, sizeof *head);
     struct str location;
-    if (!head || route_redirect_location(x->route, &x->match, x->is_tls ? STR("https") : STR("http"), request->authority,
-                                         x->path, request->has_query, request->query, &x->arena, &location) < 0) {
+    const struct route_request asked = {.authority = request->authority.p ? request->authority : STR(""),
+                                        .scheme = x->is_tls ? STR("https") : STR("http"), .path = x->path,
+                                        .query = request->query};
+    if (!head || route_redirect_location(x->route, &x->match, &asked, request->has_query, x->worker->route_scratch, &x->arena,
+                                         &location) < 0) {
         exchange_fail(x, ABORT_MEMORY);
         return;
     }

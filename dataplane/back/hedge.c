@@ -114,7 +114,7 @@ void hedge_take_over(struct exchange *x) {
 
 /* An answer that the rule wants retried is no answer while there is another attempt. */
 static bool is_refusal(const struct exchange *x, const struct head *head) {
-    return route_retries_status(x->route, head->status);
+    return route_retries_answer(x->route, head);
 }
 
 bool hedge_on_head(struct exchange *x, const struct head *head) {

@@ -41,8 +41,33 @@ static bool find_value(const struct exchange *x, const struct hash_rule *rule, s
     return false;
 }
 
+/* A rule's own. */
+static struct hash_rule hash_rule_of(const Headgate__HashOn *m) {
+    switch (m->kind_case) {
+    case HEADGATE__HASH_ON__KIND_HEADER: return (struct hash_rule){HASH_HEADER, str_of(m->header)};
+    case HEADGATE__HASH_ON__KIND_COOKIE: return (struct hash_rule){HASH_COOKIE, str_of(m->cookie)};
+    case HEADGATE__HASH_ON__KIND_QUERY: return (struct hash_rule){HASH_QUERY, str_of(m->query)};
+    case HEADGATE__HASH_ON__KIND_PATH: return (struct hash_rule){HASH_PATH, {NULL, 0}};
+    default: return (struct hash_rule){HASH_ADDRESS, {NULL, 0}};
+    }
+}
+
+static bool hash_by_rule(const struct exchange *x, const Headgate__Rule *own, uint64_t *ret) {
+    struct str value;
+    for (size_t i = 0; i < own->n_hash; i++) {
+        const struct hash_rule rule = hash_rule_of(own->hash[i]);
+        if (find_value(x, &rule, &value)) {
+            *ret = XXH3_64bits(value.p, value.n);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool request_hash(const struct exchange *x, const struct cluster_definition *d, uint64_t *ret) {
     struct str value;
+    if (x->route->rule->n_hash)
+        return hash_by_rule(x, x->route->rule, ret);
     for (uint32_t i = 0; i < d->hash_rule_count; i++)
         if (find_value(x, &d->hash_rules[i], &value)) {
             *ret = XXH3_64bits(value.p, value.n);

@@ -118,7 +118,7 @@ static bool find_delay(struct exchange *x, const struct head *head, uint64_t *re
 }
 
 static bool may_repeat_answered(struct exchange *x, const struct head *head) {
-    return proxy_of(x)->retries_left && route_retries_status(x->route, head->status) && exchange_is_replayable(x) &&
+    return proxy_of(x)->retries_left && route_retries_answer(x->route, head) && exchange_is_replayable(x) &&
            retry_allows_method(x);
 }
 
@@ -128,7 +128,7 @@ bool retry_refuses(struct exchange *x, struct head *head) {
     uint64_t delay;
     a->status = head->status;
     a->head_latency = x->worker->now - a->began;
-    bool is_refused = p->hedge && route_retries_status(x->route, head->status); /* while there is another attempt anyway */
+    bool is_refused = p->hedge && route_retries_answer(x->route, head); /* while there is another attempt anyway */
     if (!is_refused && may_repeat_answered(x, head) && find_delay(x, head, &delay) && take_retry(x, delay)) {
         exchange_drop_back(x, ABORT_ORIGIN_RESET);
         attempt_end(a, outcome_of_status(head->status));
@@ -144,7 +144,7 @@ bool retry_refuses(struct exchange *x, struct head *head) {
     }
     hedge_cancel(x);
     sticky_write(x, p->cluster, &p->pick, a->endpoint, head); /* without memory the client goes on without */
-    if (p->has_retried && !route_retries_status(x->route, head->status))
+    if (p->has_retried && !route_retries_answer(x->route, head))
         stats_add(&x->worker->stats->retry_successes_total, 1);
     if (p->waits)
         proxy_set_timer(x, WAITS_FOR_NOTHING, 0);

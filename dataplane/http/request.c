@@ -124,8 +124,9 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
     enum abort_code bad = find_path(x, head);
     if (bad)
         return bad;
-    struct route_request request = {.host = head->host, .path = x->path, .query = head->query,
-                                    .method = head->method_text, .fields = &head->fields};
+    struct route_request request = {.host = head->host, .authority = head->authority, .path = x->path, .query = head->query,
+                                    .scheme = x->is_tls ? STR("https") : STR("http"), .method = head->method_text,
+                                    .fields = &head->fields, .random = worker_random(x->worker)};
     route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
     if (head->method == METHOD_CONNECT)

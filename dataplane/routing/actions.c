@@ -23,8 +23,22 @@ bool route_retries_method(const struct route *route, const struct head *request)
     return false;
 }
 
-bool route_retries_status(const struct route *route, unsigned status) {
-    uint32_t statuses = rule_of(route)->retry_statuses;
+static bool is_among(uint64_t number, const uint32_t *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (numbers[i] == number)
+            return true;
+    return false;
+}
+
+/* An answer of gRPC that is an error and nothing else has its status in the head. */
+static bool retries_grpc(const Headgate__Retry *retry, const struct head *answer) {
+    const struct field *f = fields_find_name(&answer->fields, STR("grpc-status"));
+    uint64_t status;
+    return f && str_to_uint64(field_value(f), &status) == 0 &&
+           is_among(status, retry->grpc_statuses, retry->n_grpc_statuses);
+}
+
+static bool retries_status(uint32_t statuses, unsigned status) {
     if (status >= 500 && statuses & RETRY_5XX)
         return true;
     switch (status) {
@@ -35,6 +49,15 @@ bool route_retries_status(const struct route *route, unsigned status) {
     case 504: return statuses & RETRY_504;
     default: return false;
     }
+}
+
+bool route_retries_answer(const struct route *route, const struct head *answer) {
+    const Headgate__Retry *retry = route->rule->retry;
+    if (!retry)
+        return false;
+    return retries_status(rule_of(route)->retry_statuses, answer->status) ||
+           is_among(answer->status, retry->statuses, retry->n_statuses) ||
+           (retry->n_grpc_statuses && retries_grpc(retry, answer));
 }
 
 /* A rule names protocols without their versions (RFC 9110 section 7.8: protocol-name ["/" protocol-version]). */
@@ -75,12 +98,18 @@ static struct str join(struct arena *arena, const struct str *parts, size_t coun
 
 /* ---- the target for the origin */
 
+/* Where the prefix ends within a segment, what comes out may be a path that nobody has seen yet ("/a" to "/" of "/a../b"): it
+ * must be canonical too. */
 static struct str replace_prefix(const struct rule *rule, const struct route_match *match, struct str path,
                                  struct arena *arena) {
     struct str parts[] = {rule->new_prefix, {path.p + match->prefix_length, path.n - match->prefix_length}};
     if (parts[0].n + parts[1].n == 0)
         return STR("/");
-    return join(arena, parts, 2);
+    struct str joined = join(arena, parts, 2);
+    if (joined.p && rule->path_kind == PATH_KIND_STARTS &&
+        path_canonicalize(rule->policy, joined, arena, &joined) != PATH_OK)
+        return (struct str){NULL, 0};
+    return joined;
 }
 
 static bool add_text(struct route_scratch *scratch, size_t *n, struct str s) {
@@ -161,21 +190,46 @@ static struct str without_port(struct str authority) {
     return authority;
 }
 
-int route_redirect_location(const struct route *route, const struct route_match *match, struct str scheme,
-                            struct str authority, struct str path, bool has_query, struct str query, struct arena *arena,
-                            struct str *ret) {
-    const struct rule *rule = rule_of(route);
+/* Another scheme has another default port. */
+static bool drops_port(const Headgate__Redirect *m, const struct route_request *request, struct str host) {
+    struct str port = {request->authority.p + host.n, request->authority.n - host.n};
+    if (!m->scheme || str_eq(str_of(m->scheme), request->scheme))
+        return false;
+    return !m->keep_port || str_eq(port, str_eq(request->scheme, STR("http")) ? STR(":80") : STR(":443"));
+}
+
+/* The host of the Location with its port; without memory p is NULL. */
+static struct str new_authority(const Headgate__Redirect *m, const struct route_request *request, struct arena *arena) {
+    struct str host = m->host ? str_of(m->host) : without_port(request->authority);
+    if (m->port && host.n) {
+        char *text = arena_printf(arena, "%.*s:%u", STR_FMT(host), m->port);
+        return str_of(text);
+    }
+    return m->host || drops_port(m, request, host) ? host : request->authority;
+}
+
+static struct str redirect_path(const struct rule *rule, const struct route_match *match, struct str path,
+                                struct route_scratch *scratch, struct arena *arena) {
+    const Headgate__Redirect *m = rule->route.rule->redirect;
+    struct str rewritten = {NULL, 0};
+    if (m->path)
+        return str_of(m->path);
+    if (rule->has_new_prefix)
+        return replace_prefix(rule, match, path, arena);
+    if (!rule->rewrite_regex)
+        return path;
+    return rewrite_by_regex(rule, path, scratch, arena, &rewritten) ? (struct str){NULL, 0} : rewritten;
+}
+
+int route_redirect_location(const struct route *route, const struct route_match *match, const struct route_request *request,
+                            bool has_query, struct route_scratch *scratch, struct arena *arena, struct str *ret) {
     const Headgate__Redirect *m = route->rule->redirect;
-    struct str new_path = m->path ? str_of(m->path) : rule->has_new_prefix ? replace_prefix(rule, match, path, arena) : path;
-    if (!new_path.p)
+    struct str new_path = redirect_path(rule_of(route), match, request->path, scratch, arena);
+    struct str authority = new_authority(m, request, arena), scheme = m->scheme ? str_of(m->scheme) : request->scheme;
+    if (!new_path.p || !authority.p)
         return -1;
-    if (m->host)
-        authority = str_of(m->host);
-    else if (m->scheme && !str_eq(str_of(m->scheme), scheme))
-        authority = without_port(authority); /* another scheme has another default port */
-    if (m->scheme)
-        scheme = str_of(m->scheme);
-    bool keeps_query = has_query && !m->path && !m->strip_query, is_absolute = authority.n > 0;
+    bool drops_query = m->strip_query || (m->path && (!m->keep_query || strchr(m->path, '?')));
+    bool keeps_query = has_query && !drops_query, is_absolute = authority.n > 0;
     struct str none = {"", 0};
     struct str parts[] = {
         is_absolute ? scheme : none,
@@ -183,7 +237,7 @@ int route_redirect_location(const struct route *route, const struct route_match 
         is_absolute ? authority : none,
         new_path,
         keeps_query ? STR("?") : none,
-        keeps_query ? query : none,
+        keeps_query ? request->query : none,
     };
     struct str location = join(arena, parts, sizeof parts / sizeof *parts);
     if (!location.p)

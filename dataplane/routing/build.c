@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
-#include "dataplane/routing/authority.h"
 #include "dataplane/routing/compiled.h"
 
 /* ---- what all of building uses */
@@ -110,65 +109,6 @@ uint32_t build_cluster(struct builder *b, const Headgate__WeightedCluster *c) {
     return (uint32_t)t->cluster_count++;
 }
 
-/* ---- domains */
-
-static bool is_host_name(struct str text) {
-    char copy[256];
-    struct str host;
-    uint16_t port;
-    if (text.n == 0 || text.n >= sizeof copy || text.p[text.n - 1] == '.')
-        return false;
-    memcpy(copy, text.p, text.n);
-    return authority_parse(copy, text.n, &host, &port) == 0 && port == 0 && memcmp(copy, text.p, text.n) == 0;
-}
-
-static bool is_wildcard(struct str text) {
-    return text.n > 2 && text.p[0] == '*' && text.p[1] == '.';
-}
-
-static unsigned count_dots(struct str s) {
-    unsigned dots = 0;
-    for (size_t i = 0; i < s.n; i++)
-        dots += s.p[i] == '.';
-    return dots;
-}
-
-static void add_to_map(struct builder *b, struct map *map, struct str key, struct domain *domain, const char *field) {
-    const struct domain *other = map_get(map, key);
-    if (other)
-        build_fault(b, ERROR_CONFLICT, field, NULL, "\"%.*s\" stands in hosts[%u] already", STR_FMT(domain->text),
-                    other->host->number);
-    else if (map_set(map, key, domain))
-        build_no_memory(b);
-}
-
-static void add_domain(struct builder *b, struct host *host, const char *name, size_t number) {
-    struct route_table *t = b->table;
-    struct str text = str_of(name);
-    char field[48];
-    snprintf(field, sizeof field, "domains[%zu]", number);
-    struct domain *domain = build_alloc(b, 1, sizeof *domain);
-    if (!domain)
-        return;
-    *domain = (struct domain){text, host};
-    struct str suffix = is_wildcard(text) ? (struct str){text.p + 1, text.n - 1} : (struct str){NULL, 0};
-    if (str_eq(text, STR("*"))) {
-        if (t->any)
-            build_fault(b, ERROR_CONFLICT, field, NULL, "\"*\" stands in hosts[%u] already", t->any->host->number);
-        t->any = domain;
-    } else if (!is_host_name(suffix.p ? (struct str){suffix.p + 1, suffix.n - 1} : text)) {
-        build_fault(b, ERROR_SYNTAX, field,
-                    "a lower-case host name or address without a port, \"*.\" and a host name, or \"*\"",
-                    "\"%s\" is no domain", name);
-    } else if (suffix.p) {
-        unsigned dots = count_dots(suffix);
-        t->wildcard_labels = dots > t->wildcard_labels ? dots : t->wildcard_labels;
-        add_to_map(b, &t->wildcard, suffix, domain, field);
-    } else {
-        add_to_map(b, &t->exact, text, domain, field);
-    }
-}
-
 /* ---- rules into the index */
 
 static void append_rule(struct host *host, struct rule_list *list, uint32_t number) {
@@ -179,14 +119,24 @@ static void append_rule(struct host *host, struct rule_list *list, uint32_t numb
     list->last = number;
 }
 
+/* Where requests are met whose path begins with this text: below its whole segments, by the part that is left. */
+static uint32_t add_start(struct index *index, uint32_t root, struct str path) {
+    const char *slash = memrchr(path.p, '/', path.n);
+    struct str whole = {path.p, (size_t)(slash - path.p)}, part = {slash + 1, path.n - whole.n - 1};
+    uint32_t node = index_add_path(index, root, whole);
+    return node == NO_NODE || part.n == 0 ? node : index_add_partial(index, node, part);
+}
+
 static void index_rule(struct builder *b, struct host *host, uint32_t number) {
     const struct rule *rule = &host->rules[number];
     bool is_exact = rule->path_kind == PATH_KIND_EXACT && rule->path.p[0] == '/';
-    if (!is_exact && rule->path_kind != PATH_KIND_PREFIX) {
+    bool is_start = rule->path_kind == PATH_KIND_STARTS;
+    if (rule->ignore_case || (!is_exact && !is_start && rule->path_kind != PATH_KIND_PREFIX)) {
         append_rule(host, &host->others, number);
         return;
     }
-    uint32_t at = index_add_path(&b->table->index, host->root, rule->path);
+    uint32_t at = is_start ? add_start(&b->table->index, host->root, rule->path)
+                           : index_add_path(&b->table->index, host->root, rule->path);
     if (at == NO_NODE) {
         build_no_memory(b);
         return;
@@ -196,9 +146,9 @@ static void index_rule(struct builder *b, struct host *host, uint32_t number) {
 }
 
 static void check_nesting(struct builder *b) {
-    bool no_memory;
+    bool is_partial, no_memory;
     const struct index *index = &b->table->index;
-    uint32_t at = index_find_too_deep(index, ROUTE_NESTING_MAX, &no_memory);
+    uint32_t at = index_find_too_deep(index, &is_partial, &no_memory);
     if (no_memory)
         build_no_memory(b);
     if (at == NO_NODE)
@@ -209,8 +159,12 @@ static void check_nesting(struct builder *b) {
     for (b->host = 0; b->table->hosts[b->host].root != at;)
         b->host++;
     b->rule = rule;
-    b->has_rule = true;
-    build_fault(b, ERROR_RANGE, "match.path.prefix", NULL, "lies inside more than %d other prefixes", ROUTE_NESTING_MAX);
+    b->has_rule = !is_partial;
+    if (is_partial)
+        build_fault(b, ERROR_RANGE, "rules", NULL, "paths that requests start with have more than %d lengths inside each other",
+                    ROUTE_PARTIALS_MAX);
+    else
+        build_fault(b, ERROR_RANGE, "match.path.prefix", NULL, "lies inside more than %d other prefixes", ROUTE_NESTING_MAX);
 }
 
 /* ---- hosts */
@@ -244,7 +198,7 @@ static void build_host(struct builder *b, const Headgate__Host *message, struct 
     if (message->n_domains == 0)
         build_fault(b, ERROR_MISSING, "domains", NULL, "a host needs at least one domain");
     for (size_t i = 0; i < message->n_domains; i++)
-        add_domain(b, host, message->domains[i], i);
+        build_domain(b, host, message->domains[i], i);
     for (size_t i = 0; i < message->n_rules; i++) {
         bool had_failed = b->failed;
         b->rule = i;
@@ -279,6 +233,7 @@ struct route_table *route_table_build(const Headgate__RouteTable *message, const
     }
     arena_init(&b.table->arena, NULL, 0, 0);
     b.table->policy = path_policy_of(settings ? settings->path : NULL);
+    b.table->match_port = message->match_port;
     b.resource = arena_printf(&b.table->arena, "route-table/%s", name);
     if (b.resource)
         build_hosts(&b, message);
@@ -300,6 +255,7 @@ void route_table_free(struct route_table *table) {
     map_finish(&table->cluster_by_key);
     map_finish(&table->exact);
     map_finish(&table->wildcard);
+    map_finish(&table->front);
     index_finish(&table->index);
     arena_finish(&table->arena);
     hg_free(table);

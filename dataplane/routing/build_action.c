@@ -110,13 +110,66 @@ static void set_new_prefix(struct builder *b, const char *text, const char *fiel
                     "a rule that matches by regular expression has no prefix to replace");
     if (text[0] && !build_path(b, text, field, &rule->new_prefix))
         return;
-    if (rule->new_prefix.n && rule->new_prefix.p[rule->new_prefix.n - 1] == '/')
+    if (rule->path_kind != PATH_KIND_STARTS && rule->new_prefix.n && rule->new_prefix.p[rule->new_prefix.n - 1] == '/')
         rule->new_prefix.n--;
     rule->has_new_prefix = true;
 }
 
+/* "\1" is a group, "\\" a backslash; everything else must be able to stand in a path. */
+static void build_substitution(struct builder *b, const char *text, const char *field, struct rule *rule) {
+    unsigned groups = regex_group_count(rule->rewrite_regex);
+    size_t n = strlen(text);
+    rule->pieces = build_alloc(b, n + 1, sizeof *rule->pieces);
+    if (!rule->pieces)
+        return;
+    struct piece *piece = rule->pieces;
+    *piece = (struct piece){{text, 0}, -1};
+    for (const char *p = text; *p; p++) {
+        if (*p != '\\') {
+            if (*p <= 0x20 || *p >= 0x7f || *p == '?' || *p == '#')
+                build_fault(b, ERROR_SYNTAX, field, "bytes that may stand in a path", "byte 0x%02x is not allowed",
+                            (unsigned char)*p);
+            piece->literal.n++;
+            continue;
+        }
+        p++;
+        if (*p < '0' || *p > '9' || (unsigned)(*p - '0') > groups) {
+            build_fault(b, ERROR_SYNTAX, field, "\"\\0\" to \"\\9\"",
+                        "\"\\%.1s\" names no group of the regular expression", p);
+            return;
+        }
+        piece->group = *p - '0';
+        *++piece = (struct piece){{p + 1, 0}, -1};
+    }
+    rule->piece_count = (uint32_t)(piece - rule->pieces) + 1;
+}
+
+/* The regular expression and the substitution of a rewrite or a redirect; `part` is "rewrite" or "redirect". */
+static void build_replacement(struct builder *b, const char *regex, const char *substitution, const char *part,
+                              struct rule *rule) {
+    char regex_field[FIELD_PATH_MAX], substitution_field[FIELD_PATH_MAX];
+    snprintf(regex_field, sizeof regex_field, "%s.regex", part);
+    snprintf(substitution_field, sizeof substitution_field, "%s.substitution", part);
+    if (!regex != !substitution)
+        build_fault(b, ERROR_MISSING, regex ? substitution_field : regex_field, NULL,
+                    "regex and substitution belong together");
+    if (regex)
+        rule->rewrite_regex = build_regex(b, regex, REGEX_PART, regex_field);
+    if (rule->rewrite_regex && substitution)
+        build_substitution(b, substitution, substitution_field, rule);
+}
+
 static bool is_redirect_status(unsigned status) {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static void check_redirect_path(struct builder *b, const Headgate__Redirect *m) {
+    if ((m->path != NULL) + (m->prefix != NULL) + (m->regex != NULL) > 1)
+        build_fault(b, ERROR_CONFLICT, "redirect.prefix", NULL, "a redirect has one of path, prefix and regex");
+    if (m->path && !is_location_path(m->path))
+        build_fault(b, ERROR_SYNTAX, "redirect.path", "a path that begins with one \"/\"", "\"%s\" is no path", m->path);
+    if (m->keep_query && !m->path)
+        build_fault(b, ERROR_CONFLICT, "redirect.keep_query", NULL, "only with a path the query is dropped at all");
 }
 
 static void build_redirect(struct builder *b, const Headgate__Redirect *m, struct rule *rule) {
@@ -128,14 +181,14 @@ static void build_redirect(struct builder *b, const Headgate__Redirect *m, struc
     if (m->host && !is_authority(str_of(m->host)))
         build_fault(b, ERROR_SYNTAX, "redirect.host", "a host name or address, with or without a port", "\"%s\" is no host",
                     m->host);
-    if (m->path && m->prefix)
-        build_fault(b, ERROR_CONFLICT, "redirect.prefix", NULL, "a redirect has a path or a prefix, not both");
-    if (m->path && !is_location_path(m->path))
-        build_fault(b, ERROR_SYNTAX, "redirect.path", "a path that begins with one \"/\"", "\"%s\" is no path", m->path);
+    if (m->port > UINT16_MAX)
+        build_fault(b, ERROR_RANGE, "redirect.port", "1 to 65535", "%u is no port", m->port);
+    check_redirect_path(b, m);
     if (m->prefix)
         set_new_prefix(b, m->prefix, "redirect.prefix", rule);
-    if (!m->scheme && !m->host && !m->path && !m->prefix && !m->strip_query)
-        build_fault(b, ERROR_MISSING, "redirect", "scheme, host, path, prefix or strip-query",
+    build_replacement(b, m->regex, m->substitution, "redirect", rule);
+    if (!m->scheme && !m->host && !m->port && !m->path && !m->prefix && !m->regex && !m->strip_query)
+        build_fault(b, ERROR_MISSING, "redirect", "scheme, host, port, path, prefix, regex or strip-query",
                     "this redirect leads back to the same place");
 }
 
@@ -163,47 +216,12 @@ static void build_forward(struct builder *b, const Headgate__Forward *m, struct 
                     (unsigned long long)sum);
 }
 
-/* "\1" is a group, "\\" a backslash; everything else must be able to stand in a path. */
-static void build_substitution(struct builder *b, const char *text, unsigned groups, struct rule *rule) {
-    const char *field = "rewrite.substitution";
-    size_t n = strlen(text);
-    rule->pieces = build_alloc(b, n + 1, sizeof *rule->pieces);
-    if (!rule->pieces)
-        return;
-    struct piece *piece = rule->pieces;
-    *piece = (struct piece){{text, 0}, -1};
-    for (const char *p = text; *p; p++) {
-        if (*p != '\\') {
-            if (*p <= 0x20 || *p >= 0x7f || *p == '?' || *p == '#')
-                build_fault(b, ERROR_SYNTAX, field, "bytes that may stand in a path", "byte 0x%02x is not allowed",
-                            (unsigned char)*p);
-            piece->literal.n++;
-            continue;
-        }
-        p++;
-        if (*p < '0' || *p > '9' || (unsigned)(*p - '0') > groups) {
-            build_fault(b, ERROR_SYNTAX, field, "\"\\0\" to \"\\9\"",
-                        "\"\\%.1s\" names no group of the regular expression", p);
-            return;
-        }
-        piece->group = *p - '0';
-        *++piece = (struct piece){{p + 1, 0}, -1};
-    }
-    rule->piece_count = (uint32_t)(piece - rule->pieces) + 1;
-}
-
 static void build_rewrite(struct builder *b, const Headgate__Rewrite *m, struct rule *rule) {
     if (m->prefix && m->regex)
         build_fault(b, ERROR_CONFLICT, "rewrite.regex", NULL, "a rewrite has a prefix or a regex, not both");
-    if (!m->regex != !m->substitution)
-        build_fault(b, ERROR_MISSING, m->regex ? "rewrite.substitution" : "rewrite.regex", NULL,
-                    "regex and substitution belong together");
     if (m->prefix)
         set_new_prefix(b, m->prefix, "rewrite.prefix", rule);
-    if (m->regex)
-        rule->rewrite_regex = build_regex(b, m->regex, REGEX_PART, "rewrite.regex");
-    if (rule->rewrite_regex && m->substitution)
-        build_substitution(b, m->substitution, regex_group_count(rule->rewrite_regex), rule);
+    build_replacement(b, m->regex, m->substitution, "rewrite", rule);
     if (m->host && !is_authority(str_of(m->host)))
         build_fault(b, ERROR_SYNTAX, "rewrite.host", "a host name or address, with or without a port", "\"%s\" is no host",
                     m->host);
@@ -213,11 +231,14 @@ static void build_rewrite(struct builder *b, const Headgate__Rewrite *m, struct 
 
 static void build_retry(struct builder *b, const Headgate__Retry *m, struct rule *rule) {
     struct route_retry *retry = &rule->route.retry;
-    *retry = (struct route_retry){.retries = m->retries, .on_connect_failure = m->n_on == 0,
+    *retry = (struct route_retry){.retries = m->retries, .on_connect_failure = m->n_on + m->n_statuses + m->n_grpc_statuses == 0,
                                   .per_try_timeout = m->per_try_timeout, .backoff = m->backoff,
                                   .max_backoff = m->max_backoff, .max_retry_after = m->max_retry_after,
                                   .hedge_after = m->hedge_after, .body = m->retries ? m->body : 0,
                                   .method_count = (uint32_t)m->n_methods};
+    for (size_t i = 0; i < m->n_statuses; i++)
+        if (m->statuses[i] < 200 || m->statuses[i] > 599)
+            build_fault(b, ERROR_RANGE, "retry.statuses", "200 to 599", "%u is no status of a response", m->statuses[i]);
     if (m->retries > RETRIES_MAX)
         build_fault(b, ERROR_RANGE, "retry.retries", "at most 100", "%u are too many", m->retries);
     for (size_t i = 0; i < m->n_on; i++) {

@@ -30,10 +30,22 @@ static void build_path_match(struct builder *b, const Headgate__PathMatch *m, st
         rule->path_regex = build_regex(b, m->regex, REGEX_WHOLE, "match.path.regex");
         rule->path_kind = PATH_KIND_REGEX;
         break;
+    case HEADGATE__PATH_MATCH__KIND_STARTS_WITH:
+        rule->path = str_of(m->starts_with);
+        if (rule->path.n == 0 || rule->path.p[0] != '/')
+            build_fault(b, ERROR_SYNTAX, "match.path.starts_with", "text that begins with \"/\"", "\"%s\" begins no path",
+                        m->starts_with);
+        else
+            rule->path_kind = PATH_KIND_STARTS;
+        break;
     default:
-        build_fault(b, ERROR_MISSING, "match.path", "exact, prefix or regex", "a path condition without one");
+        build_fault(b, ERROR_MISSING, "match.path", "exact, prefix, starts-with or regex", "a path condition without one");
         break;
     }
+    rule->ignore_case = m->ignore_case;
+    if (m->ignore_case && rule->path_kind == PATH_KIND_REGEX)
+        build_fault(b, ERROR_CONFLICT, "match.path.ignore_case", "(?i) in the regular expression",
+                    "a regular expression says itself what case means");
 }
 
 /* ---- methods */
@@ -80,11 +92,41 @@ static void build_test(struct builder *b, const Headgate__FieldMatch *m, struct 
         c->text = str_of(m->regex);
         c->regex = build_regex(b, m->regex, REGEX_WHOLE, place);
         break;
+    case HEADGATE__FIELD_MATCH__KIND_RANGE:
+        c->test = TEST_RANGE;
+        c->from = m->range->from;
+        c->below = m->range->has_below ? m->range->below : 0;
+        if (m->range->has_below && m->range->below <= m->range->from)
+            build_fault(b, ERROR_RANGE, field, NULL, "no number is in the range");
+        break;
     default:
-        build_fault(b, ERROR_MISSING, field, "exact, prefix, suffix, contains, regex or present",
+        build_fault(b, ERROR_MISSING, field, "exact, prefix, suffix, contains, regex, range or present",
                     "a condition without a test");
         break;
     }
+    c->ignore_case = m->ignore_case;
+    if (m->ignore_case && c->test == TEST_REGEX)
+        build_fault(b, ERROR_CONFLICT, field, "(?i) in the regular expression",
+                    "a regular expression says itself what case means");
+}
+
+/* False: the name has a colon, but is none of those. */
+static bool find_subject(struct str name, enum subject *ret) {
+    static const char *const names[] = {
+        [SUBJECT_FIELD] = "", [SUBJECT_METHOD] = ":method", [SUBJECT_AUTHORITY] = ":authority", [SUBJECT_SCHEME] = ":scheme",
+        [SUBJECT_TARGET] = ":path",
+    };
+    *ret = SUBJECT_FIELD;
+    if (name.n == 0 || name.p[0] != ':')
+        return true;
+    for (size_t i = 1; i < sizeof names / sizeof *names; i++)
+        if (str_eq(name, str_of(names[i])))
+            *ret = (enum subject)i;
+    return *ret != SUBJECT_FIELD;
+}
+
+static bool is_header_name(struct condition *c) {
+    return find_subject(c->name, &c->subject) && (c->subject != SUBJECT_FIELD || field_name_is_valid(c->name));
 }
 
 static struct condition *build_conditions(struct builder *b, Headgate__FieldMatch **messages, size_t count, bool is_header,
@@ -96,7 +138,7 @@ static struct condition *build_conditions(struct builder *b, Headgate__FieldMatc
         snprintf(field, sizeof field, "match.%s[%zu]", is_header ? "headers" : "query", i);
         snprintf(place, sizeof place, "%s.name", field);
         conditions[i] = (struct condition){.name = str_of(m->name), .negate = m->invert};
-        if (is_header && !field_name_is_valid(conditions[i].name))
+        if (is_header && !is_header_name(&conditions[i]))
             build_fault(b, ERROR_SYNTAX, place, "a field name in lower case", "\"%s\" is no field name",
                         m->name ? m->name : "");
         else if (!m->name)
@@ -115,4 +157,10 @@ void build_match(struct builder *b, const Headgate__Match *match, struct rule *r
     build_methods(b, match, rule);
     rule->headers = build_conditions(b, match->headers, match->n_headers, true, &rule->header_count);
     rule->query = build_conditions(b, match->query, match->n_query, false, &rule->query_count);
+    if (!match->fraction)
+        return;
+    rule->fraction = match->fraction->numerator;
+    rule->fraction_of = match->fraction->of;
+    if (rule->fraction_of == 0)
+        build_fault(b, ERROR_RANGE, "match.fraction", "more than 0", "a fraction of 0");
 }

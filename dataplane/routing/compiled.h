@@ -11,6 +11,8 @@ enum { NO_RULE = UINT32_MAX, NO_NODE = UINT32_MAX };
 enum {
     ROUTE_SCRATCH_BYTES = 65536, /* a joined field value or a decoded parameter; beyond: a limit was hit */
     ROUTE_NESTING_MAX = 60,      /* prefix rules of one host inside each other, as /a, /a/b, /a/b/c */
+    ROUTE_PARTIAL_MAX = 16,      /* bytes of a part of a segment that are looked up; the rest is compared */
+    ROUTE_PARTIALS_MAX = 128,    /* lengths of such parts on the way to one path */
 };
 
 struct route_scratch {
@@ -20,22 +22,27 @@ struct route_scratch {
 
 /* ---- conditions on one value */
 
-enum test { TEST_PRESENT, TEST_EXACT, TEST_PREFIX, TEST_SUFFIX, TEST_CONTAINS, TEST_REGEX };
+enum test { TEST_PRESENT, TEST_EXACT, TEST_PREFIX, TEST_SUFFIX, TEST_CONTAINS, TEST_REGEX, TEST_RANGE };
+
+/* What a condition on headers looks at. */
+enum subject { SUBJECT_FIELD, SUBJECT_METHOD, SUBJECT_AUTHORITY, SUBJECT_SCHEME, SUBJECT_TARGET };
 
 /* On a header or a query parameter. A value that is absent meets no test; `negate` turns the outcome round. */
 struct condition {
     struct str    name;
+    enum subject  subject;
     enum test     test;
-    bool          negate;
+    bool          negate, ignore_case;
     struct str    text;  /* to compare with; the pattern of TEST_REGEX */
     struct regex *regex;
+    uint64_t      from, below; /* TEST_RANGE; below 0: no bound */
 };
 
 enum verdict { VERDICT_NO, VERDICT_YES, VERDICT_LIMIT };
 
 /* ---- rules */
 
-enum path_kind { PATH_KIND_ANY, PATH_KIND_EXACT, PATH_KIND_PREFIX, PATH_KIND_REGEX };
+enum path_kind { PATH_KIND_ANY, PATH_KIND_EXACT, PATH_KIND_PREFIX, PATH_KIND_REGEX, PATH_KIND_STARTS };
 
 /* A cluster, or a subset of its endpoints. */
 struct chosen_cluster {
@@ -60,17 +67,19 @@ struct rule {
     uint32_t          host, index;
     uint32_t          next;  /* in the same list of the index: a later rule, or NO_RULE */
     enum path_kind    path_kind;
-    struct str        path;  /* canonical; a prefix without its last "/"; the pattern of a regex */
+    bool              ignore_case; /* of the path */
+    struct str        path;  /* canonical; a prefix without its last "/"; the pattern of a regex; any text of PATH_KIND_STARTS */
     struct regex     *path_regex;
     struct str       *methods;
     struct condition *headers, *query;
     uint32_t          method_count, header_count, query_count;
+    uint32_t          fraction, fraction_of;       /* of 0: always */
     /* forward */
     struct weighted  *clusters;
     uint32_t          cluster_count;
     uint32_t          retry_statuses;              /* enum retry_status */
     bool              has_new_prefix;              /* of rewrite or redirect */
-    struct str        new_prefix;                  /* without its last "/" */
+    struct str        new_prefix;                  /* without its last "/", but for PATH_KIND_STARTS */
     struct regex     *rewrite_regex;
     struct piece     *pieces;
     uint32_t          piece_count;
@@ -92,6 +101,8 @@ struct rule_list {
 struct node {
     uint32_t         parent;         /* a smaller number; NO_NODE: a host's root */
     struct rule_list prefix, exact;  /* of rules whose path ends here */
+    uint32_t         partials;       /* the node below which parts of this node's next segments are; NO_NODE: there are none */
+    uint32_t         partial_lengths; /* bit n: one of them is n bytes long */
 };
 
 struct edge {
@@ -114,9 +125,11 @@ uint32_t index_add_root(struct index *index);
 uint32_t index_add_path(struct index *index, uint32_t root, struct str path);
 /* The child of a node, or NO_NODE. */
 uint32_t index_find(const struct index *index, uint32_t parent, struct str segment);
-/* A node whose prefix rule lies inside more than `limit` others, or NO_NODE; NO_NODE too without memory, with
- * *ret_failed. */
-uint32_t index_find_too_deep(const struct index *index, unsigned limit, bool *ret_failed);
+/* The node of what begins with `part` below the node `parent`; of a long part only the first bytes count. */
+uint32_t index_add_partial(struct index *index, uint32_t parent, struct str part);
+/* A node whose prefix rule lies inside more than ROUTE_NESTING_MAX others, or on whose way there are more than
+ * ROUTE_PARTIALS_MAX lengths of parts (with *ret_is_partial), or NO_NODE; NO_NODE too without memory, with *ret_failed. */
+uint32_t index_find_too_deep(const struct index *index, bool *ret_is_partial, bool *ret_failed);
 
 /* ---- hosts and the table */
 
@@ -129,7 +142,7 @@ struct host {
 };
 
 struct domain {
-    struct str         text;     /* "example.com", "*.example.com", "*" */
+    struct str         text;     /* "example.com", "*.example.com", "example.*", "*" */
     const struct host *host;
 };
 
@@ -139,8 +152,11 @@ struct route_table {
     struct host       *hosts;
     size_t             host_count;
     struct map         exact;    /* "example.com" -> struct domain */
-    struct map         wildcard; /* ".example.com" -> struct domain */
+    struct map         wildcard; /* ".example.com", "-eu.example.com" -> struct domain */
     unsigned           wildcard_labels; /* the most dots of a wildcard */
+    bool               has_partial_label; /* a wildcard does not begin at a dot */
+    bool               match_port;
+    struct map         front;    /* "example." -> struct domain */
     struct domain     *any;
     struct index       index;
     struct chosen_cluster *clusters;
@@ -152,22 +168,23 @@ struct route_table {
 
 /* ---- the predicates; shared by matching and explaining */
 
-bool         path_has_prefix(struct str path, struct str prefix);
 enum verdict check_path(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch);
 bool         check_method(const struct rule *rule, const struct route_request *request);
 enum verdict check_header(const struct condition *c, const struct route_request *request, struct route_scratch *scratch);
 enum verdict check_query(const struct condition *c, const struct route_request *request, struct route_scratch *scratch);
 /* All but the path. */
 enum verdict check_conditions(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch);
-/* The value of a field, repeated ones joined with ", " (RFC 9110 section 5.3). *ret_is_present false: there is
- * none. Returns 0, or -1 when it does not fit into the scratch. */
-int header_value(const struct fields *fields, struct str name, struct route_scratch *scratch, bool *ret_is_present,
-                 struct str *ret);
+/* What a condition on headers looks at: of a field that is repeated all values, joined with ", " (RFC 9110 section 5.3).
+ * *ret_is_present false: there is none. Returns 0, or -1 when it does not fit into the scratch. */
+int header_value(const struct condition *c, const struct route_request *request, struct route_scratch *scratch,
+                 bool *ret_is_present, struct str *ret);
 /* The next parameter whose decoded name is `name`: *rest moves behind it, *ret_value is as it stands there. */
 bool query_next(struct str *rest, struct str name, struct str *ret_value);
 
-/* Which domain a host belongs to, or NULL. */
-const struct domain *find_domain(const struct route_table *table, struct str host);
+bool in_fraction(const struct rule *rule, const struct route_request *request);
+
+/* Which domain a request belongs to, or NULL. */
+const struct domain *find_domain(const struct route_table *table, const struct route_request *request);
 void fill_match(const struct rule *rule, const struct route_request *request, struct route_match *match);
 
 /* ---- building */
@@ -198,3 +215,5 @@ uint32_t build_cluster(struct builder *b, const Headgate__WeightedCluster *c);
 /* Fills in one rule (build_match.c, build_action.c); faults go to the builder. */
 void build_match(struct builder *b, const Headgate__Match *match, struct rule *rule);
 void build_action(struct builder *b, const Headgate__Rule *message, struct rule *rule);
+/* Puts one domain of a host into the table (build_domain.c). */
+void build_domain(struct builder *b, struct host *host, const char *name, size_t number);

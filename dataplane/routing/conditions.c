@@ -13,10 +13,35 @@ static enum verdict negated(enum verdict verdict, bool negate) {
     return verdict == VERDICT_LIMIT || !negate ? verdict : verdict_of(verdict == VERDICT_NO);
 }
 
+/* ---- texts */
+
+static bool is_same(struct str a, struct str b, bool ignore_case) {
+    return ignore_case ? str_eq_nocase(a, b) : str_eq(a, b);
+}
+
+static bool begins(struct str text, struct str with, bool ignore_case) {
+    return text.n >= with.n && is_same((struct str){text.p, with.n}, with, ignore_case);
+}
+
+static bool ends(struct str text, struct str with, bool ignore_case) {
+    return text.n >= with.n && is_same((struct str){text.p + text.n - with.n, with.n}, with, ignore_case);
+}
+
+static bool contains(struct str text, struct str part, bool ignore_case) {
+    if (part.n == 0)
+        return true;
+    if (!ignore_case)
+        return text.n && memmem(text.p, text.n, part.p, part.n);
+    for (size_t i = 0; i + part.n <= text.n; i++)
+        if (str_eq_nocase((struct str){text.p + i, part.n}, part))
+            return true;
+    return false;
+}
+
 /* ---- path and method */
 
-bool path_has_prefix(struct str path, struct str prefix) {
-    return str_starts(path, prefix) && path.n > 0 && path.p[0] == '/' &&
+static bool path_has_prefix(struct str path, struct str prefix, bool ignore_case) {
+    return begins(path, prefix, ignore_case) && path.n > 0 && path.p[0] == '/' &&
            (path.n == prefix.n || path.p[prefix.n] == '/');
 }
 
@@ -26,8 +51,9 @@ enum verdict check_path(const struct rule *rule, const struct route_request *req
     if (request->path.n == 0) /* CONNECT has none */
         return VERDICT_NO;
     switch (rule->path_kind) {
-    case PATH_KIND_EXACT: return verdict_of(str_eq(request->path, rule->path));
-    case PATH_KIND_PREFIX: return verdict_of(path_has_prefix(request->path, rule->path));
+    case PATH_KIND_EXACT: return verdict_of(is_same(request->path, rule->path, rule->ignore_case));
+    case PATH_KIND_PREFIX: return verdict_of(path_has_prefix(request->path, rule->path, rule->ignore_case));
+    case PATH_KIND_STARTS: return verdict_of(begins(request->path, rule->path, rule->ignore_case));
     case PATH_KIND_ANY:
     case PATH_KIND_REGEX: break;
     }
@@ -43,13 +69,19 @@ bool check_method(const struct rule *rule, const struct route_request *request) 
 
 /* ---- one value */
 
+static bool is_in_range(const struct condition *c, struct str value) {
+    uint64_t number;
+    return str_to_uint64(value, &number) == 0 && number >= c->from && (c->below == 0 || number < c->below);
+}
+
 static enum verdict test_value(const struct condition *c, struct str value, struct route_scratch *scratch) {
     switch (c->test) {
     case TEST_PRESENT: return VERDICT_YES;
-    case TEST_EXACT: return verdict_of(str_eq(value, c->text));
-    case TEST_PREFIX: return verdict_of(str_starts(value, c->text));
-    case TEST_SUFFIX: return verdict_of(str_ends(value, c->text));
-    case TEST_CONTAINS: return verdict_of(c->text.n == 0 || (value.n && memmem(value.p, value.n, c->text.p, c->text.n)));
+    case TEST_EXACT: return verdict_of(is_same(value, c->text, c->ignore_case));
+    case TEST_PREFIX: return verdict_of(begins(value, c->text, c->ignore_case));
+    case TEST_SUFFIX: return verdict_of(ends(value, c->text, c->ignore_case));
+    case TEST_CONTAINS: return verdict_of(contains(value, c->text, c->ignore_case));
+    case TEST_RANGE: return verdict_of(is_in_range(c, value));
     case TEST_REGEX: break;
     }
     return verdict_of_regex(regex_match(c->regex, value, 0, true, scratch->regex));
@@ -66,8 +98,8 @@ static bool add_text(struct route_scratch *scratch, size_t *n, struct str s) {
     return true;
 }
 
-int header_value(const struct fields *fields, struct str name, struct route_scratch *scratch, bool *ret_is_present,
-                 struct str *ret) {
+static int field_text(const struct fields *fields, struct str name, struct route_scratch *scratch, bool *ret_is_present,
+                      struct str *ret) {
     const struct field *f = fields_find_name(fields, name);
     *ret_is_present = f != NULL;
     if (!f)
@@ -85,10 +117,36 @@ int header_value(const struct fields *fields, struct str name, struct route_scra
     return fits ? 0 : -1;
 }
 
+/* The canonical path, and the query where there is one. */
+static int target_text(const struct route_request *request, struct route_scratch *scratch, struct str *ret) {
+    size_t n = 0;
+    *ret = request->path;
+    if (request->query.n == 0)
+        return 0;
+    bool fits = add_text(scratch, &n, request->path) && add_text(scratch, &n, STR("?")) &&
+                add_text(scratch, &n, request->query);
+    *ret = (struct str){scratch->text, n};
+    return fits ? 0 : -1;
+}
+
+int header_value(const struct condition *c, const struct route_request *request, struct route_scratch *scratch,
+                 bool *ret_is_present, struct str *ret) {
+    int status = 0;
+    switch (c->subject) {
+    case SUBJECT_FIELD: return field_text(request->fields, c->name, scratch, ret_is_present, ret);
+    case SUBJECT_METHOD: *ret = request->method; break;
+    case SUBJECT_AUTHORITY: *ret = request->authority; break;
+    case SUBJECT_SCHEME: *ret = request->scheme; break;
+    case SUBJECT_TARGET: status = target_text(request, scratch, ret); break;
+    }
+    *ret_is_present = ret->n > 0;
+    return status;
+}
+
 enum verdict check_header(const struct condition *c, const struct route_request *request, struct route_scratch *scratch) {
     bool is_present;
     struct str value;
-    if (header_value(request->fields, c->name, scratch, &is_present, &value))
+    if (header_value(c, request, scratch, &is_present, &value))
         return VERDICT_LIMIT;
     return negated(is_present ? test_value(c, value, scratch) : VERDICT_NO, c->negate);
 }
@@ -158,8 +216,12 @@ enum verdict check_query(const struct condition *c, const struct route_request *
     return negated(verdict, c->negate);
 }
 
+bool in_fraction(const struct rule *rule, const struct route_request *request) {
+    return rule->fraction_of == 0 || request->random % rule->fraction_of < rule->fraction;
+}
+
 enum verdict check_conditions(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch) {
-    if (!check_method(rule, request))
+    if (!check_method(rule, request) || !in_fraction(rule, request))
         return VERDICT_NO;
     enum verdict verdict = VERDICT_YES;
     for (uint32_t i = 0; i < rule->header_count && verdict == VERDICT_YES; i++)

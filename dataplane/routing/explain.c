@@ -1,4 +1,6 @@
 /* Why a request meets the rule that it meets: all rules of its host in order, with the predicates that matching uses. */
+#include <inttypes.h>
+
 #include "dataplane/routing/compiled.h"
 
 struct explainer {
@@ -16,14 +18,15 @@ static struct str say(struct explainer *e, char *text) {
 static const char *test_word(enum test test) {
     static const char *const words[] = {
         [TEST_PRESENT] = "present", [TEST_EXACT] = "exact", [TEST_PREFIX] = "prefix", [TEST_SUFFIX] = "suffix",
-        [TEST_CONTAINS] = "contains", [TEST_REGEX] = "regex",
+        [TEST_CONTAINS] = "contains", [TEST_REGEX] = "regex",       [TEST_RANGE] = "range",
     };
     return words[test];
 }
 
 static struct str explain_path(struct explainer *e, const struct rule *rule, enum verdict verdict) {
     static const char *const kinds[] = {
-        [PATH_KIND_ANY] = "any", [PATH_KIND_EXACT] = "exact", [PATH_KIND_PREFIX] = "prefix", [PATH_KIND_REGEX] = "regex",
+        [PATH_KIND_ANY] = "any",     [PATH_KIND_EXACT] = "exact",        [PATH_KIND_PREFIX] = "prefix",
+        [PATH_KIND_REGEX] = "regex", [PATH_KIND_STARTS] = "starts-with",
     };
     struct str path = rule->path.n ? rule->path : STR("/");
     if (verdict == VERDICT_LIMIT)
@@ -39,11 +42,20 @@ static struct str explain_method(struct explainer *e, const struct rule *rule) {
     return say(e, arena_printf(e->arena, "method is %.*s, expected %s", STR_FMT(e->request->method), list ? list : ""));
 }
 
+static struct str explain_fraction(struct explainer *e, const struct rule *rule) {
+    return say(e, arena_printf(e->arena, "by chance: the rule takes %u of %u, and the number of this request is %u",
+                               rule->fraction, rule->fraction_of, e->request->random % rule->fraction_of));
+}
+
 /* "exact "1"", "not present" */
 static struct str expectation(struct explainer *e, const struct condition *c) {
     const char *not = c->negate ? "not " : "";
     if (c->test == TEST_PRESENT)
         return say(e, arena_printf(e->arena, "%s%s", not, test_word(c->test)));
+    if (c->test == TEST_RANGE && c->below)
+        return say(e, arena_printf(e->arena, "%sa number from %" PRIu64 " and below %" PRIu64, not, c->from, c->below));
+    if (c->test == TEST_RANGE)
+        return say(e, arena_printf(e->arena, "%sa number from %" PRIu64, not, c->from));
     return say(e, arena_printf(e->arena, "%s%s \"%.*s\"", not, test_word(c->test), STR_FMT(c->text)));
 }
 
@@ -68,7 +80,7 @@ static bool explain_headers(struct explainer *e, const struct rule *rule, struct
             continue;
         bool is_present = true;
         struct str value = {"", 0};
-        header_value(e->request->fields, c->name, e->scratch, &is_present, &value);
+        header_value(c, e->request, e->scratch, &is_present, &value);
         *ret_why = explain_condition(e, "header", c, verdict, is_present, value);
         return true;
     }
@@ -97,8 +109,8 @@ static struct str explain_rule(struct explainer *e, const struct rule *rule) {
         return explain_path(e, rule, path);
     if (!check_method(rule, e->request))
         return explain_method(e, rule);
-    if (!explain_headers(e, rule, &why))
-        explain_query(e, rule, &why);
+    if (!explain_headers(e, rule, &why) && !explain_query(e, rule, &why) && !in_fraction(rule, e->request))
+        return explain_fraction(e, rule);
     return why;
 }
 
@@ -107,7 +119,7 @@ int route_table_explain(const struct route_table *table, const struct route_requ
     struct explainer e = {request, scratch, arena, false};
     struct route_explanation explanation = {0};
     route_table_match(table, request, scratch, &explanation.match);
-    const struct domain *domain = find_domain(table, request->host);
+    const struct domain *domain = find_domain(table, request);
     if (!domain) {
         *ret = explanation;
         return 0;

@@ -11,7 +11,7 @@ static uint32_t add_node(struct index *index, uint32_t parent) {
     if (index->node_count >= NO_NODE - 1 ||
         hg_grow(&index->nodes, &index->node_capacity, index->node_count + 1, sizeof *index->nodes))
         return NO_NODE;
-    index->nodes[index->node_count] = (struct node){parent, {NO_RULE, NO_RULE}, {NO_RULE, NO_RULE}};
+    index->nodes[index->node_count] = (struct node){parent, {NO_RULE, NO_RULE}, {NO_RULE, NO_RULE}, NO_NODE, 0};
     return (uint32_t)index->node_count++;
 }
 
@@ -106,14 +106,42 @@ uint32_t index_add_path(struct index *index, uint32_t root, struct str path) {
     return node;
 }
 
-uint32_t index_find_too_deep(const struct index *index, unsigned limit, bool *ret_failed) {
-    /* How many nodes with prefix rules lie on the way to each; parents have the smaller numbers. */
-    uint32_t *depths = hg_calloc(index->node_count, sizeof *depths), found = NO_NODE;
+uint32_t index_add_partial(struct index *index, uint32_t parent, struct str part) {
+    if (part.n > ROUTE_PARTIAL_MAX)
+        part.n = ROUTE_PARTIAL_MAX;
+    if (index->nodes[parent].partials == NO_NODE) {
+        uint32_t partials = add_node(index, parent);
+        if (partials == NO_NODE)
+            return NO_NODE;
+        index->nodes[parent].partials = partials;
+    }
+    index->nodes[parent].partial_lengths |= UINT32_C(1) << part.n;
+    return add_child(index, index->nodes[parent].partials, part);
+}
+
+/* How many lists of rules may be met on the way to a node, itself included. */
+struct depth {
+    uint16_t prefixes, partials;
+};
+
+static struct depth depth_of(const struct index *index, const struct depth *depths, size_t i) {
+    const struct node *node = &index->nodes[i];
+    struct depth depth = node->parent == NO_NODE ? (struct depth){0, 0} : depths[node->parent];
+    uint32_t above = node->parent == NO_NODE ? NO_NODE : index->nodes[node->parent].parent;
+    bool is_part = above != NO_NODE && index->nodes[above].partials == node->parent;
+    depth.prefixes = (uint16_t)(depth.prefixes + (!is_part && node->prefix.first != NO_RULE));
+    depth.partials = (uint16_t)(depth.partials + __builtin_popcount(node->partial_lengths));
+    return depth;
+}
+
+uint32_t index_find_too_deep(const struct index *index, bool *ret_is_partial, bool *ret_failed) {
+    struct depth *depths = hg_calloc(index->node_count, sizeof *depths); /* parents have the smaller numbers */
+    uint32_t found = NO_NODE;
     *ret_failed = !depths;
     for (size_t i = 0; depths && i < index->node_count && found == NO_NODE; i++) {
-        const struct node *node = &index->nodes[i];
-        depths[i] = (node->parent == NO_NODE ? 0 : depths[node->parent]) + (node->prefix.first != NO_RULE);
-        if (depths[i] > limit && node->prefix.first != NO_RULE)
+        depths[i] = depth_of(index, depths, i);
+        *ret_is_partial = depths[i].partials > ROUTE_PARTIALS_MAX;
+        if (depths[i].prefixes > ROUTE_NESTING_MAX || *ret_is_partial)
             found = (uint32_t)i;
     }
     hg_free(depths);

@@ -1,7 +1,7 @@
 #include "common/alloc.h"
 #include "dataplane/routing/compiled.h"
 
-enum { HOST_MAX = 255, CURSOR_MAX = ROUTE_NESTING_MAX + 3 };
+enum { AUTHORITY_MAX = 262, CURSOR_MAX = ROUTE_NESTING_MAX + ROUTE_PARTIALS_MAX + 3 };
 
 struct route_scratch *route_scratch_create(void) {
     struct route_scratch *scratch = hg_malloc(sizeof *scratch);
@@ -24,32 +24,34 @@ void route_scratch_destroy(struct route_scratch *scratch) {
 
 /* ---- which host */
 
-/* Without port and final dot, in lower case; the text itself when it is that already. */
-static struct str normalize_host(struct str host, char room[HOST_MAX]) {
-    if (host.n && host.p[host.n - 1] != ']') {
-        const char *colon = memrchr(host.p, ':', host.n);
-        if (colon && (host.p[0] != '[' || colon[-1] == ']'))
-            host.n = (size_t)(colon - host.p);
-    }
+static struct str without_port(struct str host) {
+    const char *colon = host.n && host.p[host.n - 1] != ']' ? memrchr(host.p, ':', host.n) : NULL;
+    if (colon && (host.p[0] != '[' || colon[-1] == ']'))
+        host.n = (size_t)(colon - host.p);
+    return host;
+}
+
+/* Without final dot, in lower case; the text itself when it is that already. */
+static struct str normalize_host(struct str host, char room[AUTHORITY_MAX]) {
     if (host.n > 1 && host.p[host.n - 1] == '.')
         host.n--;
     bool is_lower = true;
     for (size_t i = 0; i < host.n; i++)
         is_lower &= !(host.p[i] >= 'A' && host.p[i] <= 'Z');
-    if (is_lower || host.n > HOST_MAX)
+    if (is_lower || host.n > AUTHORITY_MAX)
         return host;
     for (size_t i = 0; i < host.n; i++)
         room[i] = host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] | 0x20) : host.p[i];
     return (struct str){room, host.n};
 }
 
-/* The longest wildcard whose suffix, with its dot, ends the host behind at least one byte. */
+/* The longest wildcard whose suffix, with its dot where it begins at one, ends the host behind at least one byte. */
 static const struct domain *find_wildcard(const struct route_table *table, struct str host) {
     unsigned dots = 0;
     for (size_t i = 1; i < host.n; i++)
         dots += host.p[i] == '.';
     for (size_t i = 1; i < host.n; i++) {
-        if (host.p[i] != '.' || dots-- > table->wildcard_labels)
+        if (!table->has_partial_label && (host.p[i] != '.' || dots-- > table->wildcard_labels))
             continue;
         const struct domain *found = map_get(&table->wildcard, (struct str){host.p + i, host.n - i});
         if (found)
@@ -58,14 +60,24 @@ static const struct domain *find_wildcard(const struct route_table *table, struc
     return NULL;
 }
 
-const struct domain *find_domain(const struct route_table *table, struct str host) {
-    char room[HOST_MAX];
+/* The longest text before a wildcard that the host begins with, followed by at least one byte. */
+static const struct domain *find_front(const struct route_table *table, struct str host) {
     const struct domain *found = NULL;
-    host = normalize_host(host, room);
-    if (host.n && host.n <= HOST_MAX) {
+    for (size_t n = host.n - 1; n > 0 && !found; n--)
+        found = map_get(&table->front, (struct str){host.p, n});
+    return found;
+}
+
+const struct domain *find_domain(const struct route_table *table, const struct route_request *request) {
+    char room[AUTHORITY_MAX];
+    const struct domain *found = NULL;
+    struct str host = normalize_host(table->match_port ? request->authority : without_port(request->host), room);
+    if (host.n && host.n <= AUTHORITY_MAX) {
         found = table->exact.count ? map_get(&table->exact, host) : NULL;
         if (!found && table->wildcard.count)
             found = find_wildcard(table, host);
+        if (!found && table->front.count)
+            found = find_front(table, host);
     }
     return found ? found : table->any;
 }
@@ -83,6 +95,19 @@ static void add_list(struct candidates *c, const struct rule_list *list) {
         c->rules[c->count++] = list->first;
 }
 
+/* The lists of rules that know the beginning of the segment below the node. */
+static void add_partials(const struct index *index, const struct node *node, struct str rest, struct candidates *c) {
+    const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
+    size_t length = slash ? (size_t)(slash - rest.p) : rest.n;
+    for (size_t n = 1; n <= ROUTE_PARTIAL_MAX && n <= length; n++) {
+        if (!(node->partial_lengths >> n & 1))
+            continue;
+        uint32_t part = index_find(index, node->partials, (struct str){rest.p, n});
+        if (part != NO_NODE)
+            add_list(c, &index->nodes[part].prefix);
+    }
+}
+
 /* Every list of rules whose exact or prefix path is that of the request. */
 static void gather(const struct route_table *table, const struct host *host, struct str path, struct candidates *c) {
     const struct index *index = &table->index;
@@ -94,6 +119,8 @@ static void gather(const struct route_table *table, const struct host *host, str
     struct str rest = {path.p + 1, path.n - 1};
     add_list(c, &index->nodes[node].prefix);
     while (rest.p) {
+        if (index->nodes[node].partial_lengths)
+            add_partials(index, &index->nodes[node], rest, c);
         node = index_find(index, node, str_cut(&rest, '/'));
         if (node == NO_NODE)
             return;
@@ -119,9 +146,13 @@ static uint32_t take_first(struct candidates *c, const struct host *host) {
 
 void fill_match(const struct rule *rule, const struct route_request *request, struct route_match *match) {
     match->route = &rule->route;
-    match->prefix_length = rule->path_kind == PATH_KIND_PREFIX  ? rule->path.n
-                           : rule->path_kind == PATH_KIND_EXACT ? request->path.n
-                                                                : 0;
+    switch (rule->path_kind) {
+    case PATH_KIND_PREFIX:
+    case PATH_KIND_STARTS: match->prefix_length = rule->path.n; break;
+    case PATH_KIND_EXACT: match->prefix_length = request->path.n; break;
+    case PATH_KIND_ANY:
+    case PATH_KIND_REGEX: match->prefix_length = 0; break;
+    }
 }
 
 /* The path last: the trie has chosen by it already, so only a regular expression costs more than a comparison. */
@@ -133,7 +164,7 @@ static enum verdict check_rule(const struct rule *rule, const struct route_reque
 void route_table_match(const struct route_table *table, const struct route_request *request, struct route_scratch *scratch,
                        struct route_match *ret) {
     struct candidates candidates;
-    const struct domain *domain = find_domain(table, request->host);
+    const struct domain *domain = find_domain(table, request);
     *ret = (struct route_match){NULL, 0, false};
     if (!domain)
         return;

@@ -61,10 +61,13 @@ Headgate__MetadataEntry *const *route_table_cluster_subset(const struct route_ta
 /* What a request is matched by. */
 struct route_request {
     struct str           host;          /* without port, lower-case; empty: only "*" matches */
+    struct str           authority;     /* the host with its port where it has one, lower-case */
+    struct str           scheme;        /* "http" or "https" */
     struct str           path;          /* canonical; empty for CONNECT: no rule with a path matches */
     struct str           query;         /* raw, without "?" */
     struct str           method;
     const struct fields *fields;
+    uint32_t             random;        /* uniform; for rules that take a fraction of what they match */
 };
 
 struct route_match {
@@ -84,7 +87,7 @@ void  route_table_match(const struct route_table *, const struct route_request *
 /* For ROUTE_FORWARD: the cluster's index in the table, by weight; `random` is uniform. */
 uint32_t route_pick_cluster(const struct route *, uint32_t random);
 bool     route_retries_method(const struct route *, const struct head *request);   /* method_count > 0: is it listed? */
-bool     route_retries_status(const struct route *, unsigned status);
+bool     route_retries_answer(const struct route *, const struct head *answer);    /* by its status, or that of gRPC */
 /* The path (and query) for the origin as the rule rewrites it; what is unchanged is returned without a copy. The
  * query is kept. 0, or -1 without memory or when a limit was hit. `target` is "path?query". */
 int      route_rewrite_target(const struct route *, const struct route_match *, struct str path, bool has_query,
@@ -93,9 +96,10 @@ int      route_rewrite_target(const struct route *, const struct route_match *, 
 bool       route_allows_upgrade(const struct route *, struct str token); /* case does not count */
 struct str route_rewrite_host(const struct route *);
 bool       route_host_from_endpoint(const struct route *);
-/* For ROUTE_REDIRECT: the Location. 0, or -1 without memory. `authority` as in the request, with its port. */
-int      route_redirect_location(const struct route *, const struct route_match *, struct str scheme, struct str authority,
-                                 struct str path, bool has_query, struct str query, struct arena *, struct str *ret);
+/* For ROUTE_REDIRECT: the Location of a request with this scheme, authority, path and query. 0, or -1 without memory or when
+ * a limit was hit. */
+int      route_redirect_location(const struct route *, const struct route_match *, const struct route_request *,
+                                 bool has_query, struct route_scratch *, struct arena *, struct str *ret);
 
 /* ---- explain: the same predicates, rule by rule */
 

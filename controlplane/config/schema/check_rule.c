@@ -11,14 +11,6 @@ void check_respond(struct fill *f, const struct fill_at *at, const ProtobufCMess
         fill_report(f, &body, ERROR_CONFLICT, "an answer with status %u has no body", respond->status);
 }
 
-void check_redirect(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
-    const Headgate__Redirect *redirect = (const Headgate__Redirect *)m;
-    if (redirect->scheme || redirect->host || redirect->path || redirect->prefix)
-        return;
-    struct error *e = fill_report(f, at, ERROR_MISSING, "the redirect leads back to where the client was");
-    error_set_expected(f->errors, e, "at least one of scheme, host, path and prefix", NULL);
-}
-
 /* The largest group that the text refers to. */
 static unsigned largest_group(const char *substitution) {
     unsigned largest = 0;
@@ -32,18 +24,31 @@ static unsigned largest_group(const char *substitution) {
     return largest;
 }
 
+static void check_replacement(struct fill *f, const struct fill_at *at, const char *regex, const char *substitution) {
+    struct fill_at regex_at = fill_down(at, "regex"), substitution_at = fill_down(at, "substitution");
+    if (regex && !substitution)
+        fill_report(f, &regex_at, ERROR_MISSING, "\"regex\" needs \"substitution\" beside it");
+    else if (substitution && !regex)
+        fill_report(f, &substitution_at, ERROR_MISSING, "\"substitution\" needs \"regex\" beside it");
+    else if (regex) {
+        unsigned groups = text_regex_groups(str_of(regex)), largest = largest_group(substitution);
+        if (largest > groups)
+            fill_report(f, &substitution_at, ERROR_RANGE, "\\%u is used, but the regex has %u groups", largest, groups);
+    }
+}
+
+void check_redirect(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Redirect *redirect = (const Headgate__Redirect *)m;
+    check_replacement(f, at, redirect->regex, redirect->substitution);
+    if (redirect->scheme || redirect->host || redirect->port || redirect->path || redirect->prefix || redirect->regex)
+        return;
+    struct error *e = fill_report(f, at, ERROR_MISSING, "the redirect leads back to where the client was");
+    error_set_expected(f->errors, e, "at least one of scheme, host, port, path, prefix and regex", NULL);
+}
+
 void check_rewrite(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__Rewrite *rewrite = (const Headgate__Rewrite *)m;
-    struct fill_at regex = fill_down(at, "regex"), substitution = fill_down(at, "substitution");
-    if (rewrite->regex && !rewrite->substitution)
-        fill_report(f, &regex, ERROR_MISSING, "\"regex\" needs \"substitution\" beside it");
-    else if (rewrite->substitution && !rewrite->regex)
-        fill_report(f, &substitution, ERROR_MISSING, "\"substitution\" needs \"regex\" beside it");
-    else if (rewrite->regex) {
-        unsigned groups = text_regex_groups(str_of(rewrite->regex)), largest = largest_group(rewrite->substitution);
-        if (largest > groups)
-            fill_report(f, &substitution, ERROR_RANGE, "\\%u is used, but the regex has %u groups", largest, groups);
-    }
+    check_replacement(f, at, rewrite->regex, rewrite->substitution);
 }
 
 /* ---- the rule ---- */
@@ -73,6 +78,8 @@ void check_rule(struct fill *f, const struct fill_at *at, const ProtobufCMessage
         check_only_forward(f, at, "retry");
     if (rule->n_upgrades && !is_forward)
         check_only_forward(f, at, "upgrades");
+    if (rule->n_hash && !is_forward)
+        check_only_forward(f, at, "hash");
     if (rule->connect && !is_forward)
         check_only_forward(f, at, "connect");
 }
@@ -86,7 +93,7 @@ struct taken {
 };
 
 static bool has_conditions_besides_path(const Headgate__Match *match) {
-    return match && (match->n_methods || match->n_headers || match->n_query);
+    return match && (match->n_methods || match->n_headers || match->n_query || match->fraction);
 }
 
 /* "/api/" and "/api" are the same prefix. */
@@ -107,7 +114,7 @@ static bool is_below_taken_prefix(const struct taken *taken, struct str path) {
 }
 
 static bool is_taken(const struct taken *taken, const Headgate__Match *match) {
-    if (taken->all || !match || !match->path)
+    if (taken->all || !match || !match->path || match->path->ignore_case)
         return taken->all;
     if (match->path->kind_case == HEADGATE__PATH_MATCH__KIND_PREFIX)
         return is_below_taken_prefix(taken, prefix_of(match->path->prefix));
@@ -122,6 +129,8 @@ static int take(struct taken *taken, const Headgate__Match *match) {
         return 0;
     if (!match || !match->path)
         taken->all = true;
+    else if (match->path->ignore_case)
+        return 0;
     else if (match->path->kind_case == HEADGATE__PATH_MATCH__KIND_PREFIX)
         return map_set(&taken->prefixes, prefix_of(match->path->prefix), taken);
     else if (match->path->kind_case == HEADGATE__PATH_MATCH__KIND_EXACT)

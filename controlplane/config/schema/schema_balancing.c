@@ -36,7 +36,7 @@ static const struct schema_key hash_keys[] = {
     {0},
 };
 
-static const struct schema_object hash_on = {
+const struct schema_object schema_hash_on = {
     .title = "hash",
     .description = "What of a request decides. Exactly one key.",
     .message = &headgate__hash_on__descriptor,
@@ -75,7 +75,7 @@ static const struct schema_object subset_selector = {
 };
 
 static const struct schema_key balancing_keys[] = {
-    {.key = "hash", .type = SCHEMA_OBJECT, .object = &hash_on, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
+    {.key = "hash", .type = SCHEMA_OBJECT, .object = &schema_hash_on, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
      .absent = "an endpoint by chance", .description = "`ring-hash`, `maglev`: the first of these that the request has."},
     {.key = "table-size", .type = SCHEMA_INTEGER, .min = 3, .max = 5000011,
      .description = "`maglev`: entries, a prime, better a hundred times the number of endpoints."},

@@ -11,17 +11,36 @@ static const struct schema_key path_match_keys[] = {
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
      .description = "Whole segments that the path begins with: `/api` and `/api/` match `/api` and `/api/x`, never "
                     "`/apix`."},
+    {.key = "starts-with", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
+     .description = "How the path begins, byte by byte: `/api` matches `/apix`, too."},
     {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
      .description = "A regular expression (PCRE2) for the whole path, with limits on steps and depth."},
+    {.key = "ignore-case", .type = SCHEMA_BOOL,
+     .description = "`true`: upper and lower case are the same. Such rules are compared one by one, so a table should not have "
+                    "very many. Not with `regex`, which has `(?i)`."},
     {0},
 };
 
 static const struct schema_object path_match = {
     .title = "path-match",
-    .description = "What the canonical path is, without the query. Exactly one key.",
+    .description = "What the canonical path is, without the query. Exactly one of exact, prefix, starts-with and regex.",
     .message = &headgate__path_match__descriptor,
     .keys = path_match_keys,
     .groups = 1 << 1,
+};
+
+static const struct schema_key range_keys[] = {
+    {.key = "from", .type = SCHEMA_INTEGER, .min = 0, .max = INT64_MAX, .description = "The least number."},
+    {.key = "below", .type = SCHEMA_INTEGER, .min = 1, .max = INT64_MAX, .absent = "no bound",
+     .description = "The first number that is too large."},
+    {0},
+};
+
+static const struct schema_object number_range = {
+    .title = "number-range",
+    .description = "Whole numbers in decimal digits.",
+    .message = &headgate__number_range__descriptor,
+    .keys = range_keys,
 };
 
 #define CONDITION_KEYS \
@@ -33,20 +52,25 @@ static const struct schema_object path_match = {
      .description = "A part of the value."}, \
     {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1, \
      .description = "A regular expression (PCRE2) for the whole value."}, \
+    {.key = "range", .type = SCHEMA_OBJECT, .object = &number_range, .group = 1, \
+     .description = "The value is a number in this range."}, \
+    {.key = "ignore-case", .type = SCHEMA_BOOL, \
+     .description = "`true`: exact, prefix, suffix and contains take upper and lower case for the same."}, \
     {.key = "present", .type = SCHEMA_BOOL, .group = 1, \
      .description = "`true`: must be there; `false`: must not be there."}, \
     {.key = "not", .field = "invert", .type = SCHEMA_BOOL, .description = "`true`: the condition must not hold."}
 
 static const struct schema_key header_match_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_field_name, .flags = SCHEMA_REQUIRED,
-     .description = "The field; case does not count."},
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_condition_name, .flags = SCHEMA_REQUIRED,
+     .description = "The field; case does not count. `:method`, `:authority` (the host with its port), `:scheme` and `:path` "
+                    "(the canonical path with the query) stand for what the request line says."},
     CONDITION_KEYS,
     {0},
 };
 
 static const struct schema_object header_match = {
     .title = "header-match",
-    .description = "A condition on a request field. Exactly one of exact, prefix, suffix, contains, regex and present.",
+    .description = "A condition on a request field. Exactly one of exact, prefix, suffix, contains, regex, range and present.",
     .message = &headgate__field_match__descriptor,
     .keys = header_match_keys,
     .shorthand = "exact",
@@ -63,11 +87,25 @@ static const struct schema_key query_match_keys[] = {
 static const struct schema_object query_match = {
     .title = "query-match",
     .description = "A condition on a query parameter, percent-decoded. Exactly one of exact, prefix, suffix, "
-                   "contains, regex and present.",
+                   "contains, regex, range and present.",
     .message = &headgate__field_match__descriptor,
     .keys = query_match_keys,
     .shorthand = "exact",
     .groups = 1 << 1,
+};
+
+static const struct schema_key fraction_keys[] = {
+    {.key = "numerator", .type = SCHEMA_INTEGER, .min = 0, .max = UINT32_MAX, .description = "How many."},
+    {.key = "of", .type = SCHEMA_INTEGER, .min = 1, .max = UINT32_MAX, .description = "Out of how many."},
+    {0},
+};
+
+static const struct schema_object fraction = {
+    .title = "fraction",
+    .description = "A share of the requests, by chance.",
+    .message = &headgate__fraction__descriptor,
+    .keys = fraction_keys,
+    .shorthand = "numerator",
 };
 
 static const struct schema_key match_keys[] = {
@@ -81,6 +119,9 @@ static const struct schema_key match_keys[] = {
     {.key = "query", .type = SCHEMA_OBJECT, .object = &query_match, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
      .description = "Conditions on query parameters; all must hold. A mapping from name to condition, or a list of "
                     "conditions."},
+    {.key = "fraction", .type = SCHEMA_OBJECT, .object = &fraction, .absent = "all of them",
+     .description = "The rule takes only so many of the requests that meet its conditions; the others go on to the next rules. "
+                    "A lone number is a percentage."},
     {0},
 };
 
@@ -139,6 +180,16 @@ static const struct schema_key redirect_keys[] = {
      .description = "Replaces the whole path and drops the query."},
     {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
      .description = "Replaces the prefix, or the exact path, that the rule matches; a rule that matches by regex has none."},
+    {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
+     .description = "Every match of it in the path is replaced by `substitution`."},
+    {.key = "substitution", .type = SCHEMA_TEXT, .form = &text_substitution, .max = 4096,
+     .description = "What the matches of `regex` become; `\\1` is its first group."},
+    {.key = "port", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .absent = "that of the request, or of `host`",
+     .description = "The new port; not with a host that has one."},
+    {.key = "keep-port", .type = SCHEMA_BOOL,
+     .description = "Another scheme drops the port of the request, whatever it is. `true`: only the default port of the old one."},
+    {.key = "keep-query", .type = SCHEMA_BOOL,
+     .description = "With `path`: the query of the request stays, unless the path has its own."},
     {.key = "strip-query", .type = SCHEMA_BOOL, .description = "Drops the query."},
     {0},
 };
@@ -210,6 +261,11 @@ static const struct schema_key retry_keys[] = {
     {.key = "on", .type = SCHEMA_WORD, .words = retry_reasons, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 16,
      .absent = "[connect-failure]",
      .description = "After what."},
+    {.key = "statuses", .type = SCHEMA_INTEGER, .min = 200, .max = 599, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .absent = "none", .description = "After these statuses, besides what `on` says."},
+    {.key = "grpc-statuses", .type = SCHEMA_INTEGER, .min = 1, .max = 16, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .absent = "none",
+     .description = "After these statuses of gRPC, where the answer is an error and nothing else: 1 cancelled, 14 unavailable."},
     {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64,
      .absent = "the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT and DELETE", .description = "For which requests."},
     {.key = "per-try-timeout", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,

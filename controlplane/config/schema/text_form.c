@@ -137,18 +137,24 @@ static bool is_ascii(struct str text) {
     return true;
 }
 
+/* With something in the place of the wildcard it is a host. Whether a port may stand there is for check_route_table. */
 static const char *check_domain(struct arena *arena, struct str text, struct str *canonical) {
     uint16_t port;
-    struct str name = text, lower;
+    struct str lower;
     if (str_eq(text, STR("*")))
         return NULL;
     if (!is_ascii(text))
         return "not ASCII; write an international domain in its xn-- form";
-    if (str_starts(name, STR("*.")))
-        name = (struct str){text.p + 2, text.n - 2};
-    if (parse_host(arena, name, &lower, &port) || str_ends(name, STR(".")))
+    char *name = arena_memdup(arena, text.p, text.n + 1);
+    if (!name)
+        return "out of memory";
+    if (text.n > 1 && name[0] == '*')
+        name[0] = 'x';
+    else if (text.n > 1 && name[text.n - 1] == '*')
+        name[text.n - 1] = 'x';
+    if (parse_host(arena, (struct str){name, text.n}, &lower, &port) || str_ends(text, STR(".")))
         return "not a domain";
-    return port ? "a domain is written without a port" : to_lower(arena, text, canonical);
+    return to_lower(arena, text, canonical);
 }
 
 static const char *check_host(struct arena *arena, struct str text, struct str *canonical) {
@@ -188,8 +194,7 @@ const struct text_form text_prefix = {"prefix", "a range of addresses such as 10
 const struct text_form text_dns_name = {"dns-name", "a name such as api.internal", "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$",
                                         check_dns_name, NULL};
 const struct text_form text_domain = {"domain", "a domain such as example.com, *.example.com or *",
-                                      "^(\\*|(\\*\\.)?[A-Za-z0-9_~-]+(\\.[A-Za-z0-9_~-]+)*|\\[[0-9A-Fa-f:.]+\\])$",
-                                          check_domain, NULL};
+                                      "^(\\*|\\*?[A-Za-z0-9_~.-]+\\*?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$", check_domain, NULL};
 const struct text_form text_host = {"host", "a host such as example.com or example.com:8443", NULL, check_host, NULL};
 const struct text_form text_scheme = {"scheme", "http or https", "^https?$", check_scheme, NULL};
 
@@ -233,6 +238,14 @@ static const char *check_field_name(struct arena *arena, struct str text, struct
     if (!is_token(text) || text.n > 256)
         return "not a field name";
     return to_lower(arena, text, canonical);
+}
+
+static const char *check_condition_name(struct arena *arena, struct str text, struct str *canonical) {
+    static const char *const own[] = {":method", ":authority", ":scheme", ":path"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (str_eq(text, str_of(own[i])))
+            return NULL;
+    return check_field_name(arena, text, canonical);
 }
 
 /* Fields that say where a message ends, or that belong to the connection, are ours alone. */
@@ -296,6 +309,10 @@ const struct text_form text_method = {"method", "a method such as GET or POST", 
                                       check_method, NULL};
 const struct text_form text_field_name = {"field-name", "a field name such as x-canary", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
                                           check_field_name, NULL};
+const struct text_form text_condition_name = {"condition-name", "a field name such as x-canary, or :method, :authority, "
+                                              ":scheme or :path",
+                                              "^(:(method|authority|scheme|path)|[A-Za-z0-9!#$%&'*+.^_`|~-]+)$",
+                                              check_condition_name, NULL};
 const struct text_form text_own_field_name = {"response-field-name", "a field name such as cache-control",
                                               "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", check_own_field_name, NULL};
 const struct text_form text_check_field_name = {"check-field-name", "a field name such as x-canary",

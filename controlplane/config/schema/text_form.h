@@ -30,6 +30,7 @@ extern const struct text_form text_scheme;          /* http or https */
 extern const struct text_form text_path;            /* begins with a slash, no query */
 extern const struct text_form text_location;        /* likewise, with a query where wanted */
 extern const struct text_form text_method;          /* RFC 9110 section 9.1 */
+extern const struct text_form text_condition_name;  /* a field name, or ":method", ":authority", ":scheme", ":path" */
 extern const struct text_form text_field_name;      /* RFC 9110 section 5.1; lower case */
 extern const struct text_form text_own_field_name;  /* likewise, of a field that does not frame the message */
 extern const struct text_form text_check_field_name; /* likewise, for the request of a health check */

@@ -78,7 +78,7 @@ static struct route_request request_for(enum shape shape, unsigned i) {
         path = need(arena_printf(&arena, "/api/service-%u/users/17", i));
     else
         host = need(arena_printf(&arena, shape == HOSTS ? "tenant-%u.example.com" : "www.tenant-%u.example.com", i));
-    return (struct route_request){str_of(host), str_of(path), {NULL, 0}, STR("GET"), &none};
+    return (struct route_request){.host = str_of(host), .path = str_of(path), .method = STR("GET"), .fields = &none};
 }
 
 static double measure(const struct route_table *table, const struct route_request *requests, struct route_scratch *scratch) {

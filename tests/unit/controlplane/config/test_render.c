@@ -123,7 +123,8 @@ static void the_effective_view_inherits_and_has_defaults(void **state)
                                     "clusters: [{name: c, endpoints: [127.0.0.1:1]}]\n");
     assert_compiles(&o);
     assert_int_equal(config_render_one(&o.set, HEADGATE__KIND__KIND_ROUTE_TABLE, STR("t"), &options, &text, &o.errors), 0);
-    assert_string_equal(text.p, "name: t\nhosts:\n  - domains: [a]\n    rules:\n      - clusters: [{name: c, weight: 1}]\n"
+    assert_string_equal(text.p, "name: t\nmatch-port: false\nhosts:\n  - domains: [a]\n    rules:\n"
+                                "      - clusters: [{name: c, weight: 1}]\n"
                                 "        timeouts:\n          connect: 2s\n          request: 6s\n"
                                 "          response-head: 1m\n"
                                 "          body: 30s\n          response-body: 1m\n          tunnel-idle: 1h\n"
@@ -340,10 +341,21 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     if (strcmp(o->title, "dns-discovery") == 0 && strcmp(k->key, "port") == 0) {
         return true;
     }
-    if (o == &schema_rewrite && strcmp(k->key, "substitution") == 0) {
-        return picks[1] != NONE && strcmp(o->keys[picks[1]].key, "regex") == 0;
+    bool has_regex = picks[1] != NONE && strcmp(o->keys[picks[1]].key, "regex") == 0;
+    if ((o == &schema_rewrite || o == &schema_redirect) && strcmp(k->key, "substitution") == 0) {
+        return has_regex;
     }
-    bool is_for_clusters = k->object == &schema_rewrite || k->object == &schema_retry;
+    if (strcmp(k->key, "ignore-case") == 0 && has_regex) {
+        return false;
+    }
+    if (strcmp(k->key, "keep-query") == 0 && strcmp(o->keys[picks[1]].key, "path") != 0) {
+        return false;
+    }
+    if (strcmp(o->title, "number-range") == 0 && strcmp(k->key, "below") == 0) {
+        return false; /* it would have to be above the other bound */
+    }
+    bool is_for_clusters = k->object == &schema_rewrite || k->object == &schema_retry ||
+                           (k->object == &schema_hash_on && strcmp(o->title, "rule") == 0);
     if (is_for_clusters && strcmp(o->keys[picks[1]].key, "clusters") != 0) {
         return false;
     }

@@ -4,9 +4,10 @@
  *   rule name=x exact=/a method=GET header=x-a:exact:1 query=q:!present forward=one*3,two rewrite-prefix=/v1
  *   rule prefix=/b redirect=308 to-prefix=/c
  *   rule respond=200 body=ok
+ *   ports
  *
- * A value ends at the next space; "%_" stands for a space. A test is [!]exact, prefix, suffix, contains, regex,
- * present or absent. */
+ * A value ends at the next space; "%_" stands for a space. A test is [!][~]exact, prefix, suffix, contains, regex,
+ * range (10..20), present or absent; "~" ignores case. "ports" makes domains have theirs. */
 #pragma once
 
 #include <setjmp.h>
@@ -62,14 +63,27 @@ static inline char *tt_string(struct table_text *t, struct str s) {
 
 static inline Headgate__FieldMatch *tt_condition(struct table_text *t, struct str value) {
     Headgate__FieldMatch *m = TT_NEW(t, Headgate__FieldMatch, HEADGATE__FIELD_MATCH__INIT);
-    m->name = tt_string(t, str_cut(&value, ':'));
+    struct str name = {value.p, value.n && value.p[0] == ':' ? 1 : 0};
+    value = (struct str){value.p + name.n, value.n - name.n};
+    name.n += str_cut(&value, ':').n;
+    m->name = tt_string(t, name);
     struct str test = str_cut(&value, ':');
     if (test.n && test.p[0] == '!') {
         m->has_invert = m->invert = 1;
         test.p++, test.n--;
     }
+    if (test.n && test.p[0] == '~') {
+        m->has_ignore_case = m->ignore_case = 1;
+        test.p++, test.n--;
+    }
     char *text = tt_string(t, value.p ? value : STR(""));
-    if (str_eq(test, STR("exact")))
+    if (str_eq(test, STR("range"))) {
+        m->kind_case = HEADGATE__FIELD_MATCH__KIND_RANGE;
+        m->range = TT_NEW(t, Headgate__NumberRange, HEADGATE__NUMBER_RANGE__INIT);
+        m->range->from = strtoul(text, &text, 10);
+        m->range->has_below = text[2] != '\0';
+        m->range->below = strtoul(text + 2, NULL, 10);
+    } else if (str_eq(test, STR("exact")))
         m->kind_case = HEADGATE__FIELD_MATCH__KIND_EXACT, m->exact = text;
     else if (str_eq(test, STR("prefix")))
         m->kind_case = HEADGATE__FIELD_MATCH__KIND_PREFIX, m->prefix = text;
@@ -152,7 +166,16 @@ static inline bool tt_match_option(struct table_text *t, Headgate__Rule *rule, s
     else if (str_eq(key, STR("regex")))
         *tt_path(t, rule) = (Headgate__PathMatch){.base = PROTOBUF_C_MESSAGE_INIT(&headgate__path_match__descriptor),
                                                   .kind_case = HEADGATE__PATH_MATCH__KIND_REGEX, .regex = text};
-    else if (str_eq(key, STR("no-path")))
+    else if (str_eq(key, STR("starts")))
+        *tt_path(t, rule) = (Headgate__PathMatch){.base = PROTOBUF_C_MESSAGE_INIT(&headgate__path_match__descriptor),
+                                                  .kind_case = HEADGATE__PATH_MATCH__KIND_STARTS_WITH, .starts_with = text};
+    else if (str_eq(key, STR("ignore-case")))
+        tt_path(t, rule)->has_ignore_case = tt_path(t, rule)->ignore_case = 1;
+    else if (str_eq(key, STR("fraction"))) {
+        m->fraction = TT_NEW(t, Headgate__Fraction, HEADGATE__FRACTION__INIT);
+        m->fraction->numerator = (uint32_t)strtoul(text, &text, 10);
+        m->fraction->of = (uint32_t)strtoul(text + 1, NULL, 10);
+    } else if (str_eq(key, STR("no-path")))
         tt_path(t, rule);
     else if (str_eq(key, STR("method")))
         tt_push(t, &m->methods, &m->n_methods, text);
@@ -187,6 +210,16 @@ static inline bool tt_answer_option(struct table_text *t, Headgate__Rule *rule, 
         tt_redirect(t, rule)->path = text;
     else if (str_eq(key, STR("to-prefix")))
         tt_redirect(t, rule)->prefix = text;
+    else if (str_eq(key, STR("to-port")))
+        tt_redirect(t, rule)->port = (uint32_t)strtoul(text, NULL, 10);
+    else if (str_eq(key, STR("to-regex")))
+        tt_redirect(t, rule)->regex = text;
+    else if (str_eq(key, STR("to-substitution")))
+        tt_redirect(t, rule)->substitution = text;
+    else if (str_eq(key, STR("keep-port")))
+        tt_redirect(t, rule)->keep_port = 1;
+    else if (str_eq(key, STR("keep-query")))
+        tt_redirect(t, rule)->keep_query = 1;
     else if (str_eq(key, STR("strip-query")))
         tt_redirect(t, rule)->strip_query = 1;
     else
@@ -237,6 +270,8 @@ static inline void tt_line(struct table_text *t, struct str line) {
         while (line.p)
             tt_push(t, &host->domains, &host->n_domains, tt_string(t, str_cut(&line, ' ')));
         tt_push(t, &t->message.hosts, &t->message.n_hosts, host);
+    } else if (str_eq(word, STR("ports"))) {
+        t->message.has_match_port = t->message.match_port = 1;
     } else if (str_eq(word, STR("rule"))) {
         tt_rule(t, t->message.hosts[t->message.n_hosts - 1], line);
     } else if (word.n) {
@@ -272,7 +307,8 @@ static inline struct route_request *request_text(struct table_text *t, const cha
     struct str host = {target.p, slash ? (size_t)(slash - target.p) : target.n};
     struct str query = {target.p + host.n, target.n - host.n}, path = str_cut(&query, '?');
     *ret = (struct request_text){0};
-    ret->request = (struct route_request){host, path, query, method, &ret->fields};
+    ret->request = (struct route_request){.host = host, .authority = host, .scheme = STR("http"), .path = path, .query = query,
+                                          .method = method, .fields = &ret->fields};
     while (rest.p) {
         struct str value = str_cut(&rest, ' '), name = str_cut(&value, ':');
         struct field f = {name.p, tt_string(t, value), 0, (uint16_t)name.n, FIELD_OTHER};

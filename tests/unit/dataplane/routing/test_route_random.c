@@ -2,6 +2,7 @@
 #include "tests/unit/dataplane/routing/tables.h"
 
 #include <regex.h>
+#include <strings.h>
 
 enum { TABLES = 300, REQUESTS = 200 };
 
@@ -24,7 +25,7 @@ static const char *pick(const char *const *words, unsigned count) {
 static void add_path(struct strbuf *out, unsigned max_segments) {
     unsigned segments = draw(max_segments + 1);
     for (unsigned i = 0; i < segments; i++)
-        strbuf_printf(out, "/%s", PICK("a", "b", "aa", "c"));
+        strbuf_printf(out, "/%s", PICK("a", "b", "aa", "c", "A", "ab"));
     if (segments == 0 || draw(4) == 0)
         strbuf_putc(out, '/');
 }
@@ -36,7 +37,12 @@ static void add_condition(struct strbuf *out, const char *kind) {
 
 static void add_rule(struct strbuf *out) {
     strbuf_puts(out, "rule respond=200");
-    switch (draw(5)) {
+    switch (draw(7)) {
+    case 4:
+    case 5:
+        strbuf_puts(out, " starts=");
+        add_path(out, 3);
+        break;
     case 0:
     case 1:
         strbuf_puts(out, " exact=");
@@ -51,6 +57,9 @@ static void add_rule(struct strbuf *out) {
         if (draw(2))
             strbuf_printf(out, " regex=%s", PICK("/a/.*", "/(a|b)/?", "/[^/]+/c", ".*b"));
     }
+    if (draw(6) == 0 && out->p[out->n - 1] != '*' && !strstr(strrchr(out->p, ' '), "regex") &&
+        !strstr(strrchr(out->p, ' '), "respond"))
+        strbuf_puts(out, " ignore-case");
     if (draw(3) == 0)
         strbuf_printf(out, " method=%s", PICK("GET", "POST"));
     if (draw(4) == 0)
@@ -61,8 +70,8 @@ static void add_rule(struct strbuf *out) {
 }
 
 static void add_table(struct strbuf *out) {
-    const char *const domains[] = {"a.b", "*.b", "*.a.b", "c", "*", "*.c"};
-    for (unsigned i = 0; i < 6; i++) {
+    const char *const domains[] = {"a.b", "*.b", "*.a.b", "c", "*", "*.c", "*x.b", "x.*", "z.*"};
+    for (unsigned i = 0; i < 9; i++) {
         if (draw(3) == 0)
             continue;
         strbuf_printf(out, "host %s\n", domains[i]);
@@ -96,15 +105,18 @@ static bool posix_matches(const char *pattern, struct str text) {
 static bool plain_path(const Headgate__PathMatch *m, struct str path) {
     if (!m)
         return true;
+    int (*compare)(const char *, const char *, size_t) = m->ignore_case ? strncasecmp : strncmp;
     if (m->kind_case == HEADGATE__PATH_MATCH__KIND_EXACT)
-        return str_eq(path, str_of(m->exact));
+        return m->ignore_case ? str_eq_nocase(path, str_of(m->exact)) : str_eq(path, str_of(m->exact));
     if (m->kind_case == HEADGATE__PATH_MATCH__KIND_REGEX)
         return posix_matches(m->regex, path);
+    if (m->kind_case == HEADGATE__PATH_MATCH__KIND_STARTS_WITH)
+        return path.n >= strlen(m->starts_with) && compare(path.p, m->starts_with, strlen(m->starts_with)) == 0;
     char with_slash[256], wanted[256]; /* "/a" and "/a/" both mean: begins with "/a/" once a "/" is put behind it */
     snprintf(with_slash, sizeof with_slash, "%.*s/", STR_FMT(path));
     size_t n = strlen(m->prefix);
     snprintf(wanted, sizeof wanted, "%s%s", m->prefix, m->prefix[n - 1] == '/' ? "" : "/");
-    return strncmp(with_slash, wanted, strlen(wanted)) == 0;
+    return compare(with_slash, wanted, strlen(wanted)) == 0;
 }
 
 static bool plain_value(const Headgate__FieldMatch *m, const char *value) {
@@ -170,7 +182,9 @@ static size_t plain_domain(const char *domain, struct str host) {
         return 1;
     if (str_eq(host, str_of(domain)))
         return 1000;
-    return domain[0] == '*' && host.n > n - 1 && str_ends(host, str_of(domain + 1)) ? n : 0;
+    if (domain[n - 1] == '*')
+        return host.n > n - 1 && str_starts(host, (struct str){domain, n - 1}) ? 1 + n : 0;
+    return domain[0] == '*' && host.n > n - 1 && str_ends(host, str_of(domain + 1)) ? 500 + n : 0;
 }
 
 static const Headgate__Rule *plain_match(const Headgate__RouteTable *table, const struct route_request *r) {
