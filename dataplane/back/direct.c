@@ -26,8 +26,8 @@ static void redirect(struct exchange *x) {
     const struct route_request asked = {.authority = request->authority.p ? request->authority : STR(""),
                                         .scheme = x->is_tls ? STR("https") : STR("http"), .path = x->path,
                                         .query = request->query};
-    if (!head || route_redirect_location(x->route, &x->match, &asked, request->has_query, x->worker->route_scratch, &x->arena,
-                                         &location) < 0) {
+    if (!head || route_redirect_location(x->route, &x->match, &asked, request->has_query,
+                                         x->worker->route_scratch, &x->arena, &location) < 0) {
         exchange_fail(x, ABORT_MEMORY);
         return;
     }

@@ -98,8 +98,8 @@ static struct str join(struct arena *arena, const struct str *parts, size_t coun
 
 /* ---- the target for the origin */
 
-/* Where the prefix ends within a segment, what comes out may be a path that nobody has seen yet ("/a" to "/" of "/a../b"): it
- * must be canonical too. */
+/* Where the prefix ends within a segment, what comes out may be a path that nobody has seen yet ("/a" to "/" of "/a../b"):
+ * it must be canonical too. */
 static struct str replace_prefix(const struct rule *rule, const struct route_match *match, struct str path,
                                  struct arena *arena) {
     struct str parts[] = {rule->new_prefix, {path.p + match->prefix_length, path.n - match->prefix_length}};

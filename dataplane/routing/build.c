@@ -161,7 +161,8 @@ static void check_nesting(struct builder *b) {
     b->rule = rule;
     b->has_rule = !is_partial;
     if (is_partial)
-        build_fault(b, ERROR_RANGE, "rules", NULL, "paths that requests start with have more than %d lengths inside each other",
+        build_fault(b, ERROR_RANGE, "rules", NULL,
+                    "paths that requests start with have more than %d lengths inside each other",
                     ROUTE_PARTIALS_MAX);
     else
         build_fault(b, ERROR_RANGE, "match.path.prefix", NULL, "lies inside more than %d other prefixes", ROUTE_NESTING_MAX);

@@ -231,10 +231,14 @@ static void build_rewrite(struct builder *b, const Headgate__Rewrite *m, struct 
 
 static void build_retry(struct builder *b, const Headgate__Retry *m, struct rule *rule) {
     struct route_retry *retry = &rule->route.retry;
-    *retry = (struct route_retry){.retries = m->retries, .on_connect_failure = m->n_on + m->n_statuses + m->n_grpc_statuses == 0,
-                                  .per_try_timeout = m->per_try_timeout, .backoff = m->backoff,
-                                  .max_backoff = m->max_backoff, .max_retry_after = m->max_retry_after,
-                                  .hedge_after = m->hedge_after, .body = m->retries ? m->body : 0,
+    *retry = (struct route_retry){.retries = m->retries,
+                                  .on_connect_failure = m->n_on + m->n_statuses + m->n_grpc_statuses == 0,
+                                  .per_try_timeout = m->per_try_timeout,
+                                  .backoff = m->backoff,
+                                  .max_backoff = m->max_backoff,
+                                  .max_retry_after = m->max_retry_after,
+                                  .hedge_after = m->hedge_after,
+                                  .body = m->retries ? m->body : 0,
                                   .method_count = (uint32_t)m->n_methods};
     for (size_t i = 0; i < m->n_statuses; i++)
         if (m->statuses[i] < 200 || m->statuses[i] > 599)

@@ -68,7 +68,8 @@ struct rule {
     uint32_t          next;  /* in the same list of the index: a later rule, or NO_RULE */
     enum path_kind    path_kind;
     bool              ignore_case; /* of the path */
-    struct str        path;  /* canonical; a prefix without its last "/"; the pattern of a regex; any text of PATH_KIND_STARTS */
+    struct str
+        path; /* canonical; a prefix without its last "/"; the pattern of a regex; any text of PATH_KIND_STARTS */
     struct regex     *path_regex;
     struct str       *methods;
     struct condition *headers, *query;
@@ -101,7 +102,8 @@ struct rule_list {
 struct node {
     uint32_t         parent;         /* a smaller number; NO_NODE: a host's root */
     struct rule_list prefix, exact;  /* of rules whose path ends here */
-    uint32_t         partials;       /* the node below which parts of this node's next segments are; NO_NODE: there are none */
+    uint32_t
+        partials; /* the node below which parts of this node's next segments are; NO_NODE: there are none */
     uint32_t         partial_lengths; /* bit n: one of them is n bytes long */
 };
 

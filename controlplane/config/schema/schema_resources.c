@@ -99,14 +99,23 @@ static const struct schema_object rule = {
 };
 
 static const struct schema_key host_keys[] = {
-    {.key = "domains", .type = SCHEMA_TEXT, .form = &text_domain,
+    {.key = "domains",
+     .type = SCHEMA_TEXT,
+     .form = &text_domain,
      .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE,
-     .min = 1, .max = 100000,
-     .description = "Names of the host: exact, with `*` for any text at the front (`*.example.com`, `*-eu.example.com`) or at the "
-                    "end (`example.*`), or `*` for every other name. The most specific one wins: exact, then the longest with "
-                    "`*` at the front, then the longest with `*` at the end, then `*`. With a port only where the table has "
-                    "`match-port`."},
-    {.key = "rules", .type = SCHEMA_OBJECT, .object = &rule, .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
+     .min = 1,
+     .max = 100000,
+     .description =
+         "Names of the host: exact, with `*` for any text at the front (`*.example.com`, `*-eu.example.com`) or at the "
+         "end (`example.*`), or `*` for every other name. The most specific one wins: exact, then the longest with "
+         "`*` at the front, then the longest with `*` at the end, then `*`. With a port only where the table has "
+         "`match-port`."},
+    {.key = "rules",
+     .type = SCHEMA_OBJECT,
+     .object = &rule,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST,
+     .min = 1,
+     .max = 100000,
      .description = "The first rule that matches wins. A request that none matches is answered 404."},
     {0},
 };
@@ -124,10 +133,17 @@ static const struct schema_object host = {
 
 static const struct schema_key table_keys[] = {
     NAME_KEY("Its name, to which listeners refer."),
-    {.key = "match-port", .type = SCHEMA_BOOL,
-     .description = "`true`: domains are compared with all that Host says, so `example.com` is not `example.com:8080`. Otherwise "
-                    "the port does not count."},
-    {.key = "hosts", .type = SCHEMA_OBJECT, .object = &host, .flags = SCHEMA_REQUIRED | SCHEMA_LIST, .min = 1, .max = 100000,
+    {.key = "match-port",
+     .type = SCHEMA_BOOL,
+     .description =
+         "`true`: domains are compared with all that Host says, so `example.com` is not `example.com:8080`. Otherwise "
+         "the port does not count."},
+    {.key = "hosts",
+     .type = SCHEMA_OBJECT,
+     .object = &host,
+     .flags = SCHEMA_REQUIRED | SCHEMA_LIST,
+     .min = 1,
+     .max = 100000,
      .description = "Virtual hosts. A request for a host that is not among them is answered 404."},
     {0},
 };

@@ -8,16 +8,28 @@
 
 static const struct schema_key path_match_keys[] = {
     {.key = "exact", .type = SCHEMA_TEXT, .form = &text_path, .group = 1, .description = "The whole path."},
-    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
-     .description = "Whole segments that the path begins with: `/api` and `/api/` match `/api` and `/api/x`, never "
-                    "`/apix`."},
-    {.key = "starts-with", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
+    {.key = "prefix",
+     .type = SCHEMA_TEXT,
+     .form = &text_path,
+     .group = 1,
+     .description =
+         "Whole segments that the path begins with: `/api` and `/api/` match `/api` and `/api/x`, never "
+         "`/apix`."},
+    {.key = "starts-with",
+     .type = SCHEMA_TEXT,
+     .form = &text_path,
+     .group = 1,
      .description = "How the path begins, byte by byte: `/api` matches `/apix`, too."},
-    {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
+    {.key = "regex",
+     .type = SCHEMA_TEXT,
+     .form = &text_regex,
+     .group = 1,
      .description = "A regular expression (PCRE2) for the whole path, with limits on steps and depth."},
-    {.key = "ignore-case", .type = SCHEMA_BOOL,
-     .description = "`true`: upper and lower case are the same. Such rules are compared one by one, so a table should not have "
-                    "very many. Not with `regex`, which has `(?i)`."},
+    {.key = "ignore-case",
+     .type = SCHEMA_BOOL,
+     .description =
+         "`true`: upper and lower case are the same. Such rules are compared one by one, so a table should not have "
+         "very many. Not with `regex`, which has `(?i)`."},
     {0},
 };
 
@@ -61,16 +73,21 @@ static const struct schema_object number_range = {
     {.key = "not", .field = "invert", .type = SCHEMA_BOOL, .description = "`true`: the condition must not hold."}
 
 static const struct schema_key header_match_keys[] = {
-    {.key = "name", .type = SCHEMA_TEXT, .form = &text_condition_name, .flags = SCHEMA_REQUIRED,
-     .description = "The field; case does not count. `:method`, `:authority` (the host with its port), `:scheme` and `:path` "
-                    "(the canonical path with the query) stand for what the request line says."},
+    {.key = "name",
+     .type = SCHEMA_TEXT,
+     .form = &text_condition_name,
+     .flags = SCHEMA_REQUIRED,
+     .description =
+         "The field; case does not count. `:method`, `:authority` (the host with its port), `:scheme` and `:path` "
+         "(the canonical path with the query) stand for what the request line says."},
     CONDITION_KEYS,
     {0},
 };
 
 static const struct schema_object header_match = {
     .title = "header-match",
-    .description = "A condition on a request field. Exactly one of exact, prefix, suffix, contains, regex, range and present.",
+    .description =
+        "A condition on a request field. Exactly one of exact, prefix, suffix, contains, regex, range and present.",
     .message = &headgate__field_match__descriptor,
     .keys = header_match_keys,
     .shorthand = "exact",
@@ -110,18 +127,36 @@ static const struct schema_object fraction = {
 
 static const struct schema_key match_keys[] = {
     {.key = "path", .type = SCHEMA_OBJECT, .object = &path_match, .description = "A condition on the path."},
-    {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64,
+    {.key = "methods",
+     .type = SCHEMA_TEXT,
+     .form = &text_method,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .max = 64,
      .absent = "every method",
      .description = "Any of these methods."},
-    {.key = "headers", .type = SCHEMA_OBJECT, .object = &header_match, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
-     .description = "Conditions on request fields; all must hold. A mapping from name to condition, or a list of "
-                    "conditions."},
-    {.key = "query", .type = SCHEMA_OBJECT, .object = &query_match, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 64,
-     .description = "Conditions on query parameters; all must hold. A mapping from name to condition, or a list of "
-                    "conditions."},
-    {.key = "fraction", .type = SCHEMA_OBJECT, .object = &fraction, .absent = "all of them",
-     .description = "The rule takes only so many of the requests that meet its conditions; the others go on to the next rules. "
-                    "A lone number is a percentage."},
+    {.key = "headers",
+     .type = SCHEMA_OBJECT,
+     .object = &header_match,
+     .flags = SCHEMA_LIST | SCHEMA_NAMED,
+     .max = 64,
+     .description =
+         "Conditions on request fields; all must hold. A mapping from name to condition, or a list of "
+         "conditions."},
+    {.key = "query",
+     .type = SCHEMA_OBJECT,
+     .object = &query_match,
+     .flags = SCHEMA_LIST | SCHEMA_NAMED,
+     .max = 64,
+     .description =
+         "Conditions on query parameters; all must hold. A mapping from name to condition, or a list of "
+         "conditions."},
+    {.key = "fraction",
+     .type = SCHEMA_OBJECT,
+     .object = &fraction,
+     .absent = "all of them",
+     .description =
+         "The rule takes only so many of the requests that meet its conditions; the others go on to the next rules. "
+         "A lone number is a percentage."},
     {0},
 };
 
@@ -171,24 +206,54 @@ const struct schema_object schema_respond = {
 static const uint16_t redirect_statuses[] = {301, 302, 303, 307, 308, 0};
 
 static const struct schema_key redirect_keys[] = {
-    {.key = "status", .type = SCHEMA_INTEGER, .allowed = redirect_statuses, .description = "The status code."},
-    {.key = "scheme", .type = SCHEMA_TEXT, .form = &text_scheme, .absent = "that of the request",
+    {.key = "status",
+     .type = SCHEMA_INTEGER,
+     .allowed = redirect_statuses,
+     .description = "The status code."},
+    {.key = "scheme",
+     .type = SCHEMA_TEXT,
+     .form = &text_scheme,
+     .absent = "that of the request",
      .description = "The new scheme."},
-    {.key = "host", .type = SCHEMA_TEXT, .form = &text_host, .absent = "that of the request",
+    {.key = "host",
+     .type = SCHEMA_TEXT,
+     .form = &text_host,
+     .absent = "that of the request",
      .description = "The new host, with its port where it has one."},
-    {.key = "path", .type = SCHEMA_TEXT, .form = &text_location, .group = 1, .absent = "that of the request",
+    {.key = "path",
+     .type = SCHEMA_TEXT,
+     .form = &text_location,
+     .group = 1,
+     .absent = "that of the request",
      .description = "Replaces the whole path and drops the query."},
-    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_path, .group = 1,
-     .description = "Replaces the prefix, or the exact path, that the rule matches; a rule that matches by regex has none."},
-    {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
+    {.key = "prefix",
+     .type = SCHEMA_TEXT,
+     .form = &text_path,
+     .group = 1,
+     .description =
+         "Replaces the prefix, or the exact path, that the rule matches; a rule that matches by regex has none."},
+    {.key = "regex",
+     .type = SCHEMA_TEXT,
+     .form = &text_regex,
+     .group = 1,
      .description = "Every match of it in the path is replaced by `substitution`."},
-    {.key = "substitution", .type = SCHEMA_TEXT, .form = &text_substitution, .max = 4096,
+    {.key = "substitution",
+     .type = SCHEMA_TEXT,
+     .form = &text_substitution,
+     .max = 4096,
      .description = "What the matches of `regex` become; `\\1` is its first group."},
-    {.key = "port", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .absent = "that of the request, or of `host`",
+    {.key = "port",
+     .type = SCHEMA_INTEGER,
+     .min = 1,
+     .max = 65535,
+     .absent = "that of the request, or of `host`",
      .description = "The new port; not with a host that has one."},
-    {.key = "keep-port", .type = SCHEMA_BOOL,
-     .description = "Another scheme drops the port of the request, whatever it is. `true`: only the default port of the old one."},
-    {.key = "keep-query", .type = SCHEMA_BOOL,
+    {.key = "keep-port",
+     .type = SCHEMA_BOOL,
+     .description =
+         "Another scheme drops the port of the request, whatever it is. `true`: only the default port of the old one."},
+    {.key = "keep-query",
+     .type = SCHEMA_BOOL,
      .description = "With `path`: the query of the request stays, unless the path has its own."},
     {.key = "strip-query", .type = SCHEMA_BOOL, .description = "Drops the query."},
     {0},
@@ -257,32 +322,81 @@ static const struct schema_word retry_reasons[] = {
 };
 
 static const struct schema_key retry_keys[] = {
-    {.key = "retries", .type = SCHEMA_INTEGER, .min = 0, .max = 10, .description = "Attempts after the first."},
-    {.key = "on", .type = SCHEMA_WORD, .words = retry_reasons, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 16,
+    {.key = "retries",
+     .type = SCHEMA_INTEGER,
+     .min = 0,
+     .max = 10,
+     .description = "Attempts after the first."},
+    {.key = "on",
+     .type = SCHEMA_WORD,
+     .words = retry_reasons,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .max = 16,
      .absent = "[connect-failure]",
      .description = "After what."},
-    {.key = "statuses", .type = SCHEMA_INTEGER, .min = 200, .max = 599, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
-     .absent = "none", .description = "After these statuses, besides what `on` says."},
-    {.key = "grpc-statuses", .type = SCHEMA_INTEGER, .min = 1, .max = 16, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+    {.key = "statuses",
+     .type = SCHEMA_INTEGER,
+     .min = 200,
+     .max = 599,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
      .absent = "none",
-     .description = "After these statuses of gRPC, where the answer is an error and nothing else: 1 cancelled, 14 unavailable."},
-    {.key = "methods", .type = SCHEMA_TEXT, .form = &text_method, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 64,
-     .absent = "the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT and DELETE", .description = "For which requests."},
-    {.key = "per-try-timeout", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .description = "After these statuses, besides what `on` says."},
+    {.key = "grpc-statuses",
+     .type = SCHEMA_INTEGER,
+     .min = 1,
+     .max = 16,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .absent = "none",
+     .description =
+         "After these statuses of gRPC, where the answer is an error and nothing else: 1 cancelled, 14 unavailable."},
+    {.key = "methods",
+     .type = SCHEMA_TEXT,
+     .form = &text_method,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .max = 64,
+     .absent = "the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT and DELETE",
+     .description = "For which requests."},
+    {.key = "per-try-timeout",
+     .type = SCHEMA_DURATION,
+     .min = 0,
+     .max = DAY,
+     .flags = SCHEMA_MAY_BE_OFF,
      .description = "How long one attempt may take until the head of its answer."},
-    {.key = "backoff", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+    {.key = "backoff",
+     .type = SCHEMA_DURATION,
+     .min = 0,
+     .max = DAY,
+     .flags = SCHEMA_MAY_BE_OFF,
      .description = "Before retry n a random time of up to this times 2^n - 1 passes."},
-    {.key = "max-backoff", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
+    {.key = "max-backoff",
+     .type = SCHEMA_DURATION,
+     .min = 0,
+     .max = DAY,
+     .flags = SCHEMA_MAY_BE_OFF,
      .description = "And at most this."},
-    {.key = "max-retry-after", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
-     .description = "A Retry-After of the origin of up to this is waited for. With a longer one its answer goes to the "
-                    "client; off: it "
-                    "is not looked at."},
-    {.key = "body", .type = SCHEMA_SIZE, .min = 0, .max = 16 * MIB,
-     .description = "So much of a request's body is kept for another attempt. One that has sent more is not repeated."},
-    {.key = "hedge-after", .type = SCHEMA_DURATION, .min = 0, .max = DAY, .flags = SCHEMA_MAY_BE_OFF,
-     .description = "A second attempt is made beside the first when no answer began by then; the first answer counts. For "
-                    "the same methods as retries, and only without a body."},
+    {.key = "max-retry-after",
+     .type = SCHEMA_DURATION,
+     .min = 0,
+     .max = DAY,
+     .flags = SCHEMA_MAY_BE_OFF,
+     .description =
+         "A Retry-After of the origin of up to this is waited for. With a longer one its answer goes to the "
+         "client; off: it "
+         "is not looked at."},
+    {.key = "body",
+     .type = SCHEMA_SIZE,
+     .min = 0,
+     .max = 16 * MIB,
+     .description =
+         "So much of a request's body is kept for another attempt. One that has sent more is not repeated."},
+    {.key = "hedge-after",
+     .type = SCHEMA_DURATION,
+     .min = 0,
+     .max = DAY,
+     .flags = SCHEMA_MAY_BE_OFF,
+     .description =
+         "A second attempt is made beside the first when no answer began by then; the first answer counts. For "
+         "the same methods as retries, and only without a body."},
     {0},
 };
 

@@ -194,7 +194,8 @@ const struct text_form text_prefix = {"prefix", "a range of addresses such as 10
 const struct text_form text_dns_name = {"dns-name", "a name such as api.internal", "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$",
                                         check_dns_name, NULL};
 const struct text_form text_domain = {"domain", "a domain such as example.com, *.example.com or *",
-                                      "^(\\*|\\*?[A-Za-z0-9_~.-]+\\*?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$", check_domain, NULL};
+                                      "^(\\*|\\*?[A-Za-z0-9_~.-]+\\*?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$",
+                                      check_domain, NULL};
 const struct text_form text_host = {"host", "a host such as example.com or example.com:8443", NULL, check_host, NULL};
 const struct text_form text_scheme = {"scheme", "http or https", "^https?$", check_scheme, NULL};
 

@@ -249,7 +249,8 @@ static const char *random_text(struct chance *c, const struct schema_key *k)
     }
     static const char *const forms[][3] = {
         {"udp-address", "127.0.0.1:8125", "[::1]:1"}, {"host", "a.example", "b:80"}, {"scheme", "http", "https"},
-        {"method", "GET", "CUSTOM"}, {"field-name", "x-a", "X-B"}, {"response-field-name", "x-c", "Set-Cookie"},
+        {"method", "GET", "CUSTOM"}, {"field-name", "x-a", "X-B"}, {"condition-name", "x-a", ":path"},
+        {"response-field-name", "x-c", "Set-Cookie"},
         {"field-value", "a b", "\"q\" ${v}"}, {"regex", "a(b)+", "[^/]*"}, {"substitution", "/\\0", "/$y"},
         {"prefix", "10.0.0.0/8", "::1"}, {"dns-name", "a.example", "B"}, {"upgrade", "websocket", "*"},
         {"cipher-suite", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}, {"group", "X25519", "P-256"},

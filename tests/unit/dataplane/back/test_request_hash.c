@@ -6,6 +6,8 @@ static struct exchange x;
 static struct head head;
 static struct arena arena;
 static struct hash_rule rules[4];
+static Headgate__Rule message;
+static struct route route = {.rule = &message};
 static struct cluster_definition cluster = {.hash_rules = rules};
 
 static int set_up(void **state) {
@@ -13,6 +15,8 @@ static int set_up(void **state) {
     arena_init(&arena, NULL, 0, 0);
     head_init(&head);
     memset(&x, 0, sizeof x);
+    headgate__rule__init(&message);
+    x.route = &route;
     x.request.head = &head;
     x.path = STR("/shop/cart");
     x.client = STR("192.0.2.7");
@@ -125,6 +129,43 @@ static void cookies_may_be_in_several_fields(void **state) {
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+        cmocka_unit_test_setup_teardown(what_a_rule_says_counts_before_the_cluster, set_up, tear_down)
+
+/* Each kind of a rule's own hash is what the same kind of the cluster is. */
+static void what_a_rule_says_counts_before_the_cluster(void **state) {
+    (void)state;
+    Headgate__HashOn own[5], *list[5];
+    uint64_t expected[5];
+    add_field(STR("x-user"), STR("joan"));
+    add_field(STR("cookie"), STR("c=1"));
+    head.query = STR("q=2");
+    const struct { int kind; struct str name; } kinds[] = {
+        {HASH_HEADER, STR("x-user")}, {HASH_COOKIE, STR("c")}, {HASH_QUERY, STR("q")}, {HASH_ADDRESS, STR("")},
+        {HASH_PATH, STR("")},
+    };
+    for (size_t i = 0; i < 5; i++) {
+        cluster.hash_rule_count = 0;
+        add_rule(kinds[i].kind, kinds[i].name);
+        expected[i] = hash();
+        headgate__hash_on__init(&own[i]);
+        list[i] = &own[i];
+    }
+    own[0].kind_case = HEADGATE__HASH_ON__KIND_HEADER, own[0].header = (char *)"x-user";
+    own[1].kind_case = HEADGATE__HASH_ON__KIND_COOKIE, own[1].cookie = (char *)"c";
+    own[2].kind_case = HEADGATE__HASH_ON__KIND_QUERY, own[2].query = (char *)"q";
+    own[3].kind_case = HEADGATE__HASH_ON__KIND_ADDRESS, own[3].address = true;
+    own[4].kind_case = HEADGATE__HASH_ON__KIND_PATH, own[4].path = true;
+    message.n_hash = 1;
+    for (size_t i = 0; i < 5; i++) {
+        message.hash = &list[i];
+        assert_int_equal(hash(), expected[i]);
+    }
+    own[0].header = (char *)"x-absent"; /* the rule's, though the cluster has one that the request has */
+    message.hash = list;
+    assert_false(has_hash());
+    message.n_hash = 2;
+    assert_int_equal(hash(), expected[1]);
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -168,7 +168,8 @@ static inline bool tt_match_option(struct table_text *t, Headgate__Rule *rule, s
                                                   .kind_case = HEADGATE__PATH_MATCH__KIND_REGEX, .regex = text};
     else if (str_eq(key, STR("starts")))
         *tt_path(t, rule) = (Headgate__PathMatch){.base = PROTOBUF_C_MESSAGE_INIT(&headgate__path_match__descriptor),
-                                                  .kind_case = HEADGATE__PATH_MATCH__KIND_STARTS_WITH, .starts_with = text};
+                                                  .kind_case = HEADGATE__PATH_MATCH__KIND_STARTS_WITH,
+                                                  .starts_with = text};
     else if (str_eq(key, STR("ignore-case")))
         tt_path(t, rule)->has_ignore_case = tt_path(t, rule)->ignore_case = 1;
     else if (str_eq(key, STR("fraction"))) {
@@ -307,8 +308,8 @@ static inline struct route_request *request_text(struct table_text *t, const cha
     struct str host = {target.p, slash ? (size_t)(slash - target.p) : target.n};
     struct str query = {target.p + host.n, target.n - host.n}, path = str_cut(&query, '?');
     *ret = (struct request_text){0};
-    ret->request = (struct route_request){.host = host, .authority = host, .scheme = STR("http"), .path = path, .query = query,
-                                          .method = method, .fields = &ret->fields};
+    ret->request = (struct route_request){.host = host, .authority = host, .scheme = STR("http"), .path = path,
+                                          .query = query, .method = method, .fields = &ret->fields};
     while (rest.p) {
         struct str value = str_cut(&rest, ' '), name = str_cut(&value, ':');
         struct field f = {name.p, tt_string(t, value), 0, (uint16_t)name.n, FIELD_OTHER};
@@ -317,4 +318,38 @@ static inline struct route_request *request_text(struct table_text *t, const cha
         ret->fields.v[ret->fields.count++] = f;
     }
     return &ret->request;
+}
+
+/* ---- which rule a request meets */
+
+struct expectation {
+    const char *request, *name; /* of the rule; NULL: none */
+};
+
+static inline void check_matches(struct route_scratch *scratch, const char *text,
+                                 const struct expectation *expected, size_t count) {
+    struct table_text t;
+    table_text_init(&t, text, NULL);
+    assert_non_null(t.table);
+    for (size_t i = 0; i < count; i++) {
+        struct request_text r;
+        struct route_match match;
+        route_table_match(t.table, request_text(&t, expected[i].request, &r), scratch, &match);
+        assert_false(match.limit_hit);
+        const char *name = match.route ? match.route->name.p : "none";
+        if (strcmp(name, expected[i].name ? expected[i].name : "none") != 0)
+            fail_msg("%s: %s instead of %s", expected[i].request, name, expected[i].name);
+    }
+    table_text_finish(&t);
+}
+#define CHECK_MATCHES(text, expected) check_matches(scratch, (text), (expected), sizeof(expected) / sizeof *(expected))
+
+static inline bool retries_answer(struct table_text *t, const struct route *route, uint16_t status,
+                                  const char *grpc_status) {
+    struct head head;
+    head_init(&head);
+    head.status = status;
+    if (grpc_status)
+        assert_int_equal(fields_add(&head.fields, &t->arena, STR("grpc-status"), str_of(grpc_status)), 0);
+    return route_retries_answer(route, &head);
 }
