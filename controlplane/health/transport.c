@@ -301,10 +301,10 @@ static bool expect_name(SSL *ssl, const char *name) {
 }
 
 static bool prepare(SSL *ssl, const Headgate__ClientTls *tls, int fd, const char *name) {
-    bool ok = SSL_set_fd(ssl, fd) == 1;
-    for (size_t i = 0; ok && !tls->insecure && i < tls->n_names; i++)
+    bool ok = SSL_set_fd(ssl, fd) == 1, has_rules = !tls->insecure && !tls->any_name;
+    for (size_t i = 0; ok && has_rules && i < tls->n_names; i++)
         ok = expect_name(ssl, tls->names[i]);
-    if (ok && !tls->insecure && tls->n_names == 0 && *name)
+    if (ok && has_rules && tls->n_names == 0 && *name)
         ok = expect_name(ssl, name); /* without any name the chain alone is looked at */
     if (ok && *name && !is_address(name))
         ok = SSL_set_tlsext_host_name(ssl, name) == 1;

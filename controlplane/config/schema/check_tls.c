@@ -76,5 +76,8 @@ void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCM
         conflict(f, at, "ca", "insecure verifies nothing, so that ca has no use", "insecure or ca, not both");
     if (tls->insecure && tls->n_names)
         conflict(f, at, "names", "insecure verifies nothing, so that names have no use", "insecure or names, not both");
+    if (tls->any_name && (tls->insecure || tls->n_names))
+        conflict(f, at, "any-name", "any name will do, so that names and insecure have no use",
+                 "one of any-name, names and insecure");
     check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
 }

@@ -104,9 +104,27 @@ static const struct schema_object dns_discovery = {
     .check = check_dns_discovery,
 };
 
+static const struct schema_key xds_keys[] = {
+    {.key = "service", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 4096, .flags = SCHEMA_REQUIRED,
+     .description = "The name of the assignment, as the server has it."},
+    {.key = "locality-weighted", .type = SCHEMA_BOOL,
+     .description = "The weights of localities count, times those of endpoints; otherwise those of endpoints alone."},
+    {0},
+};
+
+static const struct schema_object xds_discovery = {
+    .title = "xds-discovery",
+    .description = "Endpoints from the management servers of `--xds-bootstrap`, by EDS. What they assigned last is kept as "
+                   "long as they say nothing else.",
+    .message = &headgate__xds_discovery__descriptor,
+    .keys = xds_keys,
+    .shorthand = "service",
+};
+
 static const struct schema_key discovery_keys[] = {
     {.key = "file", .type = SCHEMA_OBJECT, .object = &file_discovery, .group = 1, .description = "A file."},
     {.key = "dns", .type = SCHEMA_OBJECT, .object = &dns_discovery, .group = 1, .description = "A name in DNS."},
+    {.key = "xds", .type = SCHEMA_OBJECT, .object = &xds_discovery, .group = 1, .description = "A management server."},
     {0},
 };
 

@@ -158,6 +158,9 @@ static const struct schema_key client_tls_keys[] = {
     {.key = "names", .type = SCHEMA_TEXT, .form = &text_dns_name, .max = 100,
      .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "the name that is asked for",
      .description = "Names of which the endpoint's certificate must have one."},
+    {.key = "any-name", .type = SCHEMA_BOOL,
+     .description = "Verify who signed the endpoint's certificate, but not for which name: every certificate of those "
+                    "authorities will do."},
     ALGORITHM_KEYS,
     {0},
 };

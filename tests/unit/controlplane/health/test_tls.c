@@ -99,6 +99,16 @@ static void test_wrong_name(void **state) {
     expect_healthy(c, true);
 }
 
+static void test_any_name(void **state) {
+    struct checked *c = *state;
+    serve(c, &other);
+    c->tls.has_any_name = c->tls.any_name = true;
+    expect_healthy(c, true);
+    free((void *)(uintptr_t)c->trust.p);
+    c->trust = material_trust(&stranger);
+    expect_unhealthy(c, true, "TLS handshake: unable to get local issuer certificate");
+}
+
 static void test_expired(void **state) {
     struct checked *c = *state;
     serve(c, &expired);
@@ -176,7 +186,7 @@ static void test_no_tls_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_expired), TEST(test_unknown_authority),
+        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name), TEST(test_expired), TEST(test_unknown_authority),
         TEST(test_missing_secret), TEST(test_client_certificate), TEST(test_versions), TEST(test_no_tls_there),
     };
     return cmocka_run_group_tests(tests, make_material, free_material);

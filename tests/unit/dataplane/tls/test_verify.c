@@ -51,6 +51,15 @@ static void test_named_names(void **state) {
     assert_true(str_eq(tls_server_name(f->link.session[SERVER]), STR("site.example")));
 }
 
+static void test_any_name(void **state) {
+    struct fixture *f = *state;
+    f->client_message.has_any_name = f->client_message.any_name = 1;
+    assert_string_equal(verdict(f, "other.example"), "");
+    assert_string_equal(verdict(f, ""), "");
+    set_site(f, &(struct certificate_wish){.name = "a", .alternatives = "DNS:other.example"}); /* signed by itself */
+    assert_string_equal(verdict(f, "other.example"), "unknown-ca");
+}
+
 static void test_times_and_issuers(void **state) {
     struct fixture *f = *state;
     struct certificate stranger = certificate_make(&(struct certificate_wish){.name = "Other CA", .is_ca = true});
@@ -269,7 +278,7 @@ static void test_ways_of_telling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TLS_TEST(test_names),      TLS_TEST(test_named_names), TLS_TEST(test_times_and_issuers),
+        TLS_TEST(test_names),      TLS_TEST(test_named_names), TLS_TEST(test_any_name), TLS_TEST(test_times_and_issuers),
         TLS_TEST(test_revocation), TLS_TEST(test_required),    TLS_TEST(test_if_given),
         TLS_TEST(test_strangers),  TLS_TEST(test_ways_of_telling),
         TLS_TEST(test_revocation_of_an_authority), TLS_TEST(test_revocation_of_a_clients_authority),
