@@ -153,9 +153,25 @@ static int read_items(struct json_reader *r, const struct json_at *at, const Pro
     return 0;
 }
 
+/* One message where a list of them belongs is a list of one: Envoy reads it so. */
+static int read_alone(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f,
+                      ProtobufCMessage *m) {
+    size_t count = 1;
+    void *items = arena_calloc(r->arena, count, xds_field_width(f));
+    if (!items)
+        return json_no_memory(r);
+    if (read_value(r, at, f, items))
+        return -1;
+    memcpy((char *)m + f->offset, &items, sizeof items);
+    memcpy((char *)m + f->quantifier_offset, &count, sizeof count);
+    return 0;
+}
+
 int json_read_repeated(struct json_reader *r, const struct json_at *at, const ProtobufCFieldDescriptor *f,
                        ProtobufCMessage *m) {
     bool is_map = xds_field_is_map(m->descriptor, f);
+    if (!is_map && at->node->type == TREE_MAP && f->type == PROTOBUF_C_TYPE_MESSAGE)
+        return read_alone(r, at, f, m);
     if (at->node->type != (is_map ? TREE_MAP : TREE_LIST))
         return json_expected(r, at, is_map ? "a map" : "a list");
     return read_items(r, at, f, is_map, m);

@@ -3,6 +3,7 @@
  * Names may be written as in the .proto or in lowerCamelCase; enums by name or number; 64-bit numbers also as texts; bytes
  * as base64 of either alphabet; durations as "1.5s"; timestamps by RFC 3339; wrappers as their value; an Any as an object
  * with "@type" and the fields of that message (types.h), or, for a well-known type, with "value". null leaves a field unset.
+ * As in Envoy, a duration may also be an object of seconds and nanos, and one message may stand for a list of one.
  *
  * Every fault is added with its place and its path, names as in the .proto: "virtual_hosts[0].routes[3].match". Nesting is
  * bounded as in decode.h, so what is read here can be encoded and decoded. Thread: one at a time. */

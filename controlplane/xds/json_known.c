@@ -48,6 +48,8 @@ static int read_duration(struct json_reader *r, const struct json_at *at, Protob
     enum { DIGITS_MAX = 12 };
     static const int64_t most = 315576000000;   /* of the standard: about 10000 years */
     Google__Protobuf__Duration *duration = (Google__Protobuf__Duration *)m;
+    if (at->node->type == TREE_MAP) /* {seconds: 1, nanos: 500000000}, as Envoy's examples have it */
+        return json_read_object(r, at, m, false);
     struct str left = at->node->text;
     int32_t nanos;
     size_t digits;

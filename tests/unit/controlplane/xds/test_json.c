@@ -210,6 +210,19 @@ static void times(void **state) {
     }
 }
 
+/* What is in Envoy's own examples. */
+static void forms_that_only_some_write(void **state) {
+    (void)state;
+    const Google__Protobuf__Duration *duration =
+        (const void *)read_text(&google__protobuf__duration__descriptor, "{seconds: 1, nanos: 500000000}");
+    assert_int_equal(duration->seconds, 1);
+    assert_int_equal(duration->nanos, 500000000);
+    const Envoy__Config__Route__V3__RouteConfiguration *routes =
+        (const void *)read_text(ROUTES, "virtual_hosts: {name: only}");
+    assert_int_equal(routes->n_virtual_hosts, 1);
+    assert_string_equal(routes->virtual_hosts[0]->name, "only");
+}
+
 static void bytes_of_either_alphabet(void **state) {
     static const char *const texts[] = {"+/8=", "-_8", "-_8=", "+/8"};
     (void)state;
@@ -295,8 +308,14 @@ static void faults_of_single_values(void **state) {
     const struct { const ProtobufCMessageDescriptor *type; const char *text, *message; } cases[] = {
         {ROUTES, "[]",
          "t:1:1: cannot be a list; expected an object\n"},
-        {ROUTES, "virtual_hosts: {}",
-         "t:1:16: virtual_hosts: cannot be a mapping; expected a list\n"},
+        {ROUTES, "virtual_hosts: x",
+         "t:1:16: virtual_hosts: cannot be \"x\"; expected a list\n"},
+        {ROUTES, "internal_only_headers: {}",
+         "t:1:24: internal_only_headers: cannot be a mapping; expected a list\n"},
+        {ROUTES, "virtual_hosts: {nam: x}",
+         "t:1:17: virtual_hosts.nam: is no field of envoy.config.route.v3.VirtualHost; did you mean \"name\"?\n"},
+        {&google__protobuf__duration__descriptor, "{second: 1}",
+         "t:1:2: second: is no field of google.protobuf.Duration; did you mean \"seconds\"?\n"},
         {ROUTES, "{virtual_hosts: [null]}",
          "t:1:18: virtual_hosts[0]: cannot be nothing; expected an object\n"},
         {ROUTES, "{virtual_hosts: [], virtualHosts: []}",
@@ -473,6 +492,7 @@ int main(void) {
         cmocka_unit_test(texts_keep_what_looks_like_a_variable),
         cmocka_unit_test(numbers_in_every_way_of_writing),
         cmocka_unit_test(times),
+        cmocka_unit_test(forms_that_only_some_write),
         cmocka_unit_test(bytes_of_either_alphabet),
         cmocka_unit_test(a_struct_holds_any_value),
         cmocka_unit_test(an_any_of_a_well_known_type_has_a_value),
