@@ -120,3 +120,18 @@ int config_check_resources(const struct config_resources *set, struct error_list
     builder_finish(&b);
     return status;
 }
+
+/* ---- resources by themselves ---- */
+
+int config_references(const struct config_resources *set, const struct config_refers *refers, struct error_list *errors) {
+    struct builder b;
+    builder_init(&b, errors, NULL);
+    b.fill.names_resource = true;
+    for (size_t i = 0; i < set->count; i++)
+        check_resource(&b, &set->items[i]);
+    int status = b.fill.faults || errors->dropped ? -1 : 0;
+    for (size_t i = 0; status == 0 && i < b.fill.reference_count; i++)
+        status = refers->to(refers->context, b.fill.references[i].kind, b.fill.references[i].name);
+    builder_finish(&b);
+    return status;
+}

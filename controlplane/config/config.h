@@ -134,6 +134,16 @@ int config_delete_one(Headgate__Kind kind, struct str name, const struct config_
  * carry resource and path. */
 int config_check_resources(const struct config_resources *set, struct error_list *errors, struct error_list *warnings);
 
+/* Who is told what others a resource refers to; `to` returns 0, or -1 to end it. */
+struct config_refers {
+    int (*to)(void *context, Headgate__Kind kind, const char *name);
+    void *context;
+};
+
+/* Checks resources by themselves, without what needs others, and tells which others they refer to. These need not be in the
+ * set. Returns 0, or -1 after adding an error or when `refers` ended it. */
+int config_references(const struct config_resources *set, const struct config_refers *refers, struct error_list *errors);
+
 /* What `headgate run --listen A [--listen B] --to C [--to D]` means: one listener, one route table, one cluster. */
 int config_from_command_line(const char *const *listen, size_t listen_count, const char *const *to, size_t to_count,
                              struct config_resources *ret, struct error_list *errors);

@@ -46,6 +46,7 @@ struct xds_type {
     struct str         version;         /* owned; the last accepted; state of the world only */
     uint32_t           nacks;           /* in a row */
     uint64_t           nack_at;         /* no NACK before */
+    bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */
     bool               has_asked, has_named;
     bool               is_version_void; /* it may be of before everything was wanted: not for another stream */

@@ -123,11 +123,14 @@ bool xds_protocol_is_due(const struct xds_protocol *p, size_t stream, uint64_t n
 
 void xds_protocol_opened(struct xds_protocol *p, size_t stream) {
     struct xds_stream *s = &p->streams[stream];
-    size_t last;
+    size_t first, last;
     s->is_open = true;
     s->opened_after = p->ticket;
     s->has_sent = s->has_received = false;
-    xds_stream_types(p, s, &s->turn, &last);
+    xds_stream_types(p, s, &first, &last);
+    s->turn = first;
+    for (size_t i = first; i < last; i++)
+        p->types[i].has_answered = false;
 }
 
 /* The next stream tells anew what it has of this, if anything. */
@@ -206,6 +209,10 @@ const struct xds_resource *xds_protocol_find(const struct xds_protocol *p, size_
 
 struct str xds_protocol_version(const struct xds_protocol *p, size_t type) {
     return p->types[type].version;
+}
+
+bool xds_protocol_has_answered(const struct xds_protocol *p, size_t type) {
+    return p->types[type].has_answered;
 }
 
 uint64_t xds_protocol_ticket(const struct xds_protocol *p) {

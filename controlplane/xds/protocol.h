@@ -119,6 +119,9 @@ const struct xds_resource *xds_protocol_find(const struct xds_protocol *p, size_
 /* The version_info that was accepted last; empty: none, or delta. */
 struct str                 xds_protocol_version(const struct xds_protocol *p, size_t type);
 
+/* Whether a response of the type has come on its stream, or on the last one when none is open. */
+bool                       xds_protocol_has_answered(const struct xds_protocol *p, size_t type);
+
 /* Number of the newest response: what is made of all news up to now. */
 uint64_t xds_protocol_ticket(const struct xds_protocol *p);
 /* All responses up to the ticket are in use: held ACKs go out. */

@@ -406,6 +406,7 @@ enum xds_result xds_protocol_receive(struct xds_protocol *p, size_t stream, cons
     if (xds_own(&t->nonce, response->nonce) != 0)
         return XDS_NO_MEMORY;
     p->ticket++;
+    t->has_answered = true;
     if (has_good_names(&pass))
         take_all(&pass);
     if (pass.result == XDS_OK)

@@ -6,7 +6,7 @@
 #include "tests/unit/controlplane/xds/machine.h"
 
 /* UNKNOWN: no version; whether the wildcard still covers the name is to be said, by the resource or its removal. */
-enum { NAMES = 10, UNKNOWN = 1000000000 };
+enum { NAMES = 10, UNKNOWN = 1000000000, SERVED_TYPES_MAX = 5, SERVED_TEXT_MAX = 160 };
 
 /* One resource that the server has. Value 0: it has none; the value is the version too. */
 struct served {
@@ -29,11 +29,27 @@ struct served_stream {
 
 struct server {
     enum xds_form        form;
-    struct served        has[TYPE_COUNT][NAMES];
-    unsigned             version[TYPE_COUNT];
-    struct served_stream streams[TYPE_COUNT];
+    struct served        has[SERVED_TYPES_MAX][NAMES];
+    unsigned             version[SERVED_TYPES_MAX];
+    struct served_stream streams[SERVED_TYPES_MAX];
     unsigned             nonces, values;
+    /* Of other types than those of machine.h; NULL: those, and their bytes. */
+    const char *const   *urls;
+    void (*write)(size_t type, unsigned name, const struct served *served, char out[SERVED_TEXT_MAX]);
 };
+
+static inline const char *server_url(const struct server *s, size_t type) {
+    static const char *const plain[] = {CLUSTER_URL, ENDPOINT_URL};
+    return s->urls ? s->urls[type] : plain[type];
+}
+
+static inline void server_write(const struct server *s, size_t type, unsigned name, char out[SERVED_TEXT_MAX]) {
+    const struct served *served = &s->streams[type].sent[name];
+    if (s->write)
+        s->write(type, name, served, out);
+    else
+        snprintf(out, SERVED_TEXT_MAX, "%s%u", served->is_bad ? "bad" : "", served->value);
+}
 
 static inline unsigned server_name(struct str name) {
     assert_int_equal(name.n, 1);
@@ -126,7 +142,9 @@ static inline void server_take_delta(struct server *s, size_t type, const struct
 
 /* Requests are read at once. */
 static inline void server_take(struct server *s, const struct xds_request *r) {
-    size_t type = str_eq(r->type_url, STR(CLUSTER_URL)) ? CLUSTERS : ENDPOINTS;
+    size_t type = 0;
+    while (!str_eq(r->type_url, str_of(server_url(s, type))))
+        type++;
     if (s->form == XDS_DELTA)
         server_take_delta(s, type, r);
     else
@@ -173,28 +191,32 @@ static inline void server_respond(struct server *s, size_t type) {
     t->is_waiting = true;
 }
 
-static inline enum xds_result server_deliver(struct server *s, size_t type, struct machine *m) {
+static inline enum xds_result server_deliver_to(struct server *s, size_t type, struct xds_protocol *p, uint64_t now) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     struct served_stream *t = &s->streams[type];
     struct xds_response_resource resources[NAMES];
     struct str removed[NAMES];
-    char texts[NAMES][2][32], nonce[32], version[32];
-    const char *url = type == CLUSTERS ? CLUSTER_URL : ENDPOINT_URL;
+    char texts[NAMES][SERVED_TEXT_MAX], versions[NAMES][32], nonce[32], version[32];
+    const char *url = server_url(s, type);
     snprintf(nonce, sizeof nonce, "%u", t->nonce);
     snprintf(version, sizeof version, "%u", t->version);
     struct xds_response r = {.type_url = str_of(url), .version = str_of(version), .nonce = str_of(nonce),
                              .resources = resources, .removed = removed};
     for (unsigned i = 0; i < NAMES; i++) {
         struct str name = {letters + i, 1};
-        snprintf(texts[i][0], sizeof texts[i][0], "%s%u", t->sent[i].is_bad ? "bad" : "", t->sent[i].value);
-        snprintf(texts[i][1], sizeof texts[i][1], "%u", t->sent[i].value);
+        server_write(s, type, i, texts[i]);
+        snprintf(versions[i], sizeof versions[i], "%u", t->sent[i].value);
         if (t->has[i])
             resources[r.resource_count++] = (struct xds_response_resource){
-                .name = name, .type_url = str_of(url), .bytes = str_of(texts[i][0]), .has_body = true,
-                .version = s->form == XDS_DELTA ? str_of(texts[i][1]) : STR("")};
+                .name = name, .type_url = str_of(url), .bytes = str_of(texts[i]), .has_body = true,
+                .version = s->form == XDS_DELTA ? str_of(versions[i]) : STR("")};
         else if (t->is_removed[i])
             removed[r.removed_count++] = name;
     }
     t->is_waiting = false;
-    return xds_protocol_receive(m->p, stream_of(m, type), &r, m->now);
+    return xds_protocol_receive(p, xds_protocol_stream_of(p, type), &r, now);
+}
+
+static inline enum xds_result server_deliver(struct server *s, size_t type, struct machine *m) {
+    return server_deliver_to(s, type, m->p, m->now);
 }

@@ -1,0 +1,127 @@
+/* Resources of the server, whether they are held or only needed, and what is asked for. */
+#include "common/alloc.h"
+#include "common/log.h"
+#include "controlplane/xds/world_internal.h"
+
+bool world_is_root(const struct xds_world *w, enum xds_role role) {
+    return (role == XDS_CLUSTERS && w->o.wants_clusters) || (role == XDS_LISTENERS && w->o.wants_listeners);
+}
+
+void world_resync_later(struct xds_world *w) {
+    uint64_t at = w->now + w->o.retry_wait;
+    w->resync_at = w->resync_at < at ? w->resync_at : at;
+}
+
+/* ---- life ---- */
+
+struct world_item *world_item_find(const struct xds_world *w, enum xds_role role, struct str name) {
+    return name.n ? map_get(&w->roles[role].by_name, name) : NULL;
+}
+
+static void link_item(struct world_role *r, struct world_item *it) {
+    it->previous = r->last;
+    *(r->last ? &r->last->next : &r->first) = it;
+    r->last = it;
+}
+
+struct world_item *world_item_get(struct xds_world *w, enum xds_role role, struct str name) {
+    struct world_item *it = world_item_find(w, role, name);
+    if (it)
+        return it;
+    it = hg_malloc(sizeof *it + name.n + 1);
+    if (!it)
+        return NULL;
+    char *text = (char *)(it + 1);
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
+    *it = (struct world_item){.role = role, .name = {text, name.n}};
+    if (map_set(&w->roles[role].by_name, it->name, it) < 0) {
+        hg_free(it);
+        return NULL;
+    }
+    link_item(&w->roles[role], it);
+    world_touch(w, it);
+    return it;
+}
+
+/* What it has may let go of other items, so it is dropped by then. */
+void world_item_destroy(struct world_item *it, struct xds_world *w) {
+    struct world_role *r = &w->roles[it->role];
+    map_remove(&r->by_name, it->name);
+    *(it->previous ? &it->previous->next : &r->first) = it->next;
+    *(it->next ? &it->next->previous : &r->last) = it->previous;
+    world_forget_endpoints(it);
+    strbuf_finish(&it->blame);
+    hg_free(it);
+}
+
+/* ---- what is asked for ---- */
+
+void world_touch(struct xds_world *w, struct world_item *it) {
+    if (it->is_touched)
+        return;
+    it->is_touched = true;
+    it->next_touched = w->touched;
+    w->touched = it;
+}
+
+static bool is_wanted(const struct xds_world *w, const struct world_item *it) {
+    return !world_is_root(w, it->role) && it->role != XDS_CLUSTERS && it->role != XDS_LISTENERS
+           && (it->needed > 0 || it->is_fed);
+}
+
+static void subscribe(struct xds_world *w, struct world_item *it) {
+    switch (xds_protocol_subscribe(w->p, w->roles[it->role].number, it->name)) {
+    case XDS_OK:
+        it->is_subscribed = true;
+        break;
+    case XDS_NO_MEMORY:
+        world_touch(w, it);
+        world_resync_later(w);
+        break;
+    default:
+        log_error("there is no room to ask for a resource", LOG_S("type", xds_world_type_url(it->role)),
+                  LOG_S("name", it->name.p));
+        it->known = WORLD_FAILING;
+    }
+}
+
+/* Nobody needs it: what is held of it need not stay. */
+static void give_up(struct xds_world *w, struct world_item *it) {
+    if (it->is_subscribed && w->p)
+        xds_protocol_unsubscribe(w->p, w->roles[it->role].number, it->name);
+    it->is_subscribed = false;
+    if (it->role == XDS_CLUSTERS || it->role == XDS_LISTENERS)
+        return;
+    it->known = WORLD_UNKNOWN;
+    world_made_replace(&it->held, NULL);
+    world_forget_endpoints(it);
+}
+
+static bool is_idle(const struct world_item *it) {
+    return !it->held && !it->used && !it->pushed && !it->needed && !it->is_fed && !it->is_touched;
+}
+
+static void sweep_item(struct xds_world *w, struct world_item *it) {
+    world_made_replace(&it->judged, NULL);
+    if (!is_wanted(w, it))
+        give_up(w, it);
+    else if (!it->is_subscribed && w->p)
+        subscribe(w, it);
+    if (is_idle(it))
+        world_item_destroy(it, w);
+}
+
+void world_sweep(struct xds_world *w) {
+    struct world_item *list;
+    while ((list = w->touched)) {
+        w->touched = NULL;
+        for (struct world_item *it = list, *next; it; it = next) {
+            next = it->next_touched;
+            it->is_touched = false;
+            sweep_item(w, it);
+        }
+        if (w->resync_at != UINT64_MAX)
+            return;
+    }
+}

@@ -1,0 +1,250 @@
+/* The world as a whole: its life, the machine that counts, and the order in which things are done. */
+#include "controlplane/xds/world.h"
+
+#include "common/alloc.h"
+#include "controlplane/xds/world_internal.h"
+
+#define SECONDS(n) (UINT64_C(1000000) * (n))
+#define TYPE_URL "type.googleapis.com/"
+
+void xds_world_options_defaults(struct xds_world_options *o) {
+    *o = (struct xds_world_options){
+        .wants_clusters = true, .wants_listeners = true,
+        .hold = SECONDS(2), .reference_wait = SECONDS(15), .removal_wait = SECONDS(15), .settle_wait = SECONDS(5),
+        .retry_wait = SECONDS(1), .retry_wait_max = SECONDS(60), .refusal_wait = SECONDS(60),
+    };
+}
+
+struct xds_world *xds_world_create(const struct xds_world_options *o) {
+    struct xds_world *w = hg_calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->o = *o;
+    w->look_at = w->resync_at = UINT64_MAX;
+    w->limit = SIZE_MAX;
+    for (size_t i = 0; i < XDS_ROLES; i++)
+        w->roles[i].number = i;
+    world_serve_feed(w);
+    return w;
+}
+
+static void drop_all_made(struct world_item *it) {
+    world_made_replace(&it->held, NULL);
+    world_made_replace(&it->used, NULL);
+    world_made_replace(&it->pushed, NULL);
+    world_made_replace(&it->judged, NULL);
+}
+
+void xds_world_destroy(struct xds_world *w) {
+    if (!w)
+        return;
+    w->is_destroyed = true;
+    endpoint_feed_serve(w->o.feed, NULL);
+    for (size_t i = 0; i < XDS_ROLES; i++)
+        for (struct world_item *it = w->roles[i].first; it; it = it->next)
+            drop_all_made(it);
+    for (size_t i = 0; i < XDS_ROLES; i++) {
+        while (w->roles[i].first)
+            world_item_destroy(w->roles[i].first, w);
+        map_finish(&w->roles[i].by_name);
+    }
+    map_finish(&w->slots);
+    map_finish(&w->secrets);
+    strbuf_finish(&w->complaint);
+    hg_free(w);
+}
+
+/* ---- machines ---- */
+
+static const char *const type_urls[XDS_ROLES] = {
+    [XDS_CLUSTERS] = TYPE_URL "envoy.config.cluster.v3.Cluster",
+    [XDS_ENDPOINTS] = TYPE_URL "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    [XDS_LISTENERS] = TYPE_URL "envoy.config.listener.v3.Listener",
+    [XDS_ROUTES] = TYPE_URL "envoy.config.route.v3.RouteConfiguration",
+    [XDS_SECRETS] = TYPE_URL "envoy.extensions.transport_sockets.tls.v3.Secret",
+};
+
+const char *xds_world_type_url(enum xds_role role) {
+    return type_urls[role];
+}
+
+/* Endpoints are acknowledged when they are translated: they are in use as soon as they can be, and refused by nobody. */
+enum xds_result xds_world_add_types(struct xds_world *w, struct xds_protocol *p) {
+    enum xds_result result = XDS_OK;
+    for (size_t i = 0; i < XDS_ROLES && result == XDS_OK; i++) {
+        const struct xds_type_options o = {.type_url = str_of(type_urls[i]),
+                                           .is_complete = i == XDS_CLUSTERS || i == XDS_LISTENERS,
+                                           .is_held = i != XDS_ENDPOINTS};
+        result = xds_protocol_add_type(p, &o, &w->roles[i].number);
+    }
+    return result;
+}
+
+static void subscribe_to_all(struct xds_world *w, enum xds_role role) {
+    if (world_is_root(w, role) && xds_protocol_subscribe(w->p, w->roles[role].number, STR("*")) != XDS_OK)
+        world_resync_later(w);
+}
+
+void xds_world_use(struct xds_world *w, struct xds_protocol *p, const char *server, uint64_t now) {
+    w->p = p;
+    w->now = now;
+    w->epoch++;
+    w->is_settled = false;
+    w->answering_since = w->complete_since = 0;
+    endpoint_feed_set_name(w->o.feed, p ? server : "");
+    for (size_t i = 0; i < XDS_ROLES; i++)
+        for (struct world_item *it = w->roles[i].first; it; it = it->next)
+            it->is_subscribed = false;
+    if (!p)
+        return;
+    subscribe_to_all(w, XDS_CLUSTERS);
+    subscribe_to_all(w, XDS_LISTENERS);
+    world_resync(w);
+    xds_world_follow(w, now);
+}
+
+/* ---- what the server has said ---- */
+
+static unsigned bit_of(int role) {
+    return 1U << role;
+}
+
+/* An answer without news is one, too. */
+static void note_answers(struct xds_world *w) {
+    unsigned roots = 0, answered = 0;
+    for (int role = 0; role < XDS_ROLES; role++)
+        if (world_is_root(w, (enum xds_role)role)) {
+            roots |= bit_of(role);
+            answered |= xds_protocol_has_answered(w->p, w->roles[role].number) ? bit_of(role) : 0;
+        }
+    w->is_dirty |= answered != w->answered;
+    w->answered = answered;
+    w->have_all_answered = answered == roots;
+}
+
+/* Whether all that there is was said on the present stream. A server that goes on where it was says nothing of a type that
+ * has not changed, so after a while the others count, too. */
+static bool is_complete(struct xds_world *w) {
+    if (!w->answered) {
+        w->answering_since = 0;
+        return w->is_settled;
+    }
+    if (w->have_all_answered) {
+        w->answering_since = 0;
+        w->complete_since = w->complete_since ? w->complete_since : w->now;
+        return true;
+    }
+    if (!w->answering_since)
+        w->answering_since = w->now;
+    if (w->has_layer && w->now >= w->answering_since + w->o.settle_wait)
+        return true;
+    if (w->has_layer)
+        world_look_at(w, w->answering_since + w->o.settle_wait);
+    return false;
+}
+
+/* What another server had and this one has not mentioned is gone. */
+static void settle(struct xds_world *w) {
+    w->is_settled = true;
+    for (int role = 0; role < XDS_ROLES; role++)
+        for (struct world_item *it = w->roles[role].first; it; it = it->next) {
+            if (!world_is_root(w, it->role) || it->epoch == w->epoch || (!it->held && !it->used))
+                continue;
+            it->is_gone = true;
+            it->epoch = w->epoch;
+            it->changed_at = w->now;
+            world_made_replace(&it->held, NULL);
+        }
+}
+
+/* ---- deciding ---- */
+
+/* The first set of a server that has nothing waits: there may be something from before that is better. */
+static bool is_first_too_early(struct xds_world *w) {
+    bool is_empty = w->differing == 0;
+    if (!w->is_settled || w->waiting > 0)
+        return true;
+    if (is_empty && w->now < w->complete_since + w->o.removal_wait) {
+        world_look_at(w, w->complete_since + w->o.removal_wait);
+        return true;
+    }
+    return false;
+}
+
+static void act(struct xds_world *w) {
+    if (!w->has_layer && is_first_too_early(w))
+        return;
+    if (w->differing > 0 || !w->has_layer)
+        world_push(w);
+    else
+        xds_protocol_ready(w->p, w->ticket);
+}
+
+static void decide(struct xds_world *w) {
+    w->look_at = UINT64_MAX;
+    bool has_said_all = is_complete(w);
+    if (!has_said_all)
+        w->is_settled = false;
+    world_decide(w);
+    if (has_said_all && !w->is_settled && w->waiting == 0) {
+        settle(w);
+        world_decide(w);
+    }
+    act(w);
+}
+
+static bool must_decide(const struct xds_world *w) {
+    return w->p && !w->is_pushing && (w->is_dirty || w->look_at <= w->now) && w->retry_at <= w->now;
+}
+
+static void take_in(struct xds_world *w) {
+    if (w->p) {
+        world_take_news(w);
+        note_answers(w);
+    }
+    world_sweep(w);
+}
+
+void xds_world_follow(struct xds_world *w, uint64_t now) {
+    w->now = now;
+    world_take_reply(w);
+    if (w->p && w->resync_at <= now) {
+        subscribe_to_all(w, XDS_CLUSTERS);
+        subscribe_to_all(w, XDS_LISTENERS);
+        world_resync(w);
+    }
+    take_in(w);
+    while (must_decide(w)) {
+        decide(w);
+        world_take_reply(w);
+        take_in(w);
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+uint64_t xds_world_deadline(const struct xds_world *w) {
+    uint64_t at = w->p ? w->resync_at : UINT64_MAX;
+    bool is_to_decide = w->p && !w->is_pushing;
+    uint64_t decide_at = w->is_dirty ? 0 : w->look_at;
+    if (is_to_decide && decide_at != UINT64_MAX)
+        at = earlier(at, decide_at > w->retry_at ? decide_at : w->retry_at);
+    return w->reply != WORLD_NO_REPLY ? 0 : at;
+}
+
+/* ---- for status ---- */
+
+const struct xds_protocol *xds_world_protocol(const struct xds_world *w) {
+    return w->p;
+}
+
+const char *xds_world_waits_for(const struct xds_world *w, enum xds_role role, struct str name) {
+    const struct world_item *it = world_item_find(w, role, name);
+    return it && it->held && it->held != it->used ? it->waits_for : NULL;
+}
+
+const struct xds_world_counters *xds_world_counters(const struct xds_world *w) {
+    return &w->counters;
+}

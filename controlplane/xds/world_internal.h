@@ -1,0 +1,187 @@
+/* world_internal.h — what the files of the world share: world.c (life, machines, the order of things), items.c (resources of
+ * the server, what is asked for), made.c (what they became), news.c (what the machine says), assignments.c (endpoints),
+ * warming.c (what is complete), layer.c (the engine and its answers). */
+#pragma once
+
+#include "common/map.h"
+#include "controlplane/xds/world.h"
+
+/* One of our resources by name, "cluster/web": who makes it, who refers to it. Lives as long as one of the two. */
+struct world_slot {
+    size_t             uses;
+    Headgate__Kind     kind;
+    const char        *name;            /* "web", within key */
+    struct world_item *provider;        /* the item whose copies make it; NULL: nothing does */
+    size_t             provided;        /* how many of its copies */
+    /* The last decision in which it was made, referred to, and referred to by a listener. */
+    uint64_t           provided_in, referenced_in, listened_in;
+    char               key[];
+};
+
+/* A secret whose content is given. Lives as long as something that was made names it. */
+struct world_secret {
+    size_t   uses;
+    uint64_t hash;
+    bool     is_given;                  /* the engine has that content */
+    char     name[];
+};
+
+/* What one copy of a resource became. Counted; immutable. What it needs is asked for as long as it lives. */
+struct world_made {
+    struct xds_world       *world;
+    unsigned                uses;
+    uint64_t                hash;       /* of the server's bytes */
+    struct config_resource *resources;  /* their names and bytes are in `bytes` */
+    char                   *bytes;
+    size_t                  resource_count;
+    struct world_slot     **provides;   /* as many */
+    size_t                  provide_count;
+    struct world_item     **needs;
+    size_t                  need_count, need_capacity;
+    struct world_slot     **references; /* each once */
+    size_t                  reference_count, reference_capacity;
+    Headgate__Listener     *listener;   /* decoded; NULL: it is something else */
+    struct world_secret   **secrets;
+    size_t                  secret_count, secret_capacity;
+};
+
+enum world_known {
+    WORLD_UNKNOWN,                      /* nothing was said of it */
+    WORLD_HELD,                         /* there is a copy */
+    WORLD_ABSENT,                       /* it does not exist */
+    WORLD_FAILING,                      /* there is none that can be used */
+};
+
+enum world_warmth { WORLD_WARM, WORLD_WAITING, WORLD_STUCK };
+
+/* One resource of the server, or one that is needed. */
+struct world_item {
+    enum xds_role       role;
+    struct str          name;           /* as the server knows it, with a NUL */
+    struct world_item  *next, *previous;/* of the role, in the order of coming */
+    struct world_item  *next_touched;
+    bool                is_touched;
+    enum world_known    known;
+    uint64_t            epoch;          /* of the machine that said something of it last */
+    struct world_made  *held;           /* of the copy that is valid; NULL: none */
+    struct world_made  *used;           /* that the engine uses */
+    struct world_made  *pushed;         /* that it is asked to use */
+    struct world_made  *judged;         /* of a copy that was judged and may be about to be held */
+    struct world_made  *choice;         /* of the decision that is being made */
+    enum world_warmth   warmth;         /* of `held`, in that decision */
+    uint64_t            included_in;    /* the last decision in which the choice counts */
+    uint64_t            changed_at, ticket, pushed_ticket;
+    uint64_t            retry_at;       /* not before, since the engine has refused `held`, or that it goes; 0: at once */
+    bool                is_gone;        /* the server has it no more */
+    bool                is_stale;       /* to be looked up in the machine */
+    size_t              needed;         /* by how much that was made */
+    bool                is_fed;         /* the feed wants it */
+    bool                is_subscribed;
+    struct strbuf       blame;          /* why the engine refuses it */
+    const char         *waits_for;      /* for people; NULL: nothing */
+    /* Of endpoints. */
+    uint64_t            told_hash;      /* of the server's bytes that the feed knows of; 0: none */
+    struct world_assignment {
+        uint64_t        hash;           /* of the server's bytes */
+        bool            is_locality_weighted;
+        uint8_t        *bytes;          /* an EndpointSet, packed; NULL: none */
+        size_t          size;
+    }                   assignment;     /* translated last */
+};
+
+struct world_role {
+    struct map          by_name;
+    struct world_item  *first, *last;
+    size_t              number;         /* of the type in machines */
+};
+
+enum world_reply { WORLD_NO_REPLY, WORLD_ACCEPTED, WORLD_REFUSED, WORLD_UNANSWERED };
+
+struct xds_world {
+    struct xds_world_options  o;
+    struct xds_protocol      *p;
+    uint64_t                  epoch;        /* of p: how many there have been */
+    uint64_t                  now;
+    struct world_role         roles[XDS_ROLES];
+    struct map                slots, secrets;
+    struct world_item        *touched;
+    bool                      is_dirty;     /* decide anew */
+    uint64_t                  look_at;      /* decide anew then, since time has passed */
+    uint64_t                  resync_at;    /* look at all of the machine */
+    unsigned                  answered;     /* bits of the roles that all is wanted of */
+    bool                      have_all_answered;
+    bool                      is_settled;   /* the server has said all: what it does not have may go */
+    uint64_t                  answering_since;  /* a stream's first answer, while others are awaited; 0: none */
+    uint64_t                  complete_since;   /* all have answered; 0: not yet */
+    bool                      has_layer;    /* one was accepted */
+    /* The decision. */
+    uint64_t                  decision;     /* how many */
+    uint64_t                  ticket;       /* what may be acknowledged with it */
+    size_t                    waiting;      /* copies that are held and cannot be used yet */
+    size_t                    differing;    /* items whose choice is not what is used */
+    size_t                    changes;      /* that there are for reasons of their own */
+    struct world_item        *suspect;      /* the last of those */
+    /* The layer at the engine. */
+    bool                      is_pushing;
+    uint64_t                  pushed_epoch, pushed_ticket;
+    enum world_reply          reply;
+    bool                      is_transient, is_lost;    /* why it was refused */
+    struct strbuf             complaint;    /* that is about no resource of ours */
+    size_t                    limit;        /* changes in one layer; SIZE_MAX: all */
+    unsigned                  failures;     /* in a row, for reasons of the engine's own */
+    uint64_t                  retry_at;
+    bool                      is_destroyed;
+    struct xds_world_counters counters;
+};
+
+/* ---- items.c ---- */
+
+struct world_item *world_item_get(struct xds_world *w, enum xds_role role, struct str name); /* NULL without memory */
+struct world_item *world_item_find(const struct xds_world *w, enum xds_role role, struct str name);
+void               world_item_destroy(struct world_item *it, struct xds_world *w);
+/* Looked at before world_follow ends: what is asked for, whether it can go. */
+void               world_touch(struct xds_world *w, struct world_item *it);
+void               world_sweep(struct xds_world *w);
+bool               world_is_root(const struct xds_world *w, enum xds_role role);
+/* All of it is looked at again, a while later. */
+void               world_resync_later(struct xds_world *w);
+
+/* ---- made.c ---- */
+
+/* Translates. Its secrets are not given yet. NULL with errors. */
+struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+struct world_made *world_made_use(struct world_made *made); /* NULL is allowed, in all of these */
+void               world_made_drop(struct world_made *made);
+void               world_made_replace(struct world_made **at, struct world_made *made); /* takes the use of `made` */
+bool               world_made_refers(const struct world_made *made, const struct world_slot *slot);
+/* Gives the secrets of the bytes. 0, or -1 with errors. */
+int                world_give_secrets(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+bool               world_has_secrets(const struct world_made *made);   /* all of them are given */
+void               world_describe(const struct error_list *errors, struct strbuf *out);
+bool               world_lacks_memory(const struct error_list *errors);
+
+/* ---- news.c, assignments.c ---- */
+
+void world_take_news(struct xds_world *w);
+void world_resync(struct xds_world *w);
+/* The engine refuses it, with the reason. */
+void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, struct str reason);
+
+/* 0, or -1 with errors. */
+int              world_judge_endpoints(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+void             world_take_endpoints(struct xds_world *w, struct world_item *it, const struct xds_resource *r);
+void             world_forget_endpoints(struct world_item *it);
+void             world_serve_feed(struct xds_world *w);
+
+/* ---- warming.c ---- */
+
+/* Chooses a copy for each item, within the limit of changes. */
+void world_decide(struct xds_world *w);
+/* Decide anew at that time. */
+void world_look_at(struct xds_world *w, uint64_t at);
+
+/* ---- layer.c ---- */
+
+/* Gives what was decided to the engine. */
+void world_push(struct xds_world *w);
+void world_take_reply(struct xds_world *w);
