@@ -1,5 +1,5 @@
-/* Endpoints: from the machine to the feed, past the layer. What was found last stays when an assignment is gone, as discovery
- * promises; an assignment without endpoints is an answer. */
+/* Endpoints: from the machine to the feed, past the layer. What was found last stays when an assignment is gone, as
+ * discovery promises; an assignment without endpoints is an answer. */
 #include "common/alloc.h"
 #include "controlplane/xds/world_internal.h"
 

@@ -62,7 +62,7 @@ static int add_empty_routes(struct config_resources *set, const char *name) {
     return config_resources_add(set, HEADGATE__KIND__KIND_ROUTE_TABLE, str_of(name), bytes, size);
 }
 
-/* What a listener names and nobody makes: a route table that answers 404, or a cluster without endpoints, which makes 503. */
+/* What a listener names and nobody makes: a route table that answers 404, or a cluster without endpoints: 503. */
 static int add_stand_in(struct config_resources *set, const struct world_slot *slot) {
     if (slot->kind == HEADGATE__KIND__KIND_ROUTE_TABLE)
         return add_empty_routes(set, slot->name);
@@ -245,10 +245,11 @@ static bool is_any_blamed(const struct xds_world *w) {
     return false;
 }
 
-/* Nobody knows whose fault it is: with fewer changes at a time the one is found. */
+/* Nobody knows whose fault it is: with fewer changes at a time the one is found, which is the last of the fewest that are
+ * refused. */
 static void search(struct xds_world *w) {
-    if (w->changes > 1) {
-        w->limit = w->changes / 2;
+    if (w->changes > w->without_effect + 1) {
+        w->limit = w->changes / 2 > w->without_effect ? w->changes / 2 : w->without_effect + 1;
         w->is_dirty = true;
     } else if (w->suspect) {
         w->limit = SIZE_MAX;

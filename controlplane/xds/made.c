@@ -220,7 +220,8 @@ static enum xds_role role_of(const struct xds_world *w, const char *type) {
 static int add_need(struct world_made *made, const struct xds_need *need, struct error_list *errors) {
     enum xds_role role = role_of(made->world, need->type);
     if (role == XDS_ROLES) {
-        error_addf(errors, ERROR_UNSUPPORTED, "it needs the %s \"%s\", of a type that is not asked for", need->type, need->name);
+        error_addf(errors, ERROR_UNSUPPORTED, "it needs the %s \"%s\", of a type that is not asked for", need->type,
+                   need->name);
         return -1;
     }
     if (hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof(struct world_item *)) < 0)

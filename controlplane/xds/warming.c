@@ -130,7 +130,7 @@ static void choose_all(struct xds_world *w) {
             choose(w, it);
 }
 
-/* A server that has nothing at all any more may be one that has only just started: it is given time to think better of it. */
+/* A server that has nothing at all any more may have only just started: it is given time to think better of it. */
 static void keep_the_last(struct xds_world *w, enum xds_role role) {
     uint64_t until = 0;
     for (struct world_item *it = w->roles[role].first; it; it = it->next) {
@@ -292,12 +292,13 @@ static void decide(struct xds_world *w) {
     count_differing(w);
 }
 
-/* A change may have no effect without another one that is beyond the limit. */
+/* Changes may have no effect without another one that is beyond the limit: the limit is raised until there is one. */
 void world_decide(struct xds_world *w) {
     w->is_dirty = false;
+    w->without_effect = 0;
     decide(w);
-    while (w->differing == 0 && w->changes == w->limit && w->limit != SIZE_MAX) {
-        w->limit *= 2;
+    while (w->differing == 0 && w->changes == w->limit) {
+        w->without_effect = w->limit++;
         decide(w);
     }
 }

@@ -121,6 +121,7 @@ struct xds_world {
     size_t                    differing;    /* items whose choice is not what is used */
     size_t                    changes;      /* that there are for reasons of their own */
     struct world_item        *suspect;      /* the last of those */
+    size_t                    without_effect;   /* the first so many of them alone change nothing */
     /* The layer at the engine. */
     bool                      is_pushing;
     uint64_t                  pushed_epoch, pushed_ticket;
@@ -155,7 +156,8 @@ void               world_made_drop(struct world_made *made);
 void               world_made_replace(struct world_made **at, struct world_made *made); /* takes the use of `made` */
 bool               world_made_refers(const struct world_made *made, const struct world_slot *slot);
 /* Gives the secrets of the bytes. 0, or -1 with errors. */
-int                world_give_secrets(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+int                world_give_secrets(struct xds_world *w, struct world_item *it, struct str bytes,
+                                      struct error_list *errors);
 bool               world_has_secrets(const struct world_made *made);   /* all of them are given */
 void               world_describe(const struct error_list *errors, struct strbuf *out);
 bool               world_lacks_memory(const struct error_list *errors);
@@ -168,7 +170,8 @@ void world_resync(struct xds_world *w);
 void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, struct str reason);
 
 /* 0, or -1 with errors. */
-int              world_judge_endpoints(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+int              world_judge_endpoints(struct xds_world *w, struct world_item *it, struct str bytes,
+                                       struct error_list *errors);
 void             world_take_endpoints(struct xds_world *w, struct world_item *it, const struct xds_resource *r);
 void             world_forget_endpoints(struct world_item *it);
 void             world_serve_feed(struct xds_world *w);

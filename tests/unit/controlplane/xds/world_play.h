@@ -221,7 +221,28 @@ static inline void on_failed(void *owner, const char *reason) {
 }
 
 static inline void join(struct play *y, struct joined *j, const char *service, bool is_weighted) {
-    *j = (struct joined){.member = {.owner = j, .is_locality_weighted = is_weighted, .found = on_found, .failed = on_failed}};
+    *j = (struct joined){.member = {j, is_weighted, on_found, on_failed, NULL, NULL, NULL}};
     assert_int_equal(endpoint_feed_join(y->feed, &j->member, service), 0);
     follow(y);
+}
+
+/* ---- beginnings ---- */
+
+static inline void begin(struct play *y) {
+    play_options(y, XDS_STATE_OF_THE_WORLD, true);
+    assert_true(play_begin(y));
+    follow(y);
+}
+
+/* One listener, its route table, a cluster with endpoints. */
+static inline void begin_with_all(struct play *y) {
+    begin(y);
+    says(y, XDS_CLUSTERS, "name:c v:1 eds:e");
+    says(y, XDS_LISTENERS, "name:l v:1 rds:r");
+    says(y, XDS_ENDPOINTS, "name:e v:1");
+    says(y, XDS_ROUTES, "name:r v:1 to:c");
+    assert_int_equal(y->e.layers, 1);
+    assert_int_equal(port_of(y, "listener/l"), 1);
+    assert_string_equal(domain_of(y, "route-table/r"), "v1.example");
+    assert_int_equal(cluster_value(y, "cluster/c"), 1);
 }
