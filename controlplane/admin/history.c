@@ -126,7 +126,10 @@ static int views_to_compare(struct admin_call *call, const Headgate__DiffRequest
         b->is_owned = true;
         if (engine_compile_sources(m->sources, &b->set, errors, warnings) < 0)
             return -1;
-        return view_exactly(call, m->has_a ? m->a : current, a, errors);
+        if (view_exactly(call, m->has_a ? m->a : current, a, errors) < 0)
+            return -1;
+        engine_view_keep_pushed(a); /* all that a push of it would change */
+        return 0;
     }
     uint64_t first = m->has_a ? m->a : second ? parent_of(call, second, errors) : 0;
     if (!error_list_is_empty(errors) || view_exactly(call, second, b, errors) < 0)

@@ -50,6 +50,15 @@ int check_load(struct builder *b, const struct config_resources *existing, Headg
     return b->fill.faults != faults ? -1 : 0;
 }
 
+int check_add_names(struct builder *b, const struct config_resources *existing) {
+    for (size_t i = 0; i < existing->count; i++)
+        if (names_add(&b->names, existing->items[i].kind, existing->items[i].name) < 0) {
+            fill_out_of_memory(&b->fill);
+            return -1;
+        }
+    return 0;
+}
+
 /* ---- who refers to what ---- */
 
 static bool may_refer_to(Headgate__Kind from, Headgate__Kind to) {
@@ -106,16 +115,33 @@ static bool is_sorted(struct builder *b, const struct config_resources *set) {
     return true;
 }
 
+static void check_set(struct builder *b, const struct config_resources *set) {
+    b->fill.names_resource = true;
+    bool is_right = is_sorted(b, set);
+    for (size_t i = 0; is_right && i < set->count; i++) {
+        check_resource(b, &set->items[i]);
+        check_company(b, set, &set->items[i]);
+    }
+    names_check(&b->names, &b->fill);
+}
+
 int config_check_resources(const struct config_resources *set, struct error_list *errors, struct error_list *warnings) {
     struct builder b;
     builder_init(&b, errors, warnings);
-    b.fill.names_resource = true;
-    bool is_right = is_sorted(&b, set);
-    for (size_t i = 0; is_right && i < set->count; i++) {
-        check_resource(&b, &set->items[i]);
-        check_company(&b, set, &set->items[i]);
-    }
-    names_check(&b.names, &b.fill);
+    check_set(&b, set);
+    int status = b.fill.faults || errors->dropped ? -1 : 0;
+    builder_finish(&b);
+    return status;
+}
+
+int config_check_joining(const struct config_resources *joining, const struct config_resources *others,
+                         struct error_list *errors, struct error_list *warnings) {
+    static const struct str nobody;
+    struct builder b;
+    builder_init(&b, errors, warnings);
+    if (check_add_names(&b, others) == 0 && check_load(&b, others, HEADGATE__KIND__KIND_SETTINGS, nobody) == 0 &&
+        check_load(&b, others, HEADGATE__KIND__KIND_LISTENER, nobody) == 0)
+        check_set(&b, joining);
     int status = b.fill.faults || errors->dropped ? -1 : 0;
     builder_finish(&b);
     return status;

@@ -8,6 +8,8 @@
  * settings. With b->settings new, route tables are checked again under them. Faults are reported by resource. They become
  * no part of what is built. Returns 0, or -1 after adding an error. */
 int check_load(struct builder *b, const struct config_resources *existing, Headgate__Kind kind, struct str except);
+/* Makes the names of all resources known to `b`. Returns 0, or -1 after adding an error. */
+int check_add_names(struct builder *b, const struct config_resources *existing);
 /* Names every resource that refers to kind/name. Returns 0 when there is none, otherwise -1. */
 int check_unreferenced(Headgate__Kind kind, struct str name, const struct config_resources *existing,
                        struct error_list *errors);

@@ -44,15 +44,6 @@ static void check_settings_only(struct fill *f, const struct fill_at *at) {
     }
 }
 
-static int add_existing_names(struct builder *b, const struct config_resources *existing) {
-    for (size_t i = 0; i < existing->count; i++)
-        if (names_add(&b->names, existing->items[i].kind, existing->items[i].name) < 0) {
-            fill_out_of_memory(&b->fill);
-            return -1;
-        }
-    return 0;
-}
-
 /* Endpoints alone make sense only where their cluster is. */
 static void check_cluster_exists(struct builder *b, Headgate__Kind kind, struct str name,
                                  const struct config_resources *existing) {
@@ -117,7 +108,7 @@ int config_compile_one(Headgate__Kind kind, struct str name, const struct config
         variables = (struct tree_variables){options->variable, options->context};
     struct str text = {source->bytes, source->size};
     struct tree_node *root = tree_read(&b.arena, source->path, text, &variables, &budget, errors);
-    if (root && add_existing_names(&b, existing) == 0)
+    if (root && check_add_names(&b, existing) == 0)
         compile_tree(&b, kind, name, root, existing);
     int status = root && errors->count + errors->dropped == before ? builder_emit(&b, ret) : -1;
     builder_finish(&b);

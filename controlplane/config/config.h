@@ -59,6 +59,7 @@ struct config_resource {
     const uint8_t     *bytes;       /* the encoded message; not NULL, may be of size 0 */
     size_t             size;
     struct resource_id id;
+    unsigned char      layer;       /* engine/layers.h; 0: it was pushed. Nothing here looks at it */
 };
 
 /* Sorted by kind, then name in byte order, each once. A zeroed struct is a valid empty set. Who only borrows a set (from a
@@ -133,6 +134,12 @@ int config_delete_one(Headgate__Kind kind, struct str name, const struct config_
 /* Every check that config_compile makes, on encoded resources of any origin (a rollback, another control plane). Errors
  * carry resource and path. */
 int config_check_resources(const struct config_resources *set, struct error_list *errors, struct error_list *warnings);
+
+/* The same for resources that join others, which are right without them and stay as they are: both sets sorted, no kind and
+ * name in both. They may refer to the others, but a joining endpoint set belongs to a joining cluster. All errors are about
+ * joining resources, those about addresses that two listeners have, too. */
+int config_check_joining(const struct config_resources *joining, const struct config_resources *others,
+                         struct error_list *errors, struct error_list *warnings);
 
 /* Who is told what others a resource refers to; `to` returns 0, or -1 to end it. */
 struct config_refers {

@@ -13,12 +13,13 @@ static int view_current(const struct engine *e, struct engine_view *ret) {
             return -1;
         view.version = current->version;
         view.borrowed = snapshot_ref(current);
+        layers_mark(e, &view);
     }
     *ret = view;
     return 0;
 }
 
-static int read_resource(const struct store *store, const struct store_entry *entry,
+int engine_read_resource(const struct store *store, const struct store_entry *entry,
                          struct config_resources *set, struct error_list *errors) {
     uint8_t *bytes;
     size_t size;
@@ -28,6 +29,8 @@ static int read_resource(const struct store *store, const struct store_entry *en
     hg_free(bytes);
     if (status < 0)
         error_addf(errors, ERROR_MEMORY, "no memory for the resources of a version");
+    else
+        set->items[set->count - 1].layer = entry->layer;
     return status;
 }
 
@@ -35,7 +38,7 @@ static int read_resources(const struct store *store, const struct store_manifest
                           struct config_resources *ret, struct error_list *errors) {
     int status = 0;
     for (size_t i = 0; status == 0 && i < m->version.resources; i++)
-        status = read_resource(store, &m->entries[i], ret, errors);
+        status = engine_read_resource(store, &m->entries[i], ret, errors);
     return status;
 }
 
@@ -62,6 +65,14 @@ int engine_view(struct engine *e, uint64_t number, struct engine_view *ret, stru
         return 0;
     error_addf(errors, ERROR_MEMORY, "no memory for the resources of a version");
     return -1;
+}
+
+void engine_view_keep_pushed(struct engine_view *view) {
+    size_t n = 0;
+    for (size_t i = 0; i < view->set.count; i++)
+        if (view->set.items[i].layer == ENGINE_LAYER_PUSHED)
+            view->set.items[n++] = view->set.items[i];
+    view->set.count = n;
 }
 
 void engine_view_finish(struct engine_view *view) {
@@ -116,7 +127,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
     }
     struct part *intent = stored_intent(e->store, m, errors);
     struct part *state = stored_state(e, &generation, errors);
-    if (!intent || !state) {
+    if (!intent || !state || layers_load(e, m, errors) < 0) {
         part_unref(intent);
         part_unref(state);
         return -1;
@@ -165,6 +176,7 @@ struct engine *engine_create(const struct engine_config *config, struct error_li
     ev_prepare_init(&e->next, push_begin_next);
     e->next.data = e;
     upkeep_init(e);
+    layers_init(e);
     if (open_all(e, errors) == 0)
         return e;
     engine_destroy(e);
@@ -175,6 +187,7 @@ void engine_destroy(struct engine *e) {
     if (!e)
         return;
     ev_clear_pending(e->config.loop, &e->next);
+    layers_finish(e);
     upkeep_finish(e);
     engine_endpoints_finish(e);
     engine_secrets_finish(e);
@@ -196,15 +209,16 @@ const struct engine_counters *engine_counters(const struct engine *e) {
 }
 
 bool engine_is_busy(const struct engine *e) {
-    return e->job || e->first_waiting;
+    return engine_pushes(e) > 0;
 }
 
 size_t engine_pushes(const struct engine *e) {
-    return (e->job != NULL) + e->waiting;
+    return (e->job != NULL) + e->waiting + layers_waiting(e);
 }
 
 void engine_stop(struct engine *e) {
     e->is_stopping = true;
+    layers_hurry(e);
     engine_endpoints_save(e);
     upkeep_stop(e);
 }

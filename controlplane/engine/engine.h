@@ -1,4 +1,5 @@
 /* engine.h — what the control plane knows and does: intent and its history, the data planes, and the pushes between them.
+ * What is pushed is one layer of the intent, what servers say are others: layers.h.
  *
  * Pushes run one after another. One push is: make the new set of resources, compare, PREPARE on every data plane, store
  * durably when all are READY, COMMIT, gather the ACKs. docs/internals/channel.md has the whole way of a push.
@@ -56,7 +57,7 @@ struct store *engine_store(struct engine *e);
  * during the call. */
 void engine_push(struct engine *e, const Headgate__PushRequest *request,
                  void (*done)(void *context, const Headgate__PushReply *reply), void *context);
-/* A push is under way or waits. */
+/* A push, or the set of a layer, is under way or waits. */
 bool engine_is_busy(const struct engine *e);
 size_t engine_pushes(const struct engine *e); /* how many */
 /* From now on pushes are refused; those under way and waiting go on to their end. Verifications and gcs are left. */
@@ -68,7 +69,7 @@ int engine_compile_sources(const Headgate__Sources *m, struct config_resources *
 
 /* ---- versions ---- */
 
-/* The resources of one version. */
+/* The resources of one version, of all layers, without what is hidden. */
 struct engine_view {
     uint64_t version;                   /* 0: there is none yet, the set is empty */
     struct config_resources set;
@@ -78,6 +79,8 @@ struct engine_view {
 
 /* Version `number`; 0: the current one, or the empty set when there is none. 0, or -1 with reasons in `errors`. */
 int engine_view(struct engine *e, uint64_t number, struct engine_view *ret, struct error_list *errors);
+/* Leaves in it what was pushed. */
+void engine_view_keep_pushed(struct engine_view *view);
 void engine_view_finish(struct engine_view *view); /* a zeroed struct is allowed */
 
 /* ---- looking after the store ---- */

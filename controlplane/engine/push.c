@@ -23,6 +23,7 @@ void push_job_destroy(struct push_job *job) {
         clear_embedded(job->request);
         headgate__push_request__free_unpacked(job->request, NULL);
     }
+    config_resources_finish(&job->set);
     secrets_work_finish(&job->work);
     plan_finish(&job->plan);
     secrets_made_finish(&job->secrets);
@@ -63,9 +64,20 @@ static void count_reply(struct engine *e, const Headgate__PushReply *r) {
     e->counters.store_us += r->store_us;
 }
 
+/* Who sets a layer looks for resources among the problems alone. */
+static void add_reasons(struct push_job *job, struct problem_list *problems) {
+    for (size_t i = 0; i < job->reply.n_data_planes; i++) {
+        const Headgate__DataPlaneResult *result = job->reply.data_planes[i];
+        for (size_t j = 0; j < result->n_reasons; j++)
+            reply_add_reason(&job->arena, problems, result->node, result->reasons[j]);
+    }
+}
+
 static void add_problems(struct push_job *job) {
     struct problem_list problems = {0};
     reply_add_problems(&job->arena, &problems, &job->errors, false);
+    if (job->layer != ENGINE_LAYER_PUSHED)
+        add_reasons(job, &problems);
     reply_add_problems(&job->arena, &problems, &job->warnings, true);
     job->reply.problems = problems.items;
     job->reply.n_problems = problems.count;
@@ -94,7 +106,7 @@ static void finish(struct engine *e, struct push_job *job, Headgate__PushReply__
     if (e->secrets.is_pending && !e->is_stopping)
         engine_refresh_secrets(e);
     engine_endpoints_resume(e);
-    if (e->first_waiting)
+    if (e->first_waiting || layers_waiting(e))
         ev_feed_event(e->config.loop, &e->next, EV_PREPARE);
 }
 
@@ -109,25 +121,34 @@ static struct store_resource *store_resources(const struct config_resources *set
     for (size_t i = 0; list && i < set->count; i++) {
         const struct config_resource *r = &set->items[i];
         list[i] = (struct store_resource){
-            .kind = r->kind, .name = r->name, .id = r->id, .bytes = r->bytes, .size = r->size};
+            .kind = r->kind, .name = r->name, .id = r->id, .bytes = r->bytes, .size = r->size, .layer = r->layer};
     }
     return list;
 }
 
+/* A layer leaves the pin of a rollback as it is. */
+static bool pins(const struct engine *e, const struct push_job *job) {
+    return job->layer == ENGINE_LAYER_PUSHED ? job->plan.pin : store_pinned_version(e->store) != 0;
+}
+
 static int store_job(struct engine *e, struct push_job *job) {
     uint64_t start = clock_monotonic_us();
-    struct store_resource *list = store_resources(&job->plan.result);
+    struct store_resource *list = store_resources(&job->plan.result), *hidden = store_resources(&job->plan.hidden);
     const struct store_commit commit = {.resources = list,
                                         .count = job->plan.result.count,
+                                        .hidden = hidden,
+                                        .hidden_count = job->plan.hidden.count,
+                                        .layer = job->layer,
                                         .author = job->request->author,
-                                        .message = job->request->message,
+                                        .message = job->plan.message ? job->plan.message : job->request->message,
                                         .parent = job->plan.base.version,
                                         .restores = job->plan.restores,
-                                        .pin = job->plan.pin};
-    int status = list ? store_commit(e->store, &commit, &job->errors) : -1;
-    if (!list)
+                                        .pin = pins(e, job)};
+    int status = list && hidden ? store_commit(e->store, &commit, &job->errors) : -1;
+    if (!list || !hidden)
         error_addf(&job->errors, ERROR_MEMORY, "no memory to store the new version");
     hg_free(list);
+    hg_free(hidden);
     job->store_us = clock_monotonic_us() - start;
     if (status < 0)
         e->counters.store_errors++;
@@ -170,6 +191,7 @@ void push_job_done(void *engine, const struct push_result *result) {
     reply_data_planes(&job->arena, result, &job->reply.data_planes, &job->reply.n_data_planes);
     bool was_stored = job->store_us > 0 && result->outcome == PUSH_COMMITTED;
     if (was_stored) {
+        layers_adopt(e, &job->plan);
         engine_secrets_committed(e, job->before, &job->plan.result, &job->secrets, &job->secret_warnings);
         engine_follow_intent(e);
         if (!job->secrets.is_as_before)
@@ -248,7 +270,7 @@ static int make_target(struct engine *e, struct push_job *job) {
     struct part *state = job->secrets.state;
     if (!intent)
         return -1;
-    job->is_unchanged = current && resource_id_equal(&intent->hash, &current->intent->hash);
+    job->is_unchanged = current && job->plan.is_same_layering && resource_id_equal(&intent->hash, &current->intent->hash);
     if (job->is_unchanged) {
         part_unref(intent);
         int status = adopt_secrets(e, job);
@@ -264,7 +286,7 @@ static int make_target(struct engine *e, struct push_job *job) {
 /* The same intent again: a push that lifts the pin of a rollback, or sets it, does so without a new version. */
 static int update_pin(struct engine *e, struct push_job *job) {
     bool is_pinned = store_pinned_version(e->store) != 0;
-    if (!job->is_unchanged || job->request->dry_run || is_pinned == job->plan.pin)
+    if (!job->is_unchanged || job->request->dry_run || is_pinned == pins(e, job))
         return 0;
     return store_set_pin(e->store, job->plan.pin, &job->errors);
 }
@@ -312,10 +334,16 @@ static void on_secrets(void *engine) {
         propose(e, job);
 }
 
+static int make_plan(struct engine *e, struct push_job *job) {
+    if (job->layer == ENGINE_LAYER_PUSHED)
+        return plan_make(e, job->request, &job->plan, &job->errors, &job->warnings);
+    return plan_make_layer(e, job->layer, &job->set, &job->plan, &job->errors, &job->warnings);
+}
+
 /* Thousands of certificates take a second to check. Meanwhile the loop goes on, and other pushes wait. */
 static void start(struct engine *e, struct push_job *job) {
     e->job = job;
-    if (plan_make(e, job->request, &job->plan, &job->errors, &job->warnings) < 0 || begin_secrets(e, job) < 0) {
+    if (make_plan(e, job) < 0 || begin_secrets(e, job) < 0) {
         refuse(e, job);
     } else if (secrets_work_is_long(&job->work)) {
         aside_run(&e->aside, e->config.loop, "secrets", check_secrets, on_secrets, e);
@@ -330,8 +358,14 @@ void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events) {
     (void)loop;
     (void)events;
     struct push_job *job = e->first_waiting;
-    if (e->job || !job)
+    if (e->job)
         return;
+    struct push_job *layer = layers_take_due(e, job ? job->accepted_us : UINT64_MAX);
+    if (layer || !job) {
+        if (layer)
+            start(e, layer);
+        return;
+    }
     e->first_waiting = job->next;
     if (!e->first_waiting)
         e->last_waiting = &e->first_waiting;
@@ -339,9 +373,8 @@ void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events) {
     start(e, job);
 }
 
-/* For a push that does not get as far as a job. */
-static void refuse_at_once(void (*done)(void *context, const Headgate__PushReply *reply), void *context,
-                           enum error_code code, const char *message) {
+void push_refuse_at_once(void (*done)(void *context, const Headgate__PushReply *reply), void *context,
+                         enum error_code code, const char *message) {
     Headgate__PushReply reply = HEADGATE__PUSH_REPLY__INIT;
     Headgate__Problem problem = HEADGATE__PROBLEM__INIT, *list = &problem;
     problem.code = (char *)error_code_name(code);
@@ -353,7 +386,7 @@ static void refuse_at_once(void (*done)(void *context, const Headgate__PushReply
     done(context, &reply);
 }
 
-static struct push_job *job_create(const Headgate__PushRequest *request) {
+struct push_job *push_job_create(const Headgate__PushRequest *request) {
     struct push_job *job = hg_calloc(1, sizeof *job);
     if (!job)
         return NULL;
@@ -370,13 +403,13 @@ static struct push_job *job_create(const Headgate__PushRequest *request) {
 void engine_push(struct engine *e, const Headgate__PushRequest *request,
                  void (*done)(void *context, const Headgate__PushReply *reply), void *context) {
     if (e->is_stopping || e->waiting == ENGINE_PUSHES_WAITING_MAX) {
-        refuse_at_once(done, context, ERROR_STATE,
-                       e->is_stopping ? "the control plane is stopping" : "too many pushes are waiting");
+        push_refuse_at_once(done, context, ERROR_STATE,
+                            e->is_stopping ? "the control plane is stopping" : "too many pushes are waiting");
         return;
     }
-    struct push_job *job = job_create(request);
+    struct push_job *job = push_job_create(request);
     if (!job) {
-        refuse_at_once(done, context, ERROR_MEMORY, "no memory for the push");
+        push_refuse_at_once(done, context, ERROR_MEMORY, "no memory for the push");
         return;
     }
     job->done = done;

@@ -1,5 +1,6 @@
 #include "controlplane/engine/reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static char *copy(struct arena *arena, const char *text) {
@@ -60,6 +61,16 @@ void reply_add_problem(struct arena *arena, struct problem_list *list, enum erro
     Headgate__Problem *p = append(arena, list);
     if (p)
         fill_problem(arena, p, &e);
+}
+
+void reply_add_reason(struct arena *arena, struct problem_list *list, const char *node, const Headgate__Reason *reason) {
+    char message[1024], resource[RESOURCE_NAME_MAX + 32];
+    const char *kind = reason->has_kind ? kind_name(reason->kind) : NULL;
+    bool names_one = kind && reason->name;
+    snprintf(message, sizeof message, "data plane %s: %s", node ? node : "", reason->message ? reason->message : "no reason given");
+    if (names_one)
+        snprintf(resource, sizeof resource, "%s/%.*s", kind, RESOURCE_NAME_MAX, reason->name);
+    reply_add_problem(arena, list, ERROR_STATE, names_one ? resource : NULL, reason->path, message);
 }
 
 void reply_copy_problem(struct arena *arena, struct problem_list *list, const Headgate__Problem *problem) {

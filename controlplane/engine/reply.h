@@ -24,6 +24,9 @@ void reply_add_problems(struct arena *arena, struct problem_list *list, const st
 void reply_add_problem(struct arena *arena, struct problem_list *list, enum error_code code, const char *resource,
                        const char *path, const char *message);
 
+/* What a data plane found, as a problem with the resource and path that it names. */
+void reply_add_reason(struct arena *arena, struct problem_list *list, const char *node, const Headgate__Reason *reason);
+
 /* A problem of another reply, which outlives this one. */
 void reply_copy_problem(struct arena *arena, struct problem_list *list, const Headgate__Problem *problem);
 

@@ -27,6 +27,8 @@ static int check_resource(const struct store_resource *r, struct error_list *err
         return refuse(r, ERROR_SYNTAX, "not a valid resource name", errors);
     if (r->size > RESOURCE_BYTES_MAX)
         return refuse(r, ERROR_RANGE, "resource is too large", errors);
+    if (r->layer >= STORE_LAYERS_MAX)
+        return refuse(r, ERROR_RANGE, "of a layer that there cannot be", errors);
     return 0;
 }
 
@@ -38,8 +40,9 @@ static int check_commit(const struct store *s, const struct store_commit *c, str
                    c->parent, s->head.newest);
         return -1;
     }
-    if (c->count > RESOURCES_MAX) {
-        error_addf(errors, ERROR_RANGE, "%zu resources, at most %d", c->count, RESOURCES_MAX);
+    if (c->count > RESOURCES_MAX || c->hidden_count > RESOURCES_MAX) {
+        error_addf(errors, ERROR_RANGE, "%zu resources, at most %d", c->count > RESOURCES_MAX ? c->count : c->hidden_count,
+                   RESOURCES_MAX);
         return -1;
     }
     if (strlen(c->author ? c->author : "") > STORE_AUTHOR_MAX) {
@@ -53,6 +56,9 @@ static int check_commit(const struct store *s, const struct store_commit *c, str
     int status = 0;
     for (size_t i = 0; i < c->count; i++)
         if (check_resource(&c->resources[i], errors) < 0)
+            status = -1;
+    for (size_t i = 0; i < c->hidden_count; i++)
+        if (check_resource(&c->hidden[i], errors) < 0)
             status = -1;
     return status;
 }
@@ -99,10 +105,54 @@ static int fill_entries(struct store_manifest *m, const struct store_resource *c
         char *name = arena_strdup(&m->arena, sorted[i]->name);
         if (!name)
             return -1;
-        entries[i] = (struct store_entry){.kind = sorted[i]->kind, .name = name, .id = sorted[i]->id};
+        entries[i] = (struct store_entry){
+            .kind = sorted[i]->kind, .name = name, .id = sorted[i]->id, .layer = sorted[i]->layer};
     }
     m->entries = entries;
     return entries ? 0 : -1;
+}
+
+static int compare_hidden(const void *a, const void *b) {
+    return entry_compare_hidden(a, b);
+}
+
+static int sort_hidden(const struct store *s, struct store_manifest *m, struct store_entry *hidden,
+                       struct error_list *errors) {
+    if (m->hidden_count)
+        qsort(hidden, m->hidden_count, sizeof *hidden, compare_hidden);
+    for (size_t i = 1; i < m->hidden_count; i++)
+        if (compare_hidden(&hidden[i - 1], &hidden[i]) == 0) {
+            disk_report(&s->disk, NULL, ERROR_CONFLICT, "a hidden resource is given twice", errors);
+            return -1;
+        }
+    return 0;
+}
+
+static int fill_hidden(const struct store *s, struct store_manifest *m, const struct store_commit *c,
+                       struct error_list *errors) {
+    struct store_entry *hidden = arena_alloc(&m->arena, c->hidden_count * sizeof *hidden);
+    if (!hidden)
+        return report_memory(s, errors);
+    for (size_t i = 0; i < c->hidden_count; i++) {
+        const struct store_resource *r = &c->hidden[i];
+        char *name = arena_strdup(&m->arena, r->name);
+        if (!name)
+            return report_memory(s, errors);
+        hidden[i] = (struct store_entry){.kind = r->kind, .name = name, .id = r->id, .layer = r->layer};
+    }
+    m->hidden = hidden;
+    m->hidden_count = c->hidden_count;
+    return sort_hidden(s, m, hidden, errors);
+}
+
+/* A discovered version passes on what it knows of the last push. */
+static void follow_pushed(struct store_manifest *m, const struct store *s) {
+    const struct store_manifest *parent = s->current;
+    if (!parent)
+        return;
+    bool is_pushed = parent->version.layer == 0;
+    m->version.pushed_before = is_pushed ? parent->version.number : parent->version.pushed_before;
+    m->pushed_hash = is_pushed ? parent->version.hash : parent->pushed_hash;
 }
 
 static int fill_version(struct store_manifest *m, const struct store *s, const struct store_commit *c) {
@@ -114,7 +164,9 @@ static int fill_version(struct store_manifest *m, const struct store *s, const s
         .author = arena_strdup(&m->arena, c->author ? c->author : ""),
         .message = arena_strdup(&m->arena, c->message ? c->message : ""),
         .resources = c->count,
+        .layer = c->layer,
     };
+    follow_pushed(m, s);
     return m->version.author && m->version.message ? 0 : -1;
 }
 
@@ -125,9 +177,9 @@ static struct str id_key(const struct resource_id *id) {
 }
 
 static int current_ids(const struct store *s, struct map *ids) {
-    size_t count = s->current ? s->current->version.resources : 0;
+    size_t count = s->current ? s->current->version.resources + s->current->hidden_count : 0;
     for (size_t i = 0; i < count; i++)
-        if (map_set(ids, id_key(&s->current->entries[i].id), s->current) < 0)
+        if (map_set(ids, id_key(&manifest_entry(s->current, i)->id), s->current) < 0)
             return -1;
     return 0;
 }
@@ -162,21 +214,28 @@ static int choose_objects(struct object_writer *w, const struct store_commit *c,
     int status = current_ids(w->store, &ids);
     if (status < 0)
         report_memory(w->store, errors);
-    for (size_t i = 0; status == 0 && i < c->count; i++)
-        if (!map_get(&ids, id_key(&c->resources[i].id)))
-            status = add_object(w, &c->resources[i], errors);
+    for (size_t i = 0; status == 0 && i < c->count + c->hidden_count; i++) {
+        const struct store_resource *r = i < c->count ? &c->resources[i] : &c->hidden[i - c->count];
+        if (!map_get(&ids, id_key(&r->id)))
+            status = add_object(w, r, errors);
+    }
     map_finish(&ids);
     return status;
 }
 
 /* ---- writing ---- */
 
-static int write_version(struct store *s, uint64_t number, const struct str frames[2],
-                         struct error_list *errors) {
+/* The frames of a version file. */
+struct frames {
+    struct str items[VERSION_FRAMES_MAX];
+    size_t count;
+};
+
+static int write_version(struct store *s, uint64_t number, const struct frames *frames, struct error_list *errors) {
     static const char temporary[] = TEMPORARY_FOLDER "/version";
     char path[PATH_SIZE];
     path_of_version(number, path);
-    if (disk_write_file(&s->disk, temporary, frames, 2, true, errors) < 0)
+    if (disk_write_file(&s->disk, temporary, frames->items, frames->count, true, errors) < 0)
         return -1;
     if (disk_rename(&s->disk, temporary, path, errors) < 0) {
         disk_remove(&s->disk, temporary, errors);
@@ -206,7 +265,7 @@ static int write_head(struct store *s, const struct store_manifest *m, bool pin,
 }
 
 static int write_all(struct store *s, const struct store_commit *c, struct store_manifest *m,
-                     const struct str frames[2], struct error_list *errors) {
+                     const struct frames *frames, struct error_list *errors) {
     struct object_writer w = {.store = s};
     int status = choose_objects(&w, c, errors);
     if (status == 0)
@@ -222,15 +281,35 @@ static int write_all(struct store *s, const struct store_commit *c, struct store
     return status;
 }
 
+/* From now on older programs refuse the folder. */
+static int raise_format(struct store *s, struct error_list *errors) {
+    char text[128];
+    int before = s->format;
+    if (before == STORE_FORMAT)
+        return 0;
+    s->format = STORE_FORMAT;
+    format_text(s, text);
+    struct str part = str_of(text);
+    if (replace_file(s, FORMAT_FILE, &part, 1, errors) == 0)
+        return 0;
+    s->format = before;
+    return -1;
+}
+
 static int commit_sorted(struct store *s, const struct store_commit *c,
                          const struct store_resource *const *sorted, struct store_manifest *m,
                          struct arena *arena, struct error_list *errors) {
-    struct str frames[2];
+    struct frames frames;
     const struct resource_id *parent_hash = s->head.newest ? &s->head.newest_hash : NULL;
+    if (fill_hidden(s, m, c, errors) < 0)
+        return -1;
     if (fill_entries(m, sorted, c->count) < 0 || fill_version(m, s, c) < 0 ||
-        version_encode(s, m, parent_hash, arena, frames) < 0)
+        version_encode(s, m, parent_hash, arena, frames.items, &frames.count) < 0)
         return report_memory(s, errors);
-    return write_all(s, c, m, frames, errors);
+    bool is_plain = !layers_has_any(m) && m->version.layer == 0 && m->version.pushed_before == m->version.parent;
+    if (!is_plain && raise_format(s, errors) < 0)
+        return -1;
+    return write_all(s, c, m, &frames, errors);
 }
 
 int store_commit(struct store *s, const struct store_commit *commit, struct error_list *errors) {

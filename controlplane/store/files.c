@@ -119,5 +119,5 @@ int head_read(const struct store *s, struct head *ret_head, uint8_t ret_lineage[
 void format_text(const struct store *s, char text[128]) {
     char lineage[2 * LINEAGE_SIZE + 1];
     hex_encode(s->lineage, LINEAGE_SIZE, lineage);
-    snprintf(text, 128, "headgate store\nformat %d\nlineage %s\n", STORE_FORMAT, lineage);
+    snprintf(text, 128, "headgate store\nformat %d\nlineage %s\n", s->format, lineage);
 }

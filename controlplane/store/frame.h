@@ -13,7 +13,7 @@
 #include "proto/message.h"
 #include "proto/resource.h"
 
-enum frame_type { FRAME_HEAD = 'H', FRAME_RECORD = 'R', FRAME_MANIFEST = 'M', FRAME_STATE = 'S' };
+enum frame_type { FRAME_HEAD = 'H', FRAME_RECORD = 'R', FRAME_MANIFEST = 'M', FRAME_LAYERS = 'L', FRAME_STATE = 'S' };
 
 enum {
     FRAME_START_SIZE = 8,

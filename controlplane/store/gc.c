@@ -61,8 +61,8 @@ static int choose(struct store_collection *c) {
 }
 
 static int need_all(struct store_collection *c, const struct store_manifest *m) {
-    for (size_t i = 0; i < m->version.resources; i++) {
-        struct str key = {(const char *)m->entries[i].id.bytes, RESOURCE_ID_SIZE};
+    for (size_t i = 0; i < m->version.resources + m->hidden_count; i++) {
+        struct str key = {(const char *)manifest_entry(m, i)->id.bytes, RESOURCE_ID_SIZE};
         if (map_get(&c->needed, key))
             continue;
         key.p = arena_memdup(&c->arena, key.p, key.n);

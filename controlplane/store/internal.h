@@ -36,6 +36,7 @@ struct store {
     char *folder;
     int lock;
     uint8_t lineage[LINEAGE_SIZE];
+    int format;                     /* of the folder */
     struct head head;
     struct store_manifest *current; /* one reference; NULL without a version */
     struct store_manifest *live;    /* every referenced manifest, the current one too */
@@ -69,18 +70,23 @@ void format_text(const struct store *s, char text[128]);
 
 /* A manifest with one reference and an arena, not yet in the list of live ones; NULL without memory. */
 struct store_manifest *manifest_create(void);
+/* Of all that it names: the entries, then what is hidden. */
+const struct store_entry *manifest_entry(const struct store_manifest *m, size_t i);
 /* From then on store_gc keeps its objects. */
 void manifest_enlist(struct store *s, struct store_manifest *m);
 
-/* Both frames of the file of version m->version, whose intent_hash and hash it sets. */
+enum { VERSION_FRAMES_MAX = 3 };
+
+/* The frames of the file of version m->version, whose intent_hash and hash it sets. */
 int version_encode(const struct store *s, struct store_manifest *m, const struct resource_id *parent_hash,
-                   struct arena *arena, struct str ret_frames[2]);
+                   struct arena *arena, struct str ret_frames[VERSION_FRAMES_MAX], size_t *ret_count);
 
 /* A record as read; texts and parent hash in `arena`. */
 struct record {
     struct store_version version;
-    bool has_parent_hash;
-    struct resource_id parent_hash, manifest_hash;
+    bool has_parent_hash, has_layers;
+    struct resource_id parent_hash, manifest_hash, layers_hash;
+    struct resource_id pushed_hash; /* of version.pushed_before, when there is one */
     struct frame frame;
 };
 
@@ -94,6 +100,18 @@ int record_read(const struct store *s, uint64_t number, struct arena *arena, str
 /* Reads and checks the whole version file. `record` may be NULL. */
 struct store_manifest *version_read(const struct store *s, uint64_t number, struct record *record,
                                     struct error_list *errors);
+
+/* ---- layers.c ---- */
+
+/* By kind, name and layer: the order of what is hidden. */
+int entry_compare_hidden(const struct store_entry *a, const struct store_entry *b);
+/* Whether a part of the version was not pushed. */
+bool layers_has_any(const struct store_manifest *m);
+int layers_encode(const struct store_manifest *m, struct arena *arena, struct str *ret_frame,
+                  struct resource_id *ret_hash);
+/* Gives the entries of `m` their layers, and sets what is hidden. Returns 0, MESSAGE_MALFORMED or MESSAGE_MEMORY. */
+int layers_decode(struct store_manifest *m, struct store_entry *entries, const struct record *r, struct str bytes,
+                  struct arena *arena);
 
 /* ---- objects.c ---- */
 

@@ -57,6 +57,10 @@ const struct store_entry *store_manifest_find(const struct store_manifest *m, He
     return NULL;
 }
 
+const struct store_entry *manifest_entry(const struct store_manifest *m, size_t i) {
+    return i < m->version.resources ? &m->entries[i] : &m->hidden[i - m->version.resources];
+}
+
 /* ---- encoding ---- */
 
 static Headgate__Entry **entries_to_messages(const struct store_manifest *m, struct arena *arena) {
@@ -91,10 +95,26 @@ static int encode_manifest(const struct store *s, struct store_manifest *m, stru
     return frame_encode(arena, FRAME_MANIFEST, &manifest.base, ret_frame, ret_hash);
 }
 
-static int encode_record(const struct store *s, struct store_version *v,
-                         const struct resource_id *parent_hash, struct resource_id *hash_of_manifest,
-                         struct arena *arena, struct str *ret_frame) {
+/* Only what the record of a plain store has not. */
+static void fill_layered(struct store_manifest *m, struct resource_id *hash_of_layers, Headgate__Store__Record *r) {
+    const struct store_version *v = &m->version;
+    r->has_layers_hash = hash_of_layers != NULL;
+    if (hash_of_layers)
+        r->layers_hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, hash_of_layers->bytes};
+    r->has_layer = v->layer != 0;
+    r->layer = v->layer;
+    r->has_pushed = v->pushed_before != v->parent;
+    r->pushed = v->pushed_before;
+    r->has_pushed_hash = r->has_pushed && v->pushed_before != 0;
+    if (r->has_pushed_hash)
+        r->pushed_hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, m->pushed_hash.bytes};
+}
+
+static int encode_record(const struct store *s, struct store_manifest *m, const struct resource_id *parent_hash,
+                         struct resource_id *hash_of_manifest, struct resource_id *hash_of_layers, struct arena *arena,
+                         struct str *ret_frame) {
     Headgate__Store__Record r = HEADGATE__STORE__RECORD__INIT;
+    struct store_version *v = &m->version;
     r.has_lineage = r.has_number = r.has_parent = r.has_time_us = r.has_intent_hash = r.has_resources =
         r.has_manifest_hash = true;
     r.lineage = (ProtobufCBinaryData){LINEAGE_SIZE, (uint8_t *)s->lineage};
@@ -111,22 +131,41 @@ static int encode_record(const struct store *s, struct store_version *v,
     r.intent_hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, v->intent_hash.bytes};
     r.resources = v->resources;
     r.manifest_hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, hash_of_manifest->bytes};
+    fill_layered(m, hash_of_layers, &r);
     return frame_encode(arena, FRAME_RECORD, &r.base, ret_frame, &v->hash);
 }
 
 int version_encode(const struct store *s, struct store_manifest *m, const struct resource_id *parent_hash,
-                   struct arena *arena, struct str ret_frames[2]) {
-    struct resource_id hash_of_manifest;
-    struct str record, manifest;
-    if (encode_manifest(s, m, arena, &manifest, &hash_of_manifest) < 0 ||
-        encode_record(s, &m->version, parent_hash, &hash_of_manifest, arena, &record) < 0)
+                   struct arena *arena, struct str ret_frames[VERSION_FRAMES_MAX], size_t *ret_count) {
+    struct resource_id hash_of_manifest, hash_of_layers;
+    struct str frames[VERSION_FRAMES_MAX];
+    bool has_layers = layers_has_any(m);
+    if (encode_manifest(s, m, arena, &frames[1], &hash_of_manifest) < 0 ||
+        (has_layers && layers_encode(m, arena, &frames[2], &hash_of_layers) < 0) ||
+        encode_record(s, m, parent_hash, &hash_of_manifest, has_layers ? &hash_of_layers : NULL, arena, &frames[0]) < 0)
         return -1;
-    ret_frames[0] = record;
-    ret_frames[1] = manifest;
+    *ret_count = has_layers ? 3 : 2;
+    memcpy(ret_frames, frames, *ret_count * sizeof *frames);
     return 0;
 }
 
 /* ---- decoding ---- */
+
+static int layered_from_message(const Headgate__Store__Record *m, struct record *r) {
+    struct store_version *v = &r->version;
+    v->layer = m->layer;
+    v->pushed_before = m->has_pushed ? m->pushed : m->parent;
+    r->has_layers = m->has_layers_hash;
+    if (m->layer >= STORE_LAYERS_MAX || (m->has_pushed && m->pushed >= m->parent) ||
+        m->has_pushed_hash != (m->has_pushed && m->pushed != 0))
+        return MESSAGE_MALFORMED;
+    if ((m->has_layers_hash && resource_id_from_bytes(&m->layers_hash, &r->layers_hash) < 0) ||
+        (m->has_pushed_hash && resource_id_from_bytes(&m->pushed_hash, &r->pushed_hash) < 0))
+        return MESSAGE_MALFORMED;
+    if (!m->has_pushed)
+        r->pushed_hash = r->parent_hash;
+    return 0;
+}
 
 static int record_from_message(const struct store *s, const Headgate__Store__Record *m, struct record *r) {
     r->version = (struct store_version){
@@ -148,7 +187,7 @@ static int record_from_message(const struct store *s, const Headgate__Store__Rec
         resource_id_from_bytes(&m->intent_hash, &r->version.intent_hash) < 0 ||
         resource_id_from_bytes(&m->manifest_hash, &r->manifest_hash) < 0)
         return MESSAGE_MALFORMED;
-    return 0;
+    return layered_from_message(m, r);
 }
 
 int record_decode(const struct store *s, struct str file, uint64_t number, struct arena *arena,
@@ -166,24 +205,25 @@ int record_decode(const struct store *s, struct str file, uint64_t number, struc
 }
 
 /* Copies the entries out of the decoded message, into the compact memory of `m`. */
-static int take_entries(struct store_manifest *m, const Headgate__Manifest *message) {
+static int take_entries(struct store_manifest *m, const Headgate__Manifest *message, struct store_entry **ret) {
     struct store_entry *entries = arena_alloc(&m->arena, message->n_intent * sizeof *entries);
     if (!entries)
         return MESSAGE_MEMORY;
     for (size_t i = 0; i < message->n_intent; i++) {
         const Headgate__Entry *e = message->intent[i];
         entries[i].kind = e->kind;
+        entries[i].layer = 0;
         entries[i].name = arena_strdup(&m->arena, e->name);
         if (!entries[i].name)
             return MESSAGE_MEMORY;
         memcpy(entries[i].id.bytes, e->id.data, RESOURCE_ID_SIZE);
     }
-    m->entries = entries;
+    m->entries = *ret = entries;
     return 0;
 }
 
-/* The manifest frame must be the one that the record names, end the file, and hold the intent that the record
- * says. */
+/* The manifest frame must be the one that the record names, end the file but for layers, and hold the intent that the
+ * record says. */
 static int decode_manifest(struct store_manifest *m, const struct record *r, struct str bytes,
                            struct arena *arena) {
     struct frame frame;
@@ -194,12 +234,16 @@ static int decode_manifest(struct store_manifest *m, const struct record *r, str
     if (status < 0)
         return status;
     const Headgate__Manifest *message = (const Headgate__Manifest *)decoded;
-    if (frame.size != bytes.n || !resource_id_equal(&frame.hash, &r->manifest_hash) ||
+    struct store_entry *entries;
+    if ((frame.size != bytes.n) != r->has_layers || !resource_id_equal(&frame.hash, &r->manifest_hash) ||
         message->n_intent != r->version.resources ||
         manifest_hash(message->intent, message->n_intent, &intent_hash) < 0 ||
         !resource_id_equal(&intent_hash, &r->version.intent_hash))
         return MESSAGE_MALFORMED;
-    return take_entries(m, message);
+    status = take_entries(m, message, &entries);
+    if (status < 0 || !r->has_layers)
+        return status;
+    return layers_decode(m, entries, r, (struct str){bytes.p + frame.size, bytes.n - frame.size}, arena);
 }
 
 static int take_version(struct store_manifest *m, const struct store_version *v) {
@@ -216,6 +260,7 @@ static int decode_version(const struct store *s, struct str file, uint64_t numbe
     int status = record_decode(s, file, number, &arena, &r);
     if (status == 0)
         status = take_version(m, &r.version);
+    m->pushed_hash = status == 0 ? r.pushed_hash : m->pushed_hash;
     if (status == 0)
         status = decode_manifest(m, &r, (struct str){file.p + r.frame.size, file.n - r.frame.size}, &arena);
     if (status == 0 && ret_record) {

@@ -69,8 +69,7 @@ static int report_format(const struct store *s, struct str text, struct error_li
     return -1;
 }
 
-/* Format and lineage: what the file says must be exactly what this build would write for the lineage in it.
- * */
+/* Format and lineage: what the file says must be exactly what this build would write for both. */
 static int check_format(struct store *s, struct str text, struct error_list *errors) {
     char expected[128];
     struct str hex = text;
@@ -78,8 +77,12 @@ static int check_format(struct store *s, struct str text, struct error_list *err
     str_cut(&hex, '\n');
     if (str_starts(hex, STR("lineage ")) && hex.n == 8 + 2 * LINEAGE_SIZE + 1)
         (void)hex_decode((struct str){hex.p + 8, 2 * LINEAGE_SIZE}, s->lineage, LINEAGE_SIZE);
-    format_text(s, expected);
-    return str_eq(text, str_of(expected)) ? 0 : report_format(s, text, errors);
+    for (s->format = STORE_FORMAT_PLAIN; s->format <= STORE_FORMAT; s->format++) {
+        format_text(s, expected);
+        if (str_eq(text, str_of(expected)))
+            return 0;
+    }
+    return report_format(s, text, errors);
 }
 
 /* ---- making a store ---- */
@@ -149,6 +152,7 @@ static int make_store(struct store *s, struct error_list *errors) {
         return fail_here(s, "cannot get random bytes", errors);
     if (head_write(s, &(struct head){0}, errors) < 0)
         return -1;
+    s->format = STORE_FORMAT_PLAIN;
     format_text(s, text);
     struct str part = str_of(text);
     return replace_file(s, FORMAT_FILE, &part, 1, errors);

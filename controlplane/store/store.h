@@ -24,7 +24,9 @@
 #include "proto/resource.h"
 
 enum {
-    STORE_FORMAT = 1,           /* of the folder; a store of a newer format is refused */
+    STORE_FORMAT = 2,           /* the newest that is known of the folder; a store of a newer one is refused */
+    STORE_FORMAT_PLAIN = 1,     /* what a store has until something is stored that needs a newer one */
+    STORE_LAYERS_MAX = 8,       /* layers are numbers below it */
     STORE_AUTHOR_MAX = 256,     /* bytes; a longer text is refused */
     STORE_MESSAGE_MAX = 4096,
     STORE_STATE_MAX = 512 << 20 /* bytes of all resources of a saved state */
@@ -57,6 +59,8 @@ struct store_version {
     const char        *author;      /* never NULL */
     const char        *message;     /* never NULL */
     size_t             resources;   /* number of entries */
+    unsigned           layer;       /* whose change made this version; 0: a push */
+    uint64_t           pushed_before; /* the newest version before this one that a push made; 0: none */
     struct resource_id intent_hash; /* manifest_hash() over its entries */
     struct resource_id hash;        /* of the record, which has the hash of its parent's record in it */
 };
@@ -65,6 +69,7 @@ struct store_entry {
     Headgate__Kind     kind;
     const char        *name;
     struct resource_id id;
+    unsigned char      layer;       /* the one that it comes from; 0: it was pushed. What layers mean is the caller's affair */
 };
 
 /* A version with its entries, immutable and counted. As long as one is referenced, store_gc keeps all its
@@ -72,9 +77,12 @@ struct store_entry {
 struct store_manifest {
     struct store_version      version;
     const struct store_entry *entries; /* version.resources of them, sorted by kind, then name */
+    const struct store_entry *hidden;  /* what another layer hides; sorted by kind, name, layer */
+    size_t                    hidden_count;
 
     /* The store's own from here on. */
     unsigned               references;
+    struct resource_id     pushed_hash; /* of the record of version.pushed_before */
     struct store_manifest *next, **link;
     struct arena           arena;
 };
@@ -119,11 +127,15 @@ struct store_resource {
     struct resource_id id;    /* SHA-256 of the bytes */
     const void        *bytes; /* may be NULL when the store has the object (it is in one of its manifests) */
     size_t             size;
+    unsigned char      layer; /* in a commit */
 };
 
 struct store_commit {
     const struct store_resource *resources; /* the whole intent, in any order; the caller's, not kept */
     size_t                       count;     /* 0 is an intent without resources */
+    const struct store_resource *hidden;    /* in any order, each once in its layer; no part of the intent's hash */
+    size_t                       hidden_count;
+    unsigned                     layer;     /* see store_version */
     const char                  *author;    /* NULL: empty */
     const char                  *message;   /* NULL: empty */
     uint64_t                     time_us;   /* 0: now */
@@ -139,7 +151,8 @@ struct store_commit {
  * Errors: ERROR_STATE `parent` is not the newest version; ERROR_CONFLICT a (kind, name) given twice;
  * ERROR_SYNTAX a name; ERROR_UNSUPPORTED a kind; ERROR_RANGE too many, too large, text too long;
  * ERROR_INTEGRITY bytes that do not have the id; ERROR_REFERENCE neither bytes nor object; ERROR_IO (disk
- * full, read-only); ERROR_MEMORY. */
+ * full, read-only); ERROR_MEMORY. The first commit that has layers raises the format of the folder, which stays so when the
+ * commit then fails. */
 int store_commit(struct store *s, const struct store_commit *commit, struct error_list *errors);
 
 /* The version that intent is pinned to, so that no source but a push moves it; 0: not pinned. */

@@ -153,8 +153,8 @@ static struct use *add_use(struct store_verification *v, const struct store_entr
 }
 
 static int add_uses(struct store_verification *v, const struct store_manifest *m) {
-    for (size_t i = 0; i < m->version.resources; i++) {
-        const struct store_entry *e = &m->entries[i];
+    for (size_t i = 0; i < m->version.resources + m->hidden_count; i++) {
+        const struct store_entry *e = manifest_entry(m, i);
         struct use *u = map_get(&v->uses, (struct str){(const char *)e->id.bytes, RESOURCE_ID_SIZE});
         if (!u)
             u = add_use(v, e, m->version.number);

@@ -109,9 +109,9 @@ static void a_newer_format_is_refused_by_name(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     store_close(open_store(w->path));
-    write_text(w->path, "format", "headgate store\nformat 2\nsomething new\n");
+    write_text(w->path, "format", "headgate store\nformat 3\nsomething new\n");
     assert_null(store_open(w->path, &errors));
-    assert_error(&errors, ERROR_UNSUPPORTED, "the store has format 2, and this program reads up to 1");
+    assert_error(&errors, ERROR_UNSUPPORTED, "the store has format 3, and this program reads up to 2");
     write_text(w->path, "format", "headgate store\nformat x\n");
     assert_null(store_open(w->path, &errors));
     assert_error(&errors, ERROR_INTEGRITY, "store/format: damaged");
