@@ -258,7 +258,8 @@ static int refuse_settings(const struct config_resources *set, enum engine_layer
     const struct config_resource *r = config_resources_find(set, HEADGATE__KIND__KIND_SETTINGS, STR("default"));
     if (!r)
         return 0;
-    struct error *e = error_addf(errors, ERROR_UNSUPPORTED, "settings are pushed; %s can have none", engine_layer_name(layer));
+    struct error *e = error_addf(errors, ERROR_UNSUPPORTED, "settings are pushed; %s can have none",
+                                 engine_layer_name(layer));
     error_set_resource(errors, e, "settings/default", NULL);
     return -1;
 }

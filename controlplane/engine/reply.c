@@ -67,7 +67,8 @@ void reply_add_reason(struct arena *arena, struct problem_list *list, const char
     char message[1024], resource[RESOURCE_NAME_MAX + 32];
     const char *kind = reason->has_kind ? kind_name(reason->kind) : NULL;
     bool names_one = kind && reason->name;
-    snprintf(message, sizeof message, "data plane %s: %s", node ? node : "", reason->message ? reason->message : "no reason given");
+    const char *text = reason->message ? reason->message : "no reason given";
+    snprintf(message, sizeof message, "data plane %s: %s", node ? node : "", text);
     if (names_one)
         snprintf(resource, sizeof resource, "%s/%.*s", kind, RESOURCE_NAME_MAX, reason->name);
     reply_add_problem(arena, list, ERROR_STATE, names_one ? resource : NULL, reason->path, message);

@@ -69,7 +69,7 @@ struct store_entry {
     Headgate__Kind     kind;
     const char        *name;
     struct resource_id id;
-    unsigned char      layer;       /* the one that it comes from; 0: it was pushed. What layers mean is the caller's affair */
+    unsigned char      layer;       /* where it comes from; 0: it was pushed. What the others are is the caller's affair */
 };
 
 /* A version with its entries, immutable and counted. As long as one is referenced, store_gc keeps all its

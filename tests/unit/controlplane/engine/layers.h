@@ -14,7 +14,7 @@
 
 #define OUTCOME(name) HEADGATE__PUSH_REPLY__OUTCOME__##name
 
-/* The resources of the configuration without its settings and without those of `except` ("cluster/web"), which are only there
+/* The resources of the configuration without its settings and without those of `except` ("cluster/web"), which are there
  * for others to refer to. */
 static inline struct config_resources layer_of(const char *yaml, const char *except) {
     struct config_sources sources = {0};
@@ -77,7 +77,8 @@ static inline void layer_wait(struct fixture *f, const struct layer_answer *a) {
     assert_int_equal(a->count, 1);
 }
 
-static inline struct layer_answer layer_set(struct fixture *f, enum engine_layer layer, const char *yaml, const char *except) {
+static inline struct layer_answer layer_set(struct fixture *f, enum engine_layer layer, const char *yaml,
+                                            const char *except) {
     struct layer_answer a;
     layer_begin(f, layer, yaml, except, &a);
     layer_wait(f, &a);

@@ -6,7 +6,8 @@
 static const char api[] = "clusters: [{name: api, endpoints: ['127.0.0.1:1']}]";
 static const char api_again[] = "clusters: [{name: api, endpoints: ['127.0.0.1:2']}]";
 static const char web[] = "clusters: [{name: web, endpoints: ['127.0.0.1:3']}]";
-static const char api_and_web[] = "clusters: [{name: api, endpoints: ['127.0.0.1:1']}, {name: web, endpoints: ['127.0.0.1:3']}]";
+static const char api_and_web[] = "clusters: [{name: api, endpoints: ['127.0.0.1:1']},\n"
+                                  "           {name: web, endpoints: ['127.0.0.1:3']}]";
 static const char table[] = "clusters: [{name: web, endpoints: []}]\n"
                             "route-tables: [{name: site, hosts: [{domains: ['*'], rules: [{cluster: web}]}]}]";
 static const char nothing[] = "{}";
@@ -271,7 +272,8 @@ static void what_is_wrong_is_told_by_resource(void **state) {
 /* The listeners of both want one address, and the pushed one's name comes later: the discovered one is told. */
 static void of_two_that_do_not_go_together_the_lower_is_told(void **state) {
     static const char listener[] = "listeners: [{name: %s, address: '127.0.0.1:80', route-table: %s}]\n"
-                                   "route-tables: [{name: %s, hosts: [{domains: ['*'], rules: [{respond: {status: 204}}]}]}]";
+                                   "route-tables: [{name: %s, hosts: [{domains: ['*'],"
+                                   " rules: [{respond: {status: 204}}]}]}]";
     struct fixture *f = *state;
     char ours[300], theirs[300];
     snprintf(ours, sizeof ours, listener, "zulu", "ours", "ours");

@@ -128,7 +128,7 @@ static void versions_know_the_push_before_them(void **state) {
     struct world *w = *state;
     struct error_list errors = {0};
     struct store_log log;
-    char text[8];
+    char text[16];
     for (int i = 0; i < 7; i++) {
         snprintf(text, sizeof text, "%d", i);
         intent_set(&w->intent, "web", text);
