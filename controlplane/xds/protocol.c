@@ -95,6 +95,14 @@ size_t xds_protocol_stream_count(const struct xds_protocol *p) {
     return p->o.is_aggregated ? 1 : p->type_count;
 }
 
+size_t xds_protocol_type_count(const struct xds_protocol *p) {
+    return p->type_count;
+}
+
+struct str xds_protocol_type_url(const struct xds_protocol *p, size_t type) {
+    return p->types[type].type_url;
+}
+
 size_t xds_protocol_stream_of(const struct xds_protocol *p, size_t type) {
     return p->o.is_aggregated ? 0 : type;
 }

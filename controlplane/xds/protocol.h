@@ -77,6 +77,8 @@ enum xds_result {
 enum xds_result xds_protocol_add_type(struct xds_protocol *p, const struct xds_type_options *o, size_t *ret_type);
 size_t          xds_protocol_stream_count(const struct xds_protocol *p);
 size_t          xds_protocol_stream_of(const struct xds_protocol *p, size_t type);
+size_t          xds_protocol_type_count(const struct xds_protocol *p);
+struct str      xds_protocol_type_url(const struct xds_protocol *p, size_t type);
 
 /* ---- what is wanted. "*" is everything that the server has for this client. Idempotent. ---- */
 

@@ -81,7 +81,7 @@ def listen(server, port, kind, folder):
 
 def main():
     methods = Methods()
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=8))
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=8), options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((handlers(methods),))
     port = listen(server, sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
     server.start()
