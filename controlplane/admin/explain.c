@@ -122,6 +122,7 @@ static Headgate__Listener *decode_listener(const struct config_resource *r) {
 static void use_listener(struct explained *x, struct arena *arena, const struct config_resource *r,
                          const Headgate__Listener *l) {
     x->listener = r->name;
+    x->is_tcp = l->tcp != NULL;
     x->route_table = arena_strdup(arena, l->route_table ? l->route_table : "");
 }
 
@@ -162,6 +163,10 @@ static ProtobufCMessage *decode(const struct config_resources *set, Headgate__Ki
 }
 
 static int compile_table(const struct config_resources *set, struct explained *x, struct error_list *errors) {
+    if (x->is_tcp) {
+        error_addf(errors, ERROR_UNSUPPORTED, "the listener \"%s\" relays TCP: it looks at no request", x->listener);
+        return -1;
+    }
     x->settings = (Headgate__Settings *)decode(set, HEADGATE__KIND__KIND_SETTINGS, "default");
     x->owned_table = (Headgate__RouteTable *)decode(set, HEADGATE__KIND__KIND_ROUTE_TABLE, x->route_table);
     x->table = x->owned_table;

@@ -21,6 +21,7 @@ struct explained {
     bool has_query;
     uint16_t port;
     const char *listener, *listener_note;   /* the note: how it was chosen when the port did not say */
+    bool is_tcp;                            /* it relays connections: there is nothing to explain */
     const char *route_table;
     enum path_error path_error;             /* not PATH_OK: 400, and nothing below is set */
     struct str canonical;

@@ -62,7 +62,8 @@ int check_add_names(struct builder *b, const struct config_resources *existing) 
 /* ---- who refers to what ---- */
 
 static bool may_refer_to(Headgate__Kind from, Headgate__Kind to) {
-    return (from == HEADGATE__KIND__KIND_LISTENER && to == HEADGATE__KIND__KIND_ROUTE_TABLE) ||
+    return (from == HEADGATE__KIND__KIND_LISTENER &&
+            (to == HEADGATE__KIND__KIND_ROUTE_TABLE || to == HEADGATE__KIND__KIND_CLUSTER)) ||
            (from == HEADGATE__KIND__KIND_ROUTE_TABLE && to == HEADGATE__KIND__KIND_CLUSTER);
 }
 

@@ -50,19 +50,6 @@ void check_proxy_protocol(struct fill *f, const struct fill_at *at, const Protob
     }
 }
 
-static bool speaks(const Headgate__Listener *listener, Headgate__Listener__Protocol protocol) {
-    for (size_t i = 0; i < listener->n_protocols; i++)
-        if (listener->protocols[i] == protocol)
-            return true;
-    return listener->n_protocols == 0 && (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP1 || listener->tls);
-}
-
-void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
-    const Headgate__Listener *listener = (const Headgate__Listener *)m;
-    if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
-        conflict(f, at, "http2", "the listener does not speak HTTP/2", "http2 among its protocols, or tls");
-}
-
 /* ---- clusters ---- */
 
 void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {

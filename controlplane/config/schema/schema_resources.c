@@ -1,5 +1,5 @@
+#include "controlplane/config/schema/schema_listener.h"
 #include "controlplane/config/schema/schema_rule.h"
-#include "controlplane/config/schema/schema_tls.h"
 
 #define MS  ((uint64_t)1000)
 #define DAY ((uint64_t)86400000000)
@@ -17,14 +17,38 @@ static const struct schema_word listener_protocols[] = {
     {0},
 };
 
+static const struct schema_key tcp_keys[] = {
+    {.key = "clusters", .one_as = "cluster", .type = SCHEMA_OBJECT, .object = &schema_weighted_cluster,
+     .flags = SCHEMA_LIST, .min = 1, .max = 256, .group = 1,
+     .description = "Connections go to these clusters by weight; `cluster: NAME` is one. Their `protocol` has no meaning here."},
+    {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = 0, .max = 30 * DAY, .flags = SCHEMA_MAY_BE_OFF,
+     .absent = "`tunnel-idle` of the top level",
+     .description = "How long nothing may come from either side. Then the connection is cut."},
+    {.key = "max-connect-attempts", .type = SCHEMA_INTEGER, .min = 1, .max = 100,
+     .description = "How many endpoints are tried until one can be connected to. All but the first take from the retry budget of the cluster."},
+    {0},
+};
+
+static const struct schema_object tcp_proxy = {
+    .title = "tcp-proxy",
+    .description = "Connections are relayed to an endpoint as they are, whatever is spoken on them: TLS is taken off with `tls` "
+                   "of the listener, and put on with `tls` of the cluster.",
+    .message = &headgate__tcp_proxy__descriptor,
+    .keys = tcp_keys,
+    .groups = 1 << 1,
+    .check = check_tcp,
+};
+
 static const struct schema_key listener_keys[] = {
     NAME_KEY("Its name, for logs, metrics and `headgate set`."),
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
      .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ONE_SHOWN | SCHEMA_UNIQUE_IN_ALL,
      .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port."},
     {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name,
-     .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
+     .kind = HEADGATE__KIND__KIND_ROUTE_TABLE, .group = 1,
      .description = "The name of the route table that its requests go through."},
+    {.key = "tcp", .type = SCHEMA_OBJECT, .object = &tcp_proxy, .group = 1,
+     .description = "Where its connections go, when it does not serve HTTP."},
     {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
      .absent = "http1; with TLS http1 and http2", .description = "What it speaks."},
     {.key = "backlog", .type = SCHEMA_INTEGER, .min = 1, .max = 65535,
@@ -44,10 +68,11 @@ static const char *const listener_later[] = {"filters", NULL};
 
 const struct schema_object schema_listener = {
     .title = "listener",
-    .description = "An address, or several, on which clients connect.",
+    .description = "An address, or several, on which clients connect. Exactly one of route-table and tcp.",
     .message = &headgate__listener__descriptor,
     .keys = listener_keys,
     .later = listener_later,
+    .groups = 1 << 1,
     .check = check_listener,
 };
 

@@ -3,7 +3,6 @@
 
 #include "controlplane/config/schema/schema.h"
 
-void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *listener);
 void check_server_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);
 void check_client_certificates(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);
 void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);

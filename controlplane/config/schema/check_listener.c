@@ -1,0 +1,54 @@
+#include "controlplane/config/message/fill.h"
+#include "controlplane/config/schema/schema_listener.h"
+
+static void conflict(struct fill *f, const struct fill_at *at, const char *key, const char *message, const char *expected) {
+    struct fill_at below = fill_down(at, key);
+    error_set_expected(f->errors, fill_report_key(f, &below, ERROR_CONFLICT, "%s", message), expected, NULL);
+}
+
+static bool speaks(const Headgate__Listener *listener, Headgate__Listener__Protocol protocol) {
+    for (size_t i = 0; i < listener->n_protocols; i++)
+        if (listener->protocols[i] == protocol)
+            return true;
+    return listener->n_protocols == 0 && (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP1 || listener->tls);
+}
+
+/* ---- TCP ---- */
+
+void check_tcp(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__TcpProxy *tcp = (const Headgate__TcpProxy *)m;
+    for (size_t i = 0; i < tcp->n_clusters; i++)
+        if (tcp->clusters[i]->weight)
+            return;
+    struct fill_at clusters = fill_down(at, "clusters");
+    fill_report(f, &clusters, ERROR_RANGE, "every weight is 0, so no cluster gets a connection");
+}
+
+static void warn_of(struct fill *f, const struct fill_at *at, const char *key) {
+    struct fill_at below = fill_down(at, key);
+    fill_warn(f, &below, "%s has no effect: on a listener with tcp there are no requests", key);
+}
+
+/* What is about requests. */
+static void check_beside_tcp(struct fill *f, const struct fill_at *at, const Headgate__Listener *listener) {
+    const Headgate__Timeouts *timeouts = listener->timeouts;
+    struct fill_at at_timeouts = fill_down(at, "timeouts");
+    if (listener->n_protocols)
+        conflict(f, at, "protocols", "a listener with tcp relays whatever is spoken", "route-table instead of tcp");
+    if (listener->http2)
+        conflict(f, at, "http2", "a listener with tcp relays whatever is spoken", "route-table instead of tcp");
+    if (timeouts && timeouts->has_header)
+        warn_of(f, &at_timeouts, "header");
+    if (timeouts && timeouts->has_idle)
+        warn_of(f, &at_timeouts, "idle");
+}
+
+/* ---- the listener ---- */
+
+void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Listener *listener = (const Headgate__Listener *)m;
+    if (listener->tcp)
+        check_beside_tcp(f, at, listener);
+    else if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
+        conflict(f, at, "http2", "the listener does not speak HTTP/2", "http2 among its protocols, or tls");
+}
