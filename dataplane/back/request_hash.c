@@ -64,8 +64,19 @@ static bool hash_by_rule(const struct exchange *x, const Headgate__Rule *own, ui
     return false;
 }
 
+/* There is nothing else to know the client of a relayed connection by. */
+static bool hash_by_client(const struct exchange *x, const struct cluster_definition *d, uint64_t *ret) {
+    if (d->members->rules.kind != BALANCE_RING_HASH && d->members->rules.kind != BALANCE_MAGLEV)
+        return false;
+    *ret = XXH3_64bits(x->client.p, x->client.n);
+    return true;
+}
+
+
 bool request_hash(const struct exchange *x, const struct cluster_definition *d, uint64_t *ret) {
     struct str value;
+    if (exchange_is_tcp(x))
+        return hash_by_client(x, d, ret);
     if (x->route->rule->n_hash)
         return hash_by_rule(x, x->route->rule, ret);
     for (uint32_t i = 0; i < d->hash_rule_count; i++)

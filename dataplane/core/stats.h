@@ -63,11 +63,16 @@
     X(h2_heads_refused_total, "Heads and trailers beyond what one HTTP/2 connection may hold")      \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
     X(tunnels_total, "Upgraded exchanges")                                                         \
+    X(tcp_connections_total, "Connections of TCP listeners, from accept")                          \
+    X(tcp_unconnected_total, "Of those, the ones that ended before they had an endpoint")          \
+    X(tcp_received_bytes_total, "Bytes that clients of TCP listeners sent, without TLS")           \
+    X(tcp_sent_bytes_total, "Bytes passed on to clients of TCP listeners, without TLS")            \
     X(snapshots_total, "Snapshots switched to")
 
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "Open client connections")                                                      \
     X(tunnels, "Open tunnels")                                                                     \
+    X(tcp_connections, "Open connections of TCP listeners")                                        \
     X(exchanges, "Open exchanges")                                                                 \
     X(requests_pending, "Requests that wait for room or an endpoint")                              \
     X(origin_connections, "Open origin connections")                                               \

@@ -9,6 +9,7 @@ enum { RECORD_MAX = 32768, VALUE_MAX = 1024 }; /* a value grows at most sixfold 
 
 static struct str version_text(const struct exchange *x) {
     switch (x->log_version) {
+    case 0: return STR("TCP");
     case 10: return STR("HTTP/1.0");
     case 20: return STR("HTTP/2.0");
     case 30: return STR("HTTP/3.0");
@@ -47,6 +48,12 @@ static void number(struct record *r, const char *name, uint64_t value) {
     record_add_uint(r, value);
 }
 
+static void json_request(struct record *r, const struct exchange *x) {
+    member(r, "method", x->log_method);
+    member(r, "host", x->log_host);
+    member(r, "target", x->log_target);
+}
+
 static void format_json(struct record *r, const struct exchange *x, const struct date_texts *date) {
     char ms[] = {'.', (char)('0' + date->ms / 100), (char)('0' + date->ms / 10 % 10), (char)('0' + date->ms % 10), 'Z', '"'};
     record_add(r, STR("{\"time\":\""));
@@ -55,18 +62,19 @@ static void format_json(struct record *r, const struct exchange *x, const struct
     member(r, "client", x->client);
     if (!str_eq(x->client, x->peer))
         member(r, "peer", x->peer);
-    member(r, "method", x->log_method);
-    member(r, "host", x->log_host);
-    member(r, "target", x->log_target);
+    if (!exchange_is_tcp(x))
+        json_request(r, x);
     member(r, "protocol", version_text(x));
-    number(r, "status", x->status);
+    if (!exchange_is_tcp(x))
+        number(r, "status", x->status);
     number(r, "request_bytes", x->request.bytes);
     number(r, "response_bytes", x->response.bytes);
     number(r, "duration_us", x->done_at - x->began);
     if (x->head_at)
-        number(r, "response_head_us", x->head_at - x->began);
+        number(r, exchange_is_tcp(x) ? "connect_us" : "response_head_us", x->head_at - x->began);
     member(r, "listener", x->listener->name);
-    member(r, "route", route_name(x));
+    if (!exchange_is_tcp(x))
+        member(r, "route", route_name(x));
     member(r, "cluster", x->cluster);
     member(r, "endpoint", x->endpoint);
     if (x->attempts > 1)

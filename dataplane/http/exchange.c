@@ -195,7 +195,8 @@ struct exchange *exchange_open(struct worker *w, struct leg *front, const struct
     if ((x->view = w->view))
         view_ref(x->view);
     x->began = w->now;
-    stats_add(&w->stats->requests_total, 1);
+    stats_add(exchange_is_tcp(x) ? &w->stats->tcp_connections_total : &w->stats->requests_total, 1);
+    stats_add(&w->stats->tcp_connections, exchange_is_tcp(x));
     stats_add(&w->stats->exchanges, 1);
     return x;
 }
@@ -234,6 +235,12 @@ static void count_status(struct exchange *x) {
         stats_add(classes[x->status / 100 - 2], 1);
 }
 
+static void count_tcp(struct exchange *x) {
+    stats_sub(&x->worker->stats->tcp_connections, 1);
+    if (x->tunnel != TUNNEL_OPEN)
+        stats_add(&x->worker->stats->tcp_unconnected_total, 1);
+}
+
 void exchange_over(struct exchange *x) {
     if (x->is_over)
         return;
@@ -248,7 +255,9 @@ void exchange_over(struct exchange *x) {
     flow_drop(x, &x->request);
     flow_drop(x, &x->response);
     count_status(x);
-    if (x->tunnel == TUNNEL_OPEN)
+    if (exchange_is_tcp(x))
+        count_tcp(x);
+    else if (x->tunnel == TUNNEL_OPEN)
         stats_sub(&x->worker->stats->tunnels, 1);
     if (hooks.log)
         hooks.log(x);
@@ -323,7 +332,8 @@ void exchange_fail(struct exchange *x, enum abort_code code) {
     exchange_note_abort(x, code);
     abort_leg(x, x->back, code);
     x->is_parked = false;
-    if (x->front && !x->is_answered && x->response.state == FLOW_HEAD && answer_with_error(x, x->abort))
+    bool can_answer = x->front && !x->is_answered && x->response.state == FLOW_HEAD && !exchange_is_tcp(x);
+    if (can_answer && answer_with_error(x, x->abort))
         return;
     struct leg *front = x->front;
     exchange_over(x);
@@ -573,7 +583,7 @@ void exchange_drop_back(struct exchange *x, enum abort_code code) {
 }
 
 enum abort_code exchange_prepare_forward(struct exchange *x) {
-    return request_prepare_forward(x, x->request.head);
+    return exchange_is_tcp(x) ? ABORT_NONE : request_prepare_forward(x, x->request.head);
 }
 
 void exchange_answer(struct exchange *x, struct head *head, struct str body) {

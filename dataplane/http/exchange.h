@@ -135,7 +135,7 @@ struct exchange {
     struct str                        log_method, log_target, log_host, log_user_agent, log_referer;
     struct str                        route_name;        /* once `route` is gone */
     struct str                        cluster, endpoint; /* of the last attempt; static as long as the view, or arena */
-    uint8_t                           log_version;       /* 10, 11, 20, 30 */
+    uint8_t                           log_version;       /* as in struct exchange_origin */
     uint16_t                          status;            /* sent to the client; 0: none */
     enum abort_code                   abort;             /* why it ended early */
     const char                       *detail;            /* a finer word for it, static; NULL: none */
@@ -155,7 +155,7 @@ struct exchange_origin {
     const struct listener_definition *listener;
     struct str                        peer;              /* address text without port */
     const struct tls_session         *tls;               /* NULL: plaintext */
-    uint8_t                           version;           /* 10, 11, 20, 30 */
+    uint8_t                           version;           /* 10, 11, 20, 30; 0: it is relayed, whatever is spoken on it */
     /* What the peer may send right behind a head, before anything is granted: HTTP/2's initial stream window. At most
      * limits.buffer of the definition; later definitions do not lower it. */
     uint32_t                          initial_credit;
@@ -166,6 +166,8 @@ struct exchange_origin {
 /* Begins an exchange on the worker's present view. NULL: no memory or no budget; the codec refuses the stream. */
 struct exchange *exchange_open(struct worker *, struct leg *front, const struct exchange_origin *);
 void  exchange_on_head(struct leg *, struct head *, bool end);  /* the front's request; 1xx and final response of the back */
+/* Instead of a request's head, of a front without HTTP: it asks for a tunnel. A head of status 101 follows, or an abort. */
+void  exchange_on_connection(struct leg *);
 /* Takes the slice. The codec never delivers more than flow->granted. */
 void  exchange_on_body(struct leg *, struct slice *);
 void  exchange_on_end(struct leg *, struct fields *trailers);   /* trailers may be NULL, else they live in the arena */
@@ -207,6 +209,8 @@ const struct timeouts *exchange_timeouts(const struct exchange *);  /* of the ro
  * where the request was CONNECT) a leg is detached when it has both delivered and pulled the end, and the codec closes the
  * connection by itself once all is written. */
 static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x->tunnel != TUNNEL_NONE; }
+/* Whether it is a connection that is relayed: there is no HTTP in it, and nobody who could be given an answer of ours. */
+static inline bool exchange_is_tcp(const struct exchange *x) { return x->log_version == 0; }
 uint64_t               exchange_body_limit(const struct exchange *);
 /* Gives the back leg of an attempt up; another one can be attached. */
 void exchange_drop_back(struct exchange *, enum abort_code);

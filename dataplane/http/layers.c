@@ -31,7 +31,7 @@ static void start_terminal(struct exchange *x) {
 
 static void pass_response_head(struct exchange *x) {
     struct head *head = x->response.head;
-    if (response_prepare(x, head) < 0) {
+    if (!exchange_is_tcp(x) && response_prepare(x, head) < 0) {
         exchange_fail(x, ABORT_MEMORY);
         return;
     }

@@ -8,7 +8,7 @@
 #include "dataplane/http/head.h"
 
 /* Versions as head.version and exchange.log_version have them. */
-enum { VERSION_10 = 10, VERSION_11 = 11, VERSION_20 = 20, VERSION_30 = 30 };
+enum { VERSION_NONE = 0, VERSION_10 = 10, VERSION_11 = 11, VERSION_20 = 20, VERSION_30 = 30 };
 
 /* Visible ASCII but "#", and not empty: what a request target may hold, whatever its form. */
 bool message_target_is_valid(struct str target);

@@ -118,6 +118,8 @@ static bool may_connect(const struct exchange *x) {
 }
 
 enum abort_code request_prepare(struct exchange *x, struct head *head) {
+    if (x->listener->opening.raw)
+        return ABORT_NO_ROUTE; /* the address serves no requests any more: the connection is older than that */
     identify(x, head);
     if (tell_certificate(x, head) < 0)
         return ABORT_MEMORY;

@@ -1,5 +1,5 @@
 /* tunnel.c — exchanges that become tunnels: CONNECT (RFC 9110 section 9.3.6), Upgrade (section 7.8), WebSocket (RFC 6455),
- * extended CONNECT (RFC 8441).
+ * extended CONNECT (RFC 8441); and connections that are relayed, which are tunnels from their first byte.
  *
  * A request that asks for one is whole with its head; what comes behind it waits until the origin has agreed with a head of
  * status 101, whatever the version. From then on both flows carry bytes as they are, the end of a flow is a half-close, and
@@ -25,6 +25,29 @@ enum abort_code tunnel_ask(struct exchange *x, struct head *head) {
     x->tunnel = TUNNEL_ASKED;
     x->withholds_credit = true;
     return ABORT_NONE;
+}
+
+/* Nobody said anything. What is behind looks at a head all the same, and this one asks for nothing but a tunnel. The table of
+ * such a listener has one rule, for everything (snapshot/tcp_rule.h). */
+void exchange_on_connection(struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    struct head *head = arena_alloc(&x->arena, sizeof *head);
+    if (!head) {
+        exchange_fail(x, ABORT_MEMORY);
+        return;
+    }
+    head_init(head);
+    head->method = METHOD_CONNECT;
+    head->form = TARGET_AUTHORITY;
+    struct route_request request = {.method = STR("CONNECT"), .fields = &head->fields};
+    route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
+    x->route = x->match.route;
+    x->request.head = head;
+    x->log_method = STR("TCP");
+    x->tunnel = TUNNEL_ASKED;
+    x->withholds_credit = true;
+    flow_advance(&x->request, FLOW_BODY);
+    exchange_enter_layers(x, 0);
 }
 
 /* ---- the answer */
@@ -62,8 +85,8 @@ static enum abort_code open_tunnel(struct exchange *x) {
     x->request_deadline = 0;
     x->last_activity = x->worker->now;
     exchange_set_phase_deadline(x, x->tunnel_idle ? x->worker->now + x->tunnel_idle : 0);
-    stats_add(&x->worker->stats->tunnels_total, 1);
-    stats_add(&x->worker->stats->tunnels, 1);
+    stats_add(&x->worker->stats->tunnels_total, !exchange_is_tcp(x));
+    stats_add(&x->worker->stats->tunnels, !exchange_is_tcp(x));
     if (x->terminal->opened)
         x->terminal->opened(x);
     if (!view || x->layer_count || !let_snapshot_go(x))
@@ -74,6 +97,8 @@ static enum abort_code open_tunnel(struct exchange *x) {
 }
 
 uint16_t tunnel_status(const struct exchange *x) {
+    if (exchange_is_tcp(x))
+        return 0;
     return x->request.head->method == METHOD_CONNECT || x->log_version >= 20 ? 200 : 101;
 }
 

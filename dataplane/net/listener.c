@@ -34,7 +34,7 @@ static bool begin(struct listener_runtime *l, const struct accepted *a) {
     const struct listener_opening *o = l->opening;
     if (!is_plain(o))
         return opening_begin(l, a) == 0;
-    return (o->http2 ? l->codecs->http2 : l->codecs->http1)(l, a) != NULL;
+    return (o->raw ? l->codecs->raw : o->http2 ? l->codecs->http2 : l->codecs->http1)(l, a) != NULL;
 }
 
 /* A trusted proxy is not counted itself: the clients that it names are (net/opening.c). */
@@ -146,12 +146,15 @@ void listener_set_definition(struct listener_runtime *l, const struct listener_d
                              const struct listener_opening *opening, uint32_t connections_per_ip,
                              uint32_t connections_limit) {
     struct snapshot_view *old = l->view;
+    bool has_turned = old && l->opening->raw != opening->raw;
     l->definition = d;
     l->opening = opening;
     l->connections_per_ip = connections_per_ip;
     l->connections_limit = connections_limit;
     l->view = l->worker->view;
     view_ref(l->view);
+    if (has_turned)
+        close_all(l, true); /* what is under way ends as it began, and nothing new begins that way */
     if (old)
         view_unref(l->worker, old);
 }

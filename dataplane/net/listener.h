@@ -26,6 +26,7 @@ struct listener_opening {
     const struct proxy_trust *proxy;    /* who must begin with a PROXY header; NULL: nobody */
     uint64_t                  timeout;  /* microseconds for all of it */
     bool                      http1, http2; /* what may be spoken; both on plaintext: HTTP/2 by its preface */
+    bool                      raw;      /* whatever is spoken: it is relayed. Neither of the above then */
 };
 
 /* A client's connection on which a codec can begin. */
@@ -48,7 +49,7 @@ struct listener_connection {
 typedef struct conn *(*accept_function)(struct listener_runtime *, const struct accepted *);
 
 struct server_codecs {
-    accept_function http1, http2;
+    accept_function http1, http2, raw;
 };
 
 struct listener_runtime {

@@ -36,7 +36,7 @@ static struct opening *of_membership(struct listener_connection *m) {
 static void hand_over(struct opening *o, bool is_http2, const uint8_t *rest, size_t n) {
     struct listener_runtime *l = o->membership.listener;
     struct accepted a = {.transport = conn_release(&o->conn), .peer = o->peer, .cap_slot = o->membership.cap_slot};
-    struct conn *c = (is_http2 ? l->codecs->http2 : l->codecs->http1)(l, &a);
+    struct conn *c = (o->rules->raw ? l->codecs->raw : is_http2 ? l->codecs->http2 : l->codecs->http1)(l, &a);
     if (c) {
         o->membership.cap_slot = IP_CAP_UNCOUNTED; /* it is the codec's now */
         conn_go_on(c, rest, n);

@@ -7,6 +7,7 @@
 #include "dataplane/snapshot/clusters.h"
 #include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/settings.h"
+#include "dataplane/snapshot/tcp_rule.h"
 #include "dataplane/snapshot/tls.h"
 
 #define NO_TABLE SIZE_MAX
@@ -14,7 +15,9 @@
 /* A compiled table and the messages that it points into. */
 struct shared_table {
     struct route_table *table;
-    struct resource    *table_resource, *settings_resource;
+    struct resource    *source;                 /* the table, or the listener that relays TCP */
+    struct resource    *settings_resource;
+    struct tcp_rule     tcp;                    /* of such a listener */
     unsigned            references;
 };
 
@@ -31,7 +34,7 @@ static void table_unref(struct shared_table *t) {
     if (!t || --t->references)
         return;
     route_table_free(t->table);
-    resource_unref(t->table_resource);
+    resource_unref(t->source);
     resource_unref(t->settings_resource);
     hg_free(t);
 }
@@ -41,9 +44,14 @@ static struct shared_table *table_make(const struct snapshot *s, struct resource
     if (!t)
         return NULL;
     t->references = 1;
-    t->table_resource = resource_ref(r);
+    t->source = resource_ref(r);
     t->settings_resource = s->settings_resource ? resource_ref(s->settings_resource) : NULL;
-    t->table = route_table_build((const Headgate__RouteTable *)r->message, r->name, s->settings.message, errors);
+    const Headgate__RouteTable *message = (const Headgate__RouteTable *)r->message;
+    if (r->kind == HEADGATE__KIND__KIND_LISTENER) {
+        tcp_rule_fill(&t->tcp, ((const Headgate__Listener *)r->message)->tcp);
+        message = &t->tcp.table;
+    }
+    t->table = route_table_build(message, r->name, s->settings.message, errors);
     if (t->table)
         return t;
     table_unref(t);
@@ -56,11 +64,12 @@ static bool same_resource(const struct resource *a, const struct resource *b) {
 
 static struct shared_table *table_reuse(const struct snapshot *s, const struct snapshot *previous, const struct resource *r,
                                         size_t *ret_place) {
-    for (size_t i = 0; previous && i < previous->table_count; i++) {
+    for (size_t k = 0; previous && k < previous->table_count; k++) {
+        size_t i = (s->table_count + k) % previous->table_count; /* most often where it was */
         struct shared_table *t = previous->tables[i];
-        if (strcmp(t->table_resource->name, r->name) != 0)
+        if (t->source->kind != r->kind || strcmp(t->source->name, r->name) != 0)
             continue;
-        if (!same_resource(t->table_resource, r) || !same_resource(t->settings_resource, s->settings_resource))
+        if (!same_resource(t->source, r) || !same_resource(t->settings_resource, s->settings_resource))
             return NULL;
         t->references++;
         *ret_place = i;
@@ -72,7 +81,9 @@ static struct shared_table *table_reuse(const struct snapshot *s, const struct s
 static void bind_fault(struct snapshot *s, const struct shared_table *t, struct str name, const char *format,
                        struct error_list *errors) {
     char *text = arena_printf(&s->arena, "%.*s", STR_FMT(name));
-    fault(errors, "route-table", t->table_resource->name, "", ERROR_REFERENCE, format, text ? text : "?");
+    bool is_tcp = t->source->kind == HEADGATE__KIND__KIND_LISTENER;
+    fault(errors, kind_name(t->source->kind), t->source->name, is_tcp ? "tcp.clusters" : "", ERROR_REFERENCE, format,
+          text ? text : "?");
 }
 
 static int bind_cluster(struct snapshot *s, const struct shared_table *t, size_t i, uint32_t *ret_place, uint64_t *subset,
@@ -98,16 +109,16 @@ static const struct table_binding *binding_before(const struct snapshot *s, cons
     return &previous->bindings[place];
 }
 
-/* The table's clusters and subsets, bound to the clusters of this snapshot. */
-static int table_bind(struct snapshot *s, struct shared_table *t, const struct table_binding *before,
-                      struct error_list *errors) {
+/* The table's clusters and subsets, bound to the clusters of this snapshot. NULL: errors has more now, or memory is short. */
+static struct bound_table *table_bind(struct snapshot *s, const struct shared_table *t, const struct table_binding *before,
+                                      struct error_list *errors) {
     size_t n = route_table_cluster_count(t->table);
     const struct cluster_definition **clusters = arena_calloc(&s->arena, n, sizeof *clusters);
     uint64_t *subsets = arena_calloc(&s->arena, n, sizeof *subsets);
     uint32_t *places = arena_calloc(&s->arena, n, sizeof *places);
     struct bound_table *bound = arena_alloc(&s->arena, sizeof *bound);
     if (!clusters || !subsets || !places || !bound)
-        return -1;
+        return NULL;
     int status = 0;
     if (before && n) {
         memcpy(places, before->places, n * sizeof *places);
@@ -119,26 +130,35 @@ static int table_bind(struct snapshot *s, struct shared_table *t, const struct t
         clusters[i] = s->clusters[places[i]];
     *bound = (struct bound_table){.table = t->table, .clusters = clusters, .subsets = subsets};
     s->bindings[s->table_count] = (struct table_binding){places, subsets};
-    return map_set(&s->table_by_name, str_of(t->table_resource->name), bound) < 0 ? -1 : status;
+    return status == 0 ? bound : NULL;
+}
+
+/* The table of a resource: the previous snapshot's, or a new one. */
+static const struct bound_table *add_table(struct snapshot *s, struct resource *r, const struct snapshot *previous,
+                                           struct error_list *errors) {
+    size_t before = NO_TABLE;
+    struct shared_table *t = table_reuse(s, previous, r, &before);
+    if (!t)
+        t = table_make(s, r, errors);
+    const struct bound_table *bound = t ? table_bind(s, t, binding_before(s, previous, before), errors) : NULL;
+    if (t)
+        s->tables[s->table_count++] = t;
+    return bound;
 }
 
 static int build_tables(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
                         struct error_list *errors) {
     struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_ROUTE_TABLE);
+    size_t most = range.count + resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_LISTENER).count;
     int status = 0;
-    s->tables = arena_calloc(&s->arena, range.count, sizeof *s->tables);
-    s->bindings = arena_calloc(&s->arena, range.count, sizeof *s->bindings);
+    s->tables = arena_calloc(&s->arena, most, sizeof *s->tables);
+    s->bindings = arena_calloc(&s->arena, most, sizeof *s->bindings);
     if (!s->tables || !s->bindings)
         return -1;
     for (size_t i = 0; i < range.count; i++) {
-        size_t before = NO_TABLE;
-        struct shared_table *t = table_reuse(s, previous, range.items[i], &before);
-        if (!t)
-            t = table_make(s, range.items[i], errors);
-        if (!t || table_bind(s, t, binding_before(s, previous, before), errors) < 0)
+        const struct bound_table *bound = add_table(s, range.items[i], previous, errors);
+        if (!bound || map_set(&s->table_by_name, str_of(range.items[i]->name), (void *)(uintptr_t)bound) < 0)
             status = -1;
-        if (t)
-            s->tables[s->table_count++] = t;
     }
     return status;
 }
@@ -175,6 +195,9 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
 static int add_protocols(const Headgate__Listener *m, const char *name, struct listener_definition *d,
                          struct error_list *errors) {
     struct listener_opening *o = &d->opening;
+    o->raw = m->tcp != NULL;
+    if (o->raw)
+        return tcp_rule_check(m, name, errors);
     o->http1 = m->n_protocols == 0;
     o->http2 = m->n_protocols == 0 && m->tls;
     for (size_t i = 0; i < m->n_protocols; i++) {
@@ -223,8 +246,23 @@ static int add_tls(struct snapshot *s, const struct resource *r, const struct re
     return 0;
 }
 
-static int build_listener(struct snapshot *s, const struct resource *r, const struct resource_set *resources,
-                          struct error_list *errors) {
+/* Where its requests, or connections, go. */
+static int add_routes(struct snapshot *s, struct resource *r, const struct snapshot *previous, struct listener_definition *d,
+                      struct error_list *errors) {
+    const Headgate__Listener *m = (const Headgate__Listener *)r->message;
+    if (m->tcp) {
+        d->routes = add_table(s, r, previous, errors);
+        return d->routes ? 0 : -1;
+    }
+    d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
+    if (!d->routes)
+        fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
+              m->route_table ? m->route_table : "");
+    return d->routes ? 0 : -1;
+}
+
+static int build_listener(struct snapshot *s, struct resource *r, const struct resource_set *resources,
+                          const struct snapshot *previous, struct error_list *errors) {
     const Headgate__Listener *m = (const Headgate__Listener *)r->message;
     struct listener_definition *d = arena_calloc(&s->arena, 1, sizeof *d);
     if (!d)
@@ -234,16 +272,15 @@ static int build_listener(struct snapshot *s, const struct resource *r, const st
     d->timeouts = s->settings.timeouts;
     timeouts_override(&d->timeouts, m->timeouts);
     d->opening.timeout = d->timeouts.handshake;
-    d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
-    if (!d->routes)
-        fault(errors, "listener", r->name, "route_table", ERROR_REFERENCE, "there is no route table \"%s\"",
-              m->route_table ? m->route_table : "");
     int status = add_addresses(s, m, r->name, d, errors) | add_protocols(m, r->name, d, errors) |
                  add_proxy_trust(s, m, r->name, d, errors) | add_tls(s, r, resources, d, errors);
-    return d->name.p && d->routes && status == 0 ? 0 : -1;
+    if (status == 0 || !m->tcp)
+        status |= add_routes(s, r, previous, d, errors);
+    return d->name.p && status == 0 ? 0 : -1;
 }
 
-static int build_listeners(struct snapshot *s, const struct resource_set *resources, struct error_list *errors) {
+static int build_listeners(struct snapshot *s, const struct resource_set *resources, const struct snapshot *previous,
+                           struct error_list *errors) {
     struct resource_range range = resource_part_of_kind(&resources->intent, HEADGATE__KIND__KIND_LISTENER);
     size_t most = 0;
     int status = 0;
@@ -254,7 +291,7 @@ static int build_listeners(struct snapshot *s, const struct resource_set *resour
     if (!s->addresses || !s->tls)
         return -1;
     for (size_t i = 0; i < range.count; i++)
-        status |= build_listener(s, range.items[i], resources, errors);
+        status |= build_listener(s, range.items[i], resources, previous, errors);
     return status;
 }
 
@@ -270,7 +307,7 @@ static int build(struct snapshot *s, const struct resource_set *resources, const
     if (status < 0)
         s->has_other_clusters = true; /* some are missing */
     status |= build_tables(s, resources, previous, errors);
-    status |= build_listeners(s, resources, errors);
+    status |= build_listeners(s, resources, previous, errors);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include "dataplane/back/proxy.h"
 #include "dataplane/codec/h1/server.h"
 #include "dataplane/codec/h2/server.h"
+#include "dataplane/codec/raw/server.h"
 #include "dataplane/http/access_log.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/net/gather.h"
@@ -83,7 +84,7 @@ static void on_view_quiet(struct worker *w, struct snapshot_view *view) {
     ev_async_send(d->loop, &d->news);
 }
 
-static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept};
+static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept, .raw = raw_server_accept};
 
 static void define(struct listener_runtime *l, const struct listener_definition *d) {
     listener_set_definition(l, d, &d->opening, d->settings->connections_per_ip, d->settings->connections);

@@ -13,7 +13,7 @@ static bool find_secret(const void *set, const char *name, struct tls_secret *re
 }
 
 static unsigned protocols_of(const Headgate__Listener *m) {
-    unsigned protocols = m->n_protocols == 0 ? TLS_HTTP1 | TLS_HTTP2 : 0;
+    unsigned protocols = m->n_protocols == 0 && !m->tcp ? TLS_HTTP1 | TLS_HTTP2 : 0;
     for (size_t i = 0; i < m->n_protocols; i++)
         if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP1)
             protocols |= TLS_HTTP1;

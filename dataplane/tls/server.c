@@ -92,6 +92,8 @@ static int on_protocols(SSL *ssl, const unsigned char **ret, unsigned char *ret_
     } ours[] = {{TLS_HTTP2, {"h2", 2}}, {TLS_HTTP1, {"http/1.1", 8}}};
     struct tls_session *session = SSL_get_app_data(ssl);
     unsigned allowed = server_of(ssl)->protocols;
+    if (allowed == 0)
+        return SSL_TLSEXT_ERR_NOACK;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (!(allowed & ours[i].protocol) || !offers(offered, n, ours[i].name))
             continue;
@@ -109,7 +111,7 @@ static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
     struct tls_session *session = SSL_get_app_data(ssl);
     const unsigned char *bytes;
     size_t n;
-    if ((server_of(ssl)->protocols & TLS_HTTP1) ||
+    if (server_of(ssl)->protocols == 0 || (server_of(ssl)->protocols & TLS_HTTP1) ||
         SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &bytes, &n))
         return SSL_CLIENT_HELLO_SUCCESS;
     session->failure = TLS_FAILURE_PROTOCOL;

@@ -10,8 +10,8 @@ struct tls_server;
 enum tls_protocols { TLS_HTTP1 = 1, TLS_HTTP2 = 2 };
 
 /* One holder, the caller. An equal definition that exists is taken instead. `protocols` is a set of enum
- * tls_protocols; with TLS_HTTP2 alone a client must say "h2". NULL: the faults have been added. The message and
- * the secrets are copied. */
+ * tls_protocols; with TLS_HTTP2 alone a client must say "h2", with none what it offers is passed over. NULL: the faults have
+ * been added. The message and the secrets are copied. */
 struct tls_server *tls_server_build(const Headgate__ServerTls *message, unsigned protocols,
                                     const struct tls_secrets *secrets, const struct tls_place *place);
 /* Sessions that were begun with it live on. */

@@ -147,6 +147,11 @@ int tls_session_on_ticket(SSL *ssl, SSL_SESSION *session) {
     return 1; /* it is the cache's */
 }
 
+void tls_session_offer_nothing(struct tls_session *s) {
+    s->offers_nothing = true;
+    SSL_set_alpn_protos(s->ssl, NULL, 0); /* only takes memory away */
+}
+
 /* ---- failures ---- */
 
 static enum tls_status fail(struct tls_session *s, enum tls_failure why) {
@@ -211,7 +216,7 @@ static int keep_names(struct tls_session *s) {
 
 static bool speaks_wrong(const struct tls_session *s) {
     const struct tls_client *c = (struct tls_client *)definition_of(SSL_get_SSL_CTX(s->ssl));
-    return s->is_client && c->protocol == TLS_HTTP2 && s->protocol != TLS_HTTP2;
+    return s->is_client && !s->offers_nothing && c->protocol == TLS_HTTP2 && s->protocol != TLS_HTTP2;
 }
 
 /* `written`: what the last step of the handshake sent. */

@@ -54,6 +54,8 @@ struct tls_session *tls_session_accept(struct worker *, struct tls_server *);   
 /* `hostname`: what SNI and verification use where the definition names none. `endpoint` keys the cache of sessions
  * to resume. */
 struct tls_session *tls_session_connect(struct worker *, struct tls_client *, struct str hostname, const void *endpoint);
+/* Of a session towards an origin, before its handshake: no protocol is offered, and none has to be agreed. */
+void                tls_session_offer_nothing(struct tls_session *);
 void                tls_session_free(struct tls_session *);   /* any state; NULL is fine */
 
 /* The caller leaves TLS_OUT_SIZE / 2 bytes of room in io->out. TLS_OK: done; TLS_EOF does not come. */

@@ -29,7 +29,7 @@ struct tls_session {
     enum tls_failure   failure;
     uint8_t            state;            /* enum session_state */
     uint8_t            protocol;         /* a single enum tls_protocols; 0: none agreed */
-    bool               is_client, is_resumed, has_said_goodbye;
+    bool               is_client, is_resumed, has_said_goodbye, offers_nothing;
 };
 
 /* SSL_CTX_sess_set_new_cb: an origin has sent a ticket. */
