@@ -474,9 +474,7 @@ void exchange_on_end(struct leg *leg, struct fields *trailers) {
         return;
     f->trailers = trailers;
     flow_advance(f, FLOW_END);
-    x->worker->buffer_used -= f->granted;
-    stats_sub(&x->worker->stats->buffered_bytes, f->granted);
-    f->granted = 0;
+    flow_take_credit(x, f);
     for (unsigned i = 0; trailers && i < x->entered; i++) {
         const struct filter_ops *ops = x->layers[i].filter->ops;
         if (f == &x->request && ops->on_request_trailers)

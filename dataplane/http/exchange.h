@@ -42,6 +42,8 @@ struct leg_ops {                                         /* core -> codec; recor
     bool (*take_head_back)(struct leg *);
     /* Of a front: both ends of the client's connection. False, or NULL: not known. */
     bool (*get_ends)(const struct leg *, struct conn_ends *);
+    /* Credit is no promise to its peer: it looks before each read, and one that may not read just waits. */
+    bool reads_on_demand;
 };
 
 struct leg {                                             /* embedded in the codec's stream */
@@ -54,6 +56,8 @@ enum flow_state { FLOW_HEAD, FLOW_BODY, FLOW_END, FLOW_ABORTED }; /* what the so
 struct flow {                                            /* one direction */
     enum flow_state    state;
     bool               pulled_end;                       /* the sink has seen PULL_END or PULL_ABORT, or is gone */
+    bool               is_on_demand;                     /* credit takes none of the worker's budget, only what has come */
+    bool               is_starved;                       /* on demand, and the budget had nothing for it */
     struct head       *head;
     struct fields     *trailers;
     struct slice_queue queue;                            /* admitted by the source, not yet pulled */

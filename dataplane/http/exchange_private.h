@@ -15,6 +15,9 @@ void flow_grant(struct exchange *x, struct flow *f);
 void flow_give(struct exchange *x, struct flow *f, uint64_t want);
 /* Credit that the source has anyway, whatever the limit and the budget say: it cannot be taken back. */
 void flow_open(struct exchange *x, struct flow *f, uint32_t credit);
+/* Of an open tunnel, which may wait for days: its credit is given back to the worker's budget if its source lets it. */
+void flow_turn_on_demand(struct exchange *x, struct flow *f);
+void flow_take_credit(struct exchange *x, struct flow *f);        /* nothing more comes from the source */
 void flow_drop(struct exchange *x, struct flow *f);               /* empties the queue and takes credit back */
 void flow_push(struct exchange *x, struct flow *f, struct slice *s);
 void flow_charge(struct exchange *x, uint64_t more, uint64_t less); /* bytes to the worker's budget */

@@ -4,6 +4,7 @@
 #include "dataplane/http/exchange_private.h"
 
 enum { UNTAKEN_MAX = 64 << 10 }; /* of a response of which the client has taken nothing */
+enum { TRICKLE = 4096 };         /* what a flow that holds nothing may hold whatever the budget says, so that it can end */
 
 void flow_init(struct flow *f, uint64_t limit) {
     *f = (struct flow){.limit = limit};
@@ -19,8 +20,16 @@ void flow_charge(struct exchange *x, uint64_t more, uint64_t less) {
     stats_add(&x->worker->stats->buffered_bytes, more - less);
 }
 
+/* Credit that the source holds counts for the budget, but where it is only a leave to read. */
+static void charge_credit(struct exchange *x, const struct flow *f, uint64_t more, uint64_t less) {
+    if (!f->is_on_demand)
+        flow_charge(x, more, less);
+}
+
 void flow_push(struct exchange *x, struct flow *f, struct slice *s) {
     assert(s->n <= f->granted);
+    charge_credit(x, f, 0, s->n);
+    flow_charge(x, s->n, 0);
     f->granted -= s->n;
     f->used += s->n;
     f->bytes += s->n;
@@ -48,20 +57,29 @@ static uint64_t room_of(const struct exchange *x, const struct flow *f) {
     return held < limit ? limit - held : 0;
 }
 
+/* It had to wait for the budget, and holds nothing now: its source may look again. */
+static bool end_starving(struct flow *f) {
+    if (!f->is_starved || f->used)
+        return false;
+    f->is_starved = false;
+    f->source->ops->grant(f->source, 0);
+    return true;
+}
+
 void flow_grant(struct exchange *x, struct flow *f) {
-    if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit))
+    if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit) || end_starving(f))
         return;
     uint64_t room = room_of(x, f);
     if (room == 0 || (room < limit_now(x, f) / 2 && f->used + f->granted > 0))
         return;
     struct worker *w = x->worker;
-    if (w->buffer_used + room > w->buffer_limit) {
+    if (!f->is_on_demand && w->buffer_used + room > w->buffer_limit) {
         if (f->granted || f->used)
             return; /* short of memory: no new credit until this flow has drained */
-        room = room < 4096 ? room : 4096; /* a trickle, so that it can end */
+        room = room < TRICKLE ? room : TRICKLE;
     }
     f->granted += room;
-    flow_charge(x, room, 0);
+    charge_credit(x, f, room, 0);
     f->source->ops->grant(f->source, room);
 }
 
@@ -70,10 +88,22 @@ void flow_give(struct exchange *x, struct flow *f, uint64_t want) {
     uint64_t more = want > f->granted ? want - f->granted : 0;
     struct worker *w = x->worker;
     more = more < room ? more : room;
-    if (f->granted + f->used >= INITIAL_CREDIT && w->buffer_used + more > w->buffer_limit)
+    if (!f->is_on_demand && f->granted + f->used >= INITIAL_CREDIT && w->buffer_used + more > w->buffer_limit)
         return;
     f->granted += more;
-    flow_charge(x, more, 0);
+    charge_credit(x, f, more, 0);
+}
+
+void flow_turn_on_demand(struct exchange *x, struct flow *f) {
+    if (!f->source || !f->source->ops->reads_on_demand)
+        return;
+    flow_charge(x, 0, f->granted);
+    f->is_on_demand = true;
+}
+
+void flow_take_credit(struct exchange *x, struct flow *f) {
+    charge_credit(x, f, 0, f->granted);
+    f->granted = 0;
 }
 
 void flow_open(struct exchange *x, struct flow *f, uint32_t credit) {
@@ -85,9 +115,9 @@ void flow_open(struct exchange *x, struct flow *f, uint32_t credit) {
 
 void flow_drop(struct exchange *x, struct flow *f) {
     slice_queue_clear(&f->queue, &x->worker->pool);
-    flow_charge(x, 0, f->used + f->granted);
+    flow_charge(x, 0, f->used);
     f->used = 0;
-    f->granted = 0;
+    flow_take_credit(x, f);
 }
 
 /* ---- pulling ---- */
@@ -188,7 +218,20 @@ struct fields *exchange_trailers(struct leg *leg) {
     return x ? flow_of_sink(x, leg)->trailers : NULL;
 }
 
+/* Of its credit, what the budget has now. One that holds something gets more when that is gone. */
+static uint64_t credit_on_demand(const struct exchange *x, struct flow *f) {
+    const struct worker *w = x->worker;
+    uint64_t left = w->buffer_used < w->buffer_limit ? w->buffer_limit - w->buffer_used : 0;
+    if (left < TRICKLE)
+        left = f->used ? 0 : TRICKLE;
+    f->is_starved |= left == 0;
+    return f->granted < left ? f->granted : left;
+}
+
 uint64_t exchange_credit(const struct leg *leg) {
     struct exchange *x = leg->exchange;
-    return x ? flow_of_source(x, leg)->granted : 0;
+    if (!x)
+        return 0;
+    struct flow *f = flow_of_source(x, leg);
+    return f->is_on_demand ? credit_on_demand(x, f) : f->granted;
 }

@@ -87,6 +87,8 @@ static enum abort_code open_tunnel(struct exchange *x) {
     exchange_set_phase_deadline(x, x->tunnel_idle ? x->worker->now + x->tunnel_idle : 0);
     stats_add(&x->worker->stats->tunnels_total, !exchange_is_tcp(x));
     stats_add(&x->worker->stats->tunnels, !exchange_is_tcp(x));
+    flow_turn_on_demand(x, &x->request);
+    flow_turn_on_demand(x, &x->response);
     if (x->terminal->opened)
         x->terminal->opened(x);
     if (!view || x->layer_count || !let_snapshot_go(x))

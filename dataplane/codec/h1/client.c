@@ -402,6 +402,7 @@ static void abort_stream(struct leg *leg, enum abort_code code) {
 
 static const struct leg_ops client_leg_ops = {
     .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
+    .reads_on_demand = true,
 };
 
 /* ---- connection ---- */

@@ -224,5 +224,5 @@ static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
 
 const struct leg_ops h1_server_leg_ops = {
     .name = "h1", .send_head = send_head, .want_pull = want_pull, .grant = grant, .stop = stop, .abort = abort_stream,
-    .take_head_back = take_head_back, .get_ends = get_ends,
+    .take_head_back = take_head_back, .get_ends = get_ends, .reads_on_demand = true,
 };

@@ -86,6 +86,7 @@ static void stop(struct leg *leg) {
 
 static const struct leg_ops raw_leg_ops = {
     .name = "raw", .send_head = send_head, .want_pull = raw_want_pull, .grant = raw_grant, .stop = stop, .abort = raw_abort,
+    .reads_on_demand = true,
 };
 
 /* ---- connection ---- */

@@ -112,7 +112,7 @@ static bool get_ends(const struct leg *leg, struct conn_ends *ret) {
 
 static const struct leg_ops server_leg_ops = {
     .name = "tcp", .send_head = send_head, .want_pull = raw_want_pull, .grant = raw_grant, .stop = stop, .abort = raw_abort,
-    .get_ends = get_ends,
+    .get_ends = get_ends, .reads_on_demand = true,
 };
 
 /* ---- life ---- */

@@ -1,28 +1,13 @@
 /* A CONNECT tunnel through the whole worker: HTTP/1.1 towards the client, bytes as they are towards the endpoint. */
-#include "tests/unit/dataplane/codec/h1/dialogue.h"
+#include "tests/unit/dataplane/codec/raw/ways.h"
 
 #include "dataplane/codec/raw/client.h"
 
 #define ASK "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
 
-enum { LARGE = 1 << 20, SCHEDULES = 60 };
-
-static char patterns[2][LARGE];
-static uint64_t seed = 88172645463325252u;
-
-static uint32_t dice(uint32_t below) {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 33) % below;
-}
-
 static int set_up(void **state) {
     rule.has_connect = rule.connect = 1;
-    for (size_t i = 0; i < LARGE; i++) {
-        patterns[0][i] = (char)(i * 7 + i / 251);
-        patterns[1][i] = (char)(i * 13 + i / 241);
-    }
+    fill_patterns();
     if (dialogue_set_up(state) < 0)
         return -1;
     cluster.tunnel_codec = &raw_client_codec;
@@ -44,14 +29,6 @@ static int open_tunnel(int *ret_origin) {
     *ret_origin = accept_as_origin();
     assert_begins(received(client), "HTTP/1.1 200 OK\r\n");
     return client;
-}
-
-static void expect_end(int fd) {
-    struct strbuf rest = {0};
-    settle();
-    assert_true(receive(fd, &rest));
-    assert_int_equal(rest.n, 0);
-    close(fd);
 }
 
 static void tunnel_opens_when_the_endpoint_is_there(void **state) {
@@ -113,69 +90,17 @@ static void rule_without_leave_is_405(void **state) {
     settle();
 }
 
-/* Nobody reads: what is taken is bounded, and all of it arrives later. */
 static void who_does_not_read_holds_up_the_other(void **state) {
     (void)state;
     int origin, client = open_tunnel(&origin);
-    const int ends[2][2] = {{client, origin}, {origin, client}};
-    for (int way = 0; way < 2; way++) {
-        struct strbuf got = {0};
-        size_t sent = 0, more;
-        while (sent < LARGE && (more = send_some(ends[way][0], patterns[way] + sent, LARGE - sent)) > 0) {
-            sent += more;
-            settle();
-            assert_true(worker.buffer_used <= 2 * settings.limits.buffer + 2 * UNSENT_MAX);
-        }
-        for (int i = 0; got.n < sent && i < 1000; i++) {
-            receive(ends[way][1], &got);
-            settle();
-        }
-        assert_int_equal(got.n, sent);
-        assert_memory_equal(got.p, patterns[way], sent);
-        strbuf_finish(&got);
-    }
-    close(client);
-    close(origin);
-    settle();
-}
-
-struct way {
-    int           from, to;
-    const char   *bytes;
-    size_t        size, sent;
-    struct strbuf got;
-    bool          has_ended, has_seen_end;
-};
-
-static void step(struct way *w) {
-    if (dice(2)) {
-        size_t left = w->size - w->sent, part = dice(60000);
-        w->sent += send_some(w->from, w->bytes + w->sent, left < part ? left : part);
-        if (w->sent == w->size && !w->has_ended)
-            w->has_ended = shutdown(w->from, SHUT_WR) == 0;
-    } else if (!w->has_seen_end) {
-        w->has_seen_end = receive(w->to, &w->got);
-    }
-    if (dice(3) == 0)
-        settle();
+    hold_up(client, origin);
 }
 
 static void bytes_are_exact_both_ways_under_any_schedule(void **state) {
     (void)state;
     for (int i = 0; i < SCHEDULES; i++) {
         int origin, client = open_tunnel(&origin);
-        struct way ways[2] = {{.from = client, .to = origin, .bytes = patterns[0], .size = dice(LARGE)},
-                              {.from = origin, .to = client, .bytes = patterns[1], .size = dice(4) ? dice(LARGE) : 0}};
-        while (!ways[0].has_seen_end || !ways[1].has_seen_end)
-            step(&ways[dice(2)]);
-        for (int way = 0; way < 2; way++) {
-            assert_int_equal(ways[way].got.n, ways[way].size);
-            assert_memory_equal(ways[way].got.p ? ways[way].got.p : "", ways[way].bytes, ways[way].size);
-            strbuf_finish(&ways[way].got);
-        }
-        close(client);
-        close(origin);
-        settle();
+        pass_both_ways(client, origin);
         assert_int_equal(stats_read(&worker.stats->tunnels), 0);
     }
 }
