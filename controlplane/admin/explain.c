@@ -126,30 +126,28 @@ static void use_listener(struct explained *x, struct arena *arena, const struct 
     x->route_table = arena_strdup(arena, l->route_table ? l->route_table : "");
 }
 
-/* The listener of the port; or the only one there is. */
+/* Takes it if it is wanted: that of the port, or whatever serves requests. Counts those that do. */
+static void look_at_listener(struct explained *x, struct arena *arena, const struct config_resource *r, bool by_port,
+                             size_t *count) {
+    Headgate__Listener *l = r->kind == HEADGATE__KIND__KIND_LISTENER ? decode_listener(r) : NULL;
+    if (!l)
+        return;
+    if (!x->listener && (by_port ? listens_on(l, x->port) : !l->tcp))
+        use_listener(x, arena, r, l);
+    *count += !l->tcp;
+    headgate__listener__free_unpacked(l, NULL);
+}
+
+/* The listener of the port; or the only one that serves requests. */
 static int choose_listener(const struct config_resources *set, struct arena *arena, struct explained *x,
                            struct error_list *errors) {
-    size_t count = 0;
-    for (size_t i = 0; i < set->count && !x->listener; i++) {
-        Headgate__Listener *l = set->items[i].kind == HEADGATE__KIND__KIND_LISTENER
-                                    ? decode_listener(&set->items[i])
-                                    : NULL;
-        if (l && listens_on(l, x->port))
-            use_listener(x, arena, &set->items[i], l);
-        count += l != NULL;
-        if (l)
-            headgate__listener__free_unpacked(l, NULL);
-    }
-    for (size_t i = 0; i < set->count && !x->listener && count == 1; i++) {
-        Headgate__Listener *l = set->items[i].kind == HEADGATE__KIND__KIND_LISTENER
-                                    ? decode_listener(&set->items[i])
-                                    : NULL;
-        if (!l)
-            continue;
-        use_listener(x, arena, &set->items[i], l);
-        x->listener_note = arena_printf(arena, "it does not listen on port %u, but there is no other",
-                                        x->port);
-        headgate__listener__free_unpacked(l, NULL);
+    size_t count = 0, again = 0;
+    for (size_t i = 0; i < set->count; i++)
+        look_at_listener(x, arena, &set->items[i], true, &count);
+    if (!x->listener && count == 1) {
+        x->listener_note = arena_printf(arena, "it does not listen on port %u, but there is no other", x->port);
+        for (size_t i = 0; i < set->count; i++)
+            look_at_listener(x, arena, &set->items[i], false, &again);
     }
     if (x->listener)
         return 0;

@@ -72,7 +72,6 @@ static bool hash_by_client(const struct exchange *x, const struct cluster_defini
     return true;
 }
 
-
 bool request_hash(const struct exchange *x, const struct cluster_definition *d, uint64_t *ret) {
     struct str value;
     if (exchange_is_tcp(x))

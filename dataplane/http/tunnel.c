@@ -27,8 +27,8 @@ enum abort_code tunnel_ask(struct exchange *x, struct head *head) {
     return ABORT_NONE;
 }
 
-/* Nobody said anything. What is behind looks at a head all the same, and this one asks for nothing but a tunnel. The table of
- * such a listener has one rule, for everything (snapshot/tcp_rule.h). */
+/* Nobody said anything. What is behind looks at a head all the same, and this one asks for nothing but a tunnel. The table
+ * of such a listener has one rule, for everything (snapshot/tcp_rule.h). */
 void exchange_on_connection(struct leg *leg) {
     struct exchange *x = leg->exchange;
     struct head *head = arena_alloc(&x->arena, sizeof *head);

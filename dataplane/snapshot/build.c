@@ -109,7 +109,8 @@ static const struct table_binding *binding_before(const struct snapshot *s, cons
     return &previous->bindings[place];
 }
 
-/* The table's clusters and subsets, bound to the clusters of this snapshot. NULL: errors has more now, or memory is short. */
+/* The table's clusters and subsets, bound to the clusters of this snapshot. NULL: errors has more now, or memory is
+ * short. */
 static struct bound_table *table_bind(struct snapshot *s, const struct shared_table *t, const struct table_binding *before,
                                       struct error_list *errors) {
     size_t n = route_table_cluster_count(t->table);
@@ -307,7 +308,8 @@ static int build(struct snapshot *s, const struct resource_set *resources, const
     if (status < 0)
         s->has_other_clusters = true; /* some are missing */
     status |= build_tables(s, resources, previous, errors);
-    status |= build_listeners(s, resources, previous, errors);
+    if (s->tables && s->bindings)
+        status |= build_listeners(s, resources, previous, errors);
     return status;
 }
 

@@ -20,19 +20,21 @@ static const struct schema_word listener_protocols[] = {
 static const struct schema_key tcp_keys[] = {
     {.key = "clusters", .one_as = "cluster", .type = SCHEMA_OBJECT, .object = &schema_weighted_cluster,
      .flags = SCHEMA_LIST, .min = 1, .max = 256, .group = 1,
-     .description = "Connections go to these clusters by weight; `cluster: NAME` is one. Their `protocol` has no meaning here."},
+     .description = "Connections go to these clusters by weight; `cluster: NAME` is one. Their `protocol` has no meaning "
+                    "here."},
     {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = 0, .max = 30 * DAY, .flags = SCHEMA_MAY_BE_OFF,
      .absent = "`tunnel-idle` of the top level",
      .description = "How long nothing may come from either side. Then the connection is cut."},
     {.key = "max-connect-attempts", .type = SCHEMA_INTEGER, .min = 1, .max = 100,
-     .description = "How many endpoints are tried until one can be connected to. All but the first take from the retry budget of the cluster."},
+     .description = "How many endpoints are tried until one can be connected to. All but the first take from the retry "
+                    "budget of the cluster."},
     {0},
 };
 
 static const struct schema_object tcp_proxy = {
     .title = "tcp-proxy",
-    .description = "Connections are relayed to an endpoint as they are, whatever is spoken on them: TLS is taken off with `tls` "
-                   "of the listener, and put on with `tls` of the cluster.",
+    .description = "Connections are relayed to an endpoint as they are, whatever is spoken on them: TLS is taken off with "
+                   "`tls` of the listener, and put on with `tls` of the cluster.",
     .message = &headgate__tcp_proxy__descriptor,
     .keys = tcp_keys,
     .groups = 1 << 1,

@@ -13,6 +13,7 @@ static const char yaml[] =
     "listeners:\n"
     "  - {name: web, address: '127.0.0.1:8080', route-table: site}\n"
     "  - {name: other, address: '[::1]:8081', route-table: other}\n"
+    "  - {name: relay, address: '127.0.0.1:8082', tcp: {cluster: one}}\n"
     "route-tables:\n"
     "  - name: other\n"
     "    hosts: [{domains: ['*'], rules: [{respond: {status: 204}}]}]\n"
@@ -112,6 +113,28 @@ static void port_picks_the_listener(void **state) {
     assert_non_null(strstr(f->errors.items[0].message, "port 80"));
 }
 
+static void what_is_relayed_is_not_explained(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(explain(f, "GET", "http://example.com:8082/", NULL, NULL), -1);
+    assert_string_equal(f->errors.items[0].message, "the listener \"relay\" relays TCP: it looks at no request");
+}
+
+/* A listener with tcp is no other one that a request could go to. */
+static void the_only_listener_is_the_one_that_serves_requests(void **state) {
+    struct fixture *f = *state;
+    size_t kept = 0;
+    for (size_t i = 0; i < f->set.count; i++) { /* without "other" */
+        if (strcmp(f->set.items[i].name, "other") == 0 && f->set.items[i].kind == HEADGATE__KIND__KIND_LISTENER)
+            f->set.items[i].kind = HEADGATE__KIND__KIND_UNSPECIFIED;
+        else
+            kept++;
+    }
+    assert_int_equal(kept, f->set.count - 1);
+    assert_int_equal(explain(f, "GET", "http://example.com/p/x", NULL, NULL), 0);
+    assert_string_equal(f->x.listener, "web");
+    assert_string_equal(f->x.listener_note, "it does not listen on port 80, but there is no other");
+}
+
 static void no_host_and_no_rule(void **state) {
     struct fixture *f = *state;
     assert_int_equal(explain(f, "GET", "http://nobody.test:8080/", NULL, NULL), 0);
@@ -175,6 +198,8 @@ int main(void) {
         TEST(earlier_rules_say_why_not),
         TEST(fields_count),
         TEST(port_picks_the_listener),
+        TEST(what_is_relayed_is_not_explained),
+        TEST(the_only_listener_is_the_one_that_serves_requests),
         TEST(no_host_and_no_rule),
         TEST(not_a_url),
         TEST(paths_are_made_canonical_or_refused),

@@ -442,6 +442,20 @@ static void what_is_referred_to_cannot_be_deleted(void **state)
     outcome_finish(&o);
 }
 
+static void a_relaying_listener_refers_to_clusters(void **state)
+{
+    static const char text[] = "listeners: [{name: relay, address: '127.0.0.1:9', tcp: {clusters: [a, {name: b}]}}]\n"
+                               "clusters: [{name: a, endpoints: [127.0.0.1:1]}, {name: b, endpoints: [127.0.0.1:2]}]\n";
+    struct config_resources removed = {0};
+    struct outcome o = compile_text(text);
+    (void)state;
+    assert_int_equal(config_delete_one(HEADGATE__KIND__KIND_CLUSTER, STR("b"), &o.set, &removed, &o.errors), -1);
+    assert_problems(&o, "listener/relay: tcp.clusters[1]: still refers to the cluster \"b\"\n");
+    assert_one_refused("listener", "other", "{address: '127.0.0.1:10', tcp: {cluster: nowhere}}", &o.set,
+                       "one.yaml:1:42: tcp.cluster: there is no cluster \"nowhere\"\n");
+    outcome_finish(&o);
+}
+
 /* ---- bytes of any origin ---- */
 
 static void add_message(struct config_resources *set, Headgate__Kind kind, const char *name, const void *message)
@@ -644,6 +658,7 @@ int main(void)
         cmocka_unit_test(one_resource_is_checked_against_the_others),
         cmocka_unit_test(another_path_policy_is_checked_against_the_rules),
         cmocka_unit_test(what_is_referred_to_cannot_be_deleted),
+        cmocka_unit_test(a_relaying_listener_refers_to_clusters),
         cmocka_unit_test(bytes_are_checked_like_text),
         cmocka_unit_test(what_compiles_passes_the_check),
         cmocka_unit_test(the_command_line_makes_the_same_resources),

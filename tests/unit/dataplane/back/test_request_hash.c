@@ -16,6 +16,7 @@ static int set_up(void **state) {
     head_init(&head);
     memset(&x, 0, sizeof x);
     headgate__rule__init(&message);
+    x.log_version = 11;
     x.route = &route;
     x.request.head = &head;
     x.path = STR("/shop/cart");
@@ -166,11 +167,32 @@ static void what_a_rule_says_counts_before_the_cluster(void **state) {
     assert_int_equal(hash(), expected[1]);
 }
 
+/* Whatever rules there are: it has nothing but its address. */
+static void a_relayed_connection_goes_by_its_client(void **state) {
+    (void)state;
+    struct cluster_members members = {.rules.kind = BALANCE_ROUND_ROBIN};
+    cluster.members = &members;
+    add_rule(HASH_ADDRESS, STR(""));
+    uint64_t of_request = hash();
+    cluster.hash_rule_count = 0;
+    add_rule(HASH_HEADER, STR("x-user"));
+    x.log_version = 0;
+    assert_false(has_hash());
+    members.rules.kind = BALANCE_RING_HASH;
+    assert_int_equal(hash(), of_request);
+    members.rules.kind = BALANCE_MAGLEV;
+    assert_int_equal(hash(), of_request);
+    x.client = STR("192.0.2.8");
+    assert_true(hash() != of_request);
+    cluster.members = NULL;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(without_rules_there_is_none),        TEST(each_kind_looks_at_its_part_alone),
         TEST(the_first_rule_that_applies_counts), TEST(names_are_compared_as_a_whole),
         TEST(cookies_may_be_in_several_fields),   TEST(what_a_rule_says_counts_before_the_cluster),
+        TEST(a_relayed_connection_goes_by_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
