@@ -354,6 +354,17 @@ static void set_request_deadline(struct exchange *x) {
     exchange_set_timer(x);
 }
 
+/* Once, whatever is tried again: what the route gives for the answer begins with the end of the request. */
+void exchange_await_response(struct exchange *x) {
+    uint64_t most = exchange_timeouts(x)->response, end = x->worker->now + most;
+    if (most == 0 || x->awaits_response)
+        return;
+    x->awaits_response = true;
+    if (x->request_deadline == 0 || end < x->request_deadline)
+        x->request_deadline = end;
+    exchange_set_timer(x);
+}
+
 static void on_request_head(struct exchange *x, struct head *head, bool end) {
     x->request.head = head;
     x->withholds_credit = !end && head->expect_continue;
@@ -568,8 +579,10 @@ void exchange_attach_back(struct exchange *x, struct leg *leg) {
     for (unsigned i = 0; end && i < x->entered; i++)
         end = !x->layers[i].filter->ops->pull_request;
     leg->ops->send_head(leg, x->attempt_head ? x->attempt_head : x->request.head, end);
-    if (end)
+    if (end) {
         x->request.pulled_end = true;
+        exchange_await_response(x);
+    }
     if ((end || x->tunnel) && exchange_timeouts(x)->response_head)
         exchange_set_phase_deadline(x, x->worker->now + exchange_timeouts(x)->response_head);
     else if (x->withholds_credit)

@@ -131,7 +131,7 @@ struct exchange {
     uint32_t                          initial_credit;    /* of struct exchange_origin */
     uint64_t                          phase_deadline;    /* connect, response head, expect; 0: none */
     uint64_t                          attempt_deadline;  /* the present attempt, until its head; 0: none */
-    uint64_t                          request_deadline;  /* the whole exchange; 0: none */
+    uint64_t                          request_deadline;  /* the whole exchange, or the answer alone; 0: none */
     /* for the access log */
     struct str                        client;            /* address text of the trusted client, in the arena */
     struct str                        peer;              /* address text of the connection */
@@ -145,6 +145,7 @@ struct exchange {
     const char                       *detail;            /* a finer word for it, static; NULL: none */
     const struct tls_session         *tls;               /* the client's, while the front is attached; NULL: plaintext */
     bool                              is_tls;
+    bool awaits_response; /* the request is on its way, so its route's time for the answer runs */
     bool                              is_reply;          /* the back leg is an answer of our own */
     unsigned                          attempts;
     uint64_t                          began, head_at, done_at; /* worker clock; head_at: the final head came */
@@ -197,6 +198,7 @@ void exchange_attach_back(struct exchange *, struct leg *);     /* the leg is gi
 /* Ends the exchange with an error response, or by aborting the front when a head has gone out already. */
 void exchange_fail(struct exchange *, enum abort_code);
 void exchange_set_phase_deadline(struct exchange *, uint64_t when);   /* 0: none */
+void exchange_await_response(struct exchange *);                     /* the whole request is on its way */
 void exchange_set_attempt_deadline(struct exchange *, uint64_t when); /* 0: none */
 /* Answers with bytes that live as long as the exchange. */
 void exchange_answer(struct exchange *, struct head *, struct str body);

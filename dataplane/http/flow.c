@@ -180,6 +180,7 @@ enum pull layer_pull_response(struct layer *l, size_t max, struct slice **ret) {
 /* The whole request is on its way: from here on the origin's answer is awaited. */
 static void request_is_sent(struct exchange *x) {
     x->request.pulled_end = true;
+    exchange_await_response(x);
     if (x->response.state == FLOW_HEAD)
         exchange_set_phase_deadline(x, exchange_timeouts(x)->response_head
                                            ? x->worker->now + exchange_timeouts(x)->response_head

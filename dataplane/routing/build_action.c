@@ -12,15 +12,26 @@ static void inherit_timeouts(struct builder *b, const Headgate__Timeouts *own, s
     static const Headgate__Timeouts defaults = HEADGATE__TIMEOUTS__INIT;
     const Headgate__Timeouts *base = b->settings && b->settings->timeouts ? b->settings->timeouts : &defaults;
     *ret = (struct timeouts){
-        .header = base->header, .idle = base->idle, .response_head = base->response_head, .connect = base->connect,
-        .request = base->request, .body = base->body, .response_body = base->response_body, .write = base->write,
-        .drain = base->drain, .tunnel_idle = base->tunnel_idle, .handshake = base->handshake,
+        .header = base->header,
+        .idle = base->idle,
+        .response_head = base->response_head,
+        .connect = base->connect,
+        .request = base->request,
+        .response = base->response,
+        .body = base->body,
+        .response_body = base->response_body,
+        .write = base->write,
+        .drain = base->drain,
+        .tunnel_idle = base->tunnel_idle,
+        .handshake = base->handshake,
     };
     if (!own)
         return;
     if (own->has_header || own->has_idle || own->has_write || own->has_drain || own->has_handshake)
-        build_fault(b, ERROR_UNSUPPORTED, "timeouts", "request, response-head, body, response-body, connect or tunnel-idle",
+        build_fault(b, ERROR_UNSUPPORTED, "timeouts",
+                    "request, response, response-head, body, response-body, connect or tunnel-idle",
                     "header, idle, write, drain and handshake timeouts have no meaning in a rule");
+    ret->response = own->has_response ? own->response : ret->response;
     ret->request = own->has_request ? own->request : ret->request;
     ret->response_head = own->has_response_head ? own->response_head : ret->response_head;
     ret->body = own->has_body ? own->body : ret->body;

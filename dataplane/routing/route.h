@@ -17,7 +17,8 @@
 enum route_action { ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_FORWARD };
 
 struct timeouts {                       /* microseconds; 0: none */
-    uint64_t header, idle, response_head, connect, request, body, response_body, write, drain, tunnel_idle, handshake;
+    uint64_t header, idle, response_head, connect, request, body, response_body, write, drain, tunnel_idle, handshake,
+        response;
 };
 
 struct route_retry {

@@ -26,7 +26,8 @@ static void fill_limits(struct settings *s, const Headgate__Limits *l) {
 static void fill_timeouts(struct timeouts *t, const Headgate__Timeouts *m) {
     *t = (struct timeouts){
         .header = m->header, .idle = m->idle, .response_head = m->response_head, .connect = m->connect,
-        .request = m->request, .body = m->body, .response_body = m->response_body, .write = m->write, .drain = m->drain,
+        .request = m->request, .response = m->response, .body = m->body, .response_body = m->response_body,
+        .write = m->write, .drain = m->drain,
         .tunnel_idle = m->tunnel_idle, .handshake = m->handshake,
     };
 }
@@ -40,6 +41,7 @@ void timeouts_override(struct timeouts *t, const Headgate__Timeouts *m) {
     } rows[] = {
         {m->has_header, m->header, &t->header},       {m->has_idle, m->idle, &t->idle},
         {m->has_response_head, m->response_head, &t->response_head},
+        {m->has_response, m->response, &t->response},
         {m->has_connect, m->connect, &t->connect},    {m->has_request, m->request, &t->request},
         {m->has_body, m->body, &t->body},             {m->has_response_body, m->response_body, &t->response_body},
         {m->has_write, m->write, &t->write},          {m->has_drain, m->drain, &t->drain},

@@ -126,7 +126,7 @@ static void the_effective_view_inherits_and_has_defaults(void **state)
     assert_string_equal(text.p, "name: t\nmatch-port: false\nhosts:\n  - domains: [a]\n    rules:\n"
                                 "      - clusters: [{name: c, weight: 1}]\n"
                                 "        timeouts:\n          connect: 2s\n          request: 6s\n"
-                                "          response-head: 1m\n"
+                                "          response: off\n          response-head: 1m\n"
                                 "          body: 30s\n          response-body: 1m\n          tunnel-idle: 1h\n"
                                 "        limits: {body: 5KiB}\n        connect: false\n");
     strbuf_reset(&text);

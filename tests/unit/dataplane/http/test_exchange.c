@@ -466,6 +466,35 @@ static void deadlines_answer_504(void **state) {
     tear_down(&b);
 }
 
+/* However long the request takes; and no second attempt has the time anew. */
+static void the_time_for_the_answer_begins_with_the_end_of_the_request(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    make_request(&b, METHOD_POST, 1000);
+    make_response(&b, 200, 10);
+    begin(&b);
+    ((struct route *)(uintptr_t)b.exchange->route)->timeouts.response = 2000000;
+    b.worker.now += 20000000;
+    wheel_advance(&b.worker.wheel, b.worker.now);
+    worker_end_turn(&b.worker);
+    assert_int_equal(b.front.head_count, 0);
+    while (loopback_push(&b.front, 1000) || loopback_pull(&b.back, 1000))
+        ;
+    uint64_t end = b.worker.now + 2000000;
+    b.worker.now += 1000000;
+    exchange_await_response(b.exchange);
+    assert_int_equal(b.exchange->request_deadline, end);
+    b.worker.now = end + 1000000;
+    for (int i = 0; i < 100 && b.front.head_count == 0; i++) {
+        wheel_advance(&b.worker.wheel, b.worker.now);
+        worker_end_turn(&b.worker);
+    }
+    assert_int_equal(b.front.heads[0]->status, 504);
+    run(&b);
+    tear_down(&b);
+}
+
 /* The origin reads no more of the request: its answer is awaited as if it had read all. */
 static void a_stopped_request_has_a_deadline(void **state) {
     (void)state;
@@ -563,6 +592,7 @@ int main(void) {
         cmocka_unit_test(an_early_response_stops_the_request),
         cmocka_unit_test(an_expected_continue_waits_for_the_origin),
         cmocka_unit_test(deadlines_answer_504),
+        cmocka_unit_test(the_time_for_the_answer_begins_with_the_end_of_the_request),
         cmocka_unit_test(a_stopped_request_has_a_deadline),
         cmocka_unit_test(a_refused_body_is_dropped),
         cmocka_unit_test(every_allocation_may_fail),

@@ -10,6 +10,7 @@ static const struct {
     const char              *title;
     const struct xds_fields *table;
 } roots[] = {
+    {"Routes", &xds_read_routes},
     {"Endpoints", &xds_read_endpoints},
 };
 
