@@ -38,8 +38,8 @@ static void add_grpc(Headgate__Retry *to, uint32_t status) {
     to->grpc_statuses[to->n_grpc_statuses++] = status;
 }
 
-/* A stream that the origin refused is always repeated where that is safe, so refused-stream says nothing more. In Envoy 5xx and
- * gateway-error stand also for answers that never came. */
+/* A stream that the origin refused is always repeated where that is safe, so refused-stream says nothing more. In Envoy 5xx
+ * and gateway-error stand also for answers that never came. */
 static bool add_reason(Headgate__Retry *to, struct str word, bool *ret_has_codes) {
     static const struct {
         const char *word;

@@ -1,5 +1,5 @@
-/* cases.h — translations as a file of texts: what a server sends, and what it becomes or why not. HEADGATE_UPDATE=1 writes what
- * comes out into the file.
+/* cases.h — translations as a file of texts: what a server sends, and what it becomes or why not. HEADGATE_UPDATE=1 writes
+ * what comes out into the file.
  *
  *   === what it is about
  *   name: r
