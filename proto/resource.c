@@ -1,6 +1,7 @@
 #include "proto/resource.h"
 
 #include <openssl/evp.h>
+#include <xxhash.h>
 
 #include "common/alloc.h"
 #include "proto/message.h"
@@ -256,10 +257,26 @@ int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_
     return 0;
 }
 
-int entry_compare(const Headgate__Entry *a, const Headgate__Entry *b) {
+/* ---- manifests ---- */
+
+static struct entry_key key_of(const Headgate__Entry *e) {
+    return (struct entry_key){e->kind, e->name ? e->name : "", e->id.data};
+}
+
+int entry_key_compare(const struct entry_key *a, const struct entry_key *b) {
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
-    return strcmp(a->name ? a->name : "", b->name ? b->name : "");
+    return strcmp(a->name, b->name);
+}
+
+int entry_compare(const Headgate__Entry *a, const Headgate__Entry *b) {
+    struct entry_key of_a = key_of(a), of_b = key_of(b);
+    return entry_key_compare(&of_a, &of_b);
+}
+
+bool entry_begins_group(const struct entry_key *key) {
+    enum { GROUP_MEAN = 32 };
+    return XXH64(key->name, strlen(key->name), (XXH64_hash_t)key->kind) % GROUP_MEAN == 0;
 }
 
 static void put_u32(uint8_t out[4], uint32_t v) {
@@ -267,54 +284,107 @@ static void put_u32(uint8_t out[4], uint32_t v) {
         out[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-/* Many small pieces are hashed together: a call for each would take longer than the hashing. */
-struct hashed {
-    EVP_MD_CTX *digest;
-    size_t      count;
-    uint8_t     bytes[4096];
-};
+int entry_hasher_begin(struct entry_hasher *h) {
+    h->last = (struct entry_key){0};
+    h->count = 0;
+    h->digest = EVP_MD_CTX_new();
+    return h->digest && EVP_DigestInit_ex(h->digest, EVP_sha256(), NULL) == 1 ? 0 : -1;
+}
 
-static int hash_what_is_there(struct hashed *h) {
+static int hash_what_waits(struct entry_hasher *h) {
     size_t count = h->count;
     h->count = 0;
     return EVP_DigestUpdate(h->digest, h->bytes, count) == 1 ? 0 : -1;
 }
 
-static int hash_entry(struct hashed *h, const Headgate__Entry *e) {
+int entry_hasher_add(struct entry_hasher *h, const struct entry_key *key) {
     enum { HEAD_SIZE = 8 };
-    size_t name_size = e->name ? strlen(e->name) : 0;
-    if (!e->name || e->id.len != RESOURCE_ID_SIZE || name_size > sizeof h->bytes - HEAD_SIZE - RESOURCE_ID_SIZE)
+    size_t name_size = strlen(key->name);
+    if (h->last.name && entry_key_compare(&h->last, key) >= 0)
         return -1;
-    if (h->count + HEAD_SIZE + name_size + RESOURCE_ID_SIZE > sizeof h->bytes && hash_what_is_there(h) < 0)
+    if (name_size > sizeof h->bytes - HEAD_SIZE - RESOURCE_ID_SIZE)
+        return -1;
+    if (h->count + HEAD_SIZE + name_size + RESOURCE_ID_SIZE > sizeof h->bytes && hash_what_waits(h) < 0)
         return -1;
     uint8_t *at = h->bytes + h->count;
-    put_u32(at, (uint32_t)e->kind);
+    put_u32(at, (uint32_t)key->kind);
     put_u32(at + 4, (uint32_t)name_size);
-    memcpy(at + HEAD_SIZE, e->name, name_size);
-    memcpy(at + HEAD_SIZE + name_size, e->id.data, RESOURCE_ID_SIZE);
+    memcpy(at + HEAD_SIZE, key->name, name_size);
+    memcpy(at + HEAD_SIZE + name_size, key->id, RESOURCE_ID_SIZE);
     h->count += HEAD_SIZE + name_size + RESOURCE_ID_SIZE;
+    h->last = *key;
+    return 0;
+}
+
+int entry_hasher_end(struct entry_hasher *h, struct resource_id *ret) {
+    struct resource_id id;
+    int status = h->digest ? hash_what_waits(h) : -1;
+    if (status == 0 && EVP_DigestFinal_ex(h->digest, id.bytes, NULL) != 1)
+        status = -1;
+    EVP_MD_CTX_free(h->digest);
+    h->digest = NULL;
+    if (status == 0)
+        *ret = id;
+    return status;
+}
+
+static bool is_hashable(const Headgate__Entry *e) {
+    return e->name && e->id.len == RESOURCE_ID_SIZE;
+}
+
+static int hash_group(Headgate__Entry *const *entries, size_t count, struct resource_id *ret) {
+    struct entry_hasher hasher;
+    struct resource_id id;
+    int status = entry_hasher_begin(&hasher);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        struct entry_key key = key_of(entries[i]);
+        status = is_hashable(entries[i]) ? entry_hasher_add(&hasher, &key) : -1;
+    }
+    if (entry_hasher_end(&hasher, &id) < 0 || status < 0)
+        return -1;
+    *ret = id;
+    return 0;
+}
+
+static size_t group_end(Headgate__Entry *const *entries, size_t count, size_t first) {
+    for (size_t i = first + 1; i < count; i++) {
+        struct entry_key key = key_of(entries[i]);
+        if (entry_begins_group(&key))
+            return i;
+    }
+    return count;
+}
+
+static int hash_groups(EVP_MD_CTX *digest, Headgate__Entry *const *entries, size_t count) {
+    struct resource_id group;
+    for (size_t i = 0, end; i < count; i = end) {
+        end = group_end(entries, count, i);
+        if ((i && entry_compare(entries[i - 1], entries[i]) >= 0) || hash_group(entries + i, end - i, &group) < 0 ||
+            EVP_DigestUpdate(digest, group.bytes, sizeof group.bytes) != 1)
+            return -1;
+    }
     return 0;
 }
 
 int manifest_hash(Headgate__Entry *const *entries, size_t count, struct resource_id *ret) {
     struct resource_id id;
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    struct hashed hashed;
-    int status = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 ? 0 : -1;
-    hashed.digest = digest;
-    hashed.count = 0;
-    for (size_t i = 0; status == 0 && i < count; i++) {
-        if (i && entry_compare(entries[i - 1], entries[i]) >= 0)
-            status = -1;
-        else
-            status = hash_entry(&hashed, entries[i]);
-    }
-    if (status == 0)
-        status = hash_what_is_there(&hashed);
+    int status = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 ? hash_groups(digest, entries, count) : -1;
     if (status == 0 && EVP_DigestFinal_ex(digest, id.bytes, NULL) != 1)
         status = -1;
     EVP_MD_CTX_free(digest);
     if (status == 0)
         *ret = id;
     return status;
+}
+
+int manifest_hash_matches(Headgate__Entry *const *entries, size_t count, const struct resource_id *hash) {
+    struct resource_id actual;
+    if (manifest_hash(entries, count, &actual) < 0)
+        return -1;
+    if (resource_id_equal(&actual, hash))
+        return 1;
+    if (hash_group(entries, count, &actual) < 0)
+        return -1;
+    return resource_id_equal(&actual, hash);
 }

@@ -62,9 +62,40 @@ int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_
 size_t message_check_known(const ProtobufCMessage *m, const char *resource, const char *path,
                            struct error_list *errors);
 
+/* ---- manifests: sorted lists of entries ---- */
+
+/* One entry of a list, whatever it is kept in. */
+struct entry_key {
+    Headgate__Kind kind;
+    const char    *name;
+    const uint8_t *id;                  /* RESOURCE_ID_SIZE bytes */
+};
+
 /* Order of manifests: kind, then name in byte order. */
 int entry_compare(const Headgate__Entry *a, const Headgate__Entry *b);
-/* The hash of a sorted list of entries: SHA-256 over, for each, kind as 4 bytes big-endian, length of the
- * name as 4 bytes big-endian, name, id. Refuses (-1) lists that are not strictly sorted or have ids of
- * another size, and library failures. */
+int entry_key_compare(const struct entry_key *a, const struct entry_key *b);
+/* Lists are hashed by groups, so that a change of one entry among many need not hash the others again. A group begins with
+ * the first entry, and with each whose XXH64 of the name, seeded with the kind, is divisible by 32. */
+bool entry_begins_group(const struct entry_key *key);
+
+/* The hash of one group: SHA-256 over, for each entry, kind as 4 bytes big-endian, length of the name as 4 bytes big-endian,
+ * name, id. */
+struct entry_hasher {
+    struct evp_md_ctx_st *digest;
+    struct entry_key      last;         /* name NULL: none yet */
+    size_t                count;        /* of bytes that wait: a call for each small piece takes longer than the hashing */
+    uint8_t               bytes[4096];
+};
+
+/* Each 0, or -1 when the library fails; adding refuses (-1) what does not come after the last, whose name must still be
+ * there. To be ended in any case. */
+int entry_hasher_begin(struct entry_hasher *h);
+int entry_hasher_add(struct entry_hasher *h, const struct entry_key *key);
+int entry_hasher_end(struct entry_hasher *h, struct resource_id *ret);
+
+/* The hash of a list: SHA-256 over the hashes of its groups. Refuses (-1) lists that are not strictly sorted or have ids of
+ * another size, and failures of memory or library. */
 int manifest_hash(Headgate__Entry *const *entries, size_t count, struct resource_id *ret);
+/* 1: `hash` is that of the list, or the one of schema levels up to 4, which is that of one group of all; 0: it is another's;
+ * -1 as above. */
+int manifest_hash_matches(Headgate__Entry *const *entries, size_t count, const struct resource_id *hash);

@@ -17,7 +17,7 @@ static const uint64_t DAY = 86400000000;
 /* ---- decoding ---- */
 
 static Headgate__Secret *decode(const struct part *state, size_t i) {
-    const struct blob *body = state->bodies[i];
+    const struct blob *body = part_body(state, i);
     return headgate__secret__unpack(NULL, body->size, body->bytes);
 }
 
@@ -92,7 +92,7 @@ static void note_insecure(struct arena *arena, Headgate__StatusReply *reply, con
 /* One listener or cluster. */
 static void add_uses(struct arena *arena, const struct part *intent, size_t i, Headgate__StatusReply *reply) {
     const Headgate__Entry *e = intent->entries[i];
-    const struct blob *body = intent->bodies[i];
+    const struct blob *body = part_body(intent, i);
     ProtobufCMessage *m = protobuf_c_message_unpack(kind_descriptor(e->kind), NULL, body->size, body->bytes);
     if (!m)
         return;

@@ -1,5 +1,7 @@
 #include "controlplane/channel/snapshot.h"
 
+#include <stddef.h>
+
 #include "common/alloc.h"
 #include "common/secret_memory.h"
 
@@ -28,93 +30,188 @@ static void blob_unref(struct blob *b) {
         hg_free(b);
 }
 
+/* ---- entries ---- */
+
+/* What lists of parts share. */
+struct line {
+    unsigned           references;
+    Headgate__Entry    entry;   /* points into the rest */
+    struct resource_id id;
+    struct blob       *body;    /* NULL: not known */
+    char               name[];
+};
+
+static struct line *line_create(Headgate__Kind kind, const char *name, const uint8_t id[RESOURCE_ID_SIZE], struct blob *body) {
+    size_t size = strlen(name) + 1;
+    struct line *l = hg_malloc(sizeof *l + size);
+    if (!l)
+        return NULL;
+    l->references = 1;
+    l->body = body;
+    memcpy(l->id.bytes, id, RESOURCE_ID_SIZE);
+    memcpy(l->name, name, size);
+    headgate__entry__init(&l->entry);
+    l->entry.has_kind = l->entry.has_id = true;
+    l->entry.kind = kind;
+    l->entry.name = l->name;
+    l->entry.id = (ProtobufCBinaryData){RESOURCE_ID_SIZE, l->id.bytes};
+    return l;
+}
+
+static struct line *line_of(const Headgate__Entry *e) {
+    return (struct line *)(uintptr_t)((const char *)e - offsetof(struct line, entry));
+}
+
+static struct entry_key line_key(const void *item) {
+    const struct line *l = item;
+    return (struct entry_key){l->entry.kind, l->name, l->id.bytes};
+}
+
+static void line_ref(void *item) {
+    ((struct line *)item)->references++;
+}
+
+static void line_unref(void *item) {
+    struct line *l = item;
+    if (--l->references > 0)
+        return;
+    blob_unref(l->body);
+    hg_free(l);
+}
+
+static const struct shared_ops line_ops = {.key = line_key, .ref = line_ref, .unref = line_unref};
+
 /* ---- parts ---- */
 
-static struct part *part_allocate(size_t count, bool has_bodies) {
+/* What a part is made from: what differs from the one before. Lines that come are its own until the part has them. */
+struct changes {
+    struct shared_change *items;
+    size_t                count;
+};
+
+static int changes_init(struct changes *c, size_t most) {
+    *c = (struct changes){.items = hg_malloc((most + 1) * sizeof *c->items)};
+    return c->items ? 0 : -1;
+}
+
+static void changes_finish(struct changes *c) {
+    for (size_t i = 0; i < c->count; i++)
+        if (c->items[i].item)
+            line_unref(c->items[i].item);
+    hg_free(c->items);
+}
+
+static void add_removal(struct changes *c, struct entry_key key) {
+    c->items[c->count++] = (struct shared_change){.key = key};
+}
+
+static int add_line(struct changes *c, struct line *l) {
+    if (!l)
+        return -1;
+    c->items[c->count++] = (struct shared_change){line_key(l), l};
+    return 0;
+}
+
+static int add_resource(struct changes *c, const struct config_resource *r) {
+    struct blob *body = r->bytes || r->size == 0 ? blob_create(r) : NULL;
+    struct line *l = body ? line_create(r->kind, r->name, r->id.bytes, body) : NULL;
+    if (!l)
+        blob_unref(body);
+    return add_line(c, l);
+}
+
+/* Takes the changes. */
+static struct part *part_from(const struct part *previous, struct changes *c) {
+    static const struct shared_list nothing;
     struct part *p = hg_calloc(1, sizeof *p);
-    if (!p)
+    bool is_made = p && shared_list_change(previous ? &previous->list : &nothing, &line_ops, c->items, c->count, &p->list) == 0;
+    Headgate__Entry **entries = is_made ? hg_malloc((p->list.count + 1) * sizeof *entries) : NULL;
+    changes_finish(c);
+    if (!entries) {
+        if (p)
+            shared_list_finish(&p->list);
+        hg_free(p);
         return NULL;
-    p->references = 1;
-    arena_init(&p->arena, NULL, 0, 0);
-    p->entries = hg_calloc(count ? count : 1, sizeof(Headgate__Entry *));
-    p->bodies = has_bodies ? hg_calloc(count ? count : 1, sizeof *p->bodies) : NULL;
-    if (p->entries && (p->bodies || !has_bodies))
-        return p;
-    part_unref(p);
-    return NULL;
-}
-
-static Headgate__Entry *add_entry(struct part *p, Headgate__Kind kind, const char *name, const uint8_t *id) {
-    Headgate__Entry *e = arena_alloc(&p->arena, sizeof *e);
-    char *own_name = arena_strdup(&p->arena, name);
-    uint8_t *own_id = arena_memdup(&p->arena, id, RESOURCE_ID_SIZE);
-    if (!e || !own_name || !own_id)
-        return NULL;
-    headgate__entry__init(e);
-    e->has_kind = true;
-    e->kind = kind;
-    e->name = own_name;
-    e->has_id = true;
-    e->id = (ProtobufCBinaryData){RESOURCE_ID_SIZE, own_id};
-    p->entries[p->count++] = e;
-    return e;
-}
-
-/* The body that `previous` has under the same kind, name and id. Resources come in order, so that *at only
- * grows. */
-static struct blob *shared_body(const struct part *previous, size_t *at, const Headgate__Entry *e) {
-    while (previous && *at < previous->count && entry_compare(previous->entries[*at], e) < 0)
-        ++*at;
-    if (!previous || !previous->bodies || *at == previous->count ||
-        entry_compare(previous->entries[*at], e) != 0)
-        return NULL;
-    struct blob *b = previous->bodies[*at];
-    if (memcmp(b->id.bytes, e->id.data, RESOURCE_ID_SIZE) != 0)
-        return NULL;
-    b->references++;
-    return b;
-}
-
-static int fill(struct part *p, const struct config_resource *resources, size_t count,
-                const struct part *previous) {
-    size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct config_resource *r = &resources[i];
-        Headgate__Entry *e = add_entry(p, r->kind, r->name, r->id.bytes);
-        struct blob *b = e ? shared_body(previous, &at, e) : NULL;
-        if (e && !b && (r->bytes || r->size == 0))
-            b = blob_create(r);
-        if (!b)
-            return -1;
-        p->bodies[i] = b;
     }
-    return manifest_hash(p->entries, p->count, &p->hash);
+    p->references = 1;
+    p->entries = entries;
+    p->hash = p->list.hash;
+    for (size_t i = 0; i < p->list.group_count; i++)
+        for (size_t j = 0; j < p->list.groups[i]->count; j++)
+            entries[p->count++] = &((struct line *)p->list.groups[i]->items[j])->entry;
+    return p;
+}
+
+/* What differs between the part and the resources, both in order. */
+static int find_changes(struct changes *c, const struct config_resource *resources, size_t count, const struct part *previous) {
+    size_t i = 0, j = 0, before = previous ? previous->count : 0;
+    int status = 0;
+    while (status == 0 && (i < before || j < count)) {
+        struct entry_key key = i < before ? line_key(line_of(previous->entries[i])) : (struct entry_key){0};
+        struct entry_key of_new = j < count ? (struct entry_key){resources[j].kind, resources[j].name, resources[j].id.bytes} : key;
+        int order = i == before ? 1 : j == count ? -1 : entry_key_compare(&key, &of_new);
+        bool is_same = order == 0 && memcmp(key.id, of_new.id, RESOURCE_ID_SIZE) == 0 && part_body(previous, i);
+        if (order < 0)
+            add_removal(c, key);
+        else if (!is_same)
+            status = add_resource(c, &resources[j]);
+        i += order <= 0;
+        j += order >= 0;
+    }
+    return status;
+}
+
+static bool is_sorted(const struct config_resource *resources, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        struct entry_key before = {resources[i - 1].kind, resources[i - 1].name, NULL};
+        struct entry_key key = {resources[i].kind, resources[i].name, NULL};
+        if (entry_key_compare(&before, &key) >= 0)
+            return false;
+    }
+    return true;
 }
 
 struct part *part_create(const struct config_resource *resources, size_t count, const struct part *previous) {
-    struct part *p = part_allocate(count, true);
-    if (!p || fill(p, resources, count, previous) == 0)
-        return p;
-    part_unref(p);
+    struct changes c;
+    if (!is_sorted(resources, count) || changes_init(&c, count + (previous ? previous->count : 0)) < 0)
+        return NULL;
+    if (find_changes(&c, resources, count, previous) == 0)
+        return part_from(previous, &c);
+    changes_finish(&c);
     return NULL;
 }
 
-static int fill_held(struct part *p, Headgate__Entry *const *entries, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const Headgate__Entry *e = entries[i];
-        if (!e->name || !resource_name_is_valid(str_of(e->name)) || e->id.len != RESOURCE_ID_SIZE)
-            return -1;
-        if (!add_entry(p, e->kind, e->name, e->id.data))
-            return -1;
+struct part *part_change(const struct part *previous, const struct config_resource *changes, size_t count) {
+    struct changes c;
+    int status = 0;
+    if (changes_init(&c, count) < 0)
+        return NULL;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        const struct config_resource *r = &changes[i];
+        if (!r->bytes && r->size == 0)
+            add_removal(&c, (struct entry_key){r->kind, r->name, r->id.bytes});
+        else
+            status = add_resource(&c, r);
     }
-    return manifest_hash(p->entries, p->count, &p->hash);
+    if (status == 0)
+        return part_from(previous, &c);
+    changes_finish(&c);
+    return NULL;
 }
 
 struct part *part_create_held(Headgate__Entry *const *entries, size_t count) {
-    struct part *p = part_allocate(count, false);
-    if (!p || fill_held(p, entries, count) == 0)
-        return p;
-    part_unref(p);
+    struct changes c;
+    int status = changes_init(&c, count);
+    if (status < 0)
+        return NULL;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        const Headgate__Entry *e = entries[i];
+        bool is_good = e->name && resource_name_is_valid(str_of(e->name)) && e->id.len == RESOURCE_ID_SIZE;
+        status = is_good ? add_line(&c, line_create(e->kind, e->name, e->id.data, NULL)) : -1;
+    }
+    if (status == 0)
+        return part_from(NULL, &c);
+    changes_finish(&c);
     return NULL;
 }
 
@@ -126,12 +223,13 @@ struct part *part_ref(struct part *p) {
 void part_unref(struct part *p) {
     if (!p || --p->references > 0)
         return;
-    for (size_t i = 0; p->bodies && i < p->count; i++)
-        blob_unref(p->bodies[i]);
-    hg_free(p->bodies);
+    shared_list_finish(&p->list);
     hg_free(p->entries);
-    arena_finish(&p->arena);
     hg_free(p);
+}
+
+struct blob *part_body(const struct part *p, size_t i) {
+    return line_of(p->entries[i])->body;
 }
 
 ssize_t part_find(const struct part *p, Headgate__Kind kind, const char *name) {
@@ -156,12 +254,14 @@ int part_resources(const struct part *p, struct config_resources *ret) {
     struct config_resource *items = hg_calloc(p->count ? p->count : 1, sizeof *items);
     if (!items)
         return -1;
-    for (size_t i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++) {
+        const struct blob *body = part_body(p, i);
         items[i] = (struct config_resource){.kind = p->entries[i]->kind,
                                             .name = p->entries[i]->name,
-                                            .bytes = p->bodies[i]->bytes,
-                                            .size = p->bodies[i]->size,
-                                            .id = p->bodies[i]->id};
+                                            .bytes = body->bytes,
+                                            .size = body->size,
+                                            .id = body->id};
+    }
     *ret = (struct config_resources){.items = items, .count = p->count, .capacity = p->count};
     return 0;
 }

@@ -9,6 +9,7 @@ enum {
     PREPARE_OVERHEAD = 512, /* nonce, snapshot id, flags */
     PART_ROOM = TRANSFER_PART_MAX - PREPARE_OVERHEAD,
     FEW_BODIES = 4,
+    SMALL_BODIES = 64 << 10, /* bytes, together */
 };
 
 /* Borrowed entries, sent from the front. */
@@ -66,13 +67,19 @@ static int want_body(struct transfer *t, struct blob *body) {
     return 0;
 }
 
+/* Parts that follow from each other have most entries in common, which need not be looked at. */
+static void skip_shared(const struct part *from, size_t *i, const struct part *to, size_t *j) {
+    while (from && *i < from->count && *j < to->count && from->entries[*i] == to->entries[*j])
+        ++*i, ++*j;
+}
+
 static int compare_part(struct transfer *t, const struct part *from, const struct part *to, struct entry_queue *upsert,
                         struct entry_queue *removal) {
     size_t i = 0, j = 0, from_count = from ? from->count : 0;
     int status = 0;
     if (from == to)
         return 0;
-    while (status == 0 && (i < from_count || j < to->count)) {
+    while (skip_shared(from, &i, to, &j), status == 0 && (i < from_count || j < to->count)) {
         int order = i == from_count  ? 1
                     : j == to->count ? -1
                                      : entry_compare(from->entries[i], to->entries[j]);
@@ -81,7 +88,7 @@ static int compare_part(struct transfer *t, const struct part *from, const struc
         } else if (order > 0 || !str_eq(id_key(from->entries[i]), id_key(to->entries[j]))) {
             status = queue_add(upsert, to->entries[j]);
             if (status == 0)
-                status = want_body(t, to->bodies[j]);
+                status = want_body(t, part_body(to, j));
         }
         i += order <= 0;
         j += order >= 0;
@@ -96,13 +103,6 @@ static int add_known(struct map *known, const struct part *p) {
     return 0;
 }
 
-static bool is_held(const struct part *p, const struct blob *body) {
-    for (size_t i = 0; i < p->count; i++)
-        if (memcmp(p->entries[i]->id.data, body->id.bytes, RESOURCE_ID_SIZE) == 0)
-            return true;
-    return false;
-}
-
 static bool is_before(const struct transfer *t, size_t count, const struct blob *body) {
     for (size_t i = 0; i < count; i++)
         if (resource_id_equal(&t->bodies[i]->id, &body->id))
@@ -110,26 +110,32 @@ static bool is_before(const struct transfer *t, size_t count, const struct blob 
     return false;
 }
 
-/* Mostly one: a table of all that the data plane has would take far longer to make. */
-static int drop_known_of_few(struct transfer *t) {
-    size_t kept = 0;
-    for (size_t i = 0; i < t->body_count; i++) {
-        struct blob *body = t->bodies[i];
-        bool is_known = t->base && (is_held(t->base->intent, body) || is_held(t->base->state, body));
-        if (!is_known && !is_before(t, kept, body))
-            t->bodies[kept++] = body;
-    }
-    t->body_count = kept;
-    return 0;
+/* Mostly one, and small: to look whether the data plane has it under another name would take longer than to send it. */
+static bool are_few(const struct transfer *t) {
+    size_t size = 0;
+    for (size_t i = 0; i < t->body_count; i++)
+        size += t->bodies[i]->size;
+    return t->body_count <= FEW_BODIES && size <= SMALL_BODIES;
 }
 
-/* Bodies that the data plane has, under whatever names, go out of the list, and those that stand there twice. */
+static void drop_doubles_of_few(struct transfer *t) {
+    size_t kept = 0;
+    for (size_t i = 0; i < t->body_count; i++)
+        if (!is_before(t, kept, t->bodies[i]))
+            t->bodies[kept++] = t->bodies[i];
+    t->body_count = kept;
+}
+
+/* Bodies that the data plane has, under whatever names, go out of the list where that saves something, and those that stand
+ * there twice. */
 static int drop_known_bodies(struct transfer *t) {
     struct map known = {0};
     size_t kept = 0;
     int status = 0;
-    if (t->body_count <= FEW_BODIES)
-        return drop_known_of_few(t);
+    if (are_few(t)) {
+        drop_doubles_of_few(t);
+        return 0;
+    }
     if (t->base)
         status = add_known(&known, t->base->intent) < 0 || add_known(&known, t->base->state) < 0 ? -1 : 0;
     for (size_t i = 0; i < t->body_count && status == 0; i++) {

@@ -4,7 +4,7 @@ static Headgate__EndpointSet *decode(const struct part *part, const char *cluste
     ssize_t at = part_find(part, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster);
     if (at < 0)
         return NULL;
-    const struct blob *body = part->bodies[at];
+    const struct blob *body = part_body(part, at);
     return headgate__endpoint_set__unpack(NULL, body->size, body->bytes);
 }
 

@@ -31,8 +31,9 @@ static int make_set(struct tracked *t, const struct part *state, const struct re
     ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name) : -1;
     struct str bytes, before = {0};
     struct config_resource r = {.kind = HEADGATE__KIND__KIND_ENDPOINT_SET, .name = t->name};
-    if (at >= 0)
-        before = (struct str){(const char *)state->bodies[at]->bytes, state->bodies[at]->size};
+    const struct blob *body = at >= 0 ? part_body(state, (size_t)at) : NULL;
+    if (body)
+        before = (struct str){(const char *)body->bytes, body->size};
     int status = effective_encode(t->base, t->cluster->health ? &health : NULL, before, arena, &bytes);
     if (status < 0 || resource_id_of(bytes.p, bytes.n, &r.id) < 0)
         return -1;
@@ -65,7 +66,7 @@ static int sets_init(struct sets *s, size_t most) {
 
 static void note_whether_new(struct sets *s, const struct part *state, const struct config_resource *r, const char *name) {
     ssize_t at = state ? part_find(state, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
-    bool is_same = r->name ? at >= 0 && resource_id_equal(&r->id, &state->bodies[at]->id) : at < 0;
+    bool is_same = r->name ? at >= 0 && resource_id_equal(&r->id, &part_body(state, at)->id) : at < 0;
     if (!is_same)
         s->is_new = true;
 }
@@ -76,34 +77,7 @@ static void add_set(struct sets *s, const struct part *state, const struct confi
         s->items[s->count++] = *r;
 }
 
-static void add_unless_gone(struct sets *s, const struct config_resource *r) {
-    if (r->bytes)
-        s->items[s->count++] = *r;
-}
-
-/* Those of the state that nothing has happened to, as long as there is such a cluster, and among them those of `dirty`. Both
- * are in order, and so is what comes of them. */
-static void merge(const struct engine *e, const struct snapshot *current, const struct sets *dirty, struct sets *s) {
-    size_t next = 0;
-    for (size_t i = 0; i < current->state->count; i++) {
-        struct config_resource r = state_resource(current->state, i);
-        int order = -1;
-        if (r.kind != HEADGATE__KIND__KIND_ENDPOINT_SET)
-            continue;
-        while (next < dirty->count && (order = strcmp(dirty->items[next].name, r.name)) <= 0) {
-            add_unless_gone(s, &dirty->items[next++]);
-            if (order == 0)
-                break;
-        }
-        bool is_stray = e->endpoints.has_strays && part_find(current->intent, HEADGATE__KIND__KIND_CLUSTER, r.name) < 0;
-        if (order != 0 && !is_stray)
-            s->items[s->count++] = r;
-    }
-    while (next < dirty->count)
-        add_unless_gone(s, &dirty->items[next++]);
-}
-
-/* In the order of their names. Those that the state need not have are without bytes. */
+/* Those that the state need not have are without bytes. */
 static int make_dirty(struct engine *e, const struct part *state, struct sets *s) {
     for (struct tracked *t = e->endpoints.dirty; t; t = t->next_dirty) {
         struct config_resource r = {0};
@@ -114,8 +88,25 @@ static int make_dirty(struct engine *e, const struct part *state, struct sets *s
             r = (struct config_resource){.kind = HEADGATE__KIND__KIND_ENDPOINT_SET, .name = t->name};
         s->items[s->count++] = r;
     }
-    qsort(s->items, s->count, sizeof *s->items, state_compare);
     return 0;
+}
+
+static size_t count_dirty(const struct engine *e) {
+    size_t count = 0;
+    for (const struct tracked *t = e->endpoints.dirty; t; t = t->next_dirty)
+        count++;
+    return count;
+}
+
+/* Endpoint sets of clusters that have left. */
+static void add_strays(const struct snapshot *current, struct sets *s) {
+    const struct part *state = current->state;
+    for (size_t i = 0; i < state->count; i++) {
+        const Headgate__Entry *e = state->entries[i];
+        if (e->kind == HEADGATE__KIND__KIND_ENDPOINT_SET &&
+            part_find(current->intent, HEADGATE__KIND__KIND_CLUSTER, e->name) < 0)
+            s->items[s->count++] = (struct config_resource){.kind = e->kind, .name = e->name};
+    }
 }
 
 static void forget_dirty(struct engine *e) {
@@ -126,9 +117,12 @@ static void forget_dirty(struct engine *e) {
     }
 }
 
-static int publish_state(struct engine *e, const struct sets *s) {
+static int publish_state(struct engine *e, struct sets *s) {
     const struct snapshot *current = channel_current(e->channel);
-    struct part *state = state_replace(current->state, HEADGATE__KIND__KIND_ENDPOINT_SET, s->items, s->count);
+    if (e->endpoints.has_strays)
+        add_strays(current, s);
+    qsort(s->items, s->count, sizeof *s->items, state_compare);
+    struct part *state = part_change(current->state, s->items, s->count);
     int status = state ? engine_set_state(e, state) : -1;
     part_unref(state);
     if (status < 0)
@@ -153,20 +147,16 @@ static void publish_after(struct engine *e, uint64_t us) {
 
 static void publish(struct engine *e) {
     const struct snapshot *current = channel_current(e->channel);
-    struct sets dirty = {0}, sets = {0};
+    struct sets dirty = {0};
     e->endpoints.is_pending = e->job != NULL;
     if (!current || e->job || e->is_stopping || !e->endpoints.dirty)
         return;
-    size_t clusters = e->endpoints.clusters.count;
-    int status = sets_init(&dirty, clusters) | sets_init(&sets, current->state->count + clusters);
+    int status = sets_init(&dirty, count_dirty(e) + (e->endpoints.has_strays ? current->state->count : 0));
     if (status == 0)
         status = make_dirty(e, current->state, &dirty);
-    if (status == 0 && dirty.is_new) {
-        merge(e, current, &dirty, &sets);
-        status = publish_state(e, &sets);
-    }
+    if (status == 0 && dirty.is_new)
+        status = publish_state(e, &dirty);
     sets_finish(&dirty);
-    sets_finish(&sets);
     if (status == 0) {
         forget_dirty(e);
         return;
@@ -294,9 +284,8 @@ static struct str find_secret(void *context, const char *name) {
     const struct engine *e = context;
     const struct snapshot *s = channel_current(e->channel);
     ssize_t at = s ? part_find(s->state, HEADGATE__KIND__KIND_SECRET, name) : -1;
-    if (at < 0)
-        return (struct str){NULL, 0};
-    return (struct str){(const char *)s->state->bodies[at]->bytes, s->state->bodies[at]->size};
+    const struct blob *body = at >= 0 ? part_body(s->state, (size_t)at) : NULL;
+    return body ? (struct str){(const char *)body->bytes, body->size} : (struct str){NULL, 0};
 }
 
 void engine_renew_checks(struct engine *e) {
@@ -373,9 +362,9 @@ static int follow_cluster(struct engine *e, const struct snapshot *s, size_t at)
     if (!t)
         return -1;
     t->is_seen = true;
-    if (resource_id_equal(&t->cluster_id, &s->intent->bodies[at]->id) && resource_id_equal(&t->declared_id, declared))
+    if (resource_id_equal(&t->cluster_id, &part_body(s->intent, at)->id) && resource_id_equal(&t->declared_id, declared))
         return 0;
-    if (tracked_update(t, s->intent->bodies[at], declared, s, &sink) < 0)
+    if (tracked_update(t, part_body(s->intent, at), declared, s, &sink) < 0)
         return -1;
     mark_dirty(t, clock_monotonic_us());
     return 0;

@@ -52,7 +52,7 @@ static int out_of_memory(struct error_list *errors) {
 
 static bool is_same(const struct config_resource *a, const struct part *intent) {
     ssize_t at = intent ? part_find(intent, a->kind, a->name) : -1;
-    return at >= 0 && resource_id_equal(&a->id, &intent->bodies[at]->id);
+    return at >= 0 && resource_id_equal(&a->id, &part_body(intent, at)->id);
 }
 
 /* Whether every resource that can refer to secrets is as it was, and none has gone. */

@@ -6,11 +6,12 @@
 #include "controlplane/engine/internal.h"
 
 struct config_resource state_resource(const struct part *p, size_t i) {
+    const struct blob *body = part_body(p, i);
     return (struct config_resource){.kind = p->entries[i]->kind,
                                     .name = p->entries[i]->name,
-                                    .bytes = p->bodies[i]->bytes,
-                                    .size = p->bodies[i]->size,
-                                    .id = p->bodies[i]->id};
+                                    .bytes = body->bytes,
+                                    .size = body->size,
+                                    .id = body->id};
 }
 
 int state_compare(const void *a, const void *b) {

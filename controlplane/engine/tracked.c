@@ -9,7 +9,7 @@
 const struct resource_id *tracked_declared(const struct part *intent, const char *name) {
     static const struct resource_id none;
     ssize_t at = part_find(intent, HEADGATE__KIND__KIND_ENDPOINT_SET, name);
-    return at < 0 ? &none : &intent->bodies[at]->id;
+    return at < 0 ? &none : &part_body(intent, at)->id;
 }
 
 /* The endpoint set of a part. NULL: it is not there (or no memory). */
@@ -17,7 +17,7 @@ static Headgate__EndpointSet *decode_set(const struct part *p, const char *name)
     ssize_t at = p ? part_find(p, HEADGATE__KIND__KIND_ENDPOINT_SET, name) : -1;
     if (at < 0)
         return NULL;
-    return headgate__endpoint_set__unpack(NULL, p->bodies[at]->size, p->bodies[at]->bytes);
+    return headgate__endpoint_set__unpack(NULL, part_body(p, at)->size, part_body(p, at)->bytes);
 }
 
 static bool is_same_message(const ProtobufCMessage *a, const ProtobufCMessage *b) {
@@ -181,7 +181,7 @@ bool tracked_failed(struct tracked *t, const char *reason) {
 /* What was found last stays until the new source says something else. */
 static int update_base(struct tracked *t, const Headgate__Cluster *m, const struct snapshot *s) {
     ssize_t at = part_find(s->intent, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name);
-    const struct blob *declared = at < 0 ? NULL : s->intent->bodies[at];
+    const struct blob *declared = at < 0 ? NULL : part_body(s->intent, at);
     if (m->discovery && t->has_found)
         return 0;
     Headgate__EndpointSet *set =

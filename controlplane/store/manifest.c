@@ -228,7 +228,6 @@ static int decode_manifest(struct store_manifest *m, const struct record *r, str
                            struct arena *arena) {
     struct frame frame;
     ProtobufCMessage *decoded;
-    struct resource_id intent_hash;
     int status = frame_decode(FRAME_MANIFEST, bytes, &headgate__manifest__descriptor, arena, &frame,
                               &decoded);
     if (status < 0)
@@ -237,8 +236,7 @@ static int decode_manifest(struct store_manifest *m, const struct record *r, str
     struct store_entry *entries;
     if ((frame.size != bytes.n) != r->has_layers || !resource_id_equal(&frame.hash, &r->manifest_hash) ||
         message->n_intent != r->version.resources ||
-        manifest_hash(message->intent, message->n_intent, &intent_hash) < 0 ||
-        !resource_id_equal(&intent_hash, &r->version.intent_hash))
+        manifest_hash_matches(message->intent, message->n_intent, &r->version.intent_hash) != 1)
         return MESSAGE_MALFORMED;
     status = take_entries(m, message, &entries);
     if (status < 0 || !r->has_layers)

@@ -336,8 +336,7 @@ int snapshot_build(struct resource_set *resources, const struct snapshot *previo
 void snapshot_free(struct snapshot *s) {
     if (!s)
         return;
-    for (size_t i = 0; i < s->cluster_count; i++)
-        cluster_definition_unref(s->clusters[i]);
+    snapshot_drop_clusters(s);
     for (size_t i = 0; i < s->table_count; i++)
         table_unref(s->tables[i]);
     for (size_t i = 0; i < s->tls_count; i++)

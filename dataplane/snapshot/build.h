@@ -28,6 +28,16 @@ struct table_binding {
     const uint64_t *subsets;
 };
 
+/* Definitions of clusters that stand beside each other: successive snapshots share those groups in which nothing changed, so
+ * that the others' definitions are not touched. */
+enum { DEFINITIONS_OF_GROUP = 64 };
+
+struct definition_group {
+    unsigned                     references;     /* by snapshots */
+    size_t                       count;
+    struct cluster_definition   *definitions[DEFINITIONS_OF_GROUP]; /* each referenced */
+};
+
 struct snapshot {
     struct snapshot_identity     id;
     struct resource_part         intent, state;  /* that it was built from; empty: not known */
@@ -37,8 +47,10 @@ struct snapshot {
     struct served_address       *addresses;
     size_t                       address_count;
     struct map                   by_address;     /* to struct served_address, by address_key */
-    struct cluster_definition  **clusters;       /* by name */
+    struct cluster_definition  **clusters;       /* by name; those of the groups in one list */
     size_t                       cluster_count;
+    struct definition_group    **groups;
+    size_t                       group_count;
     struct shared_table        **tables;
     struct table_binding        *bindings;       /* beside them */
     size_t                       table_count;

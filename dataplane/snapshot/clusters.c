@@ -267,6 +267,74 @@ static struct cluster_definition *reuse_or_make(struct snapshot *s, struct ingre
     return d;
 }
 
+/* ---- groups of definitions ---- */
+
+static void group_unref(struct definition_group *g) {
+    if (--g->references)
+        return;
+    for (size_t i = 0; i < g->count; i++)
+        cluster_definition_unref(g->definitions[i]);
+    hg_free(g);
+}
+
+static int make_room(struct snapshot *s, size_t clusters) {
+    s->clusters = arena_alloc(&s->arena, (clusters + 1) * sizeof *s->clusters);
+    s->changed = arena_alloc(&s->arena, (clusters + 1) * sizeof *s->changed);
+    s->groups = arena_alloc(&s->arena, (clusters / DEFINITIONS_OF_GROUP + 1) * sizeof *s->groups);
+    return s->clusters && s->changed && s->groups ? 0 : -1;
+}
+
+/* Takes the definition over. 0, or -1 without memory. */
+static int add_definition(struct snapshot *s, struct cluster_definition *d) {
+    if (s->cluster_count % DEFINITIONS_OF_GROUP == 0) {
+        struct definition_group *g = hg_malloc(sizeof *g);
+        if (!g) {
+            cluster_definition_unref(d);
+            return -1;
+        }
+        g->references = 1;
+        g->count = 0;
+        s->groups[s->group_count++] = g;
+    }
+    struct definition_group *g = s->groups[s->group_count - 1];
+    g->definitions[g->count++] = d;
+    s->clusters[s->cluster_count++] = d;
+    return 0;
+}
+
+/* The group becomes this snapshot's alone. */
+static struct definition_group *own_group(struct snapshot *s, size_t at) {
+    struct definition_group *shared = s->groups[at];
+    if (shared->references == 1)
+        return shared;
+    struct definition_group *own = hg_memdup(shared, sizeof *own);
+    if (!own)
+        return NULL;
+    own->references = 1;
+    for (size_t i = 0; i < own->count; i++)
+        own->definitions[i]->references++;
+    shared->references--;
+    return s->groups[at] = own;
+}
+
+/* Takes the definition over in place of the one that is there. 0, or -1 without memory. */
+static int replace_definition(struct snapshot *s, size_t place, struct cluster_definition *d) {
+    struct definition_group *g = own_group(s, place / DEFINITIONS_OF_GROUP);
+    if (!g) {
+        cluster_definition_unref(d);
+        return -1;
+    }
+    cluster_definition_unref(g->definitions[place % DEFINITIONS_OF_GROUP]);
+    g->definitions[place % DEFINITIONS_OF_GROUP] = d;
+    s->clusters[place] = d;
+    return 0;
+}
+
+void snapshot_drop_clusters(struct snapshot *s) {
+    for (size_t i = 0; i < s->group_count; i++)
+        group_unref(s->groups[i]);
+}
+
 /* ---- all of them ----
  * Clusters, their endpoint sets and the definitions of before are all in the order of their names, so that one walk over the
  * three finds what belongs together: most snapshots differ from the one before in one endpoint. */
@@ -343,11 +411,7 @@ static int change_one(struct change *c, const char *name) {
         .endpoints = resource_set_find(c->resources, HEADGATE__KIND__KIND_ENDPOINT_SET, name),
         .secret = snapshot_sticky_secret(c->resources)};
     struct cluster_definition *made = reuse_or_make(s, &from, c->resources, d, c->errors);
-    if (!made)
-        return -1;
-    s->clusters[place] = made;
-    d->references--; /* the previous snapshot has it still */
-    return 0;
+    return made ? replace_definition(s, place, made) : -1;
 }
 
 /* Of both lists, each in order of names, those resources that are not the same. */
@@ -369,14 +433,15 @@ static int change_those(struct change *c, struct resource_range before, struct r
 
 static int follow_clusters(struct change *c) {
     struct snapshot *s = c->snapshot;
-    s->changed = arena_calloc(&s->arena, c->clusters.count, sizeof *s->changed);
-    s->clusters = arena_calloc(&s->arena, c->clusters.count, sizeof *s->clusters);
-    if (!s->changed || !s->clusters)
+    const struct snapshot *previous = c->previous;
+    if (make_room(s, previous->cluster_count) < 0)
         return -1;
-    for (; s->cluster_count < c->previous->cluster_count; s->cluster_count++) {
-        s->clusters[s->cluster_count] = c->previous->clusters[s->cluster_count];
-        s->clusters[s->cluster_count]->references++;
+    for (; s->group_count < previous->group_count; s->group_count++) {
+        s->groups[s->group_count] = previous->groups[s->group_count];
+        s->groups[s->group_count]->references++;
     }
+    if ((s->cluster_count = previous->cluster_count))
+        memcpy(s->clusters, previous->clusters, s->cluster_count * sizeof *s->clusters);
     return change_those(c, resource_part_of_kind(&c->previous->state, HEADGATE__KIND__KIND_ENDPOINT_SET),
                         resource_part_of_kind(&c->resources->state, HEADGATE__KIND__KIND_ENDPOINT_SET));
 }
@@ -391,10 +456,8 @@ int snapshot_build_clusters(struct snapshot *s, const struct resource_set *resou
     int status = 0;
     if (only_endpoints_differ(previous, resources))
         return follow_clusters(&(struct change){s, previous, resources, range, errors});
-    s->clusters = arena_calloc(&s->arena, range.count, sizeof *s->clusters);
-    s->changed = arena_calloc(&s->arena, range.count, sizeof *s->changed);
     s->dropped = arena_alloc(&s->arena, ((previous ? previous->cluster_count : 0) + 1) * sizeof *s->dropped);
-    if (!s->clusters || !s->changed || !s->dropped)
+    if (make_room(s, range.count) < 0 || !s->dropped)
         return -1;
     for (size_t i = 0; i < range.count; i++) {
         const char *name = range.items[i]->name;
@@ -403,9 +466,7 @@ int snapshot_build_clusters(struct snapshot *s, const struct resource_set *resou
             .cluster = range.items[i], .endpoints = of_state ? of_state : of_intent, .secret = secret};
         struct cluster_definition *d = take_previous(s, previous, &before, name);
         d = reuse_or_make(s, &from, resources, d, errors);
-        if (d)
-            s->clusters[s->cluster_count++] = d;
-        else
+        if (!d || add_definition(s, d) < 0)
             status = -1; /* the other faults are reported as well */
     }
     take_previous(s, previous, &before, NULL);

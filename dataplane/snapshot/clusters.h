@@ -10,3 +10,5 @@ int  snapshot_build_clusters(struct snapshot *s, const struct resource_set *reso
 /* The cluster of that name, and its place in the list; NULL: there is none. */
 struct cluster_definition *snapshot_find_cluster(const struct snapshot *s, struct str name, size_t *ret_place);
 void cluster_definition_unref(struct cluster_definition *d);
+/* Gives back its references to the definitions of its clusters. */
+void snapshot_drop_clusters(struct snapshot *s);

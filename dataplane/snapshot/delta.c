@@ -205,99 +205,95 @@ static struct resource *obtain(struct assembly *a, const Headgate__Entry *e) {
     return r;
 }
 
-/* Whether the next removal is of `r`. Removals before it name nothing that could be removed. */
-static bool is_removed(struct assembly *a, const struct resource *r, const struct entry_list *removes,
-                       size_t *next) {
-    for (; *next < removes->count; ++*next) {
-        const Headgate__Entry *e = removes->items[*next];
-        int order = resource_key_compare(e->kind, e->name, r->kind, r->name);
-        if (order == 0)
-            ++*next;
-        if (order >= 0)
-            return order == 0;
+/* A part's upserts and removals in one order. Resources that come have a reference of ours. */
+struct changes {
+    struct shared_change *items;
+    size_t                count;
+};
+
+static struct entry_key key_of(const Headgate__Entry *e) {
+    return (struct entry_key){e->kind, e->name, e->id.data};
+}
+
+static void add_upsert(struct assembly *a, const Headgate__Entry *e, struct changes *c) {
+    struct resource *r = obtain(a, e);
+    if (r)
+        c->items[c->count++] = (struct shared_change){key_of(e), r};
+}
+
+static void add_removal(struct assembly *a, const struct resource_part *base, const Headgate__Entry *e, bool is_also_set,
+                        struct changes *c) {
+    if (is_also_set || !resource_part_find(base, e->kind, e->name))
         a->status = fail_entry(a->errors, ERROR_CONFLICT, e, "is removed, but is not there or also set");
-    }
-    return false;
+    else
+        c->items[c->count++] = (struct shared_change){.key = key_of(e)};
 }
 
-static int compare_next(const struct resource_part *base, size_t at_base, const struct entry_list *upserts,
-                        size_t at_upsert) {
-    if (at_base == base->count)
-        return 1;
-    if (at_upsert == upserts->count)
-        return -1;
-    const struct resource *r = base->items[at_base];
-    const Headgate__Entry *e = upserts->items[at_upsert];
-    return resource_key_compare(r->kind, r->name, e->kind, e->name);
-}
-
-static size_t position_of(const struct resource_part *base, const struct entry_list *list, size_t at) {
-    return at < list->count ? resource_part_position(base, list->items[at]->kind, list->items[at]->name) : base->count;
-}
-
-/* What stands before the next entry of both lists stays. It is not looked at: mostly little changes among much. */
-static size_t keep_up_to_next(const struct resource_part *base, size_t at, const struct delta_part *delta, size_t at_upsert,
-                              size_t at_remove, struct resource_part *out) {
-    size_t upsert = position_of(base, &delta->upserts, at_upsert), remove = position_of(base, &delta->removes, at_remove);
-    for (size_t end = upsert < remove ? upsert : remove; at < end; at++)
-        out->items[out->count++] = resource_ref(base->items[at]);
-    return at;
-}
-
-/* Both sides are sorted: one walk. */
-static void merge(struct assembly *a, const struct resource_part *base, const struct delta_part *delta,
-                  struct resource_part *out) {
-    size_t at_base = 0, at_upsert = 0, at_remove = 0;
-    while ((at_base = keep_up_to_next(base, at_base, delta, at_upsert, at_remove, out)) < base->count ||
-           at_upsert < delta->upserts.count) {
-        int order = compare_next(base, at_base, &delta->upserts, at_upsert);
-        struct resource *r = NULL;
+/* Both lists are sorted: one walk. */
+static void collect(struct assembly *a, const struct resource_part *base, const struct delta_part *delta, struct changes *c) {
+    const struct entry_list *upserts = &delta->upserts, *removes = &delta->removes;
+    size_t i = 0, j = 0;
+    while (i < upserts->count || j < removes->count) {
+        int order = i == upserts->count   ? 1
+                    : j == removes->count ? -1
+                                          : entry_compare(upserts->items[i], removes->items[j]);
         if (order >= 0)
-            r = obtain(a, delta->upserts.items[at_upsert++]);
-        else if (!is_removed(a, base->items[at_base], &delta->removes, &at_remove))
-            r = resource_ref(base->items[at_base]);
+            add_removal(a, base, removes->items[j++], order == 0, c);
         if (order <= 0)
-            at_base++;
-        if (r)
-            out->items[out->count++] = r;
+            add_upsert(a, upserts->items[i++], c);
     }
-    for (; at_remove < delta->removes.count; at_remove++)
-        a->status = fail_entry(a->errors, ERROR_CONFLICT, delta->removes.items[at_remove],
-                               "is removed, but is not there or also set");
+}
+
+static void apply_changes(struct assembly *a, const struct resource_part *base, const struct changes *c,
+                          struct resource_part *out) {
+    if (a->status == 0 && resource_part_change(base, c->items, c->count, out) < 0)
+        a->status = fail_memory(a->errors);
+    if (out->count > RESOURCES_MAX)
+        a->status = fail(a->errors, ERROR_RANGE, "too many resources");
 }
 
 static void merge_part(struct assembly *a, struct resource_part *base, struct delta_part *delta, struct resource_part *out) {
-    size_t most = base->count + delta->upserts.count;
-    if (delta->upserts.count + delta->removes.count == 0 && base->count && resource_part_share(out, base))
+    size_t most = delta->upserts.count + delta->removes.count;
+    struct changes c = {0};
+    if (most == 0 && base->count && resource_part_share(out, base))
         return;
-    if (sort_entries(&delta->upserts, a->errors) < 0 || sort_entries(&delta->removes, a->errors) < 0)
+    if (sort_entries(&delta->upserts, a->errors) < 0 || sort_entries(&delta->removes, a->errors) < 0) {
         a->status = -1;
-    else if (most && !(out->items = hg_malloc(most * sizeof *out->items)))
-        a->status = fail_memory(a->errors);
+        return;
+    }
+    c.items = hg_malloc((most + 1) * sizeof *c.items);
+    if (c.items)
+        collect(a, base, delta, &c);
     else
-        merge(a, base, delta, out);
-    if (out->count > RESOURCES_MAX)
-        a->status = fail(a->errors, ERROR_RANGE, "too many resources");
+        a->status = fail_memory(a->errors);
+    apply_changes(a, base, &c, out);
+    for (size_t i = 0; i < c.count; i++)
+        resource_unref(c.items[i].item);
+    hg_free(c.items);
+}
+
+static int matches_former_hash(const struct resource_part *part, const struct resource_id *announced) {
+    struct entry_view view;
+    if (entry_view_init(&view, part) < 0)
+        return -1;
+    int status = manifest_hash_matches(view.pointers, view.count, announced);
+    entry_view_finish(&view);
+    return status;
 }
 
 /* `before`: of the base, whose part may be the same. */
 static void check_hash(struct assembly *a, const struct resource_part *part, const struct resource_part *base,
                        const struct resource_id *before, const struct resource_id *announced, const char *what) {
-    struct entry_view view;
-    struct resource_id actual;
-    if (part->users && part->items == base->items && resource_id_equal(before, announced))
+    bool is_shared = part->users && part->items == base->items;
+    if ((is_shared && resource_id_equal(before, announced)) || resource_id_equal(&part->list.hash, announced))
         return;
-    if (entry_view_init(&view, part) < 0) {
+    int status = matches_former_hash(part, announced);
+    if (status < 0)
         a->status = fail_memory(a->errors);
-        return;
-    }
-    if (manifest_hash(view.pointers, view.count, &actual) < 0)
-        a->status = fail_memory(a->errors);
-    else if (!resource_id_equal(&actual, announced)) {
+    else if (status == 0) {
         error_addf(a->errors, ERROR_INTEGRITY, "the %s that results is not the one that was announced", what);
         a->status = -1;
     }
-    entry_view_finish(&view);
 }
 
 static void assemble(struct assembly *a) {

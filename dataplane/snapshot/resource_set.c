@@ -93,6 +93,37 @@ struct resource_range resource_part_of_kind(const struct resource_part *part, He
     return (struct resource_range){part->items ? part->items + first : NULL, end - first};
 }
 
+static struct entry_key key_of(const void *item) {
+    const struct resource *r = item;
+    return (struct entry_key){r->kind, r->name, r->id.bytes};
+}
+
+static void ref_item(void *item) {
+    resource_ref(item);
+}
+
+static void unref_item(void *item) {
+    resource_unref(item);
+}
+
+int resource_part_change(const struct resource_part *base, const struct shared_change *changes, size_t count,
+                         struct resource_part *ret) {
+    static const struct shared_ops ops = {.key = key_of, .ref = ref_item, .unref = unref_item};
+    struct resource_part p = {0};
+    if (shared_list_change(&base->list, &ops, changes, count, &p.list) < 0)
+        return -1;
+    p.items = hg_malloc((p.list.count + 1) * sizeof *p.items);
+    if (!p.items) {
+        shared_list_finish(&p.list);
+        return -1;
+    }
+    for (size_t i = 0; i < p.list.group_count; i++)
+        for (size_t j = 0; j < p.list.groups[i]->count; j++)
+            p.items[p.count++] = p.list.groups[i]->items[j];
+    *ret = p;
+    return 0;
+}
+
 bool resource_part_share(struct resource_part *to, struct resource_part *from) {
     if (!from->count)
         return false;
@@ -109,9 +140,8 @@ bool resource_part_share(struct resource_part *to, struct resource_part *from) {
 
 void resource_part_finish(struct resource_part *part) {
     bool is_last = !part->users || --*part->users == 0;
-    for (size_t i = 0; is_last && i < part->count; i++)
-        resource_unref(part->items[i]);
     if (is_last) {
+        shared_list_finish(&part->list);
         hg_free(part->items);
         hg_free(part->users);
     }

@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/str.h"
 #include "proto/resource.h"
+#include "proto/shared_list.h"
 
 /* The bytes behind one id; resources of equal bytes share them. */
 struct resource_body {
@@ -44,6 +45,7 @@ struct resource_part {
     struct resource  **items;
     size_t             count;
     unsigned          *users;         /* sets that share the items; NULL: one */
+    struct shared_list list;          /* that has the resources */
 };
 
 /* SnapshotId of proto/snapshot.proto. */
@@ -60,6 +62,10 @@ struct resource_set {
     unsigned                 refcount;
 };
 
+/* `ret`, which is empty, becomes what follows from `base` by these changes (proto/shared_list.h), whose items are resources:
+ * all but those near a change are shared and not looked at. 0, or -1: out of order, or no memory. */
+int resource_part_change(const struct resource_part *base, const struct shared_change *changes, size_t count,
+                         struct resource_part *ret);
 /* `to`, which is empty, shares the items of `from`, which it does with all that share them already. Whether it does: not
  * without memory, and an empty part is nothing to share. */
 bool resource_part_share(struct resource_part *to, struct resource_part *from);

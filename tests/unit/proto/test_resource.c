@@ -320,12 +320,42 @@ static void the_hash_of_a_manifest_is_as_documented(void **state) {
         strbuf_add(&bytes, e.ids[i].bytes, RESOURCE_ID_SIZE);
     }
     assert_int_equal(resource_id_of(bytes.p, bytes.n, &expected), 0);
+    assert_int_equal(manifest_hash_matches(e.pointers, 3, &expected), 1); /* of schema levels up to 4 */
+    struct resource_id group = expected;
+    assert_int_equal(resource_id_of(group.bytes, sizeof group.bytes, &expected), 0);
     assert_int_equal(manifest_hash(e.pointers, 3, &found), 0);
     assert_true(resource_id_equal(&found, &expected));
+    assert_int_equal(manifest_hash_matches(e.pointers, 3, &found), 1);
+    assert_int_equal(manifest_hash_matches(e.pointers, 2, &found), 0);
     strbuf_finish(&bytes);
     assert_int_equal(manifest_hash(NULL, 0, &found), 0);
     assert_int_equal(resource_id_of(NULL, 0, &expected), 0);
     assert_true(resource_id_equal(&found, &expected));
+}
+
+/* Data planes and control planes of other releases must find the same, and so must who reads what they stored. */
+static void the_hash_of_many_entries_stays_what_it_is(void **state) {
+    (void)state;
+    enum { COUNT = 300 };
+    static Headgate__Entry entries[COUNT], *list[COUNT];
+    static char names[COUNT][16];
+    static uint8_t id[RESOURCE_ID_SIZE] = {1, 2, 3};
+    struct resource_id found;
+    char text[2 * RESOURCE_ID_SIZE + 1];
+    size_t groups = 1;
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "cluster-%03zu", i);
+        entries[i] = (Headgate__Entry)HEADGATE__ENTRY__INIT;
+        entries[i].kind = HEADGATE__KIND__KIND_CLUSTER;
+        entries[i].name = names[i];
+        entries[i].id = (ProtobufCBinaryData){sizeof id, id};
+        list[i] = &entries[i];
+        groups += i && entry_begins_group(&(struct entry_key){HEADGATE__KIND__KIND_CLUSTER, names[i], id});
+    }
+    assert_int_equal(manifest_hash(list, COUNT, &found), 0);
+    resource_id_format(&found, text);
+    assert_string_equal(text, "c8231d430a4b2530138501dcc0d520e77c5c3f984ed5e6eb1a336076643a6588");
+    assert_int_equal(groups, 10);
 }
 
 static void a_manifest_out_of_order_has_no_hash(void **state) {
@@ -360,6 +390,7 @@ int main(void) {
         cmocka_unit_test(a_fault_without_memory_still_refuses),
         cmocka_unit_test(manifests_are_ordered_by_kind_then_name),
         cmocka_unit_test(the_hash_of_a_manifest_is_as_documented),
+        cmocka_unit_test(the_hash_of_many_entries_stays_what_it_is),
         cmocka_unit_test(a_manifest_out_of_order_has_no_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,8 +62,8 @@ static void unchanged_bodies_are_shared(void **state) {
     struct snapshot *one = script_snapshot(1, 0, 10, 3, NULL);
     struct snapshot *two = script_snapshot(2, 0, 10, 4, one);
     (void)state;
-    assert_ptr_equal(one->intent->bodies[0], two->intent->bodies[0]);
-    assert_ptr_not_equal(one->intent->bodies[4], two->intent->bodies[4]);
+    assert_ptr_equal(part_body(one->intent, 0), part_body(two->intent, 0));
+    assert_ptr_not_equal(part_body(one->intent, 4), part_body(two->intent, 4));
     snapshot_unref(one);
     snapshot_unref(two);
 }

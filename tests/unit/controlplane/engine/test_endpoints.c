@@ -107,7 +107,7 @@ static const char *state_of(const struct fixture *f) {
     size_t n = 0;
     if (at < 0)
         return "none";
-    const struct blob *b = current(f)->state->bodies[at];
+    const struct blob *b = part_body(current(f)->state, at);
     Headgate__EndpointSet *set = headgate__endpoint_set__unpack(NULL, b->size, b->bytes);
     text[0] = '\0';
     for (size_t i = 0; i < set->n_endpoints; i++)

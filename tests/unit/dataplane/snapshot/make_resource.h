@@ -25,3 +25,14 @@ static inline struct resource *make_resource(Headgate__Kind kind, const char *na
     resource_body_unref(body);
     return r;
 }
+
+/* Takes the resource over. */
+static inline void add_resource(struct resource_part *part, struct resource *r) {
+    struct shared_change change = {{r->kind, r->name, r->id.bytes}, r};
+    struct resource_part next;
+    if (resource_part_change(part, &change, 1, &next) < 0)
+        abort();
+    resource_unref(r);
+    resource_part_finish(part);
+    *part = next;
+}

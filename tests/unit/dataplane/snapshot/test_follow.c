@@ -47,26 +47,15 @@ static struct resource *make_table(void) {
     return make_resource(HEADGATE__KIND__KIND_ROUTE_TABLE, "site", &table.base);
 }
 
-static void add(struct resource_part *part, struct resource *r) {
-    part->items = hg_realloc(part->items, (part->count + 1) * sizeof *part->items);
-    part->items[part->count++] = r;
-}
-
-static int by_key(const void *a, const void *b) {
-    const struct resource *x = *(struct resource *const *)a, *y = *(struct resource *const *)b;
-    return resource_key_compare(x->kind, x->name, y->kind, y->name);
-}
-
 /* The first set; others share its intent. */
 static struct resource_set *make_first(void) {
     struct resource_set *set = resource_set_create();
     Headgate__Cluster cluster = HEADGATE__CLUSTER__INIT;
     for (unsigned i = 0; i < CLUSTERS; i++) {
-        add(&set->intent, make_resource(HEADGATE__KIND__KIND_CLUSTER, names[i], &cluster.base));
-        add(&set->intent, make_endpoints(names[i], 1000 + i));
+        add_resource(&set->intent, make_resource(HEADGATE__KIND__KIND_CLUSTER, names[i], &cluster.base));
+        add_resource(&set->intent, make_endpoints(names[i], 1000 + i));
     }
-    add(&set->intent, make_table());
-    qsort(set->intent.items, set->intent.count, sizeof(struct resource *), by_key);
+    add_resource(&set->intent, make_table());
     return set;
 }
 
@@ -77,10 +66,10 @@ static struct resource_set *make_next(struct resource_set *before, const unsigne
     assert_true(resource_part_share(&set->intent, &before->intent));
     for (unsigned i = 0; i < CLUSTERS; i++)
         if (ports[i] && old && ports[i] == old[i])
-            add(&set->state,
-                resource_ref(resource_part_find(&before->state, HEADGATE__KIND__KIND_ENDPOINT_SET, names[i])));
+            add_resource(&set->state,
+                         resource_ref(resource_part_find(&before->state, HEADGATE__KIND__KIND_ENDPOINT_SET, names[i])));
         else if (ports[i])
-            add(&set->state, make_endpoints(names[i], ports[i]));
+            add_resource(&set->state, make_endpoints(names[i], ports[i]));
     return set;
 }
 
@@ -152,7 +141,7 @@ static void clusters_may_come_and_go(void **state) {
     struct resource_set *all = make_first(), *less = resource_set_create();
     for (size_t i = 0; i < all->intent.count; i++)
         if (strcmp(all->intent.items[i]->name, "a") != 0 && strcmp(all->intent.items[i]->name, "d") != 0)
-            add(&less->intent, resource_ref(all->intent.items[i]));
+            add_resource(&less->intent, resource_ref(all->intent.items[i]));
     struct snapshot *s = build(all, NULL), *t = build(less, s), *u = build(all, t);
     assert_int_equal(t->cluster_count, 3);
     assert_int_equal(t->changed_count, 0);
@@ -167,6 +156,63 @@ static void clusters_may_come_and_go(void **state) {
     check(u, (const unsigned[CLUSTERS]){0});
     snapshot_free(s), snapshot_free(t), snapshot_free(u);
     resource_set_unref(all), resource_set_unref(less);
+}
+
+/* ---- many clusters ---- */
+
+enum { MANY = 300 };
+
+static const char *name_of_many(unsigned i) {
+    static char name[16];
+    snprintf(name, sizeof name, "c%03u", i);
+    return name;
+}
+
+static struct resource_set *make_many(void) {
+    struct resource_set *set = resource_set_create();
+    Headgate__Cluster cluster = HEADGATE__CLUSTER__INIT;
+    for (unsigned i = 0; i < MANY; i++) {
+        add_resource(&set->intent, make_resource(HEADGATE__KIND__KIND_CLUSTER, name_of_many(i), &cluster.base));
+        add_resource(&set->state, make_endpoints(name_of_many(i), 1000 + i));
+    }
+    return set;
+}
+
+static const struct shared_group *group_with(const struct resource_part *part, size_t at) {
+    size_t i = 0;
+    for (; at >= part->list.groups[i]->count; i++)
+        at -= part->list.groups[i]->count;
+    return part->list.groups[i];
+}
+
+/* Nothing of the other clusters is looked at: neither their resources nor their definitions have one more that holds them. */
+static void a_change_among_many_touches_few(void **state) {
+    (void)state;
+    enum { CHANGED = 130 };
+    struct resource_set *set = make_many(), *next_set = resource_set_create();
+    struct snapshot *s = build(set, NULL);
+    assert_true(resource_part_share(&next_set->intent, &set->intent));
+    struct resource *r = make_endpoints(name_of_many(CHANGED), 7);
+    struct shared_change change = {{r->kind, r->name, r->id.bytes}, r};
+    unsigned definitions = 0, resources = 0;
+    assert_int_equal(resource_part_change(&set->state, &change, 1, &next_set->state), 0);
+    struct snapshot *next = build(next_set, s);
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(port_of(next, i), i == CHANGED ? 7 : 1000 + i);
+        assert_int_equal(port_of(s, i), 1000 + i);
+        definitions += s->clusters[i]->references > 1;
+        resources += set->state.items[i]->refcount > 1;
+    }
+    assert_in_range(definitions, 1, DEFINITIONS_OF_GROUP - 1);
+    assert_int_equal(resources, group_with(&set->state, CHANGED)->count - 1);
+    assert_int_equal(next->changed_count, 1);
+    snapshot_free(s);
+    resource_set_unref(set);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(next->clusters[i]->references, 1);
+    snapshot_free(next);
+    resource_set_unref(next_set);
+    resource_unref(r);
 }
 
 static void lack_of_memory_changes_nothing(void **state) {
@@ -194,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_has_changed_is_made),
         cmocka_unit_test(clusters_may_come_and_go),
+        cmocka_unit_test(a_change_among_many_touches_few),
         cmocka_unit_test(lack_of_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,7 @@ static int tear_down(void **state) {
 /* ---- resources ---- */
 
 static void put(struct resource_part *part, Headgate__Kind kind, const char *name, const ProtobufCMessage *m) {
-    part->items = realloc(part->items, (part->count + 1) * sizeof *part->items);
-    part->items[part->count++] = make_resource(kind, name, m);
+    add_resource(part, make_resource(kind, name, m));
 }
 
 static void put_listener(struct resource_part *part, const char *certificate) {
@@ -69,7 +68,6 @@ static void put_cluster(struct resource_part *part) {
 static struct resource_set *make_set(const struct world *w, const char *certificate) {
     struct resource_set *set = resource_set_create();
     Headgate__RouteTable routes = HEADGATE__ROUTE_TABLE__INIT;
-    set->intent.items = NULL;
     put_listener(&set->intent, certificate);
     put(&set->intent, HEADGATE__KIND__KIND_ROUTE_TABLE, "routes", &routes.base);
     put_cluster(&set->intent);
