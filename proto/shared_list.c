@@ -103,7 +103,7 @@ static int add_item(struct maker *m, void *item) {
     return status < 0 ? -1 : open_items(m, &item, 1);
 }
 
-/* It begins with an item that begins a group, or comes first of all: what comes before it in a new list is a change of it. */
+/* It begins with an item that begins a group, or is the first of all: what is to come before that is a change of it. */
 static int share_group(struct maker *m, struct shared_group *g) {
     if (close_group(m) < 0 || add_group(m, g) < 0)
         return -1;

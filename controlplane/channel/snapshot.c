@@ -41,7 +41,8 @@ struct line {
     char               name[];
 };
 
-static struct line *line_create(Headgate__Kind kind, const char *name, const uint8_t id[RESOURCE_ID_SIZE], struct blob *body) {
+static struct line *line_create(Headgate__Kind kind, const char *name, const uint8_t id[RESOURCE_ID_SIZE],
+                                struct blob *body) {
     size_t size = strlen(name) + 1;
     struct line *l = hg_malloc(sizeof *l + size);
     if (!l)
@@ -123,8 +124,9 @@ static int add_resource(struct changes *c, const struct config_resource *r) {
 /* Takes the changes. */
 static struct part *part_from(const struct part *previous, struct changes *c) {
     static const struct shared_list nothing;
+    const struct shared_list *from = previous ? &previous->list : &nothing;
     struct part *p = hg_calloc(1, sizeof *p);
-    bool is_made = p && shared_list_change(previous ? &previous->list : &nothing, &line_ops, c->items, c->count, &p->list) == 0;
+    bool is_made = p && shared_list_change(from, &line_ops, c->items, c->count, &p->list) == 0;
     Headgate__Entry **entries = is_made ? hg_malloc((p->list.count + 1) * sizeof *entries) : NULL;
     changes_finish(c);
     if (!entries) {
@@ -142,13 +144,18 @@ static struct part *part_from(const struct part *previous, struct changes *c) {
     return p;
 }
 
+static struct entry_key resource_key(const struct config_resource *r) {
+    return (struct entry_key){r->kind, r->name, r->id.bytes};
+}
+
 /* What differs between the part and the resources, both in order. */
-static int find_changes(struct changes *c, const struct config_resource *resources, size_t count, const struct part *previous) {
+static int find_changes(struct changes *c, const struct config_resource *resources, size_t count,
+                        const struct part *previous) {
     size_t i = 0, j = 0, before = previous ? previous->count : 0;
     int status = 0;
     while (status == 0 && (i < before || j < count)) {
         struct entry_key key = i < before ? line_key(line_of(previous->entries[i])) : (struct entry_key){0};
-        struct entry_key of_new = j < count ? (struct entry_key){resources[j].kind, resources[j].name, resources[j].id.bytes} : key;
+        struct entry_key of_new = j < count ? resource_key(&resources[j]) : (struct entry_key){0};
         int order = i == before ? 1 : j == count ? -1 : entry_key_compare(&key, &of_new);
         bool is_same = order == 0 && memcmp(key.id, of_new.id, RESOURCE_ID_SIZE) == 0 && part_body(previous, i);
         if (order < 0)
@@ -163,8 +170,7 @@ static int find_changes(struct changes *c, const struct config_resource *resourc
 
 static bool is_sorted(const struct config_resource *resources, size_t count) {
     for (size_t i = 1; i < count; i++) {
-        struct entry_key before = {resources[i - 1].kind, resources[i - 1].name, NULL};
-        struct entry_key key = {resources[i].kind, resources[i].name, NULL};
+        struct entry_key before = resource_key(&resources[i - 1]), key = resource_key(&resources[i]);
         if (entry_key_compare(&before, &key) >= 0)
             return false;
     }
@@ -189,7 +195,7 @@ struct part *part_change(const struct part *previous, const struct config_resour
     for (size_t i = 0; i < count && status == 0; i++) {
         const struct config_resource *r = &changes[i];
         if (!r->bytes && r->size == 0)
-            add_removal(&c, (struct entry_key){r->kind, r->name, r->id.bytes});
+            add_removal(&c, resource_key(r));
         else
             status = add_resource(&c, r);
     }

@@ -230,7 +230,8 @@ static void add_removal(struct assembly *a, const struct resource_part *base, co
 }
 
 /* Both lists are sorted: one walk. */
-static void collect(struct assembly *a, const struct resource_part *base, const struct delta_part *delta, struct changes *c) {
+static void collect(struct assembly *a, const struct resource_part *base, const struct delta_part *delta,
+                    struct changes *c) {
     const struct entry_list *upserts = &delta->upserts, *removes = &delta->removes;
     size_t i = 0, j = 0;
     while (i < upserts->count || j < removes->count) {
@@ -252,7 +253,8 @@ static void apply_changes(struct assembly *a, const struct resource_part *base, 
         a->status = fail(a->errors, ERROR_RANGE, "too many resources");
 }
 
-static void merge_part(struct assembly *a, struct resource_part *base, struct delta_part *delta, struct resource_part *out) {
+static void merge_part(struct assembly *a, struct resource_part *base, struct delta_part *delta,
+                       struct resource_part *out) {
     size_t most = delta->upserts.count + delta->removes.count;
     struct changes c = {0};
     if (most == 0 && base->count && resource_part_share(out, base))

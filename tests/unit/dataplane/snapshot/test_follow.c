@@ -185,7 +185,7 @@ static const struct shared_group *group_with(const struct resource_part *part, s
     return part->list.groups[i];
 }
 
-/* Nothing of the other clusters is looked at: neither their resources nor their definitions have one more that holds them. */
+/* Nothing of other clusters is looked at: nothing more holds their resources and definitions. */
 static void a_change_among_many_touches_few(void **state) {
     (void)state;
     enum { CHANGED = 130 };
