@@ -37,7 +37,7 @@ static const char *place_of(const struct rpc_channel *c, int which) {
 
 static int read_one(const struct rpc_channel *c, int which, struct pems *ret, struct error_list *errors) {
     if (c->paths[which])
-        ret->texts[which] = pem_read(c->paths[which], errors);
+        ret->texts[which] = pem_read_file(c->paths[which], errors);
     else if (c->texts[which])
         ret->texts[which] = hg_strdup(c->texts[which]);
     else

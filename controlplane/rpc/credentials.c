@@ -41,7 +41,7 @@ static int read_files(const struct rpc_tls *t, struct pem_files *ret, struct err
     struct pem_files f = {0};
     bool is_read = true;
     for (int i = 0; i < FILES; i++)
-        is_read &= (f.texts[i] = pem_read(t->paths[i], errors)) != NULL;
+        is_read &= (f.texts[i] = pem_read_file(t->paths[i], errors)) != NULL;
     if (is_read && check(t, &f, errors) == 0) {
         *ret = f;
         return 0;

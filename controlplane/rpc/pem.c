@@ -10,7 +10,7 @@
 
 enum { PEM_MAX = 1 << 20 };
 
-char *pem_read(const char *path, struct error_list *errors) {
+char *pem_read_file(const char *path, struct error_list *errors) {
     char *text = hg_malloc(PEM_MAX + 1);
     FILE *file = text ? fopen(path, "re") : NULL;
     size_t size = file ? fread(text, 1, PEM_MAX + 1, file) : 0;

@@ -5,7 +5,7 @@
 #include "common/error.h"
 
 /* Reads a whole text file; the caller frees it. NULL with a reason in `errors`. */
-char *pem_read(const char *path, struct error_list *errors);
+char *pem_read_file(const char *path, struct error_list *errors);
 /* Forgets a text, which may be a key; NULL is allowed. */
 void pem_forget(char *text);
 /* Whether `text` holds a certificate; otherwise -1 with a reason that names `where`, as below. */
