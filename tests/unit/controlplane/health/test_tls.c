@@ -186,7 +186,8 @@ static void test_no_tls_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name), TEST(test_expired), TEST(test_unknown_authority),
+        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name), TEST(test_expired),
+        TEST(test_unknown_authority),
         TEST(test_missing_secret), TEST(test_client_certificate), TEST(test_versions), TEST(test_no_tls_there),
     };
     return cmocka_run_group_tests(tests, make_material, free_material);
