@@ -64,7 +64,7 @@ void config_places_locate(const struct config_places *places, struct error_list 
 /* ---- names ---- */
 
 /* The file's name as far as a resource's name allows, and a hash of all that makes up the secret. */
-static char *make_name(struct builder *b, const char *file, const char *second, const char *third) {
+char *secret_name_of_files(struct arena *arena, const char *file, const char *second, const char *third) {
     struct strbuf all = {0};
     struct resource_id id;
     const char *parts[] = {file, second ? second : "", third ? third : ""};
@@ -73,16 +73,21 @@ static char *make_name(struct builder *b, const char *file, const char *second, 
     int status = all.failed ? -1 : resource_id_of(all.p, all.n, &id);
     strbuf_finish(&all);
     size_t length = strlen(file), cut = length > READABLE_MAX ? length - READABLE_MAX : 0;
-    char hash[2 * HASH_SHOWN + 1], *name = arena_alloc(&b->arena, RESOURCE_NAME_MAX + 1);
-    if (status < 0 || !name) {
-        fill_out_of_memory(&b->fill);
+    char hash[2 * HASH_SHOWN + 1], *name = arena_alloc(arena, RESOURCE_NAME_MAX + 1);
+    if (status < 0 || !name)
         return NULL;
-    }
     hex_encode(id.bytes, HASH_SHOWN, hash);
     snprintf(name, RESOURCE_NAME_MAX + 1, "%s@%s", file + cut, hash);
     for (char *c = name; *c; c++)
         if (!resource_name_is_valid((struct str){c, 1}))
             *c = '_';
+    return name;
+}
+
+static char *make_name(struct builder *b, const char *file, const char *second, const char *third) {
+    char *name = secret_name_of_files(&b->arena, file, second, third);
+    if (!name)
+        fill_out_of_memory(&b->fill);
     return name;
 }
 

@@ -26,6 +26,7 @@
 #include "proto/envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "proto/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "proto/envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
+#include "proto/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/quic/v3/quic_transport.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
@@ -71,6 +72,7 @@ static const ProtobufCMessageDescriptor *const known[] = {
     &envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
     &envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
     &envoy__extensions__load_balancing_policies__wrr_locality__v3__wrr_locality__descriptor,
+    &envoy__extensions__transport_sockets__proxy_protocol__v3__proxy_protocol_upstream_transport__descriptor,
     &envoy__extensions__transport_sockets__quic__v3__quic_downstream_transport__descriptor,
     &envoy__extensions__transport_sockets__quic__v3__quic_upstream_transport__descriptor,
     &envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,

@@ -96,19 +96,32 @@ static enum error_code code_of(enum xds_finding_kind kind) {
     }
 }
 
+struct looking {
+    struct making       *making;
+    const struct xds_at *at;
+};
+
 static bool take_finding(void *context, const struct xds_finding *finding) {
-    struct making *m = context;
+    const struct looking *l = context;
     struct strbuf text = {0};
     if (finding->kind == XDS_IGNORED)
         return true;
     xds_finding_describe(finding, &text);
     if (text.failed)
-        making_out_of_memory(m);
+        making_out_of_memory(l->making);
     else
-        making_refuse(m, finding->path[0] ? XDS_AT(NULL, finding->path) : NULL, code_of(finding->kind), "%s",
+        making_refuse(l->making, finding->path[0] ? XDS_AT(l->at, finding->path) : l->at, code_of(finding->kind), "%s",
                       strbuf_str(&text).p);
     strbuf_finish(&text);
     return true;
+}
+
+int making_look(struct making *m, const struct xds_at *at, const struct xds_fields *table, const ProtobufCMessage *message) {
+    struct looking l = {m, at};
+    size_t before = m->faults;
+    if (xds_fields_walk(table, message, &(struct xds_findings){take_finding, &l}) < 0)
+        making_out_of_memory(m);
+    return m->faults == before ? 0 : -1;
 }
 
 int making_begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
@@ -116,9 +129,9 @@ int making_begin(struct making *m, const struct xds_fields *table, const Protobu
     *m = (struct making){.made = made, .errors = errors};
     arena_init(&m->arena, NULL, 0, MAKING_MEMORY_MAX);
     m->resource = arena_printf(&m->arena, "%s/%s", what, name);
-    if (!m->resource || xds_fields_walk(table, message, &(struct xds_findings){take_finding, m}) < 0)
-        making_out_of_memory(m);
-    return m->faults ? -1 : 0;
+    if (!m->resource)
+        return making_out_of_memory(m);
+    return making_look(m, NULL, table, message);
 }
 
 int making_end(struct making *m) {

@@ -33,6 +33,8 @@ struct making {
  * Returns 0, or -1 when there were errors: there is nothing more to do then but making_end. */
 int  making_begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
                   const char *name, struct xds_made *made, struct error_list *errors);
+/* The same for a message that was opened on the way (making_open) and that no table of the outer one led to. */
+int  making_look(struct making *m, const struct xds_at *at, const struct xds_fields *table, const ProtobufCMessage *message);
 /* Frees what was in the making, sorts what was made. Returns 0, or -1 when there was a fault. */
 int  making_end(struct making *m);
 

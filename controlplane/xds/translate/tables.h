@@ -22,6 +22,7 @@ extern const struct xds_fields xds_read_static_endpoints;       /* endpoints.c: 
 extern const struct xds_fields xds_read_routes;                 /* routes.c */
 extern const struct xds_fields xds_read_secret;                 /* secret.c */
 extern const struct xds_fields xds_read_address;                /* address.c: to connect to */
+extern const struct xds_fields xds_read_percent;                /* values.c */
 extern const struct xds_fields xds_read_config_source;          /* source.c */
 extern const struct xds_fields xds_read_http2_options;          /* http2.c */
 extern const struct xds_fields xds_read_downstream_tls;         /* tls_server.c */

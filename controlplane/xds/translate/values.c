@@ -3,8 +3,11 @@
 #include <inttypes.h>
 
 #include "controlplane/config/schema/number.h"
+#include "controlplane/xds/translate/tables.h"
 
 enum { NANOSECONDS = 1000000000 };
+
+const struct xds_fields xds_read_percent = XDS_TABLE(envoy__type__v3__percent, XDS_READ("value"));
 
 /* ---- durations ---- */
 

@@ -11,7 +11,10 @@ static const struct {
     const struct xds_fields *table;
 } roots[] = {
     {"Routes", &xds_read_routes},
+    {"Clusters", &xds_read_cluster},
     {"Endpoints", &xds_read_endpoints},
+    {"Secrets", &xds_read_secret},
+    {"TLS towards clients", &xds_read_downstream_tls},
 };
 
 static const char introduction[] =

@@ -53,7 +53,7 @@ static inline char *translated(const struct translating *t, const char *yaml) {
     xds_made_finish(&made);
     error_list_finish(&errors);
     arena_finish(&arena);
-    strbuf_add(&out, "", 0);
+    strbuf_puts(&out, "");
     return strbuf_take(&out);
 }
 

@@ -1,0 +1,127 @@
+#include "controlplane/xds/translate/cluster.h"
+#include "controlplane/xds/translate/parts.h"
+#include "controlplane/xds/translate/tables.h"
+#include "proto/envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
+
+enum { REQUESTS_MAX = 1000000000 };
+
+#define HTTP_OPTIONS       Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions
+#define HTTP_OPTIONS_NAME  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+#define UPSTREAM_CASE(name) ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_##name
+#define EXPLICIT_CASE(name) \
+    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_##name
+
+/* ---- what is read ---- */
+
+const struct xds_fields cluster_read_common_http = XDS_TABLE(envoy__config__core__v3__http_protocol_options,
+    XDS_NOTE("idle_timeout", "above 0"), XDS_NOTE("max_connection_duration", "1 ms to 30 days"),
+    XDS_NOTE("max_requests_per_connection", "0 counts as 1,000,000,000"));
+
+const struct xds_fields cluster_read_http1 = XDS_TABLE(envoy__config__core__v3__http1_protocol_options,
+    XDS_IGNORE("allow_absolute_url", "it is about requests of clients"),
+    XDS_IGNORE("enable_trailers", "trailers are passed on"),
+    XDS_IGNORE("override_stream_error_on_invalid_http_message", "a connection with a malformed message is closed"),
+    XDS_IGNORE("use_balsa_parser", "it is about how Envoy is built"),
+    XDS_IGNORE("allow_custom_methods", "methods are passed on whatever they are"));
+
+const struct xds_fields cluster_read_upstream_http = XDS_TABLE(envoy__config__core__v3__upstream_http_protocol_options,
+    XDS_NOTE("auto_sni", "the endpoint's host name is asked for, otherwise the Host that it gets"),
+    XDS_NOTE("auto_san_validation", "the certificate must be for the name that is asked for"));
+
+static const struct xds_fields explicit_http = XDS_TABLE(
+    envoy__extensions__upstreams__http__v3__http_protocol_options__explicit_http_config,
+    XDS_INSIDE("http_protocol_options", &cluster_read_http1),
+    XDS_INSIDE("http2_protocol_options", &xds_read_http2_options));
+
+const struct xds_fields cluster_read_http = XDS_TABLE(envoy__extensions__upstreams__http__v3__http_protocol_options,
+    XDS_INSIDE("common_http_protocol_options", &cluster_read_common_http),
+    XDS_INSIDE("upstream_http_protocol_options", &cluster_read_upstream_http),
+    XDS_INSIDE("explicit_http_config", &explicit_http));
+
+/* ---- taking ---- */
+
+static void take_common(struct cluster_making *c, const struct xds_at *at,
+                        const Envoy__Config__Core__V3__HttpProtocolOptions *from) {
+    Headgate__Cluster *to = c->to;
+    const Google__Protobuf__UInt32Value *requests = from ? from->max_requests_per_connection : NULL;
+    if (!from)
+        return;
+    value_duration(c->making, XDS_AT(at, "idle_timeout"), from->idle_timeout, XDS_MS, XDS_DAY, &to->has_idle_timeout,
+                   &to->idle_timeout);
+    value_duration(c->making, XDS_AT(at, "max_connection_duration"), from->max_connection_duration, XDS_MS, 30 * XDS_DAY,
+                   &to->has_connection_lifetime, &to->connection_lifetime);
+    if (requests)
+        value_number(c->making, XDS_AT(at, "max_requests_per_connection"), requests->value ? requests->value : REQUESTS_MAX, 1,
+                     REQUESTS_MAX, &to->has_requests_per_connection, &to->requests_per_connection);
+}
+
+static void take_http2(struct cluster_making *c, const struct xds_at *at,
+                       const Envoy__Config__Core__V3__Http2ProtocolOptions *from) {
+    c->to->has_protocol = true;
+    c->to->protocol = HEADGATE__CLUSTER__PROTOCOL__HTTP2;
+    c->to->http2 = part_http2(c->making, at, from);
+}
+
+static void take_upstream(struct cluster_making *c, const Envoy__Config__Core__V3__UpstreamHttpProtocolOptions *from) {
+    c->wants_sni = from && from->auto_sni;
+    c->verifies_sni = from && from->auto_san_validation;
+}
+
+static void take_explicit(struct cluster_making *c, const struct xds_at *at,
+                          const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__ExplicitHttpConfig *from) {
+    switch (from->protocol_config_case) {
+    case EXPLICIT_CASE(HTTP_PROTOCOL_OPTIONS): break;
+    case EXPLICIT_CASE(HTTP2_PROTOCOL_OPTIONS):
+        take_http2(c, XDS_AT(at, "http2_protocol_options"), from->http2_protocol_options);
+        break;
+    default: making_refuse(c->making, at, ERROR_MISSING, "names no protocol"); break;
+    }
+}
+
+static void take_typed(struct cluster_making *c, const struct xds_at *at, const HTTP_OPTIONS *from) {
+    take_common(c, XDS_AT(at, "common_http_protocol_options"), from->common_http_protocol_options);
+    take_upstream(c, from->upstream_http_protocol_options);
+    if (from->upstream_protocol_options_case == UPSTREAM_CASE(EXPLICIT_HTTP_CONFIG))
+        take_explicit(c, XDS_AT(at, "explicit_http_config"), from->explicit_http_config);
+    else
+        making_refuse(c->making, XDS_AT(at, "explicit_http_config"), ERROR_MISSING, "is missing");
+}
+
+/* What stood in a cluster before it had typed options. */
+static void take_legacy(struct cluster_making *c) {
+    const Envoy__Config__Cluster__V3__Cluster *from = c->from;
+    take_common(c, XDS_AT(NULL, "common_http_protocol_options"), from->common_http_protocol_options);
+    take_upstream(c, from->upstream_http_protocol_options);
+    if (from->http2_protocol_options)
+        take_http2(c, XDS_AT(NULL, "http2_protocol_options"), from->http2_protocol_options);
+    if (from->max_requests_per_connection)
+        value_number(c->making, XDS_AT(NULL, "max_requests_per_connection"),
+                     from->max_requests_per_connection->value ? from->max_requests_per_connection->value : REQUESTS_MAX, 1,
+                     REQUESTS_MAX, &c->to->has_requests_per_connection, &c->to->requests_per_connection);
+}
+
+static bool has_legacy(const Envoy__Config__Cluster__V3__Cluster *from) {
+    return from->common_http_protocol_options || from->upstream_http_protocol_options || from->http2_protocol_options ||
+           from->http_protocol_options;
+}
+
+static const Google__Protobuf__Any *find_typed(const Envoy__Config__Cluster__V3__Cluster *from) {
+    for (size_t i = 0; i < from->n_typed_extension_protocol_options; i++)
+        if (strcmp(from->typed_extension_protocol_options[i]->key, HTTP_OPTIONS_NAME) == 0)
+            return from->typed_extension_protocol_options[i]->value;
+    return NULL;
+}
+
+void cluster_take_protocol(struct cluster_making *c) {
+    const struct xds_at *at = XDS_AT_KEY(NULL, "typed_extension_protocol_options", HTTP_OPTIONS_NAME);
+    const Google__Protobuf__Any *any = find_typed(c->from);
+    if (any && has_legacy(c->from)) {
+        making_refuse(c->making, at, ERROR_CONFLICT, "stands beside options of HTTP in the cluster itself");
+    } else if (any) {
+        ProtobufCMessage *m = making_open(c->making, at, any);
+        if (m)
+            take_typed(c, at, (const HTTP_OPTIONS *)m);
+    } else {
+        take_legacy(c);
+    }
+}

@@ -1,0 +1,82 @@
+/* tls.h — TLS contexts and secrets of a management server. Thread: one at a time.
+ *
+ * A certificate or trust comes from files, from a resource of type Secret by its name (a need; our name of it is "sds:" and
+ * the mapped name), or stands in the message: then it is given, under a name that a hash of it makes ("sds:@inline-..."), so
+ * that another content is another secret. */
+#pragma once
+
+#include "controlplane/xds/fields.h"
+#include "controlplane/xds/translate/making.h"
+#include "proto/envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
+
+/* What a context of a listener says about the protocols inside, by ALPN. */
+struct tls_alpn {
+    bool is_said, has_http1, has_http2;
+};
+
+/* Towards clients; NULL after an error. */
+Headgate__ServerTls *tls_make_server(struct making *m, const struct xds_at *at,
+                                     const Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context,
+                                     struct tls_alpn *ret_alpn);
+
+/* What a cluster says elsewhere about TLS towards its endpoints. */
+struct tls_client_wishes {
+    bool is_http2;
+    bool wants_sni;                     /* upstream_http_protocol_options.auto_sni */
+    bool verifies_sni;                  /* upstream_http_protocol_options.auto_san_validation */
+};
+
+/* Towards endpoints; NULL after an error. */
+Headgate__ClientTls *tls_make_client(struct making *m, const struct xds_at *at,
+                                     const Envoy__Extensions__TransportSockets__Tls__V3__UpstreamTlsContext *context,
+                                     const struct tls_client_wishes *wishes);
+
+/* ---- parts, for the files of this half ---- */
+
+#define TLS_MESSAGE(name) Envoy__Extensions__TransportSockets__Tls__V3__##name
+
+/* Versions and algorithms of either side. */
+struct tls_algorithms {
+    protobuf_c_boolean   has_min_version, has_max_version;
+    Headgate__TlsVersion min_version, max_version;
+    char               **ciphers, **groups;
+    size_t               n_ciphers, n_groups;
+};
+
+void tls_take_algorithms(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsParameters) *from,
+                         struct tls_algorithms *ret);
+
+/* Names of secrets, and the files that each comes from; what is given has its name there, too. */
+struct tls_certificates {
+    char                      **names;
+    Headgate__CertificateFiles **files;
+    size_t                      count;
+};
+
+void tls_take_certificates(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *from,
+                           struct tls_certificates *ret);
+
+/* Whom a context believes. */
+struct tls_trust {
+    bool  is_there;                     /* a trust was named, by any of: */
+    char *name;                         /* of a secret */
+    char *file;                         /* where it comes from; of what is given its name; NULL: the system's */
+    bool  is_untrusted_accepted, is_leaf_only;
+    const TLS_MESSAGE(CertificateValidationContext) *rules;    /* NULL: there are none */
+    const char *rules_field;            /* where they stand, below the context */
+};
+
+void tls_take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *from,
+                    struct tls_trust *ret);
+
+/* Whether a source has something; an error where it has in a form that is not understood. Exactly one of the two results is
+ * set where it has. */
+bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__DataSource *from,
+                     struct str *ret_inline, char **ret_file);
+
+/* Adds a secret to what is given, unless it is there: its texts are copied. `name` NULL: one by its content. Returns the name
+ * in m->arena, or NULL after an error. */
+char *tls_give(struct making *m, const struct xds_given *given);
+
+extern const struct xds_fields tls_read_certificate, tls_read_source;
+extern const struct xds_fields tls_read_common_server, tls_read_common_client;
