@@ -102,10 +102,10 @@ static void translate(struct making *m, const Envoy__Config__Cluster__V3__Cluste
     if (!c.to->balancing || !c.to->breakers)
         return;
     take(&c);
-    if (protobuf_c_message_get_packed_size(&c.to->balancing->base) == 0)
-        c.to->balancing = NULL;
     if (m->faults || !name)
         return;
+    if (protobuf_c_message_get_packed_size(&c.to->balancing->base) == 0)
+        c.to->balancing = NULL;
     making_emit(m, HEADGATE__KIND__KIND_CLUSTER, name, &c.to->base);
     making_emit(m, HEADGATE__KIND__KIND_ENDPOINT_SET, name, &c.endpoints->base);
     check(m);

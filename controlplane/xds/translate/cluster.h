@@ -21,7 +21,8 @@ void cluster_take_balancing(struct cluster_making *c);
 void cluster_take_slow_start(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__Duration *window,
                              const Envoy__Config__Core__V3__RuntimeDouble *aggression,
                              const Envoy__Type__V3__Percent *min_weight);
-void cluster_take_bias(struct cluster_making *c, const struct xds_at *at, const Envoy__Config__Core__V3__RuntimeDouble *bias);
+void cluster_take_bias(struct cluster_making *c, const struct xds_at *at,
+                       const Envoy__Config__Core__V3__RuntimeDouble *bias);
 void cluster_take_ring(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__UInt64Value *minimum,
                        const Google__Protobuf__UInt64Value *maximum);
 void cluster_take_table(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__UInt64Value *size);
@@ -51,7 +52,7 @@ extern const struct xds_fields cluster_read_runtime_double;
 extern const struct xds_fields cluster_read_policy;                                             /* cluster_policy.c */
 extern const struct xds_fields cluster_read_outliers, cluster_read_breakers;                    /* cluster_limits.c */
 extern const struct xds_fields cluster_read_check;                                              /* cluster_health.c */
-extern const struct xds_fields cluster_read_eds, cluster_read_failure_refresh, cluster_read_resolvers;  /* cluster_discovery.c */
+extern const struct xds_fields cluster_read_eds, cluster_read_failure_refresh, cluster_read_resolvers;  /* ..._discovery.c */
 extern const struct xds_fields cluster_read_http, cluster_read_common_http, cluster_read_http1,
     cluster_read_upstream_http;                                                                 /* cluster_http.c */
 extern const struct xds_fields cluster_read_socket;                                             /* cluster_transport.c */

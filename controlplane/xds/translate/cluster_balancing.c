@@ -56,7 +56,8 @@ const struct xds_fields cluster_read_common = XDS_TABLE(envoy__config__cluster__
     XDS_IGNORE("update_merge_window", "changes of endpoints are gathered for 50 ms"),
     XDS_INSIDE("consistent_hashing_lb_config", &consistent));
 
-static const struct xds_fields selector = XDS_TABLE(envoy__config__cluster__v3__cluster__lb_subset_config__lb_subset_selector,
+static const struct xds_fields selector =
+    XDS_TABLE(envoy__config__cluster__v3__cluster__lb_subset_config__lb_subset_selector,
     XDS_NOTE("keys", "1 to 8"),
     XDS_NOTE("fallback_policy", "NOT_DEFINED, or what the cluster has"));
 
@@ -100,7 +101,8 @@ static void take_legacy_slow_start(struct cluster_making *c, const struct xds_at
                                 s->min_weight_percent);
 }
 
-void cluster_take_bias(struct cluster_making *c, const struct xds_at *at, const Envoy__Config__Core__V3__RuntimeDouble *bias) {
+void cluster_take_bias(struct cluster_making *c, const struct xds_at *at,
+                       const Envoy__Config__Core__V3__RuntimeDouble *bias) {
     if (bias && bias->default_value != 1)
         making_unsupported(c->making, XDS_AT(at, "default_value"), "requests under way count once, as with 1");
 }
@@ -242,7 +244,8 @@ static Headgate__SubsetSelector *take_selector(struct cluster_making *c, const s
     if ((int)from->fallback_policy != SELECTOR_FALLBACK(NOT_DEFINED) && (int)from->fallback_policy != same)
         making_unsupported(c->making, XDS_AT(at, "fallback_policy"), "all selectors of a cluster fall back alike");
     if (from->n_keys == 0 || from->n_keys > KEYS_MAX)
-        making_refuse(c->making, XDS_AT(at, "keys"), ERROR_RANGE, "has %zu keys; 1 to %d are possible", from->n_keys, KEYS_MAX);
+        making_refuse(c->making, XDS_AT(at, "keys"), ERROR_RANGE, "has %zu keys; 1 to %d are possible", from->n_keys,
+                      KEYS_MAX);
     if (!to || !keys)
         return NULL;
     for (size_t i = 0; i < from->n_keys; i++) {
@@ -259,7 +262,8 @@ static void take_subsets(struct cluster_making *c, const Envoy__Config__Cluster_
     const struct xds_at *at = XDS_AT(NULL, "lb_subset_config");
     Headgate__Balancing *b = c->to->balancing;
     int fallback = subsets->fallback_policy;
-    bool may_be_any = fallback == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_FALLBACK_POLICY__ANY_ENDPOINT;
+    bool may_be_any =
+        fallback == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_FALLBACK_POLICY__ANY_ENDPOINT;
     if (fallback == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_FALLBACK_POLICY__DEFAULT_SUBSET)
         making_unsupported(c->making, XDS_AT(at, "fallback_policy"), "there is no default subset");
     if (subsets->n_subset_selectors > SELECTORS_MAX) {

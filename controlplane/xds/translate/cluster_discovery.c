@@ -54,8 +54,8 @@ static void take_eds(struct cluster_making *c) {
 static void take_policy(struct cluster_making *c, const struct xds_at *at, const ASSIGNMENT *from) {
     Headgate__Balancing *b = c->to->balancing;
     if (from->policy)
-        value_uint32(c->making, XDS_AT(at, "policy.overprovisioning_factor"), from->policy->overprovisioning_factor, 100, 10000,
-                     &b->has_overprovisioning, &b->overprovisioning);
+        value_uint32(c->making, XDS_AT(at, "policy.overprovisioning_factor"), from->policy->overprovisioning_factor, 100,
+                     10000, &b->has_overprovisioning, &b->overprovisioning);
 }
 
 static void take_static(struct cluster_making *c) {
@@ -186,7 +186,8 @@ void cluster_take_endpoints(struct cluster_making *c) {
     if (from->cluster_discovery_type_case == CLUSTER_ENUM(CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE))
         return; /* the walk has refused it */
     if (is_eds && from->load_assignment)
-        making_unsupported(c->making, XDS_AT(NULL, "load_assignment"), "the endpoints of a cluster of type EDS are discovered");
+        making_unsupported(c->making, XDS_AT(NULL, "load_assignment"), "the endpoints of a cluster of type EDS are "
+                           "discovered");
     if (!is_eds && from->eds_cluster_config)
         making_unsupported(c->making, XDS_AT(NULL, "eds_cluster_config"), "the cluster is not of type EDS");
     switch (from->type) {

@@ -94,8 +94,8 @@ static bool take_payload(struct cluster_making *c, const struct xds_at *at, cons
 }
 
 /* The only one of several. */
-static bool take_only_payload(struct cluster_making *c, const struct xds_at *at, CHECK(__Payload) *const *items, size_t count,
-                              struct str *ret) {
+static bool take_only_payload(struct cluster_making *c, const struct xds_at *at, CHECK(__Payload) *const *items,
+                              size_t count, struct str *ret) {
     if (count > 1) {
         making_unsupported(c->making, at, "one text is looked for, not several");
         return false;

@@ -51,8 +51,8 @@ static void take_common(struct cluster_making *c, const struct xds_at *at,
     value_duration(c->making, XDS_AT(at, "max_connection_duration"), from->max_connection_duration, XDS_MS, 30 * XDS_DAY,
                    &to->has_connection_lifetime, &to->connection_lifetime);
     if (requests)
-        value_number(c->making, XDS_AT(at, "max_requests_per_connection"), requests->value ? requests->value : REQUESTS_MAX, 1,
-                     REQUESTS_MAX, &to->has_requests_per_connection, &to->requests_per_connection);
+        value_number(c->making, XDS_AT(at, "max_requests_per_connection"), requests->value ? requests->value : REQUESTS_MAX,
+                     1, REQUESTS_MAX, &to->has_requests_per_connection, &to->requests_per_connection);
 }
 
 static void take_http2(struct cluster_making *c, const struct xds_at *at,

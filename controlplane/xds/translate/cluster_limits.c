@@ -108,7 +108,8 @@ static void take_rates(struct cluster_making *c, const Envoy__Config__Cluster__V
 static void take_times(struct cluster_making *c, const Envoy__Config__Cluster__V3__OutlierDetection *from,
                        Headgate__OutlierDetection *to) {
     const struct xds_at *at = XDS_AT(NULL, "outlier_detection");
-    value_duration(c->making, XDS_AT(at, "interval"), from->interval, 10 * XDS_MS, XDS_DAY, &to->has_interval, &to->interval);
+    value_duration(c->making, XDS_AT(at, "interval"), from->interval, 10 * XDS_MS, XDS_DAY, &to->has_interval,
+                   &to->interval);
     value_duration(c->making, XDS_AT(at, "base_ejection_time"), from->base_ejection_time, XDS_MS, XDS_DAY,
                    &to->has_base_ejection, &to->base_ejection);
     value_duration(c->making, XDS_AT(at, "max_ejection_time"), from->max_ejection_time, XDS_MS, XDS_DAY,
@@ -189,8 +190,8 @@ static const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *find_defau
     return found;
 }
 
-static void take_bound(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__UInt32Value *v, uint32_t min,
-                       protobuf_c_boolean *has, uint32_t *ret) {
+static void take_bound(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__UInt32Value *v,
+                       uint32_t min, protobuf_c_boolean *has, uint32_t *ret) {
     if (v)
         value_number(c->making, at, v->value > BOUND_MAX ? BOUND_MAX : v->value, min, BOUND_MAX, has, ret);
 }

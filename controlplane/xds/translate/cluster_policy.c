@@ -18,7 +18,8 @@ enum { POLICY_DEPTH_MAX = 4 };          /* policies within policies */
 
 /* ---- what is read ---- */
 
-static const struct xds_fields slow_start = XDS_TABLE(envoy__extensions__load_balancing_policies__common__v3__slow_start_config,
+static const struct xds_fields slow_start =
+    XDS_TABLE(envoy__extensions__load_balancing_policies__common__v3__slow_start_config,
     XDS_READ("slow_start_window"),
     XDS_INSIDE_NOTE("aggression", &cluster_read_runtime_double, "0.01 to 100"),
     XDS_INSIDE_NOTE("min_weight_percent", &xds_read_percent, "whole percent of 1 to 100"));
@@ -84,7 +85,8 @@ const struct xds_fields cluster_read_policy = XDS_TABLE(envoy__config__cluster__
 
 /* ---- parts ---- */
 
-static void take_slow_start(struct cluster_making *c, const struct xds_at *at, const POLICY(Common__V3__SlowStartConfig) *s) {
+static void take_slow_start(struct cluster_making *c, const struct xds_at *at,
+                            const POLICY(Common__V3__SlowStartConfig) *s) {
     if (s)
         cluster_take_slow_start(c, XDS_AT(at, "slow_start_config"), s->slow_start_window, s->aggression,
                                 s->min_weight_percent);
@@ -101,7 +103,8 @@ static void take_locality(struct cluster_making *c, const struct xds_at *at, con
     }
 }
 
-static void take_hashing(struct cluster_making *c, const struct xds_at *at, const POLICY(Common__V3__ConsistentHashingLbConfig) *h) {
+static void take_hashing(struct cluster_making *c, const struct xds_at *at,
+                         const POLICY(Common__V3__ConsistentHashingLbConfig) *h) {
     if (h)
         cluster_take_balance_factor(c, XDS_AT(at, "consistent_hashing_lb_config.hash_balance_factor"),
                                     h->hash_balance_factor);
@@ -118,7 +121,8 @@ static void take_round_robin(struct cluster_making *c, const struct xds_at *at, 
     take_locality(c, at, p->locality_lb_config);
 }
 
-static void take_least_request(struct cluster_making *c, const struct xds_at *at, const ProtobufCMessage *m, unsigned depth) {
+static void take_least_request(struct cluster_making *c, const struct xds_at *at, const ProtobufCMessage *m,
+                               unsigned depth) {
     const POLICY(LeastRequest__V3__LeastRequest) *p = (const void *)m;
     Headgate__Balancing *b = c->to->balancing;
     (void)depth;

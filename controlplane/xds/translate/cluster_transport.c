@@ -10,7 +10,8 @@
 
 /* ---- what is read ---- */
 
-static const struct xds_fields raw_buffer = XDS_EMPTY_TABLE(envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer);
+static const struct xds_fields raw_buffer =
+    XDS_EMPTY_TABLE(envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer);
 
 static const struct xds_fields proxy_config = XDS_TABLE(envoy__config__core__v3__proxy_protocol_config,
     XDS_NOTE("version", "becomes `proxy-protocol`"));

@@ -74,8 +74,8 @@ void tls_take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE
 bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__DataSource *from,
                      struct str *ret_inline, char **ret_file);
 
-/* Adds a secret to what is given, unless it is there: its texts are copied. `name` NULL: one by its content. Returns the name
- * in m->arena, or NULL after an error. */
+/* Adds a secret to what is given, unless it is there: its texts are copied. `name` NULL: one by its content. Returns the
+ * name in m->arena, or NULL after an error. */
 char *tls_give(struct making *m, const struct xds_given *given);
 
 extern const struct xds_fields tls_read_certificate, tls_read_source;

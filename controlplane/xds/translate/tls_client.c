@@ -7,8 +7,8 @@ enum { NAMES_MAX = 100, SNI_MAX = 255 };
 
 const struct xds_fields xds_read_upstream_tls = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__upstream_tls_context,
-    XDS_INSIDE_NOTE("common_tls_context", &tls_read_common_client, "one certificate; without authorities nothing is verified, "
-                    "without matchers of names whoever they signed is believed"),
+    XDS_INSIDE_NOTE("common_tls_context", &tls_read_common_client, "one certificate; without authorities nothing is "
+                    "verified, without matchers of names whoever they signed is believed"),
     XDS_NOTE("sni", "without it the endpoint's host name is asked for, otherwise the Host that it gets"),
     XDS_NOTE("auto_host_sni", "takes the place of sni"),
     XDS_NOTE("auto_sni_san_validation", "the certificate must be for the name that is asked for"),
@@ -110,18 +110,22 @@ static void take_algorithms(struct making *m, const struct xds_at *at, const TLS
 }
 
 /* What is offered is what the cluster speaks. */
-static void check_alpn(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common, bool is_http2) {
+static void check_alpn(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common,
+                       bool is_http2) {
     const char *own = is_http2 ? "h2" : "http/1.1";
     size_t i = 0;
     while (i < common->n_alpn_protocols && strcmp(common->alpn_protocols[i], own) != 0)
         i++;
     if (common->n_alpn_protocols && i == common->n_alpn_protocols)
-        making_refuse(m, XDS_AT(at, "alpn_protocols"), ERROR_CONFLICT, "has no \"%s\", which is what the cluster speaks", own);
+        making_refuse(m, XDS_AT(at, "alpn_protocols"), ERROR_CONFLICT, "has no \"%s\", which is what the cluster speaks",
+                      own);
 }
 
 Headgate__ClientTls *tls_make_client(struct making *m, const struct xds_at *at,
-                                     const TLS_MESSAGE(UpstreamTlsContext) *context, const struct tls_client_wishes *wishes) {
-    static const TLS_MESSAGE(CommonTlsContext) none = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__INIT;
+                                     const TLS_MESSAGE(UpstreamTlsContext) *context,
+                                     const struct tls_client_wishes *wishes) {
+    static const TLS_MESSAGE(CommonTlsContext) none =
+        ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__INIT;
     const TLS_MESSAGE(CommonTlsContext) *common = context->common_tls_context ? context->common_tls_context : &none;
     const struct xds_at *below = XDS_AT(at, "common_tls_context");
     Headgate__ClientTls *to = making_new(m, &headgate__client_tls__descriptor);

@@ -30,7 +30,8 @@ static const struct xds_fields san_matcher = XDS_TABLE(
 
 #define AUTHORITIES \
     XDS_INSIDE("trusted_ca", &tls_read_source), \
-    XDS_INSIDE_NOTE("crl", &tls_read_source, "inline, beside an inline trusted_ca; a file of authorities may have lists in it"), \
+    XDS_INSIDE_NOTE("crl", &tls_read_source, "inline, beside an inline trusted_ca; a file of authorities may have " \
+                    "lists in it"), \
     XDS_IGNORE("watched_directory", "files are watched where they are"), \
     XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either")
 

@@ -18,7 +18,8 @@ const struct xds_fields xds_read_downstream_tls = XDS_TABLE(
     XDS_IGNORE("disable_stateful_session_resumption", "sessions are resumed by tickets alone"),
     XDS_NOTE("session_timeout", "1 s to 7 days"),
     XDS_NOTE("ocsp_staple_policy", "LENIENT_STAPLING"),
-    XDS_IGNORE("full_scan_certs_on_sni_mismatch", "certificates for the same names are offered together, whatever their keys"));
+    XDS_IGNORE("full_scan_certs_on_sni_mismatch", "certificates for the same names are offered together, whatever their "
+               "keys"));
 
 static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common,
                       struct tls_alpn *ret) {
