@@ -67,17 +67,18 @@ static void authorities_of_files(void **state) {
 static void authorities_that_stand_there(void **state) {
     (void)state;
     MADE(COMMON("validation_context: {trusted_ca: {inline_string: PEM}, crl: {inline_bytes: Q1JM}}"),
-         "tls: {any-name: true}\ntrusts sds:@inline-3d7d83377ceed390da9d24884bdb0f64\n"
+         "tls: {ca: \"sds:@inline-3d7d83377ceed390da9d24884bdb0f64\", any-name: true}\n"
+         "trusts sds:@inline-3d7d83377ceed390da9d24884bdb0f64\n"
          "given sds:@inline-3d7d83377ceed390da9d24884bdb0f64: certificate=PEM crl=CRL\n");
 }
 
 static void authorities_of_the_servers(void **state) {
     (void)state;
     MADE(COMMON("validation_context_sds_secret_config: " SDS("'file:ROOT CA'")),
-         "tls: {any-name: true}\ntrusts sds:file:ROOT@20CA\n" NEEDS "file:ROOT CA\n");
+         "tls: {ca: sds:file:ROOT@20CA, any-name: true}\ntrusts sds:file:ROOT@20CA\n" NEEDS "file:ROOT CA\n");
     MADE(COMMON("combined_validation_context: {default_validation_context: {match_typed_subject_alt_names: [{san_type: DNS,"
          " matcher: {exact: A.test}}, {san_type: DNS, matcher: {exact: b.test}}]}, validation_context_sds_secret_config: "
-         SDS("ca") "}"), "tls: {names: [a.test, b.test]}\ntrusts sds:ca\n" NEEDS "ca\n");
+         SDS("ca") "}"), "tls: {ca: sds:ca, names: [a.test, b.test]}\ntrusts sds:ca\n" NEEDS "ca\n");
     REFUSED(COMMON("combined_validation_context: {default_validation_context: {trusted_ca: {filename: x}}}"),
             ".common_tls_context.combined_validation_context.default_validation_context: is not supported: its "
             "authorities are "
@@ -121,10 +122,12 @@ static void what_is_presented(void **state) {
     MADE(COMMON("tls_certificates: [{certificate_chain: {filename: c.pem}, private_key: {filename: c.key}}]"),
          "tls: {certificate: c.pem, key: c.key, insecure: true}\nshows c.pem@b68da5f5\n");
     MADE(COMMON("tls_certificates: [{certificate_chain: {inline_string: CERT}, private_key: {inline_string: KEY}}]"),
-         "tls: {insecure: true}\nshows sds:@inline-69beecdff69e682fae30a4e5b82b10ce\n"
+         "tls:\n  certificate: \"sds:@inline-69beecdff69e682fae30a4e5b82b10ce\"\n"
+         "  key: \"sds:@inline-69beecdff69e682fae30a4e5b82b10ce\"\n  insecure: true\n"
+         "shows sds:@inline-69beecdff69e682fae30a4e5b82b10ce\n"
          "given sds:@inline-69beecdff69e682fae30a4e5b82b10ce: certificate=CERT key=KEY\n");
     MADE(COMMON("tls_certificate_sds_secret_configs: [" SDS("own") "]"),
-         "tls: {insecure: true}\nshows sds:own\n" NEEDS "own\n");
+         "tls: {certificate: sds:own, key: sds:own, insecure: true}\nshows sds:own\n" NEEDS "own\n");
     REFUSED(COMMON("tls_certificate_sds_secret_configs: [" SDS("a") ", " SDS("b") "]"),
             ".common_tls_context.tls_certificates: is not supported: one certificate is presented, not several");
     REFUSED(COMMON("tls_certificates: [{certificate_chain: {filename: c.pem}, private_key: {inline_string: x}}]"),
@@ -231,7 +234,7 @@ static const struct translating server = {
 static void contexts_of_listeners(void **state) {
     (void)state;
     assert_translated(&server, "{common_tls_context: {" OWN "}}",
-                      "shows sds:own\nclients 0 trust - file - leaf 0\n" USUAL "needs own\n");
+                      "shows sds:own of sds:own sds:own -\nclients 0 trust - file - leaf 0\n" USUAL "needs own\n");
     assert_translated(&server, "{common_tls_context: {tls_certificates: [{certificate_chain: {filename: c.pem}, private_key:"
                       " {filename: c.key}, ocsp_staple: {filename: c.der}}, {certificate_chain: {filename: d.pem},"
                       " private_key: {filename: d.key}}], validation_context: {trusted_ca: {filename: ca.pem}},"
@@ -243,7 +246,8 @@ static void contexts_of_listeners(void **state) {
                       "tickets 0 lifetime 3600s sni 1 versions 2-3 h2\n");
     assert_translated(&server, "{common_tls_context: {" OWN ", combined_validation_context: {default_validation_context:"
                       " {only_verify_leaf_cert_crl: true}, validation_context_sds_secret_config: " SDS("ca") "}}}",
-                      "shows sds:own\nclients 1 trust sds:ca file - leaf 1\n" USUAL "needs own\nneeds ca\n");
+                      "shows sds:own of sds:own sds:own -\nclients 1 trust sds:ca file sds:ca leaf 1\n" USUAL "needs "
+                      "own\nneeds ca\n");
 }
 
 static void contexts_of_listeners_that_are_refused(void **state) {
@@ -257,10 +261,6 @@ static void contexts_of_listeners_that_are_refused(void **state) {
                       "listener/l: session_timeout: is 0s; 1s to 7d are possible\n"
                       "listener/l: ocsp_staple_policy: is not supported: a certificate is used without a response, too\n"
                       "listener/l: common_tls_context.alpn_protocols[0]: is not supported: only h2 and http/1.1 are\n");
-    assert_translated(&server, "{common_tls_context: {" OWN ", tls_certificates: [{certificate_chain: {filename: c.pem},"
-                      " private_key: {filename: c.key}}]}}", "listener/l: common_tls_context: is not supported: "
-                      "certificates of "
-                      "files stand beside others\n");
     assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {match_typed_subject_alt_names: [{}],"
                       " trust_chain_verification: ACCEPT_UNTRUSTED}}, session_ticket_keys: {}, prefer_client_ciphers: true}",
                       "listener/l: common_tls_context.validation_context.trust_chain_verification: is not supported\n"
