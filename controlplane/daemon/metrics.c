@@ -118,7 +118,7 @@ static void add_calls(struct strbuf *out, const struct admin *admin) {
            !file_source_failure(admin->file_source) && !file_source_is_held_back(admin->file_source));
 }
 
-static void add_sources(struct strbuf *out, const struct engine_source_totals totals[2]) {
+static void add_sources(struct strbuf *out, const struct engine_source_totals totals[SOURCE_KINDS]) {
     static const struct {
         const char *name, *type, *help;
         size_t offset;
@@ -137,7 +137,7 @@ static void add_sources(struct strbuf *out, const struct engine_source_totals to
     };
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
         head(out, series[i].name, series[i].type, series[i].help);
-        for (int kind = 0; kind < 2; kind++)
+        for (int kind = 0; kind < SOURCE_KINDS; kind++)
             labelled(out, series[i].name, "kind", totals[kind].kind,
                      *(const uint64_t *)((const char *)&totals[kind] + series[i].offset));
     }

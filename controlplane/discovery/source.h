@@ -8,6 +8,7 @@
 #include <ev.h>
 
 #include "common/error.h"
+#include "controlplane/discovery/endpoint_feed.h"
 #include "controlplane/discovery/resolver.h"
 #include "controlplane/secrets/files.h"
 #include "proto/resources.pb-c.h"
@@ -30,12 +31,13 @@ struct source_config {
     struct ev_loop    *loop;
     const struct secret_root *root;     /* below which files are read; outlives the source */
     struct resolver   *resolver;        /* shared by all sources; outlives the source */
+    struct endpoint_feed *feed;         /* likewise; NULL: no management server is known */
     struct source_sink sink;
 };
 
 /* For status: when it was asked, what it said. Times are microseconds since 1970, 0: never. */
 struct source_state {
-    const char *kind;                   /* "file", "dns" */
+    const char *kind;                   /* the name of its kind */
     char        target[256];            /* path or name */
     uint64_t    asked_at, found_at, failed_at, next_at;
     uint64_t    asked, failures;        /* counts */
@@ -51,6 +53,9 @@ struct source_kind {
     struct source *(*create)(const struct source_config *config, const Headgate__Discovery *m, struct error_list *errors);
     void (*refresh)(struct source *s);                                   /* ask now */
     void (*state)(const struct source *s, struct source_state *ret);
+    /* What is known already, without asking; the caller's to free. NULL: nothing. A cluster begins with that in the very
+     * version that brings it. The member may be NULL, too: such a source knows nothing before it has asked. */
+    Headgate__EndpointSet *(*known)(const struct source_config *config, const Headgate__Discovery *m);
     void (*destroy)(struct source *s);                                   /* nothing is said any more */
 };
 
@@ -59,7 +64,12 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_file, source_dns;
+extern const struct source_kind source_file, source_dns, source_xds;
+
+/* All kinds, each once. */
+enum { SOURCE_KINDS = 3 };
+extern const struct source_kind *const source_kinds[SOURCE_KINDS];
+size_t source_kind_index(const struct source_kind *kind);
 
 /* The kind that a message asks for. NULL: none. */
 const struct source_kind *source_kind_of(const Headgate__Discovery *m);

@@ -440,11 +440,11 @@ const char *engine_health_failure(const struct engine *e, const char *cluster, c
     return e->endpoints.health ? e->config.checks->last_failure(e->endpoints.health, cluster, address, ret_at) : NULL;
 }
 
-static void add_totals(const struct tracked *t, struct engine_source_totals totals[2]) {
+static void add_totals(const struct tracked *t, struct engine_source_totals totals[SOURCE_KINDS]) {
     struct source_state s;
     if (!t->source)
         return;
-    struct engine_source_totals *sum = &totals[t->source->kind == &source_dns];
+    struct engine_source_totals *sum = &totals[source_kind_index(t->source->kind)];
     t->source->kind->state(t->source, &s);
     sum->sources++;
     sum->failing += s.failure[0] != '\0';
@@ -476,8 +476,8 @@ int engine_endpoints_init(struct engine *e, struct error_list *errors) {
     ev_timer_init(&p->set_checks, on_set_checks, 0., 0.);
     p->publish.data = p->save.data = p->set_checks.data = e;
     p->saver = (struct state_saver){.engine = e, .saved = on_saved};
-    p->gone[0].kind = source_file.name;
-    p->gone[1].kind = source_dns.name;
+    for (size_t i = 0; i < SOURCE_KINDS; i++)
+        p->gone[i].kind = source_kinds[i]->name;
     p->resolver = resolver_create(e->config.loop);
     if (!p->resolver) {
         error_addf(errors, ERROR_MEMORY, "no memory for DNS");

@@ -29,7 +29,7 @@ struct engine_endpoints {
     ev_timer         save;          /* runs while the stored state is not the current one */
     struct state_saver saver;       /* what it begins */
     bool             is_pending;    /* publish when the push under way is over */
-    struct engine_source_totals gone[2]; /* of sources that are no more: files, DNS */
+    struct engine_source_totals gone[SOURCE_KINDS]; /* of sources that are no more */
     uint64_t         generations, saves; /* so far */
     ev_timer         set_checks;    /* runs while some cluster lacks its checks */
 };

@@ -34,6 +34,7 @@ struct engine_config {
     const char *files_root, *files_base; /* see secret_root_open; NULL is allowed */
     struct channel_config channel;
     const struct engine_checks *checks; /* NULL: nothing is checked */
+    struct endpoint_feed *feed;         /* outlives the engine; NULL: no management server is known */
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
     void (*end)(void *stream_owner, const char *reason, bool at_once);
@@ -132,7 +133,7 @@ struct engine_source_totals {
 
 struct engine_endpoint_counters {
     uint64_t generations, saves;        /* made and stored because of endpoints */
-    struct engine_source_totals sources[2];
+    struct engine_source_totals sources[SOURCE_KINDS];
     const struct health_counters *health; /* NULL: nothing is checked */
     const struct resolver_counters *resolver;
 };

@@ -124,7 +124,7 @@ static void drop_source(struct tracked *t) {
     struct source_state s;
     if (!t->source)
         return;
-    gone = &t->engine->endpoints.gone[t->source->kind == &source_dns];
+    gone = &t->engine->endpoints.gone[source_kind_index(t->source->kind)];
     t->source->kind->state(t->source, &s);
     gone->asked += s.asked;
     gone->failures += s.failures;
@@ -133,14 +133,25 @@ static void drop_source(struct tracked *t) {
     forget_failure(t);
 }
 
+static struct source_config source_config_of(const struct engine *e) {
+    return (struct source_config){.loop = e->config.loop, .root = &e->secrets.root, .resolver = e->endpoints.resolver,
+                                  .feed = e->config.feed};
+}
+
+/* What a source would say at once. */
+static Headgate__EndpointSet *known_already(const struct tracked *t, const Headgate__Cluster *m) {
+    const struct source_kind *kind = source_kind_of(m->discovery);
+    const struct source_config config = source_config_of(t->engine);
+    return kind && kind->known ? kind->known(&config, m->discovery) : NULL;
+}
+
 static int make_source(struct tracked *t, const Headgate__Discovery *m, const struct source_sink *sink) {
     const struct source_kind *kind = source_kind_of(m);
-    struct engine *e = t->engine;
     struct error_list errors = {0};
-    struct source_config config = {.loop = e->config.loop, .root = &e->secrets.root, .resolver = e->endpoints.resolver,
-                                   .sink = *sink};
+    struct source_config config = source_config_of(t->engine);
     if (!kind)
         return 0;
+    config.sink = *sink;
     config.sink.context = t;
     t->source = kind->create(&config, m, &errors);
     error_list_finish(&errors);
@@ -178,14 +189,20 @@ bool tracked_failed(struct tracked *t, const char *reason) {
 
 /* ---- following the intent ---- */
 
+static bool has_source_of(const struct tracked *t, const Headgate__Cluster *m) {
+    const Headgate__Discovery *before = t->cluster ? t->cluster->discovery : NULL;
+    return t->source && is_same_message((const ProtobufCMessage *)before, (const ProtobufCMessage *)m->discovery);
+}
+
 /* What was found last stays until the new source says something else. */
 static int update_base(struct tracked *t, const Headgate__Cluster *m, const struct snapshot *s) {
     ssize_t at = part_find(s->intent, HEADGATE__KIND__KIND_ENDPOINT_SET, t->name);
     const struct blob *declared = at < 0 ? NULL : part_body(s->intent, at);
-    if (m->discovery && t->has_found)
+    Headgate__EndpointSet *set = has_source_of(t, m) ? NULL : known_already(t, m);
+    if (!set && m->discovery && t->has_found)
         return 0;
-    Headgate__EndpointSet *set =
-        stored_or_declared(m, t->name, s->state, declared ? declared->bytes : NULL, declared ? declared->size : 0);
+    if (!set)
+        set = stored_or_declared(m, t->name, s->state, declared ? declared->bytes : NULL, declared ? declared->size : 0);
     if (!set)
         return -1;
     free_set(t->base);
@@ -195,8 +212,7 @@ static int update_base(struct tracked *t, const Headgate__Cluster *m, const stru
 }
 
 static int update_source(struct tracked *t, const Headgate__Cluster *m, const struct source_sink *sink) {
-    const Headgate__Discovery *before = t->cluster ? t->cluster->discovery : NULL;
-    if (t->source && is_same_message((const ProtobufCMessage *)before, (const ProtobufCMessage *)m->discovery))
+    if (has_source_of(t, m))
         return 0;
     drop_source(t);
     return make_source(t, m->discovery, sink);
@@ -240,6 +256,10 @@ int tracked_preview(struct tracked *t, const struct tracked *now, const struct c
     if (decode_cluster(cluster->bytes, cluster->size, &t->cluster) < 0)
         return -1;
     if (!t->cluster)
+        return 0;
+    if (!now || !has_source_of(now, t->cluster))
+        t->base = known_already(t, t->cluster);
+    if (t->base)
         return 0;
     if (t->cluster->discovery && now && now->has_found)
         t->base = copy_set(now->base, &t->found_id);

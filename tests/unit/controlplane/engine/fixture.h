@@ -16,6 +16,7 @@ struct fixture {
     struct ev_loop *loop;
     struct engine *engine;
     const struct engine_checks *checks; /* NULL: nothing is checked */
+    struct endpoint_feed *feed;         /* the test's; NULL: none */
     char folder[64], store[80];
     struct script nodes[FIXTURE_NODES];
     int replies;
@@ -34,6 +35,7 @@ static inline struct engine *fixture_open(struct fixture *f, struct error_list *
                                          .state_dir = f->store,
                                          .channel = channel_config_default,
                                          .checks = f->checks,
+                                         .feed = f->feed,
                                          .keep_versions = 3,
                                          .wake = script_on_wake,
                                          .end = script_on_end};
