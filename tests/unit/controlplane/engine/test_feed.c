@@ -130,7 +130,8 @@ static void what_changes_is_a_generation(void **state) {
 static void localities_count_where_the_cluster_says_so(void **state) {
     struct fixture *f = *state;
     told.port = 1;
-    fixture_push_text(f, "clusters: [{name: web, discovery: {xds: {service: 'outbound|80||web', locality-weighted: true}}}]\n");
+    fixture_push_text(f, "clusters:\n  - name: web\n    discovery:\n"
+                         "      xds: {service: 'outbound|80||web', locality-weighted: true}\n");
     assert_string_equal(state_of(f), "10.0.0.1:1 weight 3");
 }
 
