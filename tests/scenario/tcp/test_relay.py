@@ -1,5 +1,7 @@
 """Bytes between a client and an endpoint, and how connections end."""
+import contextlib
 import hashlib
+import json
 import os
 import threading
 
@@ -189,6 +191,20 @@ def test_a_slow_reader_costs_little(gateway, endpoint, reader):
         assert resident_bytes(gateway.dataplane_pid()) - before < 16 * MIB
 
 
+def test_idle_connections_take_no_buffers(gateway, endpoint):
+    """What may come is not counted, only what has: else 6 MiB would be used up by some twenty of them."""
+    relay_to(gateway, endpoint, settings={"limits": {"worker-buffer": "8MiB"}})
+    with contextlib.ExitStack() as stack:
+        pairs = [stack.enter_context(joined(gateway, endpoint)) for _ in range(300)]
+        for client, served in pairs:
+            client.send(b"ping")
+            served.expect(b"ping")
+            served.send(b"pong")
+            client.expect(b"pong")
+        assert gateway.metric("tcp_connections") == 300
+        assert gateway.metric("buffered_bytes") == 0
+
+
 # ---- what is seen
 
 def test_the_record_of_a_connection(gateway, endpoint):
@@ -222,3 +238,29 @@ def test_the_other_formats_of_the_log(own, form, start):
             served.expect(b"12345")
         line = wait_until("a record", lambda: own.access_log.exists() and own.access_log.read_text())
     assert start in line and ("127.0.0.1" in line)
+
+
+def test_top_counts_connections(gateway, endpoint):
+    """As attempts of the cluster: those that were begun, and those that are under way."""
+    relay_to(gateway, endpoint)
+
+    def ask():
+        reply = json.loads(gateway.headgate("top", "--once", "--output", "json").stdout)
+        return reply["clusters"][0], reply["data_planes"][0]
+    before = ask()[0]["attempts"]
+    with joined(gateway, endpoint), joined(gateway, endpoint), joined(gateway, endpoint):
+        wait_until("three are shown", lambda: ask()[0]["under_way"] == 3)
+        of_cluster, of_node = ask()
+        assert of_cluster["attempts"] == before + 3 and of_cluster["connections"] == 3
+        assert of_node["connections"] == 3
+    wait_until("they are gone", lambda: ask()[0]["under_way"] == 0)
+
+
+def test_what_users_wrote_is_shown(gateway, endpoint):
+    relay_to(gateway, endpoint, tcp={"idle-timeout": "8h"})
+    shown = json.loads(gateway.headgate("show", "listener/tcp", "--output", "json").stdout)
+    assert shown["tcp"] == {"cluster": "origin", "idle-timeout": "8h"}
+    refused = gateway.push({"listeners": [{"name": "a", "address": "127.0.0.1:1", "tcp": {"cluster": "nowhere"}}]})
+    fault, = refused.reply["problems"]
+    assert (refused.reply["outcome"], fault["path"]) == ("refused", "listeners[0].tcp.cluster")
+    assert fault["message"] == 'there is no cluster "nowhere"'
