@@ -158,6 +158,7 @@ int config_from_command_line(const char *const *listen, size_t listen_count, con
 /* ---- secrets that resources refer to ---- */
 
 #define CONFIG_EMBEDDED "embedded:"    /* in front of the name of a file that came with a push */
+#define CONFIG_GIVEN "sds:"            /* the name of a secret that a server gives; it stands where files have theirs */
 #define CONFIG_SYSTEM_TRUST "system-ca"
 #define CONFIG_TICKET_KEYS "ticket-keys"
 
@@ -172,6 +173,7 @@ enum config_secret_what {
 struct config_secret {
     const char             *name;
     enum config_secret_what what;
+    bool                    is_given;                   /* there are no files: the name is known to who gives it */
     const char             *certificate, *key, *ocsp;   /* files; of a trust `certificate` alone */
     const char             *resource, *path;            /* who named it first: "listener/web", "tls.certificates[0]" */
 };

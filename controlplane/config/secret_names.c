@@ -81,6 +81,31 @@ char *secret_name_of_files(struct arena *arena, const char *file, const char *se
     for (char *c = name; *c; c++)
         if (!resource_name_is_valid((struct str){c, 1}))
             *c = '_';
+    if (str_starts(str_of(name), str_of(CONFIG_GIVEN)))
+        *name = '_'; /* the end of a long path may look like that */
+    return name;
+}
+
+/* ---- what is given ---- */
+
+static bool is_given(const char *file) {
+    return file && str_starts(str_of(file), str_of(CONFIG_GIVEN));
+}
+
+/* A secret that a server gives goes by its name wherever a file would stand. */
+static char *given_name(struct builder *b, const struct fill_at *at, const char *file, const char *key, const char *ocsp) {
+    bool is_right = is_given(file) && (!key || strcmp(file, key) == 0) && !ocsp && resource_name_is_valid(str_of(file)) &&
+                    strlen(file) > strlen(CONFIG_GIVEN) && !str_ends(str_of(file), STR("*"));
+    if (!is_right) {
+        struct error *e = fill_report(&b->fill, at, ERROR_CONFLICT,
+                                      "what begins with " CONFIG_GIVEN " is a secret that a server gives, whole");
+        error_set_expected(b->fill.errors, e, "its name as certificate and as key and nothing beside them; a file is ./"
+                           CONFIG_GIVEN "...", NULL);
+        return NULL;
+    }
+    char *name = arena_strdup(&b->arena, file);
+    if (!name)
+        fill_out_of_memory(&b->fill);
     return name;
 }
 
@@ -101,9 +126,11 @@ static void mark_embedded(struct builder *b, char **file) {
         fill_out_of_memory(&b->fill);
 }
 
-static char *pair_name(struct builder *b, Headgate__CertificateFiles *files) {
+static char *pair_name(struct builder *b, const struct fill_at *at, Headgate__CertificateFiles *files) {
     if (!files->certificate || !files->key)
         return NULL;
+    if (is_given(files->certificate) || is_given(files->key) || is_given(files->ocsp))
+        return given_name(b, at, files->certificate, files->key, files->ocsp);
     mark_embedded(b, &files->certificate);
     mark_embedded(b, &files->key);
     mark_embedded(b, &files->ocsp);
@@ -124,6 +151,8 @@ static char *trust_name(struct builder *b, char **file, const struct fill_at *at
     if (!*file)
         return NULL;
     note_place(b, &below);
+    if (is_given(*file))
+        return given_name(b, &below, *file, NULL, NULL);
     mark_embedded(b, file);
     return *file ? make_name(b, *file, NULL, NULL) : NULL;
 }
@@ -139,10 +168,10 @@ static void name_listener(struct builder *b, const struct fill_at *at, Headgate_
         return;
     }
     for (size_t i = 0; i < tls->n_certificate_files; i++, item = item ? item->next : NULL) {
-        char *name = pair_name(b, tls->certificate_files[i]);
+        struct fill_at below = {.up = &list, .item = item, .node = item ? item->node : NULL};
+        char *name = pair_name(b, item ? &below : at, tls->certificate_files[i]);
         if (name)
             tls->certificates[tls->n_certificates++] = name;
-        struct fill_at below = {.up = &list, .item = item, .node = item ? item->node : NULL};
         if (item)
             note_pair(b, &below);
     }
@@ -152,7 +181,7 @@ static void name_listener(struct builder *b, const struct fill_at *at, Headgate_
 static void name_cluster(struct builder *b, const struct fill_at *at, Headgate__ClientTls *tls) {
     if (tls->certificate_files) {
         note_pair(b, at);
-        tls->certificate = pair_name(b, tls->certificate_files);
+        tls->certificate = pair_name(b, at, tls->certificate_files);
     }
     tls->trust = trust_name(b, &tls->trust_file, at);
     if (!tls->trust && !tls->insecure) {

@@ -17,14 +17,24 @@ static int out_of_memory(struct collect *c) {
     return -1;
 }
 
-/* The index of the secret of that name, which is added when it is new; -1 without memory. */
+static int report_two_uses(struct collect *c, const struct config_secret *known, const char *path) {
+    struct error *e = error_addf(c->errors, ERROR_CONFLICT, "%s is a certificate with its key in one place, and authorities "
+                                 "in another (%s)", known->name, known->resource);
+    error_set_resource(c->errors, e, c->resource, path);
+    return -1;
+}
+
+/* The index of the secret of that name, which is added when it is new; -1 with an error. */
 static ssize_t add(struct collect *c, const char *name, enum config_secret_what what, const char *path,
                    const char *const files[3]) {
     struct config_secrets *s = c->secrets;
     void *known = map_get(&c->by_name, str_of(name));
-    if (known)
-        return (ssize_t)((uintptr_t)known - 1);
-    struct config_secret secret = {.what = what, .resource = c->resource};
+    if (known) {
+        size_t at = (uintptr_t)known - 1;
+        return s->items[at].what == what ? (ssize_t)at : report_two_uses(c, &s->items[at], path);
+    }
+    struct config_secret secret = {
+        .what = what, .resource = c->resource, .is_given = str_starts(str_of(name), str_of(CONFIG_GIVEN))};
     secret.name = arena_strdup(&s->arena, name);
     secret.path = arena_strdup(&s->arena, path);
     const char **texts[] = {&secret.certificate, &secret.key, &secret.ocsp};

@@ -117,6 +117,13 @@ static void forget_dirty(struct engine *e) {
     }
 }
 
+void engine_endpoints_save_soon(struct engine *e) {
+    if (ev_is_active(&e->endpoints.save))
+        return;
+    ev_timer_set(&e->endpoints.save, SAVE_AFTER_SECONDS, 0.);
+    ev_timer_start(e->config.loop, &e->endpoints.save);
+}
+
 static int publish_state(struct engine *e, struct sets *s) {
     const struct snapshot *current = channel_current(e->channel);
     if (e->endpoints.has_strays)
@@ -131,10 +138,7 @@ static int publish_state(struct engine *e, struct sets *s) {
     e->endpoints.has_strays = false;
     e->endpoints.generations++;
     e->endpoints.published_at = clock_monotonic_us();
-    if (!ev_is_active(&e->endpoints.save)) {
-        ev_timer_set(&e->endpoints.save, SAVE_AFTER_SECONDS, 0.);
-        ev_timer_start(e->config.loop, &e->endpoints.save);
-    }
+    engine_endpoints_save_soon(e);
     return 0;
 }
 

@@ -49,5 +49,7 @@ void engine_set_checks_later(struct engine *e);
 void engine_renew_checks(struct engine *e);
 /* A push is over. */
 void engine_endpoints_resume(struct engine *e);
+/* There is more to store than the stored state has: together with what changes within a second. */
+void engine_endpoints_save_soon(struct engine *e);
 /* Stores the current state when the stored one is older; durable when it returns. */
 void engine_endpoints_save(struct engine *e);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "controlplane/engine/engine.h"
+#include "controlplane/secrets/given.h"
 
 /* The first wins. Stored with each version: numbers stay what they are. */
 enum engine_layer { ENGINE_LAYER_PUSHED, ENGINE_LAYER_ETCD, ENGINE_LAYER_XDS, ENGINE_LAYER_COUNT };
@@ -27,3 +28,13 @@ const char *engine_layer_name(enum engine_layer layer);
  * are refused. */
 int engine_set_layer(struct engine *e, enum engine_layer layer, struct config_resources *set,
                      void (*done)(void *context, const Headgate__PushReply *reply), void *context);
+
+/* ---- secrets that servers give ---- */
+
+/* From now on the secret "sds:..." is this; NULL: nobody gives it any more, and what names it keeps what it has until it is
+ * set or pushed again. Resources name it where they name files: {certificate: sds:NAME, key: sds:NAME}, ca: sds:NAME; one
+ * that names a secret that is not there is refused. The content is copied, survives a restart, and is nowhere shown; another
+ * content for a secret that is in use goes out as a new generation, without a version, and drains nothing.
+ * 0, or -1 after adding an error: the secret is what it was. */
+int engine_set_given_secret(struct engine *e, const char *name, const struct given_secret *content,
+                            struct error_list *errors);

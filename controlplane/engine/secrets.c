@@ -16,14 +16,18 @@ enum { LOGGED_MAX = 20 };
 
 static const double DUE_SECONDS = 30.; /* how often it is looked at whether something is due */
 
-/* In the saved state, a secret that is not in the current one: rollbacks may need what came with a push. No other name ends
- * like that. */
+/* In the saved state, a secret that is not in the current one: rollbacks may need what came with a push, and what a
+ * server has given may be named later. No other name ends like that. */
 static const char kept_mark = '*';
 
 /* ---- the secrets that are known ---- */
 
 static bool is_secret(const struct part *p, size_t i) {
     return p && p->entries[i]->kind == HEADGATE__KIND__KIND_SECRET;
+}
+
+static bool is_given(const char *name) {
+    return str_starts(str_of(name), str_of(CONFIG_GIVEN));
 }
 
 /* Those of the state, and kept ones that it does not have. Borrowed; hg_free(ret->items). */
@@ -81,6 +85,9 @@ int secrets_work_begin(struct secrets_work *w, struct engine *e, const struct co
     if (w->is_as_before)
         return 0;
     w->kept = e->secrets.kept ? part_ref(e->secrets.kept) : NULL;
+    w->given = e->secrets.given ? part_ref(e->secrets.given) : NULL;
+    if (w->given && part_resources(w->given, &w->given_set) < 0)
+        return out_of_memory(errors);
     if (config_secrets_collect(set, &w->want, errors) < 0)
         return -1;
     if (known_secrets(w->before, w->kept, &w->known) < 0)
@@ -89,6 +96,7 @@ int secrets_work_begin(struct secrets_work *w, struct engine *e, const struct co
                                        .embedded = request->embedded,
                                        .embedded_count = request->embedded_count,
                                        .previous = &w->known,
+                                       .given = &w->given_set,
                                        .stamps = &e->secrets.stamps,
                                        .keep_old = request->keep_old,
                                        .now = clock_realtime_us()};
@@ -132,9 +140,11 @@ int secrets_work_end(struct secrets_work *w, struct secrets_made *ret, struct er
 void secrets_work_finish(struct secrets_work *w) {
     secret_set_finish(&w->set);
     hg_free(w->known.items);
+    hg_free(w->given_set.items);
     config_secrets_finish(&w->want);
     part_unref(w->before);
     part_unref(w->kept);
+    part_unref(w->given);
     error_list_finish(&w->errors);
     error_list_finish(&w->warnings);
     *w = (struct secrets_work){0};
@@ -146,12 +156,12 @@ static struct store_resource stored(const struct config_resource *r, const char 
     return (struct store_resource){.kind = r->kind, .name = name, .id = r->id, .bytes = r->bytes, .size = r->size};
 }
 
-/* Everything that is not in `state` any more is saved as kept. */
-static size_t add_kept(const struct part *from, const struct part *state, struct arena *arena, struct store_resource *list,
-                       size_t n) {
+/* Everything that is not in `state` is saved as kept; what is given, when `from` is all of that. */
+static size_t add_kept(const struct part *from, bool is_of_given, const struct part *state, struct arena *arena,
+                       struct store_resource *list, size_t n) {
     for (size_t i = 0; from && i < from->count; i++) {
         struct config_resource r = state_resource(from, i);
-        bool is_there = part_find(state, r.kind, r.name) >= 0;
+        bool is_there = part_find(state, r.kind, r.name) >= 0 || is_given(r.name) != is_of_given;
         const char *name = is_there || !is_secret(from, i) ? NULL : arena_printf(arena, "%s%c", r.name, kept_mark);
         if (name)
             list[n++] = stored(&r, name);
@@ -162,16 +172,17 @@ static size_t add_kept(const struct part *from, const struct part *state, struct
 struct store_resource *engine_gather_state(struct engine *e, const struct part *state, struct arena *arena,
                                            size_t *ret_count) {
     const struct snapshot *current = channel_current(e->channel);
-    const struct part *before = current ? current->state : NULL, *kept = e->secrets.kept;
-    size_t n = 0, most = state->count + (before ? before->count : 0) + (kept ? kept->count : 0);
+    const struct part *before = current ? current->state : NULL, *kept = e->secrets.kept, *given = e->secrets.given;
+    size_t n = 0, most = state->count + (before ? before->count : 0) + (kept ? kept->count : 0) + (given ? given->count : 0);
     struct store_resource *list = hg_calloc(most + 1, sizeof *list);
     for (size_t i = 0; list && i < state->count; i++) {
         struct config_resource r = state_resource(state, i);
         list[n++] = stored(&r, r.name);
     }
     if (list) {
-        size_t gone = add_kept(before, state, arena, list, n);
-        n = gone > n ? gone : add_kept(kept, state, arena, list, n);
+        size_t gone = add_kept(before, false, state, arena, list, n);
+        n = gone > n ? gone : add_kept(kept, false, state, arena, list, n);
+        n = add_kept(given, true, state, arena, list, n);
     }
     *ret_count = n;
     return list;
@@ -194,32 +205,53 @@ static bool is_kept_name(const struct store_resource *r) {
     return r->kind == HEADGATE__KIND__KIND_SECRET && n > 1 && r->name[n - 1] == kept_mark;
 }
 
-struct part *engine_split_state(struct engine *e, const struct store_state *saved) {
-    struct config_resource *items = hg_calloc(saved->count + 1, sizeof *items),
-                           *kept = hg_calloc(saved->count + 1, sizeof *kept);
-    struct arena names = {0};
-    struct part *state = NULL;
-    size_t n = 0, kept_count = 0;
-    for (size_t i = 0; items && kept && i < saved->count; i++) {
+/* A list that becomes a part. */
+struct pile {
+    struct config_resource *items;
+    size_t count;
+};
+
+/* What a server has given and the state has is in two of them. */
+static void sort_out(const struct store_state *saved, struct arena *names, struct pile *state, struct pile *kept,
+                     struct pile *given) {
+    for (size_t i = 0; i < saved->count; i++) {
         const struct store_resource *s = &saved->resources[i];
         struct config_resource r = {.kind = s->kind, .name = s->name, .bytes = s->bytes, .size = s->size, .id = s->id};
-        if (!is_kept_name(s)) {
-            items[n++] = r;
+        bool is_kept = is_kept_name(s);
+        if (is_kept)
+            r.name = arena_str(names, (struct str){s->name, strlen(s->name) - 1}).p;
+        if (!r.name)
             continue;
-        }
-        r.name = arena_str(&names, (struct str){s->name, strlen(s->name) - 1}).p;
-        if (r.name)
-            kept[kept_count++] = r;
+        bool is_given_one = r.kind == HEADGATE__KIND__KIND_SECRET && is_given(r.name);
+        if (!is_kept)
+            state->items[state->count++] = r;
+        else if (!is_given_one)
+            kept->items[kept->count++] = r;
+        if (is_given_one)
+            given->items[given->count++] = r;
     }
-    if (items && kept) {
-        qsort(items, n, sizeof *items, state_compare);
-        qsort(kept, kept_count, sizeof *kept, state_compare);
-        state = part_create(items, n, NULL);
-        e->secrets.kept = part_create(kept, kept_count, NULL);
+}
+
+static struct part *part_of(struct pile *pile) {
+    qsort(pile->items, pile->count, sizeof *pile->items, state_compare);
+    return part_create(pile->items, pile->count, NULL);
+}
+
+struct part *engine_split_state(struct engine *e, const struct store_state *saved) {
+    struct pile piles[3];
+    struct arena names = {0};
+    struct part *state = NULL;
+    for (int i = 0; i < 3; i++)
+        piles[i] = (struct pile){.items = hg_calloc(saved->count + 1, sizeof(struct config_resource))};
+    if (piles[0].items && piles[1].items && piles[2].items) {
+        sort_out(saved, &names, &piles[0], &piles[1], &piles[2]);
+        state = part_of(&piles[0]);
+        e->secrets.kept = part_of(&piles[1]);
+        e->secrets.given = part_of(&piles[2]);
     }
     arena_finish(&names);
-    hg_free(items);
-    hg_free(kept);
+    for (int i = 0; i < 3; i++)
+        hg_free(piles[i].items);
     return state;
 }
 
@@ -228,7 +260,8 @@ static void keep_gone(struct engine *e, const struct part *before, const struct 
     struct config_resource *items = hg_calloc(before->count + 1, sizeof *items);
     size_t n = 0;
     for (size_t i = 0; items && i < before->count; i++)
-        if (is_secret(before, i) && part_find(after, before->entries[i]->kind, before->entries[i]->name) < 0)
+        if (is_secret(before, i) && !is_given(before->entries[i]->name) &&
+            part_find(after, before->entries[i]->kind, before->entries[i]->name) < 0)
             items[n++] = state_resource(before, i);
     struct part *kept = n ? part_create(items, n, before) : NULL;
     hg_free(items);
@@ -250,6 +283,8 @@ static int list_folders(const struct engine *e, const struct config_secrets *wan
     int status = 0;
     for (size_t i = 0; i < want->count && status == 0; i++) {
         const struct config_secret *s = &want->items[i];
+        if (s->is_given)
+            continue;
         status = watch_file(e, folders, s->certificate) | watch_file(e, folders, s->key) | watch_file(e, folders, s->ocsp);
         if (s->what == CONFIG_SECRET_SYSTEM_TRUST)
             status |= watch_file(e, folders, secrets_system_bundle());
@@ -424,11 +459,82 @@ const struct error_list *engine_secret_problems(const struct engine *e) {
     return &e->secrets.problems;
 }
 
+/* ---- what servers give ---- */
+
+static void on_given_due(struct ev_loop *loop, ev_timer *timer, int events) {
+    struct engine *e = timer->data;
+    (void)loop;
+    (void)events;
+    if (!e->is_stopping)
+        engine_refresh_secrets(e);
+}
+
+/* Those that there are without the one of that name, and with `made`, unless it has no bytes. */
+static struct part *replace_given(const struct engine *e, const char *name, const struct config_resource *made) {
+    const struct part *given = e->secrets.given;
+    struct config_resource *items = hg_calloc((given ? given->count : 0) + 2, sizeof *items);
+    size_t n = 0;
+    if (!items)
+        return NULL;
+    for (size_t i = 0; given && i < given->count; i++)
+        if (strcmp(given->entries[i]->name, name) != 0)
+            items[n++] = state_resource(given, i);
+    if (made->bytes)
+        items[n++] = *made;
+    qsort(items, n, sizeof *items, state_compare);
+    struct part *part = part_create(items, n, given);
+    hg_free(items);
+    return part;
+}
+
+/* One that is in use is made anew and saved with the state; another is saved with whatever comes next. */
+static void follow_given(struct engine *e, const char *name) {
+    const struct snapshot *current = channel_current(e->channel);
+    if (!current)
+        return;
+    if (part_find(current->state, HEADGATE__KIND__KIND_SECRET, name) < 0) {
+        engine_endpoints_save_soon(e);
+        return;
+    }
+    if (ev_is_active(&e->secrets.given_due))
+        return;
+    ev_timer_set(&e->secrets.given_due, 0., 0.);
+    ev_timer_start(e->config.loop, &e->secrets.given_due);
+}
+
+int engine_set_given_secret(struct engine *e, const char *name, const struct given_secret *content,
+                            struct error_list *errors) {
+    const struct part *given = e->secrets.given;
+    ssize_t at = given ? part_find(given, HEADGATE__KIND__KIND_SECRET, name) : -1;
+    struct config_resource before = {0}, made = {0};
+    if (!given_name_is_valid(name)) {
+        error_addf(errors, ERROR_SYNTAX, "%s is no name of a secret that is given", name);
+        return -1;
+    }
+    if (at >= 0)
+        before = state_resource(given, (size_t)at);
+    if (content && given_secret_make(name, content, at >= 0 ? &before : NULL, &made, errors) < 0)
+        return -1;
+    bool is_same = content ? at >= 0 && resource_id_equal(&before.id, &made.id) : at < 0;
+    struct part *part = is_same ? NULL : replace_given(e, name, &made);
+    secret_free((void *)(uintptr_t)made.bytes);
+    if (!is_same && !part)
+        return out_of_memory(errors);
+    if (is_same)
+        return 0;
+    part_unref(e->secrets.given);
+    e->secrets.given = part;
+    follow_given(e, name);
+    return 0;
+}
+
 /* ---- life ---- */
 
 int engine_secrets_init(struct engine *e, struct error_list *errors) {
     e->secrets.root.fd = -1;
     watch_init(&e->secrets.watch, e->config.loop, on_changed, e);
+    ev_timer_init(&e->secrets.given_due, on_given_due, 0., 0.);
+    e->secrets.given_due.data = e;
     ev_timer_init(&e->secrets.due, on_due, DUE_SECONDS, DUE_SECONDS);
     e->secrets.due.data = e;
     ev_timer_start(e->config.loop, &e->secrets.due);
@@ -437,10 +543,12 @@ int engine_secrets_init(struct engine *e, struct error_list *errors) {
 
 void engine_secrets_finish(struct engine *e) {
     ev_timer_stop(e->config.loop, &e->secrets.due);
+    ev_timer_stop(e->config.loop, &e->secrets.given_due);
     watch_finish(&e->secrets.watch);
     config_sources_finish(&e->secrets.folders);
     error_list_finish(&e->secrets.problems);
     secret_stamps_finish(&e->secrets.stamps);
     part_unref(e->secrets.kept);
+    part_unref(e->secrets.given);
     secret_root_close(&e->secrets.root);
 }

@@ -15,6 +15,8 @@ struct engine;
 struct engine_secrets {
     struct secret_root root;
     struct part *kept;                  /* secrets that the state had before, for rollbacks; never sent; may be NULL */
+    struct part *given;                 /* by servers, whether the intent names them or not; may be NULL */
+    ev_timer given_due;                 /* runs when one that is in use is another: look again */
     struct watch watch;
     struct config_sources folders;      /* that are watched */
     ev_timer due;
@@ -45,9 +47,10 @@ void secrets_made_finish(struct secrets_made *made); /* a zeroed struct is allow
  * struct stays where it is, and the engine's state, its kept secrets and its stamps as they are: a push is under way, or the
  * loop itself is at work. A zeroed struct is allowed to be finished. */
 struct secrets_work {
-    struct part            *before, *kept;  /* references; before: the current state; NULL: none */
+    struct part            *before, *kept, *given; /* references; before: the current state; NULL: none */
     struct config_secrets   want;
-    struct config_resources known;          /* borrowed from the two parts */
+    struct config_resources known;          /* borrowed from the first two parts */
+    struct config_resources given_set;      /* from the third */
     struct secret_source    source;
     uint64_t                due;            /* when what there is has to be made again */
     bool                    is_for_changes;

@@ -31,7 +31,7 @@ static void done(void *saver) {
 int state_saver_begin(struct state_saver *s, struct part *state, uint64_t generation, struct error_list *errors) {
     struct engine *e = s->engine;
     const struct snapshot *current = channel_current(e->channel);
-    struct part *const sources[] = {state, current ? current->state : NULL, e->secrets.kept};
+    struct part *const sources[] = {state, current ? current->state : NULL, e->secrets.kept, e->secrets.given};
     if (s->is_running)
         return 0;
     s->names = (struct arena){0};

@@ -19,7 +19,7 @@ struct state_saver {
     /* ours */
     struct aside    aside;
     bool            is_running;
-    struct part    *parts[3];           /* hold the bytes that are written */
+    struct part    *parts[4];           /* hold the bytes that are written */
     struct arena    names;
     struct store_resource *list;
     struct store_state     state;

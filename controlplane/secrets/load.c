@@ -152,8 +152,8 @@ static int check_pair(struct loading *loading, struct loaded *l, struct pem_bloc
         return bad_line(loading, l, KEY_FILE, keys->count ? keys->items[0].line : 1, why);
     if (chain->count == 0)
         return bad_line(loading, l, CERTIFICATE_FILE, 1, "there is no certificate in the file");
-    why = certificate_check_pair(chain, key, loading->source->now, loading->arena, &l->pair, &l->facts, &is_key,
-                                 &line);
+    uint64_t now = l->want->is_given ? 0 : loading->source->now;
+    why = certificate_check_pair(chain, key, now, loading->arena, &l->pair, &l->facts, &is_key, &line);
     return why ? bad_line(loading, l, is_key ? KEY_FILE : CERTIFICATE_FILE, line, why) : 0;
 }
 
@@ -186,6 +186,11 @@ static int make_pair(struct loading *loading, struct loaded *l, const struct str
     l->message.kind_case = HEADGATE__SECRET__KIND_KEY_PAIR;
     l->message.key_pair = &l->pair;
     return 0;
+}
+
+int load_pair_text(struct loading *loading, struct loaded *l, const struct str files[3]) {
+    headgate__key_pair__init(&l->pair);
+    return make_pair(loading, l, files);
 }
 
 /* ---- pairs that are known already ---- */
@@ -297,6 +302,11 @@ int load_trust(struct loading *loading, struct loaded *l) {
     return status;
 }
 
+int load_trust_text(struct loading *loading, struct loaded *l, struct str text) {
+    headgate__trust__init(&l->trust);
+    return parse_trust(loading, l, text, false, l->want->certificate);
+}
+
 const char *secrets_system_bundle(void) {
     static const char *const paths[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                                         "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
@@ -344,6 +354,47 @@ int load_previous(struct loading *loading, struct loaded *l, const struct config
     l->pair.other = NULL;
     l->message.key_pair = &l->pair;
     return certificate_facts(&l->pair, loading->arena, &l->facts);
+}
+
+/* ---- what is given ---- */
+
+static bool is_wanted_kind(const struct loaded *l) {
+    return l->message.kind_case == (l->want->what == CONFIG_SECRET_KEY_PAIR ? HEADGATE__SECRET__KIND_KEY_PAIR
+                                                                            : HEADGATE__SECRET__KIND_TRUST);
+}
+
+static void warn_of_time(struct loading *loading, const struct loaded *l) {
+    uint64_t now = loading->source->now;
+    if (l->message.kind_case != HEADGATE__SECRET__KIND_KEY_PAIR)
+        return;
+    if (l->facts.not_after < now)
+        warn(loading, l->want, "", "%s has expired, and is used all the same, since a server gives it", l->want->name);
+    else if (l->facts.not_before > now)
+        warn(loading, l->want, "", "%s is not valid yet, and is used all the same, since a server gives it", l->want->name);
+}
+
+int load_given(struct loading *loading, struct loaded *l) {
+    const struct config_resources *given = loading->source->given;
+    const struct config_resource *r =
+        given ? config_resources_find(given, HEADGATE__KIND__KIND_SECRET, str_of(l->want->name)) : NULL;
+    if (!r) {
+        load_fault(loading, l->want, "", ERROR_REFERENCE, "no server has given the secret %s", l->want->name);
+        return -1;
+    }
+    if (load_previous(loading, l, r) < 0) {
+        load_fault(loading, l->want, "", ERROR_MEMORY, "no memory for secrets");
+        return -1;
+    }
+    if (!is_wanted_kind(l)) {
+        load_fault(loading, l->want, "", ERROR_TYPE, "the server has given %s as %s", l->want->name,
+                   l->want->what == CONFIG_SECRET_KEY_PAIR ? "authorities, not a certificate with its key"
+                                                           : "a certificate with its key, not authorities");
+        return -1;
+    }
+    warn_of_time(loading, l);
+    l->has_content = true;
+    memcpy(l->content, r->id.bytes, sizeof l->content);
+    return 0;
 }
 
 static void clear_bytes(const ProtobufCBinaryData *bytes) {

@@ -30,6 +30,14 @@ struct loading {
 int load_pair(struct loading *loading, struct loaded *l);
 int load_trust(struct loading *loading, struct loaded *l);
 int load_system_trust(struct loading *loading, struct loaded *l);
+/* The same from texts: PEM, and a DER response. Times are not looked at when l->want is given. */
+int load_pair_text(struct loading *loading, struct loaded *l, const struct str files[3]);
+int load_trust_text(struct loading *loading, struct loaded *l, struct str text);
+/* What a server has given; l->content is its id. */
+int load_given(struct loading *loading, struct loaded *l);
+/* Packs with the salt of `previous` (may be NULL) when that makes its bytes, otherwise with a new one, into secret memory:
+ * r->bytes and r->size. 0, or -1 without memory. */
+int secret_encode(Headgate__Secret *message, const struct config_resource *previous, struct config_resource *r);
 /* The keys of `previous`, with a new one in front when it is time; *ret_next is when the next one is due. */
 int load_tickets(struct loading *loading, struct loaded *l, const struct config_secrets *want, uint64_t *ret_next);
 /* What the secret was before, when it cannot be made now. 0, or -1 without memory. */

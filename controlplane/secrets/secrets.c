@@ -42,6 +42,8 @@ static struct secret_stamp stamp_of(const struct secret_source *source, const st
     const char *names[SECRET_FILES_TOGETHER] = {want->certificate, want->key, want->ocsp};
     struct secret_stamp stamp = {0};
     char path[PATH_MAX];
+    if (want->is_given)
+        return stamp;
     if (want->what == CONFIG_SECRET_SYSTEM_TRUST)
         names[0] = secrets_system_bundle();
     for (int i = 0; i < SECRET_FILES_TOGETHER; i++)
@@ -72,15 +74,27 @@ static bool is_unchanged(const struct secret_source *source, const struct config
     return before && !is_embedded(want);
 }
 
+/* Whether what a server has given is what the secret was made of. */
+static bool is_given_as_before(const struct secret_source *source, const struct config_secret *want) {
+    const struct secret_stamp *before = stamp_before(source, want);
+    const struct config_resource *r =
+        source->given ? config_resources_find(source->given, HEADGATE__KIND__KIND_SECRET, str_of(want->name)) : NULL;
+    return before && before->has_content && r && memcmp(before->content, r->id.bytes, sizeof before->content) == 0;
+}
+
+static bool has_files(const struct config_secret *want) {
+    return want->what != CONFIG_SECRET_TICKET_KEYS && !want->is_given;
+}
+
 bool secrets_are_current(const struct secret_source *source, const struct config_secrets *want, uint64_t due) {
     if (due && source->now >= due)
         return false;
     for (size_t i = 0; i < want->count; i++) {
         const struct config_secret *w = &want->items[i];
         struct secret_stamp stamp = stamp_of(source, w);
-        bool has_files = w->what != CONFIG_SECRET_TICKET_KEYS && !is_embedded(w);
+        bool is_on_disk = has_files(w) && !is_embedded(w);
         if (!config_resources_find(source->previous, HEADGATE__KIND__KIND_SECRET, str_of(w->name)) ||
-            (has_files && !is_unchanged(source, w, &stamp)))
+            (is_on_disk && !is_unchanged(source, w, &stamp)) || (w->is_given && !is_given_as_before(source, w)))
             return false;
     }
     return true;
@@ -114,6 +128,8 @@ static void note_expiry(struct making *m, const struct loaded *l) {
 static int load(struct making *m, struct loaded *l) {
     uint64_t next = 0;
     int status;
+    if (l->want->is_given)
+        return load_given(&m->loading, l);
     switch (l->want->what) {
     case CONFIG_SECRET_KEY_PAIR:
         status = load_pair(&m->loading, l);
@@ -135,8 +151,7 @@ static void move_faults(struct making *m, struct error_list *to) {
 /* From the bytes of before, without a look at the files. */
 static bool reuse(struct making *m, struct loaded *l, const struct secret_stamp *stamp) {
     const struct config_resource *previous = l->previous;
-    bool has_files = l->want->what != CONFIG_SECRET_TICKET_KEYS;
-    if (!previous || !has_files || !is_unchanged(m->loading.source, l->want, stamp) ||
+    if (!previous || !has_files(l->want) || !is_unchanged(m->loading.source, l->want, stamp) ||
         load_previous(&m->loading, l, previous) < 0)
         return false;
     if (l->want->what == CONFIG_SECRET_KEY_PAIR && !load_is_current(l, m->loading.source->now))
@@ -185,7 +200,7 @@ static int load_all(struct making *m, struct error_list *errors, struct error_li
         size_t said = errors->count + warnings->count;
         headgate__secret__init(&l->message);
         recall(m, l);
-        if (m->loading.source->trusts_embedded && is_embedded(l->want))
+        if (m->loading.source->trusts_absent && (is_embedded(l->want) || l->want->is_given))
             continue;
         if (!reuse(m, l, &stamp))
             status |= load_or_keep(m, l, errors, warnings);
@@ -275,17 +290,16 @@ static bool salt_of(const struct config_resource *r, uint8_t salt[SALT_SIZE]) {
     return has;
 }
 
-static int encode(const struct making *m, struct loaded *l, struct config_resource *r) {
-    const struct config_resource *previous = find_previous(m, l->want->name);
+int secret_encode(Headgate__Secret *message, const struct config_resource *previous, struct config_resource *r) {
     uint8_t salt[SALT_SIZE], *bytes = NULL;
-    if (previous && salt_of(previous, salt) && pack(&l->message, salt, &bytes, &r->size) == 0) {
+    if (previous && salt_of(previous, salt) && pack(message, salt, &bytes, &r->size) == 0) {
         r->bytes = bytes;
         if (r->size == previous->size && memcmp(bytes, previous->bytes, r->size) == 0)
             return 0;
         secret_free(bytes);
         r->bytes = NULL;
     }
-    if (RAND_bytes(salt, SALT_SIZE) != 1 || pack(&l->message, salt, &bytes, &r->size) < 0)
+    if (RAND_bytes(salt, SALT_SIZE) != 1 || pack(message, salt, &bytes, &r->size) < 0)
         return -1;
     r->bytes = bytes;
     return 0;
@@ -304,7 +318,8 @@ static int encode_all(struct making *m) {
         struct config_resource *r = &m->set.items[m->set.count++];
         r->kind = HEADGATE__KIND__KIND_SECRET;
         r->name = arena_strdup(&m->set.arena, m->want->items[i].name);
-        if (!r->name || encode(m, &m->items[i], r) < 0 || resource_id_of(r->bytes, r->size, &r->id) < 0)
+        if (!r->name || secret_encode(&m->items[i].message, find_previous(m, r->name), r) < 0 ||
+            resource_id_of(r->bytes, r->size, &r->id) < 0)
             return -1;
     }
     qsort(m->set.items, m->set.count, sizeof *m->set.items, compare);
@@ -358,7 +373,7 @@ int secrets_check(const struct config_resources *set, const char *base, const st
     size_t first = errors->count, first_warning = warnings->count;
     int status = secret_root_open("/", base, &root, errors);
     const struct secret_source source = {
-        .root = &root, .previous = &nothing, .trusts_embedded = true, .now = clock_realtime_us()};
+        .root = &root, .previous = &nothing, .trusts_absent = true, .now = clock_realtime_us()};
     if (status == 0)
         status = config_secrets_collect(set, &want, errors);
     if (status == 0)

@@ -38,10 +38,11 @@ struct secret_source {
     size_t                        embedded_count;
     /* Secrets that there were, sorted: a secret whose content is the same keeps its bytes, and so its id. */
     const struct config_resources *previous;
+    const struct config_resources *given;       /* what servers have given, sorted; NULL: nothing */
     const struct secret_stamps    *stamps;      /* of when those were made: what has not changed is not read; may be NULL */
     /* A secret that cannot be made now stays as it was in `previous`, where it is there: a warning, no error. */
     bool     keep_old;
-    bool     trusts_embedded;   /* what came with an earlier push is taken for granted; such a secret is made empty */
+    bool     trusts_absent;     /* what came with an earlier push, or is given, is taken for granted, and made empty */
     uint64_t now;               /* microseconds since 1970 */
 };
 

@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "common/clock.h"
+#include "common/secret_memory.h"
 #include "controlplane/secrets/secrets.h"
 #include "tests/unit/common/cmocka_all.h"
 

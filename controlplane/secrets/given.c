@@ -1,0 +1,84 @@
+#include "controlplane/secrets/given.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/secret_memory.h"
+#include "controlplane/secrets/load.h"
+
+bool given_name_is_valid(const char *name) {
+    struct str prefix = str_of(CONFIG_GIVEN), text = str_of(name);
+    return text.n > prefix.n && str_starts(text, prefix) && resource_name_is_valid(text) && name[text.n - 1] != '*';
+}
+
+/* ---- what is given ---- */
+
+/* Authorities and revocation lists are one file elsewhere. */
+static int join_trust(struct loading *loading, struct loaded *l, const struct given_secret *content) {
+    struct str text = content->certificate;
+    struct strbuf all = {0};
+    if (content->crl.n) {
+        strbuf_add(&all, text.p, text.n);
+        strbuf_puts(&all, "\n");
+        strbuf_add(&all, content->crl.p, content->crl.n);
+        text = strbuf_str(&all);
+    }
+    int status = all.failed ? -1 : load_trust_text(loading, l, text);
+    if (all.failed)
+        load_fault(loading, l->want, "", ERROR_MEMORY, "no memory for secrets");
+    strbuf_finish(&all);
+    return status;
+}
+
+static int load(struct loading *loading, struct loaded *l, const struct given_secret *content) {
+    const struct str nothing = {NULL, 0}, ocsp = content->ocsp.n ? content->ocsp : nothing;
+    const struct str files[3] = {content->certificate, content->key, ocsp};
+    headgate__secret__init(&l->message);
+    switch (content->what) {
+    case CONFIG_SECRET_KEY_PAIR: return load_pair_text(loading, l, files);
+    case CONFIG_SECRET_TRUST: return join_trust(loading, l, content);
+    default:
+        load_fault(loading, l->want, "", ERROR_UNSUPPORTED,
+                   "only certificates with their keys, and authorities, can be given");
+        return -1;
+    }
+}
+
+static int encode(Headgate__Secret *message, const struct config_resource *previous, struct config_resource *ret) {
+    return secret_encode(message, previous, ret) < 0 ? -1 : resource_id_of(ret->bytes, ret->size, &ret->id);
+}
+
+static void move_errors(const struct error_list *from, struct error_list *to) {
+    for (size_t i = 0; i < from->count; i++)
+        error_list_add(to, &from->items[i]);
+}
+
+int given_secret_make(const char *name, const struct given_secret *content, const struct config_resource *previous,
+                      struct config_resource *ret, struct error_list *errors) {
+    char resource[RESOURCE_NAME_MAX + 32];
+    struct arena arena = {0};
+    struct error_list faults = {0}, warnings = {0};
+    struct config_resource made = {.kind = HEADGATE__KIND__KIND_SECRET, .name = name};
+    const struct secret_source source = {.now = clock_realtime_us()};
+    struct loading loading = {.source = &source, .arena = &arena, .errors = &faults, .warnings = &warnings};
+    snprintf(resource, sizeof resource, "secret/%.*s", RESOURCE_NAME_MAX, name);
+    const struct config_secret want = {.name = name, .what = content->what, .certificate = "the certificate",
+                                       .key = "the key", .ocsp = "the OCSP response", .resource = resource, .path = "",
+                                       .is_given = true};
+    struct loaded l = {.want = &want};
+    int status = load(&loading, &l, content);
+    if (status == 0 && encode(&l.message, previous, &made) < 0) {
+        error_addf(&faults, ERROR_MEMORY, "no memory for secrets");
+        status = -1;
+    }
+    move_errors(&faults, errors);
+    if (status == 0)
+        *ret = made;
+    else
+        secret_free((void *)(uintptr_t)made.bytes);
+    secret_message_clear(&l.message);
+    error_list_finish(&faults);
+    error_list_finish(&warnings);
+    arena_finish(&arena);
+    return status;
+}

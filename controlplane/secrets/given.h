@@ -1,0 +1,23 @@
+/* given.h — secrets whose content is given, by a management server for one, instead of read from files. Thread: one at a
+ * time. */
+#pragma once
+
+#include "controlplane/config/config.h"
+
+/* PEM and DER as files have them; what is not of the kind is empty. */
+struct given_secret {
+    enum config_secret_what what;       /* CONFIG_SECRET_KEY_PAIR or CONFIG_SECRET_TRUST */
+    struct str certificate;             /* PEM: of a pair the chain, leaf first; of a trust its authorities */
+    struct str key;                     /* PEM; of a pair */
+    struct str ocsp;                    /* DER; of a pair, empty where there is none */
+    struct str crl;                     /* PEM; of a trust, empty where there is none */
+};
+
+/* "sds:" and something that a resource's name may have. */
+bool given_name_is_valid(const char *name);
+
+/* Checks the content as that of files is checked, but for times: a certificate that has expired, or is not valid yet, is the
+ * affair of who gives it. `ret` becomes the encoded secret: of secret memory, which the caller frees with secret_free;
+ * equal to `previous` (NULL: none) when the content is. 0, or -1 after adding an error with the resource "secret/NAME". */
+int given_secret_make(const char *name, const struct given_secret *content, const struct config_resource *previous,
+                      struct config_resource *ret, struct error_list *errors);
