@@ -26,8 +26,8 @@ struct certificate_facts {
 
 /* Checks a pair: the leaf is of now (0: of any time), not weak, and of that key; the chain is in order. NULL, or what is
  * wrong: a sentence in the arena, with *ret_is_key whether the file of the key is to blame, and *ret_line the line of the
- * block there. `m`, which was initialized, gets the chain and the key as PKCS #8, in the arena: clear the key when it is done
- * with. `facts` gets what certificate_facts says, but for OCSP. */
+ * block there. `m`, which was initialized, gets the chain and the key as PKCS #8, in the arena: clear the key when it is
+ * done with. `facts` gets what certificate_facts says, but for OCSP. */
 const char *certificate_check_pair(const struct pem_blocks *chain, const struct pem_block *key, uint64_t now,
                                    struct arena *arena, Headgate__KeyPair *m, struct certificate_facts *facts,
                                    bool *ret_is_key, unsigned *ret_line);

@@ -74,7 +74,8 @@ static void expect_fault(struct given_world *w, const char *name, const struct g
 static Headgate__Secret *secret_in_state(const struct fixture *f, const char *name) {
     const struct part *state = channel_current(engine_channel(f->engine))->state;
     ssize_t at = part_find(state, HEADGATE__KIND__KIND_SECRET, name);
-    return at < 0 ? NULL : headgate__secret__unpack(NULL, state->bodies[at]->size, state->bodies[at]->bytes);
+    const struct blob *body = at < 0 ? NULL : part_body(state, (size_t)at);
+    return body ? headgate__secret__unpack(NULL, body->size, body->bytes) : NULL;
 }
 
 /* Whether data planes get what is in w->certificate now. */
