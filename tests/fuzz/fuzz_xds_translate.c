@@ -1,0 +1,141 @@
+/* Any bytes as a cluster, an assignment of endpoints or a secret of a management server.
+ *
+ * First byte: which of them. Second: the allocation that fails, counted from 1; 0: none. The rest: the message. What is
+ * refused has an error; what is accepted passes every check of a configuration, and is the same when it is made again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "controlplane/xds/decode.h"
+#include "controlplane/xds/translate/translate.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+enum { MEMORY_MAX = 64 << 20 };
+
+static void must(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "%s\n", what);
+        abort();
+    }
+}
+
+/* ---- the kinds ---- */
+
+static int cluster(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_cluster((const Envoy__Config__Cluster__V3__Cluster *)m, ret, errors);
+}
+
+static int endpoints(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_endpoints((const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *)m, false, ret, errors);
+}
+
+static int weighted_endpoints(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_endpoints((const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *)m, true, ret, errors);
+}
+
+static int secret(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_secret((const Envoy__Extensions__TransportSockets__Tls__V3__Secret *)m, ret, errors);
+}
+
+static const struct kind {
+    const ProtobufCMessageDescriptor *type;
+    int (*translate)(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors);
+} kinds[] = {
+    {&envoy__config__cluster__v3__cluster__descriptor, cluster},
+    {&envoy__config__endpoint__v3__cluster_load_assignment__descriptor, endpoints},
+    {&envoy__config__endpoint__v3__cluster_load_assignment__descriptor, weighted_endpoints},
+    {&envoy__extensions__transport_sockets__tls__v3__secret__descriptor, secret},
+};
+
+/* ---- what is accepted ---- */
+
+/* An endpoint set alone is checked beside a cluster of its name. */
+static void check_resources(const struct xds_made *made)
+{
+    static const Headgate__Cluster none = HEADGATE__CLUSTER__INIT;
+    struct config_resources set = {0};
+    struct error_list errors = {0};
+    for (size_t i = 0; i < made->set.count; i++) {
+        const struct config_resource *r = &made->set.items[i];
+        uint8_t room[64];
+        if (r->kind == HEADGATE__KIND__KIND_ENDPOINT_SET && made->set.count == 1) {
+            must(config_resources_add(&set, HEADGATE__KIND__KIND_CLUSTER, str_of(r->name), room,
+                                      protobuf_c_message_pack(&none.base, room)) == 0, "memory");
+        }
+        must(config_resources_add(&set, r->kind, str_of(r->name), r->bytes, r->size) == 0, "memory");
+    }
+    config_resources_sort(&set);
+    if (config_check_resources(&set, &errors, NULL) < 0) {
+        struct strbuf text = {0};
+        error_format(&errors.items[0], &text);
+        must(false, strbuf_str(&text).p);
+    }
+    error_list_finish(&errors);
+    config_resources_finish(&set);
+}
+
+static void check_names(const struct xds_made *made)
+{
+    for (size_t i = 0; i < made->given_count; i++) {
+        must(resource_name_is_valid(str_of(made->givens[i].name)), "a secret of no valid name");
+        must(str_starts(str_of(made->givens[i].name), STR("sds:")), "a secret that could be one of files");
+    }
+    for (size_t i = 0; i < made->need_count; i++) {
+        must(made->needs[i].name[0] != '\0', "something without a name is needed");
+    }
+}
+
+static void check_again(const struct kind *kind, const ProtobufCMessage *m, const struct xds_made *first)
+{
+    struct xds_made again = {0};
+    struct error_list errors = {0};
+    must(kind->translate(m, &again, &errors) == 0, "refused the second time");
+    must(again.set.count == first->set.count && again.need_count == first->need_count &&
+             again.given_count == first->given_count, "another number the second time");
+    for (size_t i = 0; i < again.set.count; i++) {
+        must(resource_id_equal(&again.set.items[i].id, &first->set.items[i].id), "other bytes the second time");
+    }
+    xds_made_finish(&again);
+    error_list_finish(&errors);
+}
+
+/* ---- all ---- */
+
+static void take(const struct kind *kind, const ProtobufCMessage *m, unsigned failing)
+{
+    struct xds_made made = {0};
+    struct error_list errors = {0};
+    hg_alloc_fail_at((long)failing - 1, 0);
+    int status = kind->translate(m, &made, &errors);
+    hg_alloc_fail_at(-1, 0);
+    must((status < 0) == !error_list_is_empty(&errors), "a refusal without an error, or the other way round");
+    if (status == 0) {
+        check_resources(&made);
+        check_names(&made);
+        check_again(kind, m, &made);
+    }
+    xds_made_finish(&made);
+    error_list_finish(&errors);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct arena arena;
+    ProtobufCMessage *m;
+    if (size < 2) {
+        return 0;
+    }
+    const struct kind *kind = &kinds[bytes[0] % (sizeof kinds / sizeof *kinds)];
+    arena_init(&arena, NULL, 0, MEMORY_MAX);
+    if (xds_decode(kind->type, &arena, (struct str){(const char *)bytes + 2, size - 2}, &m) == 0) {
+        take(kind, m, bytes[1]);
+    }
+    arena_finish(&arena);
+    return 0;
+}
