@@ -11,7 +11,7 @@ enum {
 };
 
 static bool stays(char c) {
-    return c != '@' && resource_name_is_valid((struct str){&c, 1});
+    return c != '@' && c != '*' && resource_name_is_valid((struct str){&c, 1});
 }
 
 static size_t mapped_size(struct str name) {

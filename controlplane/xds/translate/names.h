@@ -1,6 +1,6 @@
 /* names.h — names of a management server as names of our resources.
  *
- * Letters, digits and - _ . : / * stay; every other byte becomes @ and two lower-case hex digits: "outbound|80||web" is
+ * Letters, digits and - _ . : / stay; every other byte becomes @ and two lower-case hex digits: "outbound|80||web" is
  * "outbound@7c80@7c@7cweb". A name that is too long for that is cut, and "@_" and a hash of all of it follow. No two names
  * become the same one. Thread: any. */
 #pragma once

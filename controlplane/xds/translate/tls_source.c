@@ -29,11 +29,25 @@ const struct xds_fields tls_read_certificate = XDS_TABLE(envoy__extensions__tran
     XDS_IGNORE("watched_directory", "files are watched where they are"),
     XDS_IGNORE("signed_certificate_timestamp", "Envoy does not use it either"));
 
+/* What begins like the name of something else than a file is one all the same. */
+static char *as_file(struct making *m, char *name) {
+    static const struct str others[] = {{XDS_GIVEN, sizeof XDS_GIVEN - 1}, {CONFIG_EMBEDDED, sizeof CONFIG_EMBEDDED - 1}};
+    for (size_t i = 0; name && i < sizeof others / sizeof *others; i++)
+        if (str_starts(str_of(name), others[i])) {
+            char *whole = arena_printf(&m->arena, "./%s", name);
+            if (!whole)
+                making_out_of_memory(m);
+            return whole;
+        }
+    return name;
+}
+
 bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__DataSource *from,
                      struct str *ret_inline, char **ret_file) {
     switch (from ? (int)from->specifier_case : 0) {
     case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME:
         value_text(m, XDS_AT(at, "filename"), from->filename, &text_file, PATH_MAX_BYTES, ret_file);
+        *ret_file = as_file(m, *ret_file);
         return *ret_file != NULL;
     case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
         *ret_inline = (struct str){(const char *)from->inline_bytes.data, from->inline_bytes.len};

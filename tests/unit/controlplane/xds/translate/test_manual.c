@@ -34,7 +34,7 @@ static const char introduction[] =
     "has no meaning here (a percentage that is no whole number, say) is refused in the same way, with what would be\n"
     "possible. Messages of types that stand nowhere on this page are refused by the name of their type.\n"
     "\n"
-    "Names: those of a server become names of resources here. Letters, digits and `- _ . : / *` stay; every other byte\n"
+    "Names: those of a server become names of resources here. Letters, digits and `- _ . : /` stay; every other byte\n"
     "becomes `@` and two hexadecimal digits, so `outbound|80||web` is the cluster `outbound@7c80@7c@7cweb`. What would\n"
     "be longer than 253 bytes is cut, and ends in `@_` and a hash.\n";
 

@@ -55,6 +55,8 @@ static void authorities_of_files(void **state) {
     (void)state;
     MADE(COMMON("validation_context: {trusted_ca: {filename: /etc/ca.pem}, only_verify_leaf_cert_crl: true}"),
          "tls: {ca: /etc/ca.pem, only-verify-leaf-cert-crl: true, any-name: true}\ntrusts /etc/ca.pem@b70a1cd8\n");
+    MADE(COMMON("tls_certificates: [{certificate_chain: {filename: 'sds:a'}, private_key: {filename: 'embedded:a'}}]"),
+         "tls: {certificate: ./sds:a, key: ./embedded:a, insecure: true}\nshows ./sds:a@74e18ddc\n");
     MADE(COMMON("validation_context: {system_root_certs: {}}"), "tls: {any-name: true}\ntrusts system-ca\n");
     REFUSED(COMMON("validation_context: {trusted_ca: {environment_variable: CA}}"),
             ".common_tls_context.validation_context.trusted_ca.environment_variable: is not supported");
