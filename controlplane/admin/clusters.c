@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "controlplane/admin/internal.h"
+#include "controlplane/admin/layers.h"
 #include "controlplane/discovery/endpoints.h"
 
 enum { ENDPOINTS_LISTED_MAX = 2000 }; /* in one reply, over all clusters */
@@ -108,10 +109,13 @@ static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const st
         return NULL;
     headgate__cluster_status__init(c);
     c->name = name;
-    struct cluster_view v = {.call = call, .engine = call->admin->engine, .name = name, .source = "static", .status = c};
+    c->layer = (char *)(uintptr_t)admin_layer_of(store_current(engine_store(call->admin->engine)),
+                                                 HEADGATE__KIND__KIND_CLUSTER, name);
+    const char *declared = c->layer ? c->layer : "static";
+    struct cluster_view v = {.call = call, .engine = call->admin->engine, .name = name, .source = declared, .status = c};
     cluster_endpoints_init(&endpoints, s, name);
     if (engine_cluster_source(v.engine, name, &source)) {
-        v.source = source.found_at ? source.kind : strcmp(endpoints.source, "state") == 0 ? "stored" : "static";
+        v.source = source.found_at ? source.kind : strcmp(endpoints.source, "state") == 0 ? "stored" : declared;
         c->discovery = discovery_status(call, &source);
         if (source.failure[0])
             add_problem(&v, problems, "discovery", source.failure);

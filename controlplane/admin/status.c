@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "controlplane/admin/internal.h"
+#include "controlplane/admin/layers.h"
 
 /* ---- data planes ---- */
 
@@ -191,6 +192,7 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     add_file_problems(call, &problems);
     add_data_plane_problems(call, &problems);
     if (current) {
+        admin_add_layers(&call->arena, store_current(engine_store(admin->engine)), &reply);
         admin_add_clusters(call, current, &reply, &problems);
         admin_add_certificates(call, current, &reply, &problems);
     }

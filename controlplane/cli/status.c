@@ -4,7 +4,10 @@
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 
-enum { ENDPOINTS_SHOWN = 8 }; /* of one cluster; --output json has more */
+enum {
+    ENDPOINTS_SHOWN = 8,        /* of one cluster; --output json has more */
+    HIDDEN_SHOWN = 8,           /* resources of one layer; likewise */
+};
 
 static enum style state_style(const char *state) {
     return strcmp(state, "in-sync") == 0 ? STYLE_GOOD : strcmp(state, "nacked") == 0 ? STYLE_BAD : STYLE_WARN;
@@ -85,6 +88,38 @@ static void print_away(const struct cli *cli, const Headgate__StatusReply *r) {
         table_add(&t, STYLE_PLAIN, a->has_version ? "%" PRIu64 : "none", a->version);
         table_add(&t, STYLE_PLAIN, "%s", a->software ? a->software : "");
     }
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
+/* What was pushed is not listed: it is what people know. */
+static void add_layer(struct table *t, const Headgate__LayerStatus *layer) {
+    struct strbuf hidden = {0};
+    size_t shown = 0;
+    for (size_t i = 0; i < layer->n_items && layer->items[i]->hidden_by && shown < HIDDEN_SHOWN; i++) {
+        const Headgate__LayerResource *r = layer->items[i];
+        const char *kind = kind_name(r->kind);
+        strbuf_printf(&hidden, "%s%s/%s by %s", shown++ ? ", " : "", kind ? kind : "?", r->name ? r->name : "", r->hidden_by);
+    }
+    if (layer->hidden > shown)
+        strbuf_printf(&hidden, "%s%" PRIu64 " more", shown ? " and " : "", layer->hidden - shown);
+    table_add(t, STYLE_NAME, "  %s", layer->name ? layer->name : "");
+    table_add(t, STYLE_PLAIN, "%" PRIu64, layer->resources);
+    table_add(t, STYLE_WARN, "%s", hidden.p ? hidden.p : "");
+    strbuf_finish(&hidden);
+}
+
+static void print_layers(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  LAYER", "RESOURCES", "HIDDEN"};
+    struct table t;
+    if (r->n_layers == 0)
+        return;
+    cli_print(cli, STYLE_TITLE, "where resources come from\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_layers; i++)
+        add_layer(&t, r->layers[i]);
     table_print(cli, &t);
     table_finish(&t);
 }
@@ -209,6 +244,7 @@ int command_status(struct cli *cli, const struct options *options) {
         print_head(cli, reply);
         print_data_planes(cli, reply);
         print_away(cli, reply);
+        print_layers(cli, reply);
         print_clusters(cli, reply);
         print_discovery(cli, reply);
         print_certificates(cli, reply);
