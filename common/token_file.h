@@ -3,7 +3,7 @@
 
 #include "common/error.h"
 
-enum { TOKEN_MAX = 1024 };          /* bytes */
+enum { TOKEN_MAX = 8192 };          /* bytes; those of service accounts are long */
 
 struct token_file;
 

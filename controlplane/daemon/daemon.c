@@ -36,6 +36,7 @@ struct control_daemon {
     struct ev_loop *loop;
     struct rpc_loop rpc;
     bool has_rpc;
+    struct kubernetes *kubernetes;  /* NULL: there is none */
     struct engine *engine;
     struct file_source *file_source;
     struct channel_service channel_service;
@@ -80,14 +81,27 @@ static const struct engine_checks checks = {.create = health_create,
                                             .counters = health_counters,
                                             .last_failure = health_last_failure};
 
+/* Where there is an API server, or one is named. */
+static int start_kubernetes(struct control_daemon *d, struct error_list *errors) {
+    struct kubernetes_config config = d->options->kubernetes;
+    config.loop = d->loop;
+    if (!config.server && !kubernetes_is_around())
+        return 0;
+    d->kubernetes = kubernetes_create(&config, errors);
+    return d->kubernetes ? 0 : -1;
+}
+
 static int start_engine(struct control_daemon *d, struct error_list *errors) {
     const struct daemon_options *o = d->options;
+    if (start_kubernetes(d, errors) < 0)
+        return -1;
     struct engine_config config = {.loop = d->loop,
                                    .state_dir = o->store_dir,
                                    .files_root = o->files_root,
                                    .files_base = o->files_base,
                                    .channel = channel_config_default,
                                    .checks = &checks,
+                                   .kubernetes = d->kubernetes,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,
                                    .end = channel_service_end,
@@ -288,6 +302,7 @@ static void finish(struct control_daemon *d) {
         rpc_loop_finish(&d->rpc);
     channel_service_finish(&d->channel_service);
     engine_destroy(d->engine);
+    kubernetes_destroy(d->kubernetes);
     ev_loop_destroy(d->loop);
 }
 

@@ -137,7 +137,7 @@ static void add_sources(struct strbuf *out, const struct engine_source_totals to
     };
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
         head(out, series[i].name, series[i].type, series[i].help);
-        for (int kind = 0; kind < SOURCE_KINDS; kind++)
+        for (size_t kind = 0; kind < SOURCE_KINDS; kind++)
             labelled(out, series[i].name, "kind", totals[kind].kind,
                      *(const uint64_t *)((const char *)&totals[kind] + series[i].offset));
     }
@@ -149,6 +149,17 @@ static void add_dns(struct strbuf *out, const struct resolver_counters *c) {
     labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "found", c->answers);
     labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "nothing", c->nothing);
     labelled(out, "headgate_controlplane_dns_answers_total", "outcome", "failed", c->failures);
+}
+
+static void add_kubernetes(struct strbuf *out, const struct reflector_counters *c) {
+    single(out, "headgate_controlplane_kubernetes_lists_total", "counter", "Collections of an API server that were listed.",
+           c->lists);
+    single(out, "headgate_controlplane_kubernetes_watches_total", "counter", "Watches that were begun.", c->watches);
+    single(out, "headgate_controlplane_kubernetes_events_total", "counter", "Events of watches.", c->events);
+    single(out, "headgate_controlplane_kubernetes_bookmarks_total", "counter", "Of those, bookmarks.", c->bookmarks);
+    single(out, "headgate_controlplane_kubernetes_gone_total", "counter",
+           "Times that the place of a watch was no longer known to the server (410).", c->gone);
+    single(out, "headgate_controlplane_kubernetes_failures_total", "counter", "Lists and watches that failed.", c->failures);
 }
 
 static void add_health(struct strbuf *out, const struct health_counters *c) {
@@ -177,6 +188,8 @@ static void add_endpoints(struct strbuf *out, const struct engine *e) {
     single(out, "headgate_controlplane_endpoint_saves_total", "counter", "Times that they were stored.", c.saves);
     add_sources(out, c.sources);
     add_dns(out, c.resolver);
+    if (c.has_kubernetes)
+        add_kubernetes(out, &c.kubernetes);
     if (c.health)
         add_health(out, c.health);
 }

@@ -25,6 +25,11 @@ const struct option_spec daemon_option_specs[] = {
     {"tls-any-name", '\0', NULL, "let in any certificate of those authorities, whatever node name it comes with"},
     {"admin-listen", 'a', "ADDRESS", "metrics and probes over HTTP (127.0.0.1:9902), or off"},
     {"metrics-token-file", '\0', "FILE", "the bearer token for /metrics off loopback"},
+    {"kubernetes-server", '\0', "URL", "of the API server, for discovery: kubernetes (in a pod: its own)"},
+    {"kubernetes-ca", '\0', "FILE", "PEM authorities of its certificate (in a pod: its service account's)"},
+    {"kubernetes-token-file", '\0', "FILE", "the bearer token for it, read again when it changes (in a pod: likewise)"},
+    {"kubernetes-cert", '\0', "FILE", "PEM certificate for it, instead of a token"},
+    {"kubernetes-key", '\0', "FILE", "its PEM key"},
     {"keep-versions", '\0', "N", "of the newest versions are kept (200)"},
     {"prepare-timeout", '\0', "SECONDS", "for a data plane to check and build a snapshot (30)"},
     {"commit-timeout", '\0', "SECONDS", "for a data plane to switch to it (30)"},
@@ -106,6 +111,16 @@ static void set_tls(struct daemon_options *o, struct error_list *errors) {
                    "--dataplane-listen, --tls-cert, --tls-key and --tls-ca go together");
 }
 
+static void set_kubernetes(struct daemon_options *o, struct error_list *errors) {
+    o->kubernetes = (struct kubernetes_config){.server = options_get(&o->given, "kubernetes-server"),
+                                               .ca_file = options_get(&o->given, "kubernetes-ca"),
+                                               .token_file = options_get(&o->given, "kubernetes-token-file"),
+                                               .certificate = options_get(&o->given, "kubernetes-cert"),
+                                               .key = options_get(&o->given, "kubernetes-key")};
+    if (!o->kubernetes.certificate != !o->kubernetes.key)
+        error_addf(errors, ERROR_MISSING, "--kubernetes-cert and --kubernetes-key go together");
+}
+
 static void set_files(struct daemon_options *o, struct error_list *errors) {
     const char *given = options_get(&o->given, "files-root"), *slash = o->config ? strrchr(o->config, '/') : NULL;
     o->files_root = given ? given : o->config ? "/" : "/etc/headgate";
@@ -146,6 +161,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
     set_admin(ret, errors);
     set_token(ret, errors);
     set_tls(ret, errors);
+    set_kubernetes(ret, errors);
     set_numbers(ret, errors);
     return errors->count == faults ? 0 : -1;
 }

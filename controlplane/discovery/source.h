@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "controlplane/discovery/endpoint_feed.h"
 #include "controlplane/discovery/resolver.h"
+#include "controlplane/kubernetes/kubernetes.h"
 #include "controlplane/secrets/files.h"
 #include "proto/resources.pb-c.h"
 
@@ -32,6 +33,7 @@ struct source_config {
     const struct secret_root *root;     /* below which files are read; outlives the source */
     struct resolver   *resolver;        /* shared by all sources; outlives the source */
     struct endpoint_feed *feed;         /* likewise; NULL: no management server is known */
+    struct kubernetes *kubernetes;      /* likewise; NULL: no API server is known */
     struct source_sink sink;
 };
 
@@ -64,10 +66,10 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_file, source_dns, source_xds;
+extern const struct source_kind source_file, source_dns, source_xds, source_kubernetes;
 
 /* All kinds, each once. */
-enum { SOURCE_KINDS = 3 };
+enum { SOURCE_KINDS = 4 };
 extern const struct source_kind *const source_kinds[SOURCE_KINDS];
 size_t source_kind_index(const struct source_kind *kind);
 

@@ -117,11 +117,18 @@ static void forget_dirty(struct engine *e) {
     }
 }
 
-void engine_endpoints_save_soon(struct engine *e) {
-    if (ev_is_active(&e->endpoints.save))
-        return;
-    ev_timer_set(&e->endpoints.save, SAVE_AFTER_SECONDS, 0.);
+static void save_after(struct engine *e, double seconds) {
+    ev_timer_stop(e->config.loop, &e->endpoints.save);
+    ev_timer_set(&e->endpoints.save, seconds, 0.);
     ev_timer_start(e->config.loop, &e->endpoints.save);
+}
+
+/* At once after a quiet second: what has just been found is to outlive this process. */
+void engine_endpoints_save_soon(struct engine *e) {
+    double quiet = (double)(clock_monotonic_us() - e->endpoints.saved_at) / 1e6;
+    bool was_quiet = !e->endpoints.saved_at || quiet >= SAVE_AFTER_SECONDS;
+    if (!ev_is_active(&e->endpoints.save))
+        save_after(e, was_quiet ? 0. : SAVE_AFTER_SECONDS - quiet);
 }
 
 static int publish_state(struct engine *e, struct sets *s) {
@@ -196,12 +203,6 @@ void engine_endpoints_resume(struct engine *e) {
 
 /* ---- on disk ---- */
 
-static void save_after(struct engine *e, double seconds) {
-    ev_timer_stop(e->config.loop, &e->endpoints.save);
-    ev_timer_set(&e->endpoints.save, seconds, 0.);
-    ev_timer_start(e->config.loop, &e->endpoints.save);
-}
-
 static void on_saved(struct engine *e, int status, const struct error_list *errors) {
     if (status == 0) {
         e->endpoints.saves++;
@@ -226,6 +227,7 @@ void engine_endpoints_save(struct engine *e) {
 static void begin_save(struct engine *e) {
     const struct snapshot *current = channel_current(e->channel);
     struct error_list errors = {0};
+    e->endpoints.saved_at = clock_monotonic_us();
     if (state_saver_begin(&e->endpoints.saver, current->state, current->generation, &errors) < 0)
         on_saved(e, -1, &errors);
     error_list_finish(&errors);
@@ -467,6 +469,9 @@ void engine_endpoint_counters(const struct engine *e, struct engine_endpoint_cou
         add_totals(entry->value, ret->sources);
     ret->health = p->health ? e->config.checks->counters(p->health) : NULL;
     ret->resolver = resolver_counters(p->resolver);
+    ret->has_kubernetes = e->config.kubernetes != NULL;
+    if (ret->has_kubernetes)
+        kubernetes_count(e->config.kubernetes, &ret->kubernetes);
 }
 
 /* ---- life ---- */

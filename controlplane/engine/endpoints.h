@@ -26,6 +26,7 @@ struct engine_endpoints {
     bool             has_strays;    /* the state may have endpoint sets of clusters that the intent has not */
     ev_timer         publish;       /* the next generation */
     uint64_t         published_at;  /* monotonic: the last one */
+    uint64_t         saved_at;      /* monotonic: when the last save began; 0: never */
     ev_timer         save;          /* runs while the stored state is not the current one */
     struct state_saver saver;       /* what it begins */
     bool             is_pending;    /* publish when the push under way is over */

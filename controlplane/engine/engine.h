@@ -35,6 +35,7 @@ struct engine_config {
     struct channel_config channel;
     const struct engine_checks *checks; /* NULL: nothing is checked */
     struct endpoint_feed *feed;         /* outlives the engine; NULL: no management server is known */
+    struct kubernetes *kubernetes;      /* outlives the engine; NULL: no API server is known */
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
     void (*end)(void *stream_owner, const char *reason, bool at_once);
@@ -136,6 +137,8 @@ struct engine_endpoint_counters {
     struct engine_source_totals sources[SOURCE_KINDS];
     const struct health_counters *health; /* NULL: nothing is checked */
     const struct resolver_counters *resolver;
+    bool has_kubernetes;
+    struct reflector_counters kubernetes;
 };
 
 /* Goes through all clusters. Valid until the loop turns. */

@@ -121,10 +121,31 @@ static const struct schema_object xds_discovery = {
     .shorthand = "service",
 };
 
+static const struct schema_key kubernetes_keys[] = {
+    {.key = "service", .type = SCHEMA_TEXT, .form = &text_dns_label, .flags = SCHEMA_REQUIRED, .description = "Its name."},
+    {.key = "namespace", .type = SCHEMA_TEXT, .form = &text_dns_label,
+     .absent = "that of the control plane's pod, or `default`", .description = "Where it is."},
+    {.key = "port", .type = SCHEMA_TEXT, .form = &text_service_port, .absent = "the only one",
+     .description = "A port of the Service, by name or number."},
+    {0},
+};
+
+static const struct schema_object kubernetes_discovery = {
+    .title = "kubernetes-discovery",
+    .description = "The EndpointSlices of a Service, watched. Endpoints that terminate are drained. Needs a pod's service "
+                   "account, or the control plane's `--kubernetes-server`. While the API server is away, the last endpoints "
+                   "are kept.",
+    .message = &headgate__kubernetes_discovery__descriptor,
+    .keys = kubernetes_keys,
+    .shorthand = "service",
+};
+
 static const struct schema_key discovery_keys[] = {
     {.key = "file", .type = SCHEMA_OBJECT, .object = &file_discovery, .group = 1, .description = "A file."},
     {.key = "dns", .type = SCHEMA_OBJECT, .object = &dns_discovery, .group = 1, .description = "A name in DNS."},
     {.key = "xds", .type = SCHEMA_OBJECT, .object = &xds_discovery, .group = 1, .description = "A management server."},
+    {.key = "kubernetes", .type = SCHEMA_OBJECT, .object = &kubernetes_discovery, .group = 1,
+     .description = "A Service of Kubernetes."},
     {0},
 };
 

@@ -175,6 +175,24 @@ static const char *check_dns_name(struct arena *arena, struct str text, struct s
     return to_lower(arena, text, canonical);
 }
 
+/* Of a Service or namespace of Kubernetes: RFC 1123 section 2.1. */
+static const char *check_dns_label(struct arena *arena, struct str text, struct str *canonical) {
+    (void)arena, (void)canonical;
+    if (text.n == 0 || text.n > 63)
+        return "between 1 and 63 characters are allowed";
+    for (size_t i = 0; i < text.n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", text.p[i]))
+            return "only lower-case letters, digits and hyphens are allowed";
+    return text.p[0] == '-' || text.p[text.n - 1] == '-' ? "a hyphen stands neither first nor last" : NULL;
+}
+
+static const char *check_service_port(struct arena *arena, struct str text, struct str *canonical) {
+    uint64_t number;
+    if (str_to_uint64(text, &number) < 0)
+        return check_dns_label(arena, text, canonical);
+    return number >= 1 && number <= 65535 ? NULL : "not a port";
+}
+
 static const char *check_scheme(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
     return str_eq(text, STR("http")) || str_eq(text, STR("https")) ? NULL : "not a scheme";
@@ -193,6 +211,10 @@ const struct text_form text_prefix = {"prefix", "a range of addresses such as 10
                                       "^([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$", check_prefix, NULL};
 const struct text_form text_dns_name = {"dns-name", "a name such as api.internal", "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$",
                                         check_dns_name, NULL};
+const struct text_form text_dns_label = {"dns-label", "a name such as api", "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+                                         check_dns_label, NULL};
+const struct text_form text_service_port = {"service-port", "a name such as http, or a number",
+                                            "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", check_service_port, NULL};
 const struct text_form text_domain = {"domain", "a domain such as example.com, *.example.com or *",
                                       "^(\\*|\\*?[A-Za-z0-9_~.-]+\\*?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$",
                                       check_domain, NULL};

@@ -72,6 +72,7 @@ class Gateway:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="headgate-"))
         self.folder.chmod(0o777)  # the data plane may run as another user
         self.workers, self.config, self.holder, self.control_plane = workers, None, None, None
+        self.control_arguments = []  # more of them, for the control plane
         self.runtime, self.state = self.folder / "run", self.folder / "state"
         for folder in (self.runtime, self.state):
             folder.mkdir()
@@ -103,7 +104,7 @@ class Gateway:
 
     def start_control_plane(self):
         self.control_plane = self.run_program("controlplane", "--admin-listen", f"127.0.0.1:{self.control_admin_port}",
-                                              "--files-root", self.folder)
+                                              "--files-root", self.folder, *self.control_arguments)
         wait_until("the control plane is ready", lambda: self.is_up(self.control_admin_port, "readyz",
                                                                     self.control_plane))
 

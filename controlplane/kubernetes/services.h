@@ -1,0 +1,25 @@
+/* services.h — the Services of a namespace: which name a port's number has. Thread: the loop's. */
+#pragma once
+
+#include <cjson/cJSON.h>
+
+#include "common/map.h"
+
+struct service;
+
+/* Zeroed, it knows nothing. */
+struct services {
+    struct map      by_name;            /* to struct service */
+    struct service *first;              /* of all */
+    uint64_t        round;              /* of lists: what a list does not name is gone at its end */
+};
+
+void services_finish(struct services *s);
+void services_list(struct services *s); /* a list begins, and ends */
+void services_listed(struct services *s);
+/* A Service that is there now. Returns its name, valid until it is set again; NULL without memory. */
+const char *services_set(struct services *s, const cJSON *object);
+void services_remove(struct services *s, const cJSON *object);
+
+/* The name of the port with that number ("": it has none); NULL: there is no such Service, or none of its ports has it. */
+const char *services_port_name(const struct services *s, const char *service, uint32_t number);
