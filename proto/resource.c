@@ -220,6 +220,11 @@ static ProtobufCMessage *refuse(struct error_list *errors, const char *resource,
 
 ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const void *bytes, size_t size,
                                   struct error_list *errors) {
+    return resource_decode_into(NULL, kind, name, bytes, size, errors);
+}
+
+ProtobufCMessage *resource_decode_into(struct arena *arena, Headgate__Kind kind, struct str name, const void *bytes,
+                                       size_t size, struct error_list *errors) {
     char resource[RESOURCE_NAME_MAX + 32];
     const char *text = kind_name(kind);
     if (text)
@@ -234,16 +239,16 @@ ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const vo
     if (size > RESOURCE_BYTES_MAX)
         return refuse(errors, resource, ERROR_RANGE, "resource is too large");
     ProtobufCMessage *m;
-    int status = message_unpack(kind_descriptor(kind), NULL, (struct str){bytes, size}, &m);
+    int status = message_unpack(kind_descriptor(kind), arena, (struct str){bytes, size}, &m);
     if (status == MESSAGE_MEMORY)
         return refuse(errors, resource, ERROR_MEMORY, "out of memory");
     if (status < 0)
         return refuse(errors, resource, ERROR_SYNTAX, "not a well-formed message of this kind");
-    if (message_check_known(m, resource, "", errors)) {
+    if (message_check_known(m, resource, "", errors) == 0)
+        return m;
+    if (!arena)
         protobuf_c_message_free_unpacked(m, NULL);
-        return NULL;
-    }
-    return m;
+    return NULL;
 }
 
 int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_size) {

@@ -9,6 +9,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "common/arena.h"
 #include "common/error.h"
 #include "common/str.h"
 #include "proto/resources.pb-c.h"
@@ -54,6 +55,9 @@ int resource_id_from_bytes(const ProtobufCBinaryData *bytes, struct resource_id 
  * message, to be freed with protobuf_c_message_free_unpacked(m, NULL), or NULL. */
 ProtobufCMessage *resource_decode(Headgate__Kind kind, struct str name, const void *bytes, size_t size,
                                   struct error_list *errors);
+/* The same into arena memory, which has the message's as long as it lives. NULL `arena`: into the heap, as above. */
+ProtobufCMessage *resource_decode_into(struct arena *arena, Headgate__Kind kind, struct str name, const void *bytes,
+                                       size_t size, struct error_list *errors);
 /* Encodes; the bytes are the caller's (hg_free). Returns 0 or -1 (memory). */
 int resource_encode(const ProtobufCMessage *m, uint8_t **ret_bytes, size_t *ret_size);
 

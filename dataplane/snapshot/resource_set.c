@@ -26,21 +26,31 @@ void resource_body_unref(struct resource_body *body) {
 
 /* ---- resources ---- */
 
+/* A message of many pieces is put together and freed at once, which takes a fraction of the time. For a small one an arena
+ * would be too large. */
+static bool is_large(const struct resource_body *body) {
+    enum { LARGE = 1024 };
+    return body->size >= LARGE;
+}
+
 struct resource *resource_create(Headgate__Kind kind, const char *name, struct resource_body *body,
                                  struct error_list *errors) {
     size_t name_size = strlen(name) + 1;
-    ProtobufCMessage *message = resource_decode(kind, str_of(name), body->bytes, body->size, errors);
-    if (!message)
-        return NULL;
     struct resource *r = hg_malloc(sizeof *r + name_size);
     if (!r) {
         error_addf(errors, ERROR_MEMORY, "out of memory");
-        protobuf_c_message_free_unpacked(message, NULL);
         return NULL;
     }
-    *r = (struct resource){.kind = kind, .refcount = 1, .id = body->id, .message = message,
-                           .bytes = body->bytes, .size = body->size, .body = resource_body_ref(body)};
+    *r = (struct resource){.kind = kind, .refcount = 1, .id = body->id, .bytes = body->bytes, .size = body->size};
     memcpy(r->name, name, name_size);
+    struct arena *arena = is_large(body) ? &r->arena : NULL;
+    r->message = resource_decode_into(arena, kind, str_of(name), body->bytes, body->size, errors);
+    if (!r->message) {
+        arena_finish(&r->arena);
+        hg_free(r);
+        return NULL;
+    }
+    r->body = resource_body_ref(body);
     return r;
 }
 
@@ -52,7 +62,9 @@ struct resource *resource_ref(struct resource *r) {
 void resource_unref(struct resource *r) {
     if (!r || --r->refcount > 0)
         return;
-    protobuf_c_message_free_unpacked(r->message, NULL);
+    if (!is_large(r->body))
+        protobuf_c_message_free_unpacked(r->message, NULL);
+    arena_finish(&r->arena);
     resource_body_unref(r->body);
     hg_free(r);
 }

@@ -31,6 +31,7 @@ struct resource {
     const uint8_t     *bytes;         /* as the control plane wrote them */
     size_t             size;
     struct resource_body *body;
+    struct arena       arena;         /* of the message, unless it is a small one on the heap */
     char               name[];
 };
 

@@ -18,7 +18,7 @@ from stages import milliseconds, percentile, tails
 EACH = 100                      # endpoints of a cluster
 CHANGING = 2                    # clusters whose endpoints change
 CHANGE_MAX_MS = 10
-CPU_GROWTH_MAX = 2              # of the cost of a change, from the fewest clusters to a hundred times as many
+CPU_GROWTH_MAX = 1.5            # of the cost of a change, from the fewest clusters to a hundred times as many
 APART_SECONDS = 0.06            # changes that are closer to each other go out together
 ROUNDS = 5
 CHECKED_SECONDS = 120
