@@ -68,20 +68,15 @@ static struct resource *make_cluster(const char *name) {
     return make_resource(HEADGATE__KIND__KIND_CLUSTER, name, &cluster.base);
 }
 
-static void add(struct resource_part *part, struct resource *r) {
-    part->items = hg_realloc(part->items, (part->count + 1) * sizeof *part->items);
-    part->items[part->count++] = r;
-}
-
 /* A table and a cluster have the name of the listener that relays. */
 static struct resource_set *make_set(const struct parts *p, bool has_b) {
     struct resource_set *set = resource_set_create();
     Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
-    add(&set->intent, make_resource(HEADGATE__KIND__KIND_LISTENER, "a", &p->listener.base));
-    add(&set->intent, make_resource(HEADGATE__KIND__KIND_ROUTE_TABLE, "a", &table.base));
-    add(&set->intent, make_cluster("a"));
+    add_resource(&set->intent, make_resource(HEADGATE__KIND__KIND_LISTENER, "a", &p->listener.base));
+    add_resource(&set->intent, make_resource(HEADGATE__KIND__KIND_ROUTE_TABLE, "a", &table.base));
+    add_resource(&set->intent, make_cluster("a"));
     if (has_b)
-        add(&set->intent, make_cluster("b"));
+        add_resource(&set->intent, make_cluster("b"));
     return set;
 }
 
