@@ -5,6 +5,9 @@
 #include "controlplane/xds/translate/tables.h"
 #include "proto/envoy/config/route/v3/route.pb-c.h"
 
+/* In front of the name of a listener: the routes that stand in it. No name of a server becomes one like it. */
+#define XDS_INLINE_ROUTES "@listener:"
+
 enum {
     ROUTES_MAX = 100000,                /* virtual hosts, their domains, their routes */
     ROUTE_CONDITIONS_MAX = 64,          /* on headers, and on the query */

@@ -1,0 +1,67 @@
+/* TCP proxy: connections are relayed as they are. */
+#include "controlplane/xds/translate/listener.h"
+#include "controlplane/xds/translate/parts.h"
+#include "controlplane/xds/translate/values.h"
+
+enum { CLUSTERS_MAX = 256, WEIGHT_MAX = 1000000, ATTEMPTS_MAX = 100 };
+
+static const struct xds_fields metadata_table = XDS_TABLE(envoy__config__core__v3__metadata,
+    XDS_NOTE("filter_metadata", "of `envoy.lb`: the subset of endpoints"),
+    XDS_IGNORE("typed_filter_metadata", "endpoints are chosen by filter_metadata alone"));
+
+static const struct xds_fields weight_table =
+    XDS_TABLE(envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__weighted_cluster__cluster_weight,
+              XDS_READ("name"), XDS_READ("weight"), XDS_INSIDE("metadata_match", &metadata_table));
+
+static const struct xds_fields weighted_table =
+    XDS_TABLE(envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__weighted_cluster,
+              XDS_INSIDE("clusters", &weight_table));
+
+const struct xds_fields xds_read_tcp_proxy = XDS_TABLE(envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy,
+    XDS_IGNORE("stat_prefix", "metrics are named by the listener"), XDS_READ("cluster"),
+    XDS_INSIDE("weighted_clusters", &weighted_table), XDS_INSIDE("metadata_match", &metadata_table),
+    XDS_NOTE("idle_timeout", "one hour when it is not set"), XDS_INSIDE("access_log", &xds_read_access_log),
+    XDS_IGNORE("access_log_flush_interval", "a connection is logged when it ends"),
+    XDS_IGNORE("flush_access_log_on_connected", "a connection is logged when it ends"), XDS_READ("max_connect_attempts"));
+
+static void add(struct making *m, const struct xds_at *at, const char *name, uint32_t weight,
+                const Envoy__Config__Core__V3__Metadata *metadata, const struct xds_at *metadata_at, Headgate__TcpProxy *to) {
+    Headgate__WeightedCluster *c = making_new(m, &headgate__weighted_cluster__descriptor);
+    if (!c)
+        return;
+    c->name = making_name(m, XDS_AT(at, "name"), name);
+    value_number(m, XDS_AT(at, "weight"), weight, 1, WEIGHT_MAX, &c->has_weight, &c->weight);
+    part_metadata(m, metadata_at, metadata, &c->subset, &c->n_subset);
+    to->clusters[to->n_clusters++] = c;
+}
+
+void listener_tcp(struct listener_making *l, const struct xds_at *at,
+                  const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *from) {
+    struct making *m = l->making;
+    Headgate__TcpProxy *to = making_new(m, &headgate__tcp_proxy__descriptor);
+    size_t count = from->weighted_clusters ? from->weighted_clusters->n_clusters : 1;
+    bool is_single = from->cluster_specifier_case ==
+                     ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
+    if (!to || !(to->clusters = making_array(m, count, sizeof *to->clusters)))
+        return;
+    l->to->tcp = to;
+    if (is_single)
+        add(m, XDS_AT(at, "cluster"), from->cluster, 1, from->metadata_match, XDS_AT(at, "metadata_match"), to);
+    else if (!from->weighted_clusters || count == 0 || count > CLUSTERS_MAX)
+        making_refuse(m, at, ERROR_MISSING, "needs a cluster, or 1 to %d weighted_clusters", CLUSTERS_MAX);
+    for (size_t i = 0; !is_single && to->n_clusters < count && count <= CLUSTERS_MAX && from->weighted_clusters; i++) {
+        const struct xds_at *here = XDS_AT_ITEM(XDS_AT(at, "weighted_clusters"), "clusters", i);
+        bool is_own = from->weighted_clusters->clusters[i]->metadata_match != NULL;
+        add(m, here, from->weighted_clusters->clusters[i]->name, from->weighted_clusters->clusters[i]->weight,
+            is_own ? from->weighted_clusters->clusters[i]->metadata_match : from->metadata_match,
+            XDS_AT(is_own ? here : at, "metadata_match"), to);
+        if (to->n_clusters <= i)
+            return;
+    }
+    to->has_idle_timeout = true;
+    to->idle_timeout = 3600 * XDS_SEC;
+    value_duration(m, XDS_AT(at, "idle_timeout"), from->idle_timeout, 0, 30 * XDS_DAY, &to->has_idle_timeout,
+                   &to->idle_timeout);
+    value_uint32(m, XDS_AT(at, "max_connect_attempts"), from->max_connect_attempts, 1, ATTEMPTS_MAX,
+                 &to->has_max_connect_attempts, &to->max_connect_attempts);
+}
