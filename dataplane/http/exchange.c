@@ -357,12 +357,9 @@ static void set_request_deadline(struct exchange *x) {
 /* Once, whatever is tried again: what the route gives for the answer begins with the end of the request. */
 void exchange_await_response(struct exchange *x) {
     uint64_t most = exchange_timeouts(x)->response, end = x->worker->now + most;
-    if (most == 0 || x->awaits_response)
-        return;
+    if (most && !x->awaits_response && (x->request_deadline == 0 || end < x->request_deadline))
+        set_deadline(x, &x->request_deadline, end);
     x->awaits_response = true;
-    if (x->request_deadline == 0 || end < x->request_deadline)
-        x->request_deadline = end;
-    exchange_set_timer(x);
 }
 
 static void on_request_head(struct exchange *x, struct head *head, bool end) {

@@ -15,9 +15,12 @@ enum { ADDRESSES_MAX = 64, BACKLOG_MAX = 65535, CHAINS_MAX = 1000, LISTENER_FILT
 
 #define SNI_IS_SEEN "what a client says first is looked at anyway"
 
-static const struct xds_fields match_table = XDS_TABLE(envoy__config__listener__v3__filter_chain_match,
-    XDS_NOTE("server_names", "of the chains of one listener, which must have the same filters: a certificate is chosen by its "
-             "own names"),
+static const struct xds_fields match_table = XDS_TABLE(
+    envoy__config__listener__v3__filter_chain_match,
+    XDS_NOTE(
+        "server_names",
+        "of the chains of one listener, which must have the same filters: a certificate is chosen by its "
+        "own names"),
     XDS_NOTE("transport_protocol", "tls in chains with TLS, raw_buffer in those without"),
     XDS_NOTE("application_protocols", "where the transport socket offers the same by ALPN"));
 
@@ -33,7 +36,8 @@ static const struct xds_fields chain_table = XDS_TABLE(envoy__config__listener__
     XDS_IGNORE("metadata", "nothing reads it"), XDS_INSIDE("transport_socket", &socket_table),
     XDS_READ("transport_socket_connect_timeout"), XDS_IGNORE("name", "a name for people"));
 
-static const struct xds_fields proxy_table = XDS_TABLE(envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol,
+static const struct xds_fields proxy_table = XDS_TABLE(
+    envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol,
     XDS_IGNORE("stat_prefix", "metrics are named by the listener"));
 static const struct xds_fields tls_inspector_table = XDS_TABLE(
     envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector,
@@ -88,8 +92,8 @@ static void addresses(struct making *m, const Envoy__Config__Listener__V3__Liste
                       from->n_additional_addresses, ADDRESSES_MAX);
     add_address(m, XDS_AT(NULL, "address"), from->address, to);
     for (size_t i = 0; i < from->n_additional_addresses; i++)
-        add_address(m, XDS_AT(XDS_AT_ITEM(NULL, "additional_addresses", i), "address"), from->additional_addresses[i]->address,
-                    to);
+        add_address(m, XDS_AT(XDS_AT_ITEM(NULL, "additional_addresses", i), "address"),
+                    from->additional_addresses[i]->address, to);
 }
 
 /* ---- chains ---- */
@@ -212,7 +216,9 @@ static void chain_filter(struct listener_making *l, const struct chain *c) {
     if (!m)
         return;
     if (m->descriptor == xds_read_http_manager.type)
-        listener_http(l, at, (const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *)m);
+        listener_http(
+            l, at,
+            (const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *)m);
     else
         listener_tcp(l, at, (const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *)m);
 }
@@ -250,7 +256,8 @@ static void make_chains(struct listener_making *l, const struct chain *chains, s
 static void chains(struct listener_making *l, const Envoy__Config__Listener__V3__Listener *from) {
     size_t count = 0, all = from->n_filter_chains + (from->default_filter_chain != NULL);
     if (all == 0 || all > CHAINS_MAX) {
-        making_refuse(l->making, XDS_AT(NULL, "filter_chains"), ERROR_RANGE, "are %zu; 1 to %d are possible", all, CHAINS_MAX);
+        making_refuse(l->making, XDS_AT(NULL, "filter_chains"), ERROR_RANGE, "are %zu; 1 to %d are possible",
+                      all, CHAINS_MAX);
         return;
     }
     struct chain *list = making_array(l->making, all, sizeof *list);
@@ -312,20 +319,22 @@ static void make_listener(struct listener_making *l, const Envoy__Config__Listen
         making_unsupported(m, XDS_AT(NULL, "bind_to_port"), "connections cannot come from another listener");
     if (from->tcp_backlog_size)
         value_number(m, XDS_AT(NULL, "tcp_backlog_size"),
-                     from->tcp_backlog_size->value > BACKLOG_MAX ? BACKLOG_MAX : from->tcp_backlog_size->value, 1, BACKLOG_MAX,
-                     &l->to->has_backlog, &l->to->backlog);
+                     from->tcp_backlog_size->value > BACKLOG_MAX ? BACKLOG_MAX
+                                                                 : from->tcp_backlog_size->value,
+                     1, BACKLOG_MAX, &l->to->has_backlog, &l->to->backlog);
     listener_filters(m, from, l->to);
     chains(l, from);
     handshake_time(l, from);
     making_emit(m, HEADGATE__KIND__KIND_LISTENER, l->name, &l->to->base);
 }
 
-int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *from, struct xds_made *ret, struct error_list *errors) {
+int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *from, struct xds_made *ret,
+                           struct error_list *errors) {
     struct making m;
     if (making_begin(&m, &xds_read_listener, &from->base, "listener", from->name, ret, errors) == 0) {
         struct listener_making l = {
             .making = &m, .to = making_new(&m, &headgate__listener__descriptor),
-            .name = making_name(&m, XDS_AT(NULL, "name"), from->name),
+            .name = making_name(&m, XDS_AT(NULL, "name"), from->name), .server_name = from->name,
         };
         if (l.to && l.name)
             make_listener(&l, from);

@@ -18,6 +18,7 @@ struct listener_making {
     struct making      *making;
     Headgate__Listener *to;
     const char         *name;           /* of ours */
+    const char         *server_name;
     bool                has_tls;
     struct tls_alpn     alpn;
 };

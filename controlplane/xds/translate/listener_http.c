@@ -11,6 +11,8 @@
 #include "proto/envoy/extensions/filters/http/router/v3/router.pb-c.h"
 
 #define HCM(name) Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__##name
+#define HCM_VALUE(name) \
+    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__##name
 #define HCM_TABLE(name, ...) \
     XDS_TABLE(envoy__extensions__filters__network__http_connection_manager__v3__##name, __VA_ARGS__)
 
@@ -66,11 +68,13 @@ static const struct xds_fields upgrade_table = HCM_TABLE(http_connection_manager
     XDS_NOTE("upgrade_type", "websocket, which is always possible, and CONNECT, which the routes say"),
     XDS_NOTE("enabled", "true"));
 
-const struct xds_fields xds_read_http_manager = HCM_TABLE(http_connection_manager,
-    XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2"), XDS_IGNORE("stat_prefix", "metrics are named by the listener"),
-    XDS_INSIDE("rds", &rds_table), XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("http_filters", &filter_table),
+const struct xds_fields xds_read_http_manager = HCM_TABLE(
+    http_connection_manager, XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2"),
+    XDS_IGNORE("stat_prefix", "metrics are named by the listener"), XDS_INSIDE("rds", &rds_table),
+    XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("http_filters", &filter_table),
     XDS_IGNORE("tracing", NO_TRACES), XDS_INSIDE("common_http_protocol_options", &common_table),
-    XDS_INSIDE("http_protocol_options", &http1_table), XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
+    XDS_INSIDE("http_protocol_options", &http1_table),
+    XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
     XDS_IGNORE("server_name", "`server-name` of the settings holds"),
     XDS_IGNORE("server_header_transformation", "the Server field of an origin is passed on"),
     XDS_IGNORE("max_request_headers_kb", "the limit of the settings holds"),
@@ -80,20 +84,21 @@ const struct xds_fields xds_read_http_manager = HCM_TABLE(http_connection_manage
     XDS_NOTE("request_headers_timeout", "10 s when it is not set"),
     XDS_IGNORE("drain_timeout", "`timeouts.drain` of the settings holds"),
     XDS_IGNORE("delayed_close_timeout", "connections are closed so that the last answer arrives"),
-    XDS_INSIDE("access_log", &xds_read_access_log),
-    XDS_IGNORE("access_log_flush_interval", ONE_RECORD), XDS_IGNORE("flush_access_log_on_new_request", ONE_RECORD),
-    XDS_IGNORE("access_log_options", ONE_RECORD),
+    XDS_INSIDE("access_log", &xds_read_access_log), XDS_IGNORE("access_log_flush_interval", ONE_RECORD),
+    XDS_IGNORE("flush_access_log_on_new_request", ONE_RECORD), XDS_IGNORE("access_log_options", ONE_RECORD),
     XDS_IGNORE("use_remote_address", SETTINGS_CLIENTS), XDS_IGNORE("xff_num_trusted_hops", SETTINGS_CLIENTS),
     XDS_IGNORE("internal_address_config", "no client counts as internal"),
     XDS_IGNORE("generate_request_id", "every request has an id"),
     XDS_IGNORE("preserve_external_request_id", "an id is kept of proxies that are trusted"),
-    XDS_NOTE("forward_client_cert_details", "SANITIZE or SANITIZE_SET: a client's own are removed, and what a certificate says "
+    XDS_NOTE("forward_client_cert_details",
+             "SANITIZE or SANITIZE_SET: a client's own are removed, and what a certificate says "
              "is told in X-Forwarded-Client-Cert"),
     XDS_IGNORE("set_current_client_cert_details", "Hash, Cert, Subject, URI and DNS are told"),
     XDS_IGNORE("proxy_100_continue", "100 is passed on"), XDS_INSIDE("upgrade_configs", &upgrade_table),
     XDS_IGNORE("normalize_path", SETTINGS_PATHS), XDS_IGNORE("merge_slashes", SETTINGS_PATHS),
     XDS_IGNORE("path_with_escaped_slashes_action", SETTINGS_PATHS),
-    XDS_IGNORE("stream_error_on_invalid_http_message", "a malformed message of HTTP/2 ends its stream, one of HTTP/1 the "
+    XDS_IGNORE("stream_error_on_invalid_http_message",
+               "a malformed message of HTTP/2 ends its stream, one of HTTP/1 the "
                "connection"),
     XDS_IGNORE("strip_trailing_host_dot", "the dot at the end of a host does not count"));
 
@@ -124,8 +129,8 @@ static void check_router(struct making *m, const struct xds_at *at, const Google
 }
 
 static bool is_router(const HCM(HttpFilter) *filter) {
-    return filter->typed_config &&
-           xds_type_of_url(str_of(filter->typed_config->type_url)) == &envoy__extensions__filters__http__router__v3__router__descriptor;
+    return filter->typed_config && xds_type_of_url(str_of(filter->typed_config->type_url)) ==
+                                       &envoy__extensions__filters__http__router__v3__router__descriptor;
 }
 
 static void filters(struct making *m, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
@@ -155,9 +160,9 @@ static void add_protocol(Headgate__Listener *to, Headgate__Listener__Protocol pr
 
 /* With TLS and AUTO those that ALPN offers; a listener that offers nothing gets HTTP/1. */
 static void protocols(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
-    bool is_auto = from->codec_type == ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__AUTO;
-    bool is_http1 = from->codec_type == ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1;
-    bool is_http2 = from->codec_type == ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP2;
+    bool is_auto = from->codec_type == HCM_VALUE(CODEC_TYPE__AUTO);
+    bool is_http1 = from->codec_type == HCM_VALUE(CODEC_TYPE__HTTP1);
+    bool is_http2 = from->codec_type == HCM_VALUE(CODEC_TYPE__HTTP2);
     l->to->protocols = making_array(l->making, 2, sizeof *l->to->protocols);
     if (!l->to->protocols)
         return;
@@ -190,11 +195,11 @@ static void times(struct listener_making *l, const struct xds_at *at, const HCM(
         return;
     t->has_idle = true;
     t->idle = 3600 * XDS_SEC;
-    value_duration(l->making, XDS_AT(at, "common_http_protocol_options.idle_timeout"), common ? common->idle_timeout : NULL, 0,
-                   XDS_DAY, &t->has_idle, &t->idle);
+    value_duration(l->making, XDS_AT(at, "common_http_protocol_options.idle_timeout"),
+                   common ? common->idle_timeout : NULL, 0, XDS_DAY, &t->has_idle, &t->idle);
     t->idle = t->idle ? t->idle : XDS_DAY;
-    value_duration(l->making, XDS_AT(at, "request_headers_timeout"), from->request_headers_timeout, 0, XDS_DAY, &t->has_header,
-                   &t->header);
+    value_duration(l->making, XDS_AT(at, "request_headers_timeout"), from->request_headers_timeout, 0,
+                   XDS_DAY, &t->has_header, &t->header);
     if (t->has_header && t->header == 0)
         t->has_header = false; /* off: ours holds */
     value_duration(l->making, XDS_AT(at, "request_timeout"), from->request_timeout, 0, XDS_DAY, &has_request, &request);
@@ -216,10 +221,12 @@ static void upgrades(struct making *m, const struct xds_at *at, const HCM(HttpCo
 
 static void certificates(struct making *m, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
     switch (from->forward_client_cert_details) {
-    case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__SANITIZE:
-    case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__SANITIZE_SET:
+    case HCM_VALUE(FORWARD_CLIENT_CERT_DETAILS__SANITIZE):
+    case HCM_VALUE(FORWARD_CLIENT_CERT_DETAILS__SANITIZE_SET):
         break;
-    default: making_unsupported(m, XDS_AT(at, "forward_client_cert_details"), "what a client says of itself is never passed on");
+    default:
+        making_unsupported(m, XDS_AT(at, "forward_client_cert_details"),
+                           "what a client says of itself is never passed on");
     }
 }
 
@@ -228,7 +235,7 @@ static void certificates(struct making *m, const struct xds_at *at, const HCM(Ht
 /* Routes that stand in the listener are a table of its own: their name may be that of many. */
 static void inline_routes(struct listener_making *l, const struct xds_at *at,
                           const Envoy__Config__Route__V3__RouteConfiguration *from) {
-    struct str name = xds_name_map(&l->making->arena, STR(XDS_INLINE_ROUTES), str_of(l->name));
+    struct str name = xds_name_map(&l->making->arena, STR(XDS_INLINE_ROUTES), str_of(l->server_name));
     if (!name.p) {
         making_out_of_memory(l->making);
         return;
@@ -239,12 +246,12 @@ static void inline_routes(struct listener_making *l, const struct xds_at *at,
 
 static void routes(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
     switch (from->route_specifier_case) {
-    case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS:
+    case HCM_VALUE(ROUTE_SPECIFIER_RDS):
         part_config_source(l->making, XDS_AT(at, "rds.config_source"), from->rds->config_source);
         l->to->route_table = making_name(l->making, XDS_AT(at, "rds.route_config_name"), from->rds->route_config_name);
         making_need(l->making, XDS_TYPE_ROUTES, from->rds->route_config_name);
         break;
-    case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
+    case HCM_VALUE(ROUTE_SPECIFIER_ROUTE_CONFIG):
         inline_routes(l, at, from->route_config);
         break;
     default: making_refuse(l->making, at, ERROR_MISSING, "needs one of rds and route_config"); break;

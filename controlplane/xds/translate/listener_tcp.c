@@ -24,39 +24,49 @@ const struct xds_fields xds_read_tcp_proxy = XDS_TABLE(envoy__extensions__filter
     XDS_IGNORE("access_log_flush_interval", "a connection is logged when it ends"),
     XDS_IGNORE("flush_access_log_on_connected", "a connection is logged when it ends"), XDS_READ("max_connect_attempts"));
 
-static void add(struct making *m, const struct xds_at *at, const char *name, uint32_t weight,
-                const Envoy__Config__Core__V3__Metadata *metadata, const struct xds_at *metadata_at, Headgate__TcpProxy *to) {
+static void add(struct making *m, const struct xds_at *at, const char *name_field, const char *name,
+                uint32_t weight, const Envoy__Config__Core__V3__Metadata *metadata,
+                const struct xds_at *metadata_at, Headgate__TcpProxy *to) {
     Headgate__WeightedCluster *c = making_new(m, &headgate__weighted_cluster__descriptor);
     if (!c)
         return;
-    c->name = making_name(m, XDS_AT(at, "name"), name);
+    c->name = making_name(m, XDS_AT(at, name_field), name);
     value_number(m, XDS_AT(at, "weight"), weight, 1, WEIGHT_MAX, &c->has_weight, &c->weight);
     part_metadata(m, metadata_at, metadata, &c->subset, &c->n_subset);
     to->clusters[to->n_clusters++] = c;
 }
 
-void listener_tcp(struct listener_making *l, const struct xds_at *at,
-                  const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *from) {
+#define TCP_PROXY(name) Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy##name
+
+static void add_weighted(struct making *m, const struct xds_at *at, const TCP_PROXY() *from, Headgate__TcpProxy *to) {
+    const TCP_PROXY(__WeightedCluster) *w = from->weighted_clusters;
+    if (w->n_clusters == 0 || w->n_clusters > CLUSTERS_MAX) {
+        making_refuse(m, XDS_AT(at, "weighted_clusters"), ERROR_RANGE, "are %zu; 1 to %d are possible", w->n_clusters,
+                      CLUSTERS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < w->n_clusters; i++) {
+        const struct xds_at *here = XDS_AT_ITEM(XDS_AT(at, "weighted_clusters"), "clusters", i);
+        const Envoy__Config__Core__V3__Metadata *own = w->clusters[i]->metadata_match;
+        add(m, here, "name", w->clusters[i]->name, w->clusters[i]->weight, own ? own : from->metadata_match,
+            XDS_AT(own ? here : at, "metadata_match"), to);
+    }
+}
+
+void listener_tcp(struct listener_making *l, const struct xds_at *at, const TCP_PROXY() *from) {
     struct making *m = l->making;
     Headgate__TcpProxy *to = making_new(m, &headgate__tcp_proxy__descriptor);
-    size_t count = from->weighted_clusters ? from->weighted_clusters->n_clusters : 1;
-    bool is_single = from->cluster_specifier_case ==
-                     ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
-    if (!to || !(to->clusters = making_array(m, count, sizeof *to->clusters)))
+    if (!to || !(to->clusters = making_array(m, CLUSTERS_MAX, sizeof *to->clusters)))
         return;
     l->to->tcp = to;
-    if (is_single)
-        add(m, XDS_AT(at, "cluster"), from->cluster, 1, from->metadata_match, XDS_AT(at, "metadata_match"), to);
-    else if (!from->weighted_clusters || count == 0 || count > CLUSTERS_MAX)
-        making_refuse(m, at, ERROR_MISSING, "needs a cluster, or 1 to %d weighted_clusters", CLUSTERS_MAX);
-    for (size_t i = 0; !is_single && to->n_clusters < count && count <= CLUSTERS_MAX && from->weighted_clusters; i++) {
-        const struct xds_at *here = XDS_AT_ITEM(XDS_AT(at, "weighted_clusters"), "clusters", i);
-        bool is_own = from->weighted_clusters->clusters[i]->metadata_match != NULL;
-        add(m, here, from->weighted_clusters->clusters[i]->name, from->weighted_clusters->clusters[i]->weight,
-            is_own ? from->weighted_clusters->clusters[i]->metadata_match : from->metadata_match,
-            XDS_AT(is_own ? here : at, "metadata_match"), to);
-        if (to->n_clusters <= i)
-            return;
+    switch (from->cluster_specifier_case) {
+    case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER:
+        add(m, at, "cluster", from->cluster, 1, from->metadata_match, XDS_AT(at, "metadata_match"), to);
+        break;
+    case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
+        add_weighted(m, at, from, to);
+        break;
+    default: making_refuse(m, at, ERROR_MISSING, "needs a cluster or weighted_clusters"); break;
     }
     to->has_idle_timeout = true;
     to->idle_timeout = 3600 * XDS_SEC;

@@ -10,6 +10,7 @@ static const struct {
     const char              *title;
     const struct xds_fields *table;
 } roots[] = {
+    {"Listeners", &xds_read_listener},
     {"Routes", &xds_read_routes},
     {"Clusters", &xds_read_cluster},
     {"Endpoints", &xds_read_endpoints},
