@@ -46,7 +46,8 @@ static void every_allocation_may_fail(void **state) {
         "listener_filters: [{typed_config: {" TYPE "filters.listener.proxy_protocol.v3.ProxyProtocol}}]\n"
         "filter_chains:\n- filters:\n  - typed_config:\n      " TYPE
         "filters.network.http_connection_manager.v3.HttpConnectionManager\n"
-        "      route_config:\n        virtual_hosts: [{name: h, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: c}}]}]\n"
+        "      route_config:\n"
+        "        virtual_hosts: [{name: h, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: c}}]}]\n"
         "      http2_protocol_options: {max_concurrent_streams: 100}\n"
         "      http_filters: [{name: r, typed_config: {" TYPE "filters.http.router.v3.Router}}]\n"
         "  transport_socket: {name: tls, typed_config: {" TYPE
