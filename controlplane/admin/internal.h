@@ -36,6 +36,10 @@ int admin_describe_secret(struct engine *e, const char *name, struct strbuf *out
 void admin_gc(struct admin_call *call, const ProtobufCMessage *request);
 void admin_top(struct admin_call *call, const ProtobufCMessage *request);
 
+/* client_status.c: how calls of client status begin; see rpc_method. */
+void admin_fetch_client_status(void *context, const struct rpc_method *method, struct rpc_call *call);
+void admin_stream_client_status(void *context, const struct rpc_method *method, struct rpc_call *call);
+
 /* status.c, for top as well: whether the stream has said Hello and has not ended, the name of how it is, and the nodes
  * without a stream. */
 bool admin_has_greeted(const struct data_plane *dp);

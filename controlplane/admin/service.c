@@ -1,5 +1,6 @@
 #include "common/alloc.h"
 #include "controlplane/admin/internal.h"
+#include "controlplane/xds/csds.h"
 
 struct admin_handler {
     enum admin_method method;
@@ -93,6 +94,8 @@ const struct rpc_method admin_methods[] = {
     {"/headgate.Admin/Verify", start_call, &handlers[ADMIN_VERIFY]},
     {"/headgate.Admin/Gc", start_call, &handlers[ADMIN_GC]},
     {"/headgate.Admin/Top", start_call, &handlers[ADMIN_TOP]},
+    {XDS_CSDS_SERVICE "/FetchClientStatus", admin_fetch_client_status, NULL},
+    {XDS_CSDS_SERVICE "/StreamClientStatus", admin_stream_client_status, NULL},
     {0},
 };
 

@@ -19,9 +19,12 @@ enum admin_method {
     ADMIN_METHODS,
 };
 
+struct xds_csds;
+
 struct admin {
     struct engine *engine;
     const struct file_source *file_source; /* NULL: no file is watched */
+    const struct xds_csds *csds;    /* NULL: no management server is configured */
     uint64_t keep_versions;         /* what Gc keeps unless told otherwise */
     uint64_t started_at;            /* microseconds since 1970 */
     uint64_t calls[ADMIN_METHODS];

@@ -236,6 +236,10 @@ uint64_t xds_world_deadline(const struct xds_world *w) {
 
 /* ---- for status ---- */
 
+size_t xds_world_type(const struct xds_world *w, enum xds_role role) {
+    return w->roles[role].number;
+}
+
 const struct xds_protocol *xds_world_protocol(const struct xds_world *w) {
     return w->p;
 }

@@ -28,6 +28,9 @@ struct xds_translation {
     int (*translate)(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors);
 };
 
+/* Those of translate.h. */
+extern const struct xds_translation xds_translations[XDS_ROLES];
+
 /* What the world does. The functions must not call the world, but for `done`. */
 struct xds_world_sink {
     void *context;
@@ -81,6 +84,7 @@ uint64_t xds_world_deadline(const struct xds_world *w); /* UINT64_MAX: nothing w
 
 const struct xds_protocol *xds_world_protocol(const struct xds_world *w); /* NULL: none */
 const char                *xds_world_type_url(enum xds_role role);
+size_t                     xds_world_type(const struct xds_world *w, enum xds_role role); /* its number in machines */
 /* Why a resource that is held is not in use, for people; NULL: it is, or is not there. Valid until the next call. */
 const char *xds_world_waits_for(const struct xds_world *w, enum xds_role role, struct str name);
 
