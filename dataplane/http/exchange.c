@@ -195,9 +195,7 @@ struct exchange *exchange_open(struct worker *w, struct leg *front, const struct
     if ((x->view = w->view))
         view_ref(x->view);
     x->began = w->now;
-    stats_add(exchange_is_tcp(x) ? &w->stats->tcp_connections_total : &w->stats->requests_total, 1);
-    stats_add(&w->stats->tcp_connections, exchange_is_tcp(x));
-    stats_add(&w->stats->exchanges, 1);
+    count_begin(x);
     return x;
 }
 
@@ -227,20 +225,6 @@ static void abort_leg(struct exchange *x, struct leg *leg, enum abort_code code)
     leg->ops->abort(leg, code);
 }
 
-static void count_status(struct exchange *x) {
-    struct stats *s = x->worker->stats;
-    _Atomic uint64_t *classes[] = {&s->responses_2xx_total, &s->responses_3xx_total, &s->responses_4xx_total,
-                                   &s->responses_5xx_total};
-    if (x->status >= 200 && x->status < 600)
-        stats_add(classes[x->status / 100 - 2], 1);
-}
-
-static void count_tcp(struct exchange *x) {
-    stats_sub(&x->worker->stats->tcp_connections, 1);
-    if (x->tunnel != TUNNEL_OPEN)
-        stats_add(&x->worker->stats->tcp_unconnected_total, 1);
-}
-
 void exchange_over(struct exchange *x) {
     if (x->is_over)
         return;
@@ -254,45 +238,12 @@ void exchange_over(struct exchange *x) {
     replay_forget(x);
     flow_drop(x, &x->request);
     flow_drop(x, &x->response);
-    count_status(x);
-    if (exchange_is_tcp(x))
-        count_tcp(x);
-    else if (x->tunnel == TUNNEL_OPEN)
-        stats_sub(&x->worker->stats->tunnels, 1);
+    count_over(x);
     if (hooks.log)
         hooks.log(x);
     wheel_remove(&x->worker->wheel, &x->timer);
     worker_forget_borrower(x->worker, &x->borrower);
     worker_reap_later(x->worker, &x->reapable);
-}
-
-static void count_abort(struct exchange *x, enum abort_code code) {
-    struct stats *s = x->worker->stats;
-    switch (code) {
-    case ABORT_CLIENT_GONE: stats_add(&s->client_aborts_total, 1); break;
-    case ABORT_CLIENT_PROTOCOL:
-    case ABORT_BAD_PATH:
-    case ABORT_VERSION_NOT_SUPPORTED:
-    case ABORT_CODING_NOT_IMPLEMENTED: stats_add(&s->client_protocol_errors_total, 1); break;
-    case ABORT_URI_TOO_LONG:
-    case ABORT_HEADERS_TOO_LARGE:
-    case ABORT_BODY_TOO_LARGE: stats_add(&s->requests_too_large_total, 1); break;
-    case ABORT_CLIENT_BODY_TIMEOUT: stats_add(&s->client_body_timeouts_total, 1); break;
-    case ABORT_CLIENT_WRITE_TIMEOUT: stats_add(&s->client_write_timeouts_total, 1); break;
-    case ABORT_NO_ROUTE: stats_add(&s->no_route_total, 1); break;
-    case ABORT_NO_CLUSTER:
-    case ABORT_NO_ENDPOINT: stats_add(&s->no_endpoint_total, 1); break;
-    case ABORT_ORIGIN_RESET:
-    case ABORT_ORIGIN_STREAM_RESET: stats_add(&s->origin_resets_total, 1); break;
-    case ABORT_ORIGIN_PROTOCOL:
-    case ABORT_ORIGIN_TOO_LARGE: stats_add(&s->origin_protocol_errors_total, 1); break;
-    case ABORT_ORIGIN_TIMEOUT:
-    case ABORT_ORIGIN_BODY_TIMEOUT:
-    case ABORT_REQUEST_TIMEOUT: stats_add(&s->origin_timeouts_total, 1); break;
-    case ABORT_OVERLOAD:
-    case ABORT_MEMORY: stats_add(&s->overload_total, 1); break;
-    default: break;
-    }
 }
 
 void exchange_note_abort(struct exchange *x, enum abort_code code) {

@@ -6,6 +6,11 @@
 /* What a flow may begin with before anything is known of its body: so much is reserved in the worker's budget. */
 enum { INITIAL_CREDIT = 16 << 10 };
 
+/* counting.c. It begins, it ends; and why it ends early. */
+void count_begin(const struct exchange *x);
+void count_over(const struct exchange *x);
+void count_abort(const struct exchange *x, enum abort_code code);
+
 void flow_init(struct flow *f, uint64_t limit);
 void flow_advance(struct flow *f, enum flow_state to);            /* asserts that it moves right */
 /* Issues credit to the source when at least half the limit is free, or when it holds nothing. */
