@@ -236,7 +236,8 @@ static void end_part(struct dns *d);
 
 static int keep_addresses(struct lookup *l, const struct dns_answer *answer) {
     const struct dns_record *srv = l->srv;
-    return dns_endpoints_add(&l->found, answer, l->type, srv ? srv->port : l->dns->m->port, srv ? srv->target : NULL, srv);
+    return dns_endpoints_add(&l->found, answer, l->type, srv ? srv->port : l->dns->m->port,
+                             srv ? srv->target : l->dns->m->hostname, srv);
 }
 
 static int by_rank(const void *a, const void *b) {

@@ -35,6 +35,8 @@ void check_dns_discovery(struct fill *f, const struct fill_at *at, const Protobu
                            "the port that endpoints listen on, or records: srv", NULL);
     else if (is_srv && dns->has_port)
         conflict(f, at, "port", "SRV records have ports of their own", "port or records: srv, not both");
+    if (is_srv && dns->hostname)
+        conflict(f, at, "hostname", "servers of SRV have names of their own", "hostname or records: srv, not both");
     if (dns->min_refresh > dns->max_refresh)
         conflict(f, at, "min-refresh", "min-refresh is above max-refresh", "a duration that is not above max-refresh");
 }

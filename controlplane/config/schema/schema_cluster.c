@@ -83,6 +83,8 @@ static const struct schema_key dns_keys[] = {
     {.key = "port", .type = SCHEMA_INTEGER, .min = 1, .max = 65535, .absent = "that of the SRV record",
      .description = "Where endpoints listen. Needed, except with `srv`."},
     {.key = "records", .type = SCHEMA_WORD, .words = dns_records, .description = "What is asked for."},
+    {.key = "hostname", .type = SCHEMA_TEXT, .form = &text_host, .absent = "none; with `srv` the server's name",
+     .description = "The host name of every endpoint that is found, for `rewrite.host-from-endpoint` and for TLS."},
     {.key = "min-refresh", .type = SCHEMA_DURATION, .min = SEC, .max = DAY,
      .description = "An answer counts at least so long, whatever its time to live."},
     {.key = "max-refresh", .type = SCHEMA_DURATION, .min = SEC, .max = 7 * DAY, .description = "And at most so long."},

@@ -121,8 +121,9 @@ static void take_refresh(struct cluster_making *c, Headgate__DnsDiscovery *to) {
                        XDS_DAY, &to->has_failure_refresh, &to->failure_refresh);
 }
 
+/* `hostname`: what the endpoints are called; "": like the name. */
 static void take_name(struct cluster_making *c, const struct xds_at *at,
-                      const Envoy__Config__Core__V3__SocketAddress *address) {
+                      const Envoy__Config__Core__V3__SocketAddress *address, const char *hostname) {
     Headgate__Discovery *to = making_new(c->making, &headgate__discovery__descriptor);
     Headgate__DnsDiscovery *dns = making_new(c->making, &headgate__dns_discovery__descriptor);
     if (!to || !dns)
@@ -130,6 +131,8 @@ static void take_name(struct cluster_making *c, const struct xds_at *at,
     if (!address->address[0])
         making_refuse(c->making, XDS_AT(at, "address"), ERROR_MISSING, "is empty");
     value_text(c->making, XDS_AT(at, "address"), address->address, &text_dns_name, NAME_MAX_BYTES, &dns->name);
+    value_text(c->making, XDS_AT(at->up, "hostname"), hostname[0] ? hostname : address->address, &text_host, NAME_MAX_BYTES,
+               &dns->hostname);
     value_number(c->making, XDS_AT(at, "port_value"), address->port_value, 1, 65535, &dns->has_port, &dns->port);
     dns->records = records_of(c->from->dns_lookup_family);
     dns->has_records = dns->records != HEADGATE__DNS_DISCOVERY__RECORDS__ADDRESSES;
@@ -140,41 +143,47 @@ static void take_name(struct cluster_making *c, const struct xds_at *at,
     c->to->discovery = to;
 }
 
-/* The name of an endpoint; NULL: it has an address, or none. */
-static const Envoy__Config__Core__V3__SocketAddress *name_of(const Envoy__Config__Endpoint__V3__LbEndpoint *e) {
+/* Whether an endpoint has a name where others have an address. */
+static bool has_name(const Envoy__Config__Endpoint__V3__LbEndpoint *e) {
     const Envoy__Config__Core__V3__Address *a =
         e->host_identifier_case == ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT ? e->endpoint->address
                                                                                                       : NULL;
-    struct str name = {0}, canonical;
+    struct str canonical;
     struct arena scratch;
     char room[512];
     if (!a || a->address_case != ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS)
-        return NULL;
+        return false;
     arena_init(&scratch, room, sizeof room, 0);
-    name = str_of(a->socket_address->address);
-    bool is_name = text_dns_name.check(&scratch, name, &canonical) == NULL;
+    bool is_name = text_dns_name.check(&scratch, str_of(a->socket_address->address), &canonical) == NULL;
     arena_finish(&scratch);
-    return is_name ? a->socket_address : NULL;
+    return is_name;
+}
+
+/* The endpoint that has a name, in *ret; NULL: none has. Returns the number of all. */
+static size_t find_name(const ASSIGNMENT *from, const Envoy__Config__Endpoint__V3__Endpoint **ret) {
+    size_t count = 0;
+    *ret = NULL;
+    for (size_t i = 0; from && i < from->n_endpoints; i++)
+        for (size_t k = 0; k < from->endpoints[i]->n_lb_endpoints; k++, count++)
+            if (has_name(from->endpoints[i]->lb_endpoints[k]))
+                *ret = from->endpoints[i]->lb_endpoints[k]->endpoint;
+    return count;
 }
 
 /* A cluster of names has one; addresses among them make it a static one. */
 static void take_dns(struct cluster_making *c) {
     const ASSIGNMENT *from = c->from->load_assignment;
     const struct xds_at *at = XDS_AT(NULL, "load_assignment");
-    const Envoy__Config__Core__V3__SocketAddress *name = NULL;
-    size_t count = 0;
-    for (size_t i = 0; from && i < from->n_endpoints; i++)
-        for (size_t k = 0; k < from->endpoints[i]->n_lb_endpoints; k++, count++) {
-            const Envoy__Config__Core__V3__SocketAddress *found = name_of(from->endpoints[i]->lb_endpoints[k]);
-            name = found ? found : name;
-        }
-    if (!name) {
+    const Envoy__Config__Endpoint__V3__Endpoint *named;
+    size_t count = find_name(from, &named);
+    if (!named) {
         take_static(c);
     } else if (count > 1) {
         making_unsupported(c->making, XDS_AT(at, "endpoints"), "a cluster has one name in DNS, and nothing beside it");
     } else {
+        const struct xds_at *endpoint = XDS_AT(at, "endpoints[0].lb_endpoints[0].endpoint");
         take_policy(c, at, from);
-        take_name(c, XDS_AT(at, "endpoints[0].lb_endpoints[0].endpoint.address.socket_address"), name);
+        take_name(c, XDS_AT(endpoint, "address.socket_address"), named->address->socket_address, named->hostname);
     }
 }
 

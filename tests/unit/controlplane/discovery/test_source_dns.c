@@ -49,6 +49,7 @@ struct fixture {
     struct resolver  *resolver;
     struct source    *source;
     char              found[512];   /* "10.0.0.1:80 10.0.0.2:80"; what was said last */
+    char              hostname[64]; /* of the first of them; "": none */
     unsigned          founds, failures;
 };
 
@@ -159,9 +160,11 @@ static void on_found(void *context, const Headgate__EndpointSet *set) {
     struct fixture *f = context;
     size_t n = 0;
     f->founds++;
-    f->found[0] = '\0';
+    f->found[0] = f->hostname[0] = '\0';
     for (size_t i = 0; i < set->n_endpoints; i++)
         n += (size_t)snprintf(f->found + n, sizeof f->found - n, "%s%s", i ? " " : "", set->endpoints[i]->address);
+    if (set->n_endpoints && set->endpoints[0]->hostname)
+        snprintf(f->hostname, sizeof f->hostname, "%s", set->endpoints[0]->hostname);
 }
 
 static void on_failed(void *context, const char *reason) {
@@ -303,6 +306,21 @@ static void one_family_may_be_empty_but_not_unknown(void **state) {
     f->source = make(f, &dns);
     wait_round(f);
     assert_string_equal(f->found, "10.0.0.1:80");
+}
+
+static void addresses_have_the_name_that_they_are_given(void **state) {
+    struct fixture *f = *state;
+    Headgate__DnsDiscovery dns = discovery("web.test", RECORDS(A));
+    set_rule(f, "web.test", DNS_A, NOERROR, 200, "10.0.0.1");
+    f->source = make(f, &dns);
+    wait_round(f);
+    assert_string_equal(f->hostname, "");
+    source_dns.destroy(f->source);
+    dns.hostname = (char *)"site.test";
+    f->source = make(f, &dns);
+    wait_round(f);
+    assert_string_equal(f->found, "10.0.0.1:80");
+    assert_string_equal(f->hostname, "site.test");
 }
 
 static void failures_back_off(void **state) {
@@ -466,7 +484,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(time_to_live_has_a_floor_and_a_ceiling),
         TEST(the_smaller_time_to_live_of_both_questions_counts),
-        TEST(one_family_may_be_empty_but_not_unknown),
+        TEST(one_family_may_be_empty_but_not_unknown), TEST(addresses_have_the_name_that_they_are_given),
         TEST(failures_back_off),
         TEST(nobody_can_make_a_flood),
         TEST(who_asks_meanwhile_waits_for_the_same_answer),
