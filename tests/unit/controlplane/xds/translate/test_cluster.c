@@ -100,24 +100,25 @@ static void endpoints_of_the_servers(void **state) {
             "type EDS");
 }
 
-#define NAMED(hostname) \
-    "discovery:\n  dns:\n    name: web.internal\n    port: 80\n    hostname: " hostname "\n"
+#define NAMED(rest) \
+    "discovery:\n  dns:\n    name: web.internal\n    port: 80\n" rest
 
 static void endpoints_of_names(void **state) {
     (void)state;
     MADE("type: STRICT_DNS, " ASSIGNED(ENDPOINT("Web.internal")),
-         NAMED("web.internal") "    min-refresh: 5s\n    max-refresh: 5s\n    failure-refresh: 5s\n");
+         NAMED("    hostname: web.internal\n") "    min-refresh: 5s\n    max-refresh: 5s\n    failure-refresh: 5s\n");
     MADE("type: LOGICAL_DNS, dns_lookup_family: V6_ONLY, respect_dns_ttl: true, dns_failure_refresh_rate: {base_interval:"
          " 2s, max_interval: 9s}, dns_resolvers: [{socket_address: {address: 10.0.0.53, port_value: 53}}], "
          ASSIGNED(ENDPOINT("web.internal")),
-         NAMED("web.internal") "    records: aaaa\n    failure-refresh: 2s\n    servers: [10.0.0.53:53]\n");
+         NAMED("    records: aaaa\n    hostname: web.internal\n") "    failure-refresh: 2s\n    servers: [10.0.0.53:53]\n");
     MADE("type: STRICT_DNS, dns_refresh_rate: 60s, dns_lookup_family: V4_ONLY, dns_resolution_config: {resolvers:"
          " [{socket_address: {address: '::1', port_value: 53}}, {socket_address: {address: '::1', port_value: 53}}],"
          " dns_resolver_options: {no_default_search_domain: true}}, " ASSIGNED(ENDPOINT("web.internal")),
-         NAMED("web.internal") "    records: a\n    min-refresh: 1m\n    max-refresh: 1m\n    failure-refresh: 1m\n"
-         "    servers: [\"[::1]:53\"]\n");
+         NAMED("    records: a\n    hostname: web.internal\n") "    min-refresh: 1m\n"
+         "    max-refresh: 1m\n    failure-refresh: 1m\n    servers: [\"[::1]:53\"]\n");
     MADE("type: STRICT_DNS, respect_dns_ttl: true, " ASSIGNED("{endpoint: {hostname: site.test, address: {socket_address:"
-         " {address: web.internal, port_value: 80}}}}"), NAMED("site.test") "    failure-refresh: 5s\n");
+         " {address: web.internal, port_value: 80}}}}"),
+         "discovery:\n  dns: {name: web.internal, port: 80, hostname: site.test, failure-refresh: 5s}\n");
     MADE("type: STRICT_DNS, " ASSIGNED(ENDPOINT("10.0.0.1") ", " ENDPOINT("10.0.0.2")),
          "endpoints: [10.0.0.1:80, 10.0.0.2:80]\n");
     REFUSED("type: STRICT_DNS, " ASSIGNED(ENDPOINT("web.internal") ", " ENDPOINT("10.0.0.2")),
