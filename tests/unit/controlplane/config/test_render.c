@@ -328,7 +328,8 @@ static bool has_company(const struct schema_key *k)
 }
 
 /* One key of each group at most, which is drawn first. A few of the rules that are no part of the tables are kept here,
- * too: a rewrite is for clusters, a substitution for a regex. */
+ * too: a rewrite is for clusters, a substitution for a regex; what relays TCP has no protocols, any name goes without
+ * names. */
 static bool is_wanted(struct chance *c, const struct schema_object *o, const struct schema_key *k,
                       const unsigned picks[4], bool is_named)
 {
@@ -341,6 +342,10 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     }
     if (strcmp(o->title, "dns-discovery") == 0 && strcmp(k->key, "port") == 0) {
         return true;
+    }
+    bool relays = o == &schema_listener && picks[1] != NONE && strcmp(o->keys[picks[1]].key, "tcp") == 0;
+    if (strcmp(k->key, "any-name") == 0 || (relays && (strcmp(k->key, "protocols") == 0 || strcmp(k->key, "http2") == 0))) {
+        return false;
     }
     bool has_regex = picks[1] != NONE && strcmp(o->keys[picks[1]].key, "regex") == 0;
     if ((o == &schema_rewrite || o == &schema_redirect) && strcmp(k->key, "substitution") == 0) {
