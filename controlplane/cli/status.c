@@ -99,7 +99,8 @@ static void add_layer(struct table *t, const Headgate__LayerStatus *layer) {
     for (size_t i = 0; i < layer->n_items && layer->items[i]->hidden_by && shown < HIDDEN_SHOWN; i++) {
         const Headgate__LayerResource *r = layer->items[i];
         const char *kind = kind_name(r->kind);
-        strbuf_printf(&hidden, "%s%s/%s by %s", shown++ ? ", " : "", kind ? kind : "?", r->name ? r->name : "", r->hidden_by);
+        strbuf_printf(&hidden, "%s%s/%s by %s", shown++ ? ", " : "", kind ? kind : "?", r->name ? r->name : "",
+                      r->hidden_by);
     }
     if (layer->hidden > shown)
         strbuf_printf(&hidden, "%s%" PRIu64 " more", shown ? " and " : "", layer->hidden - shown);

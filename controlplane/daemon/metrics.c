@@ -35,7 +35,6 @@ static void labelled(struct strbuf *out, const char *name, const char *label, co
 static void add_versions(struct strbuf *out, struct engine *e) {
     const struct snapshot *current = channel_current(engine_channel(e));
     struct store *store = engine_store(e);
-    uint64_t oldest = store_oldest_version(store), next = store_next_version(store);
     single(out, "headgate_controlplane_version", "gauge", "Version of the intent; 0: none.",
            current ? current->version : 0);
     single(out, "headgate_controlplane_generation", "gauge", "Generation of the state.",
@@ -43,7 +42,7 @@ static void add_versions(struct strbuf *out, struct engine *e) {
     single(out, "headgate_controlplane_pinned_version", "gauge", "Version that a rollback pinned; 0: none.",
            store_pinned_version(store));
     single(out, "headgate_controlplane_versions_stored", "gauge", "Versions in the store.",
-           oldest ? next - oldest : 0);
+           store_version_count(store));
     single(out, "headgate_controlplane_certificate_expiry_seconds", "gauge",
            "When the first certificate expires, seconds since 1970; 0: there is none.", engine_first_expiry(e) / 1000000);
     single(out, "headgate_controlplane_certificate_problems", "gauge",

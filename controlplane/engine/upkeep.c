@@ -3,7 +3,10 @@
 #include "common/log.h"
 #include "controlplane/engine/internal.h"
 
-enum { GC_SLACK = 100 }; /* versions beyond retention that are let grow before they are dropped together */
+enum {
+    GC_SLACK = 100,             /* versions beyond retention that are let grow before they are dropped together */
+    DISCOVERED_KEPT = 100,      /* of the versions that servers made, however many of pushes are kept */
+};
 
 /* One verification (without `retention`) or collection, from its call to its answer. */
 struct upkeep_job {
@@ -110,9 +113,9 @@ static void on_collected(void *context, const struct upkeep_result *r) {
 }
 
 void upkeep_after_push(struct engine *e) {
-    uint64_t next = store_next_version(e->store), oldest = store_oldest_version(e->store);
-    const struct store_retention retention = {.versions = e->config.keep_versions};
-    if (e->is_stopping || e->is_collecting || next - oldest <= e->config.keep_versions + GC_SLACK)
+    uint64_t pushed = e->config.keep_versions, discovered = pushed < DISCOVERED_KEPT ? pushed : DISCOVERED_KEPT;
+    const struct store_retention retention = {.versions = pushed, .discovered = discovered};
+    if (e->is_stopping || e->is_collecting || store_version_count(e->store) <= pushed + discovered + GC_SLACK)
         return;
     e->is_collecting = true;
     e->counters.gc_runs++;

@@ -252,6 +252,7 @@ static int write_head(struct store *s, const struct store_manifest *m, bool pin,
     struct head head = {
         .newest = m->version.number,
         .oldest = s->head.oldest ? s->head.oldest : m->version.number,
+        .whole_from = s->head.whole_from ? s->head.whole_from : m->version.number,
         .newest_hash = m->version.hash,
         .pinned = pin,
     };
@@ -331,5 +332,6 @@ int store_commit(struct store *s, const struct store_commit *commit, struct erro
     manifest_enlist(s, m);
     store_manifest_unref(s->current);
     s->current = m;
+    s->kept.whole_from = s->head.whole_from;
     return 0;
 }

@@ -69,6 +69,8 @@ int head_write(struct store *s, const struct head *head, struct error_list *erro
     m.oldest = head->oldest;
     m.newest_hash = (ProtobufCBinaryData){RESOURCE_ID_SIZE, newest_hash.bytes};
     m.pinned = head->pinned;
+    m.has_whole_from = head->whole_from != head->oldest;
+    m.whole_from = head->whole_from;
     arena_init(&arena, room, sizeof room, 0);
     int status = frame_encode(&arena, FRAME_HEAD, &m.base, &frame, &hash);
     status = status < 0 ? report_memory(s, errors) : replace_file(s, HEAD_FILE, &frame, 1, errors);
@@ -81,9 +83,10 @@ int head_write(struct store *s, const struct head *head, struct error_list *erro
 static int head_from_message(const Headgate__Store__Head *m, struct head *ret_head,
                              uint8_t ret_lineage[LINEAGE_SIZE]) {
     struct head head = {.newest = m->newest, .oldest = m->oldest, .pinned = m->pinned};
+    head.whole_from = m->has_whole_from ? m->whole_from : m->oldest;
     if (m->lineage.len != LINEAGE_SIZE || resource_id_from_bytes(&m->newest_hash, &head.newest_hash) < 0)
         return MESSAGE_MALFORMED;
-    if (head.oldest > head.newest || (head.oldest == 0) != (head.newest == 0))
+    if (head.whole_from < head.oldest || head.whole_from > head.newest || head.oldest > head.newest || (head.oldest == 0) != (head.newest == 0))
         return MESSAGE_MALFORMED;
     *ret_head = head;
     memcpy(ret_lineage, m->lineage.data, LINEAGE_SIZE);

@@ -10,7 +10,9 @@ struct store_collection {
     struct store_retention retention;
     bool dry_run;
     enum phase phase;
-    uint64_t number; /* CHOOSE, DROP_VERSIONS: the version that is next */
+    uint64_t number; /* CHOOSE, DROP_VERSIONS: the version that is next; 0: none */
+    uint64_t pushed, discovered; /* CHOOSE: how many stay, so far */
+    struct kept before, stay; /* stay.whole_from is 0 until it is known */
     uint64_t oldest; /* the first that stays */
     uint64_t marked; /* up to here the versions that stay are marked */
     struct object_cursor objects;
@@ -22,42 +24,82 @@ struct store_collection {
 
 /* ---- what stays ---- */
 
-/* 1, 0, or -1 with an error. A damaged record has no age, so it keeps nothing by it; but one that only could
- * not be read now, for want of memory or of an answer from the disk, must not be dropped for that. */
-static int is_young(struct store_collection *c, uint64_t number, const struct store_retention *retention) {
+/* What is to be known of a version to choose. A damaged one has no age, and counts as pushed: if it is to stay, that is
+ * refused later. */
+struct candidate {
+    uint64_t number, next; /* next: the next older one */
+    bool is_discovered, is_young;
+};
+
+/* 0, or -1 with an error: what only could not be read now, for want of memory or of an answer from the disk, must not be
+ * dropped for that. */
+static int look(struct store_collection *c, uint64_t number, struct candidate *ret) {
+    const struct store_retention *retention = &c->retention;
     struct error_list found = {0};
     struct arena arena = {0};
     struct record r;
     uint64_t now = retention->now_us ? retention->now_us : clock_realtime_us();
     int status = record_read(c->store, number, &arena, &r, &found);
-    int young = status == 0 && (r.version.time_us > now || now - r.version.time_us < retention->age_us);
-    if (status < 0 && (found.count == 0 || found.items[0].code != ERROR_INTEGRITY)) {
-        error_list_add(c->errors, found.count ? &found.items[0] : &(struct error){.code = ERROR_MEMORY});
-        young = -1;
+    *ret = (struct candidate){.number = number, .next = kept_before(&c->before, number)};
+    if (status == 0) {
+        ret->is_discovered = r.version.layer != 0;
+        ret->is_young = !ret->is_discovered && (r.version.time_us > now || now - r.version.time_us < retention->age_us);
     }
+    if (status < 0 && found.count && found.items[0].code == ERROR_INTEGRITY)
+        status = 0;
+    else if (status < 0)
+        error_list_add(c->errors, found.count ? &found.items[0] : &(struct error){.code = ERROR_MEMORY});
     error_list_finish(&found);
     arena_finish(&arena);
-    return young;
+    return status;
 }
 
-/* Looks at one version, where its age counts. */
-static int choose(struct store_collection *c) {
-    const struct head *head = &c->store->head;
-    uint64_t keep = c->retention.versions ? c->retention.versions : 1;
-    while (c->number && head->newest - c->number >= keep && !c->retention.age_us)
-        c->number++;
-    bool is_beyond = c->number && head->newest - c->number >= keep;
-    int young = is_beyond ? is_young(c, c->number, &c->retention) : 1;
-    if (young < 0)
-        return -1;
-    if (!young) {
-        c->number++;
-        return 0;
-    }
-    c->oldest = c->number;
-    c->marked = c->oldest ? c->oldest - 1 : 0;
+static void end_choice(struct store_collection *c) {
+    if (c->stay.whole_from == 0)
+        c->stay.whole_from = c->oldest;
+    kept_sort(&c->stay);
     c->phase = MARK;
+}
+
+static int keep(struct store_collection *c, const struct candidate *v) {
+    c->oldest = v->number;
+    c->discovered += v->is_discovered;
+    c->pushed += !v->is_discovered;
+    if (c->stay.whole_from && kept_add(&c->stay, v->number) < 0)
+        return report_memory(c->store, c->errors);
     return 0;
+}
+
+/* From the newest back. The first discovered one that does not stay is the end of what is whole. */
+static int choose_one(struct store_collection *c) {
+    uint64_t pushed = c->retention.versions ? c->retention.versions : 1;
+    uint64_t discovered = c->retention.discovered ? c->retention.discovered : pushed;
+    struct candidate v;
+    if (look(c, c->number, &v) < 0)
+        return -1;
+    if (c->stay.whole_from == 0 && v.number < c->before.whole_from)
+        c->stay.whole_from = c->before.whole_from;
+    bool is_room = v.is_discovered ? c->discovered < discovered : c->pushed < pushed || v.is_young;
+    bool is_newest = c->oldest == 0, is_beyond = c->pushed >= pushed && !v.is_young;
+    c->number = v.next;
+    if (is_newest || (is_room && !is_beyond))
+        return keep(c, &v);
+    if (is_beyond && c->retention.age_us == 0)
+        c->number = 0;
+    if (!v.is_discovered)
+        c->number = 0;
+    else if (c->stay.whole_from == 0)
+        c->stay.whole_from = v.number + 1;
+    return 0;
+}
+
+static int choose(struct store_collection *c) {
+    int status = 0;
+    for (int i = 0; i < STORE_STEP_FILES && c->number && status == 0; i++)
+        status = choose_one(c);
+    if (status == 0 && c->number == 0)
+        end_choice(c);
+    return status;
 }
 
 static int need_all(struct store_collection *c, const struct store_manifest *m) {
@@ -84,7 +126,7 @@ static bool has_unmarked(const struct store_collection *c) {
 }
 
 static int mark_next(struct store_collection *c) {
-    c->marked++;
+    c->marked = kept_after(&c->stay, c->marked);
     return c->marked == c->store->head.newest ? need_all(c, c->store->current) : need_version(c, c->marked);
 }
 
@@ -125,23 +167,38 @@ static int drop_file(struct store_collection *c, const char *path, uint64_t *cou
 /* The head goes first: from then on the dropped versions are leftovers that store_open removes, whatever
  * happens here. */
 static int drop_head(struct store_collection *c) {
-    struct head head = c->store->head;
+    struct store *s = c->store;
+    struct head head = s->head;
+    struct kept stay = {0};
+    bool is_same = head.oldest == c->oldest && head.whole_from == c->stay.whole_from && s->kept.count == c->stay.count;
     c->number = head.oldest;
     head.oldest = c->oldest;
+    head.whole_from = c->stay.whole_from;
     c->phase = DROP_VERSIONS;
     if (mark_held(c) < 0)
         return -1;
-    return c->number == c->oldest || c->dry_run ? 0 : head_write(c->store, &head, c->errors);
+    if (is_same || c->dry_run)
+        return 0;
+    if (kept_copy(&c->stay, &stay) < 0)
+        return report_memory(s, c->errors);
+    if (head_write(s, &head, c->errors) < 0) {
+        kept_finish(&stay);
+        return -1;
+    }
+    kept_finish(&s->kept);
+    s->kept = stay;
+    return 0;
 }
 
 static int drop_versions(struct store_collection *c) {
     char path[PATH_SIZE];
-    for (int i = 0; i < STORE_STEP_FILES && c->number < c->oldest; i++, c->number++) {
+    for (int i = 0; i < STORE_STEP_FILES && c->number < c->stay.whole_from; i++) {
         path_of_version(c->number, path);
-        if (drop_file(c, path, &c->result.versions) < 0)
+        if (!kept_has(&c->stay, c->number) && drop_file(c, path, &c->result.versions) < 0)
             return -1;
+        c->number = kept_after(&c->before, c->number);
     }
-    if (c->number == c->oldest)
+    if (c->number >= c->stay.whole_from)
         c->phase = DROP_OBJECTS;
     return 0;
 }
@@ -173,8 +230,12 @@ struct store_collection *store_collection_create(struct store *s, const struct s
     c->retention = *retention;
     c->dry_run = dry_run;
     c->errors = errors;
-    c->number = s->head.oldest;
-    return c;
+    c->number = s->head.newest;
+    if (kept_copy(&s->kept, &c->before) == 0)
+        return c;
+    report_memory(s, errors);
+    hg_free(c);
+    return NULL;
 }
 
 /* What was committed since the last step is marked first, once it is too late for MARK to come by. */
@@ -204,6 +265,8 @@ int store_collection_step(struct store_collection *c, struct store_gc_result *re
 void store_collection_destroy(struct store_collection *c) {
     if (!c)
         return;
+    kept_finish(&c->before);
+    kept_finish(&c->stay);
     object_cursor_finish(&c->objects);
     map_finish(&c->needed);
     arena_finish(&c->arena);

@@ -37,9 +37,12 @@ int store_set_pin(struct store *s, bool pin, struct error_list *errors) {
 }
 
 static int check_number(const struct store *s, uint64_t number, struct error_list *errors) {
-    if (number && number >= s->head.oldest && number <= s->head.newest)
+    bool is_inside = number && number >= s->head.oldest && number <= s->head.newest;
+    if (is_inside && kept_has(&s->kept, number))
         return 0;
-    if (s->head.newest == 0)
+    if (is_inside)
+        error_addf(errors, ERROR_REFERENCE, "version %" PRIu64 " was not pushed, and is not kept any more", number);
+    else if (s->head.newest == 0)
         error_addf(errors, ERROR_REFERENCE, "there is no version %" PRIu64 ": the store is empty", number);
     else
         error_addf(errors, ERROR_REFERENCE,
@@ -75,13 +78,16 @@ static void follow_chain(const struct store *s, struct chain *chain, const struc
         disk_report(&s->disk, path, ERROR_INTEGRITY, "not the version that its successor was made from",
                     errors);
     }
-    *chain = (struct chain){.is_known = r->has_parent_hash, .hash = r->parent_hash};
+    uint64_t before = kept_before(&s->kept, r->version.number);
+    bool is_parent = before == r->version.parent;
+    *chain = (struct chain){.is_known = r->has_parent_hash && (is_parent || before == r->version.pushed_before),
+                            .hash = is_parent ? r->parent_hash : r->pushed_hash};
 }
 
 static int list_from(const struct store *s, uint64_t from, size_t limit, struct store_log *log,
                      struct error_list *errors) {
     struct chain chain = {.is_known = from == s->head.newest, .hash = s->head.newest_hash};
-    for (uint64_t number = from; number >= s->head.oldest && number && limit; number--, limit--) {
+    for (uint64_t number = from; number && limit; number = kept_before(&s->kept, number), limit--) {
         struct record r;
         int status = record_read(s, number, &log->arena, &r, errors);
         if (status == MESSAGE_MEMORY)

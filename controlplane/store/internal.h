@@ -27,8 +27,16 @@ enum {
 
 struct head {
     uint64_t newest, oldest;
+    uint64_t whole_from;        /* from it on there are all versions, before it only those that a push made */
     struct resource_id newest_hash;
     bool pinned;
+};
+
+/* Which versions there are. */
+struct kept {
+    uint64_t *pushed;           /* ascending, all before whole_from */
+    size_t    count, capacity;
+    uint64_t  whole_from;
 };
 
 struct store {
@@ -38,6 +46,7 @@ struct store {
     uint8_t lineage[LINEAGE_SIZE];
     int format;                     /* of the folder */
     struct head head;
+    struct kept kept;
     struct store_manifest *current; /* one reference; NULL without a version */
     struct store_manifest *live;    /* every referenced manifest, the current one too */
     bool is_uncertain;              /* it is not known what the disk has: nothing may be written */
@@ -65,6 +74,21 @@ int head_read(const struct store *s, struct head *ret_head, uint8_t ret_lineage[
               struct error_list *errors);
 /* The exact bytes of the format file. */
 void format_text(const struct store *s, char text[128]);
+
+/* ---- kept.c ---- */
+
+void kept_finish(struct kept *k);
+/* In any order; sort when all are there. 0, or -1 without memory. */
+int kept_add(struct kept *k, uint64_t number);
+void kept_sort(struct kept *k);
+int kept_copy(const struct kept *from, struct kept *ret);
+/* Whatever the newest is. */
+bool kept_has(const struct kept *k, uint64_t number);
+/* The next older, 0: none; the next newer, which may be above the newest. */
+uint64_t kept_before(const struct kept *k, uint64_t number);
+uint64_t kept_after(const struct kept *k, uint64_t number);
+/* Fills s->kept from the folder, and removes what an unfinished write left there. */
+int kept_load(struct store *s, struct error_list *errors);
 
 /* ---- manifest.c: manifests in memory, version files ---- */
 

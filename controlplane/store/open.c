@@ -160,23 +160,6 @@ static int make_store(struct store *s, struct error_list *errors) {
 
 /* ---- opening ---- */
 
-struct leftovers {
-    const struct store *store;
-    struct error_list *errors;
-};
-
-/* Versions above the head: a commit that was cut off. Below the oldest: a gc that was cut off. */
-static int remove_leftover_version(void *context, const char *name) {
-    const struct leftovers *l = context;
-    const struct head *head = &l->store->head;
-    char path[PATH_SIZE];
-    uint64_t number = version_of_name(name);
-    if (number == 0 || (number >= head->oldest && number <= head->newest))
-        return 0;
-    path_of_version(number, path);
-    return disk_remove(&l->store->disk, path, l->errors);
-}
-
 static int load_newest(struct store *s, struct error_list *errors) {
     char path[PATH_SIZE];
     if (s->head.newest == 0)
@@ -198,7 +181,6 @@ static int load_newest(struct store *s, struct error_list *errors) {
 
 static int load(struct store *s, struct error_list *errors) {
     uint8_t lineage[LINEAGE_SIZE];
-    struct leftovers leftovers = {.store = s, .errors = errors};
     if (head_read(s, &s->head, lineage, errors) < 0)
         return -1;
     if (memcmp(lineage, s->lineage, LINEAGE_SIZE) != 0) {
@@ -208,7 +190,7 @@ static int load(struct store *s, struct error_list *errors) {
     if (load_newest(s, errors) < 0 || make_folders(s, errors) < 0 ||
         disk_list(&s->disk, TEMPORARY_FOLDER, remove_temporary, s, errors) < 0)
         return -1;
-    return disk_list(&s->disk, VERSIONS_FOLDER, remove_leftover_version, &leftovers, errors);
+    return kept_load(s, errors);
 }
 
 static int open_or_make(struct store *s, struct error_list *errors) {
@@ -254,6 +236,7 @@ void store_close(struct store *s) {
         close(s->lock);
     if (s->disk.root >= 0)
         close(s->disk.root);
+    kept_finish(&s->kept);
     hg_free(s->folder);
     hg_free(s);
 }

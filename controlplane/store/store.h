@@ -52,7 +52,7 @@ const uint8_t *store_lineage(const struct store *s);
 
 /* What is known of one version without its resources. The texts live as long as what holds the struct. */
 struct store_version {
-    uint64_t           number;      /* from 1, without gaps */
+    uint64_t           number;      /* from 1; there is a gap where gc has dropped what servers said */
     uint64_t           parent;      /* the version before; 0: none */
     uint64_t           restores;    /* a rollback: the version whose intent this repeats; otherwise 0 */
     uint64_t           time_us;     /* microseconds since 1970 */
@@ -94,6 +94,8 @@ struct store_manifest *store_current(const struct store *s);
 uint64_t store_next_version(const struct store *s);
 /* The oldest version that gc has left; 0 when there is none. */
 uint64_t store_oldest_version(const struct store *s);
+/* How many there are. */
+uint64_t store_version_count(const struct store *s);
 
 struct store_manifest *store_manifest_ref(struct store_manifest *m);
 void store_manifest_unref(struct store_manifest *m); /* NULL is allowed */
@@ -199,10 +201,12 @@ struct store_verification *store_verification_create(struct store *s, store_prog
 int store_verification_step(struct store_verification *v, struct store_verify_result *ret_result);
 void store_verification_destroy(struct store_verification *v); /* at any time; NULL is allowed */
 
-/* What to keep: the newest `versions` (at least the newest and the pinned one), and everything younger than
- * `age_us`. */
+/* What to keep: of the versions that a push made the newest `versions`, and those that are younger than `age_us`; of the others
+ * the newest `discovered`, as far as they are newer than the oldest push that is kept. The newest of all, which may be pinned,
+ * stays in any case. */
 struct store_retention {
     uint64_t versions;
+    uint64_t discovered; /* 0: as many as `versions` */
     uint64_t age_us; /* 0: age keeps nothing */
     uint64_t now_us; /* 0: now */
 };
@@ -211,7 +215,7 @@ struct store_gc_result {
     uint64_t versions, objects, bytes; /* dropped; with dry_run: would be */
 };
 
-/* Drops the versions that retention does not keep, oldest first up to the first that is kept, then every
+/* Drops the versions that retention does not keep, oldest first, then every
  * object that no kept version and no referenced manifest names. Refuses (ERROR_INTEGRITY) when a kept
  * manifest cannot be read, since then it is not known what is needed. Stopped in the middle, by death or by
  * an error, it goes on where it was when it is called again. */

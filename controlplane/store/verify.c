@@ -17,6 +17,7 @@ struct use {
 /* The hash of the version before, as far as it is known. */
 struct link {
     bool is_known;
+    uint64_t number;
     struct resource_id hash;
 };
 
@@ -94,7 +95,7 @@ static void check_head_file(struct store_verification *v) {
     if (head_read(s, &head, lineage, v->errors) < 0)
         return;
     if (memcmp(lineage, s->lineage, LINEAGE_SIZE) != 0 || head.newest != s->head.newest ||
-        head.oldest != s->head.oldest || head.pinned != s->head.pinned ||
+        head.oldest != s->head.oldest || head.whole_from != s->head.whole_from || head.pinned != s->head.pinned ||
         !resource_id_equal(&head.newest_hash, &s->head.newest_hash))
         fault(v, HEAD_FILE, "not the head that this daemon wrote");
 }
@@ -120,7 +121,7 @@ static int check_version_name(void *context, const char *name) {
     const struct head *head = &v->store->head;
     char path[PATH_SIZE + 256];
     uint64_t number = version_of_name(name);
-    if (number && number >= head->oldest && number <= head->newest)
+    if (number >= head->oldest && number <= head->newest && kept_has(&v->store->kept, number))
         return 0;
     snprintf(path, sizeof path, VERSIONS_FOLDER "/%s", name);
     fault(v, path, "not a version of this history");
@@ -172,13 +173,21 @@ static bool ran_out_of_memory(const struct error_list *errors, size_t before) {
     return false;
 }
 
+/* Whether the version says of the one before it what that is: of its parent, or, where only pushed ones are left, of the
+ * push before it. */
+static bool follows(const struct link *link, const struct record *r) {
+    if (link->number == r->version.parent)
+        return resource_id_equal(&link->hash, &r->parent_hash);
+    return link->number == r->version.pushed_before && resource_id_equal(&link->hash, &r->pushed_hash);
+}
+
 static void check_link(struct store_verification *v, const struct record *r) {
     struct link *link = &v->link;
     char path[PATH_SIZE];
     path_of_version(r->version.number, path);
-    if (link->is_known && !resource_id_equal(&link->hash, &r->parent_hash))
+    if (link->is_known && !follows(link, r))
         fault(v, path, "the chain is broken: not made from the version before it");
-    *link = (struct link){.is_known = true, .hash = r->version.hash};
+    *link = (struct link){.is_known = true, .number = r->version.number, .hash = r->version.hash};
 }
 
 static int check_version(struct store_verification *v, uint64_t number) {
@@ -203,8 +212,11 @@ static int check_version(struct store_verification *v, uint64_t number) {
 /* Those that are committed meanwhile are looked at too. */
 static int check_next_version(struct store_verification *v) {
     const struct head *head = &v->store->head;
-    if (v->number && v->number <= head->newest)
-        return check_version(v, v->number++);
+    uint64_t number = v->number;
+    if (number && number <= head->newest) {
+        v->number = kept_after(&v->store->kept, number);
+        return check_version(v, number);
+    }
     if (v->link.is_known && !resource_id_equal(&v->link.hash, &head->newest_hash))
         fault(v, HEAD_FILE, "the newest version is not the one that HEAD names");
     v->total = v->done + v->uses.count;
@@ -287,7 +299,7 @@ struct store_verification *store_verification_create(struct store *s, store_prog
     v->errors = errors;
     v->errors_before = errors->count + errors->dropped;
     v->number = s->head.oldest;
-    v->total = s->head.newest ? s->head.newest - s->head.oldest + 1 : 0;
+    v->total = store_version_count(s);
     return v;
 }
 
