@@ -86,7 +86,9 @@ static int head_from_message(const Headgate__Store__Head *m, struct head *ret_he
     head.whole_from = m->has_whole_from ? m->whole_from : m->oldest;
     if (m->lineage.len != LINEAGE_SIZE || resource_id_from_bytes(&m->newest_hash, &head.newest_hash) < 0)
         return MESSAGE_MALFORMED;
-    if (head.whole_from < head.oldest || head.whole_from > head.newest || head.oldest > head.newest || (head.oldest == 0) != (head.newest == 0))
+    if (head.whole_from < head.oldest || head.whole_from > head.newest)
+        return MESSAGE_MALFORMED;
+    if (head.oldest > head.newest || (head.oldest == 0) != (head.newest == 0))
         return MESSAGE_MALFORMED;
     *ret_head = head;
     memcpy(ret_lineage, m->lineage.data, LINEAGE_SIZE);

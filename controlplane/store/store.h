@@ -201,9 +201,9 @@ struct store_verification *store_verification_create(struct store *s, store_prog
 int store_verification_step(struct store_verification *v, struct store_verify_result *ret_result);
 void store_verification_destroy(struct store_verification *v); /* at any time; NULL is allowed */
 
-/* What to keep: of the versions that a push made the newest `versions`, and those that are younger than `age_us`; of the others
- * the newest `discovered`, as far as they are newer than the oldest push that is kept. The newest of all, which may be pinned,
- * stays in any case. */
+/* What to keep: of the versions that a push made the newest `versions`, and those that are younger than `age_us`; of the
+ * others the newest `discovered`, as far as they are newer than the oldest push that is kept. The newest of all, which may
+ * be pinned, stays in any case. */
 struct store_retention {
     uint64_t versions;
     uint64_t discovered; /* 0: as many as `versions` */

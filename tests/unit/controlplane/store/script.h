@@ -45,6 +45,14 @@ static inline int script_commit(struct store *s, uint64_t version, struct acknow
     struct store_commit c = commit_of(s, in);
     c.pin = version == 4;
     c.restores = version == 4 ? 2 : 0;
+    /* The second and third are a server's, and the third hides something. */
+    struct store_resource hidden = in->resources[0];
+    c.layer = version == 2 || version == 3 ? 2 : 0;
+    for (size_t i = 4; i < in->count; i++)
+        in->resources[i].layer = (unsigned char)c.layer;
+    hidden.layer = 2;
+    c.hidden = &hidden;
+    c.hidden_count = version == 3;
     int status = store_commit(s, &c, &errors);
     error_list_finish(&errors);
     intent_finish(in);
@@ -71,7 +79,7 @@ static inline int script_save(struct store *s, uint64_t generation, struct ackno
 static inline int script_gc(struct store *s, uint64_t keep) {
     struct error_list errors = {0};
     struct store_gc_result result;
-    int status = store_gc(s, &(struct store_retention){.versions = keep}, false, &result, &errors);
+    int status = store_gc(s, &(struct store_retention){.versions = keep, .discovered = 1}, false, &result, &errors);
     error_list_finish(&errors);
     return status;
 }
