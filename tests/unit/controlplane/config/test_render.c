@@ -253,6 +253,7 @@ static const char *random_text(struct chance *c, const struct schema_key *k)
         {"response-field-name", "x-c", "Set-Cookie"},
         {"field-value", "a b", "\"q\" ${v}"}, {"regex", "a(b)+", "[^/]*"}, {"substitution", "/\\0", "/$y"},
         {"prefix", "10.0.0.0/8", "::1"}, {"dns-name", "a.example", "B"}, {"upgrade", "websocket", "*"},
+        {"dns-label", "web", "a-1"}, {"service-port", "http", "80"},
         {"cipher-suite", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}, {"group", "X25519", "P-256"},
         {"cipher", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"},
         {"word", "w-1", "on"}, {"location", "/x?y=${z}", "/"}, {"file", "/var/log/x", "log file.txt"},
@@ -318,7 +319,7 @@ static bool has_company(const struct schema_key *k)
 {
     static const char *const keys[] = {"min-version", "max-version", "insecure", "http2", "connect", "upgrades",
                                        "proxy-protocol", "client-certificates", "key", "certificate",
-                                       "priority", "records", "min-refresh", "max-refresh"};
+                                       "priority", "records", "min-refresh", "max-refresh", "any-name", "protocols"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
             return true;
