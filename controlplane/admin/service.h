@@ -5,6 +5,7 @@
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/file_source.h"
 #include "controlplane/rpc/server.h"
+#include "controlplane/xds/client.h"
 
 enum admin_method {
     ADMIN_PUSH,
@@ -25,6 +26,7 @@ struct admin {
     struct engine *engine;
     const struct file_source *file_source; /* NULL: no file is watched */
     const struct xds_csds *csds;    /* NULL: no management server is configured */
+    const struct xds_client *xds;   /* NULL: no management server is asked */
     uint64_t keep_versions;         /* what Gc keeps unless told otherwise */
     uint64_t started_at;            /* microseconds since 1970 */
     uint64_t calls[ADMIN_METHODS];

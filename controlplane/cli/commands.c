@@ -15,6 +15,7 @@ static const struct option_spec no_options[] = {{0}};
 static const struct option_spec run_options[] = {
     {"listen", 'l', "ADDRESS", "listen there instead of reading a file; may be repeated"},
     {"to", 't', "ADDRESS", "send requests there; may be repeated"},
+    {"xds-bootstrap", '\0', "FILE", "ask the management servers of FILE (xDS), besides or instead of a file of our own"},
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
     {"node", '\0', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
     {"zone", '\0', "NAME", "the data plane's zone, for clusters that prefer it ($HEADGATE_ZONE)"},

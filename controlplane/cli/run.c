@@ -156,6 +156,7 @@ static void add_children(struct run *r) {
     child_add(control, "--state-dir", r->state_dir);
     child_add(control, "--runtime-dir", r->runtime_dir);
     child_add(control, "--config", r->file[0] ? r->file : NULL);
+    child_add(control, "--xds-bootstrap", options_get(r->options, "xds-bootstrap"));
     child_add(control, "--files-root", "/"); /* who runs it can read what it reads */
     child_add(control, "--admin-listen", options_get(r->options, "controlplane-admin"));
     snprintf(r->channel, sizeof r->channel, "unix:%s/dataplane.sock", r->runtime_dir);

@@ -216,6 +216,35 @@ static void print_discovery(const struct cli *cli, const Headgate__StatusReply *
     table_finish(&t);
 }
 
+static void add_management_server(struct table *t, const Headgate__ManagementServerStatus *s) {
+    const char *state = s->state ? s->state : "";
+    bool is_answering = strcmp(state, "answering") == 0, is_failing = strcmp(state, "failing") == 0;
+    char answered[32] = "";
+    if (s->has_answered_at)
+        cli_format_age(s->answered_at, answered);
+    table_add(t, STYLE_NAME, "  %s", s->name ? s->name : "");
+    table_add(t, is_answering ? STYLE_GOOD : is_failing ? STYLE_BAD : STYLE_DIM, "%s%s", state, s->used ? ", in use" : "");
+    table_add(t, s->has_answered_at ? STYLE_PLAIN : STYLE_WARN, s->has_answered_at ? "%s ago" : "never", answered);
+    table_add(t, STYLE_PLAIN, "%" PRIu64, s->streams);
+    table_add(t, STYLE_PLAIN, "%" PRIu64, s->responses);
+    table_add(t, s->nacks ? STYLE_WARN : STYLE_PLAIN, "%" PRIu64, s->nacks);
+}
+
+static void print_management_servers(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  SERVER", "STATE", "ANSWERED", "STREAMS", "RESPONSES", "REFUSED"};
+    struct table t;
+    if (r->n_management_servers == 0)
+        return;
+    cli_print(cli, STYLE_TITLE, "management servers\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < r->n_management_servers; i++)
+        add_management_server(&t, r->management_servers[i]);
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
 static void print_problems(const struct cli *cli, const Headgate__StatusReply *r) {
     if (r->n_problems == 0) {
         cli_print(cli, STYLE_GOOD, "nothing is wrong\n");
@@ -248,6 +277,7 @@ int command_status(struct cli *cli, const struct options *options) {
         print_layers(cli, reply);
         print_clusters(cli, reply);
         print_discovery(cli, reply);
+        print_management_servers(cli, reply);
         print_certificates(cli, reply);
         print_problems(cli, reply);
     }

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "controlplane/admin/service.h"
 #include "controlplane/channel/service.h"
+#include "controlplane/daemon/management.h"
 #include "controlplane/daemon/metrics.h"
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/file_source.h"
@@ -39,6 +40,8 @@ struct control_daemon {
     struct kubernetes *kubernetes;  /* NULL: there is none */
     struct engine *engine;
     struct file_source *file_source;
+    struct endpoint_feed *feed; /* of management servers; outlives the engine */
+    struct management *management;  /* NULL: no management server is asked */
     struct channel_service channel_service;
     struct admin admin;
     struct rpc_server *channel_server, *admin_server;
@@ -102,6 +105,7 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
                                    .channel = channel_config_default,
                                    .checks = &checks,
                                    .kubernetes = d->kubernetes,
+                                   .feed = d->feed,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,
                                    .end = channel_service_end,
@@ -191,14 +195,34 @@ static int start_file_source(struct control_daemon *d, struct error_list *errors
     return d->file_source ? 0 : -1;
 }
 
+static int start_management(struct control_daemon *d, struct error_list *errors) {
+    if (!d->options->xds_bootstrap)
+        return 0;
+    d->management = management_create(d->options->xds_bootstrap, &d->rpc, d->engine, d->feed, errors);
+    if (!d->management)
+        return -1;
+    d->admin.xds = management_client(d->management);
+    d->admin.csds = management_csds(d->management);
+    management_start(d->management);
+    return 0;
+}
+
+static int create_feed(struct control_daemon *d, struct error_list *errors) {
+    d->feed = endpoint_feed_create();
+    if (!d->feed)
+        error_addf(errors, ERROR_MEMORY, "no memory for discovery");
+    return d->feed ? 0 : -1;
+}
+
 static int start(struct control_daemon *d, struct error_list *errors) {
     if (rpc_loop_init(&d->rpc, d->loop) < 0) {
         error_addf(errors, ERROR_INTERNAL, "cannot start a thread");
         return -1;
     }
     d->has_rpc = true;
-    if (start_engine(d, errors) < 0 || start_channel_server(d, errors) < 0 ||
-        start_admin_server(d, errors) < 0 || start_http(d, errors) < 0 || start_file_source(d, errors) < 0)
+    if (create_feed(d, errors) < 0 || start_engine(d, errors) < 0 || start_channel_server(d, errors) < 0 ||
+        start_admin_server(d, errors) < 0 || start_http(d, errors) < 0 || start_file_source(d, errors) < 0 ||
+        start_management(d, errors) < 0)
         return -1;
     rpc_server_start(d->channel_server);
     rpc_server_start(d->admin_server);
@@ -261,6 +285,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *signal, int events) 
     log_info("control plane stops");
     d->state = DAEMON_FINISHING_PUSHES;
     d->metrics.is_stopping = true;
+    management_stop(d->management);
     engine_stop(d->engine);
     if (d->file_source)
         file_source_stop(d->file_source);
@@ -298,11 +323,14 @@ static void finish(struct control_daemon *d) {
     rpc_server_destroy(d->channel_server);
     rpc_server_destroy(d->admin_server);
     rpc_tls_destroy(d->tls);
+    management_stop(d->management);
     if (d->has_rpc)
         rpc_loop_finish(&d->rpc);
     channel_service_finish(&d->channel_service);
     engine_destroy(d->engine);
     kubernetes_destroy(d->kubernetes);
+    management_destroy(d->management);
+    endpoint_feed_destroy(d->feed);
     ev_loop_destroy(d->loop);
 }
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -193,6 +194,66 @@ static void add_endpoints(struct strbuf *out, const struct engine *e) {
         add_health(out, c.health);
 }
 
+/* ---- management servers ---- */
+
+static void add_of_each_server(struct strbuf *out, const struct xds_client *xds, const char *name, size_t offset) {
+    for (size_t i = 0; i < xds_client_server_count(xds); i++) {
+        struct xds_server_status s;
+        uint64_t value;
+        xds_client_server_status(xds, i, &s);
+        memcpy(&value, (const char *)&s + offset, sizeof value);
+        strbuf_printf(out, "%s{server=", name);
+        strbuf_add_json(out, str_of(s.name));
+        strbuf_printf(out, "} %" PRIu64 "\n", value);
+    }
+}
+
+static void add_server_states(struct strbuf *out, const struct xds_client *xds) {
+    static const char name[] = "headgate_controlplane_xds_server";
+    head(out, name, "gauge", "State of each management server; `used`: its resources count.");
+    for (size_t i = 0; i < xds_client_server_count(xds); i++) {
+        struct xds_server_status s;
+        xds_client_server_status(xds, i, &s);
+        strbuf_printf(out, "%s{server=", name);
+        strbuf_add_json(out, str_of(s.name));
+        strbuf_printf(out, ",state=\"%s\",used=\"%s\",connected=\"%s\"} 1\n", xds_server_state_name(s.state),
+                      s.is_used ? "yes" : "no", s.is_connected ? "yes" : "no");
+    }
+}
+
+static void add_xds(struct strbuf *out, const struct xds_client *xds) {
+#define OF_SERVER(field) offsetof(struct xds_server_status, field)
+    static const struct {
+        const char *name, *type, *help;
+        size_t offset;
+    } series[] = {
+        {"streams", "gauge", "Streams that are open.", OF_SERVER(streams_open)},
+        {"streams_opened_total", "counter", "Streams that were opened, or tried to be.", OF_SERVER(streams_opened)},
+        {"stream_failures_total", "counter", "Streams that ended before an answer.", OF_SERVER(streams_failed)},
+        {"requests_total", "counter", "Requests.", OF_SERVER(counters.requests)},
+        {"responses_total", "counter", "Responses.", OF_SERVER(counters.responses)},
+        {"acks_total", "counter", "Responses that were accepted.", OF_SERVER(counters.acks)},
+        {"nacks_total", "counter", "Responses that were refused.", OF_SERVER(counters.nacks)},
+        {"ignored_resources_total", "counter", "Resources that nobody asked for.", OF_SERVER(counters.ignored_resources)},
+        {"resource_timeouts_total", "counter", "Resources that did not come in time.", OF_SERVER(counters.timeouts)},
+        {"resources_expired_total", "counter", "Resources whose time to live was over.", OF_SERVER(counters.expired)},
+        {"deletions_ignored_total", "counter", "Resources that are used although the server has them no more.",
+         OF_SERVER(counters.deletions_ignored)},
+        {"holds_expired_total", "counter", "Responses that were accepted before data planes were ready.",
+         OF_SERVER(counters.holds_expired)},
+        {"late_refusals_total", "counter", "Refusals by data planes of what had been accepted.",
+         OF_SERVER(counters.late_refusals)},
+    };
+#undef OF_SERVER
+    add_server_states(out, xds);
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "headgate_controlplane_xds_%s", series[i].name);
+        head(out, name, series[i].type, series[i].help);
+        add_of_each_server(out, xds, name, series[i].offset);
+    }
+}
+
 /* ---- the process ---- */
 
 static uint64_t resident_bytes(void) {
@@ -234,6 +295,8 @@ static void add_all(struct strbuf *out, const struct admin *admin) {
     add_pushes(out, admin->engine);
     add_endpoints(out, admin->engine);
     add_calls(out, admin);
+    if (admin->xds)
+        add_xds(out, admin->xds);
     add_process(out, admin);
 }
 

@@ -11,6 +11,8 @@ const struct option_spec daemon_option_specs[] = {
      "where versions are kept, in its folder store ($HEADGATE_STATE_DIR or /var/lib/headgate)"},
     {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
     {"config", 'c', "FILE", "push FILE now and whenever it or what it includes changes"},
+    {"xds-bootstrap", '\0', "FILE",
+     "ask the management servers of FILE (xDS), which has the form of gRPC's bootstrap files or of Envoy's"},
     {"files-root", '\0', "DIR",
      "read certificates, keys and authorities below DIR only (/ with --config, otherwise /etc/headgate); names that are not "
      "absolute start at the folder of --config, otherwise at DIR"},
@@ -154,6 +156,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
     if (ret->given.argument_count)
         error_addf(errors, ERROR_SYNTAX, "no arguments are expected, not %s", ret->given.arguments[0]);
     ret->config = options_get(&ret->given, "config");
+    ret->xds_bootstrap = options_get(&ret->given, "xds-bootstrap");
     set_folders(ret, errors);
     set_files(ret, errors);
     ret->dataplane_group = group_option(ret, "dataplane-group", errors);

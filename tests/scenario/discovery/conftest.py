@@ -2,5 +2,38 @@
 import pathlib
 import sys
 
+import pytest
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control")]
+
+from xds_server import ManagementServer, Messages  # noqa: E402  (found by the line above)
+from xds_site import XdsSite  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def messages(tmp_path_factory):
+    """Envoy's messages for Python, made of the project's .proto files."""
+    return Messages(tmp_path_factory.mktemp("messages"))
+
+
+@pytest.fixture
+def servers(messages):
+    """Makes management servers; they are stopped with the test."""
+    made = []
+
+    def serve(*arguments, **options):
+        made.append(ManagementServer(messages, *arguments, **options))
+        return made[-1]
+
+    yield serve
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def gateway(servers):       # stopped before the servers
+    """A control plane that asks management servers, and a data plane; neither is started."""
+    site = XdsSite()
+    yield site
+    site.finish()

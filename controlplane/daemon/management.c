@@ -1,0 +1,157 @@
+#include "controlplane/daemon/management.h"
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "controlplane/engine/layers.h"
+#include "controlplane/xds/world.h"
+
+struct management {
+    struct engine *engine;
+    struct xds_bootstrap bootstrap;
+    struct xds_world *world;
+    struct xds_client *client;
+    struct xds_csds csds;
+    bool is_stopped;
+};
+
+/* ---- the world's sink: the engine ---- */
+
+static int set_layer(void *context, struct config_resources *set,
+                     void (*done)(void *done_context, const Headgate__PushReply *reply), void *done_context) {
+    struct management *m = context;
+    return engine_set_layer(m->engine, ENGINE_LAYER_XDS, set, done, done_context);
+}
+
+static int set_secret(void *context, const struct xds_given *given, struct error_list *errors) {
+    struct management *m = context;
+    const struct given_secret content = {.what = given->what, .certificate = given->certificate, .key = given->key,
+                                         .ocsp = given->ocsp, .crl = given->crl};
+    if (given->what != CONFIG_SECRET_TICKET_KEYS)
+        return engine_set_given_secret(m->engine, given->name, &content, errors);
+    error_addf(errors, ERROR_UNSUPPORTED, "ticket keys of a management server are not supported");
+    return -1;
+}
+
+static void drop_secret(void *context, const char *name) {
+    struct management *m = context;
+    struct error_list errors = {0};
+    engine_set_given_secret(m->engine, name, NULL, &errors); /* one that is still used stays */
+    error_list_finish(&errors);
+}
+
+static void changed(void *context) {
+    struct management *m = context;
+    if (m->client && !m->is_stopped)
+        xds_client_wake(m->client);
+}
+
+/* ---- the client's owner: the world ---- */
+
+static enum xds_verdict judge(void *context, size_t type, struct str name, struct str bytes, struct strbuf *reasons) {
+    struct management *m = context;
+    return xds_world_judge(m->world, type, name, bytes, reasons);
+}
+
+static enum xds_result add_types(void *context, struct xds_protocol *p) {
+    struct management *m = context;
+    return xds_world_add_types(m->world, p);
+}
+
+static void use(void *context, struct xds_protocol *p, const char *server, uint64_t now) {
+    struct management *m = context;
+    xds_world_use(m->world, p, server, now);
+}
+
+static void follow(void *context, uint64_t now) {
+    struct management *m = context;
+    xds_world_follow(m->world, now);
+}
+
+static uint64_t deadline(const void *context) {
+    const struct management *m = context;
+    return xds_world_deadline(m->world);
+}
+
+/* ---- life ---- */
+
+static int read_bootstrap(struct management *m, const char *file, struct error_list *errors) {
+    struct error_list warnings = {0};
+    int status = xds_bootstrap_read(file, &m->bootstrap, errors, &warnings);
+    for (size_t i = 0; i < warnings.count; i++) {
+        struct strbuf text = {0};
+        error_format(&warnings.items[i], &text);
+        log_warning("a part of the bootstrap file is not used", LOG_S("what", text.failed ? "" : text.p));
+        strbuf_finish(&text);
+    }
+    error_list_finish(&warnings);
+    return status;
+}
+
+static int create_world(struct management *m, struct endpoint_feed *feed, struct error_list *errors) {
+    struct xds_world_options o;
+    xds_world_options_defaults(&o);
+    o.translations = xds_translations;
+    o.sink = (struct xds_world_sink){.context = m, .set_layer = set_layer, .set_secret = set_secret,
+                                     .drop_secret = drop_secret, .changed = changed};
+    o.feed = feed;
+    o.wants_clusters = m->bootstrap.wants_clusters;
+    o.wants_listeners = m->bootstrap.wants_listeners;
+    m->world = xds_world_create(&o);
+    if (!m->world)
+        error_addf(errors, ERROR_MEMORY, "no memory for management servers");
+    return m->world ? 0 : -1;
+}
+
+static int create_client(struct management *m, struct rpc_loop *rpc, struct error_list *errors) {
+    const struct xds_client_config config = {
+        .rpc = rpc, .bootstrap = &m->bootstrap,
+        .owner = {.context = m, .judge = judge, .add_types = add_types, .use = use, .follow = follow, .deadline = deadline}};
+    m->client = xds_client_create(&config, errors);
+    return m->client ? 0 : -1;
+}
+
+struct management *management_create(const char *bootstrap, struct rpc_loop *rpc, struct engine *engine,
+                                     struct endpoint_feed *feed, struct error_list *errors) {
+    struct management *m = hg_calloc(1, sizeof *m);
+    if (!m) {
+        error_addf(errors, ERROR_MEMORY, "no memory for management servers");
+        return NULL;
+    }
+    m->engine = engine;
+    if (read_bootstrap(m, bootstrap, errors) == 0 && create_world(m, feed, errors) == 0 &&
+        create_client(m, rpc, errors) == 0) {
+        m->csds = (struct xds_csds){.world = m->world, .node = m->bootstrap.node};
+        return m;
+    }
+    management_destroy(m);
+    return NULL;
+}
+
+void management_start(struct management *m) {
+    xds_client_start(m->client);
+}
+
+void management_stop(struct management *m) {
+    if (!m || m->is_stopped)
+        return;
+    m->is_stopped = true;
+    xds_client_stop(m->client);
+}
+
+void management_destroy(struct management *m) {
+    if (!m)
+        return;
+    m->is_stopped = true;
+    xds_client_destroy(m->client);
+    xds_world_destroy(m->world);
+    xds_bootstrap_finish(&m->bootstrap);
+    hg_free(m);
+}
+
+const struct xds_client *management_client(const struct management *m) {
+    return m->client;
+}
+
+const struct xds_csds *management_csds(const struct management *m) {
+    return &m->csds;
+}
