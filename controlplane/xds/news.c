@@ -162,14 +162,17 @@ void world_take_news(struct xds_world *w) {
 
 /* ---- all of them ---- */
 
+/* A machine that has counted before may ask for what nobody needs any more. */
 static bool mark_stale(struct xds_world *w, enum xds_role role) {
     const struct xds_resource *r = NULL;
     bool is_whole = true;
     while ((r = xds_protocol_next_resource(w->p, w->roles[role].number, r))) {
         struct world_item *it = world_item_get(w, role, r->name);
         is_whole &= it != NULL;
-        if (it)
-            it->is_stale = true;
+        if (!it)
+            continue;
+        it->is_stale = true;
+        it->is_subscribed |= r->is_named;
     }
     return is_whole;
 }

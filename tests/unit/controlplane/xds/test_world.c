@@ -286,6 +286,35 @@ static void test_another_server(void **state) {
     play_end(&y);
 }
 
+/* A machine that has counted before is asked for what is needed now, and for nothing else. */
+static void test_back_to_the_first_server(void **state) {
+    struct play y;
+    struct joined j;
+    (void)state;
+    begin_with_all(&y);
+    join(&y, &j, "other", false);
+    struct xds_protocol *first = y.p, *second = play_machine(&y);
+    y.p = second;
+    xds_world_use(y.w, y.p, "xds.test:2", y.now);
+    play_open(&y);
+    follow(&y);
+    says(&y, XDS_CLUSTERS, "name:c v:1 eds:f");
+    says(&y, XDS_LISTENERS, "name:l v:1 rds:q");
+    says(&y, XDS_ENDPOINTS, "name:f v:1");
+    says(&y, XDS_ROUTES, "name:q v:1 to:c");
+    assert_null(in_use(&y, "route-table/r"));
+    endpoint_feed_leave(y.feed, &j.member);
+    y.p = first;
+    xds_world_use(y.w, y.p, "xds.test:1", y.now);
+    play_reopen(&y);
+    assert_string_equal(domain_of(&y, "route-table/r"), "v1.example");  /* what it held from before */
+    assert_null(in_use(&y, "route-table/q"));
+    assert_string_equal(y.names[XDS_ROUTES], "r");
+    assert_string_equal(y.names[XDS_ENDPOINTS], "e");
+    xds_protocol_destroy(second);
+    play_end(&y);
+}
+
 /* ---- endpoints ---- */
 
 static void test_endpoints_go_to_the_feed(void **state) {
@@ -416,6 +445,7 @@ int main(void) {
         cmocka_unit_test(test_empty_answer_waits),
         cmocka_unit_test(test_first_set),
         cmocka_unit_test(test_another_server),
+        cmocka_unit_test(test_back_to_the_first_server),
         cmocka_unit_test(test_endpoints_go_to_the_feed),
         cmocka_unit_test(test_feed_subscribes),
         cmocka_unit_test(test_removed_endpoints_stay),
