@@ -61,7 +61,8 @@ static void begin_real(struct play *y) {
 #define ROUTED_LISTENER "name: l\n" \
     "address: {socket_address: {address: 127.0.0.1, port_value: 8080}}\n" \
     "filter_chains:\n- filters:\n  - name: hcm\n    typed_config:\n" \
-    "      '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n" \
+    "      '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3" \
+    ".HttpConnectionManager\n" \
     "      stat_prefix: l\n      rds: {route_config_name: r, config_source: {ads: {}}}\n" \
     "      http_filters:\n      - name: router\n        typed_config:\n" \
     "          '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\n"
