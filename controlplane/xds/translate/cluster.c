@@ -28,7 +28,7 @@ const struct xds_fields xds_read_cluster = XDS_TABLE(envoy__config__cluster__v3_
     XDS_INSIDE("upstream_http_protocol_options", &cluster_read_upstream_http),
     XDS_INSIDE("common_http_protocol_options", &cluster_read_common_http),
     XDS_INSIDE("http_protocol_options", &cluster_read_http1),
-    XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
+    XDS_INSIDE_NOTE("http2_protocol_options", &xds_read_http2_options, "over TLS the endpoint must agree to it by ALPN"),
     XDS_TYPES("typed_extension_protocol_options", &cluster_read_http),
     XDS_NOTE("dns_refresh_rate", "at least 1 s; without it 5 s"),
     XDS_IGNORE("dns_jitter", "there always is one of a tenth"),

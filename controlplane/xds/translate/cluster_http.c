@@ -31,7 +31,7 @@ const struct xds_fields cluster_read_upstream_http = XDS_TABLE(envoy__config__co
 static const struct xds_fields explicit_http = XDS_TABLE(
     envoy__extensions__upstreams__http__v3__http_protocol_options__explicit_http_config,
     XDS_INSIDE("http_protocol_options", &cluster_read_http1),
-    XDS_INSIDE("http2_protocol_options", &xds_read_http2_options));
+    XDS_INSIDE_NOTE("http2_protocol_options", &xds_read_http2_options, "over TLS the endpoint must agree to it by ALPN"));
 
 const struct xds_fields cluster_read_http = XDS_TABLE(envoy__extensions__upstreams__http__v3__http_protocol_options,
     XDS_INSIDE("common_http_protocol_options", &cluster_read_common_http),

@@ -29,7 +29,8 @@ static const struct xds_fields endpoint_metadata = XDS_TABLE(envoy__config__core
 
 static const struct xds_fields item_table = XDS_TABLE(envoy__config__endpoint__v3__lb_endpoint,
     XDS_INSIDE("endpoint", &endpoint_table),
-    XDS_NOTE("health_status", "TIMEOUT counts as UNHEALTHY; what is DEGRADED comes behind all priorities"),
+    XDS_NOTE("health_status", "TIMEOUT counts as UNHEALTHY; what is DEGRADED comes behind all priorities; where there are "
+             "health checks they decide, but for DRAINING"),
     XDS_INSIDE("metadata", &endpoint_metadata),
     XDS_READ("load_balancing_weight"));
 
