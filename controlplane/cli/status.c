@@ -117,7 +117,7 @@ static void print_layers(const struct cli *cli, const Headgate__StatusReply *r) 
         return;
     cli_print(cli, STYLE_TITLE, "where resources come from\n");
     table_init(&t, sizeof titles / sizeof *titles);
-    for (size_t i = 0; i < t.columns; i++)
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
         table_add(&t, STYLE_DIM, "%s", titles[i]);
     for (size_t i = 0; i < r->n_layers; i++)
         add_layer(&t, r->layers[i]);
