@@ -57,7 +57,6 @@ struct flow {                                            /* one direction */
     enum flow_state    state;
     bool               pulled_end;                       /* the sink has seen PULL_END or PULL_ABORT, or is gone */
     bool               is_on_demand;                     /* credit takes none of the worker's budget, only what has come */
-    bool               is_starved;                       /* on demand, and the budget had nothing for it */
     struct head       *head;
     struct fields     *trailers;
     struct slice_queue queue;                            /* admitted by the source, not yet pulled */

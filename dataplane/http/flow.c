@@ -28,8 +28,8 @@ static void charge_credit(struct exchange *x, const struct flow *f, uint64_t mor
 
 void flow_push(struct exchange *x, struct flow *f, struct slice *s) {
     assert(s->n <= f->granted);
-    charge_credit(x, f, 0, s->n);
-    flow_charge(x, s->n, 0);
+    if (f->is_on_demand)
+        flow_charge(x, s->n, 0); /* other credit has been charged */
     f->granted -= s->n;
     f->used += s->n;
     f->bytes += s->n;
@@ -57,20 +57,12 @@ static uint64_t room_of(const struct exchange *x, const struct flow *f) {
     return held < limit ? limit - held : 0;
 }
 
-/* It had to wait for the budget, and holds nothing now: its source may look again. */
-static bool end_starving(struct flow *f) {
-    if (!f->is_starved || f->used)
-        return false;
-    f->is_starved = false;
-    f->source->ops->grant(f->source, 0);
-    return true;
-}
-
 void flow_grant(struct exchange *x, struct flow *f) {
-    if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit) || end_starving(f))
+    if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit))
         return;
     uint64_t room = room_of(x, f);
-    if (room == 0 || (room < limit_now(x, f) / 2 && f->used + f->granted > 0))
+    bool may_wait_for_budget = f->is_on_demand && f->used == 0; /* and is told whenever it may look again */
+    if (!may_wait_for_budget && (room == 0 || (room < limit_now(x, f) / 2 && f->used + f->granted > 0)))
         return;
     struct worker *w = x->worker;
     if (!f->is_on_demand && w->buffer_used + room > w->buffer_limit) {
@@ -220,12 +212,11 @@ struct fields *exchange_trailers(struct leg *leg) {
 }
 
 /* Of its credit, what the budget has now. One that holds something gets more when that is gone. */
-static uint64_t credit_on_demand(const struct exchange *x, struct flow *f) {
+static uint64_t credit_on_demand(const struct exchange *x, const struct flow *f) {
     const struct worker *w = x->worker;
     uint64_t left = w->buffer_used < w->buffer_limit ? w->buffer_limit - w->buffer_used : 0;
     if (left < TRICKLE)
         left = f->used ? 0 : TRICKLE;
-    f->is_starved |= left == 0;
     return f->granted < left ? f->granted : left;
 }
 
@@ -233,6 +224,6 @@ uint64_t exchange_credit(const struct leg *leg) {
     struct exchange *x = leg->exchange;
     if (!x)
         return 0;
-    struct flow *f = flow_of_source(x, leg);
+    const struct flow *f = flow_of_source(x, leg);
     return f->is_on_demand ? credit_on_demand(x, f) : f->granted;
 }

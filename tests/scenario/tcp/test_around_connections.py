@@ -174,6 +174,30 @@ def test_an_origin_that_is_somebody_else_is_not_connected_to(gateway, files):
         ended(gateway, error="connect-failed", request_bytes=0)
 
 
+@pytest.mark.parametrize("front", ["plaintext", "tls"])
+def test_a_short_budget_stops_nobody(gateway, endpoint, files, front):
+    """Twelve uploads that nobody reads use all of the worker's buffers up; each goes on when its bytes are taken."""
+    relay_to(gateway, endpoint, settings={"limits": {"worker-buffer": "1MiB"}},
+             listener={"tls": files.listening()} if front == "tls" else None)
+    data = os.urandom(12 * MIB)
+    with contextlib.ExitStack() as stack:
+        pairs, threads = [], []
+        for _ in range(12):
+            plain = stack.enter_context(connect(gateway))
+            client = secured(plain, files.client_context()) if front == "tls" else plain
+            pairs.append((client, endpoint.accept()))
+            threads.append(threading.Thread(target=client.send, args=[data]))
+        for thread in threads:
+            thread.start()
+        gateway.wait_metric("buffered_bytes", lambda held: held > 700000)
+        for client, served in pairs:
+            assert served.receive(len(data)) == data
+        for thread in threads:
+            thread.join()
+        for client, _ in pairs:
+            client.close()
+
+
 # ---- PROXY headers
 
 @pytest.mark.parametrize("version, read", [("v1", parse_line), ("v2", parse_binary)])

@@ -121,19 +121,9 @@ static void idle_connections_hold_nothing(void **state) {
     settle();
 }
 
-/* Connections that are together more than the budget wait for each other, and none waits for ever. */
 static void a_short_budget_slows_down_and_stops_nobody(void **state) {
     (void)state;
-    for (int i = 0; i < SCHEDULES / 4; i++) {
-        int ends[CONNECTIONS_MAX][2];
-        for (unsigned k = 0; k < CONNECTIONS_MAX; k++)
-            ends[k][0] = open_relayed(&ends[k][1]);
-        worker.buffer_limit = dice(3) ? dice(500000) : 0;
-        pass_all((const int(*)[2])ends, CONNECTIONS_MAX);
-        worker.buffer_limit = UINT64_MAX;
-        assert_int_equal(worker.buffer_used, 0);
-        assert_int_equal(stats_read(&worker.stats->tcp_connections), 0);
-    }
+    pass_all_with_little_memory(open_relayed);
 }
 
 /* Nobody reads: beyond the budget each direction holds a trickle, besides what is on its way to the kernel. */

@@ -99,6 +99,20 @@ static inline void pass_all(const int (*ends)[2], unsigned count) {
     settle();
 }
 
+/* Connections that are together more than the budget wait for each other, and none waits for ever. */
+static inline void pass_all_with_little_memory(int (*open_one)(int *ret_origin)) {
+    for (int i = 0; i < SCHEDULES / 4; i++) {
+        int ends[CONNECTIONS_MAX][2];
+        for (unsigned k = 0; k < CONNECTIONS_MAX; k++)
+            ends[k][0] = open_one(&ends[k][1]);
+        worker.buffer_limit = dice(3) ? dice(500000) : 0;
+        pass_all((const int(*)[2])ends, CONNECTIONS_MAX);
+        worker.buffer_limit = UINT64_MAX;
+        assert_int_equal(worker.buffer_used, 0);
+        assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+    }
+}
+
 static inline void pass_both_ways(int client, int origin) {
     pass_all(&(const int[2]){client, origin}, 1);
 }
