@@ -193,6 +193,8 @@ void push_job_done(void *engine, const struct push_result *result) {
     if (was_stored) {
         layers_adopt(e, &job->plan);
         engine_secrets_committed(e, job->before, &job->plan.result, &job->secrets, &job->secret_warnings);
+        if (job->layer == ENGINE_LAYER_XDS)
+            engine_forget_given(e);
         engine_follow_intent(e);
         if (!job->secrets.is_as_before)
             engine_renew_checks(e);

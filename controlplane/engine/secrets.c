@@ -7,7 +7,6 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/secret_memory.h"
 #include "controlplane/config/source/watch.h"
 #include "controlplane/engine/internal.h"
 #include "controlplane/engine/state.h"
@@ -459,82 +458,12 @@ const struct error_list *engine_secret_problems(const struct engine *e) {
     return &e->secrets.problems;
 }
 
-/* ---- what servers give ---- */
-
-static void on_given_due(struct ev_loop *loop, ev_timer *timer, int events) {
-    struct engine *e = timer->data;
-    (void)loop;
-    (void)events;
-    if (!e->is_stopping)
-        engine_refresh_secrets(e);
-}
-
-/* Those that there are without the one of that name, and with `made`, unless it has no bytes. */
-static struct part *replace_given(const struct engine *e, const char *name, const struct config_resource *made) {
-    const struct part *given = e->secrets.given;
-    struct config_resource *items = hg_calloc((given ? given->count : 0) + 2, sizeof *items);
-    size_t n = 0;
-    if (!items)
-        return NULL;
-    for (size_t i = 0; given && i < given->count; i++)
-        if (strcmp(given->entries[i]->name, name) != 0)
-            items[n++] = state_resource(given, i);
-    if (made->bytes)
-        items[n++] = *made;
-    qsort(items, n, sizeof *items, state_compare);
-    struct part *part = part_create(items, n, given);
-    hg_free(items);
-    return part;
-}
-
-/* One that is in use is made anew and saved with the state; another is saved with whatever comes next. */
-static void follow_given(struct engine *e, const char *name) {
-    const struct snapshot *current = channel_current(e->channel);
-    if (!current)
-        return;
-    if (part_find(current->state, HEADGATE__KIND__KIND_SECRET, name) < 0) {
-        engine_endpoints_save_soon(e);
-        return;
-    }
-    if (ev_is_active(&e->secrets.given_due))
-        return;
-    ev_timer_set(&e->secrets.given_due, 0., 0.);
-    ev_timer_start(e->config.loop, &e->secrets.given_due);
-}
-
-int engine_set_given_secret(struct engine *e, const char *name, const struct given_secret *content,
-                            struct error_list *errors) {
-    const struct part *given = e->secrets.given;
-    ssize_t at = given ? part_find(given, HEADGATE__KIND__KIND_SECRET, name) : -1;
-    struct config_resource before = {0}, made = {0};
-    if (!given_name_is_valid(name)) {
-        error_addf(errors, ERROR_SYNTAX, "%s is no name of a secret that is given", name);
-        return -1;
-    }
-    if (at >= 0)
-        before = state_resource(given, (size_t)at);
-    if (content && given_secret_make(name, content, at >= 0 ? &before : NULL, &made, errors) < 0)
-        return -1;
-    bool is_same = content ? at >= 0 && resource_id_equal(&before.id, &made.id) : at < 0;
-    struct part *part = is_same ? NULL : replace_given(e, name, &made);
-    secret_free((void *)(uintptr_t)made.bytes);
-    if (!is_same && !part)
-        return out_of_memory(errors);
-    if (is_same)
-        return 0;
-    part_unref(e->secrets.given);
-    e->secrets.given = part;
-    follow_given(e, name);
-    return 0;
-}
-
 /* ---- life ---- */
 
 int engine_secrets_init(struct engine *e, struct error_list *errors) {
     e->secrets.root.fd = -1;
     watch_init(&e->secrets.watch, e->config.loop, on_changed, e);
-    ev_timer_init(&e->secrets.given_due, on_given_due, 0., 0.);
-    e->secrets.given_due.data = e;
+    given_init(e);
     ev_timer_init(&e->secrets.due, on_due, DUE_SECONDS, DUE_SECONDS);
     e->secrets.due.data = e;
     ev_timer_start(e->config.loop, &e->secrets.due);
@@ -543,12 +472,11 @@ int engine_secrets_init(struct engine *e, struct error_list *errors) {
 
 void engine_secrets_finish(struct engine *e) {
     ev_timer_stop(e->config.loop, &e->secrets.due);
-    ev_timer_stop(e->config.loop, &e->secrets.given_due);
     watch_finish(&e->secrets.watch);
     config_sources_finish(&e->secrets.folders);
     error_list_finish(&e->secrets.problems);
     secret_stamps_finish(&e->secrets.stamps);
     part_unref(e->secrets.kept);
-    part_unref(e->secrets.given);
+    given_finish(e);
     secret_root_close(&e->secrets.root);
 }

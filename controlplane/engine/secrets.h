@@ -16,6 +16,7 @@ struct engine_secrets {
     struct secret_root root;
     struct part *kept;                  /* secrets that the state had before, for rollbacks; never sent; may be NULL */
     struct part *given;                 /* by servers, whether the intent names them or not; may be NULL */
+    struct map given_now;               /* the names of those that were given since the start */
     ev_timer given_due;                 /* runs when one that is in use is another: look again */
     struct watch watch;
     struct config_sources folders;      /* that are watched */
@@ -86,5 +87,10 @@ int engine_adopt_state(struct engine *e, struct secrets_made *made, struct error
 /* After a commit: `before` is the state before it, or NULL. */
 void engine_secrets_committed(struct engine *e, const struct part *before, const struct config_resources *set,
                               struct secrets_made *made, struct error_list *warnings);
+/* given.c: a server has said all that it has to say. What was given before the start, and not since, and what no resource in
+ * use names, is of no use any more. */
+void engine_forget_given(struct engine *e);
+void given_init(struct engine *e);
+void given_finish(struct engine *e);
 /* Looks at all files again; when a push is under way, after it. */
 void engine_refresh_secrets(struct engine *e);

@@ -290,10 +290,10 @@ static void it_survives_a_restart(void **state) {
     xds(w, listener);
     reopen(w->fixture);
     assert_true(is_served(w, "sds:site"));
-    struct layer_answer a = xds(w, "{}");
-    assert_int_equal(a.outcome, OUTCOME(STORED));
-    assert_false(is_served(w, "sds:site")); /* nobody names it */
-    a = xds(w, listener); /* and it is still known */
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "%s\nclusters: [{name: api, endpoints: ['127.0.0.1:1'], tls: {certificate: 'sds:site', key: "
+             "'sds:site'}}]", listener);
+    struct layer_answer a = xds(w, yaml); /* and is known to whatever names it next */
     assert_int_equal(a.outcome, OUTCOME(STORED));
     assert_true(is_served(w, "sds:site"));
 }
@@ -324,6 +324,38 @@ static void what_nobody_gives_any_more_stays_while_it_is_named(void **state) {
     assert_int_equal(a.outcome, OUTCOME(REFUSED));
     assert_string_equal(a.message, "no server has given the secret sds:site");
     give(w, "sds:site", NULL); /* twice is nothing */
+}
+
+static size_t saved_secrets(struct fixture *f) {
+    struct store_state state = {0};
+    struct error_list errors = {0};
+    size_t n = 0;
+    assert_int_equal(store_load_state(engine_store(f->engine), &state, &errors), 1);
+    for (size_t i = 0; i < state.count; i++)
+        n += str_starts(str_of(state.resources[i].name), STR("sds:"));
+    store_state_finish(&state);
+    return n;
+}
+
+/* Otherwise each restart could leave keys behind for ever. */
+static void what_is_not_given_again_after_a_restart_is_forgotten(void **state) {
+    struct given_world *w = *state;
+    struct given_secret pair = new_pair(w);
+    give(w, "sds:site", &pair);
+    give(w, "sds:old", &pair);
+    xds(w, listener);
+    reopen(w->fixture);
+    assert_int_equal(saved_secrets(w->fixture), 2);
+    give(w, "sds:new", &pair);
+    struct layer_answer a = xds(w, cluster); /* names no pair: refused, and nothing is forgotten */
+    assert_int_equal(a.outcome, OUTCOME(REFUSED));
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "%s\nclusters: [{name: api, endpoints: ['127.0.0.1:1']}]", listener);
+    a = xds(w, yaml);
+    assert_int_equal(a.outcome, OUTCOME(STORED));
+    reopen(w->fixture);
+    assert_int_equal(saved_secrets(w->fixture), 2); /* the one in use, and the new one */
+    assert_true(is_served(w, "sds:site"));
 }
 
 /* ---- memory ---- */
@@ -362,6 +394,7 @@ int main(void) {
         TEST(it_survives_a_restart),
         TEST(what_waits_to_be_named_survives_too),
         TEST(what_nobody_gives_any_more_stays_while_it_is_named),
+        TEST(what_is_not_given_again_after_a_restart_is_forgotten),
         TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("secrets that servers give", tests, NULL, NULL);
