@@ -1,5 +1,7 @@
 #include "controlplane/daemon/management.h"
 
+#include <string.h>
+
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/engine/layers.h"
@@ -11,15 +13,39 @@ struct management {
     struct xds_world *world;
     struct xds_client *client;
     struct xds_csds csds;
+    struct config_resources fixed;  /* of the static clusters of the bootstrap file; sorted */
     bool is_stopped;
 };
 
 /* ---- the world's sink: the engine ---- */
 
+static int add_all(struct config_resources *to, const struct config_resources *from, const struct config_resources *but) {
+    int status = 0;
+    for (size_t i = 0; i < from->count && status == 0; i++) {
+        const struct config_resource *r = &from->items[i];
+        if (!but || !config_resources_find(but, r->kind, str_of(r->name)))
+            status = config_resources_add(to, r->kind, str_of(r->name), r->bytes, r->size);
+    }
+    return status;
+}
+
+/* The server's resources and the static clusters, which count where both have one of a name, as in Envoy. */
 static int set_layer(void *context, struct config_resources *set,
                      void (*done)(void *done_context, const Headgate__PushReply *reply), void *done_context) {
     struct management *m = context;
-    return engine_set_layer(m->engine, ENGINE_LAYER_XDS, set, done, done_context);
+    struct config_resources all = {0};
+    if (m->fixed.count == 0)
+        return engine_set_layer(m->engine, ENGINE_LAYER_XDS, set, done, done_context);
+    int status = add_all(&all, set, &m->fixed) | add_all(&all, &m->fixed, NULL);
+    config_resources_sort(&all);
+    if (status == 0)
+        status = engine_set_layer(m->engine, ENGINE_LAYER_XDS, &all, done, done_context);
+    config_resources_finish(&all);
+    if (status == 0) {
+        config_resources_finish(set);
+        *set = (struct config_resources){0};
+    }
+    return status;
 }
 
 static int set_secret(void *context, const struct xds_given *given, struct error_list *errors) {
@@ -87,6 +113,37 @@ static int read_bootstrap(struct management *m, const char *file, struct error_l
     return status;
 }
 
+/* ---- static clusters ---- */
+
+static int take_made(struct management *m, const struct xds_made *made, const char *name, struct error_list *errors) {
+    int status = 0;
+    for (size_t i = 0; i < made->given_count; i++)
+        status |= set_secret(m, &made->givens[i], errors);
+    for (size_t i = 0; i < made->need_count; i++)
+        if (strcmp(made->needs[i].type, "envoy.extensions.transport_sockets.tls.v3.Secret") == 0) {
+            error_addf(errors, ERROR_UNSUPPORTED, "the static cluster %s needs the secret %s of a server: not supported",
+                       name, made->needs[i].name);
+            status = -1;
+        }
+    if (status == 0 && add_all(&m->fixed, &made->set, NULL) < 0) {
+        error_addf(errors, ERROR_MEMORY, "no memory for static clusters");
+        status = -1;
+    }
+    return status;
+}
+
+static int make_fixed(struct management *m, struct error_list *errors) {
+    int status = 0;
+    for (size_t i = 0; i < m->bootstrap.cluster_count; i++) {
+        const Envoy__Config__Cluster__V3__Cluster *from = m->bootstrap.clusters[i];
+        struct xds_made made = {0};
+        status |= xds_translate_cluster(from, &made, errors) < 0 ? -1 : take_made(m, &made, from->name, errors);
+        xds_made_finish(&made);
+    }
+    config_resources_sort(&m->fixed);
+    return status;
+}
+
 static int create_world(struct management *m, struct endpoint_feed *feed, struct error_list *errors) {
     struct xds_world_options o;
     xds_world_options_defaults(&o);
@@ -118,7 +175,7 @@ struct management *management_create(const char *bootstrap, struct rpc_loop *rpc
         return NULL;
     }
     m->engine = engine;
-    if (read_bootstrap(m, bootstrap, errors) == 0 && create_world(m, feed, errors) == 0 &&
+    if (read_bootstrap(m, bootstrap, errors) == 0 && make_fixed(m, errors) == 0 && create_world(m, feed, errors) == 0 &&
         create_client(m, rpc, errors) == 0) {
         m->csds = (struct xds_csds){.world = m->world, .node = m->bootstrap.node};
         return m;
@@ -144,6 +201,7 @@ void management_destroy(struct management *m) {
     m->is_stopped = true;
     xds_client_destroy(m->client);
     xds_world_destroy(m->world);
+    config_resources_finish(&m->fixed);
     xds_bootstrap_finish(&m->bootstrap);
     hg_free(m);
 }

@@ -1,10 +1,13 @@
 """The gateway and its management servers: connecting, TLS, servers that are down, slow, restarted; fallback and back."""
+import http.server
+import threading
+
 import pytest
 
 from certificates import Authority
 from planes import free_port, wait_until
 from xds_server import server_credentials
-from xds_site import body, snapshot, wait_body
+from xds_site import body, cluster, endpoints, listener, routes, snapshot, wait_body
 
 
 @pytest.fixture
@@ -172,6 +175,51 @@ def test_no_other_server_while_all_is_held(gateway, servers, port):
     wait_until("the first is tried again", lambda: gateway.server(0)["state"] == "failing")
     assert body(port) == "first"
     assert gateway.server(1)["state"] == "idle" and not second.requests
+
+
+# ---- static clusters of the bootstrap file
+
+class Origin(http.server.BaseHTTPRequestHandler):
+    """Answers with the text of its server."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.text)))
+        self.end_headers()
+        self.wfile.write(self.server.text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def origin():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
+    server.text = "static"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_static_clusters_count_before_those_of_the_server(gateway, servers, port, origin):
+    own = {"name": "own", "type": "STATIC", "connect_timeout": "5s",
+           "load_assignment": endpoints("own", origin.server_address[1])}
+    server = servers({"listener": {"web": listener("web", port, "site")}, "routes": {"site": routes("site", "own")}})
+    gateway.start_all(gateway.envoy_bootstrap(server, clusters=[own]))
+    wait_body(port, "static")
+    server.set(cluster={"own": cluster("own")}, endpoints={"own": endpoints("own", free_port())})
+    server.wait_ack("cluster", 2)
+    assert body(port) == "static"
+
+
+def test_a_static_cluster_with_faults(gateway, servers):
+    own = {"name": "own", "type": "STATIC", "filters": [{"name": "x"}], "load_assignment": endpoints("own", 1)}
+    path = gateway.envoy_bootstrap(servers({}), clusters=[own])
+    process = gateway.start("headgate-controlplane", "--admin-listen", "off", "--xds-bootstrap", path)
+    assert process.process.wait() == 1
+    assert "cluster/own: filters: is not supported" in process.text()
+    gateway.processes.remove(process)
 
 
 # ---- without servers

@@ -13,8 +13,8 @@ class XdsSite(Site):
             {"server_uri": s if isinstance(s, str) else f"127.0.0.1:{s.port}", "channel_creds": credentials} for s in servers],
             **more})
 
-    def envoy_bootstrap(self, server, api_type="GRPC", tls=None):
-        """Envoy's form, ADS; `tls` is an UpstreamTlsContext."""
+    def envoy_bootstrap(self, server, api_type="GRPC", tls=None, clusters=()):
+        """Envoy's form, ADS; `tls` is an UpstreamTlsContext; `clusters` are static ones besides that of the server."""
         kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
         socket = {"transport_socket": {"name": "tls", "typed_config": {"@type": kind, **tls}}} if tls else {}
         address = {"socket_address": {"address": "127.0.0.1", "port_value": server.port}}
@@ -25,7 +25,7 @@ class XdsSite(Site):
                                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]},
                 "lds_config": {"resource_api_version": "V3", "ads": {}},
                 "cds_config": {"resource_api_version": "V3", "ads": {}}},
-            "static_resources": {"clusters": [{
+            "static_resources": {"clusters": [*clusters, {
                 "name": "xds", "connect_timeout": "5s", **socket,
                 "load_assignment": {"cluster_name": "xds", "endpoints": [
                     {"lb_endpoints": [{"endpoint": {"address": address}}]}]}}]}})
