@@ -73,13 +73,20 @@ static void take_absence(struct xds_world *w, struct world_item *it, const struc
     it->epoch = w->epoch;
 }
 
+static void tell_failure(const struct xds_world *w, const struct world_item *it, struct str error) {
+    struct strbuf reason = {0};
+    strbuf_add_str(&reason, error);
+    endpoint_feed_failed(w->o.feed, it->name.p, reason.failed ? "no memory for the reason" : reason.p);
+    strbuf_finish(&reason);
+}
+
 void world_take_endpoints(struct xds_world *w, struct world_item *it, const struct xds_resource *r) {
     if (r->copy)
         take_copy(w, it, r->copy->bytes);
     else
         take_absence(w, it, r);
     if (r->error.n > 0 && r->state != XDS_ACKED)
-        endpoint_feed_failed(w->o.feed, it->name.p, r->error.p);
+        tell_failure(w, it, r->error);
 }
 
 /* ---- the feed asks ---- */

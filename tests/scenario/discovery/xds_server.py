@@ -46,6 +46,11 @@ class Messages:
         from google.protobuf import json_format, symbol_database
         self.json_format, self.database = json_format, symbol_database.Default()
 
+    def load(self, file, name):
+        """A type of a file that is not among those above."""
+        importlib.import_module("proto." + file.replace("/", ".") + "_pb2")
+        return self.type(name)
+
     def type(self, name):
         return self.database.GetSymbol(name)
 
