@@ -226,7 +226,8 @@ static int explain_route(const struct config_resources *set, const struct fields
         return 0;
     const struct route_request request = {
         .host = x->host, .authority = x->authority, .scheme = x->scheme, .path = x->canonical, .query = x->query,
-        .method = x->method, .fields = fields};
+        .method = x->method, .fields = fields, .random = x->random};
+    x->fields = *fields;
     if (route_table_explain(x->compiled, &request, x->scratch, arena, &x->route) == 0 &&
         explain_action(set, arena, x) == 0)
         return 0;
@@ -240,6 +241,17 @@ int explain_request(const struct config_resources *set, const Headgate__ExplainR
     *ret = (struct explained){.method = str_of(m->method ? m->method : "GET")};
     if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, &fields, errors) < 0 ||
         choose_listener(set, arena, ret, errors) < 0 || compile_table(set, ret, errors) < 0)
+        return -1;
+    return explain_route(set, &fields, arena, ret, errors);
+}
+
+int explain_by_table(const struct config_resources *set, const char *table, uint32_t random,
+                     const Headgate__ExplainRequest *m, struct arena *arena, struct explained *ret,
+                     struct error_list *errors) {
+    struct fields fields = {0};
+    *ret = (struct explained){.method = str_of(m->method ? m->method : "GET"), .route_table = table, .random = random};
+    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, &fields, errors) < 0 ||
+        compile_table(set, ret, errors) < 0)
         return -1;
     return explain_route(set, &fields, arena, ret, errors);
 }

@@ -19,6 +19,7 @@ struct explained_cluster {
 struct explained {
     struct str method, scheme, host, authority, path, query; /* of the URL; host without port */
     bool has_query;
+    struct fields fields;                   /* of the request */
     uint16_t port;
     const char *listener, *listener_note;   /* the note: how it was chosen when the port did not say */
     bool is_tcp;                            /* it relays connections: there is nothing to explain */
@@ -27,6 +28,7 @@ struct explained {
     struct str canonical;
     struct route_explanation route;
     const Headgate__RouteTable *table;
+    uint32_t random;                        /* for rules that take a share: the number of the request */
     struct str target, origin_host;         /* forward: what the origin sees */
     struct str location;                    /* redirect */
     struct explained_cluster *clusters;
@@ -42,6 +44,10 @@ struct explained {
 /* 0, or -1 with reasons in `errors`. Finish in both cases. */
 int explain_request(const struct config_resources *set, const Headgate__ExplainRequest *m, struct arena *arena,
                     struct explained *ret, struct error_list *errors);
+/* The same by a table of the set whatever listens, so that ret->listener is NULL. */
+int explain_by_table(const struct config_resources *set, const char *table, uint32_t random,
+                     const Headgate__ExplainRequest *m, struct arena *arena, struct explained *ret,
+                     struct error_list *errors);
 void explained_finish(struct explained *x);
 
 void explained_print(const struct explained *x, struct strbuf *out);

@@ -10,8 +10,9 @@ enum { ENDPOINTS_SHOWN = 16 };
 static void print_request(const struct explained *x, struct strbuf *out) {
     strbuf_printf(out, "request      %.*s %.*s://%.*s%.*s%s%.*s\n", STR_FMT(x->method), STR_FMT(x->scheme),
                   STR_FMT(x->authority), STR_FMT(x->path), x->has_query ? "?" : "", STR_FMT(x->query));
-    strbuf_printf(out, "listener     %s%s%s%s\n", x->listener, x->listener_note ? " (" : "",
-                  x->listener_note ? x->listener_note : "", x->listener_note ? ")" : "");
+    if (x->listener)
+        strbuf_printf(out, "listener     %s%s%s%s\n", x->listener, x->listener_note ? " (" : "",
+                      x->listener_note ? x->listener_note : "", x->listener_note ? ")" : "");
     strbuf_printf(out, "route table  %s\n", x->route_table);
 }
 
@@ -166,7 +167,8 @@ static void add_action(const struct explained *x, struct strbuf *out) {
 void explained_print_json(const struct explained *x, struct strbuf *out) {
     strbuf_puts(out, "{\"method\":");
     strbuf_add_json(out, x->method);
-    add_key(out, "listener", str_of(x->listener));
+    if (x->listener)
+        add_key(out, "listener", str_of(x->listener));
     add_key(out, "route_table", str_of(x->route_table));
     if (x->path_error != PATH_OK) {
         strbuf_puts(out, ",\"status\":400");

@@ -1,6 +1,7 @@
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
+#include "controlplane/xds/explain.h"
 
 enum { FIELDS_MAX = 100 };
 
@@ -59,8 +60,66 @@ static int ask_about_file(struct cli *cli, const char *path, struct arena *arena
     return exit_code;
 }
 
+/* ---- routes of a management server */
+
+static int read_file(const struct cli *cli, const char *path, struct strbuf *ret) {
+    FILE *file = fopen(path, "re");
+    char part[4096];
+    size_t n;
+    while (file && ret->n <= XDS_EXPLAIN_MAX && (n = fread(part, 1, sizeof part, file)) > 0)
+        strbuf_add(ret, part, n);
+    bool failed = !file || ferror(file) || ret->failed || ret->n > XDS_EXPLAIN_MAX;
+    if (failed)
+        cli_error(cli, "%s: cannot be read%s", path, ret->n > XDS_EXPLAIN_MAX ? ": it is too long" : "");
+    if (file)
+        fclose(file);
+    return failed ? -1 : 0;
+}
+
+static int take_random(const struct cli *cli, const char *text, struct xds_explain_options *ret) {
+    uint64_t number;
+    if (!text)
+        return 0;
+    if (str_to_uint64(str_of(text), &number) < 0 || number > UINT32_MAX) {
+        cli_error(cli, "--random wants a number of 0 to %u, not %s", UINT32_MAX, text);
+        return -1;
+    }
+    ret->has_random = true;
+    ret->random = (uint32_t)number;
+    return 0;
+}
+
+static int explain_xds(const struct cli *cli, const struct options *options, const char *path,
+                       const Headgate__ExplainRequest *request) {
+    struct xds_explain_options how = {.is_json = cli->is_json};
+    struct strbuf text = {0}, out = {0};
+    struct error_list errors = {0};
+    int exit_code = EXIT_WRONG_USAGE;
+    if (take_random(cli, options_get(options, "random"), &how) == 0 && read_file(cli, path, &text) == 0) {
+        if (xds_explain(path, strbuf_str(&text), request, &how, &out, &errors) == 0) {
+            fputs(strbuf_str(&out).p, stdout);
+            exit_code = EXIT_DONE;
+        } else {
+            exit_code = cli_fail(cli, &errors, EXIT_REFUSED);
+        }
+    }
+    strbuf_finish(&text);
+    strbuf_finish(&out);
+    error_list_finish(&errors);
+    return exit_code;
+}
+
+/* By whom the request is explained: a file of the server's, a file of ours, or the control plane. */
+static int explain(struct cli *cli, const struct options *options, struct arena *arena, Headgate__ExplainRequest *request) {
+    const char *file = options_get(options, "file"), *xds = options_get(options, "xds");
+    if (xds)
+        return explain_xds(cli, options, xds, request);
+    return file ? ask_about_file(cli, file, arena, request) : ask(cli, request);
+}
+
 int command_explain(struct cli *cli, const struct options *options) {
     const char *file = options_get(options, "file"), *version = options_get(options, "version");
+    const char *xds = options_get(options, "xds");
     Headgate__ExplainRequest request = HEADGATE__EXPLAIN_REQUEST__INIT;
     struct arena arena = {0};
     int exit_code = EXIT_WRONG_USAGE;
@@ -69,11 +128,13 @@ int command_explain(struct cli *cli, const struct options *options) {
     request.has_json = true;
     request.json = cli->is_json;
     request.has_version = version != NULL;
-    if (file && version)
-        cli_error(cli, "--file and --version exclude each other");
+    if ((file != NULL) + (version != NULL) + (xds != NULL) > 1)
+        cli_error(cli, "--file, --version and --xds exclude each other");
+    else if (!xds && options_get(options, "random"))
+        cli_error(cli, "--random is for --xds");
     else if ((!version || cli_parse_version(cli, version, &request.version) == 0) &&
              take_fields(cli, options, &arena, &request) == 0)
-        exit_code = file ? ask_about_file(cli, file, &arena, &request) : ask(cli, &request);
+        exit_code = explain(cli, options, &arena, &request);
     arena_finish(&arena);
     return exit_code;
 }

@@ -59,6 +59,11 @@ static void add_path(const struct xds_at *at, struct strbuf *out) {
     }
 }
 
+/* A condition that is passed over would mean other requests. */
+static bool may_be_passed_over(const struct making *m, enum error_code code, const struct strbuf *path) {
+    return m->is_lenient && code == ERROR_UNSUPPORTED && path->p && !strstr(path->p, ".match.");
+}
+
 int making_refuse(struct making *m, const struct xds_at *at, enum error_code code, const char *format, ...) {
     struct strbuf path = {0}, message = {0};
     va_list args;
@@ -69,9 +74,9 @@ int making_refuse(struct making *m, const struct xds_at *at, enum error_code cod
     struct error *e = error_addf(m->errors, message.failed ? ERROR_MEMORY : code, "%s",
                                  message.failed ? "out of memory" : strbuf_str(&message).p);
     error_set_resource(m->errors, e, m->resource, path.failed ? NULL : strbuf_str(&path).p);
+    m->faults += !may_be_passed_over(m, code, &path);
     strbuf_finish(&path);
     strbuf_finish(&message);
-    m->faults++;
     return -1;
 }
 
@@ -124,14 +129,25 @@ int making_look(struct making *m, const struct xds_at *at, const struct xds_fiel
     return m->faults == before ? 0 : -1;
 }
 
-int making_begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
-                 const char *name, struct xds_made *made, struct error_list *errors) {
-    *m = (struct making){.made = made, .errors = errors};
+static int begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
+                 const char *name) {
     arena_init(&m->arena, NULL, 0, MAKING_MEMORY_MAX);
     m->resource = arena_printf(&m->arena, "%s/%s", what, name);
     if (!m->resource)
         return making_out_of_memory(m);
     return making_look(m, NULL, table, message);
+}
+
+int making_begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
+                 const char *name, struct xds_made *made, struct error_list *errors) {
+    *m = (struct making){.made = made, .errors = errors};
+    return begin(m, table, message, what, name);
+}
+
+int making_begin_leniently(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message,
+                           const char *what, const char *name, struct xds_made *made, struct error_list *errors) {
+    *m = (struct making){.made = made, .errors = errors, .is_lenient = true};
+    return begin(m, table, message, what, name);
 }
 
 int making_end(struct making *m) {

@@ -27,6 +27,7 @@ struct making {
     struct error_list *errors;
     const char        *resource;        /* of errors: "cluster/outbound|80||web", with the server's name */
     size_t             faults;
+    bool               is_lenient;      /* for those who only ask which route is taken: see making_begin_leniently */
 };
 
 /* Looks through the message by its table first: what nothing reads is an error each. `what` is "cluster" or the like.
@@ -35,6 +36,9 @@ int  making_begin(struct making *m, const struct xds_fields *table, const Protob
                   const char *name, struct xds_made *made, struct error_list *errors);
 /* The same for a message that was opened on the way (making_open) and that no table of the outer one led to. */
 int  making_look(struct making *m, const struct xds_at *at, const struct xds_fields *table, const ProtobufCMessage *message);
+/* Likewise, but what is not supported is told and passed over, where it says nothing about which requests are meant. */
+int  making_begin_leniently(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message,
+                            const char *what, const char *name, struct xds_made *made, struct error_list *errors);
 /* Frees what was in the making, sorts what was made. Returns 0, or -1 when there was a fault. */
 int  making_end(struct making *m);
 

@@ -254,6 +254,14 @@ void routes_make(struct making *m, const struct xds_at *at, const Envoy__Config_
     making_emit(m, HEADGATE__KIND__KIND_ROUTE_TABLE, name, &table->base);
 }
 
+int routes_translate_leniently(const Envoy__Config__Route__V3__RouteConfiguration *from, const char *name,
+                               struct xds_made *ret, struct error_list *errors) {
+    struct making m;
+    if (making_begin_leniently(&m, &xds_read_routes, &from->base, "routes", name, ret, errors) == 0)
+        routes_make(&m, NULL, from, name);
+    return making_end(&m);
+}
+
 int xds_translate_route_configuration(const Envoy__Config__Route__V3__RouteConfiguration *from, struct xds_made *ret,
                                       struct error_list *errors) {
     struct making m;
