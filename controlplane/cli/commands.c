@@ -53,8 +53,8 @@ static const struct option_spec explain_options[] = {
     {"header", 'H', "FIELD", "a header field of the request, as \"NAME: VALUE\"; may be repeated"},
     {"file", 'f', "FILE", "by a file instead of what is served"},
     {"version", '\0', "N", "by another version"},
-    {"xds", 'x', "FILE", "by a RouteConfiguration of Envoy's, as JSON or YAML, in its words"},
-    {"random", 'r', "N", "with --xds: the number by which a cluster of several, or a route that takes a share, is chosen"},
+    {"xds", '\0', "FILE", "by a RouteConfiguration of Envoy's, as JSON or YAML, in its words"},
+    {"random", '\0', "N", "with --xds: the number by which a cluster of several, or a route that takes a share, is chosen"},
     {0},
 };
 
@@ -129,8 +129,8 @@ const struct command commands[] = {
      top_options, ARGUMENT_NONE, 0, 0, command_top},
     {"explain", "METHOD URL", "say what a request would meet",
      "Listener, host, rule and why the earlier ones do not match, cluster and endpoints, by the data plane's own code. "
-     "For example: headgate explain GET http://example.com:8080/api/x -H 'x-canary: 1'. With --xds no control plane is asked; "
-     "what the gateway would refuse of the routes is told.",
+     "For example: headgate explain GET http://example.com:8080/api/x -H 'x-canary: 1'. With --xds no control plane "
+     "is asked; what the gateway would refuse of the routes is told.",
      explain_options, ARGUMENT_NONE, 2, 2, command_explain},
     {"verify", "", "check every stored object and the chain of versions",
      "Finds any flipped bit. The exit code is 1 when there is a fault.", verify_options, ARGUMENT_NONE, 0, 0,

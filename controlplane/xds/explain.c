@@ -306,6 +306,7 @@ static int explain_made(struct asking *a, const struct xds_made *made, const Hea
     else if (error_list_is_empty(a->errors))
         out_of_memory(a->errors);
     explained_finish(&x);
+    a->x = NULL;
     return status;
 }
 

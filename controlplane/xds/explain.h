@@ -1,4 +1,4 @@
-/* explain.h — which route of a server's RouteConfiguration a request takes, by the data plane's own code, in the server's words.
+/* explain.h — which route of a server's RouteConfiguration a request takes, by the data plane's code, in the server's words.
  *
  * What is not supported here does not stand in the way, unless it decides which requests a route is for; it is told. So the
  * answer is the same that the server's own tools give. Thread: one at a time. */
