@@ -27,5 +27,11 @@ void wheel_init(struct wheel *w, uint64_t now);
 /* Sets the deadline, 0 to stop. A later deadline than the slot's costs no list operation. */
 void wheel_set(struct wheel *w, struct timer *t, uint64_t deadline);
 void wheel_remove(struct wheel *w, struct timer *t);
+/* It fires at `deadline` (0: never) or before. For an owner with several deadlines: when it fires, the owner looks which of
+ * them have passed, and sets it to the first that is left. Most deadlines never pass, and cost two comparisons. */
+static inline void wheel_hasten(struct wheel *w, struct timer *t, uint64_t deadline) {
+    if (deadline && (!t->deadline || deadline < t->deadline))
+        wheel_set(w, t, deadline);
+}
 /* Fires what is due. */
 void wheel_advance(struct wheel *w, uint64_t now);

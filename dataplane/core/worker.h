@@ -134,3 +134,7 @@ uint64_t worker_random_bits(struct worker *w);                    /* the same, 6
 static inline void worker_set_timer(struct worker *w, struct timer *t, uint64_t deadline) {
     wheel_set(&w->wheel, t, deadline);
 }
+
+static inline void worker_hasten_timer(struct worker *w, struct timer *t, uint64_t deadline) {
+    wheel_hasten(&w->wheel, t, deadline);
+}

@@ -27,19 +27,14 @@ struct worker *exchange_worker(struct exchange *x) {
 /* ---- timers ---- */
 
 static void exchange_set_timer(struct exchange *x) {
-    const uint64_t all[] = {x->phase_deadline, x->attempt_deadline, x->request_deadline};
-    uint64_t first = 0;
-    for (int i = 0; i < 3; i++)
-        if (all[i] && (!first || all[i] < first))
-            first = all[i];
-    worker_set_timer(x->worker, &x->timer, first);
+    worker_hasten_timer(x->worker, &x->timer, x->phase_deadline);
+    worker_hasten_timer(x->worker, &x->timer, x->attempt_deadline);
+    worker_hasten_timer(x->worker, &x->timer, x->request_deadline);
 }
 
 static void set_deadline(struct exchange *x, uint64_t *deadline, uint64_t when) {
-    if (*deadline == when)
-        return;
     *deadline = when;
-    exchange_set_timer(x);
+    worker_hasten_timer(x->worker, &x->timer, when);
 }
 
 void exchange_set_attempt_deadline(struct exchange *x, uint64_t when) {
@@ -299,10 +294,8 @@ static void set_request_deadline(struct exchange *x) {
     uint64_t most = exchange_timeouts(x)->request, of_call;
     if (grpc_is_request(x->request.head) && grpc_read_timeout(x->request.head, &of_call) && (most == 0 || of_call < most))
         most = of_call ? of_call : 1;
-    if (most == 0)
-        return;
-    x->request_deadline = x->began + most;
-    exchange_set_timer(x);
+    if (most)
+        set_deadline(x, &x->request_deadline, x->began + most);
 }
 
 /* Once, whatever is tried again: what the route gives for the answer begins with the end of the request. */

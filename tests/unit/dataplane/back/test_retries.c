@@ -94,8 +94,10 @@ static void an_endpoint_that_is_silent_until_the_request_is_over_has_failed(void
         ask(i);
         if (i == 1)
             connect_ok(newest(2)); /* the first one has no connection yet */
-        asked[i].exchange->request_deadline = worker.now + SECOND;
-        exchange_set_phase_deadline(asked[i].exchange, worker.now + 50 * (uint64_t)SECOND);
+        struct exchange *x = asked[i].exchange;
+        x->request_deadline = worker.now + SECOND;
+        worker_hasten_timer(&worker, &x->timer, x->request_deadline);
+        exchange_set_phase_deadline(x, worker.now + 50 * (uint64_t)SECOND);
         pass(SECOND + 2 * WHEEL_TICK_US);
         assert_answered(i, 504, 1);
         assert_int_equal(asked[i].abort, ABORT_REQUEST_TIMEOUT);

@@ -97,6 +97,25 @@ static void earlier_deadline_moves_it(void **state) {
     assert_on_time(&p, deadline, 5000);
 }
 
+static void hastening_moves_it_only_to_earlier(void **state) {
+    (void)state;
+    struct probe p = probe_of();
+    uint64_t deadline = now + SECOND;
+    wheel_hasten(&wheel, &p.timer, 0);
+    assert_int_equal(wheel.count, 0);
+    wheel_hasten(&wheel, &p.timer, now + 3 * SECOND);
+    wheel_hasten(&wheel, &p.timer, deadline);
+    wheel_hasten(&wheel, &p.timer, now + 2 * SECOND);
+    wheel_hasten(&wheel, &p.timer, 0);
+    assert_int_equal(p.timer.deadline, deadline);
+    run_to(deadline + 2 * WHEEL_TICK_US, 700);
+    assert_on_time(&p, deadline, 700);
+    assert_int_equal(wheel.count, 0);
+    wheel_hasten(&wheel, &p.timer, now + SECOND); /* after it has fired any time is earlier */
+    assert_int_equal(wheel.count, 1);
+    wheel_remove(&wheel, &p.timer);
+}
+
 static void stopped_timer_drops_out(void **state) {
     (void)state;
     struct probe stopped = probe_of(), removed = probe_of();
@@ -215,6 +234,7 @@ int main(void) {
         cmocka_unit_test_setup(fires_once_and_on_time, set_up),
         cmocka_unit_test_setup(later_deadline_costs_no_list_operation, set_up),
         cmocka_unit_test_setup(earlier_deadline_moves_it, set_up),
+        cmocka_unit_test_setup(hastening_moves_it_only_to_earlier, set_up),
         cmocka_unit_test_setup(stopped_timer_drops_out, set_up),
         cmocka_unit_test_setup(firing_timer_may_remove_its_neighbours, set_up),
         cmocka_unit_test_setup(firing_timer_may_set_itself_and_others, set_up),
