@@ -243,29 +243,33 @@ static void note_blocked(struct conn *c, bool blocked) {
         conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
 }
 
-/* What is to be sent now. Returns 0, or an errno. */
-static int fill(struct conn *c, struct gather *g) {
+/* What is to be sent now; *ret_more: there can be more behind it. Returns 0, or an errno. */
+static int fill(struct conn *c, struct gather *g, bool *ret_more) {
     bool has_unsent = conn_has_unsent(c);
     gather_begin(g, &c->worker->pool);
+    *ret_more = true;
     if (!conn_gather_unsent(c, g) || g->bytes >= UNSENT_MAX || c->is_handshaking || (c->tls && has_unsent))
         return 0;
     c->is_stalled = c->tls && tls_must_read(c->tls);
     if (c->is_stalled)
         return 0;
-    c->ops->produce(c, g);
-    return c->tls && g->bytes && !c->is_closed ? conn_tls_seal(c, g) : 0;
+    bool wants_room = c->ops->produce(c, g);
+    int error = c->tls && g->bytes && !c->is_closed ? conn_tls_seal(c, g) : 0;
+    *ret_more = wants_room || conn_has_unsent(c);
+    return error;
 }
 
 static void flush_conn(struct flushable *f) {
     struct conn *c = conn_of_flushable(f);
     struct gather *g = c->worker->gather;
     int sent = 1;
+    bool has_more = true;
     if (c->ops->on_dirty && !c->is_closed)
         c->ops->on_dirty(c);
     if (c->is_closed || c->is_broken || c->is_blocked)
         return;
-    while (!c->is_closed && !c->is_connecting && sent == 1) {
-        int error = fill(c, g);
+    while (!c->is_closed && !c->is_connecting && sent == 1 && has_more) {
+        int error = fill(c, g, &has_more);
         if (error) {
             write_failed(c, error);
             return;
@@ -300,10 +304,10 @@ static uint64_t earliest(const struct conn *c) {
 }
 
 void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when) {
-    if (c->is_closed || c->deadlines[which] == when)
+    if (c->is_closed)
         return;
     c->deadlines[which] = when;
-    worker_set_timer(c->worker, &c->timer, earliest(c));
+    worker_hasten_timer(c->worker, &c->timer, when);
 }
 
 static void on_timer(struct timer *t) {

@@ -50,9 +50,9 @@ struct conn_ops {
     void (*on_connected)(struct conn *);                 /* after conn_connect and conn_handshake only; may release */
     /* Marked dirty: before anything is written, also when nothing can be. May close. NULL: nothing to do. */
     void (*on_dirty)(struct conn *);
-    /* Adds what there is to write to the gather; called again while it fills it. Not called while UNSENT_MAX bytes or more
-     * wait for the kernel: that is the connection's send budget. */
-    void (*produce)(struct conn *, struct gather *);
+    /* Adds what there is to write to the gather. True: there was no room for all, so it is called again once that is sent.
+     * Not called while UNSENT_MAX bytes or more wait for the kernel: that is the connection's send budget. */
+    bool (*produce)(struct conn *, struct gather *);
     void (*on_written)(struct conn *);                   /* everything produced so far is with the kernel */
     void (*on_deadline)(struct conn *, enum conn_deadline);
     void (*destroy)(struct conn *);

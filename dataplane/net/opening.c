@@ -167,9 +167,10 @@ static void on_error(struct conn *c, int error) {
     conn_close(c);
 }
 
-static void produce(struct conn *c, struct gather *g) {
+static bool produce(struct conn *c, struct gather *g) {
     (void)c;
     (void)g;
+    return false;
 }
 
 static void on_written(struct conn *c) {

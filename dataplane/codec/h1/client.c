@@ -328,18 +328,18 @@ static bool write_head(struct h1_client *c, struct gather *g) {
     return true;
 }
 
-static void produce(struct conn *conn, struct gather *g) {
+static bool produce(struct conn *conn, struct gather *g) {
     struct h1_client *c = (struct h1_client *)conn;
     if (c->request && !write_head(c, g)) {
         if (g->bytes == 0)
             break_off(c, ABORT_MEMORY);
-        return;
+        return true;
     }
     if (!c->is_writing || !c->leg.exchange)
-        return;
+        return false;
     switch (h1_body_write(&c->writer, &c->leg, g)) {
-    case H1_WRITE_WAIT:
-    case H1_WRITE_FULL: break;
+    case H1_WRITE_WAIT: break;
+    case H1_WRITE_FULL: return true;
     case H1_WRITE_END:
         c->is_writing = false;
         c->request_sent = true;
@@ -347,6 +347,7 @@ static void produce(struct conn *conn, struct gather *g) {
         break;
     case H1_WRITE_BROKEN: break_off(c, ABORT_CLIENT_PROTOCOL); break;
     }
+    return false;
 }
 
 /* What was kept is tried again, also while the other direction is blocked or broken. */

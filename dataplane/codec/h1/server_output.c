@@ -70,31 +70,32 @@ void h1_server_on_dirty(struct conn *c) {
         h1_server_process_kept(s);
 }
 
-void h1_server_produce(struct conn *c, struct gather *g) {
+bool h1_server_produce(struct conn *c, struct gather *g) {
     struct h1_server *s = (struct h1_server *)c;
     struct h1_message *m = s->leg.exchange ? s->message : NULL;
     if (!m)
-        return;
+        return false;
     if (m->continue_due) {
         m->continue_due = false;
         gather_bytes(g, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
     if (m->interim_n && !gather_bytes(g, m->interim, m->interim_n))
-        return; /* there is room once this has been sent */
+        return true;
     m->interim_n = 0;
     if (m->response && !write_head(s, g)) {
-        if (g->bytes == 0) /* otherwise there is room once this has been sent */
+        if (g->bytes == 0) /* there was all the room that there ever is */
             h1_server_give_up(s, ABORT_MEMORY);
-        return;
+        return true;
     }
     if (!m->is_writing)
-        return;
+        return false;
     switch (h1_body_write(&m->writer, &s->leg, g)) {
-    case H1_WRITE_WAIT:
-    case H1_WRITE_FULL: break;
+    case H1_WRITE_WAIT: break;
+    case H1_WRITE_FULL: return true;
     case H1_WRITE_END: response_done(s); break;
     case H1_WRITE_BROKEN: h1_server_give_up(s, ABORT_ORIGIN_PROTOCOL); break;
     }
+    return false;
 }
 
 /* RFC 9112 section 9.6: closing with unread input would reset the connection and take the response from the client. */

@@ -71,5 +71,5 @@ void h1_server_await_close(struct h1_server *s);
 /* ---- server_output.c */
 extern const struct leg_ops h1_server_leg_ops;
 void h1_server_on_dirty(struct conn *c);
-void h1_server_produce(struct conn *c, struct gather *g);
+bool h1_server_produce(struct conn *c, struct gather *g);
 void h1_server_on_written(struct conn *c);

@@ -415,11 +415,11 @@ static void on_dirty(struct conn *conn) {
         break_off(c, ABORT_ORIGIN_PROTOCOL, false);
 }
 
-static void produce(struct conn *conn, struct gather *g) {
+static bool produce(struct conn *conn, struct gather *g) {
     struct h2_client *c = (struct h2_client *)conn;
     if (g->bytes == 0)
         c->batch++;
-    h2_session_produce(&c->session, g);
+    return h2_session_produce(&c->session, g);
 }
 
 static void on_written(struct conn *conn) {

@@ -314,7 +314,7 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
 
 static bool take_head_back(struct leg *leg) {
     struct h2_stream *stream = h2_stream_of(leg);
-    if (!stream->head || stream->head_is_out)
+    if (!stream->head || stream->session->leaving == stream)
         return false;
     stream->head = NULL;
     stream->has_no_body = leg->exchange->request.head->method == METHOD_HEAD;
@@ -380,10 +380,9 @@ static void on_dirty(struct conn *c) {
         h2_session_give_up(&s->session, ABORT_CLIENT_GONE);
 }
 
-static void produce(struct conn *c, struct gather *g) {
+static bool produce(struct conn *c, struct gather *g) {
     struct h2_server *s = (struct h2_server *)c;
-    if (s->phase != PHASE_LINGER)
-        h2_session_produce(&s->session, g);
+    return s->phase != PHASE_LINGER && h2_session_produce(&s->session, g);
 }
 
 static void on_written(struct conn *c) {

@@ -58,32 +58,36 @@ static void ignore_section(struct h2_session *s) {
     s->reading = NULL;
 }
 
-static void begin_trailers(struct h2_session *s, struct h2_stream *stream) {
+static struct h2_stream *begin_trailers(struct h2_session *s, struct h2_stream *stream) {
     struct arena *arena = exchange_arena(stream->leg.exchange);
     stream->trailers = arena_alloc(arena, sizeof *stream->trailers);
     if (!stream->trailers) {
-        ignore_section(s);
         exchange_on_abort(&stream->leg, ABORT_MEMORY);
         h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
-        return;
+        return NULL;
     }
     h2_read_trailers(&s->reader, arena, &s->limits, stream->trailers);
+    return stream;
+}
+
+/* Whose section it is; NULL: nobody wants it. A new request has no stream yet. */
+static struct h2_stream *begin_section(struct h2_session *s, int32_t id, bool is_request) {
+    struct h2_stream *stream = is_request ? NULL : nghttp2_session_get_stream_user_data(s->library, id);
+    if (!stream || (!stream->has_head && stream->leg.exchange))
+        return s->role->on_open(s, id);
+    return stream->leg.exchange && !stream->is_stopped ? begin_trailers(s, stream) : NULL;
 }
 
 static int on_begin_headers(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
     struct h2_session *s = session_of(user);
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+    (void)library;
     if (s->is_short)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    ignore_section(s);
-    if (frame->hd.type != NGHTTP2_HEADERS)
-        return 0;
-    if (!stream || (!stream->has_head && stream->leg.exchange)) {
-        s->reading = s->role->on_open(s, frame->hd.stream_id);
-    } else if (stream->leg.exchange && !stream->is_stopped) {
-        s->reading = stream;
-        begin_trailers(s, stream);
-    }
+    s->reading = NULL;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        s->reading = begin_section(s, frame->hd.stream_id, frame->headers.cat == NGHTTP2_HCAT_REQUEST);
+    if (!s->reading)
+        ignore_section(s);
     return 0;
 }
 
@@ -247,22 +251,15 @@ static int on_invalid_frame(nghttp2_session *library, const nghttp2_frame *frame
 /* The head has been compressed: what it points to is needed no more. */
 static int before_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
     struct h2_session *s = session_of(user);
-    if (frame->hd.type != NGHTTP2_HEADERS)
+    struct h2_stream *stream = s->leaving;
+    (void)library;
+    if (!stream || frame->hd.type != NGHTTP2_HEADERS || frame->hd.stream_id != stream->id)
         return 0;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
-    if (stream && stream->head_is_out) {
-        stream->head = NULL;
-        stream->head_is_out = false;
-        stream->sent_head = true;
-        h2_frames_sent(&s->frames, H2_SENT_HEAD);
-    }
+    s->leaving = NULL;
+    stream->head = NULL;
+    stream->sent_head = true;
+    h2_frames_sent(&s->frames, H2_SENT_HEAD);
     return 0;
-}
-
-/* Asked once the frame is out: it has used up a window. */
-static bool is_cut_by_window(nghttp2_session *library, int32_t id) {
-    return nghttp2_session_get_remote_window_size(library) <= 0 ||
-           nghttp2_session_get_stream_remote_window_size(library, id) <= 0;
 }
 
 /* What the library alone finds ends with a GOAWAY that it makes by itself. */
@@ -274,37 +271,43 @@ static void note_goaway(struct h2_session *s, uint32_t code) {
     stats_add(&s->conn.worker->stats->h2_protocol_errors_total, 1);
 }
 
-static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
-    struct h2_session *s = session_of(user);
-    if (frame->hd.type == NGHTTP2_GOAWAY)
-        note_goaway(s, frame->goaway.error_code);
-    if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
-        worker_set_timer(s->conn.worker, &s->settings_timer, s->conn.worker->now + s->settings_timeout);
-    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length) {
-        s->data_at = s->conn.worker->now;
-        if (frame->hd.length >= H2_DRIBBLE || !is_cut_by_window(library, frame->hd.stream_id))
-            h2_frames_sent(&s->frames, H2_SENT_CONTENT);
-    }
-    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR)
-        on_fault(s, H2_FAULT_STREAM_WINDOW); /* for SETTINGS a must (section 6.9.2); else the peer is broken as well */
-    bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    if (!is_message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        return 0;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
+/* DATA is noted in h2_stream_send_data. */
+static void note_headers(struct h2_session *s, const nghttp2_frame_hd *frame) {
+    bool end = frame->flags & NGHTTP2_FLAG_END_STREAM;
+    struct h2_stream *stream = end ? nghttp2_session_get_stream_user_data(s->library, frame->stream_id) : NULL;
     if (stream)
         h2_stream_finish_sending(stream);
+}
+
+static int on_frame_send(nghttp2_session *library, const nghttp2_frame *frame, void *user) {
+    struct h2_session *s = session_of(user);
+    (void)library;
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS: note_headers(s, &frame->hd); break;
+    case NGHTTP2_GOAWAY: note_goaway(s, frame->goaway.error_code); break;
+    case NGHTTP2_SETTINGS:
+        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            worker_set_timer(s->conn.worker, &s->settings_timer, s->conn.worker->now + s->settings_timeout);
+        break;
+    case NGHTTP2_RST_STREAM: /* for SETTINGS a must (section 6.9.2); else the peer is broken as well */
+        if (frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR)
+            on_fault(s, H2_FAULT_STREAM_WINDOW);
+        break;
+    default: break;
+    }
     return 0;
 }
 
 /* A head or trailers that cannot be sent: too large, or no memory. An interim response may be lost. */
 static int on_frame_not_send(nghttp2_session *library, const nghttp2_frame *frame, int code, void *user) {
-    (void)user;
-    (void)code;
+    struct h2_session *s = session_of(user);
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(library, frame->hd.stream_id);
-    if (frame->hd.type != NGHTTP2_HEADERS || !stream || (!stream->head_is_out && !stream->sent_head))
+    (void)code;
+    if (frame->hd.type != NGHTTP2_HEADERS || !stream || (s->leaving != stream && !stream->sent_head))
         return 0;
+    if (s->leaving == stream)
+        s->leaving = NULL;
     stream->head = NULL;
-    stream->head_is_out = false;
     if (stream->leg.exchange)
         exchange_on_abort(&stream->leg, ABORT_MEMORY);
     h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
@@ -364,14 +367,14 @@ static struct h2_stream *next_pending(struct h2_session *s) {
 }
 
 static void submit(struct h2_session *s, struct h2_stream *stream, const nghttp2_data_provider *provider) {
-    stream->head_is_out = true;
+    s->leaving = stream;
     int status = s->role->submit(stream, provider);
     if (status == 0) {
         if (!stream->head_ends)
             h2_stream_await_window(stream);
         return;
     }
-    stream->head_is_out = false;
+    s->leaving = NULL;
     if (stream->leg.exchange)
         exchange_on_abort(&stream->leg, ABORT_MEMORY);
     h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
@@ -396,14 +399,16 @@ static bool send_heads(struct h2_session *s) {
     return true;
 }
 
-void h2_session_produce(struct h2_session *s, struct gather *g) {
+bool h2_session_produce(struct h2_session *s, struct gather *g) {
     s->gather = g;
     if (send_heads(s))
         while (send_next(s))
             ;
     s->gather = NULL;
-    if (!s->is_failed && !s->conn.is_closed)
-        conn_want_read(&s->conn);
+    if (s->is_failed || s->conn.is_closed)
+        return false;
+    conn_want_read(&s->conn);
+    return !h2_gather_has_room(g);
 }
 
 /* ---- receiving ---- */

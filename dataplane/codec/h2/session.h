@@ -72,6 +72,7 @@ struct h2_session {
     struct h2_limits      limits;
     struct h2_stream     *streams;         /* all that are open */
     struct h2_stream     *pending, *last_pending; /* those with a head to send, in order */
+    struct h2_stream     *leaving;         /* its head is with the library, which compresses it next; NULL: none is */
     uint32_t              stream_count;
     uint32_t              window;          /* what SETTINGS gave each stream; H2_WINDOW until they are acknowledged */
     uint32_t              window_offered;
@@ -106,7 +107,6 @@ struct h2_stream {
     int32_t             id;                /* 0: a request that was not given to the library yet */
     const struct head  *head;              /* to be sent; NULL: none, or sent */
     bool                head_ends;         /* nothing follows it */
-    bool                head_is_out;       /* with the library, which compresses it next */
     bool                sent_head;
     bool                is_pending, is_closed;
     bool                has_head;          /* a final head has been received */
@@ -148,7 +148,7 @@ int  h2_session_init(struct h2_session *, struct worker *, const struct h2_role 
 void h2_session_finish(struct h2_session *);
 /* All that was received passes here. */
 void h2_session_receive(struct h2_session *, const uint8_t *bytes, size_t n);
-void h2_session_produce(struct h2_session *, struct gather *);
+bool h2_session_produce(struct h2_session *, struct gather *);
 /* As conn_ops.read_limit. */
 size_t h2_session_read_limit(const struct h2_session *);
 /* Every exchange is told. */

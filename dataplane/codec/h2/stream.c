@@ -18,12 +18,15 @@ static void reap(struct reapable *r) {
 
 /* ---- deadlines ---- */
 
-static void set_timer(struct h2_stream *s) {
-    uint64_t first = s->body_deadline;
-    if (s->write_deadline && (!first || s->write_deadline < first))
-        first = s->write_deadline;
-    if (s->timer.next || first)
-        worker_set_timer(s->session->conn.worker, &s->timer, first);
+static void set_body_deadline(struct h2_stream *s, uint64_t when) {
+    s->body_deadline = when;
+    worker_hasten_timer(s->worker, &s->timer, when);
+}
+
+static void set_write_deadline(struct h2_stream *s, bool on) {
+    const struct conn *c = &s->session->conn;
+    s->write_deadline = on && c->write_timeout ? c->worker->now + c->write_timeout : 0;
+    worker_hasten_timer(s->worker, &s->timer, s->write_deadline);
 }
 
 void h2_stream_await_body(struct h2_stream *s) {
@@ -31,10 +34,8 @@ void h2_stream_await_body(struct h2_stream *s) {
                       !exchange_is_tunnel(s->leg.exchange) && exchange_credit(&s->leg) > 0;
     bool is_server = s->session->role->is_server;
     const struct timeouts *t = is_waiting ? exchange_timeouts(s->leg.exchange) : NULL;
-    uint64_t wait = !t ? 0 : is_server ? t->body : t->response_body, was = s->body_deadline;
-    s->body_deadline = wait ? s->session->conn.worker->now + wait : 0;
-    if (was != s->body_deadline)
-        set_timer(s);
+    uint64_t wait = !t ? 0 : is_server ? t->body : t->response_body;
+    set_body_deadline(s, wait ? s->worker->now + wait : 0);
 }
 
 static void give_up_writing(struct h2_stream *s) {
@@ -53,12 +54,11 @@ static bool is_stalled(const struct h2_stream *s) {
 }
 
 static void on_write_deadline(struct h2_stream *s) {
-    const struct conn *c = &s->session->conn;
     s->write_deadline = 0;
     if (is_stalled(s))
         give_up_writing(s);
     else
-        s->write_deadline = c->worker->now + c->write_timeout;
+        set_write_deadline(s, true);
 }
 
 static void on_timer(struct timer *t) {
@@ -73,16 +73,10 @@ static void on_timer(struct timer *t) {
         else
             s->session->role->on_body_deadline(s);
     }
-    if (!s->is_closed)
-        set_timer(s);
-}
-
-static void set_write_deadline(struct h2_stream *s, bool on) {
-    const struct conn *c = &s->session->conn;
-    uint64_t was = s->write_deadline;
-    s->write_deadline = on && c->write_timeout ? c->worker->now + c->write_timeout : 0;
-    if (was != s->write_deadline)
-        set_timer(s);
+    if (s->is_closed)
+        return;
+    worker_hasten_timer(s->worker, &s->timer, s->body_deadline);
+    worker_hasten_timer(s->worker, &s->timer, s->write_deadline);
 }
 
 void h2_stream_await_window(struct h2_stream *s) {
@@ -151,6 +145,8 @@ void h2_stream_close(struct h2_stream *s) {
         forget_pending(s);
     if (session->reading == s)
         session->reading = NULL;
+    if (session->leaving == s)
+        session->leaving = NULL;
     *(s->prev ? &s->prev->next : &session->streams) = s->next;
     if (s->next)
         s->next->prev = s->prev;
@@ -331,13 +327,31 @@ ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffe
     return (ssize_t)s->frame.bytes;
 }
 
+/* A frame of n bytes goes, and behind it the peer must open a window first. */
+static bool is_cut_by_window(const struct h2_stream *s, size_t n) {
+    nghttp2_session *library = s->session->library;
+    return nghttp2_session_get_remote_window_size(library) <= (int32_t)n ||
+           nghttp2_session_get_stream_remote_window_size(library, s->id) <= (int32_t)n;
+}
+
+static void note_sent(struct h2_stream *s, const nghttp2_frame_hd *frame) {
+    struct h2_session *session = s->session;
+    bool end = frame->flags & NGHTTP2_FLAG_END_STREAM;
+    if (frame->length) {
+        session->data_at = session->conn.worker->now;
+        if (end || frame->length >= H2_DRIBBLE || !is_cut_by_window(s, frame->length))
+            h2_frames_sent(&session->frames, H2_SENT_CONTENT);
+    }
+    if (end)
+        h2_stream_finish_sending(s);
+}
+
 int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const uint8_t *head, size_t length,
                         nghttp2_data_source *source, void *user) {
     struct h2_session *session = user;
     struct h2_stream *s = source->ptr;
     struct slice *slice;
     (void)library;
-    (void)frame;
     (void)length;
     bool fits = gather_bytes(session->gather, head, 9);
     while (fits && (slice = slice_queue_pop(&s->frame)))
@@ -345,6 +359,7 @@ int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const ui
             slice_free(&session->conn.worker->pool, slice);
     if (!fits) /* room was looked for before the frame was begun */
         return NGHTTP2_ERR_CALLBACK_FAILURE;
+    note_sent(s, &frame->hd);
     session->is_paused = !h2_gather_has_room(session->gather);
     return session->is_paused ? NGHTTP2_ERR_PAUSE : 0;
 }
@@ -363,8 +378,7 @@ void h2_stream_finish_sending(struct h2_stream *s) {
     if (s->received_end || exchange_is_tunnel(s->leg.exchange))
         return;
     s->is_stopped = true;
-    s->body_deadline = s->session->conn.worker->now + LINGER_US;
-    set_timer(s);
+    set_body_deadline(s, s->worker->now + LINGER_US);
 }
 
 /* ---- from the core ---- */

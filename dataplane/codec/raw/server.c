@@ -84,10 +84,11 @@ static void on_deadline(struct conn *conn, enum conn_deadline which) {
 
 /* ---- to the client ---- */
 
-static void produce(struct conn *conn, struct gather *g) {
+static bool produce(struct conn *conn, struct gather *g) {
     size_t before = g->bytes;
-    raw_produce(conn, g);
+    bool wants_room = raw_produce(conn, g);
     stats_add(&conn->worker->stats->tcp_sent_bytes_total, g->bytes - before);
+    return wants_room;
 }
 
 /* The endpoint is there: that is all that a head can say here. */

@@ -92,15 +92,15 @@ void raw_on_dirty(struct conn *conn) {
 
 /* ---- to the peer ---- */
 
-void raw_produce(struct conn *conn, struct gather *g) {
+bool raw_produce(struct conn *conn, struct gather *g) {
     struct raw_stream *s = (struct raw_stream *)conn;
     while (s->is_open && !s->has_sent_all && s->leg.exchange && !gather_is_full(g)) {
         struct slice *bytes;
         switch (exchange_pull(&s->leg, BLOCK_SIZE * 8, &bytes)) {
         case PULL_WAIT:
-        case PULL_ROOM: return;
-        case PULL_END: s->has_sent_all = true; return;
-        case PULL_ABORT: raw_break_off(s, ABORT_INTERNAL); return;
+        case PULL_ROOM: return false;
+        case PULL_END: s->has_sent_all = true; return false;
+        case PULL_ABORT: raw_break_off(s, ABORT_INTERNAL); return false;
         case PULL_DATA: break;
         }
         if (!gather_slice(g, bytes)) {
@@ -108,6 +108,7 @@ void raw_produce(struct conn *conn, struct gather *g) {
             raw_break_off(s, ABORT_MEMORY);
         }
     }
+    return gather_is_full(g);
 }
 
 void raw_on_written(struct conn *conn) {

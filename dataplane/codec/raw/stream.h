@@ -39,7 +39,7 @@ size_t raw_read_limit(struct conn *conn);
 void   raw_on_bytes(struct conn *conn, uint8_t *bytes, size_t n);
 void   raw_on_eof(struct conn *conn);
 void   raw_on_dirty(struct conn *conn);
-void   raw_produce(struct conn *conn, struct gather *g);
+bool   raw_produce(struct conn *conn, struct gather *g);
 void   raw_on_written(struct conn *conn);
 
 /* As in struct leg_ops. */

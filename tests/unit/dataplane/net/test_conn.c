@@ -69,7 +69,7 @@ static void on_connected(struct conn *c) {
     close_if(fake_of(c), "on_connected");
 }
 
-static void produce(struct conn *c, struct gather *g) {
+static bool produce(struct conn *c, struct gather *g) {
     struct fake *f = fake_of(c);
     while (f->to_send_size && !gather_is_full(g)) {
         size_t n = f->to_send_size < 30000 ? f->to_send_size : 30000;
@@ -81,6 +81,7 @@ static void produce(struct conn *c, struct gather *g) {
         f->to_send_size -= n;
     }
     close_if(f, "produce");
+    return f->to_send_size > 0;
 }
 
 static void on_written(struct conn *c) {

@@ -54,12 +54,13 @@ static void on_error(struct conn *c, int error) {
     conn_close(c);
 }
 
-static void produce(struct conn *c, struct gather *g) {
+static bool produce(struct conn *c, struct gather *g) {
     (void)c;
     for (unsigned i = 0; to_write && i <= repeats; i++)
         assert_true(gather_bytes(g, to_write, strlen(to_write)));
     has_produced |= to_write != NULL;
     to_write = NULL;
+    return false;
 }
 
 static void on_written(struct conn *c) {
