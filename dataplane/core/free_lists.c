@@ -7,42 +7,53 @@
 
 /* In front of each piece, and 16 bytes, so that what follows is aligned. */
 struct free_piece {
-    struct free_piece *next;
-    size_t             room;                /* bytes behind it */
+    union {
+        struct free_piece *next;            /* while it is free */
+        size_t             list;            /* while it is in use: where it goes then */
+    };
+    size_t room;                            /* bytes behind it */
 };
 
 _Static_assert(sizeof(struct free_piece) % 16 == 0, "pieces are aligned to 16 bytes");
 
-static size_t round_up(size_t size) {
-    size_t step = size <= FREE_LISTS_LARGE ? FREE_LISTS_SMALL : FREE_LISTS_LARGE;
-    return size ? (size + step - 1) / step * step : step;
+enum { SMALL_COUNT = FREE_LISTS_LARGE / FREE_LISTS_SMALL };
+enum { TO_RESERVE = FREE_LISTS_COUNT, TO_HEAP }; /* further values of `list` */
+
+/* Of a size up to FREE_LISTS_MAX. */
+static size_t list_of(size_t size) {
+    size_t last = size ? size - 1 : 0;
+    return last < FREE_LISTS_LARGE ? last / FREE_LISTS_SMALL : SMALL_COUNT + last / FREE_LISTS_LARGE;
 }
 
-/* `room` is a rounded size. */
-static struct free_piece **list_of(struct free_lists *l, size_t room) {
-    enum { SMALL_COUNT = FREE_LISTS_LARGE / FREE_LISTS_SMALL };
-    size_t index = room <= FREE_LISTS_LARGE ? room / FREE_LISTS_SMALL - 1 : SMALL_COUNT + room / FREE_LISTS_LARGE - 1;
-    return &l->pieces[index];
+static size_t room_in(size_t list) {
+    return list < SMALL_COUNT ? (list + 1) * FREE_LISTS_SMALL : (list - SMALL_COUNT + 1) * FREE_LISTS_LARGE;
+}
+
+static void push(struct free_piece **list, struct free_piece *p) {
+    p->next = *list;
+    *list = p;
 }
 
 static struct free_piece *piece_of(void *bytes) {
     return (struct free_piece *)bytes - 1;
 }
 
-/* The room of reserved pieces is none that rounding gives, so a piece tells where it belongs. */
-_Static_assert((int)FREE_LISTS_RESERVE > (int)FREE_LISTS_LARGE && (int)FREE_LISTS_RESERVE % (int)FREE_LISTS_LARGE != 0,
-               "reserved pieces can be told apart");
+static struct free_piece *piece_new(size_t list, size_t room) {
+    struct free_piece *p = room <= SIZE_MAX / 2 ? hg_malloc(sizeof *p + room) : NULL;
+    if (p)
+        *p = (struct free_piece){.list = list, .room = room};
+    return p;
+}
 
 int free_lists_init(struct free_lists *l, size_t keep_max) {
     *l = (struct free_lists){.keep_max = keep_max};
     for (int i = 0; i < FREE_LISTS_RESERVED; i++) {
-        struct free_piece *p = hg_malloc(sizeof *p + FREE_LISTS_RESERVE);
+        struct free_piece *p = piece_new(TO_RESERVE, FREE_LISTS_RESERVE);
         if (!p) {
             free_lists_finish(l);
             return -1;
         }
-        *p = (struct free_piece){.next = l->reserve, .room = FREE_LISTS_RESERVE};
-        l->reserve = p;
+        push(&l->reserve, p);
     }
     return 0;
 }
@@ -62,31 +73,21 @@ void free_lists_finish(struct free_lists *l) {
     l->kept = 0;
 }
 
-static void *alloc_any(struct free_lists *l, size_t size) {
-    if (size > SIZE_MAX / 2)
-        return NULL;
-    size_t room = size <= FREE_LISTS_MAX ? round_up(size) : size;
-    struct free_piece *p = NULL;
-    if (room <= FREE_LISTS_MAX && (p = *list_of(l, room))) {
-        *list_of(l, room) = p->next;
-        l->kept -= room;
-        return p + 1;
-    }
-    if (!(p = hg_malloc(sizeof *p + room)))
-        return NULL;
-    p->room = room;
-    return p + 1;
+static void *alloc_from_heap(size_t list, size_t room) {
+    struct free_piece *p = piece_new(list, room);
+    return p ? p + 1 : NULL;
 }
 
-/* Nearly all are small, and there. */
 void *free_lists_alloc(struct free_lists *l, size_t size) {
-    if (size - 1 >= FREE_LISTS_LARGE)
-        return alloc_any(l, size);
-    struct free_piece **list = &l->pieces[(size - 1) / FREE_LISTS_SMALL], *p = *list;
+    if (size > FREE_LISTS_MAX)
+        return alloc_from_heap(TO_HEAP, size);
+    size_t list = list_of(size);
+    struct free_piece *p = l->pieces[list];
     if (!p)
-        return alloc_any(l, size);
-    *list = p->next;
+        return alloc_from_heap(list, room_in(list));
+    l->pieces[list] = p->next;
     l->kept -= p->room;
+    p->list = list;
     return p + 1;
 }
 
@@ -99,33 +100,22 @@ void *free_lists_alloc_reserved(struct free_lists *l, size_t size) {
     if (!p || size > FREE_LISTS_RESERVE)
         return NULL;
     l->reserve = p->next;
+    p->list = TO_RESERVE;
     return p + 1;
 }
 
 void free_lists_free(struct free_lists *l, void *piece) {
-    if (!piece)
+    struct free_piece *p = piece ? piece_of(piece) : NULL;
+    if (!p)
         return;
-    struct free_piece *p = piece_of(piece);
-    if (p->room <= FREE_LISTS_LARGE && l->kept + p->room <= l->keep_max) {
-        struct free_piece **list = &l->pieces[p->room / FREE_LISTS_SMALL - 1];
-        p->next = *list;
-        *list = p;
+    if (p->list < FREE_LISTS_COUNT && l->kept + p->room <= l->keep_max) {
         l->kept += p->room;
-        return;
-    }
-    if (p->room == FREE_LISTS_RESERVE) {
-        p->next = l->reserve;
-        l->reserve = p;
-        return;
-    }
-    if (p->room > FREE_LISTS_MAX || l->kept + p->room > l->keep_max) {
+        push(&l->pieces[p->list], p);
+    } else if (p->list == TO_RESERVE) {
+        push(&l->reserve, p);
+    } else {
         hg_free(p);
-        return;
     }
-    struct free_piece **list = list_of(l, p->room);
-    p->next = *list;
-    *list = p;
-    l->kept += p->room;
 }
 
 void *free_lists_realloc(struct free_lists *l, void *old, size_t size) {

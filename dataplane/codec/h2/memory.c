@@ -16,10 +16,7 @@ static size_t room_of(const struct h2_session *s, void *piece) {
     return piece == s->table.bytes ? PAGE_BYTES : free_lists_room(piece);
 }
 
-static void *charge(struct h2_session *s, void *piece) {
-    if (!piece)
-        return NULL;
-    size_t room = room_of(s, piece);
+static void *charge(struct h2_session *s, void *piece, size_t room) {
     s->worker->session_memory.used += room;
     stats_add(&s->worker->stats->h2_session_bytes, room);
     return piece;
@@ -31,7 +28,7 @@ static void *charge(struct h2_session *s, void *piece) {
  * head, written and sent by one call, as no send of ours blocks. Further frames of a large head get buffers of their own,
  * later. So all servers of a worker share one. A client's has the preface in it from the beginning. */
 static bool is_shared_buffer(const struct h2_session *s, size_t size) {
-    return size > FRAME_BUFFER_LEAST && size <= H2_FRAME_BUFFER && !s->library && s->role->is_server;
+    return size <= H2_FRAME_BUFFER && !s->library && s->role->is_server;
 }
 
 static void *shared_buffer(struct worker *w) {
@@ -42,12 +39,11 @@ static void *shared_buffer(struct worker *w) {
 
 /* That of a connection to an origin is large, too, and hardly used. A handshake has often written all over the piece before:
  * its pages are given back, and cost nothing until they are used. Advice only, so failure is none. */
-static void *give_pages_back(void *piece, size_t size) {
+static void give_pages_back(void *piece, size_t size) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)piece + page - 1) / page * page, end = ((uintptr_t)piece + size) / page * page;
     if (begin < end)
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
-    return piece;
 }
 
 /* ---- the library's functions ---- */
@@ -55,15 +51,22 @@ static void *give_pages_back(void *piece, size_t size) {
 /* Where an allocation fails the library is not always able to go on, or even to be freed (1.52: a stream keeps its DATA
  * item when the queue for it cannot grow). So small pieces come from the worker's reserve then, and the connection ends as
  * soon as the library returns. */
+static void *alloc_reserved(struct h2_session *s, size_t size) {
+    void *piece = free_lists_alloc_reserved(&s->worker->free_lists, size);
+    s->is_short = true;
+    return piece ? charge(s, piece, free_lists_room(piece)) : NULL;
+}
+
 static void *mem_malloc(size_t size, void *user) {
     struct h2_session *s = user;
-    if (is_shared_buffer(s, size))
+    if (size > FRAME_BUFFER_LEAST && is_shared_buffer(s, size))
         return shared_buffer(s->worker);
     void *piece = free_lists_alloc(&s->worker->free_lists, size);
-    if (piece)
-        return charge(s, size > FRAME_BUFFER_LEAST && !s->library ? give_pages_back(piece, size) : piece);
-    s->is_short = true;
-    return charge(s, free_lists_alloc_reserved(&s->worker->free_lists, size));
+    if (!piece)
+        return alloc_reserved(s, size);
+    if (size > FRAME_BUFFER_LEAST && !s->library)
+        give_pages_back(piece, size);
+    return charge(s, piece, free_lists_room(piece));
 }
 
 static void mem_free(void *piece, void *user) {
@@ -86,7 +89,7 @@ static void *mem_calloc(size_t count, size_t size, void *user) {
     if (__builtin_mul_overflow(count, size, &bytes))
         return NULL;
     if (bytes == PAGE_BYTES && !s->table.bytes && page_take(&s->worker->pages, &s->table))
-        return charge(s, s->table.bytes);
+        return charge(s, s->table.bytes, PAGE_BYTES);
     void *piece = mem_malloc(bytes, user);
     return piece ? memset(piece, 0, bytes) : NULL;
 }
