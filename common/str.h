@@ -35,6 +35,21 @@ static inline bool str_ends(struct str s, struct str suffix) {
     return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+/* Copies s to `to`, which has room for it, and returns the place behind it. Most are short: they are copied without a call,
+ * as two pieces that may overlap. */
+static inline char *str_put(char *to, struct str s) {
+    if (s.n - 8 <= 8) {
+        memcpy(to + s.n - 8, s.p + s.n - 8, 8);
+        memcpy(to, s.p, 8);
+    } else if (s.n - 16 <= 16) {
+        memcpy(to + s.n - 16, s.p + s.n - 16, 16);
+        memcpy(to, s.p, 16);
+    } else if (s.n) {
+        memcpy(to, s.p, s.n);
+    }
+    return to + s.n;
+}
+
 bool        str_eq_nocase(struct str a, struct str b);      /* ASCII letters only */
 int         str_cmp(struct str a, struct str b);            /* byte order, shorter first */
 struct str  str_trim(struct str s);                         /* spaces and tabs at both ends */

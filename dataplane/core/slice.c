@@ -129,7 +129,7 @@ struct slice *slice_queue_pop(struct slice_queue *q) {
     return s;
 }
 
-void slice_queue_clear(struct slice_queue *q, struct slice_pool *pool) {
+void slice_queue_free_all(struct slice_queue *q, struct slice_pool *pool) {
     struct slice *s;
     while ((s = slice_queue_pop(q)))
         slice_free(pool, s);

@@ -69,6 +69,10 @@ void          slice_queue_push(struct slice_queue *q, struct slice *s);
  * room, and is freed. */
 void          slice_queue_pack(struct slice_queue *q, struct slice_pool *pool, struct slice *s);
 struct slice *slice_queue_pop(struct slice_queue *q);          /* NULL when empty */
-void          slice_queue_clear(struct slice_queue *q, struct slice_pool *pool);
+void          slice_queue_free_all(struct slice_queue *q, struct slice_pool *pool);
+static inline void slice_queue_clear(struct slice_queue *q, struct slice_pool *pool) {
+    if (q->first) /* most are empty */
+        slice_queue_free_all(q, pool);
+}
 /* Makes every slice of the queue owned, packing small ones together. 0, or -1 without memory (some may be left borrowed). */
 int           slice_queue_settle(struct slice_queue *q, struct slice_pool *pool);

@@ -9,6 +9,7 @@
 
 #include "common/address.h"
 #include "common/str.h"
+#include "dataplane/http/fields.h"
 #include "dataplane/http/http2_options.h"
 #include "dataplane/net/listener.h"
 #include "dataplane/routing/path.h"
@@ -38,6 +39,7 @@ struct settings {
     struct str      via[VIA_VERSIONS]; /* what Via says of a message that came in this version; NULL: nothing */
     struct str      server_name;
     struct str      request_id_header; /* lower-case */
+    enum field_id   request_id_field;  /* the same name; FIELD_OTHER: it has no id */
     Headgate__AccessLog__Format access_log_format;
     const Headgate__Settings *message; /* the rest: path policy, access log path, statsd */
 };

@@ -1,5 +1,7 @@
 #include "dataplane/http/fields.h"
 
+#include <endian.h>
+
 enum { LONGEST_NAME = 24 };
 
 static const struct str known[FIELD_ID_COUNT] = {
@@ -37,34 +39,53 @@ static const uint8_t first_of_length[LONGEST_NAME + 2] = {
     [25] = FIELD_ID_COUNT,
 };
 
-static bool is_same_word(const char *a, const char *b) {
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x == y;
+/* The same names, with zeros behind them. */
+static const char known_bytes[FIELD_ID_COUNT][LONGEST_NAME + 1] = {
+#define X(id, text, flags) [FIELD_##id] = text,
+    FIELD_NAMES(X)
+#undef X
+};
+
+static uint64_t word_at(const char *p) {
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return le64toh(word);
 }
 
-/* The ends differ nearly always; the rest is compared without a call, the last word overlapping the one before it. */
-static bool is_same(const char *a, const char *b, size_t n) {
-    if (a[0] != b[0] || a[n - 1] != b[n - 1])
-        return false;
-    size_t i = 0;
-    for (; n - i > 8; i += 8)
-        if (!is_same_word(a + i, b + i))
-            return false;
-    if (n >= 8)
-        return is_same_word(a + n - 8, b + n - 8);
-    for (i = 1; i < n; i++)
-        if (a[i] != b[i])
-            return false;
-    return true;
+static uint64_t half_word_at(const char *p) {
+    uint32_t half;
+    memcpy(&half, p, sizeof half);
+    return le32toh(half);
 }
+
+static uint64_t byte_at(const char *name, size_t i) {
+    return (uint64_t)(uint8_t)name[i] << 8 * i;
+}
+
+/* The first eight bytes, or a shorter name with zeros behind it: its parts may overlap. */
+static uint64_t first_word(const char *name, size_t n) {
+    if (n >= 8)
+        return word_at(name);
+    if (n >= 4)
+        return half_word_at(name) | half_word_at(name + n - 4) << 8 * (n - 4);
+    return byte_at(name, 0) | byte_at(name, n / 2) | byte_at(name, n - 1);
+}
+
+/* What lies behind the first word; the last two words may overlap those before them. */
+static bool is_same_rest(const char *a, const char *b, size_t n) {
+    if (n > 16 && word_at(a + 8) != word_at(b + 8))
+        return false;
+    return n <= 8 || word_at(a + n - 8) == word_at(b + n - 8);
+}
+
+_Static_assert(LONGEST_NAME <= 24, "three words compare a name");
 
 enum field_id field_lookup(const char *name, size_t n) {
     if (n == 0 || n > LONGEST_NAME)
         return FIELD_OTHER;
+    uint64_t first = first_word(name, n);
     for (unsigned id = first_of_length[n]; id < first_of_length[n + 1]; id++)
-        if (is_same(known[id].p, name, n))
+        if (word_at(known_bytes[id]) == first && is_same_rest(known_bytes[id], name, n))
             return id;
     return FIELD_OTHER;
 }
@@ -121,6 +142,9 @@ int fields_add_id(struct fields *fields, struct arena *arena, enum field_id id, 
 }
 
 int fields_set(struct fields *fields, struct arena *arena, struct str name, struct str value) {
+    enum field_id id = field_lookup(name.p, name.n);
+    if (id != FIELD_OTHER)
+        return fields_set_id(fields, arena, id, value);
     struct field *first = fields_find_name(fields, name);
     if (!first)
         return fields_add(fields, arena, name, value);
@@ -133,7 +157,15 @@ int fields_set(struct fields *fields, struct arena *arena, struct str name, stru
 }
 
 int fields_set_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value) {
-    return fields_set(fields, arena, known[id], value);
+    struct field *first = fields_find(fields, id);
+    if (!first)
+        return fields_add_id(fields, arena, id, value);
+    first->value = value.p;
+    first->value_len = (uint32_t)value.n;
+    struct field *again;
+    while ((again = fields_next(fields, first, id)))
+        fields_remove_at(fields, (uint32_t)(again - fields->v));
+    return 0;
 }
 
 int fields_append(struct fields *fields, struct arena *arena, const struct fields *from) {

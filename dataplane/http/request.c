@@ -57,16 +57,18 @@ static struct str make_request_id(struct exchange *x) {
     return (struct str){text, 32};
 }
 
-static struct field *find_request_id(const struct exchange *x, const struct head *head) {
-    struct str name = x->listener->settings->request_id_header;
-    return str_eq(name, STR("x-request-id")) ? fields_find(&head->fields, FIELD_X_REQUEST_ID)
-                                             : fields_find_name(&head->fields, name);
+static int set_request_id(struct exchange *x, struct head *head) {
+    const struct settings *s = x->listener->settings;
+    return s->request_id_field == FIELD_OTHER
+               ? fields_set(&head->fields, &x->arena, s->request_id_header, x->request_id)
+               : fields_set_id(&head->fields, &x->arena, s->request_id_field, x->request_id);
 }
 
 static void identify(struct exchange *x, const struct head *head) {
-    const struct field *id = find_request_id(x, head);
-    bool is_believed = x->listener->settings->trusted_hops > 0 && id && is_valid_request_id(field_value(id));
-    x->client = x->listener->settings->trusted_hops ? trusted_client(x, head) : x->peer;
+    const struct settings *s = x->listener->settings;
+    const struct field *id = s->trusted_hops ? fields_find_name(&head->fields, s->request_id_header) : NULL;
+    bool is_believed = id && is_valid_request_id(field_value(id));
+    x->client = s->trusted_hops ? trusted_client(x, head) : x->peer;
     x->request_id = is_believed ? field_value(id) : make_request_id(x);
     x->log_host = head->authority;
     if (head->seen & FIELD_BIT(FIELD_USER_AGENT))
@@ -253,7 +255,7 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
     status |= add_via(x, head, x->log_version);
     status |= count_hop(x, head);
     if (s->request_id_header.n && x->request_id.p)
-        status |= fields_set(&head->fields, &x->arena, s->request_id_header, x->request_id);
+        status |= set_request_id(x, head);
     return status < 0 ? ABORT_MEMORY : rewrite(x, head);
 }
 

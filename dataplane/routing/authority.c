@@ -54,12 +54,20 @@ static size_t ipv6_length(char *text, size_t n) {
 
 /* ":8080" or nothing. */
 static int parse_port(const char *text, size_t n, uint16_t *ret) {
-    uint64_t port = 0;
+    unsigned port = 0;
     if (n == 0) {
         *ret = 0;
         return 0;
     }
-    if (text[0] != ':' || n > 6 || str_to_uint64((struct str){text + 1, n - 1}, &port) || port == 0 || port > UINT16_MAX)
+    if (text[0] != ':' || n > 6)
+        return -1;
+    for (size_t i = 1; i < n; i++) {
+        unsigned digit = (uint8_t)(text[i] - '0');
+        if (digit > 9)
+            return -1;
+        port = port * 10 + digit;
+    }
+    if (port == 0 || port > UINT16_MAX)
         return -1;
     *ret = (uint16_t)port;
     return 0;

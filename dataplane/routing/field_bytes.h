@@ -61,16 +61,23 @@ static inline __m128i field_in_range(__m128i bytes, char first, char last) {
     return _mm_cmpeq_epi8(_mm_min_epu8(from_first, _mm_set1_epi8((char)(last - first))), from_first);
 }
 
-/* The first control byte (HTAB is one) in p..end, or end. */
+/* A bit for each of the sixteen bytes at p that is a control byte. */
+static inline unsigned field_control_bytes(const char *p) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+    __m128i found = _mm_or_si128(field_in_range(bytes, 0, 0x1f), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)));
+    return (unsigned)_mm_movemask_epi8(found);
+}
+
+/* The first control byte (HTAB is one) in p..end, or end. The last sixteen bytes may overlap those before them. */
 static inline const char *field_find_control(const char *p, const char *end) {
-    for (; end - p >= 16; p += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)p);
-        __m128i found = _mm_or_si128(field_in_range(bytes, 0, 0x1f), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)));
-        unsigned hits = (unsigned)_mm_movemask_epi8(found);
-        if (hits)
+    if (end - p < 16)
+        return field_find_control_by_words(p, end);
+    unsigned hits;
+    for (; end - p >= 16; p += 16)
+        if ((hits = field_control_bytes(p)))
             return p + __builtin_ctz(hits);
-    }
-    return field_find_control_by_words(p, end);
+    hits = field_control_bytes(end - 16) >> (16 - (end - p));
+    return hits ? p + __builtin_ctz(hits) : end;
 }
 
 /* A bit for each byte that is not in [a-z0-9-], the bytes of nearly every name. */

@@ -71,6 +71,8 @@ static const struct domain *find_front(const struct route_table *table, struct s
 const struct domain *find_domain(const struct route_table *table, const struct route_request *request) {
     char room[AUTHORITY_MAX];
     const struct domain *found = NULL;
+    if (!table->exact.count && !table->wildcard.count && !table->front.count)
+        return table->any;
     struct str host = normalize_host(table->match_port ? request->authority : without_port(request->host), room);
     if (host.n && host.n <= AUTHORITY_MAX) {
         found = table->exact.count ? map_get(&table->exact, host) : NULL;

@@ -90,6 +90,7 @@ int settings_fill(struct settings *ret, const Headgate__Settings *m, struct aren
     fill_timeouts(&s.timeouts, m->timeouts ? m->timeouts : &no_timeouts);
     if (!s.request_id_header.p || (f->via && fill_via(&s, arena) < 0))
         return -1;
+    s.request_id_field = field_lookup(s.request_id_header.p, s.request_id_header.n);
     *ret = s;
     return 0;
 }

@@ -17,20 +17,27 @@ int h1_body_reader_init(struct h1_body_reader *r, enum h1_framing framing, uint6
     return 0;
 }
 
-static bool deliver(struct leg *leg, struct worker *w, const uint8_t *bytes, size_t n, bool is_hot) {
+static void deliver_copies(struct leg *leg, struct worker *w, const uint8_t *bytes, size_t n) {
     struct slice_queue copies = {0};
-    struct slice *s = NULL;
-    if (is_hot)
-        s = slice_borrow(&w->pool, bytes, n);
-    else if (slice_queue_copy(&copies, &w->pool, bytes, n) == 0)
-        s = slice_queue_pop(&copies);
-    for (; s && leg->exchange; s = slice_queue_pop(&copies))
-        exchange_on_body(leg, s), n = 0;
-    slice_queue_clear(&copies, &w->pool);
-    if (s)
-        slice_free(&w->pool, s);
-    if (n && leg->exchange)
+    struct slice *s;
+    if (slice_queue_copy(&copies, &w->pool, bytes, n) < 0) {
         exchange_on_abort(leg, ABORT_MEMORY);
+        return;
+    }
+    while (leg->exchange && (s = slice_queue_pop(&copies)))
+        exchange_on_body(leg, s);
+    slice_queue_clear(&copies, &w->pool);
+}
+
+/* False: the exchange has ended. */
+static bool deliver(struct leg *leg, struct worker *w, const uint8_t *bytes, size_t n, bool is_hot) {
+    struct slice *s = is_hot ? slice_borrow(&w->pool, bytes, n) : NULL;
+    if (s)
+        exchange_on_body(leg, s);
+    else if (is_hot)
+        exchange_on_abort(leg, ABORT_MEMORY);
+    else
+        deliver_copies(leg, w, bytes, n);
     return leg->exchange != NULL;
 }
 

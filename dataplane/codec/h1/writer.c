@@ -42,27 +42,25 @@ static inline void put_field(struct out *out, struct str name, struct str value)
     assert(name.n && is_harmless(name) && is_harmless(value));
     size_t length = name.n + value.n + 4;
     if (out->n + length <= out->room) {
-        char *p = out->p + out->n;
-        memcpy(p, name.p, name.n);
-        p += name.n;
+        char *p = str_put(out->p + out->n, name);
         *p++ = ':';
         *p++ = ' ';
-        if (value.n)
-            memcpy(p, value.p, value.n);
-        p += value.n;
+        p = str_put(p, value);
         *p++ = '\r';
         *p++ = '\n';
     }
     out->n += length;
 }
 
-static void put_fields(struct out *out, const struct fields *fields) {
+static void put_fields(struct out *to, const struct fields *fields) {
     const uint64_t others = FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) | field_ids_with(FIELD_HOP_BY_HOP);
+    struct out out = *to; /* in registers, as no byte that is written can change it */
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct field *f = &fields->v[i];
         if (!(FIELD_BIT(f->id) & others))
-            put_field(out, field_name(f), field_value(f));
+            put_field(&out, field_name(f), field_value(f));
     }
+    *to = out;
 }
 
 static void put_framing(struct out *out, const struct head *head) {

@@ -68,16 +68,23 @@ static struct str copy(struct h2_reader *r, struct str s) {
     return (struct str){at, s.n};
 }
 
-static enum h2_error read_method(struct h2_reader *r, struct str value) {
-    struct head *head = r->head;
+static enum h2_error read_other_method(struct h2_reader *r, struct str value) {
     for (size_t i = 0; i < value.n; i++)
         if (!field_token_lower[(uint8_t)value.p[i]])
             return H2_METHOD;
     if (value.n == 0 || value.n > H2_METHOD_MAX)
         return value.n ? H2_METHOD_TOO_LONG : H2_METHOD;
+    r->head->method_text = copy(r, value);
+    return r->head->method_text.p ? H2_OK : H2_MEMORY;
+}
+
+static enum h2_error read_method(struct h2_reader *r, struct str value) {
+    struct head *head = r->head;
     head->method = method_lookup(value);
-    head->method_text = head->method == METHOD_OTHER ? copy(r, value) : method_name(head->method);
-    return head->method_text.p ? H2_OK : H2_MEMORY;
+    if (head->method == METHOD_OTHER)
+        return read_other_method(r, value);
+    head->method_text = method_name(head->method);
+    return H2_OK;
 }
 
 static enum h2_error read_scheme(struct h2_reader *r, struct str value) {
@@ -122,32 +129,44 @@ static enum h2_error read_protocol(struct h2_reader *r, struct str value) {
     return r->head->upgrade.p ? H2_OK : H2_MEMORY;
 }
 
-static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct str value) {
-    static const struct {
-        struct str       name;
-        enum pseudo      bit;
-        enum h2_section  section;
-        enum h2_error  (*read)(struct h2_reader *, struct str);
-    } known[] = {
-        {{":method", 7}, PSEUDO_METHOD, H2_REQUEST, read_method},
-        {{":scheme", 7}, PSEUDO_SCHEME, H2_REQUEST, read_scheme},
-        {{":authority", 10}, PSEUDO_AUTHORITY, H2_REQUEST, read_authority},
-        {{":path", 5}, PSEUDO_PATH, H2_REQUEST, read_path},
-        {{":status", 7}, PSEUDO_STATUS, H2_RESPONSE, read_status},
-        {{":protocol", 9}, PSEUDO_PROTOCOL, H2_REQUEST, read_protocol},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        bool is_near = known[i].section == r->section && known[i].name.n == name.n && known[i].name.p[1] == name.p[1];
-        if (!is_near || memcmp(known[i].name.p, name.p, name.n) != 0)
-            continue;
-        if (r->in_fields)
-            return H2_PSEUDO_LATE;
-        if (r->pseudo & known[i].bit)
-            return H2_PSEUDO_REPEATED;
-        r->pseudo |= known[i].bit;
-        return known[i].read(r, value);
+struct pseudo_field {
+    struct str      name;
+    enum pseudo     bit;
+    enum h2_section section;
+    enum h2_error (*read)(struct h2_reader *, struct str);
+};
+
+/* The third byte tells which one it can be. */
+static const struct pseudo_field *find_pseudo(struct str name) {
+    static const struct pseudo_field method = {{":method", 7}, PSEUDO_METHOD, H2_REQUEST, read_method},
+                                     scheme = {{":scheme", 7}, PSEUDO_SCHEME, H2_REQUEST, read_scheme},
+                                     authority = {{":authority", 10}, PSEUDO_AUTHORITY, H2_REQUEST, read_authority},
+                                     path = {{":path", 5}, PSEUDO_PATH, H2_REQUEST, read_path},
+                                     status = {{":status", 7}, PSEUDO_STATUS, H2_RESPONSE, read_status},
+                                     protocol = {{":protocol", 9}, PSEUDO_PROTOCOL, H2_REQUEST, read_protocol};
+    const struct pseudo_field *found = NULL;
+    switch (name.n > 2 ? name.p[2] : '\0') {
+    case 'e': found = &method; break;
+    case 'c': found = &scheme; break;
+    case 'u': found = &authority; break;
+    case 'a': found = &path; break;
+    case 't': found = &status; break;
+    case 'r': found = &protocol; break;
+    default: break;
     }
-    return H2_PSEUDO_UNKNOWN;
+    return found && str_eq(name, found->name) ? found : NULL;
+}
+
+static enum h2_error read_pseudo(struct h2_reader *r, struct str name, struct str value) {
+    const struct pseudo_field *field = find_pseudo(name);
+    if (!field || field->section != r->section)
+        return H2_PSEUDO_UNKNOWN;
+    if (r->in_fields)
+        return H2_PSEUDO_LATE;
+    if (r->pseudo & field->bit)
+        return H2_PSEUDO_REPEATED;
+    r->pseudo |= field->bit;
+    return field->read(r, value);
 }
 
 /* RFC 9113 section 8.2.2. */
@@ -160,12 +179,12 @@ static enum h2_error check_connection(enum field_id id, struct str value) {
 }
 
 static enum h2_error read_regular(struct h2_reader *r, struct str name, struct str value) {
+    enum field_id id = field_lookup(name.p, name.n);
     r->in_fields = true;
-    if (!field_name_is_valid(name))
+    if (id == FIELD_OTHER && !field_name_is_valid(name))
         return H2_FIELD_NAME;
     if (!field_value_is_valid(value))
         return H2_FIELD_VALUE;
-    enum field_id id = field_lookup(name.p, name.n);
     enum h2_error error = check_connection(id, value);
     if (error)
         return error;
@@ -185,7 +204,6 @@ static enum h2_error read_regular(struct h2_reader *r, struct str name, struct s
 void h2_read_field(struct h2_reader *r, struct str name, struct str value) {
     uint32_t most = r->section == H2_TRAILERS ? r->limits->trailer_bytes : r->limits->header_bytes;
     r->bytes += name.n + value.n + H2_FIELD_OVERHEAD;
-    r->count++;
     if (r->error)
         return;
     bool is_pseudo = name.n && name.p[0] == ':';

@@ -79,7 +79,6 @@ struct h2_reader {
     struct fields          *fields;      /* of the head, or the trailers */
     enum h2_error           error;       /* the first one */
     uint64_t                bytes;       /* of the section so far, as header_bytes counts, also beyond the limit */
-    uint32_t                count;
     uint64_t                seen, repeated; /* FIELD_BIT() */
     uint8_t                 pseudo;      /* which pseudo-fields have come */
     bool                    in_fields;   /* past the pseudo-fields */
