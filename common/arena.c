@@ -7,17 +7,23 @@
 
 #include "common/alloc.h"
 
-enum { ALIGNMENT = 16, CHUNK_SIZE = 4096 - 64 };
+enum { CHUNK_SIZE = 4096 - 64 };
+
+#ifdef HG_ARENA_EMULATE
+enum { IS_EMULATED = 1 };
+#else
+enum { IS_EMULATED = 0 };
+#endif
 
 struct arena_chunk {
-    _Alignas(ALIGNMENT) struct arena_chunk *next;
+    _Alignas(ARENA_ALIGNMENT) struct arena_chunk *next;
 };
 
 void arena_init(struct arena *a, void *first, size_t first_size, size_t limit) {
     *a = (struct arena){.limit = limit};
-    if (!first)
+    if (!first || IS_EMULATED)
         return;
-    uintptr_t start = ((uintptr_t)first + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
+    uintptr_t start = ((uintptr_t)first + ARENA_ALIGNMENT - 1) & ~(uintptr_t)(ARENA_ALIGNMENT - 1);
     uintptr_t end = (uintptr_t)first + first_size;
     if (start < end) {
         a->at = (char *)start;
@@ -52,16 +58,7 @@ static void *push_chunk(struct arena *a, size_t room) {
     return c + 1;
 }
 
-#ifdef HG_ARENA_EMULATE
-static void *take(struct arena *a, size_t size, size_t rounded) {
-    char *piece = push_chunk(a, size);
-    if (piece)
-        a->used += rounded;
-    return piece;
-}
-#else
-/* Out of line: what fits into the current chunk then needs no registers saved. */
-__attribute__((noinline)) static void *take_chunk(struct arena *a, size_t rounded) {
+static void *take_chunk(struct arena *a, size_t rounded) {
     size_t room = rounded > CHUNK_SIZE / 4 ? rounded : CHUNK_SIZE;
     char *chunk = push_chunk(a, room);
     if (!chunk)
@@ -74,26 +71,21 @@ __attribute__((noinline)) static void *take_chunk(struct arena *a, size_t rounde
     return chunk;
 }
 
-static void *take(struct arena *a, size_t size, size_t rounded) {
-    (void)size;
-    char *piece = a->at;
-    if ((size_t)(a->end - piece) < rounded)
-        return take_chunk(a, rounded);
-    a->at = piece + rounded;
-    a->used += rounded;
+/* There never is a current chunk. */
+static void *take_block(struct arena *a, size_t size, size_t rounded) {
+    char *piece = push_chunk(a, size);
+    if (piece)
+        a->used += rounded;
     return piece;
 }
-#endif
 
-void *arena_alloc(struct arena *a, size_t size) {
+void *arena_alloc_elsewhere(struct arena *a, size_t size) {
     if (size > SIZE_MAX / 2)
         return NULL;
-    size_t rounded = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-    if (rounded == 0)
-        rounded = ALIGNMENT;
+    size_t rounded = (size + (size == 0) + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
     if (a->limit && rounded > a->limit - a->used)
         return NULL;
-    return take(a, size, rounded);
+    return IS_EMULATED ? take_block(a, size, rounded) : take_chunk(a, rounded);
 }
 
 void *arena_calloc(struct arena *a, size_t count, size_t size) {

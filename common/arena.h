@@ -9,6 +9,8 @@
 
 #include "common/str.h"
 
+enum { ARENA_ALIGNMENT = 16 };
+
 struct arena_chunk;
 
 /* What several arenas may take from the heap together. */
@@ -32,7 +34,18 @@ static inline void arena_set_budget(struct arena *a, struct arena_budget *budget
     a->budget = budget;
 }
 void       arena_finish(struct arena *a);                         /* a zeroed struct is allowed */
-void      *arena_alloc(struct arena *a, size_t size); /* aligned to 16, not cleared; NULL: memory, limit, budget */
+/* Of arena.c: what does not fit into the current chunk, or is beyond the limit. */
+void      *arena_alloc_elsewhere(struct arena *a, size_t size);
+/* Aligned to 16, not cleared; NULL: memory, limit, budget. */
+static inline void *arena_alloc(struct arena *a, size_t size) {
+    size_t rounded = (size + (size == 0) + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
+    char *piece = a->at;
+    if (rounded < size || rounded > (size_t)(a->end - piece) || (a->limit && rounded > a->limit - a->used))
+        return arena_alloc_elsewhere(a, size);
+    a->at = piece + rounded;
+    a->used += rounded;
+    return piece;
+}
 void      *arena_calloc(struct arena *a, size_t count, size_t size);
 void      *arena_memdup(struct arena *a, const void *bytes, size_t size);
 char      *arena_strdup(struct arena *a, const char *text);

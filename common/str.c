@@ -244,8 +244,8 @@ static void hex_encode_four(const uint8_t *bytes, char *out) {
 
 void hex_encode(const uint8_t *bytes, size_t n, char *out) {
     static const char digits[] = "0123456789abcdef";
-    size_t i = 0;
-    for (; n - i >= 4; i += 4)
+    size_t i = 0, fours = n & ~(size_t)3;
+    for (; i < fours; i += 4)
         hex_encode_four(bytes + i, out + 2 * i);
     for (; i < n; i++) {
         out[2 * i] = digits[bytes[i] >> 4];

@@ -9,7 +9,8 @@
 static enum lack go_on_with(struct attempt *a);
 
 void proxy_note_endpoint(struct exchange *x, const struct endpoint_runtime *e) {
-    x->endpoint = arena_str(&x->arena, str_of(e->text));
+    if (x->worker->access_log) /* nobody else asks */
+        x->endpoint = arena_str(&x->arena, str_of(e->text));
 }
 
 void proxy_set_try_deadline(struct exchange *x, const struct attempt *a) {

@@ -94,12 +94,10 @@ struct str field_id_name(enum field_id id) {
     return id < FIELD_ID_COUNT ? known[id] : (struct str){NULL, 0};
 }
 
-int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
+int fields_grow(struct fields *fields, struct arena *arena, uint32_t more) {
     uint32_t need;
     if (__builtin_add_overflow(fields->count, more, &need) || need > UINT32_MAX / 2)
         return -1;
-    if (need <= fields->capacity)
-        return 0;
     uint32_t capacity = fields->capacity ? fields->capacity * 2 : 16;
     if (capacity < need)
         capacity = need;
@@ -120,7 +118,7 @@ static void append(struct fields *fields, enum field_id id, struct str name, str
 /* Out of line: where there is room no registers need saving. */
 __attribute__((noinline)) static int append_grown(struct fields *fields, struct arena *arena, enum field_id id,
                                                   struct str name, struct str value) {
-    if (fields_reserve(fields, arena, 1))
+    if (fields_grow(fields, arena, 1))
         return -1;
     append(fields, id, name, value);
     return 0;

@@ -137,7 +137,8 @@ static inline bool field_value_is_valid(struct str value) {
         return true;
     while ((at = field_find_control(at, end)) < end && *at == '\t')
         at++;
-    return at == end && str_trim(value).n == value.n && value.n <= UINT32_MAX;
+    bool is_trimmed = value.p[0] != ' ' && value.p[0] != '\t' && end[-1] != ' ' && end[-1] != '\t';
+    return at == end && is_trimmed && value.n <= UINT32_MAX;
 }
 
 static inline struct str field_name(const struct field *f) {
@@ -152,8 +153,12 @@ static inline bool field_is(const struct field *f, struct str name) {
     return f->name_len == name.n && memcmp(f->name, name.p, name.n) == 0;
 }
 
+/* Of fields.c: a larger array. */
+int fields_grow(struct fields *fields, struct arena *arena, uint32_t more);
 /* Room for `more` further fields. Returns 0, or -1 without memory, and leaves all as it was. */
-int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more);
+static inline int fields_reserve(struct fields *fields, struct arena *arena, uint32_t more) {
+    return more <= fields->capacity - fields->count ? 0 : fields_grow(fields, arena, more);
+}
 /* Appends. `name` is lower-case and valid, `value` valid; both outlive the list. Returns 0, or -1 without memory. */
 int fields_add(struct fields *fields, struct arena *arena, struct str name, struct str value);
 int fields_add_id(struct fields *fields, struct arena *arena, enum field_id id, struct str value);

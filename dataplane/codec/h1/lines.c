@@ -141,7 +141,7 @@ enum h1_error h1_read_fields(char *p, char *end, struct h1_field_section *sectio
     while (end - p > 2) {
         if (fields->count >= section->limit)
             return H1_TOO_MANY_FIELDS;
-        if (fields->count == fields->capacity && fields_reserve(fields, section->arena, 1))
+        if (fields_reserve(fields, section->arena, 1))
             return H1_MEMORY;
         struct field *field = &fields->v[fields->count];
         p = read_field(p, end - 2, field, &error);

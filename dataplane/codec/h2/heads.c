@@ -29,7 +29,8 @@ enum abort_code h2_error_answer(enum h2_error error) {
 /* ---- reading: begin */
 
 static void begin(struct h2_reader *r, enum h2_section section, struct arena *arena, const struct h2_limits *limits) {
-    *r = (struct h2_reader){.section = section, .arena = arena, .limits = limits};
+    *r = (struct h2_reader){.section = section, .arena = arena, .limits = limits,
+                            .bytes_most = section == H2_TRAILERS ? limits->trailer_bytes : limits->header_bytes};
 }
 
 void h2_read_head(struct h2_reader *r, enum h2_section section, struct arena *arena, const struct h2_limits *limits,
@@ -62,8 +63,7 @@ static struct str copy(struct h2_reader *r, struct str s) {
     }
     if (s.n == 0)
         return STR("");
-    memcpy(at, s.p, s.n);
-    r->room = at + s.n;
+    r->room = str_put(at, s);
     r->room_left -= s.n;
     return (struct str){at, s.n};
 }
@@ -202,12 +202,11 @@ static enum h2_error read_regular(struct h2_reader *r, struct str name, struct s
 }
 
 void h2_read_field(struct h2_reader *r, struct str name, struct str value) {
-    uint32_t most = r->section == H2_TRAILERS ? r->limits->trailer_bytes : r->limits->header_bytes;
     r->bytes += name.n + value.n + H2_FIELD_OVERHEAD;
     if (r->error)
         return;
     bool is_pseudo = name.n && name.p[0] == ':';
-    if (r->bytes > most)
+    if (r->bytes > r->bytes_most)
         r->error = is_pseudo && name.n == 5 && value.n > r->limits->uri_bytes ? H2_TARGET_TOO_LONG : H2_HEAD_TOO_LARGE;
     else if (r->fields->count >= r->limits->headers && !is_pseudo)
         r->error = H2_TOO_MANY_FIELDS;
@@ -434,8 +433,10 @@ size_t h2_write_tunnel(const struct head *head, bool is_tls, nghttp2_nv *nv) {
 
 size_t h2_write_response(const struct head *head, nghttp2_nv *nv, char digits[32]) {
     size_t n = 0;
-    for (unsigned i = 3, rest = head->status == 101 ? 200 : head->status; i-- > 0; rest /= 10) /* an open tunnel */
-        digits[i] = (char)('0' + rest % 10);
+    unsigned status = head->status == 101 ? 200 : head->status; /* an open tunnel */
+    digits[0] = (char)('0' + status / 100);
+    digits[1] = (char)('0' + status / 10 % 10);
+    digits[2] = (char)('0' + status % 10);
     nv[n++] = pair(STR(":status"), (struct str){digits, 3});
     n += put_fields(head, nv + n);
     if (head->status >= 200 && head->status != 204)

@@ -78,7 +78,8 @@ struct h2_reader {
     struct head            *head;        /* of a request or a response */
     struct fields          *fields;      /* of the head, or the trailers */
     enum h2_error           error;       /* the first one */
-    uint64_t                bytes;       /* of the section so far, as header_bytes counts, also beyond the limit */
+    uint64_t                bytes;       /* of the section so far, as header_bytes counts, also beyond the limit, */
+    uint64_t                bytes_most;  /* which is this */
     uint64_t                seen, repeated; /* FIELD_BIT() */
     uint8_t                 pseudo;      /* which pseudo-fields have come */
     bool                    in_fields;   /* past the pseudo-fields */

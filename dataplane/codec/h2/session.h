@@ -91,7 +91,8 @@ struct h2_session {
     uint32_t              content;         /* bytes of bodies in what was read last */
     bool                  is_bulk;         /* most of that was bodies */
     bool                  in_section;      /* a field section is half sent */
-    bool                  is_paused;       /* the gather filled up in the middle of mem_send */
+    bool                  is_single;       /* mem_send is to return after one frame of DATA */
+    bool                  is_paused;       /* it did, or the gather filled up in the middle of it */
     bool                  is_short;        /* memory was */
     bool                  is_failed;       /* the library broke off: nothing more is read or written */
 };
@@ -148,7 +149,6 @@ int  h2_session_init(struct h2_session *, struct worker *, const struct h2_role 
 void h2_session_finish(struct h2_session *);
 /* All that was received passes here. */
 void h2_session_receive(struct h2_session *, const uint8_t *bytes, size_t n);
-bool h2_session_produce(struct h2_session *, struct gather *);
 /* As conn_ops.read_limit. */
 size_t h2_session_read_limit(const struct h2_session *);
 /* Every exchange is told. */
@@ -161,6 +161,11 @@ void h2_session_terminate(struct h2_session *, uint32_t code);
 bool h2_session_is_over(const struct h2_session *);
 /* A call into the library failed: 0 and codes that concern one stream only are fine, others end the connection. */
 void h2_session_check(struct h2_session *, int status);
+
+/* ---- sending.c */
+
+/* As conn_ops.produce. */
+bool h2_session_produce(struct h2_session *, struct gather *);
 
 /* ---- memory.c */
 

@@ -360,7 +360,7 @@ int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const ui
     if (!fits) /* room was looked for before the frame was begun */
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     note_sent(s, &frame->hd);
-    session->is_paused = !h2_gather_has_room(session->gather);
+    session->is_paused = session->is_single || !h2_gather_has_room(session->gather);
     return session->is_paused ? NGHTTP2_ERR_PAUSE : 0;
 }
 
