@@ -41,6 +41,28 @@ def test_the_server_is_told_that_all_is_in_use(gateway, servers, port):
     server.wait_ack("routes")
 
 
+def test_headgate_run(gateway, servers, port):
+    server = servers(snapshot(port, "one"))
+    gateway.start("headgate", "run", "--xds-bootstrap", gateway.bootstrap(server), "--node", "gw", "--workers", "1",
+                  "--controlplane-admin", "off", "--dataplane-admin", "127.0.0.1:0")
+    wait_body(port, "one")
+
+
+@pytest.mark.parametrize("api_type", ["GRPC", "DELTA_GRPC"])
+def test_a_bad_resource_is_refused_by_path_and_the_rest_is_used(gateway, servers, port, api_type):
+    server = servers(snapshot(port, "one"))
+    gateway.start_all(gateway.envoy_bootstrap(server, api_type))
+    wait_body(port, "one")
+    other = free_port()
+    bad = {**listener("bad", free_port(), "site"), "continue_on_listener_filters_timeout": True}
+    server.set(listener={"web": listener("web", port, "site"), "bad": bad, "other": listener("other", other, "site")})
+    nack = server.wait_nack("listener")
+    assert "bad" in nack.error_detail.message and "continue_on_listener_filters_timeout" in nack.error_detail.message
+    wait_body(other, "one")
+    assert body(port) == "one"
+    assert gateway.server()["state"] == "answering" and gateway.server()["nacks"] == 1
+
+
 def test_metrics_have_the_server(gateway, servers, port):
     server = servers(snapshot(port, "one"))
     gateway.start_all(gateway.bootstrap(server))
