@@ -77,6 +77,8 @@ static int show(struct engine *e, const Headgate__ShowRequest *m, struct strbuf 
         return admin_describe_secret(e, m->name, text, errors);
     if (engine_view(e, m->version, &view, errors) < 0)
         return -1;
+    if (m->pushed)
+        engine_view_keep_pushed(&view);
     int status = m->name ? config_render_one(&view.set, m->kind, str_of(m->name), &options, text, errors)
                          : config_render(&view.set, &options, text, errors);
     if (view.version == 0)

@@ -46,6 +46,7 @@ static const struct option_spec log_options[] = {{"limit", 'n', "N", "at most N 
 
 static const struct option_spec show_options[] = {
     {"effective", 'e', NULL, "with defaults, and with what routes inherit, filled in"},
+    {"pushed", '\0', NULL, "only what was pushed, without what servers say"},
     {0},
 };
 

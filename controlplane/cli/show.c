@@ -24,8 +24,9 @@ int command_show(struct cli *cli, const struct options *options) {
     int exit_code = EXIT_DONE;
     if (parse_arguments(cli, options, &request) < 0)
         return EXIT_WRONG_USAGE;
-    request.has_effective = request.has_json = true;
+    request.has_effective = request.has_json = request.has_pushed = true;
     request.effective = options_has(options, "effective");
+    request.pushed = options_has(options, "pushed");
     request.json = cli->is_json;
     Headgate__TextReply *reply = cli_call(cli, "/headgate.Admin/Show", &request,
                                           &headgate__text_reply__descriptor, "reading the version",

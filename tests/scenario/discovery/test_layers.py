@@ -49,6 +49,7 @@ def test_people_do_not_change_what_a_server_says(gateway, servers, port):
     assert refused.code != 0 and "it comes from xds, and is changed there" in refused.err + refused.out, refused
     history = gateway.ok("log", "-o", "json").json["versions"]
     assert history[0]["author"] == "xds" and "added" in history[0]["message"]
+    assert "listeners" in gateway.ok("show").out and "listeners" not in gateway.ok("show", "--pushed").out
     changes = gateway.headgate("diff", gateway.write("ours.json", OURS), "-o", "json").json["changes"]
     assert [(c["what"], c["name"]) for c in changes] == [("added", "site")]     # nothing of the server's goes
 

@@ -1,4 +1,4 @@
-/* Secrets that servers give: in use, rotated, gone, after a restart. */
+/* Secrets that servers give: in use, rotated, gone, after a restart. labels: threads */
 #include "tests/unit/controlplane/secrets/maker.h"
 
 #include "tests/unit/controlplane/engine/layers.h"
