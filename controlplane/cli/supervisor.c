@@ -30,6 +30,7 @@ static void become(const struct child *c) {
 
 static int child_start(struct child *c) {
     fflush(NULL);
+    c->started_at = c->owner->clock();
     pid_t pid = fork();
     if (pid == 0)
         become(c);
@@ -38,7 +39,6 @@ static int child_start(struct child *c) {
         return -1;
     }
     c->pid = pid;
-    c->started_at = clock_monotonic_us();
     ev_child_set(&c->watcher, pid, 0);
     ev_child_start(c->owner->loop, &c->watcher);
     return 0;
@@ -67,13 +67,18 @@ static void tell_end(const struct child *c, int status) {
         fprintf(stderr, "headgate: %s ended with exit code %d\n", c->name, WEXITSTATUS(status));
 }
 
+static double next_wait(const struct child *c) {
+    bool has_lived = c->owner->clock() - c->started_at > STEADY_US;
+    if (has_lived || c->wait == 0)
+        return RESTART_FIRST;
+    return c->wait * 2 < RESTART_MOST ? c->wait * 2 : RESTART_MOST;
+}
+
 static void restart_later(struct child *c) {
-    if (clock_monotonic_us() - c->started_at > STEADY_US)
-        c->restart_after = RESTART_FIRST;
+    c->wait = next_wait(c);
     ev_now_update(c->owner->loop); /* starting may have taken a while */
-    ev_timer_set(&c->restart, c->restart_after, 0.);
+    ev_timer_set(&c->restart, c->wait, 0.);
     ev_timer_start(c->owner->loop, &c->restart);
-    c->restart_after = c->restart_after * 2 < RESTART_MOST ? c->restart_after * 2 : RESTART_MOST;
 }
 
 static void on_child(struct ev_loop *loop, ev_child *watcher, int events) {
@@ -140,7 +145,7 @@ static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events) {
 /* ---- all of them ---- */
 
 void supervisor_init(struct supervisor *s) {
-    *s = (struct supervisor){.loop = ev_default_loop(EVFLAG_AUTO)};
+    *s = (struct supervisor){.loop = ev_default_loop(EVFLAG_AUTO), .clock = clock_monotonic_us};
     ev_signal_init(&s->term, on_stop, SIGTERM);
     ev_signal_init(&s->interrupt, on_stop, SIGINT);
     ev_signal_init(&s->hangup, on_hangup, SIGHUP);
@@ -154,7 +159,6 @@ struct child *supervisor_add(struct supervisor *s, const char *name, const char 
     c->name = name;
     c->arguments[0] = program;
     c->is_restarted = is_restarted;
-    c->restart_after = RESTART_FIRST;
     ev_init(&c->watcher, on_child);
     ev_init(&c->restart, on_restart);
     c->watcher.data = c->restart.data = c;

@@ -19,12 +19,13 @@ struct child {
     pid_t pid;                                  /* 0: not running */
     ev_child watcher;
     ev_timer restart;
-    double restart_after;                       /* seconds */
-    uint64_t  started_at;               /* monotonic microseconds */
+    double wait;                                /* seconds, before it is started again; doubles until it has lived */
+    uint64_t started_at;                        /* by the supervisor's clock */
 };
 
 struct supervisor {
     struct ev_loop *loop;
+    uint64_t (*clock)(void);                    /* monotonic microseconds: how long children live */
     struct child children[SUPERVISOR_CHILDREN_MAX];
     size_t count;
     bool is_stopping, has_failed;
@@ -34,7 +35,8 @@ struct supervisor {
 };
 
 void supervisor_init(struct supervisor *s);
-/* A child to be started by supervisor_start; add arguments to it with child_add. */
+/* A child to be started by supervisor_start. One that is restarted waits 0.2 s first, then twice as long each time, 10 s at
+ * most; one that has lived for more than 10 s begins anew. Add arguments to it with child_add. */
 struct child *supervisor_add(struct supervisor *s, const char *name, const char *program, bool is_restarted);
 /* The option and its value; nothing when `value` is NULL. All texts outlive the supervisor. */
 void child_add(struct child *c, const char *option, const char *value);
