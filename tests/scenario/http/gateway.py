@@ -64,6 +64,28 @@ class Push:
         return self.code == 0 and self.reply.get("outcome") in ("committed", "unchanged")
 
 
+class GrowingFile:
+    """A log that is read on from where it was."""
+
+    def __init__(self, path):
+        self.path, self.inode, self.read = path, None, 0
+
+    def new_lines(self):
+        """The whole lines that came since the last time; of another file in its place, all."""
+        try:
+            with open(self.path, "rb") as log:
+                status = os.fstat(log.fileno())
+                if status.st_ino != self.inode or status.st_size < self.read:
+                    self.inode, self.read = status.st_ino, 0
+                log.seek(self.read)
+                text = log.read()
+        except FileNotFoundError:
+            return []
+        whole = text[:text.rfind(b"\n") + 1]
+        self.read += len(whole)
+        return whole.decode("latin-1").split("\n")[:-1]
+
+
 class Gateway:
     """Started with start(), ended with stop(), which fails when anything was wrong with the end or in the
     logs."""
@@ -228,7 +250,9 @@ class Gateway:
 
     def wait_log(self, condition):
         """Until the JSON access log has a record for which the condition holds; returns it."""
+        log = GrowingFile(self.access_log)
+
         def search():
-            lines = self.access_log.read_text(encoding="latin-1").splitlines() if self.access_log.exists() else []
-            return [record for line in lines if line.endswith("}") and condition(record := json.loads(line))]
+            records = (json.loads(line) for line in log.new_lines() if line.endswith("}"))
+            return [record for record in records if condition(record)]
         return wait_until("record in the access log", search)[0]
