@@ -38,6 +38,9 @@ int admin_describe_secret(struct engine *e, const char *name, struct strbuf *out
 void admin_gc(struct admin_call *call, const ProtobufCMessage *request);
 void admin_top(struct admin_call *call, const ProtobufCMessage *request);
 
+/* Adds which resources of the management server that counts are refused, absent, or not complete. */
+void admin_add_discovered(struct admin_call *call, struct problem_list *problems);
+
 /* client_status.c: how calls of client status begin; see rpc_method. */
 void admin_fetch_client_status(void *context, const struct rpc_method *method, struct rpc_call *call);
 void admin_stream_client_status(void *context, const struct rpc_method *method, struct rpc_call *call);

@@ -204,6 +204,11 @@ def test_what_is_not_supported_is_refused_by_its_path(gateway, servers, port, or
     refused = server.wait_nack("cluster").error_detail.message
     assert "strange: " in refused and "type: is not supported" in refused, refused
     assert body(port) == "a"
+    assert 'the Cluster "strange" of the management server is refused' in problems(gateway)
+
+
+def problems(gateway):
+    return "\n".join(p["message"] for p in gateway.status().get("problems", []))
 
 
 # ---- secrets
@@ -245,6 +250,7 @@ def test_certificates_come_and_change(gateway, servers, port, tmp_path):
     gateway.start_all(gateway.envoy_bootstrap(server))
     server.wait_request("the secret", lambda r: "pair" in r.resource_names)
     assert certificate_at(port) is None
+    assert 'the Listener "web" of the management server is held and waits for its secret' in problems(gateway)
     server.set(secret={"pair": first})
     wait_until("the first is shown", lambda: certificate_at(port) == der_of(first))
     version = gateway.status()["version"]
