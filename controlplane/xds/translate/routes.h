@@ -55,8 +55,8 @@ void route_replacement(struct making *m, const struct xds_at *at,
                        char **ret_substitution);
 
 /* For those who ask which route a request takes: a table that leaves out what is not supported, which `errors` then tell.
- * Where routes themselves cannot be told apart it is refused: -1. The rules of host i are those of virtual host i, behind one
- * that sends to TLS where require_tls says so. */
+ * Where routes themselves cannot be told apart it is refused: -1. The rules of host i are those of virtual host i, behind
+ * one that sends to TLS where require_tls says so. */
 int routes_translate_leniently(const Envoy__Config__Route__V3__RouteConfiguration *from, const char *name,
                                struct xds_made *ret, struct error_list *errors);
 
