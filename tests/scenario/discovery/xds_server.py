@@ -1,4 +1,5 @@
-"""A management server that says what a test wants it to say: ADS, in the state of the world or in delta, in this process."""
+"""A management server that says what a test wants it to say, in this process: one stream for all or one for each type, in the
+state of the world or in delta."""
 import collections
 import concurrent.futures
 import importlib
@@ -12,7 +13,14 @@ import grpc
 
 from planes import PATIENCE, ROOT, wait_until
 
-ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+SERVICES = {    # the methods of each: state of the world, delta
+    "discovery.v3.AggregatedDiscoveryService": ("StreamAggregatedResources", "DeltaAggregatedResources"),
+    "cluster.v3.ClusterDiscoveryService": ("StreamClusters", "DeltaClusters"),
+    "endpoint.v3.EndpointDiscoveryService": ("StreamEndpoints", "DeltaEndpoints"),
+    "listener.v3.ListenerDiscoveryService": ("StreamListeners", "DeltaListeners"),
+    "route.v3.RouteDiscoveryService": ("StreamRoutes", "DeltaRoutes"),
+    "secret.v3.SecretDiscoveryService": ("StreamSecrets", "DeltaSecrets"),
+}
 TYPES = {
     "cluster": "envoy.config.cluster.v3.Cluster",
     "endpoints": "envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -86,10 +94,10 @@ class ManagementServer:
     def start(self):
         """Listens, on the same port as before if it has run before."""
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
-        bytes_in, bytes_out = (lambda data: data), (lambda data: data)
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(ADS, {
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._world, bytes_in, bytes_out),
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta, bytes_in, bytes_out)}),))
+        for service, (world, delta) in SERVICES.items():
+            self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("envoy.service." + service, {
+                world: grpc.stream_stream_rpc_method_handler(self._world),
+                delta: grpc.stream_stream_rpc_method_handler(self._delta)}),))
         address = f"127.0.0.1:{self.port}"
         self.port = (self.server.add_secure_port(address, self.credentials) if self.credentials
                      else self.server.add_insecure_port(address))
