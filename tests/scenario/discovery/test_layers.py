@@ -111,7 +111,8 @@ def ask(connection):
 
 
 def leaf(pair):
-    return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(pair[0].read_text()))
+    end = "-----END CERTIFICATE-----\n"      # the authority follows
+    return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(pair[0].read_text().split(end)[0] + end))
 
 
 @pytest.fixture
