@@ -74,6 +74,7 @@ static void subscribe(struct xds_world *w, struct world_item *it) {
     switch (xds_protocol_subscribe(w->p, w->roles[it->role].number, it->name)) {
     case XDS_OK:
         it->is_subscribed = true;
+        world_take_known(w, it);
         break;
     case XDS_NO_MEMORY:
         world_touch(w, it);

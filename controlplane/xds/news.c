@@ -149,6 +149,13 @@ static void reconcile(struct xds_world *w, struct world_item *it, const struct x
     take_copy(w, it, r->copy->bytes);
 }
 
+/* A name that was given up, and is asked for again before the server has been told, has its copy still, which is no news. */
+void world_take_known(struct xds_world *w, struct world_item *it) {
+    const struct xds_resource *r = xds_protocol_find(w->p, w->roles[it->role].number, it->name);
+    if (r && (r->copy || r->state != XDS_REQUESTED))
+        reconcile(w, it, r);
+}
+
 void world_take_news(struct xds_world *w) {
     unsigned news;
     for (struct xds_resource *r; (r = xds_protocol_take_news(w->p, &news));) {

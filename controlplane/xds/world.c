@@ -91,6 +91,8 @@ void xds_world_use(struct xds_world *w, struct xds_protocol *p, const char *serv
     w->epoch++;
     w->is_settled = false;
     w->answering_since = w->complete_since = 0;
+    w->answered = w->have_answered = 0;
+    w->have_all_answered = w->have_all_ever_answered = false;
     endpoint_feed_set_name(w->o.feed, p ? server : "");
     for (size_t i = 0; i < XDS_ROLES; i++)
         for (struct world_item *it = w->roles[i].first; it; it = it->next)
@@ -109,7 +111,7 @@ static unsigned bit_of(int role) {
     return 1U << role;
 }
 
-/* An answer without news is one, too. */
+/* An answer without news is one, too. A stream that has begun, and its first answer, begin a wait for the others. */
 static void note_answers(struct xds_world *w) {
     unsigned roots = 0, answered = 0;
     for (int role = 0; role < XDS_ROLES; role++)
@@ -117,30 +119,29 @@ static void note_answers(struct xds_world *w) {
             roots |= bit_of(role);
             answered |= xds_protocol_has_answered(w->p, w->roles[role].number) ? bit_of(role) : 0;
         }
-    w->is_dirty |= answered != w->answered;
+    if (answered == w->answered)
+        return;
+    if (w->answered == 0 || (w->answered & ~answered) != 0)
+        w->answering_since = w->now;
+    w->is_dirty = true;
     w->answered = answered;
+    w->have_answered |= answered;
     w->have_all_answered = answered == roots;
+    w->have_all_ever_answered = w->have_answered == roots;
 }
 
-/* Whether all that there is was said on the present stream. A server that goes on where it was says nothing of a type that
- * has not changed, so after a while the others count, too. */
+/* Whether all that there is was said. A server that goes on where it was says nothing of a type that has not changed, so
+ * after a while the answers of an earlier stream count, too. */
 static bool is_complete(struct xds_world *w) {
-    if (!w->answered) {
-        w->answering_since = 0;
-        return w->is_settled;
+    uint64_t until = w->answering_since + w->o.settle_wait;
+    if (!w->have_all_answered && !w->have_all_ever_answered)
+        return false;
+    if (!w->have_all_answered && w->now < until) {
+        world_look_at(w, until);
+        return false;
     }
-    if (w->have_all_answered) {
-        w->answering_since = 0;
-        w->complete_since = w->complete_since ? w->complete_since : w->now;
-        return true;
-    }
-    if (!w->answering_since)
-        w->answering_since = w->now;
-    if (w->has_layer && w->now >= w->answering_since + w->o.settle_wait)
-        return true;
-    if (w->has_layer)
-        world_look_at(w, w->answering_since + w->o.settle_wait);
-    return false;
+    w->complete_since = w->complete_since ? w->complete_since : w->now;
+    return true;
 }
 
 /* What another server had and this one has not mentioned is gone. */

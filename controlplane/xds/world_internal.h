@@ -108,10 +108,10 @@ struct xds_world {
     bool                      is_dirty;     /* decide anew */
     uint64_t                  look_at;      /* decide anew then, since time has passed */
     uint64_t                  resync_at;    /* look at all of the machine */
-    unsigned                  answered;     /* bits of the roles that all is wanted of */
-    bool                      have_all_answered;
+    unsigned                  answered, have_answered;  /* on this stream, ever: bits of the roles of which all is wanted */
+    bool                      have_all_answered, have_all_ever_answered;
     bool                      is_settled;   /* the server has said all: what it does not have may go */
-    uint64_t                  answering_since;  /* a stream's first answer, while others are awaited; 0: none */
+    uint64_t                  answering_since;  /* when the stream began, or its first answer came */
     uint64_t                  complete_since;   /* all have answered; 0: not yet */
     bool                      has_layer;    /* one was accepted */
     /* The decision. */
@@ -165,6 +165,7 @@ bool               world_lacks_memory(const struct error_list *errors);
 /* ---- news.c, assignments.c ---- */
 
 void world_take_news(struct xds_world *w);
+void world_take_known(struct xds_world *w, struct world_item *it);     /* of one that is asked for */
 void world_resync(struct xds_world *w);
 /* The engine refuses it, with the reason. */
 void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, struct str reason);

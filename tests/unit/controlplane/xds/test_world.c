@@ -258,6 +258,49 @@ static void test_first_set(void **state) {
     play_end(&y);
 }
 
+/* Delta: the next stream begins with what is held, and a server that has nothing else to say says nothing. */
+static void test_first_set_over_two_streams(void **state) {
+    struct play y;
+    (void)state;
+    play_options(&y, XDS_DELTA, true);
+    assert_true(play_begin(&y));
+    follow(&y);
+    says(&y, XDS_CLUSTERS, "name:c v:1");
+    says(&y, XDS_LISTENERS, "name:l v:1 rds:r");
+    play_reopen(&y);
+    says(&y, XDS_ROUTES, "name:r v:1 to:c");
+    play_time(&y, 4 * SECOND);
+    assert_int_equal(y.e.layers, 0);
+    play_time(&y, 1 * SECOND);
+    assert_int_equal(port_of(&y, "listener/l"), 1);
+    play_end(&y);
+}
+
+/* A name that is given up, and needed again before the server has been told, is held all the time. */
+static void test_needed_again_at_once(void **state) {
+    struct play y;
+    (void)state;
+    begin_with_all(&y);
+    y.e.is_at_once = false;
+    uint64_t requests = xds_protocol_counters(y.p)->requests;
+    says(&y, XDS_LISTENERS, "name:l v:2 rds:q");
+    says(&y, XDS_ROUTES, "name:q v:1 to:c");
+    engine_answers(&y.e);
+    xds_world_follow(y.w, y.now);       /* r is given up, and nothing is sent */
+    assert_true(xds_protocol_counters(y.p)->requests > requests);
+    struct xds_response_resource again = {.name = STR("l"), .type_url = str_of(role_urls[XDS_LISTENERS]), .version = STR("9"),
+                                          .bytes = STR("name:l v:3 rds:r"), .has_body = true};
+    struct xds_response r = {.type_url = again.type_url, .version = STR("9"), .nonce = STR("9"), .resources = &again,
+                             .resource_count = 1};
+    assert_int_equal(xds_protocol_receive(y.p, 0, &r, y.now), XDS_OK);
+    follow(&y);
+    engine_answers(&y.e);
+    follow(&y);
+    assert_int_equal(port_of(&y, "listener/l"), 3);
+    assert_string_equal(domain_of(&y, "route-table/r"), "v1.example");
+    play_end(&y);
+}
+
 /* What another server had stays until this one has said all. */
 static void test_another_server(void **state) {
     struct play y;
@@ -444,6 +487,8 @@ int main(void) {
         cmocka_unit_test(test_renamed_listener),
         cmocka_unit_test(test_empty_answer_waits),
         cmocka_unit_test(test_first_set),
+        cmocka_unit_test(test_first_set_over_two_streams),
+        cmocka_unit_test(test_needed_again_at_once),
         cmocka_unit_test(test_another_server),
         cmocka_unit_test(test_back_to_the_first_server),
         cmocka_unit_test(test_endpoints_go_to_the_feed),
