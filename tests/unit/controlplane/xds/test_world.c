@@ -288,8 +288,8 @@ static void test_needed_again_at_once(void **state) {
     engine_answers(&y.e);
     xds_world_follow(y.w, y.now);       /* r is given up, and nothing is sent */
     assert_true(xds_protocol_counters(y.p)->requests > requests);
-    struct xds_response_resource again = {.name = STR("l"), .type_url = str_of(role_urls[XDS_LISTENERS]), .version = STR("9"),
-                                          .bytes = STR("name:l v:3 rds:r"), .has_body = true};
+    struct xds_response_resource again = {.name = STR("l"), .type_url = str_of(role_urls[XDS_LISTENERS]),
+                                          .version = STR("9"), .bytes = STR("name:l v:3 rds:r"), .has_body = true};
     struct xds_response r = {.type_url = again.type_url, .version = STR("9"), .nonce = STR("9"), .resources = &again,
                              .resource_count = 1};
     assert_int_equal(xds_protocol_receive(y.p, 0, &r, y.now), XDS_OK);

@@ -11,7 +11,7 @@ struct game {
     uint64_t      random;
     struct joined joined[NAMES];
     bool          is_joined[NAMES];
-    bool          is_gentle;            /* the engine refuses nothing, and nothing is sent again in the end but what was bad */
+    bool          is_gentle;            /* the engine refuses nothing; in the end only what was bad is sent again */
 };
 
 static unsigned draw(struct game *g, unsigned below) {
