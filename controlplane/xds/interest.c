@@ -43,6 +43,16 @@ static void subscribe_to_all(struct xds_protocol *p, struct xds_type *t) {
     xds_type_void_version(p, t);
 }
 
+/* Nobody wanted it for a moment, of which the server has not been told: what it said of the name before has had its time. It
+ * is asked again, and may say something else, or nothing. */
+static void ask_again(struct xds_resource *r) {
+    if (r->copy || !r->is_told)
+        return;
+    r->is_told = false;
+    r->seen = 0;
+    xds_resource_set_state(r, XDS_REQUESTED, STR(""), STR(""), 0);
+}
+
 enum xds_result xds_protocol_subscribe(struct xds_protocol *p, size_t type, struct str name) {
     struct xds_type *t = &p->types[type];
     struct xds_resource *r = xds_table_get(&t->table, name);
@@ -57,6 +67,7 @@ enum xds_result xds_protocol_subscribe(struct xds_protocol *p, size_t type, stru
         r->is_named = true;
         t->table.named_count++;
         t->is_changed = true;
+        ask_again(r);
     }
     return XDS_OK;
 }
