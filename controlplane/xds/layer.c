@@ -223,6 +223,7 @@ static void forget_pushed(struct xds_world *w, struct world_item *it) {
 static void accept(struct xds_world *w) {
     for_all(w, use_pushed);
     w->has_layer = true;
+    w->differing = 0;
     w->is_dirty |= w->limit != SIZE_MAX;
     w->limit = SIZE_MAX;
     w->failures = 0;

@@ -173,6 +173,7 @@ static bool is_first_too_early(struct xds_world *w) {
 }
 
 static void act(struct xds_world *w) {
+    w->holds_back = w->ticket < xds_protocol_ticket(w->p);
     if (!w->has_layer && is_first_too_early(w))
         return;
     if (w->differing > 0 || !w->has_layer)
@@ -206,6 +207,13 @@ static void take_in(struct xds_world *w) {
     world_sweep(w);
 }
 
+/* A response that brings nothing new makes nobody decide: with all that came before in use, so is what it has. */
+static void acknowledge_the_same(struct xds_world *w) {
+    bool is_in_use = w->has_layer && !w->is_pushing && !w->is_dirty && w->differing == 0;
+    if (w->p && is_in_use && !w->holds_back)
+        xds_protocol_ready(w->p, xds_protocol_ticket(w->p));
+}
+
 void xds_world_follow(struct xds_world *w, uint64_t now) {
     w->now = now;
     world_take_reply(w);
@@ -220,6 +228,7 @@ void xds_world_follow(struct xds_world *w, uint64_t now) {
         world_take_reply(w);
         take_in(w);
     }
+    acknowledge_the_same(w);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) {

@@ -117,6 +117,7 @@ struct xds_world {
     /* The decision. */
     uint64_t                  decision;     /* how many */
     uint64_t                  ticket;       /* what may be acknowledged with it */
+    bool                      holds_back;   /* not the newest response, since something in it may still be used */
     size_t                    waiting;      /* copies that are held and cannot be used yet */
     size_t                    differing;    /* items whose choice is not what is used */
     size_t                    changes;      /* that there are for reasons of their own */
