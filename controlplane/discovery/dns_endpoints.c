@@ -129,7 +129,7 @@ static void fill(Headgate__Endpoint *m, struct dns_endpoint *e, uint32_t priorit
 }
 
 int dns_endpoints_finish_set(struct dns_endpoints *list) {
-    uint16_t *priorities;
+    uint16_t *priorities = NULL;
     leave_each_once(list);
     ssize_t count = list_priorities(list, &priorities);
     Headgate__Endpoint *messages = arena_alloc(&list->arena, (list->count + 1) * sizeof *messages);
