@@ -15,7 +15,7 @@ from management import ManagementServer
 from origins import Teller
 from wire import request
 
-SNAPSHOTS = int(os.environ.get("HEADGATE_SNAPSHOTS", "10"))  # the soak has the full number
+SNAPSHOTS = int(os.environ.get("HEADGATE_SNAPSHOTS", "3"))  # the soak has the full number
 HELD_SECONDS = 30  # an answer that waits longer waits for nothing: it would be sent after a minute
 NAMES = ["a", "b", "c", "d", "e", "f"]
 
