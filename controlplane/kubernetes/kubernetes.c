@@ -331,7 +331,3 @@ void kubernetes_count(const struct kubernetes *k, struct reflector_counters *ret
 const char *kubernetes_own_namespace(const struct kubernetes *k) {
     return k->own_namespace;
 }
-
-const char *kubernetes_url(const struct kubernetes *k) {
-    return k->url;
-}

@@ -29,7 +29,6 @@ void kubernetes_destroy(struct kubernetes *k); /* nobody follows anything; NULL 
 bool kubernetes_is_around(void);
 /* That of the pod, or "default". */
 const char *kubernetes_own_namespace(const struct kubernetes *k);
-const char *kubernetes_url(const struct kubernetes *k);
 
 /* Of all collections that there have been. */
 void kubernetes_count(const struct kubernetes *k, struct reflector_counters *ret);
