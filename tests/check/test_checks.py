@@ -105,3 +105,32 @@ def test_layout(tree, name, text, reason):
 def test_good_layout(tree):
     code, output = run("layout", tree("common/a.h", "#pragma once\n/* " + "x" * 122 + "\n"))
     assert code == 0, output
+
+
+def archive(folder, name, *sources):
+    """libhg_NAME.a in the folder, an object for each source."""
+    objects = []
+    for number, source in enumerate(sources):
+        file = folder / f"{name}{number}.c"
+        file.write_text(source)
+        objects.append(file.with_suffix(".o"))
+        subprocess.run(["cc", "-c", "-o", objects[-1], file], check=True)
+    subprocess.run(["ar", "rc", folder / f"libhg_{name}.a", *objects], check=True)
+
+
+@pytest.mark.parametrize("first, second, code", [
+    (("common", "int f(void) { return 1; }"), ("dataplane", "int f(void) { return 2; }"), 1),
+    (("controlplane", "int f(void) { return 1; }"), ("dataplane", "int f(void) { return 2; }"), 0),
+    (("common", "static int f(void) { return 1; }\nint g(void) { return f(); }"), ("dataplane", "int f(void) { return 2; }"), 0),
+])
+def test_a_name_that_is_defined_twice(tmp_path, first, second, code):
+    archive(tmp_path, *first)
+    archive(tmp_path, *second)
+    result = subprocess.run([CHECKS / "duplicate_symbols", tmp_path], capture_output=True, text=True, check=False)
+    assert result.returncode == code and ("f: " in result.stdout) == bool(code), result.stdout
+
+
+def test_a_name_that_is_defined_twice_in_one_room(tmp_path):
+    archive(tmp_path, "dataplane", "int f(void) { return 1; }", "int f(void) { return 2; }")
+    result = subprocess.run([CHECKS / "duplicate_symbols", tmp_path], capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "f: " in result.stdout, result.stdout
