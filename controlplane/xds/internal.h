@@ -48,7 +48,7 @@ struct xds_type {
     uint64_t           nack_at;         /* no NACK before */
     bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */
-    bool               has_asked, has_named;
+    bool               has_asked, has_named, has_cancelled;
     bool               is_version_void; /* it may be of before everything was wanted: not for another stream */
     enum xds_wildcard  told_wildcard;
     struct str         nonce;           /* owned; the last received */
@@ -65,6 +65,8 @@ struct xds_stream {
     size_t              turn;           /* the type that is asked first */
     uint32_t            failures;
     uint64_t            retry_at;
+    bool                is_in_doubt;    /* whether the server sends all that is wanted */
+    uint64_t            reopen_at;      /* not before, for that reason */
     struct token_bucket bucket;
     struct strbuf       error;
 };

@@ -44,9 +44,20 @@ struct world_item *world_item_get(struct xds_world *w, enum xds_role role, struc
     return it;
 }
 
+static void stop_lingering(struct xds_world *w, struct world_item *it) {
+    if (it->lingers_until == 0)
+        return;
+    *(it->linger_previous ? &it->linger_previous->linger_next : &w->lingering_first) = it->linger_next;
+    *(it->linger_next ? &it->linger_next->linger_previous : &w->lingering_last) = it->linger_previous;
+    it->linger_next = it->linger_previous = NULL;
+    it->lingers_until = 0;
+    w->lingering_count--;
+}
+
 /* What it has may let go of other items, so it is dropped by then. */
 void world_item_destroy(struct world_item *it, struct xds_world *w) {
     struct world_role *r = &w->roles[it->role];
+    stop_lingering(w, it);
     map_remove(&r->by_name, it->name);
     *(it->previous ? &it->previous->next : &r->first) = it->next;
     *(it->next ? &it->next->previous : &r->last) = it->previous;
@@ -89,6 +100,7 @@ static void subscribe(struct xds_world *w, struct world_item *it) {
 
 /* Nobody needs it: what is held of it need not stay. */
 static void give_up(struct xds_world *w, struct world_item *it) {
+    stop_lingering(w, it);
     if (it->is_subscribed && w->p)
         xds_protocol_unsubscribe(w->p, w->roles[it->role].number, it->name);
     it->is_subscribed = false;
@@ -99,22 +111,64 @@ static void give_up(struct xds_world *w, struct world_item *it) {
     world_forget_endpoints(it);
 }
 
+/* ---- lingering ---- */
+
+/* What is gone is given up at once: there is nothing to come back to. */
+static bool may_linger(const struct xds_world *w, const struct world_item *it) {
+    bool is_asked = it->is_subscribed && w->p, is_over = it->lingers_until != 0 && it->lingers_until <= w->now;
+    const struct xds_resource *r = is_asked ? xds_protocol_find(w->p, w->roles[it->role].number, it->name) : NULL;
+    return r && r->state != XDS_DOES_NOT_EXIST && w->o.linger > 0 && !is_over;
+}
+
+/* A name is often wanted again soon, and servers have been seen not to send again what they have sent before. */
+static void linger(struct xds_world *w, struct world_item *it) {
+    if (it->lingers_until != 0)
+        return;
+    it->lingers_until = w->now + w->o.linger;
+    it->linger_previous = w->lingering_last;
+    *(w->lingering_last ? &w->lingering_last->linger_next : &w->lingering_first) = it;
+    w->lingering_last = it;
+    w->lingering_count++;
+}
+
+static void touch_overdue(struct xds_world *w) {
+    for (struct world_item *it = w->lingering_first; it && it->lingers_until <= w->now; it = it->linger_next)
+        world_touch(w, it);
+}
+
+static void keep_within_limit(struct xds_world *w) {
+    size_t excess = w->lingering_count > w->o.lingering_max ? w->lingering_count - w->o.lingering_max : 0;
+    for (struct world_item *it = w->lingering_first; excess > 0; it = it->linger_next, excess--) {
+        it->lingers_until = w->now;
+        world_touch(w, it);
+    }
+}
+
+/* ---- all that was touched ---- */
+
 static bool is_idle(const struct world_item *it) {
-    return !it->held && !it->used && !it->pushed && !it->needed && !it->is_fed && !it->is_touched;
+    bool is_used = it->held || it->used || it->pushed;
+    return !is_used && !it->needed && !it->is_fed && !it->is_touched && it->lingers_until == 0;
 }
 
 static void sweep_item(struct xds_world *w, struct world_item *it) {
     world_made_replace(&it->judged, NULL);
-    if (!is_wanted(w, it))
+    if (is_wanted(w, it)) {
+        stop_lingering(w, it);
+        if (!it->is_subscribed && w->p)
+            subscribe(w, it);
+    } else if (may_linger(w, it)) {
+        linger(w, it);
+    } else {
         give_up(w, it);
-    else if (!it->is_subscribed && w->p)
-        subscribe(w, it);
+    }
     if (is_idle(it))
         world_item_destroy(it, w);
 }
 
 void world_sweep(struct xds_world *w) {
     struct world_item *list;
+    touch_overdue(w);
     while ((list = w->touched)) {
         w->touched = NULL;
         for (struct world_item *it = list, *next; it; it = next) {
@@ -122,6 +176,7 @@ void world_sweep(struct xds_world *w) {
             it->is_touched = false;
             sweep_item(w, it);
         }
+        keep_within_limit(w);
         if (w->resync_at != UINT64_MAX)
             return;
     }

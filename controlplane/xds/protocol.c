@@ -10,7 +10,7 @@ void xds_options_defaults(struct xds_options *o) {
         .resource_timeout = SECONDS(15),
         .request_tokens = 100, .requests_per_second = 10,
         .nack_wait = SECONDS(1), .nack_wait_max = SECONDS(60),
-        .retry_wait = SECONDS(1), .retry_wait_max = SECONDS(120),
+        .retry_wait = SECONDS(1), .retry_wait_max = SECONDS(120), .reopen_wait = SECONDS(60),
         .random = 1,
         .hold_max = SECONDS(60), .holds_max = 64, .answers_max = 16,
         .resources_max = 1000000, .bytes_max = (size_t)1 << 30, .name_max = 4096,
@@ -150,7 +150,7 @@ static bool is_hearsay(const struct xds_resource *r) {
 static void forget_stream(struct xds_protocol *p, struct xds_type *t, uint64_t now) {
     xds_answers_drop(t);
     xds_disown(&t->nonce);
-    t->has_asked = t->has_named = false;
+    t->has_asked = t->has_named = t->has_cancelled = false;
     t->told_wildcard = XDS_WILDCARD_NONE;
     t->is_changed = true;
     for (struct xds_resource *r = t->table.first; r; r = r->next) {
@@ -180,7 +180,9 @@ void xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reaso
     size_t first, last;
     s->has_received &= s->is_open;
     wait_for_retry(p, s, reason, now);
-    s->is_open = false;
+    if (s->is_in_doubt)
+        s->reopen_at = now + p->o.reopen_wait;
+    s->is_open = s->is_in_doubt = false;
     if (s->in_flight) {
         s->in_flight = NULL;
         xds_answer_free(s->sending);
@@ -189,6 +191,11 @@ void xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reaso
     xds_stream_types(p, s, &first, &last);
     for (size_t i = first; i < last; i++)
         forget_stream(p, &p->types[i], now);
+}
+
+bool xds_protocol_must_reopen(const struct xds_protocol *p, size_t stream, uint64_t now) {
+    const struct xds_stream *s = &p->streams[stream];
+    return s->is_open && s->is_in_doubt && now >= s->reopen_at;
 }
 
 struct str xds_protocol_stream_error(const struct xds_protocol *p, size_t stream) {
@@ -242,12 +249,13 @@ static uint64_t stream_deadline(const struct xds_protocol *p, const struct xds_s
     size_t first, last;
     if (!s->is_open)
         return is_wanted(p, s) ? s->retry_at : UINT64_MAX;
+    uint64_t reopen_at = s->is_in_doubt ? s->reopen_at : UINT64_MAX;
     if (s->in_flight)
-        return UINT64_MAX;
+        return reopen_at;
     xds_stream_types(p, s, &first, &last);
     for (size_t i = first; i < last; i++)
         due = earlier(due, xds_type_due_at(p, &p->types[i]));
-    return due > pace ? due : pace;
+    return earlier(due > pace ? due : pace, reopen_at);
 }
 
 uint64_t xds_protocol_deadline(const struct xds_protocol *p) {
@@ -258,6 +266,12 @@ uint64_t xds_protocol_deadline(const struct xds_protocol *p) {
     for (size_t i = 0; i < xds_protocol_stream_count(p); i++)
         at = earlier(at, stream_deadline(p, &p->streams[i]));
     return at;
+}
+
+static void doubt(struct xds_protocol *p, const struct xds_resource *r) {
+    const struct xds_type *t = &p->types[r->table->type];
+    struct xds_stream *s = &p->streams[xds_protocol_stream_of(p, t->number)];
+    s->is_in_doubt |= s->is_open && s->has_received && r->is_told && t->has_cancelled;
 }
 
 /* It was never sent, or its TTL is over without a heartbeat. */
@@ -271,6 +285,7 @@ static void time_out(struct xds_protocol *p, struct xds_resource *r, uint64_t no
         return;
     }
     p->counters.timeouts++;
+    doubt(p, r);
     xds_resource_set_state(r, p->o.is_timer_transient ? XDS_TIMEOUT : XDS_DOES_NOT_EXIST, STR(""),
                            STR("the server has not sent it in time"), now);
 }

@@ -41,6 +41,7 @@ struct xds_options {
     uint32_t      request_tokens, requests_per_second;  /* of each stream; 0 tokens: no limit */
     uint64_t      nack_wait, nack_wait_max;             /* from the second NACK in a row, doubled each time */
     uint64_t      retry_wait, retry_wait_max;           /* between streams */
+    uint64_t      reopen_wait;                          /* between streams that are closed for xds_protocol_must_reopen */
     uint64_t      random;                               /* seed of jitter; 0 becomes 1 */
     /* Bounds. */
     uint64_t      hold_max;                 /* how long an ACK is held back at most */
@@ -50,7 +51,7 @@ struct xds_options {
     size_t        name_max;                 /* bytes of a name, version or nonce */
 };
 
-/* 15 s, 100 tokens and 10 requests a second, NACKs 1 s to 60 s, retries 1 s to 120 s, holds 60 s and 64, 1,000,000
+/* 15 s, 100 tokens and 10 requests a second, NACKs 1 s to 60 s, retries 1 s to 120 s, 60 s, holds 60 s and 64, 1,000,000
  * resources and 1 GiB. State of the world, aggregated. */
 void xds_options_defaults(struct xds_options *o);
 
@@ -94,6 +95,9 @@ void            xds_protocol_opened(struct xds_protocol *p, size_t stream);
 /* The stream has ended, or the connection was refused (then without xds_protocol_opened). `reason` is kept as the
  * stream's error when there was no response on it; with one, the end is none (gRFC A57). */
 void            xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reason, uint64_t now);
+/* Whether the owner should end the stream, and open another: names were given up on it, and one that is wanted has not come
+ * in time. It may have been wanted before; there are servers that do not send twice on a stream what has not changed. */
+bool            xds_protocol_must_reopen(const struct xds_protocol *p, size_t stream, uint64_t now);
 /* Why there is no connection; empty when all is well. Valid until the next call. Not for those who ask the gateway
  * (gRFC A54): for logs and status. */
 struct str      xds_protocol_stream_error(const struct xds_protocol *p, size_t stream);

@@ -42,6 +42,8 @@ static size_t put_all_names(struct xds_protocol *p, struct xds_type *t, bool is_
     for (struct xds_resource *r = t->table.first; r; r = r->next) {
         if (r->is_named)
             put_name(p, &count, r->name);
+        else
+            t->has_cancelled |= r->is_told;
         r->is_told = is_told ? r->is_named : r->is_told;
     }
     return count;
@@ -106,6 +108,7 @@ static void put_cancellations(struct xds_protocol *p, struct xds_type *t, size_t
         if (!r->is_named && r->is_told) {
             put_name(p, count, r->name);
             r->is_told = false;
+            t->has_cancelled = true;
         }
 }
 

@@ -110,11 +110,18 @@ static struct world_made *choose_gone(const struct xds_world *w, const struct wo
     return may_go && !is_refused(w, it) ? NULL : it->used;
 }
 
+/* A route table that nobody needs and that is asked for a while longer holds nothing up. */
+static bool only_lingers(const struct world_item *it) {
+    return it->role == XDS_ROUTES && it->needed == 0;
+}
+
 static void choose(struct xds_world *w, struct world_item *it) {
-    it->warmth = warmth_of(w, it);
+    it->warmth = only_lingers(it) ? WORLD_WARM : warmth_of(w, it);
     it->choice = it->used;
     if (is_refused(w, it))
         world_look_at(w, it->retry_at);
+    else if (only_lingers(it))
+        it->waits_for = NULL;
     else if (it->held && it->warmth == WORLD_WARM)
         it->choice = it->held;
     else if (it->held && it->warmth == WORLD_WAITING && it->held != it->used)

@@ -12,6 +12,7 @@ void xds_world_options_defaults(struct xds_world_options *o) {
         .wants_clusters = true, .wants_listeners = true,
         .hold = SECONDS(2), .reference_wait = SECONDS(15), .removal_wait = SECONDS(15), .settle_wait = SECONDS(5),
         .retry_wait = SECONDS(1), .retry_wait_max = SECONDS(60), .refusal_wait = SECONDS(60),
+        .linger = SECONDS(15), .lingering_max = 4096,
     };
 }
 
@@ -238,6 +239,8 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 uint64_t xds_world_deadline(const struct xds_world *w) {
     uint64_t at = w->p ? w->resync_at : UINT64_MAX;
     bool is_to_decide = w->p && !w->is_pushing;
+    if (w->p && w->lingering_first && !w->touched)
+        at = earlier(at, w->lingering_first->lingers_until);
     uint64_t decide_at = w->is_dirty ? 0 : w->look_at;
     if (is_to_decide && decide_at != UINT64_MAX)
         at = earlier(at, decide_at > w->retry_at ? decide_at : w->retry_at);

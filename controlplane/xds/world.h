@@ -58,9 +58,11 @@ struct xds_world_options {
     uint64_t settle_wait;       /* after a new stream's first answer, types that have not answered forbid removals */
     uint64_t retry_wait, retry_wait_max; /* between attempts that the engine refuses for its own reasons */
     uint64_t refusal_wait;      /* until a copy is offered again that was refused after its ACK */
+    uint64_t linger;            /* what nobody needs any more is still asked for; 0: not at all */
+    size_t   lingering_max;     /* beyond so many names the oldest is given up */
 };
 
-/* Everything is wanted; 2 s, 15 s, 15 s, 5 s, 1 s to 60 s, 60 s. No sink, no feed. */
+/* Everything is wanted; 2 s, 15 s, 15 s, 5 s, 1 s to 60 s, 60 s, 15 s for 4,096 names. No sink, no feed. */
 void xds_world_options_defaults(struct xds_world_options *o);
 
 struct xds_world *xds_world_create(const struct xds_world_options *o); /* NULL without memory */

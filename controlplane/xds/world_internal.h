@@ -77,6 +77,8 @@ struct world_item {
     size_t              needed;         /* by how much that was made */
     bool                is_fed;         /* the feed wants it */
     bool                is_subscribed;
+    uint64_t            lingers_until;  /* nobody needs it, and it is asked for until then; 0: that is not so */
+    struct world_item  *linger_next, *linger_previous;
     struct strbuf       blame;          /* why the engine refuses it */
     const char         *waits_for;      /* for people; NULL: nothing */
     /* Of endpoints. */
@@ -105,6 +107,8 @@ struct xds_world {
     struct world_role         roles[XDS_ROLES];
     struct map                slots, secrets;
     struct world_item        *touched;
+    struct world_item        *lingering_first, *lingering_last;     /* in the order of time */
+    size_t                    lingering_count;
     bool                      is_dirty;     /* decide anew */
     uint64_t                  look_at;      /* decide anew then, since time has passed */
     uint64_t                  resync_at;    /* look at all of the machine */

@@ -33,6 +33,7 @@ struct server {
     unsigned             version[SERVED_TYPES_MAX];
     struct served_stream streams[SERVED_TYPES_MAX];
     unsigned             nonces, values;
+    bool                 remembers;     /* what was given up and is wanted again counts as sent, until the next response */
     /* Of other types than those of machine.h; NULL: those, and their bytes. */
     const char *const   *urls;
     void (*write)(size_t type, unsigned name, const struct served *served, char out[SERVED_TEXT_MAX]);
@@ -78,6 +79,12 @@ static inline void server_want(struct served_stream *t, struct str name, bool is
         t->wants[server_name(name)] = is_wanted;
 }
 
+/* Some versions of go-control-plane do so with the next response only, so that a name that comes back before is not sent. */
+static inline void server_forget(const struct server *s, struct served_stream *t) {
+    for (unsigned i = 0; i < NAMES && !s->remembers; i++)
+        t->is_returned[i] &= server_serves(t, i);
+}
+
 static inline void server_take_world(struct server *s, size_t type, const struct xds_request *r) {
     struct served_stream *t = &s->streams[type];
     uint64_t nonce = 0, version = 0;
@@ -93,8 +100,7 @@ static inline void server_take_world(struct server *s, size_t type, const struct
     memset(t->wants, 0, sizeof t->wants);
     for (size_t i = 0; i < r->name_count; i++)
         server_want(t, r->names[i], true);
-    for (unsigned i = 0; i < NAMES; i++)
-        t->is_returned[i] &= server_serves(t, i);
+    server_forget(s, t);
     t->is_nacked = r->is_refusal;
     if (is_first && t->has_all && version == s->version[type]) {
         t->version = (unsigned)version;
@@ -136,8 +142,7 @@ static inline void server_take_delta(struct server *s, size_t type, const struct
     for (size_t i = 0; i < r->unsubscribe_count; i++)
         if (!str_eq(r->unsubscribe[i], STR("*")))
             t->returned[server_name(r->unsubscribe[i])] = UNKNOWN;
-    for (unsigned i = 0; i < NAMES; i++)
-        t->is_returned[i] &= server_serves(t, i);
+    server_forget(s, t);
 }
 
 /* Requests are read at once. */
@@ -180,6 +185,7 @@ static inline void server_respond(struct server *s, size_t type) {
         t->has[i] = is_due && has.value;
         t->is_removed[i] = is_due && !has.value && s->form == XDS_DELTA;
         t->sent[i] = has;
+        t->is_returned[i] &= server_serves(t, i);
         if (is_due) {
             t->is_returned[i] = true;
             t->returned[i] = has.value;

@@ -28,6 +28,7 @@ static void play_begin(struct play *y, enum xds_form form, bool is_aggregated, u
     *y = (struct play){.m = machine_defaults(form), .s = {.form = form}, .random = seed * 7919 + 1};
     y->is_failing = draw(y, 2);
     y->is_gentle = draw(y, 2);
+    y->s.remembers = draw(y, 2);
     y->m.o.is_aggregated = is_aggregated;
     y->m.o.fail_on_data_errors = y->is_failing;
     y->m.o.random = seed + 1;
@@ -39,12 +40,13 @@ static void play_begin(struct play *y, enum xds_form form, bool is_aggregated, u
 
 /* ---- what can happen ---- */
 
+/* What everything was wanted of, and is again, nobody waits for by name: that a server thinks it sent cannot be noticed. */
 static void client_wants(struct play *y) {
     char name[2];
     size_t type = draw(y, 2);
     name_of(draw(y, NAMES), name);
     struct str what = type == CLUSTERS && draw(y, 3) ? STR("*") : str_of(name);
-    if (draw(y, 3))
+    if (draw(y, 3) || (str_eq(what, STR("*")) && y->s.remembers))
         assert_int_equal(xds_protocol_subscribe(y->m.p, type, what), XDS_OK);
     else
         xds_protocol_unsubscribe(y->m.p, type, what);
@@ -95,6 +97,9 @@ static void stream_is_cut(struct play *y, size_t stream) {
 }
 
 static void streams_open(struct play *y) {
+    for (size_t i = 0; i < xds_protocol_stream_count(y->m.p); i++)
+        if (xds_protocol_must_reopen(y->m.p, i, y->m.now))
+            stream_is_cut(y, i);
     for (size_t i = 0; i < xds_protocol_stream_count(y->m.p); i++)
         if (xds_protocol_is_due(y->m.p, i, y->m.now))
             xds_protocol_opened(y->m.p, i);

@@ -262,6 +262,94 @@ static void test_a_removed_copy_goes_with_its_name(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* ---- a server that does not send again what it has sent on the stream before ---- */
+
+static void begin_in_doubt(struct machine *m, const char *first_name) {
+    assert_true(machine_create(m));
+    want(m, ENDPOINTS, first_name);
+    want(m, ENDPOINTS, "b");
+    open_streams(m);
+    flush(m, 0);
+    say(m, ENDPOINTS, "1", "n1", "a=1@1 b=1@1");
+    flush(m, 0);
+}
+
+static void pass_timeout(struct machine *m) {
+    m->now += m->o.resource_timeout;
+    xds_protocol_advance(m->p, m->now);
+}
+
+static void test_a_name_that_does_not_come_again(void **state) {
+    for (int form = XDS_STATE_OF_THE_WORLD; form <= XDS_DELTA; form++) {
+        struct machine m = machine_defaults((enum xds_form)form);
+        (void)state;
+        begin_in_doubt(&m, "a");
+        xds_protocol_unsubscribe(m.p, ENDPOINTS, STR("a"));
+        flush(&m, 0);
+        want(&m, ENDPOINTS, "a");
+        flush(&m, 0);
+        assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+        pass_timeout(&m);
+        assert_true(xds_protocol_must_reopen(m.p, 0, m.now));
+        assert_true(xds_protocol_deadline(m.p) <= m.now);
+        reopen(&m, "");
+        assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+        flush(&m, 0);
+        say(&m, ENDPOINTS, "1", "m1", "a=1@1");
+        assert_state(&m, ENDPOINTS, "a", XDS_ACKED);
+        xds_protocol_destroy(m.p);
+    }
+}
+
+/* Not before a minute has passed since the last stream that was left for that. */
+static void test_doubt_is_paced(void **state) {
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    (void)state;
+    begin_in_doubt(&m, "a");
+    uint64_t reopened_at = 0;
+    for (int i = 0; i < 2; i++) {
+        xds_protocol_unsubscribe(m.p, ENDPOINTS, STR("a"));
+        flush(&m, 0);
+        want(&m, ENDPOINTS, "a");
+        flush(&m, 0);
+        pass_timeout(&m);
+        if (i == 1) {
+            assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+            assert_int_equal(xds_protocol_deadline(m.p), reopened_at + m.o.reopen_wait);
+            m.now = reopened_at + m.o.reopen_wait;
+        }
+        assert_true(xds_protocol_must_reopen(m.p, 0, m.now));
+        reopened_at = m.now;
+        xds_protocol_closed(m.p, 0, STR(""), m.now);
+        m.now += 5 * SECOND;
+        open_streams(&m);
+        flush(&m, 0);
+        say(&m, ENDPOINTS, "1", "n2", "a=1@1 b=1@1");
+        flush(&m, 0);
+    }
+    xds_protocol_destroy(m.p);
+}
+
+/* A stream on which nothing was ever given up is beyond doubt, and so is one that has said nothing yet. */
+static void test_no_doubt(void **state) {
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    (void)state;
+    begin_in_doubt(&m, "a");
+    want(&m, ENDPOINTS, "c");
+    flush(&m, 0);
+    pass_timeout(&m);
+    assert_state(&m, ENDPOINTS, "c", XDS_DOES_NOT_EXIST);
+    assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+    reopen(&m, "");
+    xds_protocol_unsubscribe(m.p, ENDPOINTS, STR("a"));
+    want(&m, ENDPOINTS, "d");
+    flush(&m, 0);
+    pass_timeout(&m);
+    assert_state(&m, ENDPOINTS, "d", XDS_DOES_NOT_EXIST);
+    assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+    xds_protocol_destroy(m.p);
+}
+
 /* A change of what is wanted takes a waiting NACK along, and starts no wait for what was heard of. */
 static void test_a_change_takes_a_nack_along(void **state) {
     (void)state;
@@ -461,6 +549,9 @@ int main(void) {
         cmocka_unit_test(test_a_stale_answer_tells_nothing),
         cmocka_unit_test(test_a_removed_copy_goes_with_its_name),
         cmocka_unit_test(test_a_change_takes_a_nack_along),
+        cmocka_unit_test(test_a_name_that_does_not_come_again),
+        cmocka_unit_test(test_doubt_is_paced),
+        cmocka_unit_test(test_no_doubt),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_what_cannot_be_read),

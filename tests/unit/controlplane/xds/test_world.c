@@ -79,6 +79,8 @@ static void test_ack_follows_ready(void **state) {
     assert_int_equal(xds_protocol_counters(y.p)->acks, acks + 2);
     assert_int_equal(port_of(&y, "listener/l"), 2);
     assert_null(in_use(&y, "route-table/r"));
+    assert_string_equal(y.names[XDS_ROUTES], "q r");        /* and asked for a while longer */
+    play_time(&y, 15 * SECOND);
     assert_string_equal(y.names[XDS_ROUTES], "q");
     play_end(&y);
 }
@@ -170,12 +172,12 @@ static void test_removed_cluster_waits_for_routes(void **state) {
     says(&y, XDS_ROUTES, "name:r v:2 to:d");
     assert_null(in_use(&y, "cluster/c"));
     assert_null(in_use(&y, "endpoint-set/c"));
-    assert_string_equal(y.names[XDS_ENDPOINTS], "");
     says(&y, XDS_CLUSTERS, "name:e v:3");
     assert_int_equal(cluster_value(&y, "cluster/d"), 2);
     play_time(&y, 15 * SECOND);
     assert_null(in_use(&y, "cluster/d"));
     assert_int_equal(cluster_value(&y, "cluster/e"), 3);
+    assert_string_equal(y.names[XDS_ENDPOINTS], "");
     play_end(&y);
 }
 
@@ -280,7 +282,8 @@ static void test_first_set_over_two_streams(void **state) {
 static void test_needed_again_at_once(void **state) {
     struct play y;
     (void)state;
-    begin_with_all(&y);
+    begin_without_lingering(&y, XDS_STATE_OF_THE_WORLD);
+    says_all(&y);
     y.e.is_at_once = false;
     uint64_t requests = xds_protocol_counters(y.p)->requests;
     says(&y, XDS_LISTENERS, "name:l v:2 rds:q");
@@ -399,6 +402,7 @@ static void test_feed_subscribes(void **state) {
     assert_string_equal(j.address, "127.0.0.1:4");
     endpoint_feed_leave(y.feed, &j.member);
     follow(&y);
+    play_time(&y, 15 * SECOND);
     assert_string_equal(y.names[XDS_ENDPOINTS], "e");
     play_end(&y);
 }
@@ -450,6 +454,8 @@ static void test_secrets(void **state) {
     assert_int_equal(y.e.secret_count, 1);
     engine_answers(&y.e);
     follow(&y);
+    assert_int_equal(y.e.secret_count, 1);
+    play_time(&y, 15 * SECOND);
     assert_int_equal(y.e.secret_count, 0);
     assert_string_equal(y.names[XDS_SECRETS], "");
     play_end(&y);

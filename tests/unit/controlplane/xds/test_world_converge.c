@@ -1,4 +1,5 @@
-/* A server whose resources change in any way, types in any order, streams that are cut, an engine that is slow and refuses:
+/* A server whose resources change in any way, types in any order, streams that are cut, an engine that is slow and refuses;
+ * a server that takes a name that was given up and is wanted again for one that it has sent already:
  * after thousands of steps, in each of the four modes, what is in use is what the server has. On the way no layer has a
  * listener that names what is not there (the engine of world_engine.h looks). */
 #include "tests/unit/controlplane/xds/world_play.h"
@@ -11,6 +12,7 @@ struct game {
     uint64_t      random;
     struct joined joined[NAMES];
     bool          is_joined[NAMES];
+    unsigned      reopened;             /* streams, in doubt of the server */
     bool          is_gentle;            /* the engine refuses nothing; in the end only what was bad is sent again */
 };
 
@@ -44,6 +46,9 @@ static void begin_game(struct game *g, enum xds_form form, bool is_aggregated, u
     g->y.machine.fail_on_data_errors = draw(g, 2);
     g->y.e.is_at_once = draw(g, 2);
     g->is_gentle = draw(g, 2);
+    g->s.remembers = draw(g, 2);
+    g->y.o.linger = draw(g, 2) ? g->y.o.linger : draw(g, 2) * SECOND;
+    g->y.o.lingering_max = draw(g, 2) ? g->y.o.lingering_max : 1;
     assert_true(play_begin(&g->y));
 }
 
@@ -78,6 +83,11 @@ static void stream_is_cut(struct game *g, size_t stream) {
 static void time_passes(struct game *g, uint64_t microseconds) {
     g->y.now += microseconds;
     xds_protocol_advance(g->y.p, g->y.now);
+    for (size_t i = 0; i < xds_protocol_stream_count(g->y.p); i++)
+        if (xds_protocol_must_reopen(g->y.p, i, g->y.now)) {
+            stream_is_cut(g, i);
+            g->reopened++;
+        }
     play_open(&g->y);
 }
 
@@ -139,17 +149,8 @@ static void make_all_good(struct game *g) {
     g->y.e.is_ill = false;
 }
 
-/* In the state of the world a name that is given up and wanted again while a response is on its way may be lost: a server
- * that drops requests with stale nonces has seen nothing of it, and does not send again. The next stream heals that. */
-static void cut_all(struct game *g) {
-    for (size_t i = 0; i < xds_protocol_stream_count(g->y.p); i++)
-        stream_is_cut(g, i);
-}
-
 static void settle(struct game *g) {
     make_all_good(g);
-    if (g->s.form == XDS_STATE_OF_THE_WORLD && g->is_gentle)
-        cut_all(g);
     for (unsigned turn = 0; turn < 300; turn++) {
         client_follows(g);
         for (size_t type = 0; type < XDS_ROLES; type++)
@@ -240,7 +241,7 @@ static void check(const struct game *g) {
 }
 
 static void play(enum xds_form form, bool is_aggregated) {
-    uint64_t layers = 0, refused = 0, nacks = 0;
+    uint64_t layers = 0, refused = 0, nacks = 0, reopened = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         struct game g;
         begin_game(&g, form, is_aggregated, seed);
@@ -251,12 +252,13 @@ static void play(enum xds_form form, bool is_aggregated) {
         layers += g.y.e.layers;
         refused += xds_world_counters(g.y.w)->refused_resources;
         nacks += xds_protocol_counters(g.y.p)->nacks;
+        reopened += g.reopened;
         for (unsigned i = 0; i < NAMES; i++)
             if (g.is_joined[i])
                 endpoint_feed_leave(g.y.feed, &g.joined[i].member);
         play_end(&g.y);
     }
-    assert_true(layers > 20 * SEEDS && refused > SEEDS && nacks > 5 * SEEDS);   /* or little was tried */
+    assert_true(layers > 20 * SEEDS && refused > SEEDS && nacks > 5 * SEEDS && reopened > 0);    /* or little was tried */
 }
 
 static void test_world_aggregated(void **state) {

@@ -235,9 +235,16 @@ static inline void begin(struct play *y) {
     follow(y);
 }
 
+/* What nobody needs is given up at once. */
+static inline void begin_without_lingering(struct play *y, enum xds_form form) {
+    play_options(y, form, true);
+    y->o.linger = 0;
+    assert_true(play_begin(y));
+    follow(y);
+}
+
 /* One listener, its route table, a cluster with endpoints. */
-static inline void begin_with_all(struct play *y) {
-    begin(y);
+static inline void says_all(struct play *y) {
     says(y, XDS_CLUSTERS, "name:c v:1 eds:e");
     says(y, XDS_LISTENERS, "name:l v:1 rds:r");
     says(y, XDS_ENDPOINTS, "name:e v:1");
@@ -246,4 +253,9 @@ static inline void begin_with_all(struct play *y) {
     assert_int_equal(port_of(y, "listener/l"), 1);
     assert_string_equal(domain_of(y, "route-table/r"), "v1.example");
     assert_int_equal(cluster_value(y, "cluster/c"), 1);
+}
+
+static inline void begin_with_all(struct play *y) {
+    begin(y);
+    says_all(y);
 }
