@@ -226,12 +226,13 @@ def test_the_token_is_rotated(place):
     wait_answered(gateway, "a")
     api.token = "another"
     api.cut()
-    wait_until("it is refused", lambda: "401" in gateway.headgate("status").stdout)
+    refused = "the API server answers 401: Unauthorized"
+    wait_until("it is refused", lambda: refused in gateway.headgate("status").stdout)
     assert answered(gateway) == {"a"}
     (gateway.folder / "token").write_text("another\n")
     slices(api, origins[:2])
     wait_answered(gateway, "ab")
-    wait_until("all is well again", lambda: "401" not in gateway.headgate("status").stdout)
+    wait_until("all is well again", lambda: refused not in gateway.headgate("status").stdout)
 
 
 def test_it_starts_with_the_server_down(place):
