@@ -37,7 +37,8 @@ static int translate(struct xds_world *w, struct world_assignment *a, struct str
                      struct error_list *errors) {
     struct xds_made made = {0};
     w->counters.translations++;
-    int status = w->o.translations[XDS_ENDPOINTS].translate(bytes, is_locality_weighted, &made, errors);
+    const struct xds_material from = {.bytes = bytes, .is_locality_weighted = is_locality_weighted};
+    int status = w->o.translations[XDS_ENDPOINTS].translate(&from, &made, errors);
     if (status == 0)
         status = keep(a, &made.set, bytes, is_locality_weighted, errors);
     xds_made_finish(&made);

@@ -100,11 +100,14 @@ static void subscribe(struct xds_world *w, struct world_item *it) {
 
 /* Nobody needs it: what is held of it need not stay. */
 static void give_up(struct xds_world *w, struct world_item *it) {
+    bool was_subscribed = it->is_subscribed;
     stop_lingering(w, it);
-    if (it->is_subscribed && w->p)
+    if (was_subscribed && w->p)
         xds_protocol_unsubscribe(w->p, w->roles[it->role].number, it->name);
     it->is_subscribed = false;
-    if (it->role == XDS_CLUSTERS || it->role == XDS_LISTENERS)
+    if (world_is_part(it->role) && was_subscribed)
+        world_drop_parts(w, it->role);
+    if (it->role == XDS_CLUSTERS || it->role == XDS_LISTENERS || world_is_part(it->role))
         return;
     it->known = WORLD_UNKNOWN;
     world_made_replace(&it->held, NULL);

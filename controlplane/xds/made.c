@@ -107,6 +107,7 @@ static void destroy(struct world_made *made) {
     hg_free(made->needs);
     hg_free(made->resources);
     hg_free(made->bytes);
+    strbuf_finish(&made->source);
     hg_free(made);
 }
 
@@ -232,7 +233,35 @@ static int add_need(struct world_made *made, const struct xds_need *need, struct
     it->needed++;
     world_touch(made->world, it);
     made->needs[made->need_count++] = it;
+    if (!world_is_part(role))
+        return 0;
+    made->has_parts = true;
+    made->part_role = role;
     return 0;
+}
+
+/* Virtual hosts by themselves are a part of the protocol only where changes are sent. */
+static int check_form(const struct world_made *made, struct error_list *errors) {
+    const struct xds_protocol *p = made->world->p;
+    if (!made->has_parts || made->part_role != XDS_HOSTS || !p || xds_protocol_is_delta(p))
+        return 0;
+    error_set_resource(errors, error_addf(errors, ERROR_UNSUPPORTED, "virtual hosts by themselves come over delta streams only"),
+                       NULL, "vhds");
+    return -1;
+}
+
+static int check_name(const struct world_item *it, struct error_list *errors) {
+    if (it->role != XDS_HOSTS || memchr(it->name.p, '/', it->name.n))
+        return 0;
+    error_addf(errors, ERROR_SYNTAX, "a virtual host by itself is named ROUTE/HOST");
+    return -1;
+}
+
+/* What has parts is made again with others, and a part is a part of what is made. */
+static int keep_source(struct world_made *made, const struct world_item *it, struct str bytes) {
+    if (made->has_parts || world_is_part(it->role))
+        strbuf_add_str(&made->source, bytes);
+    return made->source.failed ? -1 : 0;
 }
 
 static int add_secret(struct world_made *made, const char *name) {
@@ -258,26 +287,32 @@ static int fill(struct world_made *made, struct world_item *it, const struct xds
         status = add_need(made, &from->needs[i], errors);
     for (size_t i = 0; status == 0 && i < from->given_count; i++)
         status = add_secret(made, from->givens[i].name);
-    return status;
+    made->is_hollow = from->is_hollow;
+    return status == 0 ? check_form(made, errors) : -1;
 }
 
-static int translate(struct xds_world *w, enum xds_role role, struct str bytes, struct xds_made *ret,
+static int translate(struct xds_world *w, enum xds_role role, const struct xds_material *from, struct xds_made *ret,
                      struct error_list *errors) {
     w->counters.translations++;
-    return w->o.translations[role].translate(bytes, false, ret, errors);
+    return w->o.translations[role].translate(from, ret, errors);
 }
 
-struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors) {
+static struct world_made *make(struct xds_world *w, struct world_item *it, const struct xds_material *material,
+                               struct error_list *errors) {
     struct xds_made from = {0};
     struct world_made *made = hg_calloc(1, sizeof *made);
-    int status = made ? translate(w, it->role, bytes, &from, errors) : -1;
+    int status = made ? translate(w, it->role, material, &from, errors) : -1;
     if (made) {
         made->world = w;
         made->uses = 1;
-        made->hash = map_hash(bytes);
+        made->hash = map_hash(material->bytes);
     }
     if (status == 0)
+        status = check_name(it, errors);
+    if (status == 0)
         status = fill(made, it, &from, errors);
+    if (status == 0)
+        status = keep_source(made, it, material->bytes);
     xds_made_finish(&from);
     if (status == 0)
         return made;
@@ -285,6 +320,24 @@ struct world_made *world_make(struct xds_world *w, struct world_item *it, struct
         error_addf(errors, ERROR_MEMORY, "no memory to translate it");
     world_made_drop(made);
     return NULL;
+}
+
+struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors) {
+    return make(w, it, &(const struct xds_material){.bytes = bytes}, errors);
+}
+
+struct world_made *world_make_with(struct xds_world *w, struct world_item *it, struct str bytes,
+                                   struct world_item *const *parts, size_t count, struct error_list *errors) {
+    struct str *texts = hg_calloc(count + 1, sizeof *texts);
+    struct world_made *made = NULL;
+    for (size_t i = 0; texts && i < count; i++)
+        texts[i] = strbuf_str(&parts[i]->held->source);
+    if (texts)
+        made = make(w, it, &(const struct xds_material){.bytes = bytes, .parts = texts, .part_count = count}, errors);
+    else
+        error_addf(errors, ERROR_MEMORY, "no memory to translate it");
+    hg_free(texts);
+    return made;
 }
 
 /* ---- giving secrets ---- */
@@ -313,7 +366,7 @@ static int give(struct xds_world *w, const struct xds_given *given, struct error
 
 int world_give_secrets(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors) {
     struct xds_made from = {0};
-    int status = translate(w, it->role, bytes, &from, errors);
+    int status = translate(w, it->role, &(const struct xds_material){.bytes = bytes}, &from, errors);
     for (size_t i = 0; status == 0 && i < from.given_count; i++)
         status = give(w, &from.givens[i], errors);
     xds_made_finish(&from);

@@ -57,7 +57,8 @@ void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, s
 
 static void hold(struct xds_world *w, struct world_item *it, struct world_made *made) {
     world_made_replace(&it->held, made);
-    it->is_gone = false;
+    w->has_other_parts |= made->has_parts || world_is_part(it->role);
+    it->is_gone = it->is_left_out = false;
     it->retry_at = 0;
     it->changed_at = w->now;
     it->ticket = xds_protocol_ticket(w->p);
@@ -124,6 +125,7 @@ static void take_absence(struct xds_world *w, struct world_item *it, const struc
         it->is_gone |= it->held || it->used;
         it->changed_at = w->now;
         it->retry_at = 0;
+        w->has_other_parts |= it->held && world_is_part(it->role);
         world_made_replace(&it->held, NULL);
     }
     it->known = known;
@@ -147,13 +149,6 @@ static void reconcile(struct xds_world *w, struct world_item *it, const struct x
     it->known = WORLD_HELD;
     it->epoch = w->epoch;
     take_copy(w, it, r->copy->bytes);
-}
-
-/* A name that was given up, and is asked for again before the server has been told, has its copy still, which is no news. */
-void world_take_known(struct xds_world *w, struct world_item *it) {
-    const struct xds_resource *r = xds_protocol_find(w->p, w->roles[it->role].number, it->name);
-    if (r && (r->copy || r->state != XDS_REQUESTED))
-        reconcile(w, it, r);
 }
 
 void world_take_news(struct xds_world *w) {
@@ -191,6 +186,18 @@ static void reconcile_stale(struct xds_world *w, enum xds_role role) {
             reconcile(w, it, r);
         it->is_stale = false;
     }
+}
+
+/* A name that was given up, and is asked for again before the server has been told, has its copy still, which is no news. */
+void world_take_known(struct xds_world *w, struct world_item *it) {
+    const struct xds_resource *r = xds_protocol_find(w->p, w->roles[it->role].number, it->name);
+    if (r && (r->copy || r->state != XDS_REQUESTED))
+        reconcile(w, it, r);
+    if (!world_is_part(it->role))
+        return;
+    if (!mark_stale(w, it->role))
+        world_resync_later(w);
+    reconcile_stale(w, it->role);
 }
 
 /* Nothing goes while this runs: items are destroyed by world_sweep alone. */

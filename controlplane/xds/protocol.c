@@ -76,6 +76,10 @@ void xds_protocol_destroy(struct xds_protocol *p) {
     hg_free(p);
 }
 
+bool xds_protocol_is_delta(const struct xds_protocol *p) {
+    return p->o.form == XDS_DELTA;
+}
+
 enum xds_result xds_protocol_add_type(struct xds_protocol *p, const struct xds_type_options *o, size_t *ret_type) {
     if (p->type_count == XDS_TYPES_MAX)
         return XDS_LIMIT;

@@ -65,6 +65,7 @@ struct xds_type_options {
 /* NULL without memory. `judge` and `context` must outlive it. */
 struct xds_protocol *xds_protocol_create(const struct xds_options *o, xds_judge *judge, void *context, uint64_t now);
 void                 xds_protocol_destroy(struct xds_protocol *p);
+bool                 xds_protocol_is_delta(const struct xds_protocol *p);
 
 enum xds_result {
     XDS_OK,

@@ -46,6 +46,8 @@ static enum world_warmth need_routes(const struct xds_world *w, struct world_ite
         return WORLD_WARM;
     if (need->known == WORLD_UNKNOWN || is_coming)
         return wait_for(it, "its route table");
+    if (it->held->has_parts)
+        return WORLD_WARM; /* one of many: the others go on */
     return without(it, "its route table, which the server cannot send rightly");
 }
 
@@ -81,11 +83,22 @@ static enum world_warmth warmth_of_reference(struct xds_world *w, struct world_i
     return wait_for(it, "a cluster that the server may still send");
 }
 
+/* Parts come by themselves, in any order. Where there were some, the last of them may only have made room for others. */
+static enum world_warmth wait_for_parts(struct xds_world *w, struct world_item *it) {
+    uint64_t until = it->changed_at + w->o.reference_wait;
+    if ((it->used && it->used->is_hollow) || w->now >= until)
+        return WORLD_WARM;
+    world_look_at(w, until);
+    return wait_for(it, it->role == XDS_ROUTES ? "its virtual hosts" : "its scopes");
+}
+
 static enum world_warmth warmth_of(struct xds_world *w, struct world_item *it) {
     enum world_warmth warmth = WORLD_WARM;
     it->waits_for = NULL;
     if (!it->held)
         return warmth;
+    if (it->held->is_hollow)
+        warmth = wait_for_parts(w, it);
     for (size_t i = 0; i < it->held->need_count; i++)
         warmth = worse(warmth, warmth_of_need(w, it, it->held->needs[i]));
     for (size_t i = 0; i < it->held->reference_count; i++)

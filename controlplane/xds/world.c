@@ -61,7 +61,9 @@ static const char *const type_urls[XDS_ROLES] = {
     [XDS_CLUSTERS] = TYPE_URL "envoy.config.cluster.v3.Cluster",
     [XDS_ENDPOINTS] = TYPE_URL "envoy.config.endpoint.v3.ClusterLoadAssignment",
     [XDS_LISTENERS] = TYPE_URL "envoy.config.listener.v3.Listener",
+    [XDS_SCOPES] = TYPE_URL "envoy.config.route.v3.ScopedRouteConfiguration",
     [XDS_ROUTES] = TYPE_URL "envoy.config.route.v3.RouteConfiguration",
+    [XDS_HOSTS] = TYPE_URL "envoy.config.route.v3.VirtualHost",
     [XDS_SECRETS] = TYPE_URL "envoy.extensions.transport_sockets.tls.v3.Secret",
 };
 
@@ -74,7 +76,8 @@ enum xds_result xds_world_add_types(struct xds_world *w, struct xds_protocol *p)
     enum xds_result result = XDS_OK;
     for (size_t i = 0; i < XDS_ROLES && result == XDS_OK; i++) {
         const struct xds_type_options o = {.type_url = str_of(type_urls[i]),
-                                           .is_complete = i == XDS_CLUSTERS || i == XDS_LISTENERS,
+                                           .is_complete = i == XDS_CLUSTERS || i == XDS_LISTENERS || i == XDS_SCOPES,
+                                           .is_wildcard_explicit = i == XDS_HOSTS,
                                            .is_held = i != XDS_ENDPOINTS};
         result = xds_protocol_add_type(p, &o, &w->roles[i].number);
     }
@@ -92,7 +95,7 @@ void xds_world_use(struct xds_world *w, struct xds_protocol *p, const char *serv
     w->epoch++;
     w->is_settled = false;
     w->answering_since = w->complete_since = 0;
-    w->answered = w->have_answered = 0;
+    w->answered = w->have_answered = w->parts_answered = 0;
     w->have_all_answered = w->have_all_ever_answered = false;
     endpoint_feed_set_name(w->o.feed, p ? server : "");
     for (size_t i = 0; i < XDS_ROLES; i++)
@@ -204,7 +207,10 @@ static void take_in(struct xds_world *w) {
     if (w->p) {
         world_take_news(w);
         note_answers(w);
+        world_settle_parts(w);
     }
+    while (w->p && world_compose(w))
+        world_take_news(w);
     world_sweep(w);
 }
 

@@ -20,12 +20,21 @@
 struct xds_world;
 
 /* What a type of resource is to the world, in the order in which a server is asked. */
-enum xds_role { XDS_CLUSTERS, XDS_ENDPOINTS, XDS_LISTENERS, XDS_ROUTES, XDS_SECRETS, XDS_ROLES };
+enum xds_role { XDS_CLUSTERS, XDS_ENDPOINTS, XDS_LISTENERS, XDS_SCOPES, XDS_ROUTES, XDS_HOSTS, XDS_SECRETS, XDS_ROLES };
+
+/* What one of the server's resources is translated from. */
+struct xds_material {
+    struct str        bytes;            /* of its message */
+    /* Of the resources that are parts of it: virtual hosts of a route configuration, scopes of a listener. Errors about part
+     * i have the path "virtual_hosts[i]" or "scopes[i]". */
+    const struct str *parts;
+    size_t            part_count;
+    bool              is_locality_weighted; /* of endpoints alone */
+};
 
 struct xds_translation {
     const char *type;                   /* "envoy.config.cluster.v3.Cluster" */
-    /* As the functions of translate.h, from bytes. `is_locality_weighted` is for endpoints alone. */
-    int (*translate)(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors);
+    int (*translate)(const struct xds_material *from, struct xds_made *ret, struct error_list *errors); /* as translate.h */
 };
 
 /* Those of translate.h. */

@@ -1,6 +1,6 @@
 /* world_internal.h — what the files of the world share: world.c (life, machines, the order of things), items.c (resources of
  * the server, what is asked for), made.c (what they became), news.c (what the machine says), assignments.c (endpoints),
- * warming.c (what is complete), layer.c (the engine and its answers). */
+ * parts.c (resources that are parts of others), warming.c (what is complete), layer.c (the engine and its answers). */
 #pragma once
 
 #include "common/map.h"
@@ -43,6 +43,11 @@ struct world_made {
     Headgate__Listener     *listener;   /* decoded; NULL: it is something else */
     struct world_secret   **secrets;
     size_t                  secret_count, secret_capacity;
+    bool                    has_parts;  /* resources of this role belong to it, see parts.c */
+    enum xds_role           part_role;
+    uint64_t                parts_hash; /* of those that were there when it was made; 0: none */
+    bool                    is_hollow;  /* there is nothing in it until there are parts */
+    struct strbuf           source;     /* the server's bytes, of what has parts and of what is one */
 };
 
 enum world_known {
@@ -73,6 +78,7 @@ struct world_item {
     uint64_t            changed_at, ticket, pushed_ticket;
     uint64_t            retry_at;       /* not before, since the engine has refused `held`, or that it goes; 0: at once */
     bool                is_gone;        /* the server has it no more */
+    bool                is_left_out;    /* a part that does not fit to the others */
     bool                is_stale;       /* to be looked up in the machine */
     size_t              needed;         /* by how much that was made */
     bool                is_fed;         /* the feed wants it */
@@ -106,6 +112,8 @@ struct xds_world {
     uint64_t                  now;
     struct world_role         roles[XDS_ROLES];
     struct map                slots, secrets;
+    bool                      has_other_parts;  /* than what was made of them */
+    unsigned                  parts_answered;   /* bits of the roles of parts: what another machine had is gone */
     struct world_item        *touched;
     struct world_item        *lingering_first, *lingering_last;     /* in the order of time */
     size_t                    lingering_count;
@@ -156,6 +164,9 @@ void               world_resync_later(struct xds_world *w);
 
 /* Translates. Its secrets are not given yet. NULL with errors. */
 struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors);
+/* With its parts, each of which holds a copy. */
+struct world_made *world_make_with(struct xds_world *w, struct world_item *it, struct str bytes,
+                                   struct world_item *const *parts, size_t count, struct error_list *errors);
 struct world_made *world_made_use(struct world_made *made); /* NULL is allowed, in all of these */
 void               world_made_drop(struct world_made *made);
 void               world_made_replace(struct world_made **at, struct world_made *made); /* takes the use of `made` */
@@ -166,6 +177,17 @@ int                world_give_secrets(struct xds_world *w, struct world_item *it
 bool               world_has_secrets(const struct world_made *made);   /* all of them are given */
 void               world_describe(const struct error_list *errors, struct strbuf *out);
 bool               world_lacks_memory(const struct error_list *errors);
+
+/* ---- parts.c ---- */
+
+/* Whether resources of the role are asked for all together, by a need named "*", and are parts of what needs them. */
+bool world_is_part(enum xds_role role);
+/* Makes anew what has other parts than before. Returns whether something was refused: there are news then. */
+bool world_compose(struct xds_world *w);
+/* What was wanted of this role is not any more. */
+void world_drop_parts(struct xds_world *w, enum xds_role role);
+/* What another machine had and this one has not mentioned goes, once it has answered. */
+void world_settle_parts(struct xds_world *w);
 
 /* ---- news.c, assignments.c ---- */
 

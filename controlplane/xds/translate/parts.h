@@ -12,6 +12,8 @@
 /* Types of the resources that may be needed. */
 #define XDS_TYPE_ENDPOINTS "envoy.config.endpoint.v3.ClusterLoadAssignment"
 #define XDS_TYPE_ROUTES    "envoy.config.route.v3.RouteConfiguration"
+#define XDS_TYPE_HOSTS     "envoy.config.route.v3.VirtualHost"
+#define XDS_TYPE_SCOPES    "envoy.config.route.v3.ScopedRouteConfiguration"
 #define XDS_TYPE_SECRET    "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 /* "10.0.0.1:80", "[::1]:80" or "unix:/run/x": to connect to, so without port 0. NULL after an error. */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "controlplane/xds/translate/parts.h"
 #include "controlplane/xds/translate/values.h"
 #include "dataplane/routing/route.h"
 
@@ -24,7 +25,7 @@ static const struct xds_fields route_table = XDS_TABLE(envoy__config__route__v3_
     XDS_IGNORE("tracing", NO_TRACES), XDS_IGNORE("per_request_buffer_limit_bytes", NO_BUFFERS),
     XDS_IGNORE("stat_prefix", "metrics are named by the rule"), XDS_IGNORE("request_body_buffer_limit", NO_BUFFERS));
 
-static const struct xds_fields host_table = XDS_TABLE(envoy__config__route__v3__virtual_host,
+const struct xds_fields xds_read_virtual_host = XDS_TABLE(envoy__config__route__v3__virtual_host,
     XDS_IGNORE("name", "a virtual host is known by its domains"),
     XDS_NOTE("domains", "names, also with a wildcard at one end, and ports"), XDS_INSIDE("routes", &route_table),
     XDS_NOTE("require_tls", "ALL"),
@@ -37,8 +38,14 @@ static const struct xds_fields host_table = XDS_TABLE(envoy__config__route__v3__
     XDS_IGNORE("per_request_buffer_limit_bytes", NO_BUFFERS), XDS_IGNORE("request_body_buffer_limit", NO_BUFFERS),
     XDS_IGNORE("metadata", "filters read it, and a listener with filters is refused"));
 
+static const struct xds_fields vhds_table =
+    XDS_TABLE(envoy__config__route__v3__vhds, XDS_INSIDE("config_source", &xds_read_config_source));
+
 const struct xds_fields xds_read_routes = XDS_TABLE(envoy__config__route__v3__route_configuration,
-    XDS_READ("name"), XDS_INSIDE("virtual_hosts", &host_table),
+    XDS_READ("name"), XDS_INSIDE("virtual_hosts", &xds_read_virtual_host),
+    XDS_INSIDE_NOTE("vhds", &vhds_table,
+                    "over delta streams. All virtual hosts that the server has are asked for at once, none on demand; those "
+                    "named `ROUTE/HOST` belong to the route configuration `ROUTE`"),
     XDS_IGNORE("most_specific_header_mutations_wins", "headers are added in one place only"),
     XDS_IGNORE("validate_clusters", "a cluster that is not there is 503"),
     XDS_IGNORE("max_direct_response_body_size_bytes", "a body may have 1 MiB"),
@@ -228,6 +235,44 @@ static void check_table(struct making *m, const struct xds_at *at, const Envoy__
     error_list_finish(&errors);
 }
 
+/* The places of a table with this host alone. */
+static void check_host(struct making *m, const Envoy__Config__Route__V3__VirtualHost *from, const Headgate__RouteTable *table) {
+    Envoy__Config__Route__V3__RouteConfiguration whole = ENVOY__CONFIG__ROUTE__V3__ROUTE_CONFIGURATION__INIT;
+    Envoy__Config__Route__V3__VirtualHost *hosts[] = {(Envoy__Config__Route__V3__VirtualHost *)(uintptr_t)from};
+    whole.virtual_hosts = hosts;
+    whole.n_virtual_hosts = 1;
+    check_table(m, NULL, &whole, table, from->name);
+}
+
+/* ---- virtual hosts that come by themselves ---- */
+
+static void wait_for_hosts(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteConfiguration *from) {
+    if (!from->vhds)
+        return;
+    if (at) {
+        making_unsupported(m, XDS_AT(at, "vhds"), "routes that stand in a listener have all their virtual hosts");
+        return;
+    }
+    part_config_source(m, XDS_AT(at, "vhds.config_source"), from->vhds->config_source);
+    making_need(m, XDS_TYPE_HOSTS, "*");
+    m->made->is_hollow = from->n_virtual_hosts == 0;
+}
+
+int xds_translate_virtual_host(const Envoy__Config__Route__V3__VirtualHost *from, struct xds_made *ret,
+                               struct error_list *errors) {
+    struct making m;
+    if (making_begin(&m, &xds_read_virtual_host, &from->base, "virtual-host", from->name, ret, errors) == 0) {
+        Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
+        Headgate__Host *host = make_host(&m, NULL, from);
+        table.has_match_port = table.match_port = true;
+        table.hosts = &host;
+        table.n_hosts = 1;
+        if (host && m.faults == 0)
+            check_host(&m, from, &table);
+    }
+    return making_end(&m);
+}
+
 /* ---- all of it ---- */
 
 void routes_make(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteConfiguration *from,
@@ -240,6 +285,7 @@ void routes_make(struct making *m, const struct xds_at *at, const Envoy__Config_
                       from->n_virtual_hosts, ROUTES_MAX);
         return;
     }
+    wait_for_hosts(m, at, from);
     table->has_match_port = table->match_port = !from->ignore_port_in_host_matching;
     for (size_t i = 0; i < from->n_virtual_hosts; i++) {
         Headgate__Host *host = make_host(m, XDS_AT_ITEM(at, "virtual_hosts", i), from->virtual_hosts[i]);

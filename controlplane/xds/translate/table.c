@@ -26,37 +26,75 @@ static int end(struct decoded *d, int status) {
     return status;
 }
 
-static int cluster(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors) {
-    struct decoded d = decode(&envoy__config__cluster__v3__cluster__descriptor, bytes, errors);
-    (void)is_locality_weighted;
+static int cluster(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__cluster__v3__cluster__descriptor, from->bytes, errors);
     return end(&d, d.m ? xds_translate_cluster((const Envoy__Config__Cluster__V3__Cluster *)d.m, ret, errors) : -1);
 }
 
-static int endpoints(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors) {
-    struct decoded d = decode(&envoy__config__endpoint__v3__cluster_load_assignment__descriptor, bytes, errors);
+static int endpoints(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__endpoint__v3__cluster_load_assignment__descriptor, from->bytes, errors);
     const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m =
         (const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *)d.m;
-    return end(&d, m ? xds_translate_endpoints(m, is_locality_weighted, ret, errors) : -1);
+    return end(&d, m ? xds_translate_endpoints(m, from->is_locality_weighted, ret, errors) : -1);
 }
 
-static int listener(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors) {
-    struct decoded d = decode(&envoy__config__listener__v3__listener__descriptor, bytes, errors);
-    (void)is_locality_weighted;
+static int listener(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__listener__v3__listener__descriptor, from->bytes, errors);
     return end(&d, d.m ? xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)d.m, ret, errors) : -1);
 }
 
-static int routes(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors) {
+static void add_length(struct strbuf *out, size_t n) {
+    for (; n >= 0x80; n >>= 7)
+        strbuf_putc(out, (char)(0x80 | (n & 0x7f)));
+    strbuf_putc(out, (char)n);
+}
+
+/* Messages one after the other are one, and a repeated field has the items of both: so virtual hosts become the first. */
+static void add_hosts(const struct xds_material *from, struct strbuf *out) {
+    enum { VIRTUAL_HOSTS = 2 << 3 | 2 };
+    for (size_t i = 0; i < from->part_count; i++) {
+        strbuf_putc(out, VIRTUAL_HOSTS);
+        add_length(out, from->parts[i].n);
+        strbuf_add_str(out, from->parts[i]);
+    }
+    strbuf_add_str(out, from->bytes);
+}
+
+static int translate_routes(struct str bytes, struct xds_made *ret, struct error_list *errors) {
     struct decoded d = decode(&envoy__config__route__v3__route_configuration__descriptor, bytes, errors);
     const Envoy__Config__Route__V3__RouteConfiguration *m = (const Envoy__Config__Route__V3__RouteConfiguration *)d.m;
-    (void)is_locality_weighted;
     return end(&d, m ? xds_translate_route_configuration(m, ret, errors) : -1);
 }
 
-static int secret(struct str bytes, bool is_locality_weighted, struct xds_made *ret, struct error_list *errors) {
-    struct decoded d = decode(&envoy__extensions__transport_sockets__tls__v3__secret__descriptor, bytes, errors);
+static int routes(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct strbuf all = {0};
+    int status = -1;
+    add_hosts(from, &all);
+    if (all.failed)
+        error_addf(errors, ERROR_MEMORY, "out of memory");
+    else
+        status = translate_routes(strbuf_str(&all), ret, errors);
+    strbuf_finish(&all);
+    return status;
+}
+
+static int virtual_host(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__route__v3__virtual_host__descriptor, from->bytes, errors);
+    const Envoy__Config__Route__V3__VirtualHost *m = (const Envoy__Config__Route__V3__VirtualHost *)d.m;
+    return end(&d, m ? xds_translate_virtual_host(m, ret, errors) : -1);
+}
+
+static int scope(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__route__v3__scoped_route_configuration__descriptor, from->bytes, errors);
+    const Envoy__Config__Route__V3__ScopedRouteConfiguration *m =
+        (const Envoy__Config__Route__V3__ScopedRouteConfiguration *)d.m;
+    return end(&d, m ? xds_translate_scope(m, ret, errors) : -1);
+}
+
+static int secret(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__extensions__transport_sockets__tls__v3__secret__descriptor, from->bytes, errors);
     const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m =
         (const Envoy__Extensions__TransportSockets__Tls__V3__Secret *)d.m;
-    (void)is_locality_weighted;
     return end(&d, m ? xds_translate_secret(m, ret, errors) : -1);
 }
 
@@ -64,6 +102,8 @@ const struct xds_translation xds_translations[XDS_ROLES] = {
     [XDS_CLUSTERS] = {"envoy.config.cluster.v3.Cluster", cluster},
     [XDS_ENDPOINTS] = {"envoy.config.endpoint.v3.ClusterLoadAssignment", endpoints},
     [XDS_LISTENERS] = {"envoy.config.listener.v3.Listener", listener},
+    [XDS_SCOPES] = {"envoy.config.route.v3.ScopedRouteConfiguration", scope},
     [XDS_ROUTES] = {"envoy.config.route.v3.RouteConfiguration", routes},
+    [XDS_HOSTS] = {"envoy.config.route.v3.VirtualHost", virtual_host},
     [XDS_SECRETS] = {"envoy.extensions.transport_sockets.tls.v3.Secret", secret},
 };

@@ -20,6 +20,8 @@ extern const struct xds_fields xds_read_cluster;                /* cluster.c */
 extern const struct xds_fields xds_read_endpoints;              /* endpoints.c */
 extern const struct xds_fields xds_read_static_endpoints;       /* endpoints.c: of a cluster's load_assignment */
 extern const struct xds_fields xds_read_routes;                 /* routes.c */
+extern const struct xds_fields xds_read_virtual_host;           /* routes.c */
+extern const struct xds_fields xds_read_scope;                  /* scopes.c */
 extern const struct xds_fields xds_read_listener;               /* listener.c */
 extern const struct xds_fields xds_read_secret;                 /* secret.c */
 extern const struct xds_fields xds_read_address;                /* address.c: to connect to */

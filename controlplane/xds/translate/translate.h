@@ -12,6 +12,7 @@
 #include "proto/envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "proto/envoy/config/listener/v3/listener.pb-c.h"
 #include "proto/envoy/config/route/v3/route.pb-c.h"
+#include "proto/envoy/config/route/v3/scoped_route.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
 
 enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 32 bytes: as Envoy and nginx have them */
@@ -19,7 +20,7 @@ enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 3
 /* Another resource of the server without which what was made is not complete. */
 struct xds_need {
     const char *type;                   /* "envoy.config.route.v3.RouteConfiguration" */
-    const char *name;                   /* as the server knows it */
+    const char *name;                   /* as the server knows it; "*": all that there are, which are parts of what was made */
 };
 
 /* The content of a secret that is given instead of read from files; xds_made_finish clears keys. Nothing here is checked
@@ -42,6 +43,7 @@ struct xds_made {
     size_t                  need_count, need_capacity;
     struct xds_given       *givens;     /* secrets whose content stood in the message itself; each name once */
     size_t                  given_count, given_capacity;
+    bool                    is_hollow;  /* nothing is in it, but parts may still come */
     struct arena            arena;      /* of needs and givens */
 };
 
@@ -60,9 +62,16 @@ int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssign
                             struct xds_made *ret, struct error_list *errors);
 /* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. */
 int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, struct xds_made *ret, struct error_list *errors);
-/* A KIND_ROUTE_TABLE of its name. */
+/* A KIND_ROUTE_TABLE of its name. Where virtual hosts come by themselves (vhds) it needs all of them; those that belong to it
+ * are the first of its own by then. */
 int xds_translate_route_configuration(const Envoy__Config__Route__V3__RouteConfiguration *m, struct xds_made *ret,
                                       struct error_list *errors);
+/* Nothing by itself: whether it can be one of the virtual hosts of a route configuration. */
+int xds_translate_virtual_host(const Envoy__Config__Route__V3__VirtualHost *m, struct xds_made *ret,
+                               struct error_list *errors);
+/* Nothing by itself: whether it can be one of the scopes of a listener. */
+int xds_translate_scope(const Envoy__Config__Route__V3__ScopedRouteConfiguration *m, struct xds_made *ret,
+                        struct error_list *errors);
 /* One of ret->givens, and no resource. */
 int xds_translate_secret(const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m, struct xds_made *ret,
                          struct error_list *errors);

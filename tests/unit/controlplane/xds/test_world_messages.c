@@ -5,11 +5,13 @@
 enum { CLUSTERS_MANY = 1000, ENDPOINTS_MANY = 20 };
 
 static const ProtobufCMessageDescriptor *const types[XDS_ROLES] = {
-    &envoy__config__cluster__v3__cluster__descriptor,
-    &envoy__config__endpoint__v3__cluster_load_assignment__descriptor,
-    &envoy__config__listener__v3__listener__descriptor,
-    &envoy__config__route__v3__route_configuration__descriptor,
-    &envoy__extensions__transport_sockets__tls__v3__secret__descriptor,
+    [XDS_CLUSTERS] = &envoy__config__cluster__v3__cluster__descriptor,
+    [XDS_ENDPOINTS] = &envoy__config__endpoint__v3__cluster_load_assignment__descriptor,
+    [XDS_LISTENERS] = &envoy__config__listener__v3__listener__descriptor,
+    [XDS_SCOPES] = &envoy__config__route__v3__scoped_route_configuration__descriptor,
+    [XDS_ROUTES] = &envoy__config__route__v3__route_configuration__descriptor,
+    [XDS_HOSTS] = &envoy__config__route__v3__virtual_host__descriptor,
+    [XDS_SECRETS] = &envoy__extensions__transport_sockets__tls__v3__secret__descriptor,
 };
 
 /* ---- messages ---- */

@@ -1,7 +1,9 @@
 /* world_engine.h — resources of a small language, and an engine that takes or refuses what becomes of them.
  *
  * A resource is words: "name:a v:3 eds:a rds:b sds:c to:d bad": its name and value, what it needs, the clusters that its
- * routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. */
+ * routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. "parts" says
+ * that scopes or virtual hosts belong to it; the sum of their values is the backlog of a listener, and is added to the value
+ * of a route table. Of those with "clash" there can be one. */
 #pragma once
 
 #include <stdlib.h>
@@ -15,7 +17,8 @@ enum { TOLD_MAX = 256, WORDS_MAX = 8 };
 
 static const char *const small_types[XDS_ROLES] = {
     "envoy.config.cluster.v3.Cluster", "envoy.config.endpoint.v3.ClusterLoadAssignment", "envoy.config.listener.v3.Listener",
-    "envoy.config.route.v3.RouteConfiguration", "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "envoy.config.route.v3.ScopedRouteConfiguration", "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.VirtualHost", "envoy.extensions.transport_sockets.tls.v3.Secret",
 };
 
 /* ---- the language ---- */
@@ -26,12 +29,15 @@ struct words {
     unsigned value;
     char    *eds, *rds, *sds, *to[WORDS_MAX];
     size_t   to_count;
-    bool     is_bad;
+    bool     is_bad, has_parts, is_clashing;
+    unsigned sum;                       /* of the values of parts */
 };
 
 static inline void take_word(struct words *words, char *word) {
     char *colon = strchr(word, ':');
     words->is_bad |= strcmp(word, "bad") == 0;
+    words->has_parts |= strcmp(word, "parts") == 0;
+    words->is_clashing |= strcmp(word, "clash") == 0;
     if (!colon)
         return;
     *colon++ = '\0';
@@ -82,12 +88,11 @@ static inline int need(struct xds_made *made, enum xds_role role, const char *na
     return name && xds_made_need(made, type, str_of(name)) < 0 ? out_of_memory(errors) : 0;
 }
 
-static inline int translate_cluster(struct str bytes, bool is_weighted, struct xds_made *made, struct error_list *errors) {
+static inline int translate_cluster(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__Cluster cluster = HEADGATE__CLUSTER__INIT;
     Headgate__EndpointSet set = HEADGATE__ENDPOINT_SET__INIT;
     struct words words;
-    (void)is_weighted;
-    if (read_words(&words, bytes, errors) < 0)
+    if (read_words(&words, from->bytes, errors) < 0)
         return -1;
     cluster.has_requests_per_connection = true;
     cluster.requests_per_connection = words.value + 1;
@@ -96,33 +101,62 @@ static inline int translate_cluster(struct str bytes, bool is_weighted, struct x
            | need(made, XDS_ENDPOINTS, words.eds, errors) | need(made, XDS_SECRETS, words.sds, errors);
 }
 
-static inline int translate_endpoints(struct str bytes, bool is_weighted, struct xds_made *made, struct error_list *errors) {
+static inline int translate_endpoints(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__EndpointSet set = HEADGATE__ENDPOINT_SET__INIT;
     Headgate__Endpoint endpoint = HEADGATE__ENDPOINT__INIT, *list[] = {&endpoint};
     struct words words;
     char address[32];
-    if (read_words(&words, bytes, errors) < 0)
+    if (read_words(&words, from->bytes, errors) < 0)
         return -1;
     snprintf(address, sizeof address, "127.0.0.1:%u", words.value % 60000 + 1);
     endpoint.address = address;
-    endpoint.has_weight = is_weighted;
+    endpoint.has_weight = from->is_locality_weighted;
     endpoint.weight = 7;
     set.endpoints = list;
     set.n_endpoints = 1;
     return emit(made, HEADGATE__KIND__KIND_ENDPOINT_SET, words.name, &set.base, errors);
 }
 
-static inline int translate_listener(struct str bytes, bool is_weighted, struct xds_made *made, struct error_list *errors) {
+/* Adds up the values of the parts, and what they need. */
+static inline int add_parts(struct words *words, const struct xds_material *from, enum xds_role role, struct xds_made *made,
+                            struct error_list *errors) {
+    const char *field = role == XDS_HOSTS ? "virtual_hosts" : "scopes";
+    bool has_clash = false;
+    int status = words->has_parts ? need(made, role, "*", errors) : 0;
+    made->is_hollow = words->has_parts && from->part_count == 0;
+    for (size_t i = 0; status == 0 && i < from->part_count; i++) {
+        struct words part;
+        char path[48];
+        assert_int_equal(read_words(&part, from->parts[i], errors), 0);
+        words->sum += part.value;
+        status = need(made, XDS_ROUTES, part.rds, errors);
+        snprintf(path, sizeof path, "%s[%zu].value", field, i);
+        if (part.is_clashing && has_clash)
+            error_set_resource(errors, error_addf(errors, ERROR_CONFLICT, "it clashes"), NULL, path);
+        has_clash |= part.is_clashing;
+    }
+    return errors->count ? -1 : status;
+}
+
+/* Nothing by itself. */
+static inline int translate_part(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
+    struct words words;
+    (void)made;
+    return read_words(&words, from->bytes, errors);
+}
+
+static inline int translate_listener(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__Listener listener = HEADGATE__LISTENER__INIT;
     struct words words;
     char address[32], *addresses[] = {address};
-    (void)is_weighted;
-    if (read_words(&words, bytes, errors) < 0)
+    if (read_words(&words, from->bytes, errors) < 0 || add_parts(&words, from, XDS_SCOPES, made, errors) < 0)
         return -1;
     snprintf(address, sizeof address, "127.0.0.1:%u", words.value % 60000 + 1);
     listener.addresses = addresses;
     listener.n_addresses = 1;
     listener.route_table = words.rds;
+    listener.has_backlog = words.sum > 0;
+    listener.backlog = words.sum % 60000;
     return emit(made, HEADGATE__KIND__KIND_LISTENER, words.name, &listener.base, errors)
            | need(made, XDS_ROUTES, words.rds, errors) | need(made, XDS_SECRETS, words.sds, errors);
 }
@@ -147,16 +181,15 @@ static inline void fill_rule(struct route_parts *parts, size_t i, char *cluster)
     parts->rules[i].name = cluster;
 }
 
-static inline int translate_routes(struct str bytes, bool is_weighted, struct xds_made *made, struct error_list *errors) {
+static inline int translate_routes(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
     Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
     struct route_parts parts;
     struct words words;
     char domain[32], *domains[] = {domain};
-    (void)is_weighted;
-    if (read_words(&words, bytes, errors) < 0)
+    if (read_words(&words, from->bytes, errors) < 0 || add_parts(&words, from, XDS_HOSTS, made, errors) < 0)
         return -1;
-    snprintf(domain, sizeof domain, "v%u.example", words.value);
+    snprintf(domain, sizeof domain, "v%u.example", words.value + words.sum);
     host.domains = domains;
     host.n_domains = 1;
     for (size_t i = 0; i < words.to_count; i++)
@@ -168,14 +201,13 @@ static inline int translate_routes(struct str bytes, bool is_weighted, struct xd
     return emit(made, HEADGATE__KIND__KIND_ROUTE_TABLE, words.name, &table.base, errors);
 }
 
-static inline int translate_secret(struct str bytes, bool is_weighted, struct xds_made *made, struct error_list *errors) {
+static inline int translate_secret(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     struct words words;
-    (void)is_weighted;
-    if (read_words(&words, bytes, errors) < 0)
+    if (read_words(&words, from->bytes, errors) < 0)
         return -1;
     made->givens = hg_calloc(1, sizeof *made->givens);
     char *name = arena_printf(&made->arena, "sds:%s", words.name);
-    struct str content = arena_str(&made->arena, bytes);
+    struct str content = arena_str(&made->arena, from->bytes);
     if (!made->givens || !name || !content.p)
         return out_of_memory(errors);
     made->given_count = made->given_capacity = 1;
@@ -188,7 +220,9 @@ static const struct xds_translation small_translations[XDS_ROLES] = {
     [XDS_CLUSTERS] = {"envoy.config.cluster.v3.Cluster", translate_cluster},
     [XDS_ENDPOINTS] = {"envoy.config.endpoint.v3.ClusterLoadAssignment", translate_endpoints},
     [XDS_LISTENERS] = {"envoy.config.listener.v3.Listener", translate_listener},
+    [XDS_SCOPES] = {"envoy.config.route.v3.ScopedRouteConfiguration", translate_part},
     [XDS_ROUTES] = {"envoy.config.route.v3.RouteConfiguration", translate_routes},
+    [XDS_HOSTS] = {"envoy.config.route.v3.VirtualHost", translate_part},
     [XDS_SECRETS] = {"envoy.extensions.transport_sockets.tls.v3.Secret", translate_secret},
 };
 
@@ -243,7 +277,8 @@ static inline void check_set(struct fake_engine *e) {
     struct error_list errors = {0};
     const struct config_refers refers = {must_have, e};
     hg_alloc_fail_at(-1, 0);
-    assert_int_equal(config_references(&e->asked, &refers, &errors), 0);
+    if (config_references(&e->asked, &refers, &errors) != 0)
+        fail_msg("%s: %s", errors.count ? errors.items[0].path : "", errors.count ? errors.items[0].message : "?");
     for (size_t i = 1; i < e->asked.count; i++) {
         const struct config_resource *a = &e->asked.items[i - 1], *b = &e->asked.items[i];
         assert_true(a->kind < b->kind || (a->kind == b->kind && strcmp(a->name, b->name) < 0));

@@ -4,11 +4,13 @@
 #include "tests/unit/controlplane/xds/world_engine.h"
 
 static const char *const role_urls[XDS_ROLES] = {
-    "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-    "type.googleapis.com/envoy.config.listener.v3.Listener",
-    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+    [XDS_CLUSTERS] = "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+    [XDS_ENDPOINTS] = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    [XDS_LISTENERS] = "type.googleapis.com/envoy.config.listener.v3.Listener",
+    [XDS_SCOPES] = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration",
+    [XDS_ROUTES] = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    [XDS_HOSTS] = "type.googleapis.com/envoy.config.route.v3.VirtualHost",
+    [XDS_SECRETS] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 };
 
 /* One that joins the feed. */
@@ -168,8 +170,8 @@ static inline const struct config_resource *in_use(const struct play *y, const c
     return find_by_label(&y->e.set, label);
 }
 
-/* The port of a listener in use; 0: it is not there. */
-static inline unsigned port_of(const struct play *y, const char *label) {
+/* The port of a listener in use, and its scopes' sum; 0: it is not there. */
+static inline unsigned port_and_sum_of(const struct play *y, const char *label, unsigned *ret_sum) {
     const struct config_resource *r = in_use(y, label);
     unsigned port = 0;
     if (!r)
@@ -177,8 +179,21 @@ static inline unsigned port_of(const struct play *y, const char *label) {
     Headgate__Listener *m = headgate__listener__unpack(NULL, r->size, r->bytes);
     assert_non_null(m);
     assert_int_equal(sscanf(m->addresses[0], "127.0.0.1:%u", &port), 1);
+    *ret_sum = m->has_backlog ? m->backlog : 0;
     headgate__listener__free_unpacked(m, NULL);
     return port - 1;
+}
+
+static inline unsigned port_of(const struct play *y, const char *label) {
+    unsigned sum;
+    return port_and_sum_of(y, label, &sum);
+}
+
+/* Of the scopes of a listener that is there. */
+static inline unsigned sum_of(const struct play *y, const char *label) {
+    unsigned sum = 0;
+    assert_int_not_equal(port_and_sum_of(y, label, &sum), 0);
+    return sum;
 }
 
 /* The value of a cluster in use; UINT_MAX: it is not there, 0 less one: a stand-in. */
