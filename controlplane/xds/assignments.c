@@ -68,9 +68,10 @@ static void take_absence(struct xds_world *w, struct world_item *it, const struc
     enum world_known known = r->state == XDS_DOES_NOT_EXIST ? WORLD_ABSENT : WORLD_FAILING;
     if (r->state == XDS_REQUESTED)
         return;
-    w->is_dirty |= it->known == WORLD_UNKNOWN && it->needed > 0;
-    if (it->known != WORLD_HELD)
+    if (it->known != WORLD_HELD) {
+        w->is_dirty |= it->known != known && it->needed > 0;
         it->known = known;
+    }
     it->epoch = w->epoch;
 }
 

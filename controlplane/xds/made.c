@@ -245,8 +245,8 @@ static int check_form(const struct world_made *made, struct error_list *errors) 
     const struct xds_protocol *p = made->world->p;
     if (!made->has_parts || made->part_role != XDS_HOSTS || !p || xds_protocol_is_delta(p))
         return 0;
-    error_set_resource(errors, error_addf(errors, ERROR_UNSUPPORTED, "virtual hosts by themselves come over delta streams only"),
-                       NULL, "vhds");
+    struct error *e = error_addf(errors, ERROR_UNSUPPORTED, "virtual hosts by themselves come over delta streams only");
+    error_set_resource(errors, e, NULL, "vhds");
     return -1;
 }
 

@@ -1,4 +1,5 @@
-/* Any bytes as a resource of a management server: a cluster, an assignment of endpoints, a secret, a listener, routes.
+/* Any bytes as a resource of a management server: a cluster, an assignment of endpoints, a secret, a listener, routes, and
+ * parts of them.
  *
  * First byte: which of them. Second: the allocation that fails, counted from 1; 0: none. The rest: the message. What is
  * refused has an error; what is accepted passes every check of a configuration, and is the same when it is made again. */
@@ -53,6 +54,16 @@ static int routes(const ProtobufCMessage *m, struct xds_made *ret, struct error_
     return xds_translate_route_configuration((const Envoy__Config__Route__V3__RouteConfiguration *)m, ret, errors);
 }
 
+static int virtual_host(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_virtual_host((const Envoy__Config__Route__V3__VirtualHost *)m, ret, errors);
+}
+
+static int scope(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_scope((const Envoy__Config__Route__V3__ScopedRouteConfiguration *)m, ret, errors);
+}
+
 static const struct kind {
     const ProtobufCMessageDescriptor *type;
     int (*translate)(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors);
@@ -63,6 +74,8 @@ static const struct kind {
     {&envoy__extensions__transport_sockets__tls__v3__secret__descriptor, secret},
     {&envoy__config__listener__v3__listener__descriptor, listener},
     {&envoy__config__route__v3__route_configuration__descriptor, routes},
+    {&envoy__config__route__v3__virtual_host__descriptor, virtual_host},
+    {&envoy__config__route__v3__scoped_route_configuration__descriptor, scope},
 };
 
 /* ---- what is accepted ---- */

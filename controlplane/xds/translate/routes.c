@@ -236,7 +236,8 @@ static void check_table(struct making *m, const struct xds_at *at, const Envoy__
 }
 
 /* The places of a table with this host alone. */
-static void check_host(struct making *m, const Envoy__Config__Route__V3__VirtualHost *from, const Headgate__RouteTable *table) {
+static void check_host(struct making *m, const Envoy__Config__Route__V3__VirtualHost *from,
+                       const Headgate__RouteTable *table) {
     Envoy__Config__Route__V3__RouteConfiguration whole = ENVOY__CONFIG__ROUTE__V3__ROUTE_CONFIGURATION__INIT;
     Envoy__Config__Route__V3__VirtualHost *hosts[] = {(Envoy__Config__Route__V3__VirtualHost *)(uintptr_t)from};
     whole.virtual_hosts = hosts;
@@ -246,7 +247,8 @@ static void check_host(struct making *m, const Envoy__Config__Route__V3__Virtual
 
 /* ---- virtual hosts that come by themselves ---- */
 
-static void wait_for_hosts(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteConfiguration *from) {
+static void wait_for_hosts(struct making *m, const struct xds_at *at,
+                           const Envoy__Config__Route__V3__RouteConfiguration *from) {
     if (!from->vhds)
         return;
     if (at) {

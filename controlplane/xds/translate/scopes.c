@@ -17,6 +17,8 @@ const struct xds_fields xds_read_scope = XDS_TABLE(envoy__config__route__v3__sco
 
 /* ---- the scope ---- */
 
+#define NO_FRAGMENT ENVOY__CONFIG__ROUTE__V3__SCOPED_ROUTE_CONFIGURATION__KEY__FRAGMENT__TYPE__NOT_SET
+
 static void check_key(struct making *m, const Envoy__Config__Route__V3__ScopedRouteConfiguration *from) {
     const struct xds_at *at = XDS_AT(NULL, "key");
     if (!from->key || from->key->n_fragments == 0) {
@@ -24,7 +26,7 @@ static void check_key(struct making *m, const Envoy__Config__Route__V3__ScopedRo
         return;
     }
     for (size_t i = 0; i < from->key->n_fragments; i++)
-        if (from->key->fragments[i]->type_case == ENVOY__CONFIG__ROUTE__V3__SCOPED_ROUTE_CONFIGURATION__KEY__FRAGMENT__TYPE__NOT_SET)
+        if (from->key->fragments[i]->type_case == NO_FRAGMENT)
             making_refuse(m, XDS_AT_ITEM(at, "fragments", i), ERROR_MISSING, "needs string_key");
 }
 

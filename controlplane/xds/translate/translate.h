@@ -20,7 +20,7 @@ enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 3
 /* Another resource of the server without which what was made is not complete. */
 struct xds_need {
     const char *type;                   /* "envoy.config.route.v3.RouteConfiguration" */
-    const char *name;                   /* as the server knows it; "*": all that there are, which are parts of what was made */
+    const char *name;                   /* as the server knows it; "*": all that there are, as parts of what was made */
 };
 
 /* The content of a secret that is given instead of read from files; xds_made_finish clears keys. Nothing here is checked
@@ -62,8 +62,8 @@ int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssign
                             struct xds_made *ret, struct error_list *errors);
 /* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. */
 int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, struct xds_made *ret, struct error_list *errors);
-/* A KIND_ROUTE_TABLE of its name. Where virtual hosts come by themselves (vhds) it needs all of them; those that belong to it
- * are the first of its own by then. */
+/* A KIND_ROUTE_TABLE of its name. Where virtual hosts come by themselves (vhds) it needs all of them; those that belong to
+ * it are the first of its own by then. */
 int xds_translate_route_configuration(const Envoy__Config__Route__V3__RouteConfiguration *m, struct xds_made *ret,
                                       struct error_list *errors);
 /* Nothing by itself: whether it can be one of the virtual hosts of a route configuration. */
