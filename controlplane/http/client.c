@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/alloc.h"
 
@@ -22,6 +23,7 @@ struct http_call {
     void                       *context;
     CURL                       *easy;
     struct curl_slist          *fields;
+    struct curl_slist          *reach;
     bool                        is_reading;     /* in `data` */
     bool                        is_cancelled;   /* there */
     bool                        is_refused;     /* by `data` */
@@ -46,6 +48,7 @@ static void destroy_call(struct http_call *call) {
     curl_multi_remove_handle(call->client->multi, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->fields);
+    curl_slist_free_all(call->reach);
     hg_free(call);
 }
 
@@ -178,15 +181,37 @@ static int set_body(CURL *easy, struct str body) {
     return code == CURLE_OK ? 0 : -1;
 }
 
-static int set_trust(CURL *easy, const struct http_trust *trust) {
-    CURLcode code = CURLE_OK;
-    if (trust && trust->ca_file)
-        code = curl_easy_setopt(easy, CURLOPT_CAINFO, trust->ca_file);
-    if (trust && trust->certificate && code == CURLE_OK)
-        code = curl_easy_setopt(easy, CURLOPT_SSLCERT, trust->certificate);
-    if (trust && trust->key && code == CURLE_OK)
-        code = curl_easy_setopt(easy, CURLOPT_SSLKEY, trust->key);
+/* A file or a text. */
+static CURLcode set_pem(CURL *easy, const char *file, CURLoption file_option, const char *text, CURLoption text_option) {
+    if (file)
+        return curl_easy_setopt(easy, file_option, file);
+    if (!text)
+        return CURLE_OK;
+    struct curl_blob blob = {.data = (void *)(uintptr_t)text, .len = strlen(text), .flags = CURL_BLOB_COPY};
+    return curl_easy_setopt(easy, text_option, &blob);
+}
+
+static int set_trust(CURL *easy, const struct http_trust *t) {
+    if (!t)
+        return 0;
+    CURLcode code = set_pem(easy, t->ca_file, CURLOPT_CAINFO, t->ca_text, CURLOPT_CAINFO_BLOB);
+    if (code == CURLE_OK)
+        code = set_pem(easy, t->certificate, CURLOPT_SSLCERT, t->certificate_text, CURLOPT_SSLCERT_BLOB);
+    if (code == CURLE_OK)
+        code = set_pem(easy, t->key, CURLOPT_SSLKEY, t->key_text, CURLOPT_SSLKEY_BLOB);
     return code == CURLE_OK ? 0 : -1;
+}
+
+/* 0, or -1 without memory. */
+static int set_reach(struct http_call *call, const struct http_request *r) {
+    char any[512];
+    if (r->socket && curl_easy_setopt(call->easy, CURLOPT_UNIX_SOCKET_PATH, r->socket) != CURLE_OK)
+        return -1;
+    if (!r->reach)
+        return 0;
+    int n = snprintf(any, sizeof any, "::%s", r->reach); /* whatever the URL's host and port */
+    call->reach = n > 0 && (size_t)n < sizeof any ? curl_slist_append(NULL, any) : NULL;
+    return call->reach && curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->reach) == CURLE_OK ? 0 : -1;
 }
 
 static long milliseconds_of(uint64_t microseconds) {
@@ -215,10 +240,12 @@ static int set_up(struct http_call *call, const struct http_request *r) {
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"); /* whom we talk to is configured, not in the environment */
     set_times(easy, r);
+    if (r->is_http2)
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
     if (curl_easy_setopt(easy, CURLOPT_URL, r->url) != CURLE_OK || set_body(easy, r->body) < 0 ||
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method) != CURLE_OK)
         return -1;
-    return set_fields(call, r->fields) < 0 || set_trust(easy, r->trust) < 0 ? -1 : 0;
+    return set_fields(call, r->fields) < 0 || set_trust(easy, r->trust) < 0 || set_reach(call, r) < 0 ? -1 : 0;
 }
 
 struct http_call *http_call_start(struct http_client *c, const struct http_request *request,
@@ -233,6 +260,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_reque
     if (set_up(call, request) < 0 || curl_multi_add_handle(c->multi, easy) != CURLM_OK) {
         curl_easy_cleanup(easy);
         curl_slist_free_all(call->fields);
+        curl_slist_free_all(call->reach);
         hg_free(call);
         return NULL;
     }

@@ -17,10 +17,12 @@ struct http_client *http_client_create(struct ev_loop *loop); /* NULL without me
 /* Every call has ended or been cancelled. Not from within their functions; NULL is allowed. */
 void http_client_destroy(struct http_client *c);
 
-/* How the server proves who it is, and we do. Texts are copied by http_call_start. */
+/* How the server proves who it is, and we do. Each is a PEM file or the text of one; NULL: none, and for authorities those
+ * of the system. Texts are copied by http_call_start. */
 struct http_trust {
-    const char *ca_file;                /* PEM; NULL: the system's authorities */
-    const char *certificate, *key;      /* PEM files; NULL: none */
+    const char *ca_file, *ca_text;
+    const char *certificate, *key;      /* files */
+    const char *certificate_text, *key_text;
 };
 
 struct http_request {
@@ -29,6 +31,9 @@ struct http_request {
     const char *const       *fields;    /* "Name: value", NULL at the end; NULL: none */
     struct str               body;      /* p == NULL: none */
     const struct http_trust *trust;     /* NULL: the system's authorities */
+    const char              *reach;     /* "host:port" that is connected to instead of the URL's; NULL: the URL's */
+    const char              *socket;    /* path of a local socket that is connected to instead; NULL: none */
+    bool                     is_http2;  /* HTTP/2 is spoken without asking; otherwise TLS may agree to it */
     uint64_t connect_timeout;           /* microseconds, handshake included; 0: 10 s */
     uint64_t timeout;                   /* of the whole call; 0: none */
     uint64_t silence;                   /* without a byte for so long it has failed, in seconds' steps; 0: none */
@@ -41,7 +46,7 @@ struct http_call_ops {
     /* Some of the body of the answer, whose status is known: a redirect is not followed. False ends the call: `done` comes
      * with the reason "refused by its reader". */
     bool (*data)(void *context, unsigned status, struct str piece);
-    /* The last that is heard. `reason` is NULL when the answer came whole; otherwise one line for people, and `status` is
+    /* The last that is heard; other calls may be begun and cancelled in it. `reason` is NULL when the answer came whole; otherwise one line for people, and `status` is
      * that of the answer when it had begun, or 0. */
     void (*done)(void *context, unsigned status, const char *reason);
 };

@@ -23,6 +23,8 @@ struct xds_server {
     struct rpc_channel_options channel; /* but for message_max and user_agent */
     const struct rpc_metadata *metadata;
     size_t                     metadata_count;
+    const char                *host;    /* polled: the Host of a request */
+    bool                       is_http2;
     /* What protocol.h calls so (gRFC A53, A88). */
     bool                       fail_on_data_errors, ignore_resource_deletion, is_timer_transient;
 };
@@ -40,6 +42,8 @@ struct xds_bootstrap {
     const Envoy__Config__Core__V3__Node    *node;       /* with an id */
     enum xds_form                           form;
     bool                                    is_aggregated;
+    bool                                    is_polled;  /* REST: JSON over HTTP; state of the world, type by type */
+    uint64_t                                refresh_delay, request_timeout; /* of polls */
     bool                                    wants_listeners, wants_clusters;
     const struct xds_server                *servers;    /* at least one; the first that can be reached is asked */
     size_t                                  server_count;

@@ -151,29 +151,35 @@ static void read_keepalive(struct bootstrap_reader *r, const struct xds_at *at,
     ret->keepalive_timeout_us = microseconds(r, XDS_AT(at, "connection_keepalive.timeout"), k->timeout);
 }
 
-static void read_protocol_options(struct bootstrap_reader *r, const struct xds_at *at, const Google__Protobuf__Any *any,
+/* Returns whether they say HTTP/2. */
+static bool read_protocol_options(struct bootstrap_reader *r, const struct xds_at *at, const Google__Protobuf__Any *any,
                                   struct rpc_channel_options *ret) {
     const ProtobufCMessage *opened = open_any(r, at, any);
     if (!opened || opened->descriptor != &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor)
-        return;
+        return false;
     const protocol_options *o = (const protocol_options *)opened;
     bool is_explicit = o->upstream_protocol_options_case == HTTP_V3(UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG);
     const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__ExplicitHttpConfig *e =
         is_explicit ? o->explicit_http_config : NULL;
-    if (e && e->protocol_config_case == HTTP_V3(EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS))
-        read_keepalive(r, XDS_AT(at, "explicit_http_config.http2_protocol_options"), e->http2_protocol_options, ret);
+    if (!e || e->protocol_config_case != HTTP_V3(EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS))
+        return false;
+    read_keepalive(r, XDS_AT(at, "explicit_http_config.http2_protocol_options"), e->http2_protocol_options, ret);
+    return true;
 }
 
-static void read_connection(struct bootstrap_reader *r, const struct xds_at *at, const cluster *m,
+/* Likewise. */
+static bool read_connection(struct bootstrap_reader *r, const struct xds_at *at, const cluster *m,
                             struct rpc_channel_options *ret) {
+    bool is_http2 = m->http2_protocol_options;
     read_transport(r, at, m, ret);
     ret->connect_timeout_us = microseconds(r, XDS_AT(at, "connect_timeout"), m->connect_timeout);
     read_keepalive(r, XDS_AT(at, "http2_protocol_options"), m->http2_protocol_options, ret);
     for (size_t i = 0; i < m->n_typed_extension_protocol_options; i++)
         if (m->typed_extension_protocol_options[i]->value)
-            read_protocol_options(
+            is_http2 |= read_protocol_options(
                 r, XDS_AT_KEY(at, "typed_extension_protocol_options", m->typed_extension_protocol_options[i]->key),
                 m->typed_extension_protocol_options[i]->value, ret);
+    return is_http2;
 }
 
 /* ---- addresses ---- */
@@ -255,7 +261,7 @@ void bootstrap_read_cluster(struct bootstrap_reader *r, const struct xds_at *at,
         return;
     }
     const char *name = made.channel.server_name;
-    read_connection(r, at, m, &made.channel);
+    made.is_http2 = read_connection(r, at, m, &made.channel);
     made.channel.server_name = made.channel.server_name ? made.channel.server_name : name;
     while (m->load_assignment && add_priority(r, at, m, priority, &made, &priority))
         continue;

@@ -12,6 +12,8 @@ typedef Envoy__Config__Core__V3__ConfigSource config_source;
 typedef Envoy__Config__Core__V3__GrpcService grpc_service;
 typedef Envoy__Config__Core__V3__GrpcService__GoogleGrpc google_grpc;
 
+static const uint64_t REQUEST_TIMEOUT = 1000000; /* of a poll, as in Envoy */
+
 /* Where all comes from. */
 struct chosen {
     const api_source *source;       /* NULL: nothing yet */
@@ -46,17 +48,21 @@ static const Envoy__Config__Cluster__V3__Cluster *find_cluster(const bootstrap *
     return NULL;
 }
 
-static void read_envoy_grpc(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const grpc_service *s,
-                            struct xds_server *like) {
+static void read_static_cluster(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const char *name,
+                                const struct xds_server *like) {
     size_t index = 0;
-    const Envoy__Config__Cluster__V3__Cluster *m = find_cluster(b, s->envoy_grpc->cluster_name, &index);
-    if (*s->envoy_grpc->authority)
-        like->channel.server_name = s->envoy_grpc->authority;
+    const Envoy__Config__Cluster__V3__Cluster *m = find_cluster(b, name, &index);
     if (m)
         bootstrap_read_cluster(r, XDS_AT_ITEM(XDS_AT(NULL, "static_resources"), "clusters", index), m, like);
     else
-        bootstrap_fault(r, XDS_AT(at, "envoy_grpc.cluster_name"), ERROR_REFERENCE, "there is no static cluster \"%s\"",
-                        s->envoy_grpc->cluster_name);
+        bootstrap_fault(r, at, ERROR_REFERENCE, "there is no static cluster \"%s\"", name);
+}
+
+static void read_envoy_grpc(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const grpc_service *s,
+                            struct xds_server *like) {
+    if (*s->envoy_grpc->authority)
+        like->channel.server_name = s->envoy_grpc->authority;
+    read_static_cluster(r, XDS_AT(at, "envoy_grpc.cluster_name"), b, s->envoy_grpc->cluster_name, like);
 }
 
 static void read_google_credentials(struct bootstrap_reader *r, const struct xds_at *at, const google_grpc *g,
@@ -113,7 +119,10 @@ static const char *service_name(const grpc_service *s) {
 
 /* The same servers, and the same protocol. */
 static bool is_same_source(const api_source *a, const api_source *b) {
-    bool is_same = a->api_type == b->api_type && a->n_grpc_services == b->n_grpc_services;
+    bool is_same = a->api_type == b->api_type && a->n_grpc_services == b->n_grpc_services &&
+                   a->n_cluster_names == b->n_cluster_names;
+    for (size_t i = 0; is_same && i < a->n_cluster_names; i++)
+        is_same = strcmp(a->cluster_names[i], b->cluster_names[i]) == 0;
     for (size_t i = 0; is_same && i < a->n_grpc_services; i++)
         is_same = a->grpc_services[i]->target_specifier_case == b->grpc_services[i]->target_specifier_case &&
                   strcmp(service_name(a->grpc_services[i]), service_name(b->grpc_services[i])) == 0;
@@ -168,9 +177,13 @@ static void read_api_type(struct bootstrap_reader *r, const struct xds_at *at, c
     case ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__DELTA_GRPC:
     case ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__AGGREGATED_DELTA_GRPC: r->made->form = XDS_DELTA; break;
     case ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__REST:
-        bootstrap_fault(r, XDS_AT(at, "api_type"), ERROR_UNSUPPORTED, "REST is not supported, only gRPC");
+        r->made->form = XDS_STATE_OF_THE_WORLD;
+        r->made->is_polled = !c->is_ads;
+        if (c->is_ads)
+            bootstrap_fault(r, XDS_AT(at, "api_type"), ERROR_CONFLICT, "REST has no aggregated form");
         break;
-    default: bootstrap_fault(r, XDS_AT(at, "api_type"), ERROR_MISSING, "needs GRPC, DELTA_GRPC or an AGGREGATED_ one");
+    default:
+        bootstrap_fault(r, XDS_AT(at, "api_type"), ERROR_MISSING, "needs GRPC, DELTA_GRPC, an AGGREGATED_ one or REST");
     }
     r->made->is_aggregated =
         c->is_ads || c->source->api_type == ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__AGGREGATED_GRPC ||
@@ -191,12 +204,48 @@ static void read_rate_limit(struct bootstrap_reader *r, const struct xds_at *at,
         bootstrap_fault(r, XDS_AT(at, "rate_limit_settings.max_tokens"), ERROR_RANGE, "is 0: nothing could be asked for");
 }
 
+/* ---- polls ---- */
+
+static void read_time(struct bootstrap_reader *r, const struct xds_at *at, const Google__Protobuf__Duration *d,
+                      uint64_t *time) {
+    static const uint64_t least = 10000, most = UINT64_C(86400) * 1000000;
+    uint64_t seconds = d && d->seconds >= 0 && d->seconds <= 86400 ? (uint64_t)d->seconds : 0;
+    uint64_t made = d && d->nanos >= 0 ? seconds * 1000000 + (uint64_t)d->nanos / 1000 : 0;
+    if (d && (made < least || made > most || d->seconds > 86400))
+        bootstrap_fault(r, at, ERROR_RANGE, "is not between 10 ms and one day");
+    else if (d)
+        *time = made;
+}
+
+/* Each endpoint of each cluster, in their order. */
+static void read_polled(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const api_source *source) {
+    if (!source->refresh_delay)
+        bootstrap_fault(r, at, ERROR_MISSING, "needs refresh_delay");
+    r->made->request_timeout = REQUEST_TIMEOUT;
+    read_time(r, XDS_AT(at, "refresh_delay"), source->refresh_delay, &r->made->refresh_delay);
+    read_time(r, XDS_AT(at, "request_timeout"), source->request_timeout, &r->made->request_timeout);
+    if (source->n_grpc_services)
+        bootstrap_fault(r, XDS_AT(at, "grpc_services"), ERROR_CONFLICT, "REST has cluster_names");
+    if (source->n_cluster_names == 0)
+        bootstrap_fault(r, at, ERROR_MISSING, "needs cluster_names");
+    for (size_t i = 0; i < source->n_cluster_names; i++) {
+        const struct xds_server like = {.host = source->cluster_names[i]};
+        read_static_cluster(r, XDS_AT_ITEM(at, "cluster_names", i), b, source->cluster_names[i], &like);
+    }
+}
+
 static void read_api_source(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b,
                             const struct chosen *c) {
     read_api_type(r, at, c);
     if (c->source->transport_api_version == ENVOY__CONFIG__CORE__V3__API_VERSION__V2)
         bootstrap_fault(r, XDS_AT(at, "transport_api_version"), ERROR_UNSUPPORTED, "only V3 is supported");
     read_rate_limit(r, at, c->source->rate_limit_settings);
+    if (r->made->is_polled) {
+        read_polled(r, at, b, c->source);
+        return;
+    }
+    if (c->source->n_cluster_names)
+        bootstrap_warn(r, XDS_AT(at, "cluster_names"), "is of REST; gRPC has grpc_services");
     if (c->source->n_grpc_services == 0 && r->faults == 0)
         bootstrap_fault(r, at, ERROR_MISSING, "needs grpc_services");
     for (size_t i = 0; i < c->source->n_grpc_services; i++)
@@ -250,6 +299,9 @@ static bool is_server(const api_source *source, const char *name) {
         if (source->grpc_services[i]->target_specifier_case ==
                 ENVOY__CONFIG__CORE__V3__GRPC_SERVICE__TARGET_SPECIFIER_ENVOY_GRPC &&
             strcmp(source->grpc_services[i]->envoy_grpc->cluster_name, name) == 0)
+            return true;
+    for (size_t i = 0; source->n_grpc_services == 0 && i < source->n_cluster_names; i++)
+        if (strcmp(source->cluster_names[i], name) == 0)
             return true;
     return false;
 }

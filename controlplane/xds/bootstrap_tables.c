@@ -69,9 +69,7 @@ static const struct xds_fields api_source = {
     ROWS{
         {.name = "api_type"}, {.name = "transport_api_version"}, {.name = "grpc_services", .inside = &grpc_service},
         {.name = "rate_limit_settings", .inside = &rate_limit},
-        {.name = "cluster_names", .ignored = "gRPC has grpc_services"},
-        {.name = "refresh_delay", .ignored = "gRPC asks once"},
-        {.name = "request_timeout", .ignored = "gRPC asks once"},
+        {.name = "cluster_names"}, {.name = "refresh_delay"}, {.name = "request_timeout"},
         {.name = "set_node_on_first_message_only", .ignored = "the node goes with the first request of a stream"}, {0},
     },
 };
@@ -200,7 +198,10 @@ static const struct xds_fields http2_options = {
 };
 static const struct xds_fields explicit_http = {
     &envoy__extensions__upstreams__http__v3__http_protocol_options__explicit_http_config__descriptor,
-    ROWS{{.name = "http2_protocol_options", .inside = &http2_options}, {0}},
+    ROWS{
+        {.name = "http2_protocol_options", .inside = &http2_options},
+        {.name = "http_protocol_options", .ignored = "HTTP/1.1 is spoken to a server that is polled alone"}, {0},
+    },
 };
 static const struct xds_fields protocol_options = {
     &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor,

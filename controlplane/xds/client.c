@@ -31,6 +31,8 @@ static void destroy_machine(struct server *s) {
     xds_server_abandon(s);
     add_counters(&s->counters, xds_protocol_counters(s->protocol));
     xds_protocol_destroy(s->protocol);
+    for (size_t i = 0; i < s->link_count; i++)
+        strbuf_finish(&s->links[i].body);
     hg_free(s->links);
     s->protocol = NULL;
     s->links = NULL;
@@ -161,8 +163,12 @@ static void turn_once(struct xds_client *c, uint64_t now) {
     for (size_t i = 0; i <= c->used; i++)
         xds_protocol_advance(c->servers[i].protocol, now);
     c->config.owner.follow(c->config.owner.context, now);
-    for (size_t i = 0; i <= c->used; i++)
-        xds_server_pump(&c->servers[i], now);
+    for (size_t i = 0; i <= c->used; i++) {
+        if (c->http)
+            xds_server_poll(&c->servers[i], now);
+        else
+            xds_server_pump(&c->servers[i], now);
+    }
 }
 
 /* A stream that cannot be opened ends within the turn; what comes of that is another turn, after this one. */
@@ -210,26 +216,37 @@ static void set_options(struct xds_client *c) {
     c->options.resource_timeout = b->resource_timeout;
     c->options.request_tokens = b->request_tokens;
     c->options.requests_per_second = b->requests_per_second;
+    c->options.poll_wait = b->is_polled ? b->refresh_delay : 0;
+    if (b->is_polled) /* the pace that the server is known to bear */
+        c->options.retry_wait = c->options.retry_wait_max = b->refresh_delay;
     c->options.random = clock_realtime_us() ^ ((uint64_t)getpid() << 32);
+}
+
+/* A channel, unless the server is polled. */
+static int make_server(struct xds_client *c, size_t number, struct error_list *errors) {
+    const struct xds_server *config = &c->config.bootstrap->servers[number];
+    struct rpc_channel_options o = config->channel;
+    o.message_max = XDS_MESSAGE_MAX;
+    o.user_agent = "headgate/" HG_VERSION;
+    c->servers[number] = (struct server){.client = c, .config = config, .number = number};
+    if (c->http)
+        return 0;
+    c->servers[number].channel = rpc_channel_create(c->config.rpc, &o, errors);
+    return c->servers[number].channel ? 0 : -1;
 }
 
 static int make_servers(struct xds_client *c, struct error_list *errors) {
     const struct xds_bootstrap *b = c->config.bootstrap;
     int status = 0;
     c->servers = hg_calloc(b->server_count, sizeof *c->servers);
-    if (!c->servers) {
+    c->http = b->is_polled ? http_client_create(c->config.rpc->ev) : NULL;
+    if (!c->servers || (b->is_polled && !c->http)) {
         error_addf(errors, ERROR_MEMORY, "no memory for management servers");
         return -1;
     }
     c->server_count = b->server_count;
-    for (size_t i = 0; i < c->server_count; i++) {
-        struct rpc_channel_options o = b->servers[i].channel;
-        o.message_max = XDS_MESSAGE_MAX;
-        o.user_agent = "headgate/" HG_VERSION;
-        c->servers[i] = (struct server){.client = c, .config = &b->servers[i], .number = i};
-        c->servers[i].channel = rpc_channel_create(c->config.rpc, &o, errors);
-        status |= c->servers[i].channel ? 0 : -1;
-    }
+    for (size_t i = 0; i < c->server_count; i++)
+        status |= make_server(c, i, errors);
     return status;
 }
 
@@ -265,6 +282,8 @@ void xds_client_stop(struct xds_client *c) {
         rpc_channel_destroy(c->servers[i].channel);
         c->servers[i].channel = NULL;
     }
+    http_client_destroy(c->http);
+    c->http = NULL;
 }
 
 void xds_client_destroy(struct xds_client *c) {
@@ -307,12 +326,12 @@ void xds_client_server_status(const struct xds_client *c, size_t server, struct 
     const struct server *s = &c->servers[server];
     *ret = (struct xds_server_status){
         .name = s->config->name, .state = state_of(s), .is_used = s->protocol && server == c->used,
-        .is_connected = s->channel && s->protocol && rpc_channel_is_connected(s->channel),
+        .is_connected = s->protocol && (s->channel ? rpc_channel_is_connected(s->channel) : is_answering(s)),
         .error = s->error.n && !s->error.failed ? strbuf_str(&s->error) : STR(""),
         .failed_at = s->failed_at, .answered_at = s->answered_at,
         .streams_opened = s->streams_opened, .streams_failed = s->streams_failed, .counters = s->counters};
     for (size_t i = 0; i < s->link_count; i++)
-        ret->streams_open += s->links[i].stream != NULL;
+        ret->streams_open += s->links[i].stream || s->links[i].is_polling;
     if (s->protocol)
         add_counters(&ret->counters, xds_protocol_counters(s->protocol));
 }

@@ -4,14 +4,18 @@
  * The first server is asked. One that fails before it has answered, or while something that is wanted was never received,
  * hands over to the next (gRFC A71); those before it are tried on, with the waits of the machine, and the first that answers
  * again counts from then on, and those behind it are let go. What is made of resources is the owner's (world.h): the client
- * calls it and never the other way round, but for xds_client_wake. Thread: the loop's. */
+ * calls it and never the other way round, but for xds_client_wake. Servers that are polled (bootstrap.h) are treated alike:
+ * the polls of one type are a stream for as long as they are answered. Thread: the loop's. */
 #pragma once
 
 #include "controlplane/rpc/stream.h"
 #include "controlplane/xds/bootstrap.h"
 #include "controlplane/xds/protocol.h"
 
-enum { XDS_MESSAGE_MAX = 128 << 20 };   /* bytes of one response */
+enum {
+    XDS_MESSAGE_MAX = 128 << 20,        /* bytes of one response on a stream */
+    XDS_POLL_MAX = 64 << 20,            /* of one answer to a poll, which is JSON */
+};
 
 struct xds_client;
 
@@ -59,7 +63,7 @@ struct xds_server_status {
     const char           *name;
     enum xds_server_state state;
     bool                  is_used;              /* its resources count */
-    bool                  is_connected;
+    bool                  is_connected;         /* polled: answered on the last poll of any type */
     struct str            error;                /* why it is failing, or was last; valid until the next event */
     uint64_t              failed_at, answered_at; /* last; microseconds since 1970, 0: never */
     uint64_t              streams_open;

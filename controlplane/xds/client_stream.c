@@ -10,29 +10,28 @@
 #include "controlplane/xds/types.h"
 #include "controlplane/xds/wire.h"
 
-enum { DECODED_MAX = 1 << 30, REQUEST_MAX = 256 << 20 };
-
 /* ---- methods ---- */
 
 struct method {
-    const char *type, *service, *world, *delta;
+    const char *type, *service, *world, *delta, *path;  /* path: of polls */
 };
 
 static const struct method methods[] = {
-    {"envoy.config.cluster.v3.Cluster", "cluster.v3.ClusterDiscoveryService", "StreamClusters", "DeltaClusters"},
+    {"envoy.config.cluster.v3.Cluster", "cluster.v3.ClusterDiscoveryService", "StreamClusters", "DeltaClusters", "clusters"},
     {"envoy.config.endpoint.v3.ClusterLoadAssignment", "endpoint.v3.EndpointDiscoveryService", "StreamEndpoints",
-     "DeltaEndpoints"},
-    {"envoy.config.listener.v3.Listener", "listener.v3.ListenerDiscoveryService", "StreamListeners", "DeltaListeners"},
-    {"envoy.config.route.v3.RouteConfiguration", "route.v3.RouteDiscoveryService", "StreamRoutes", "DeltaRoutes"},
+     "DeltaEndpoints", "endpoints"},
+    {"envoy.config.listener.v3.Listener", "listener.v3.ListenerDiscoveryService", "StreamListeners", "DeltaListeners",
+     "listeners"},
+    {"envoy.config.route.v3.RouteConfiguration", "route.v3.RouteDiscoveryService", "StreamRoutes", "DeltaRoutes", "routes"},
     {"envoy.config.route.v3.ScopedRouteConfiguration", "route.v3.ScopedRoutesDiscoveryService", "StreamScopedRoutes",
-     "DeltaScopedRoutes"},
-    {"envoy.config.route.v3.VirtualHost", "route.v3.VirtualHostDiscoveryService", NULL, "DeltaVirtualHosts"},
+     "DeltaScopedRoutes", "scoped-routes"},
+    {"envoy.config.route.v3.VirtualHost", "route.v3.VirtualHostDiscoveryService", NULL, "DeltaVirtualHosts", NULL},
     {"envoy.config.core.v3.TypedExtensionConfig", "extension.v3.ExtensionConfigDiscoveryService", "StreamExtensionConfigs",
-     "DeltaExtensionConfigs"},
+     "DeltaExtensionConfigs", "extension_configs"},
     {"envoy.extensions.transport_sockets.tls.v3.Secret", "secret.v3.SecretDiscoveryService", "StreamSecrets",
-     "DeltaSecrets"},
-    {"envoy.service.runtime.v3.Runtime", "runtime.v3.RuntimeDiscoveryService", "StreamRuntime", "DeltaRuntime"},
-    {"", "discovery.v3.AggregatedDiscoveryService", "StreamAggregatedResources", "DeltaAggregatedResources"},
+     "DeltaSecrets", "secrets"},
+    {"envoy.service.runtime.v3.Runtime", "runtime.v3.RuntimeDiscoveryService", "StreamRuntime", "DeltaRuntime", "runtime"},
+    {"", "discovery.v3.AggregatedDiscoveryService", "StreamAggregatedResources", "DeltaAggregatedResources", NULL},
 };
 
 enum { METHOD_MAX = 128 };
@@ -49,13 +48,22 @@ static int find_method(enum xds_form form, bool is_aggregated, struct str type_u
     return -1;
 }
 
+const char *xds_poll_path(struct str type_url) {
+    struct str type = xds_type_name(type_url);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (type.n && str_eq(type, str_of(methods[i].type)))
+            return methods[i].path;
+    return NULL;
+}
+
 /* ---- the end of a stream ---- */
 
 /* The machine first: it decides when there is another. */
-static void ended(struct link *l, struct str reason) {
+void xds_link_ended(struct link *l, struct str reason) {
     struct server *s = l->server;
     bool has_answered = l->has_answered;
     l->stream = NULL;
+    l->is_polling = false;
     l->has_answered = false;
     xds_protocol_closed(s->protocol, l->number, reason, clock_monotonic_us());
     if (!has_answered)
@@ -66,7 +74,7 @@ static void ended(struct link *l, struct str reason) {
 /* The server did what it must not, or memory is short. */
 static void give_up(struct link *l, const char *reason) {
     rpc_stream_abandon(l->stream);
-    ended(l, str_of(reason));
+    xds_link_ended(l, str_of(reason));
 }
 
 static const char *status_name(grpc_status_code status) {
@@ -81,13 +89,13 @@ static void on_closed(void *owner, grpc_status_code status, struct str text) {
     struct link *l = owner;
     struct strbuf reason = {0};
     strbuf_printf(&reason, "%s%s%.*s", status_name(status), text.n ? ": " : "", (int)(text.n < 500 ? text.n : 500), text.p);
-    ended(l, reason.failed ? str_of(status_name(status)) : strbuf_str(&reason));
+    xds_link_ended(l, reason.failed ? str_of(status_name(status)) : strbuf_str(&reason));
     strbuf_finish(&reason);
 }
 
 /* ---- responses ---- */
 
-static const char *reason_of(enum xds_result result) {
+const char *xds_link_reason(enum xds_result result) {
     switch (result) {
     case XDS_OK: return NULL;
     case XDS_NO_MEMORY: return "no memory for a response";
@@ -102,11 +110,11 @@ static const char *receive(struct link *l, struct str bytes) {
     struct server *s = l->server;
     struct xds_response response;
     struct arena arena;
-    arena_init(&arena, NULL, 0, DECODED_MAX);
+    arena_init(&arena, NULL, 0, XDS_DECODED_MAX);
     int status = xds_decode_response(&arena, s->client->options.form, bytes, &response);
     const char *reason = status == MESSAGE_MEMORY ? "no memory for a response" : "a response that cannot be decoded";
     if (status == 0)
-        reason = reason_of(xds_protocol_receive(s->protocol, l->number, &response, clock_monotonic_us()));
+        reason = xds_link_reason(xds_protocol_receive(s->protocol, l->number, &response, clock_monotonic_us()));
     arena_finish(&arena);
     return reason;
 }
@@ -135,7 +143,7 @@ static void on_sent(void *owner) {
 static bool send_request(struct link *l, const struct xds_request *request) {
     struct xds_client *c = l->server->client;
     struct arena arena;
-    arena_init(&arena, NULL, 0, REQUEST_MAX);
+    arena_init(&arena, NULL, 0, XDS_REQUEST_MAX);
     struct str bytes = xds_encode_request(&arena, c->options.form, request, c->config.bootstrap->node);
     bool is_sent = bytes.p && rpc_stream_send(l->stream, bytes) == 0;
     arena_finish(&arena);
@@ -180,7 +188,7 @@ static void open_stream(struct link *l) {
         xds_protocol_opened(s->protocol, l->number);
         rpc_stream_read(l->stream);
     } else
-        ended(l, first_error(&errors));
+        xds_link_ended(l, first_error(&errors));
     error_list_finish(&errors);
 }
 
@@ -205,6 +213,7 @@ void xds_server_pump(struct server *s, uint64_t now) {
 }
 
 void xds_server_abandon(struct server *s) {
+    xds_server_abandon_polls(s);
     for (size_t i = 0; i < s->link_count; i++) {
         rpc_stream_abandon(s->links[i].stream);
         s->links[i].stream = NULL;

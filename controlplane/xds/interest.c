@@ -72,9 +72,12 @@ enum xds_result xds_protocol_subscribe(struct xds_protocol *p, size_t type, stru
     return XDS_OK;
 }
 
+/* A server that is polled has nothing to forget. */
 static void unsubscribe_from_all(struct xds_protocol *p, struct xds_type *t) {
-    t->is_changed |= t->wants_all;
+    t->is_changed |= t->wants_all && !xds_is_polled(p);
     t->wants_all = false;
+    if (xds_is_polled(p))
+        t->told_wildcard = XDS_WILDCARD_NONE;
     xds_type_sweep(p, t);
 }
 
@@ -96,7 +99,10 @@ void xds_protocol_unsubscribe(struct xds_protocol *p, size_t type, struct str na
         return;
     r->is_named = false;
     t->table.named_count--;
-    t->is_changed = true;
+    if (xds_is_polled(p))
+        r->is_told = false;
+    else
+        t->is_changed = true;
     if (r->is_deletion_ignored && !p->o.ignore_resource_deletion)
         drop_removed_copy(p, r);
     if (!r->copy)

@@ -46,6 +46,7 @@ struct xds_type {
     struct str         version;         /* owned; the last accepted; state of the world only */
     uint32_t           nacks;           /* in a row */
     uint64_t           nack_at;         /* no NACK before */
+    uint64_t           poll_at;         /* no poll before, unless more is wanted */
     bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */
     bool               has_asked, has_named, has_cancelled;
@@ -89,6 +90,10 @@ struct xds_protocol {
     struct xds_name_version *versions;
     size_t                   name_capacity, version_capacity;
 };
+
+static inline bool xds_is_polled(const struct xds_protocol *p) {
+    return p->o.poll_wait > 0;
+}
 
 static inline bool xds_is_wildcard(struct str name) {
     return name.n == 1 && name.p[0] == '*';

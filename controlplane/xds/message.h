@@ -43,6 +43,7 @@ struct xds_response_resource {
     bool       has_body;        /* no: a heartbeat */
     bool       has_ttl;
     uint64_t   ttl;             /* microseconds */
+    struct str fault;           /* why it could not be read; empty: it was */
 };
 
 /* Why the server cannot send a resource (xRFC TP3). */

@@ -45,3 +45,8 @@ uint64_t backoff_wait(uint64_t base, uint64_t max, uint32_t failures, uint64_t *
     wait = wait < max ? wait : max;
     return wait * (100 - JITTER_PERCENT + draw(random, 2 * JITTER_PERCENT + 1)) / 100;
 }
+
+uint64_t poll_wait(uint64_t base, uint64_t *random) {
+    enum { PARTS = 1000 };
+    return base + base / PARTS * draw(random, PARTS);
+}

@@ -21,3 +21,6 @@ uint64_t token_bucket_ready_at(const struct token_bucket *b); /* when it has one
 /* The wait after failure number `failures` (from 1): `base` doubled each time up to `max`, a fifth more or less by
  * chance. `random` is the state of the generator, never 0. */
 uint64_t backoff_wait(uint64_t base, uint64_t max, uint32_t failures, uint64_t *random);
+
+/* Until the next poll: from `base` to below twice that, as in Envoy, so that many clients do not ask at once. */
+uint64_t poll_wait(uint64_t base, uint64_t *random);

@@ -32,6 +32,7 @@ typedef enum xds_verdict xds_judge(void *context, size_t type, struct str name, 
 struct xds_options {
     enum xds_form form;
     bool          is_aggregated;            /* ADS: stream 0 carries all types; otherwise stream i carries type i */
+    uint64_t      poll_wait;                /* see below; 0: the server sends of itself, on streams */
     /* What the server's bootstrap entry says (gRFC A53, A88). */
     bool          fail_on_data_errors;      /* a refused, removed or denied resource loses its copy */
     bool          ignore_resource_deletion; /* not even a resource that was never named loses its copy by absence */
@@ -54,6 +55,17 @@ struct xds_options {
 /* 15 s, 100 tokens and 10 requests a second, NACKs 1 s to 60 s, retries 1 s to 120 s, 60 s, holds 60 s and 64, 1,000,000
  * resources and 1 GiB. State of the world, aggregated. */
 void xds_options_defaults(struct xds_options *o);
+
+/* ---- polling: the state of the world, asked for again and again, each type by itself ----
+ *
+ * With poll_wait a stream is the polls of one type, one at a time, as long as they are answered. Each request says all:
+ * version_info, the names, and the reason of a refusal before it. The next is due `poll_wait` to twice as long after an
+ * answer, at once when more is wanted, and not while READY is awaited. A version stands for the names that were asked for
+ * with it: while there are others, none is named, so that all is sent.
+ *
+ *     xds_protocol_next_request(...) == 1     ask
+ *     xds_protocol_sent, then xds_protocol_receive or xds_protocol_unchanged     an answer
+ *     xds_protocol_closed     no answer, or not a good one; `retry_wait` later the stream may be opened again */
 
 struct xds_type_options {
     struct str type_url;                    /* copied */
@@ -114,6 +126,9 @@ bool            xds_protocol_can_receive(const struct xds_protocol *p, size_t st
 /* Anything but XDS_OK: the owner closes the stream. */
 enum xds_result xds_protocol_receive(struct xds_protocol *p, size_t stream, const struct xds_response *response,
                                      uint64_t now);
+
+/* Polling: the server has nothing newer than the version that was named. */
+void            xds_protocol_unchanged(struct xds_protocol *p, size_t stream);
 
 /* ---- what came of it ---- */
 

@@ -16,7 +16,20 @@ static uint64_t answer_due_at(const struct xds_protocol *p, const struct xds_typ
     return a->is_refusal && !goes_with_change(p, t) ? t->nack_at : 0;
 }
 
+static uint64_t poll_due_at(const struct xds_protocol *p, const struct xds_type *t) {
+    bool is_refusing = t->answers && t->answers->is_refusal;
+    if (!xds_type_is_wanted(t) || t->answer_count >= p->o.answers_max)
+        return UINT64_MAX;
+    if (!t->has_asked || t->is_changed)
+        return 0;
+    if (t->answers && t->answers->is_held)
+        return UINT64_MAX;
+    return is_refusing && t->nack_at > t->poll_at ? t->nack_at : t->poll_at;
+}
+
 uint64_t xds_type_due_at(const struct xds_protocol *p, const struct xds_type *t) {
+    if (xds_is_polled(p))
+        return poll_due_at(p, t);
     if (!t->has_asked)
         return xds_type_is_wanted(t) ? 0 : UINT64_MAX;
     return t->is_changed ? 0 : answer_due_at(p, t);
@@ -93,6 +106,46 @@ static bool fill_world_change(struct xds_protocol *p, struct xds_type *t, struct
     return true;
 }
 
+/* ---- polling ---- */
+
+static bool is_any_untold(const struct xds_type *t) {
+    for (const struct xds_resource *r = t->table.first; r; r = r->next)
+        if (r->is_named && !r->is_told)
+            return true;
+    return false;
+}
+
+static void count_answer(struct xds_protocol *p, struct xds_type *t, const struct xds_answer *a) {
+    p->counters.acks += !a->is_refusal;
+    p->counters.nacks += a->is_refusal;
+    if (!a->is_refusal)
+        t->nacks = 0;
+}
+
+/* What is to be said of the responses before; only the last counts. */
+static struct xds_answer *take_answers(struct xds_protocol *p, struct xds_type *t) {
+    struct xds_answer *last = NULL;
+    while (t->answers && !t->answers->is_held) {
+        xds_answer_free(last);
+        last = xds_answer_take(t);
+        count_answer(p, t, last);
+    }
+    return last;
+}
+
+static void fill_poll(struct xds_protocol *p, struct xds_stream *s, struct xds_type *t, struct xds_request *ret) {
+    s->sending = take_answers(p, t);
+    if (is_any_untold(t) || (t->wants_all && t->told_wildcard == XDS_WILDCARD_NONE))
+        xds_type_void_version(p, t);
+    *ret = (struct xds_request){0};
+    t->has_named = false; /* nothing of a poll is remembered */
+    name_all(p, t, true, ret);
+    if (s->sending && s->sending->is_refusal) {
+        ret->is_refusal = true;
+        ret->error = strbuf_str(&s->sending->error);
+    }
+}
+
 /* ---- delta ---- */
 
 static void put_subscriptions(struct xds_protocol *p, struct xds_type *t, size_t *count) {
@@ -161,10 +214,7 @@ static void fill_answer(struct xds_protocol *p, struct xds_stream *s, struct xds
     ret->response_nonce = a->nonce;
     ret->is_refusal = a->is_refusal;
     ret->error = strbuf_str(&a->error);
-    p->counters.acks += !a->is_refusal;
-    p->counters.nacks += a->is_refusal;
-    if (!a->is_refusal)
-        t->nacks = 0;
+    count_answer(p, t, a);
 }
 
 static bool fill_change(struct xds_protocol *p, struct xds_type *t, struct xds_request *ret) {
@@ -176,6 +226,10 @@ static bool fill_change(struct xds_protocol *p, struct xds_type *t, struct xds_r
 
 /* Answers first: what is said with an old nonce may be dropped. */
 static bool fill(struct xds_protocol *p, struct xds_stream *s, struct xds_type *t, uint64_t now, struct xds_request *ret) {
+    if (xds_is_polled(p)) {
+        fill_poll(p, s, t, ret);
+        return true;
+    }
     bool is_answer = t->has_asked && answer_due_at(p, t) <= now;
     bool is_change = !is_answer && (t->is_changed || !t->has_asked) && xds_type_due_at(p, t) <= now;
     if (is_answer)
@@ -188,7 +242,7 @@ static void mark_under_way(struct xds_protocol *p, struct xds_stream *s, struct 
     size_t first, last;
     xds_stream_types(p, s, &first, &last);
     ret->type_url = t->type_url;
-    ret->has_node = !s->has_sent;
+    ret->has_node = !s->has_sent || xds_is_polled(p);
     s->has_sent = true;
     s->in_flight = t;
     s->is_announcing = is_announcing;
@@ -242,6 +296,8 @@ void xds_protocol_sent(struct xds_protocol *p, size_t stream, uint64_t now) {
     s->in_flight = NULL;
     xds_answer_free(s->sending);
     s->sending = NULL;
+    if (xds_is_polled(p))
+        t->poll_at = now + poll_wait(p->o.poll_wait, &p->o.random);
     if (!s->is_announcing)
         return;
     start_timers(p, s, t, now);

@@ -197,7 +197,9 @@ static void take_resource(struct pass *pass, const struct xds_response_resource 
     if (!r)
         return;
     r->seen = pass->p->ticket;
-    if (!in->has_body)
+    if (in->fault.n)
+        refuse(pass, r, in->name, in->fault);
+    else if (!in->has_body)
         refresh(pass, r, in);
     else if (!str_eq(in->type_url, pass->t->type_url))
         refuse(pass, r, in->name, STR("it is of another type than its response"));
@@ -238,7 +240,7 @@ static void take_deletion(struct pass *pass, struct xds_resource *r, struct str 
 static bool says_what_is_absent(const struct pass *pass) {
     bool is_any = pass->response->resource_count == 0;
     for (size_t i = 0; i < pass->response->resource_count; i++)
-        is_any |= pass->response->resources[i].has_body;
+        is_any |= pass->response->resources[i].has_body || pass->response->resources[i].fault.n;
     return is_any && pass->t->is_complete && pass->p->o.form == XDS_STATE_OF_THE_WORLD;
 }
 
@@ -377,6 +379,11 @@ static void note_response(struct xds_protocol *p, struct xds_stream *s) {
     s->has_received = true;
     s->failures = 0;
     strbuf_reset(&s->error);
+}
+
+void xds_protocol_unchanged(struct xds_protocol *p, size_t stream) {
+    note_response(p, &p->streams[stream]);
+    p->types[stream].has_answered = true;
 }
 
 bool xds_protocol_can_receive(const struct xds_protocol *p, size_t stream) {

@@ -7,6 +7,10 @@
 
 enum { CODE_INVALID_ARGUMENT = 3, FEATURES = 2 };
 
+typedef Envoy__Service__Discovery__V3__DiscoveryRequest world_request;
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
+typedef Envoy__Service__Discovery__V3__ResourceError resource_error;
+
 /* ---- requests ---- */
 
 /* Texts of messages are char *, which protobuf-c does not change. Never NULL: without memory `failed` is set. */
@@ -34,8 +38,8 @@ static struct str pack(struct encoding *e, const ProtobufCMessage *m) {
     return bytes ? (struct str){(const char *)bytes, protobuf_c_message_pack(m, bytes)} : (struct str){0};
 }
 
-/* A copy of the node that says what this client can do. */
-static Envoy__Config__Core__V3__Node *node_of(struct encoding *e, const Envoy__Config__Core__V3__Node *node) {
+/* A copy of the node that says what this client can do: its features, the first `but` of them left out. */
+static Envoy__Config__Core__V3__Node *node_of(struct encoding *e, const Envoy__Config__Core__V3__Node *node, size_t but) {
     static const char *const features[FEATURES] = {XDS_FEATURE_TTL, XDS_FEATURE_WRAPPED};
     Envoy__Config__Core__V3__Node *copy = arena_memdup(e->arena, node, sizeof *node);
     char **names = arena_calloc(e->arena, node->n_client_features + FEATURES, sizeof *names);
@@ -45,10 +49,9 @@ static Envoy__Config__Core__V3__Node *node_of(struct encoding *e, const Envoy__C
     }
     for (size_t i = 0; i < node->n_client_features; i++)
         names[i] = node->client_features[i];
-    for (size_t i = 0; i < FEATURES; i++)
-        names[node->n_client_features + i] = (char *)(uintptr_t)features[i];
     copy->client_features = names;
-    copy->n_client_features += FEATURES;
+    for (size_t i = but; i < FEATURES; i++)
+        names[copy->n_client_features++] = (char *)(uintptr_t)features[i];
     return copy;
 }
 
@@ -66,8 +69,7 @@ static Google__Rpc__Status *status_of(struct encoding *e, struct str message) {
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest__InitialResourceVersionsEntry version_entry;
 
-static void put_versions(struct encoding *e, const struct xds_request *r,
-                         Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *m) {
+static void put_versions(struct encoding *e, const struct xds_request *r, delta_request *m) {
     size_t count = r->initial_version_count;
     version_entry *entries = arena_calloc(e->arena, count + 1, sizeof *entries);
     m->initial_resource_versions = arena_calloc(e->arena, count + 1, sizeof *m->initial_resource_versions);
@@ -83,8 +85,8 @@ static void put_versions(struct encoding *e, const struct xds_request *r,
 }
 
 static struct str encode_delta(struct encoding *e, const struct xds_request *r, const Envoy__Config__Core__V3__Node *node) {
-    Envoy__Service__Discovery__V3__DeltaDiscoveryRequest m = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
-    m.node = r->has_node ? node_of(e, node) : NULL;
+    delta_request m = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+    m.node = r->has_node ? node_of(e, node, 0) : NULL;
     m.type_url = text_of(e, r->type_url);
     m.response_nonce = text_of(e, r->response_nonce);
     m.resource_names_subscribe = texts_of(e, r->names, r->name_count);
@@ -96,15 +98,21 @@ static struct str encode_delta(struct encoding *e, const struct xds_request *r, 
     return pack(e, &m.base);
 }
 
+static void put_world(struct encoding *e, const struct xds_request *r, Envoy__Config__Core__V3__Node *node,
+                      world_request *m) {
+    envoy__service__discovery__v3__discovery_request__init(m);
+    m->node = node;
+    m->type_url = text_of(e, r->type_url);
+    m->version_info = text_of(e, r->version);
+    m->response_nonce = text_of(e, r->response_nonce);
+    m->resource_names = texts_of(e, r->names, r->name_count);
+    m->n_resource_names = r->name_count;
+    m->error_detail = r->is_refusal ? status_of(e, r->error) : NULL;
+}
+
 static struct str encode_world(struct encoding *e, const struct xds_request *r, const Envoy__Config__Core__V3__Node *node) {
-    Envoy__Service__Discovery__V3__DiscoveryRequest m = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_REQUEST__INIT;
-    m.node = r->has_node ? node_of(e, node) : NULL;
-    m.type_url = text_of(e, r->type_url);
-    m.version_info = text_of(e, r->version);
-    m.response_nonce = text_of(e, r->response_nonce);
-    m.resource_names = texts_of(e, r->names, r->name_count);
-    m.n_resource_names = r->name_count;
-    m.error_detail = r->is_refusal ? status_of(e, r->error) : NULL;
+    world_request m;
+    put_world(e, r, r->has_node ? node_of(e, node, 0) : NULL, &m);
     return pack(e, &m.base);
 }
 
@@ -112,6 +120,13 @@ struct str xds_encode_request(struct arena *arena, enum xds_form form, const str
                               const Envoy__Config__Core__V3__Node *node) {
     struct encoding e = {.arena = arena};
     return form == XDS_DELTA ? encode_delta(&e, request, node) : encode_world(&e, request, node);
+}
+
+int xds_make_poll(struct arena *arena, const struct xds_request *request, const Envoy__Config__Core__V3__Node *node,
+                  Envoy__Service__Discovery__V3__DiscoveryRequest *ret) {
+    struct encoding e = {.arena = arena};
+    put_world(&e, request, node_of(&e, node, 1), ret);
+    return e.failed ? -1 : 0;
 }
 
 /* ---- responses ---- */
@@ -158,7 +173,7 @@ static void put_wrapped(const Envoy__Service__Discovery__V3__Resource *in, struc
     ret->ttl = in->ttl ? microseconds(in->ttl) : 0;
 }
 
-static int put_any(struct arena *arena, const Google__Protobuf__Any *in, struct xds_response_resource *ret) {
+int xds_open_resource(struct arena *arena, const Google__Protobuf__Any *in, struct xds_response_resource *ret) {
     ProtobufCMessage *wrapper;
     *ret = (struct xds_response_resource){.version = STR("")};
     if (!str_eq(str_of(in->type_url), STR(WRAPPER_URL))) {
@@ -171,9 +186,7 @@ static int put_any(struct arena *arena, const Google__Protobuf__Any *in, struct 
     return status == MESSAGE_MEMORY ? status : 0;
 }
 
-typedef Envoy__Service__Discovery__V3__ResourceError resource_error;
-
-static int put_errors(struct arena *arena, resource_error *const *in, size_t count, struct xds_response *ret) {
+int xds_open_errors(struct arena *arena, resource_error *const *in, size_t count, struct xds_response *ret) {
     struct xds_response_error *errors = arena_calloc(arena, count + 1, sizeof *errors);
     if (!errors)
         return MESSAGE_MEMORY;
@@ -196,10 +209,10 @@ static int decode_world(struct arena *arena, struct str bytes, struct xds_respon
     struct xds_response_resource *resources = arena_calloc(arena, m->n_resources + 1, sizeof *resources);
     status = resources ? 0 : MESSAGE_MEMORY;
     for (size_t i = 0; i < m->n_resources && status == 0; i++)
-        status = put_any(arena, m->resources[i], &resources[i]);
+        status = xds_open_resource(arena, m->resources[i], &resources[i]);
     *ret = (struct xds_response){.type_url = str_of(m->type_url), .version = str_of(m->version_info),
                                  .nonce = str_of(m->nonce), .resources = resources, .resource_count = m->n_resources};
-    return status ? status : put_errors(arena, m->resource_errors, m->n_resource_errors, ret);
+    return status ? status : xds_open_errors(arena, m->resource_errors, m->n_resource_errors, ret);
 }
 
 /* Both lists of names; a server may fill either. */
@@ -230,7 +243,7 @@ static int decode_delta(struct arena *arena, struct str bytes, struct xds_respon
     *ret = (struct xds_response){.type_url = str_of(m->type_url), .version = str_of(m->system_version_info),
                                  .nonce = str_of(m->nonce), .resources = resources, .resource_count = m->n_resources};
     status = put_removed(arena, m, ret);
-    return status ? status : put_errors(arena, m->resource_errors, m->n_resource_errors, ret);
+    return status ? status : xds_open_errors(arena, m->resource_errors, m->n_resource_errors, ret);
 }
 
 int xds_decode_response(struct arena *arena, enum xds_form form, struct str bytes, struct xds_response *ret) {

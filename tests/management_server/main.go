@@ -12,6 +12,8 @@
 //	{"event": "request", "stream": 1, "type": "...", "version": "...", "nonce": "...", "names": [], "unsubscribe": [], "error": "..."}
 //	{"event": "response", "stream": 1, "type": "...", "version": "...", "nonce": "...", "count": 4}
 //
+// Polls over HTTP are those of stream 0.
+//
 // It ends with its input.
 package main
 
@@ -99,6 +101,17 @@ func callbacks() server.CallbackFuncs {
 				"node": r.GetNode().GetId()})
 			return nil
 		},
+		FetchRequestFunc: func(_ context.Context, r *discovery.DiscoveryRequest) error {
+			time.Sleep(time.Duration(delay.Load()))
+			tell("request", map[string]any{"stream": 0, "type": r.GetTypeUrl(), "version": r.GetVersionInfo(),
+				"nonce": r.GetResponseNonce(), "names": r.GetResourceNames(), "error": r.GetErrorDetail().GetMessage(),
+				"node": r.GetNode().GetId()})
+			return nil
+		},
+		FetchResponseFunc: func(_ *discovery.DiscoveryRequest, r *discovery.DiscoveryResponse) {
+			tell("response", map[string]any{"stream": 0, "type": r.GetTypeUrl(), "version": r.GetVersionInfo(),
+				"nonce": r.GetNonce(), "count": len(r.GetResources())})
+		},
 		StreamResponseFunc: func(_ context.Context, stream int64, _ *discovery.DiscoveryRequest, r *discovery.DiscoveryResponse) {
 			time.Sleep(time.Duration(delay.Load()))
 			tell("response", map[string]any{"stream": stream, "type": r.GetTypeUrl(), "version": r.GetVersionInfo(),
@@ -174,7 +187,8 @@ func obey(snapshots cache.SnapshotCache) {
 
 // ---- servers
 
-func transport(certificate, key, clientCA string) ([]grpc.ServerOption, error) {
+// Without a certificate: nil.
+func transport(certificate, key, clientCA string) (*tls.Config, error) {
 	if certificate == "" {
 		return nil, nil
 	}
@@ -191,7 +205,7 @@ func transport(certificate, key, clientCA string) ([]grpc.ServerOption, error) {
 		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 		c.ClientCAs.AppendCertsFromPEM(text)
 	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c))}, nil
+	return c, nil
 }
 
 func listen(address string) net.Listener {
@@ -217,16 +231,23 @@ func main() {
 	}
 	snapshots := cache.NewSnapshotCache(*ads, cache.IDHash{}, nil)
 	srv := server.NewServer(context.Background(), snapshots, callbacks(), options...)
-	credentials, err := transport(*certificate, *key, *clientCA)
+	security, err := transport(*certificate, *key, *clientCA)
 	if err != nil {
 		log.Fatal(err)
 	}
-	g := grpc.NewServer(append(credentials, grpc.MaxConcurrentStreams(1000000))...)
-	testv3.RegisterServer(g, srv)
 	l, r := listen(*address), listen(*rest)
+	tell("listening", map[string]any{"port": l.Addr().(*net.TCPAddr).Port, "rest_port": r.Addr().(*net.TCPAddr).Port})
+	grpcOptions := []grpc.ServerOption{grpc.MaxConcurrentStreams(1000000)}
+	if security != nil {
+		grpcOptions = append(grpcOptions, grpc.Creds(credentials.NewTLS(security)))
+		forHTTP := security.Clone()
+		forHTTP.NextProtos = nil
+		r = tls.NewListener(r, forHTTP)
+	}
+	g := grpc.NewServer(grpcOptions...)
+	testv3.RegisterServer(g, srv)
 	go func() { log.Fatal(g.Serve(l)) }()
 	gateway := &test.HTTPGateway{Gateway: server.HTTPGateway{Server: srv}}
 	go func() { log.Fatal(http.Serve(r, gateway)) }()
-	tell("listening", map[string]any{"port": l.Addr().(*net.TCPAddr).Port, "rest_port": r.Addr().(*net.TCPAddr).Port})
 	obey(snapshots)
 }

@@ -15,6 +15,7 @@
 
 enum {
     TREE_DEPTH_MAX = 64,
+    TREE_JSON_DEPTH_MAX = 160,          /* of tree_read_json: 64 messages within messages, and their lists */
     TREE_NODES_MAX = 2000000,           /* of one configuration, aliases counted as often as they are used */
     TREE_EXPANSION_MAX = 64 << 20,      /* bytes that variables may add to one configuration */
 };
@@ -64,6 +65,11 @@ extern const struct tree_variables tree_verbatim;
  * Returns NULL when there is no tree to work with. `file` is kept by reference, for places. */
 struct tree_node *tree_read(struct arena *arena, const char *file, struct str text, const struct tree_variables *variables,
                             struct tree_budget *budget, struct error_list *errors);
+
+/* The same from JSON alone, by the letter of RFC 8259, for what comes from another program: duplicate keys, comments and half
+ * a surrogate pair are faults, too. The first fault ends it: NULL. */
+struct tree_node *tree_read_json(struct arena *arena, const char *file, struct str text, struct tree_budget *budget,
+                                 struct error_list *errors);
 
 /* Replaces ${NAME} and ${NAME:-default}; "$${" stands for "${". Returns 0, or -1 after adding an error at `place`. */
 int tree_expand(struct arena *arena, struct str text, const struct tree_variables *variables, struct tree_budget *budget,

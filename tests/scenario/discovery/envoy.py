@@ -6,7 +6,9 @@ MODES = {  # what `api_type` says, and whether one stream has all types
     "xds": ("GRPC", False),
     "delta": ("DELTA_GRPC", False),
     "delta-ads": ("DELTA_GRPC", True),
+    "rest": ("REST", False),
 }
+REFRESH = "0.1s"  # between polls
 
 
 def source(mode):
@@ -18,6 +20,9 @@ def source(mode):
 
 
 def api_source(api_type):
+    if api_type == "REST":
+        return {"api_type": api_type, "transport_api_version": "V3", "cluster_names": ["xds_cluster"],
+                "refresh_delay": REFRESH, "request_timeout": "10s"}
     return {"api_type": api_type, "transport_api_version": "V3", "set_node_on_first_message_only": True,
             "grpc_services": [{"envoy_grpc": {"cluster_name": "xds_cluster"}}]}
 
@@ -30,9 +35,11 @@ def address(endpoint):
 def bootstrap(mode, port, tls=None, node="test"):
     """As Envoy's YAML has it; JSON is YAML."""
     api_type, is_aggregated = MODES[mode]
-    server = {"name": "xds_cluster", "connect_timeout": "1s", "http2_protocol_options": {},
+    server = {"name": "xds_cluster", "connect_timeout": "1s",
               "load_assignment": assignment("xds_cluster", [f"127.0.0.1:{port}"])}
     del server["load_assignment"]["@type"]
+    if api_type != "REST":
+        server["http2_protocol_options"] = {}
     if tls:
         server["transport_socket"] = socket_of("Upstream", tls)
     dynamic = {"cds_config": source(mode), "lds_config": source(mode)}

@@ -105,7 +105,8 @@ def driven(mode, authority):
         server = stack.enter_context(ManagementServer(ads=mode == "ads", **server_tls))
         gateway = Gateway(workers=1)
         path = gateway.folder / "bootstrap.json"
-        path.write_text(json.dumps(envoy.bootstrap(mode, server.port, client_tls)))
+        path.write_text(json.dumps(envoy.bootstrap(mode, server.rest_port if mode == "rest" else server.port,
+                                                   client_tls)))
         gateway.control_arguments = ["--xds-bootstrap", path]
         stack.callback(gateway.stop)
         pair = (authority.folder / "gateway.pem", authority.folder / "gateway.key") if authority else None

@@ -283,10 +283,54 @@ static void google_grpc_service(void **state) {
            "is not supported\n");
 }
 
+#define REST(more) \
+    NODE "dynamic_resources:\n" \
+         "  cds_config: {api_config_source: {api_type: REST, cluster_names: [x], " more "}}\n"
+
+static void servers_that_are_polled(void **state) {
+    struct fixture *f = *state;
+    accept(f, REST("refresh_delay: {nanos: 500000000}") CLUSTER(""));
+    assert_true(f->b.is_polled && !f->b.is_aggregated);
+    assert_int_equal(f->b.form, XDS_STATE_OF_THE_WORLD);
+    assert_int_equal(f->b.refresh_delay, 500000);
+    assert_int_equal(f->b.request_timeout, 1000000);
+    assert_int_equal(f->b.server_count, 1);
+    assert_string_equal(f->b.servers[0].host, "x");
+    assert_false(f->b.servers[0].is_http2);
+    assert_int_equal(f->b.cluster_count, 0);
+    accept(f, REST("refresh_delay: 30s, request_timeout: 0.25s") CLUSTER("    http2_protocol_options: {}\n"));
+    assert_int_equal(f->b.request_timeout, 250000);
+    assert_true(f->b.servers[0].is_http2);
+    accept(f, NODE ADS("GRPC") CLUSTER(""));
+    assert_false(f->b.is_polled);
+}
+
+static void faults_of_polled_servers(void **state) {
+    struct fixture *f = *state;
+    refuse(f, REST("") CLUSTER(""), "b:3:35: dynamic_resources.cds_config.api_config_source: needs refresh_delay\n");
+    refuse(f, REST("refresh_delay: 0.009s") CLUSTER(""), "b:3:87: dynamic_resources.cds_config.api_config_source."
+                                                        "refresh_delay: is not between 10 ms and one day\n");
+    refuse(f, REST("refresh_delay: 1s, request_timeout: 86400.1s") CLUSTER(""),
+           "b:3:108: dynamic_resources.cds_config.api_config_source.request_timeout: is not between 10 ms and one day\n");
+    refuse(f, REST("refresh_delay: 1s"), "b:3:68: dynamic_resources.cds_config.api_config_source.cluster_names[0]: "
+                                         "there is no static cluster \"x\"\n");
+    refuse(f, NODE "dynamic_resources:\n  cds_config: {api_config_source: {api_type: REST, refresh_delay: 1s}}\n",
+           "b:3:35: dynamic_resources.cds_config.api_config_source: needs cluster_names\n");
+    refuse(f, REST("refresh_delay: 1s, grpc_services: [{envoy_grpc: {cluster_name: x}}]") CLUSTER(""),
+           "b:3:106: dynamic_resources.cds_config.api_config_source.grpc_services: REST has cluster_names\n");
+    refuse(f, NODE "dynamic_resources:\n"
+                   "  cds_config: {api_config_source: {api_type: REST, refresh_delay: 1s, cluster_names: [x]}}\n"
+                   "  lds_config: {api_config_source: {api_type: REST, refresh_delay: 1s, cluster_names: [y]}}\n"
+                   CLUSTER(""),
+           "b:3:15: dynamic_resources.cds_config: all resources come from the same servers in the same way: this differs "
+           "from the source before it\n"
+           "b:4:87: dynamic_resources.lds_config.api_config_source.cluster_names[0]: there is no static cluster \"y\"\n");
+}
+
 static void faults_of_envoys_form(void **state) {
     struct fixture *f = *state;
     refuse(f, NODE ADS("REST") CLUSTER(""),
-           "b:3:26: dynamic_resources.ads_config.api_type: REST is not supported, only gRPC\n");
+           "b:3:26: dynamic_resources.ads_config.api_type: REST has no aggregated form\n");
     refuse(f, NODE "dynamic_resources: {}\n", "b:2:20: dynamic_resources: needs lds_config or cds_config\n");
     refuse(f, NODE "dynamic_resources: {lds_config: {ads: {}}}\n",
            "b:2:39: dynamic_resources.lds_config.ads: there is no dynamic_resources.ads_config\n");
@@ -374,6 +418,8 @@ int main(void) {
         TEST(what_else_stands_in_envoys_examples),
         TEST(tls_of_envoys_form),
         TEST(google_grpc_service),
+        TEST(servers_that_are_polled),
+        TEST(faults_of_polled_servers),
         TEST(faults_of_envoys_form),
         TEST(tables_are_sound),
         TEST(from_a_file),

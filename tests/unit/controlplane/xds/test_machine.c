@@ -423,7 +423,7 @@ static void test_bounds(void **state) {
     sent(&m, CLUSTERS);
     char large[1500];
     memset(large, 'x', sizeof large);
-    struct xds_response_resource in = {STR("a"), STR(ENDPOINT_URL), STR("1"), {large, sizeof large}, true, false, 0};
+    struct xds_response_resource in = {STR("a"), STR(ENDPOINT_URL), STR("1"), {large, sizeof large}, true, false, 0, {0}};
     struct xds_response r = {.type_url = STR(ENDPOINT_URL), .version = STR("1"), .nonce = STR("n"), .resources = &in,
                              .resource_count = 1};
     assert_int_equal(xds_protocol_receive(m.p, 0, &r, m.now), XDS_OK);
@@ -441,9 +441,9 @@ static void test_what_cannot_be_read(void **state) {
     struct machine m = machine_defaults(XDS_DELTA);
     begin(&m);
     struct xds_response_resource in[3] = {
-        {STR("a"), STR(CLUSTER_URL), STR("1"), STR("1"), true, false, 0},
-        {STR("b"), STR(ENDPOINT_URL), STR("1"), STR("1"), true, false, 0},
-        {STR("\xff"), STR(ENDPOINT_URL), STR("1"), STR("1"), true, false, 0}};
+        {STR("a"), STR(CLUSTER_URL), STR("1"), STR("1"), true, false, 0, {0}},
+        {STR("b"), STR(ENDPOINT_URL), STR("1"), STR("1"), true, false, 0, {0}},
+        {STR("\xff"), STR(ENDPOINT_URL), STR("1"), STR("1"), true, false, 0, {0}}};
     struct xds_response r = {.type_url = STR(ENDPOINT_URL), .nonce = STR("n"), .resources = in, .resource_count = 2};
     assert_int_equal(xds_protocol_receive(m.p, 0, &r, m.now), XDS_OK);
     assert_true(ask(&m, ENDPOINTS));
