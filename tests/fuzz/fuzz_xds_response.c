@@ -1,4 +1,4 @@
-/* Any responses to the machine of the xDS protocol, in both forms, between subscriptions, cuts and READY: bounds hold, and
+/* Any responses to the machine of the xDS protocol, in both forms and by polls, between subscriptions, cuts and READY: bounds hold, and
  * every response that is taken is answered once. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,8 @@ static void respond(struct xds_protocol *p, size_t stream, struct input *in, uin
     for (size_t i = 0; i < r.resource_count; i++) {
         uint8_t flags = take_byte(in);
         resources[i] = (struct xds_response_resource){take_name(in), flags & 1 ? r.type_url : STR("x"), take_text(in, 8),
-                                                      take_text(in, 100), flags & 6, flags & 8, take_byte(in)};
+                                                      take_text(in, 100), flags & 6, flags & 8, take_byte(in),
+                                                      flags & 16 ? STR("unreadable") : STR("")};
     }
     for (size_t i = 0; i < r.removed_count; i++)
         removed[i] = take_name(in);
@@ -94,7 +95,7 @@ static void send_one(struct xds_protocol *p, size_t stream, uint64_t now) {
     xds_protocol_sent(p, stream, now);
 }
 
-static void step(struct xds_protocol *p, struct input *in, uint64_t *now) {
+static void step(struct xds_protocol *p, bool is_polled, struct input *in, uint64_t *now) {
     uint8_t what = take_byte(in);
     size_t stream = (what >> 7) % xds_protocol_stream_count(p), type = (what >> 6) & 1;
     unsigned news;
@@ -112,6 +113,12 @@ static void step(struct xds_protocol *p, struct input *in, uint64_t *now) {
             xds_protocol_opened(p, stream);
         break;
     case 7: send_one(p, stream, *now); break;
+    case 8:
+        if (is_polled) {
+            xds_protocol_unchanged(p, stream);
+            break;
+        }
+        /* fall through */
     default:
         if (xds_protocol_can_receive(p, stream))
             respond(p, stream, in, *now);
@@ -132,7 +139,7 @@ static void check(const struct xds_protocol *p) {
     must(c->acks + c->nacks <= c->responses, "more answers than responses");
 }
 
-/* The first byte: form, aggregated or not, how data errors count, held or not. */
+/* The first byte: form, aggregated or not, how data errors count, held or not, polled or not. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct input in = {bytes, size};
     struct xds_options o;
@@ -143,6 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     o.form = flags & 1 ? XDS_DELTA : XDS_STATE_OF_THE_WORLD;
     o.is_aggregated = flags & 2;
     o.fail_on_data_errors = flags & 4;
+    o.poll_wait = (flags & 67) == 64 ? 500000 : 0;
     o.resources_max = RESOURCES_MAX;
     o.bytes_max = BYTES_MAX;
     o.name_max = 16;
@@ -157,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     }
     xds_protocol_subscribe(p, 0, flags & 32 ? STR("*") : STR("a"));
     while (in.left > 0) {
-        step(p, &in, &now);
+        step(p, o.poll_wait > 0, &in, &now);
         check(p);
     }
     xds_protocol_destroy(p);

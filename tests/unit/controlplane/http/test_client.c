@@ -7,7 +7,9 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "controlplane/http/client.h"
@@ -130,6 +132,43 @@ static void an_answer_that_is_cut_has_failed(void **state) {
     assert_non_null(strstr(f->reason, "4 bytes"));
 }
 
+/* The URL has the name, the request who is connected to. */
+static void another_place_may_be_reached(void **state) {
+    struct fixture *f = *state;
+    const char *reach = strchr(f->url + strlen("http://"), ':') + 1;
+    char place[64];
+    snprintf(place, sizeof place, "127.0.0.1:%.*s", (int)strcspn(reach, "/"), reach);
+    const struct http_request request = {.method = "GET", .url = "http://no-such-name.test:7/", .reach = place};
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    f->call = http_call_start(f->client, &request, &ops, f);
+    assert_non_null(f->call);
+    ev_run(f->loop, 0);
+    assert_int_equal(f->status, 200);
+}
+
+static void a_local_socket_may_be_reached(void **state) {
+    struct fixture *f = *state;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char folder[] = "/tmp/headgate-http-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    snprintf(a.sun_path, sizeof a.sun_path, "%s/s", folder);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    ev_io_stop(f->loop, &f->accepting);
+    ev_io_set(&f->accepting, listener, EV_READ);
+    ev_io_start(f->loop, &f->accepting);
+    const struct http_request request = {.method = "GET", .url = "http://localhost/", .socket = a.sun_path};
+    f->answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    f->call = http_call_start(f->client, &request, &ops, f);
+    assert_non_null(f->call);
+    ev_run(f->loop, 0);
+    assert_int_equal(f->status, 200);
+    close(listener);
+    unlink(a.sun_path);
+    rmdir(folder);
+}
+
 static void nobody_listens(void **state) {
     struct fixture *f = *state;
     ev_io_stop(f->loop, &f->accepting);
@@ -172,6 +211,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_answer_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_status_is_an_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(an_answer_that_is_cut_has_failed, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_place_may_be_reached, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_local_socket_may_be_reached, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_listens, setup, teardown),
         cmocka_unit_test_setup_teardown(its_reader_may_refuse_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_heard_of_a_call_that_was_cancelled, setup, teardown),
