@@ -46,8 +46,8 @@ struct http_call_ops {
     /* Some of the body of the answer, whose status is known: a redirect is not followed. False ends the call: `done` comes
      * with the reason "refused by its reader". */
     bool (*data)(void *context, unsigned status, struct str piece);
-    /* The last that is heard; other calls may be begun and cancelled in it. `reason` is NULL when the answer came whole; otherwise one line for people, and `status` is
-     * that of the answer when it had begun, or 0. */
+    /* The last that is heard; other calls may be begun and cancelled in it. `reason` is NULL when the answer came whole;
+     * otherwise one line for people, and `status` is that of the answer when it had begun, or 0. */
     void (*done)(void *context, unsigned status, const char *reason);
 };
 

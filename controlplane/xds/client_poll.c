@@ -1,5 +1,5 @@
-/* A server that is polled: what the machine wants to know is asked by POST, one poll of a type at a time, and what the answer
- * says goes to the machine. */
+/* A server that is polled: what the machine wants to know is asked by POST, one poll of a type at a time, and what the
+ * answer says goes to the machine. */
 #include <stdio.h>
 #include <string.h>
 

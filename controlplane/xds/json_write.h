@@ -10,6 +10,7 @@
 #include "common/str.h"
 
 /* Appends one object, or what stands for a message of google.protobuf, without a line end. Returns 0, or -1 when it has no
- * JSON: an Any of a type that types.h does not know or that cannot be decoded, a Value without a kind, a duration or time out
- * of its range, a number that is not finite within a Value, texts that are not UTF-8. `out` is to be checked for memory. */
+ * JSON: an Any of a type that types.h does not know or that cannot be decoded, a Value without a kind, a duration or time
+ * out of its range, a number that is not finite within a Value, texts that are not UTF-8. `out` is to be checked for
+ * memory. */
 int xds_json_write(const ProtobufCMessage *m, struct strbuf *out);

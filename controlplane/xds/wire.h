@@ -18,8 +18,8 @@ int xds_decode_response(struct arena *arena, enum xds_form form, struct str byte
 
 /* ---- parts of them, for wire_json.h ---- */
 
-/* The request of a poll: the state of the world, with the node as a client without times to live. Its texts are in the arena.
- * 0, or -1 without memory. */
+/* The request of a poll: the state of the world, with the node as a client without times to live. Its texts are in the
+ * arena. 0, or -1 without memory. */
 int xds_make_poll(struct arena *arena, const struct xds_request *request, const Envoy__Config__Core__V3__Node *node,
                   Envoy__Service__Discovery__V3__DiscoveryRequest *ret);
 /* One of a response's resources. 0 or MESSAGE_MEMORY. */

@@ -123,7 +123,8 @@ static struct tree_node *head_of(struct arena *arena, const struct tree_node *ro
     return map;
 }
 
-static int read_tree(struct arena *arena, const struct tree_node *root, struct xds_response *ret, struct error_list *errors) {
+static int read_tree(struct arena *arena, const struct tree_node *root, struct xds_response *ret,
+                     struct error_list *errors) {
     const struct tree_node *head = root->type == TREE_MAP ? head_of(arena, root) : NULL;
     if (!head) {
         error_addf(errors, ERROR_TYPE, root->type == TREE_MAP ? "no memory for an answer" : "an answer is not an object");

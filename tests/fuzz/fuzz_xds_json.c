@@ -1,6 +1,6 @@
-/* Messages of xDS written by a stranger, as JSON or YAML, and answers to polls. First byte: the type. What is read encodes, and
- * what it encodes to decodes and encodes to itself; written as JSON it is read as the same; what is refused is refused with a
- * reason. */
+/* Messages of xDS written by a stranger, as JSON or YAML, and answers to polls. First byte: the type. What is read encodes,
+ * and what it encodes to decodes and encodes to itself; written as JSON it is read as the same; what is refused is refused
+ * with a reason. */
 #include <stdio.h>
 #include <stdlib.h>
 

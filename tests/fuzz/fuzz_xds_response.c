@@ -1,5 +1,5 @@
-/* Any responses to the machine of the xDS protocol, in both forms and by polls, between subscriptions, cuts and READY: bounds hold, and
- * every response that is taken is answered once. */
+/* Any responses to the machine of the xDS protocol, in both forms and by polls, between subscriptions, cuts and READY:
+ * bounds hold, and every response that is taken is answered once. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -66,8 +66,8 @@ extern const struct tree_variables tree_verbatim;
 struct tree_node *tree_read(struct arena *arena, const char *file, struct str text, const struct tree_variables *variables,
                             struct tree_budget *budget, struct error_list *errors);
 
-/* The same from JSON alone, by the letter of RFC 8259, for what comes from another program: duplicate keys, comments and half
- * a surrogate pair are faults, too. The first fault ends it: NULL. */
+/* The same from JSON alone, by the letter of RFC 8259, for what comes from another program: duplicate keys, comments and
+ * half a surrogate pair are faults, too. The first fault ends it: NULL. */
 struct tree_node *tree_read_json(struct arena *arena, const char *file, struct str text, struct tree_budget *budget,
                                  struct error_list *errors);
 

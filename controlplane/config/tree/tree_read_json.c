@@ -1,5 +1,5 @@
-/* JSON by the letter of RFC 8259, for texts that come over a network: nothing of YAML is understood, and the first fault ends
- * it. */
+/* JSON by the letter of RFC 8259, for texts that come over a network: nothing of YAML is understood, and the first fault
+ * ends it. */
 #include "common/map.h"
 #include "controlplane/config/tree/tree.h"
 

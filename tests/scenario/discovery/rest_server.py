@@ -62,6 +62,9 @@ class RestServer:
             self.version += 1
 
     def answer(self, handler, kind, request):
+        if handler.server is not self.server:  # stopped; a connection from before
+            handler.close_connection = True
+            return
         with self.changed:
             self.requests.append((kind, request, dict(handler.headers)))
             self.changed.notify_all()

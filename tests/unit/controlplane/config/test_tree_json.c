@@ -101,7 +101,8 @@ static void faults(void **state) {
 }
 
 static void numbers(void **state) {
-    static const char *const bad[] = {"01", "-", "+1", ".5", "1.", "1e", "1e+", "0x10", "NaN", "Infinity", "-Infinity", "1_0"};
+    static const char *const bad[] = {"01",  "-",    "+1",  ".5",       "1.",        "1e",
+                                      "1e+", "0x10", "NaN", "Infinity", "-Infinity", "1_0"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct arena arena = {0};

@@ -48,7 +48,8 @@ static void fields(void **state) {
     assert_writes(CLUSTER, "{name: \"a\\\"b\", lbPolicy: MAGLEV, connectTimeout: 1.5s, maglevLbConfig: {tableSize: 65537}}",
                   "{\"name\":\"a\\\"b\",\"connect_timeout\":\"1.500s\",\"lb_policy\":\"MAGLEV\","
                   "\"maglev_lb_config\":{\"table_size\":\"65537\"}}");
-    assert_writes(CLUSTER, "{type: 99, perConnectionBufferLimitBytes: 0, circuitBreakers: {thresholds: [{}, {priority: HIGH}]}}",
+    assert_writes(CLUSTER, "{type: 99, perConnectionBufferLimitBytes: 0, "
+                  "circuitBreakers: {thresholds: [{}, {priority: HIGH}]}}",
                   "{\"type\":99,\"per_connection_buffer_limit_bytes\":0,"
                   "\"circuit_breakers\":{\"thresholds\":[{},{\"priority\":\"HIGH\"}]}}");
 }
@@ -76,7 +77,8 @@ static void any_messages(void **state) {
     assert_writes(&google__protobuf__any__descriptor,
                   "{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}",
                   "{\"@type\":\"type.googleapis.com/envoy.config.cluster.v3.Cluster\",\"name\":\"a\"}");
-    assert_writes(&google__protobuf__any__descriptor, "{\"@type\": type.googleapis.com/google.protobuf.Struct, value: {a: 1}}",
+    assert_writes(&google__protobuf__any__descriptor,
+                  "{\"@type\": type.googleapis.com/google.protobuf.Struct, value: {a: 1}}",
                   "{\"@type\":\"type.googleapis.com/google.protobuf.Struct\",\"value\":{\"a\":1}}");
 }
 
@@ -152,7 +154,8 @@ static void an_answer(void **state) {
         " \"resources\": [" ANY_OF("config.endpoint.v3.ClusterLoadAssignment", "\"cluster_name\": \"a\"") ",\n"
         ANY_OF("service.discovery.v3.Resource", "\"name\": \"b\", \"version\": \"9\", \"ttl\": \"5s\", \"resource\": "
                ANY_OF("config.endpoint.v3.ClusterLoadAssignment", "\"clusterName\": \"b\"")) "],\n"
-        " \"resource_errors\": [{\"resource_name\": {\"name\": \"c\"}, \"error_detail\": {\"code\": 5, \"message\": \"no\"}}]}");
+        " \"resource_errors\": [{\"resource_name\": {\"name\": \"c\"}, "
+        "\"error_detail\": {\"code\": 5, \"message\": \"no\"}}]}");
     assert_str(r.version, "3");
     assert_str(r.nonce, "n");
     assert_str(r.type_url, ENDPOINT_URL);
@@ -180,7 +183,8 @@ static void answers_without_resources(void **state) {
 static void a_resource_that_cannot_be_read_is_one_with_a_fault(void **state) {
     (void)state;
     struct xds_response r = read_answer(
-        "{\"resources\": [" ANY_OF("config.cluster.v3.Cluster", "\"name\": \"a\", \"connect_timeout\": 5, \"newer\": 1") ",\n"
+        "{\"resources\": ["
+        ANY_OF("config.cluster.v3.Cluster", "\"name\": \"a\", \"connect_timeout\": 5, \"newer\": 1") ",\n"
         ANY_OF("config.cluster.v3.Cluster", "\"name\": \"b\"") ",\n"
         ANY_OF("service.discovery.v3.Resource", "\"resource\": "
                ANY_OF("config.endpoint.v3.ClusterLoadAssignment", "\"clusterName\": \"c\", \"endpoints\": 1")) ",\n"
