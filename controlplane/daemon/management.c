@@ -151,6 +151,7 @@ static int create_world(struct management *m, struct endpoint_feed *feed, struct
     o.sink = (struct xds_world_sink){.context = m, .set_layer = set_layer, .set_secret = set_secret,
                                      .drop_secret = drop_secret, .changed = changed};
     o.feed = feed;
+    o.fixed = &m->fixed;
     o.wants_clusters = m->bootstrap.wants_clusters;
     o.wants_listeners = m->bootstrap.wants_listeners;
     m->world = xds_world_create(&o);

@@ -199,6 +199,9 @@ static int provide(struct world_made *made, struct world_item *it, struct error_
 
 static int add_reference(void *context, Headgate__Kind kind, const char *name) {
     struct world_made *made = context;
+    const struct config_resources *fixed = made->world->o.fixed;
+    if (fixed && config_resources_find(fixed, kind, str_of(name)))
+        return 0;
     if (hg_grow(&made->references, &made->reference_capacity, made->reference_count + 1, sizeof(struct world_slot *)) < 0)
         return -1;
     struct world_slot *s = use_slot(made->world, kind, name);

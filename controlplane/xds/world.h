@@ -60,6 +60,7 @@ struct xds_world_options {
     struct xds_world_sink         sink;
     struct endpoint_feed         *feed;         /* outlives the world */
     bool                          wants_clusters, wants_listeners;  /* all that the server has */
+    const struct config_resources *fixed;       /* those that are there whatever the server has; outlives the world; NULL */
     /* How long, in microseconds, ... */
     uint64_t hold;              /* an ACK waits for resources that are needed as well, so that READY comes first */
     uint64_t reference_wait;    /* routes that send to a new cluster wait for it */

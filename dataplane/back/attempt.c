@@ -9,7 +9,7 @@
 static enum lack go_on_with(struct attempt *a);
 
 void proxy_note_endpoint(struct exchange *x, const struct endpoint_runtime *e) {
-    if (x->worker->access_log) /* nobody else asks */
+    if (x->worker->access_log || x->listener->log_service_count) /* nobody else asks */
         x->endpoint = arena_str(&x->arena, str_of(e->text));
 }
 

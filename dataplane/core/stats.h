@@ -62,6 +62,10 @@
     X(h2_protocol_errors_total, "HTTP/2 connections closed: their peer broke the protocol")        \
     X(h2_heads_refused_total, "Heads and trailers beyond what one HTTP/2 connection may hold")      \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
+    X(access_log_service_entries_total, "Entries sent to access log services")                     \
+    X(access_log_service_dropped_total, "Entries for access log services that found no room")      \
+    X(access_log_service_streams_total, "Streams begun to access log services")                    \
+    X(access_log_service_failures_total, "Streams to access log services that broke, or could not be begun") \
     X(tunnels_total, "Upgraded exchanges")                                                         \
     X(tcp_connections_total, "Connections of TCP listeners, from accept")                          \
     X(tcp_unconnected_total, "Of those, the ones that ended before they had an endpoint")          \
@@ -78,6 +82,7 @@
     X(origin_connections, "Open origin connections")                                               \
     X(origin_idle_connections, "Kept origin connections")                                          \
     X(endpoints_ejected, "Endpoints that outlier detection leaves alone at the moment")           \
+    X(access_log_service_waiting_bytes, "Entries that wait for access log services")               \
     X(buffered_bytes, "Body bytes held")                                                           \
     X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")
 

@@ -74,6 +74,7 @@ struct worker {
     struct wheel       wheel;
     struct stats      *stats;
     struct log_ring   *access_log;       /* NULL: off */
+    struct grpc_logs  *log_services;     /* codec/grpc_log; NULL: entries for them are dropped */
     uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
     uint64_t           buffer_limit;
     struct arena_budget exchange_memory; /* exchanges and their arenas: heads, and what is made of them */

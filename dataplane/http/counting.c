@@ -3,13 +3,17 @@
 
 void count_begin(const struct exchange *x) {
     struct stats *s = x->worker->stats;
+    stats_add(&s->exchanges, 1);
+    if (x->listener->is_internal)
+        return;
     stats_add(exchange_is_tcp(x) ? &s->tcp_connections_total : &s->requests_total, 1);
     stats_add(&s->tcp_connections, exchange_is_tcp(x));
-    stats_add(&s->exchanges, 1);
 }
 
 void count_abort(const struct exchange *x, enum abort_code code) {
     struct stats *s = x->worker->stats;
+    if (x->listener->is_internal)
+        return;
     switch (code) {
     case ABORT_CLIENT_GONE: stats_add(&s->client_aborts_total, 1); break;
     case ABORT_CLIENT_PROTOCOL:
@@ -52,6 +56,8 @@ static void count_tcp(const struct exchange *x) {
 }
 
 void count_over(const struct exchange *x) {
+    if (x->listener->is_internal)
+        return;
     count_status(x);
     if (exchange_is_tcp(x))
         count_tcp(x);

@@ -51,6 +51,16 @@ struct bound_table {
     const uint64_t                           *subsets;   /* beside them, as in struct pick; NULL: all endpoints */
 };
 
+/* Where a listener sends access log entries (codec/grpc_log). */
+struct log_service {
+    struct str                        key;            /* of all that users can say: tells it from others */
+    struct str                        cluster, log_name;
+    bool                              is_tcp;         /* entries of connections, not of requests */
+    uint64_t                          flush_interval; /* microseconds */
+    uint64_t                          flush_bytes, buffer;
+    const struct listener_definition *listener;       /* of its streams: one rule, for everything; NULL: it has none */
+};
+
 struct listener_definition {
     struct str                name;
     const struct settings    *settings;
@@ -60,4 +70,7 @@ struct listener_definition {
     const struct bound_table *routes;
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;
+    const struct log_service *const *log_services;
+    unsigned                  log_service_count;
+    bool                      is_internal;   /* its requests are ours: they are no traffic, for counters and logs */
 };

@@ -132,6 +132,7 @@ struct exchange {
     uint64_t                          attempt_deadline;  /* the present attempt, until its head; 0: none */
     uint64_t                          request_deadline;  /* the whole exchange, or the answer alone; 0: none */
     /* for the access log */
+    const struct conn_ends           *ends;              /* of the client's connection; NULL: not known, or nobody asks */
     struct str                        client;            /* address text of the trusted client, in the arena */
     struct str                        peer;              /* address text of the connection */
     struct str                        request_id;
@@ -148,7 +149,6 @@ struct exchange {
     bool                              is_reply;          /* the back leg is an answer of our own */
     unsigned                          attempts;
     uint64_t                          began, head_at, done_at; /* worker clock; head_at: the final head came */
-    uint64_t                          began_realtime;
     _Alignas(16) unsigned char        terminal_state[EXCHANGE_TERMINAL_SIZE];
     struct exchange                  *next_free;
     _Alignas(16) char                 first_arena[EXCHANGE_FIRST_ARENA];

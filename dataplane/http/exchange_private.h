@@ -52,6 +52,8 @@ int  layers_make(struct exchange *x);
 void layers_finish(struct exchange *x);                           /* on_done, inner first, once each */
 void exchange_enter_layers(struct exchange *x, unsigned from);    /* request head inwards, then the terminal */
 void exchange_leave_layers(struct exchange *x);                   /* response head outwards, then the front */
+/* request.c. Both ends of the client's connection, for the log services that want to know. */
+void exchange_note_ends(struct exchange *x);
 /* request.c: route, canonical path, fields for the origin. Returns ABORT_NONE, or why the request is refused. */
 enum abort_code request_prepare(struct exchange *x, struct head *head);
 /* What goes to the origin: hop-by-hop fields out, forwarding fields in. Once, before the terminal starts. */

@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/http/date.h"
 #include "dataplane/http/exchange_private.h"
+#include "dataplane/net/conn.h"
 #include "dataplane/routing/path.h"
 #include "dataplane/tls/server.h"
 #include "dataplane/tls/session.h"
@@ -77,6 +78,14 @@ static void identify(struct exchange *x, const struct head *head) {
         x->log_referer = field_value(fields_find(&head->fields, FIELD_REFERER));
 }
 
+/* A system call or two, so only where somebody asks. */
+void exchange_note_ends(struct exchange *x) {
+    const struct leg *front = x->front;
+    struct conn_ends ends;
+    if (x->listener->log_service_count && front && front->ops->get_ends && front->ops->get_ends(front, &ends))
+        x->ends = arena_memdup(&x->arena, &ends, sizeof ends);
+}
+
 static int add(struct exchange *x, struct head *head, enum field_id id, struct str value) {
     return value.p ? fields_add_id(&head->fields, &x->arena, id, value) : -1;
 }
@@ -123,6 +132,7 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
     if (x->listener->opening.raw)
         return ABORT_NO_ROUTE; /* the address serves no requests any more: the connection is older than that */
     identify(x, head);
+    exchange_note_ends(x);
     if (tell_certificate(x, head) < 0)
         return ABORT_MEMORY;
     enum abort_code bad = find_path(x, head);

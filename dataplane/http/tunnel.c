@@ -44,6 +44,7 @@ void exchange_on_connection(struct leg *leg) {
     x->route = x->match.route;
     x->request.head = head;
     x->log_method = STR("TCP");
+    exchange_note_ends(x);
     x->tunnel = TUNNEL_ASKED;
     x->withholds_credit = true;
     flow_advance(&x->request, FLOW_BODY);
@@ -51,6 +52,22 @@ void exchange_on_connection(struct leg *leg) {
 }
 
 /* ---- the answer */
+
+/* By their keys their logs are found. */
+static bool copy_log_services(struct exchange *x, struct listener_definition *to) {
+    unsigned n = x->listener->log_service_count;
+    const struct log_service **list = arena_calloc(&x->arena, n, sizeof *list);
+    struct log_service *copies = arena_calloc(&x->arena, n, sizeof *copies);
+    bool ok = list && copies;
+    for (unsigned i = 0; ok && i < n; i++) {
+        copies[i].key = arena_str(&x->arena, x->listener->log_services[i]->key);
+        ok = copies[i].key.p;
+        list[i] = &copies[i];
+    }
+    to->log_services = list;
+    to->log_service_count = n;
+    return ok;
+}
 
 /* An open tunnel may live for days: it keeps copies of what the log says instead of the snapshot. */
 static bool let_snapshot_go(struct exchange *x) {
@@ -63,7 +80,7 @@ static bool let_snapshot_go(struct exchange *x) {
     *d = (struct listener_definition){.name = arena_str(&x->arena, x->listener->name), .settings = s,
                                       .timeouts = x->listener->timeouts};
     struct str route = arena_str(&x->arena, x->route->name), cluster = arena_str(&x->arena, x->cluster);
-    if (!d->name.p || !route.p || !cluster.p)
+    if (!d->name.p || !route.p || !cluster.p || !copy_log_services(x, d))
         return false;
     x->route_name = route;
     x->cluster = cluster;

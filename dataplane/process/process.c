@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "dataplane/admin/metrics.h"
 #include "dataplane/admin/statsd.h"
+#include "dataplane/codec/grpc_log/grpc_log.h"
 #include "dataplane/holder/protocol.h"
 #include "dataplane/process/observations.h"
 #include "dataplane/process/reports.h"
@@ -302,6 +303,7 @@ static void boot(struct process *p) {
 
 static int make_parts(struct process *p) {
     const struct dataplane_options *o = p->options;
+    grpc_logs_set_node(o->node);
     p->dataplane = dataplane_create(p->loop, o->workers);
     p->sockets = listen_sockets_create(p->holder, o->workers);
     p->log = log_output_create(p->holder, o->workers);

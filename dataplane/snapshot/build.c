@@ -5,6 +5,7 @@
 #include "common/alloc.h"
 #include "dataplane/net/proxy_protocol.h"
 #include "dataplane/snapshot/clusters.h"
+#include "dataplane/snapshot/log_services.h"
 #include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/settings.h"
 #include "dataplane/snapshot/tcp_rule.h"
@@ -277,6 +278,8 @@ static int build_listener(struct snapshot *s, struct resource *r, const struct r
                  add_proxy_trust(s, m, r->name, d, errors) | add_tls(s, r, resources, d, errors);
     if (status == 0 || !m->tcp)
         status |= add_routes(s, r, previous, d, errors);
+    if (d->name.p)
+        status |= snapshot_add_log_services(s, m, d, errors);
     return d->name.p && status == 0 ? 0 : -1;
 }
 
@@ -337,6 +340,7 @@ void snapshot_free(struct snapshot *s) {
     if (!s)
         return;
     snapshot_drop_clusters(s);
+    snapshot_drop_log_services(s);
     for (size_t i = 0; i < s->table_count; i++)
         table_unref(s->tables[i]);
     for (size_t i = 0; i < s->tls_count; i++)

@@ -57,6 +57,9 @@ struct snapshot {
     struct map                   table_by_name;  /* name -> struct bound_table */
     struct tls_server          **tls;            /* of listeners; held for them */
     size_t                       tls_count;
+    const struct log_service   **log_services;   /* of all listeners, without duplicates */
+    unsigned                     log_service_count;
+    struct route_table         **log_tables;     /* beside them */
     struct cluster_definition  **changed;        /* new, or other than in the previous snapshot */
     size_t                       changed_count;
     uint32_t                    *dropped;        /* slots of clusters that the previous snapshot had and this has not */

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "dataplane/back/ejection_log.h"
 #include "dataplane/back/proxy.h"
+#include "dataplane/codec/grpc_log/grpc_log.h"
 #include "dataplane/codec/h1/server.h"
 #include "dataplane/codec/h2/server.h"
 #include "dataplane/codec/raw/server.h"
@@ -17,6 +18,8 @@
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/sweep.h"
 #include "dataplane/tls/session.h"
+
+enum { LOG_PATIENCE_US = 2000000 };
 
 struct dataplane;
 
@@ -68,6 +71,7 @@ struct dataplane {
     bool              is_switching, is_draining;
     ev_timer          drain_poll;
     uint64_t          drain_until;
+    uint64_t          log_until;        /* so long access log services may take what they have not got; 0: not yet */
     void            (*drain_done)(void *);
     void             *drain_arg;
 };
@@ -139,6 +143,7 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     set_budgets(w, &snapshot->settings);
     w->access_log = message->access_log;
     take_addresses(s, snapshot, message->sockets);
+    grpc_logs_renew(w->log_services, snapshot->log_services, snapshot->log_service_count, snapshot->settings.timeouts.drain);
     sweep_begin(&s->sweep, w, w->view, old);
     stats_add(&w->stats->snapshots_total, 1);
     atomic_fetch_add_explicit(&s->dataplane->switched, 1, memory_order_release);
@@ -149,6 +154,7 @@ static void begin_drain(struct worker *w, struct worker_message *m) {
     (void)m;
     seat_of(w)->is_draining = true;
     renew_listeners(seat_of(w), NULL, NULL);
+    grpc_logs_hurry(w->log_services);
 }
 
 /* ---- on the main thread ---- */
@@ -267,10 +273,21 @@ static uint64_t open_connections(const struct dataplane *d) {
     return open;
 }
 
+static bool has_entries_left(const struct dataplane *d) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < d->worker_count; i++)
+        bytes += stats_read(&d->seats[i].worker.stats->access_log_service_waiting_bytes);
+    return bytes > 0;
+}
+
 static void poll_drain(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)events;
     struct dataplane *d = timer->data;
-    if (open_connections(d) && clock_monotonic_us() < d->drain_until)
+    uint64_t now = clock_monotonic_us();
+    if (open_connections(d) && now < d->drain_until)
+        return;
+    d->log_until = d->log_until ? d->log_until : now + LOG_PATIENCE_US;
+    if (has_entries_left(d) && now < d->log_until)
         return;
     ev_timer_stop(loop, timer);
     d->drain_done(d->drain_arg);
@@ -313,7 +330,8 @@ static int seat_init(struct dataplane *d, unsigned index) {
     s->clusters.ejection_log = d->ejections;
     s->worker.gather = hg_malloc(sizeof(struct gather));
     s->worker.route_scratch = route_scratch_create();
-    return s->worker.gather && s->worker.route_scratch ? 0 : -1;
+    s->worker.log_services = grpc_logs_create(&s->worker);
+    return s->worker.gather && s->worker.route_scratch && s->worker.log_services ? 0 : -1;
 }
 
 static void seat_finish(struct seat *s) {
@@ -324,8 +342,10 @@ static void seat_finish(struct seat *s) {
     renew_listeners(s, NULL, NULL);
     for (struct listener_runtime *l = s->listeners; l; l = l->next)
         listener_cut_all(l);
+    grpc_logs_end(s->worker.log_services);
     if (s->worker.loop)
         worker_end_turn(&s->worker);
+    grpc_logs_destroy(s->worker.log_services);
     clusters_finish(&s->worker);
     if (s->worker.loop)
         worker_end_turn(&s->worker);
@@ -340,8 +360,15 @@ static void seat_finish(struct seat *s) {
     hg_free(s->switching.fds);
 }
 
+static void log_exchange(struct exchange *x) {
+    if (x->listener->is_internal)
+        return;
+    access_log_write(x);
+    grpc_logs_write(x);
+}
+
 struct dataplane *dataplane_create(struct ev_loop *main_loop, unsigned workers) {
-    static const struct exchange_hooks hooks = {.terminal = &proxy_terminal, .log = access_log_write};
+    static const struct exchange_hooks hooks = {.terminal = &proxy_terminal, .log = log_exchange};
     struct dataplane *d = hg_calloc(1, sizeof *d);
     if (!d)
         return NULL;

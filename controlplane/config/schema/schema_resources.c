@@ -41,6 +41,30 @@ static const struct schema_object tcp_proxy = {
     .check = check_tcp,
 };
 
+static const struct schema_key log_service_keys[] = {
+    {.key = "cluster", .type = SCHEMA_TEXT, .form = &text_name, .kind = HEADGATE__KIND__KIND_CLUSTER,
+     .flags = SCHEMA_REQUIRED, .description = "The cluster of the service. Its `protocol` has to be http2."},
+    {.key = "log-name", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 256, .flags = SCHEMA_REQUIRED,
+     .description = "What the service knows the log by. Listeners with the same cluster and name share streams, one for "
+                    "each worker."},
+    {.key = "flush-interval", .type = SCHEMA_DURATION, .min = MS, .max = DAY / 24,
+     .description = "How long an entry waits for others at most."},
+    {.key = "flush-bytes", .type = SCHEMA_SIZE, .min = 0, .max = 1 << 20,
+     .description = "So many bytes of entries are sent at once; with 0 each entry."},
+    {.key = "buffer", .type = SCHEMA_SIZE, .min = 64 << 10, .max = 2 << 20,
+     .description = "So many bytes of entries wait in each worker while the service is behind or away. What finds no room "
+                    "is dropped and counted."},
+    {0},
+};
+
+static const struct schema_object log_service = {
+    .title = "access-log-service",
+    .description = "A service that is sent an entry for each request, or each connection with `tcp`, by Envoy's gRPC access "
+                   "log protocol (`envoy.service.accesslog.v3`).",
+    .message = &headgate__access_log_service__descriptor,
+    .keys = log_service_keys,
+};
+
 static const struct schema_key listener_keys[] = {
     NAME_KEY("Its name, for logs, metrics and `headgate set`."),
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
@@ -63,6 +87,8 @@ static const struct schema_key listener_keys[] = {
      .description = "What a load balancer in front says about clients."},
     {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_LISTENER,
      .description = "Bounds of HTTP/2 towards clients."},
+    {.key = "access-log-services", .type = SCHEMA_OBJECT, .object = &log_service, .flags = SCHEMA_LIST | SCHEMA_ONE_OK,
+     .max = 8, .description = "Who is told of requests by gRPC, beside the access log."},
     {0},
 };
 

@@ -11,7 +11,7 @@
 extern const struct xds_fields xds_read_http_manager;           /* listener_http.c */
 extern const struct xds_fields xds_read_tcp_proxy;              /* listener_tcp.c */
 extern const struct xds_fields xds_read_listen_address;         /* listen_address.c */
-extern const struct xds_fields xds_read_access_log;             /* listener_http.c */
+extern const struct xds_fields xds_read_access_log;             /* access_log.c */
 
 /* What the listener knows when its HTTP or TCP filter is made. */
 struct listener_making {
@@ -22,6 +22,11 @@ struct listener_making {
     bool                has_tls;
     struct tls_alpn     alpn;
 };
+
+/* Those that are services become services of the listener; `at` is the filter that has them. Its tcp is made by then, where
+ * it is to be. */
+void listener_access_logs(struct listener_making *l, const struct xds_at *at,
+                          Envoy__Config__Accesslog__V3__AccessLog *const *logs, size_t count);
 
 /* "0.0.0.0:80", "[::]:80" or "unix:/run/x"; NULL after an error. */
 char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address);

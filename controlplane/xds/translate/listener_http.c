@@ -5,9 +5,6 @@
 #include "controlplane/xds/translate/routes.h"
 #include "controlplane/xds/translate/values.h"
 #include "controlplane/xds/types.h"
-#include "proto/envoy/config/accesslog/v3/accesslog.pb-c.h"
-#include "proto/envoy/extensions/access_loggers/file/v3/file.pb-c.h"
-#include "proto/envoy/extensions/access_loggers/stream/v3/stream.pb-c.h"
 #include "proto/envoy/extensions/filters/http/router/v3/router.pb-c.h"
 
 #define HCM(name) Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__##name
@@ -20,21 +17,8 @@
 
 #define SETTINGS_PATHS   "paths are made canonical as the settings of the gateway say"
 #define SETTINGS_CLIENTS "whom to believe about clients is said by `trusted-hops` of the settings"
-#define SETTINGS_LOG     "the gateway's own access log is written as its settings say"
 #define NO_TRACES        "nothing is traced"
 #define ONE_RECORD       "an exchange is logged when it ends"
-
-const struct xds_fields xds_read_access_log = XDS_TABLE(envoy__config__accesslog__v3__access_log,
-    XDS_IGNORE("name", "a name for people"), XDS_IGNORE("filter", SETTINGS_LOG),
-    {.name = "typed_config", .types = (const struct xds_fields *const[]){
-        &(const struct xds_fields)XDS_TABLE(envoy__extensions__access_loggers__file__v3__file_access_log,
-            XDS_IGNORE("path", SETTINGS_LOG), XDS_IGNORE("format", SETTINGS_LOG), XDS_IGNORE("json_format", SETTINGS_LOG),
-            XDS_IGNORE("typed_json_format", SETTINGS_LOG), XDS_IGNORE("log_format", SETTINGS_LOG)),
-        &(const struct xds_fields)XDS_TABLE(envoy__extensions__access_loggers__stream__v3__stdout_access_log,
-            XDS_IGNORE("log_format", SETTINGS_LOG)),
-        &(const struct xds_fields)XDS_TABLE(envoy__extensions__access_loggers__stream__v3__stderr_access_log,
-            XDS_IGNORE("log_format", SETTINGS_LOG)),
-        NULL}});
 
 static const struct xds_fields router_table = XDS_TABLE(envoy__extensions__filters__http__router__v3__router,
     XDS_IGNORE("dynamic_stats", "metrics are the gateway's own"), XDS_IGNORE("start_child_span", NO_TRACES),
@@ -265,4 +249,5 @@ void listener_http(struct listener_making *l, const struct xds_at *at, const HCM
     times(l, at, from);
     upgrades(l->making, at, from);
     certificates(l->making, at, from);
+    listener_access_logs(l, at, from->access_log, from->n_access_log);
 }

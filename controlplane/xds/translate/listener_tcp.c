@@ -74,4 +74,5 @@ void listener_tcp(struct listener_making *l, const struct xds_at *at, const TCP_
                    &to->idle_timeout);
     value_uint32(m, XDS_AT(at, "max_connect_attempts"), from->max_connect_attempts, 1, ATTEMPTS_MAX,
                  &to->has_max_connect_attempts, &to->max_connect_attempts);
+    listener_access_logs(l, at, from->access_log, from->n_access_log);
 }
