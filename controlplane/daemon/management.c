@@ -154,6 +154,8 @@ static int create_world(struct management *m, struct endpoint_feed *feed, struct
     o.fixed = &m->fixed;
     o.wants_clusters = m->bootstrap.wants_clusters;
     o.wants_listeners = m->bootstrap.wants_listeners;
+    o.runtimes = m->bootstrap.runtimes;
+    o.runtime_count = m->bootstrap.runtime_count;
     m->world = xds_world_create(&o);
     if (!m->world)
         error_addf(errors, ERROR_MEMORY, "no memory for management servers");

@@ -105,6 +105,7 @@ static void destroy(struct world_made *made) {
     hg_free(made->references);
     hg_free(made->secrets);
     hg_free(made->needs);
+    hg_free(made->awaited);
     hg_free(made->resources);
     hg_free(made->bytes);
     strbuf_finish(&made->source);
@@ -228,13 +229,15 @@ static int add_need(struct world_made *made, const struct xds_need *need, struct
                    need->name);
         return -1;
     }
-    if (hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof(struct world_item *)) < 0)
+    if (hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof(struct world_item *)) < 0
+        || hg_grow(&made->awaited, &made->awaited_capacity, made->need_count + 1, sizeof *made->awaited) < 0)
         return -1;
     struct world_item *it = world_item_get(made->world, role, str_of(need->name));
     if (!it)
         return -1;
     it->needed++;
     world_touch(made->world, it);
+    made->awaited[made->need_count] = (unsigned char)need->awaited;
     made->needs[made->need_count++] = it;
     if (!world_is_part(role))
         return 0;

@@ -61,12 +61,26 @@ static enum world_warmth need_secret(struct world_item *it, const struct world_i
     return WORLD_STUCK;
 }
 
-static enum world_warmth warmth_of_need(const struct xds_world *w, struct world_item *it, const struct world_item *need) {
+/* What it is changes nothing, only whether it is there. */
+static enum world_warmth need_filter(struct world_item *it, const struct world_item *need, unsigned awaited) {
+    if (need->held || awaited == XDS_NOT_AWAITED)
+        return WORLD_WARM;
+    if (need->known == WORLD_UNKNOWN)
+        return wait_for(it, "its HTTP filter");
+    if (awaited == XDS_AWAITED_OR_DEFAULT)
+        return WORLD_WARM;
+    it->waits_for = "its HTTP filter, which the server does not have or cannot send rightly";
+    return WORLD_STUCK;
+}
+
+static enum world_warmth warmth_of_need(const struct xds_world *w, struct world_item *it, size_t number) {
+    const struct world_item *need = it->held->needs[number];
     switch (need->role) {
-    case XDS_ENDPOINTS: return need_endpoints(it, need);
-    case XDS_ROUTES:    return need_routes(w, it, need);
-    case XDS_SECRETS:   return need_secret(it, need);
-    default:            return WORLD_WARM;
+    case XDS_ENDPOINTS:  return need_endpoints(it, need);
+    case XDS_ROUTES:     return need_routes(w, it, need);
+    case XDS_SECRETS:    return need_secret(it, need);
+    case XDS_EXTENSIONS: return need_filter(it, need, it->held->awaited[number]);
+    default:             return WORLD_WARM;
     }
 }
 
@@ -100,7 +114,7 @@ static enum world_warmth warmth_of(struct xds_world *w, struct world_item *it) {
     if (it->held->is_hollow)
         warmth = wait_for_parts(w, it);
     for (size_t i = 0; i < it->held->need_count; i++)
-        warmth = worse(warmth, warmth_of_need(w, it, it->held->needs[i]));
+        warmth = worse(warmth, warmth_of_need(w, it, i));
     for (size_t i = 0; i < it->held->reference_count; i++)
         warmth = worse(warmth, warmth_of_reference(w, it, it->held->references[i]));
     return warmth;

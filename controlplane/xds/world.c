@@ -16,6 +16,17 @@ void xds_world_options_defaults(struct xds_world_options *o) {
     };
 }
 
+/* They are wanted as long as the world lives, as if they were fed. */
+static int want_runtimes(struct xds_world *w) {
+    for (size_t i = 0; i < w->o.runtime_count; i++) {
+        struct world_item *it = world_item_get(w, XDS_RUNTIMES, str_of(w->o.runtimes[i]));
+        if (!it)
+            return -1;
+        it->is_fed = true;
+    }
+    return 0;
+}
+
 struct xds_world *xds_world_create(const struct xds_world_options *o) {
     struct xds_world *w = hg_calloc(1, sizeof *w);
     if (!w)
@@ -26,7 +37,10 @@ struct xds_world *xds_world_create(const struct xds_world_options *o) {
     for (size_t i = 0; i < XDS_ROLES; i++)
         w->roles[i].number = i;
     world_serve_feed(w);
-    return w;
+    if (want_runtimes(w) == 0)
+        return w;
+    xds_world_destroy(w);
+    return NULL;
 }
 
 static void drop_all_made(struct world_item *it) {
@@ -65,20 +79,26 @@ static const char *const type_urls[XDS_ROLES] = {
     [XDS_ROUTES] = TYPE_URL "envoy.config.route.v3.RouteConfiguration",
     [XDS_HOSTS] = TYPE_URL "envoy.config.route.v3.VirtualHost",
     [XDS_SECRETS] = TYPE_URL "envoy.extensions.transport_sockets.tls.v3.Secret",
+    [XDS_EXTENSIONS] = TYPE_URL "envoy.config.core.v3.TypedExtensionConfig",
+    [XDS_RUNTIMES] = TYPE_URL "envoy.service.runtime.v3.Runtime",
 };
 
 const char *xds_world_type_url(enum xds_role role) {
     return type_urls[role];
 }
 
-/* Endpoints are acknowledged when they are translated: they are in use as soon as they can be, and refused by nobody. */
+/* What no data plane can refuse is acknowledged when it is translated. */
+static bool is_held(enum xds_role role) {
+    return role != XDS_ENDPOINTS && role != XDS_EXTENSIONS && role != XDS_RUNTIMES;
+}
+
 enum xds_result xds_world_add_types(struct xds_world *w, struct xds_protocol *p) {
     enum xds_result result = XDS_OK;
     for (size_t i = 0; i < XDS_ROLES && result == XDS_OK; i++) {
         const struct xds_type_options o = {.type_url = str_of(type_urls[i]),
                                            .is_complete = i == XDS_CLUSTERS || i == XDS_LISTENERS || i == XDS_SCOPES,
                                            .is_wildcard_explicit = i == XDS_HOSTS,
-                                           .is_held = i != XDS_ENDPOINTS};
+                                           .is_held = is_held((enum xds_role)i)};
         result = xds_protocol_add_type(p, &o, &w->roles[i].number);
     }
     return result;

@@ -20,7 +20,10 @@
 struct xds_world;
 
 /* What a type of resource is to the world, in the order in which a server is asked. */
-enum xds_role { XDS_CLUSTERS, XDS_ENDPOINTS, XDS_LISTENERS, XDS_SCOPES, XDS_ROUTES, XDS_HOSTS, XDS_SECRETS, XDS_ROLES };
+enum xds_role {
+    XDS_CLUSTERS, XDS_ENDPOINTS, XDS_LISTENERS, XDS_SCOPES, XDS_ROUTES, XDS_HOSTS, XDS_SECRETS, XDS_EXTENSIONS, XDS_RUNTIMES,
+    XDS_ROLES
+};
 
 /* What one of the server's resources is translated from. */
 struct xds_material {
@@ -61,6 +64,8 @@ struct xds_world_options {
     struct endpoint_feed         *feed;         /* outlives the world */
     bool                          wants_clusters, wants_listeners;  /* all that the server has */
     const struct config_resources *fixed;       /* those that are there whatever the server has; outlives the world; NULL */
+    const char *const            *runtimes;     /* names of the layers that are wanted; read by xds_world_create alone */
+    size_t                        runtime_count;
     /* How long, in microseconds, ... */
     uint64_t hold;              /* an ACK waits for resources that are needed as well, so that READY comes first */
     uint64_t reference_wait;    /* routes that send to a new cluster wait for it */

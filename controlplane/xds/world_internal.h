@@ -37,7 +37,8 @@ struct world_made {
     struct world_slot     **provides;   /* as many */
     size_t                  provide_count;
     struct world_item     **needs;
-    size_t                  need_count, need_capacity;
+    unsigned char          *awaited;    /* of each need: enum xds_awaited */
+    size_t                  need_count, need_capacity, awaited_capacity;
     struct world_slot     **references; /* each once */
     size_t                  reference_count, reference_capacity;
     Headgate__Listener     *listener;   /* decoded; NULL: it is something else */
@@ -81,7 +82,7 @@ struct world_item {
     bool                is_left_out;    /* a part that does not fit to the others */
     bool                is_stale;       /* to be looked up in the machine */
     size_t              needed;         /* by how much that was made */
-    bool                is_fed;         /* the feed wants it */
+    bool                is_fed;         /* the feed wants it, or the options */
     bool                is_subscribed;
     uint64_t            lingers_until;  /* nobody needs it, and it is asked for until then; 0: that is not so */
     struct world_item  *linger_next, *linger_previous;

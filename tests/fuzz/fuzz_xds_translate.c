@@ -1,5 +1,5 @@
 /* Any bytes as a resource of a management server: a cluster, an assignment of endpoints, a secret, a listener, routes, and
- * parts of them.
+ * parts of them; an HTTP filter, a runtime layer.
  *
  * First byte: which of them. Second: the allocation that fails, counted from 1; 0: none. The rest: the message. What is
  * refused has an error; what is accepted passes every check of a configuration, and is the same when it is made again. */
@@ -64,6 +64,16 @@ static int scope(const ProtobufCMessage *m, struct xds_made *ret, struct error_l
     return xds_translate_scope((const Envoy__Config__Route__V3__ScopedRouteConfiguration *)m, ret, errors);
 }
 
+static int extension(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_extension((const Envoy__Config__Core__V3__TypedExtensionConfig *)m, ret, errors);
+}
+
+static int runtime(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
+{
+    return xds_translate_runtime((const Envoy__Service__Runtime__V3__Runtime *)m, ret, errors);
+}
+
 static const struct kind {
     const ProtobufCMessageDescriptor *type;
     int (*translate)(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors);
@@ -76,6 +86,8 @@ static const struct kind {
     {&envoy__config__route__v3__route_configuration__descriptor, routes},
     {&envoy__config__route__v3__virtual_host__descriptor, virtual_host},
     {&envoy__config__route__v3__scoped_route_configuration__descriptor, scope},
+    {&envoy__config__core__v3__typed_extension_config__descriptor, extension},
+    {&envoy__service__runtime__v3__runtime__descriptor, runtime},
 };
 
 /* ---- what is accepted ---- */

@@ -35,6 +35,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	extension "github.com/envoyproxy/go-control-plane/envoy/service/extension/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -246,6 +247,7 @@ func main() {
 	}
 	g := grpc.NewServer(grpcOptions...)
 	testv3.RegisterServer(g, srv)
+	extension.RegisterExtensionConfigDiscoveryServiceServer(g, srv)
 	go func() { log.Fatal(g.Serve(l)) }()
 	gateway := &test.HTTPGateway{Gateway: server.HTTPGateway{Server: srv}}
 	go func() { log.Fatal(http.Serve(r, gateway)) }()

@@ -9,6 +9,7 @@
 #include "proto/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 
 extern const struct xds_fields xds_read_http_manager;           /* listener_http.c */
+extern const struct xds_fields xds_read_http_filter;            /* http_filters.c */
 extern const struct xds_fields xds_read_tcp_proxy;              /* listener_tcp.c */
 extern const struct xds_fields xds_read_listen_address;         /* listen_address.c */
 extern const struct xds_fields xds_read_access_log;             /* access_log.c */
@@ -33,6 +34,8 @@ char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Con
 
 void listener_http(struct listener_making *l, const struct xds_at *at,
                    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *from);
+void http_filters(struct making *m, const struct xds_at *at,
+                  const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *from);
 void listener_tcp(struct listener_making *l, const struct xds_at *at,
                   const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *from);
 /* The listener's timeouts, made when there are none; NULL without memory. */

@@ -4,8 +4,6 @@
 #include "controlplane/xds/translate/parts.h"
 #include "controlplane/xds/translate/routes.h"
 #include "controlplane/xds/translate/values.h"
-#include "controlplane/xds/types.h"
-#include "proto/envoy/extensions/filters/http/router/v3/router.pb-c.h"
 
 #define HCM(name) Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__##name
 #define HCM_VALUE(name) \
@@ -20,18 +18,6 @@
 #define NO_TRACES        "nothing is traced"
 #define ONE_RECORD       "an exchange is logged when it ends"
 
-static const struct xds_fields router_table = XDS_TABLE(envoy__extensions__filters__http__router__v3__router,
-    XDS_IGNORE("dynamic_stats", "metrics are the gateway's own"), XDS_IGNORE("start_child_span", NO_TRACES),
-    XDS_IGNORE("suppress_envoy_headers", "no such headers are made"),
-    XDS_IGNORE("suppress_grpc_request_failure_code_stats", "metrics are the gateway's own"));
-
-static const struct xds_fields filter_table = HCM_TABLE(http_filter,
-    XDS_IGNORE("name", "a name for people"),
-    XDS_INSIDE_NOTE("typed_config", &xds_everything,
-                    "`envoy.extensions.filters.http.router.v3.Router`, as the last; others only where they are optional or "
-                    "disabled. Of the router only what changes nothing here"),
-    XDS_NOTE("is_optional", "a filter that is not known is left out then"),
-    XDS_NOTE("disabled", "the filter is left out"));
 
 static const struct xds_fields rds_table = HCM_TABLE(rds,
     XDS_INSIDE("config_source", &xds_read_config_source), XDS_READ("route_config_name"));
@@ -55,7 +41,7 @@ static const struct xds_fields upgrade_table = HCM_TABLE(http_connection_manager
 const struct xds_fields xds_read_http_manager = HCM_TABLE(
     http_connection_manager, XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2"),
     XDS_IGNORE("stat_prefix", "metrics are named by the listener"), XDS_INSIDE("rds", &rds_table),
-    XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("http_filters", &filter_table),
+    XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("http_filters", &xds_read_http_filter),
     XDS_IGNORE("tracing", NO_TRACES), XDS_INSIDE("common_http_protocol_options", &common_table),
     XDS_INSIDE("http_protocol_options", &http1_table),
     XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
@@ -85,56 +71,6 @@ const struct xds_fields xds_read_http_manager = HCM_TABLE(
                "a malformed message of HTTP/2 ends its stream, one of HTTP/1 the "
                "connection"),
     XDS_IGNORE("strip_trailing_host_dot", "the dot at the end of a host does not count"));
-
-/* ---- filters ---- */
-
-struct inside {
-    struct making       *making;
-    const struct xds_at *at;
-};
-
-static bool take_finding(void *context, const struct xds_finding *finding) {
-    struct inside *inside = context;
-    struct strbuf text = {0};
-    if (finding->kind == XDS_IGNORED)
-        return true;
-    xds_finding_describe(finding, &text);
-    making_refuse(inside->making, finding->path[0] ? XDS_AT(inside->at, finding->path) : inside->at, ERROR_UNSUPPORTED, "%s",
-                  text.failed ? "is not supported" : strbuf_str(&text).p);
-    strbuf_finish(&text);
-    return true;
-}
-
-static void check_router(struct making *m, const struct xds_at *at, const Google__Protobuf__Any *any) {
-    struct inside inside = {m, at};
-    ProtobufCMessage *router = making_open(m, at, any);
-    if (router && xds_fields_walk(&router_table, router, &(struct xds_findings){take_finding, &inside}) < 0)
-        making_out_of_memory(m);
-}
-
-static bool is_router(const HCM(HttpFilter) *filter) {
-    return filter->typed_config && xds_type_of_url(str_of(filter->typed_config->type_url)) ==
-                                       &envoy__extensions__filters__http__router__v3__router__descriptor;
-}
-
-static void filters(struct making *m, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
-    bool has_router = false;
-    for (size_t i = 0; i < from->n_http_filters; i++) {
-        const HCM(HttpFilter) *filter = from->http_filters[i];
-        const struct xds_at *here = XDS_AT(XDS_AT_ITEM(at, "http_filters", i), "typed_config");
-        const char *type = filter->typed_config ? filter->typed_config->type_url : "";
-        if (filter->disabled)
-            continue;
-        if (is_router(filter)) {
-            has_router = true;
-            check_router(m, here, filter->typed_config);
-        } else if (!filter->is_optional) {
-            making_refuse(m, here, ERROR_UNSUPPORTED, "is of the type \"%s\", which is not supported here", type);
-        }
-    }
-    if (!has_router)
-        making_refuse(m, XDS_AT(at, "http_filters"), ERROR_MISSING, "need envoy.extensions.filters.http.router.v3.Router");
-}
 
 /* ---- protocols ---- */
 
@@ -244,7 +180,7 @@ static void routes(struct listener_making *l, const struct xds_at *at, const HCM
 
 void listener_http(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
     routes(l, at, from);
-    filters(l->making, at, from);
+    http_filters(l->making, at, from);
     protocols(l, at, from);
     times(l, at, from);
     upgrades(l->making, at, from);

@@ -32,14 +32,18 @@ void xds_made_finish(struct xds_made *made) {
     *made = (struct xds_made){0};
 }
 
-int xds_made_need(struct xds_made *made, const char *type, struct str name) {
-    for (size_t i = 0; i < made->need_count; i++)
-        if (strcmp(made->needs[i].type, type) == 0 && str_eq(str_of(made->needs[i].name), name))
-            return 0;
+int xds_made_need(struct xds_made *made, const char *type, struct str name, enum xds_awaited awaited) {
+    for (size_t i = 0; i < made->need_count; i++) {
+        struct xds_need *need = &made->needs[i];
+        if (strcmp(need->type, type) != 0 || !str_eq(str_of(need->name), name))
+            continue;
+        need->awaited = awaited < need->awaited ? awaited : need->awaited;
+        return 0;
+    }
     struct str copy = arena_str(&made->arena, name);
     if (!copy.p || hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof *made->needs) < 0)
         return -1;
-    made->needs[made->need_count++] = (struct xds_need){.type = type, .name = copy.p};
+    made->needs[made->need_count++] = (struct xds_need){.type = type, .name = copy.p, .awaited = awaited};
     return 0;
 }
 
@@ -207,7 +211,11 @@ char *making_name(struct making *m, const struct xds_at *at, const char *name) {
 }
 
 void making_need(struct making *m, const char *type, const char *name) {
-    if (xds_made_need(m->made, type, str_of(name)) < 0)
+    making_need_or(m, type, name, XDS_AWAITED);
+}
+
+void making_need_or(struct making *m, const char *type, const char *name, enum xds_awaited awaited) {
+    if (xds_made_need(m->made, type, str_of(name), awaited) < 0)
         making_out_of_memory(m);
 }
 

@@ -60,7 +60,8 @@ ProtobufCMessage *making_open(struct making *m, const struct xds_at *at, const G
 
 /* Our name for one of the server's, with the mapping of names.h; NULL after an error, which an empty name is, too. */
 char *making_name(struct making *m, const struct xds_at *at, const char *name);
-/* Adds a need, as xds_made_need. */
+/* Add a need, as xds_made_need; the first one that is awaited. */
 void  making_need(struct making *m, const char *type, const char *name);
+void  making_need_or(struct making *m, const char *type, const char *name, enum xds_awaited awaited);
 /* Encodes the message as a resource of what is made, unless there was a fault. */
 void  making_emit(struct making *m, Headgate__Kind kind, const char *name, const ProtobufCMessage *message);

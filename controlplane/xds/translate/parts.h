@@ -10,6 +10,7 @@
 #include "proto/google/protobuf/struct.pb-c.h"
 
 /* Types of the resources that may be needed. */
+#define XDS_TYPE_EXTENSION "envoy.config.core.v3.TypedExtensionConfig"
 #define XDS_TYPE_ENDPOINTS "envoy.config.endpoint.v3.ClusterLoadAssignment"
 #define XDS_TYPE_ROUTES    "envoy.config.route.v3.RouteConfiguration"
 #define XDS_TYPE_HOSTS     "envoy.config.route.v3.VirtualHost"

@@ -98,6 +98,17 @@ static int secret(const struct xds_material *from, struct xds_made *ret, struct 
     return end(&d, m ? xds_translate_secret(m, ret, errors) : -1);
 }
 
+static int extension(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__config__core__v3__typed_extension_config__descriptor, from->bytes, errors);
+    const Envoy__Config__Core__V3__TypedExtensionConfig *m = (const Envoy__Config__Core__V3__TypedExtensionConfig *)d.m;
+    return end(&d, m ? xds_translate_extension(m, ret, errors) : -1);
+}
+
+static int runtime(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
+    struct decoded d = decode(&envoy__service__runtime__v3__runtime__descriptor, from->bytes, errors);
+    return end(&d, d.m ? xds_translate_runtime((const Envoy__Service__Runtime__V3__Runtime *)d.m, ret, errors) : -1);
+}
+
 const struct xds_translation xds_translations[XDS_ROLES] = {
     [XDS_CLUSTERS] = {"envoy.config.cluster.v3.Cluster", cluster},
     [XDS_ENDPOINTS] = {"envoy.config.endpoint.v3.ClusterLoadAssignment", endpoints},
@@ -106,4 +117,6 @@ const struct xds_translation xds_translations[XDS_ROLES] = {
     [XDS_ROUTES] = {"envoy.config.route.v3.RouteConfiguration", routes},
     [XDS_HOSTS] = {"envoy.config.route.v3.VirtualHost", virtual_host},
     [XDS_SECRETS] = {"envoy.extensions.transport_sockets.tls.v3.Secret", secret},
+    [XDS_EXTENSIONS] = {"envoy.config.core.v3.TypedExtensionConfig", extension},
+    [XDS_RUNTIMES] = {"envoy.service.runtime.v3.Runtime", runtime},
 };

@@ -24,6 +24,8 @@ extern const struct xds_fields xds_read_virtual_host;           /* routes.c */
 extern const struct xds_fields xds_read_scope;                  /* scopes.c */
 extern const struct xds_fields xds_read_listener;               /* listener.c */
 extern const struct xds_fields xds_read_secret;                 /* secret.c */
+extern const struct xds_fields xds_read_extension;              /* http_filters.c */
+extern const struct xds_fields xds_read_runtime;                /* runtime.c */
 extern const struct xds_fields xds_read_address;                /* address.c: to connect to */
 extern const struct xds_fields xds_read_percent;                /* values.c */
 extern const struct xds_fields xds_read_config_source;          /* source.c */

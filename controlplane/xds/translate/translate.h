@@ -9,18 +9,28 @@
 #include "common/error.h"
 #include "controlplane/config/config.h"
 #include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
+#include "proto/envoy/config/core/v3/extension.pb-c.h"
 #include "proto/envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "proto/envoy/config/listener/v3/listener.pb-c.h"
 #include "proto/envoy/config/route/v3/route.pb-c.h"
 #include "proto/envoy/config/route/v3/scoped_route.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
+#include "proto/envoy/service/runtime/v3/rtds.pb-c.h"
 
 enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 32 bytes: as Envoy and nginx have them */
 
+/* Whether what was made is complete without what it needs: the strictest first. */
+enum xds_awaited {
+    XDS_AWAITED,                        /* no */
+    XDS_AWAITED_OR_DEFAULT,             /* as soon as it is known that it does not come: a default stands in */
+    XDS_NOT_AWAITED,                    /* yes */
+};
+
 /* Another resource of the server without which what was made is not complete. */
 struct xds_need {
-    const char *type;                   /* "envoy.config.route.v3.RouteConfiguration" */
-    const char *name;                   /* as the server knows it; "*": all that there are, as parts of what was made */
+    const char      *type;              /* "envoy.config.route.v3.RouteConfiguration" */
+    const char      *name;              /* as the server knows it; "*": all that there are, as parts of what was made */
+    enum xds_awaited awaited;
 };
 
 /* The content of a secret that is given instead of read from files; xds_made_finish clears keys. Nothing here is checked
@@ -48,8 +58,9 @@ struct xds_made {
 };
 
 void xds_made_finish(struct xds_made *made);
-/* Adds what is not among them yet. `type` is kept by reference. Returns 0, or -1 without memory. */
-int xds_made_need(struct xds_made *made, const char *type, struct str name);
+/* Adds what is not among them yet; of two for the same the stricter `awaited` counts. `type` is kept by reference. Returns
+ * 0, or -1 without memory. */
+int xds_made_need(struct xds_made *made, const char *type, struct str name, enum xds_awaited awaited);
 
 /* `ret` is empty before; finish it in any case. Return 0, or -1 after adding at least one error, each with the path of the
  * field in the server's message. */
@@ -72,6 +83,12 @@ int xds_translate_virtual_host(const Envoy__Config__Route__V3__VirtualHost *m, s
 /* Nothing by itself: whether it can be one of the scopes of a listener. */
 int xds_translate_scope(const Envoy__Config__Route__V3__ScopedRouteConfiguration *m, struct xds_made *ret,
                         struct error_list *errors);
+/* An HTTP filter that listeners name instead of having it in them. Nothing: with the few filters that there are, it is
+ * what is valid in a listener that matters. */
+int xds_translate_extension(const Envoy__Config__Core__V3__TypedExtensionConfig *m, struct xds_made *ret,
+                            struct error_list *errors);
+/* A layer of runtime values. Nothing. */
+int xds_translate_runtime(const Envoy__Service__Runtime__V3__Runtime *m, struct xds_made *ret, struct error_list *errors);
 /* One of ret->givens, and no resource. */
 int xds_translate_secret(const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m, struct xds_made *ret,
                          struct error_list *errors);

@@ -45,7 +45,8 @@ def bootstrap(mode, port, tls=None, node="test"):
     dynamic = {"cds_config": source(mode), "lds_config": source(mode)}
     if is_aggregated:
         dynamic["ads_config"] = api_source(api_type)
-    return {"node": {"id": node, "cluster": "tests"}, "dynamic_resources": dynamic,
+    layer = {"name": "values", "rtds_layer": {"name": "values", "rtds_config": source(mode)}}
+    return {"node": {"id": node, "cluster": "tests"}, "dynamic_resources": dynamic, "layered_runtime": {"layers": [layer]},
             "static_resources": {"clusters": [server]}}
 
 
@@ -72,11 +73,27 @@ def routes(name, rules):
                 {"match": {"prefix": prefix}, "route": {"cluster": to}} for prefix, to in rules]}]}
 
 
-def listener(name, port, table, mode, secret=None):
+ROUTER = {"@type": f"{TYPE}envoy.extensions.filters.http.router.v3.Router"}
+
+
+def discovered(name, mode):
+    """In a listener: a filter that comes by itself, which `extension` is."""
+    return {"name": name, "config_discovery": {"config_source": source(mode), "type_urls": [ROUTER["@type"]]}}
+
+
+def extension(name):
+    return {"@type": f"{TYPE}envoy.config.core.v3.TypedExtensionConfig", "name": name, "typed_config": ROUTER}
+
+
+def runtime(name, values):
+    return {"@type": f"{TYPE}envoy.service.runtime.v3.Runtime", "name": name, "layer": values}
+
+
+def listener(name, port, table, mode, secret=None, router=None):
+    """With the filter `router`, where it is not to stand in it."""
     manager = {"@type": f"{TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
                "stat_prefix": "http", "rds": {"config_source": source(mode), "route_config_name": table},
-               "http_filters": [{"name": "router", "typed_config": {
-                   "@type": f"{TYPE}envoy.extensions.filters.http.router.v3.Router"}}]}
+               "http_filters": [router or {"name": "router", "typed_config": ROUTER}]}
     chain = {"filters": [{"name": "manager", "typed_config": manager}]}
     if secret:
         chain["transport_socket"] = socket_of("Downstream", {"common_tls_context": {

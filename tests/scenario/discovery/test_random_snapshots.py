@@ -30,8 +30,8 @@ class Place:
 
 
 class Snapshot:
-    """Clusters come and go, have other endpoints, and are called something else each time, as are route tables; the
-    listener "web" is always there."""
+    """Clusters come and go, have other endpoints, and are called something else each time, as are route tables and HTTP
+    filters that do not stand in their listener; the listener "web" is always there."""
 
     def __init__(self, rng, version, place, mode):
         self.place, self.mode = place, mode
@@ -40,6 +40,8 @@ class Snapshot:
         listeners = ["web", *rng.sample(["second", "third"], rng.randint(0, 2))]
         self.tables = {name: self.rules(rng) for name in listeners}
         self.names = {name: rng.choice([f"table-{name}", f"table-{name}-{version}"]) for name in listeners}
+        self.filters = {name: rng.choice([None, f"filter-{name}", f"filter-{version}"]) for name in listeners}
+        self.values = {"version": version}
 
     def rules(self, rng):
         clusters = sorted(self.clusters)
@@ -49,11 +51,14 @@ class Snapshot:
     def resources(self):
         secret = "pair" if self.place.pair else None
         found = [envoy.secret(secret, *self.place.pair)] if secret else []
+        found += [envoy.extension(name) for name in sorted({n for n in self.filters.values() if n})]
+        found.append(envoy.runtime("values", self.values))
         for name, origins in self.clusters.items():
             found += [envoy.cluster(name, self.mode), envoy.assignment(name, [o.endpoint for o in origins])]
         for name, rules in self.tables.items():
+            router = envoy.discovered(self.filters[name], self.mode) if self.filters[name] else None
             found += [envoy.routes(self.names[name], rules),
-                      envoy.listener(name, self.place.ports[name], self.names[name], self.mode, secret)]
+                      envoy.listener(name, self.place.ports[name], self.names[name], self.mode, secret, router)]
         return found
 
     def is_served(self, ask):

@@ -6,7 +6,7 @@
 #include "tests/unit/controlplane/xds/machine.h"
 
 /* UNKNOWN: no version; whether the wildcard still covers the name is to be said, by the resource or its removal. */
-enum { NAMES = 10, UNKNOWN = 1000000000, SERVED_TYPES_MAX = 7, SERVED_TEXT_MAX = 160 };
+enum { NAMES = 10, UNKNOWN = 1000000000, SERVED_TYPES_MAX = 9, SERVED_TEXT_MAX = 160 };
 
 /* One resource that the server has. Value 0: it has none; the value is the version too. */
 struct served {

@@ -39,7 +39,8 @@ static void write_resource(size_t type, unsigned name, const struct served *serv
     if (type == XDS_CLUSTERS && mix % 3)
         snprintf(at, room, " eds:%c%s%c", x, mix % 5 ? "" : " sds:", mix % 5 ? '\0' : z);
     else if (type == XDS_LISTENERS)
-        snprintf(at, room, "%s rds:%c%s%c", mix % 7 < 3 ? " parts" : "", x, mix % 4 ? "" : " sds:", mix % 4 ? '\0' : z);
+        snprintf(at, room, "%s rds:%c%s%c", mix % 7 < 3 ? " parts" : "", x,
+                 mix % 4 == 0 ? " sds:" : mix % 4 == 1 ? " ext:" : "", mix % 4 > 1 ? '\0' : z);
     else if (type == XDS_SCOPES)
         snprintf(at, room, " rds:%c", x);
     else if (type == XDS_ROUTES)
@@ -48,7 +49,10 @@ static void write_resource(size_t type, unsigned name, const struct served *serv
 
 static void begin_game(struct game *g, enum xds_form form, bool is_aggregated, uint64_t seed) {
     *g = (struct game){.s = {.form = form, .urls = role_urls, .write = write_resource}, .random = seed * 7919 + 1};
+    static const char *const layers[] = {"a", "b"};
     play_options(&g->y, form, is_aggregated);
+    g->y.o.runtimes = layers;
+    g->y.o.runtime_count = 2;
     g->y.machine.random = seed + 1;
     g->y.machine.nack_wait_max = g->y.machine.retry_wait_max = 2 * SECOND;
     g->y.machine.fail_on_data_errors = draw(g, 2);
@@ -228,7 +232,7 @@ static void check_listener(const struct game *g, unsigned name) {
         return;
     }
     read_served(g, XDS_LISTENERS, name, &words);
-    if (words.sds && !is_served(g, XDS_SECRETS, words.sds))
+    if ((words.sds && !is_served(g, XDS_SECRETS, words.sds)) || (words.ext && !is_served(g, XDS_EXTENSIONS, words.ext)))
         return;     /* there is no serving without it: an older copy, or none */
     assert_int_equal(port_of(&g->y, label), words.value % 60000);
     assert_int_equal(sum_of(&g->y, label), words.has_parts ? check_scopes(g) % 60000 : 0);
@@ -256,11 +260,21 @@ static void check_joined(const struct game *g, unsigned name) {
     assert_string_equal(g->joined[name].address, address);
 }
 
+/* Held, though nobody uses it. */
+static void check_runtime(const struct game *g, unsigned name) {
+    const char text[] = {(char)('a' + name), '\0'};
+    const struct xds_resource *r = xds_protocol_find(g->y.p, XDS_RUNTIMES, str_of(text));
+    assert_int_equal(r != NULL, name < g->y.o.runtime_count);
+    if (r && is_served(g, XDS_RUNTIMES, text))
+        assert_int_equal(r->state, XDS_ACKED);
+}
+
 static void check(const struct game *g) {
     for (unsigned i = 0; i < NAMES; i++) {
         check_listener(g, i);
         check_cluster(g, i);
         check_joined(g, i);
+        check_runtime(g, i);
     }
 }
 

@@ -12,6 +12,8 @@ static const ProtobufCMessageDescriptor *const types[XDS_ROLES] = {
     [XDS_ROUTES] = &envoy__config__route__v3__route_configuration__descriptor,
     [XDS_HOSTS] = &envoy__config__route__v3__virtual_host__descriptor,
     [XDS_SECRETS] = &envoy__extensions__transport_sockets__tls__v3__secret__descriptor,
+    [XDS_EXTENSIONS] = &envoy__config__core__v3__typed_extension_config__descriptor,
+    [XDS_RUNTIMES] = &envoy__service__runtime__v3__runtime__descriptor,
 };
 
 /* ---- messages ---- */

@@ -1,9 +1,10 @@
 /* world_engine.h — resources of a small language, and an engine that takes or refuses what becomes of them.
  *
- * A resource is words: "name:a v:3 eds:a rds:b sds:c to:d bad": its name and value, what it needs, the clusters that its
- * routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. "parts" says
- * that scopes or virtual hosts belong to it; the sum of their values is the backlog of a listener, and is added to the value
- * of a route table. Of those with "clash" there can be one. */
+ * A resource is words: "name:a v:3 eds:a rds:b sds:c ext:d to:e bad": its name and value, what it needs, the clusters that
+ * its routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. "parts"
+ * says that scopes or virtual hosts belong to it; the sum of their values is the backlog of a listener, and is added to the
+ * value of a route table. Of those with "clash" there can be one. "default" and "early" say that its filter "ext" has a
+ * default, and that this is used before the filter comes. */
 #pragma once
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const char *const small_types[XDS_ROLES] = {
     "envoy.config.cluster.v3.Cluster", "envoy.config.endpoint.v3.ClusterLoadAssignment", "envoy.config.listener.v3.Listener",
     "envoy.config.route.v3.ScopedRouteConfiguration", "envoy.config.route.v3.RouteConfiguration",
     "envoy.config.route.v3.VirtualHost", "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "envoy.config.core.v3.TypedExtensionConfig", "envoy.service.runtime.v3.Runtime",
 };
 
 /* ---- the language ---- */
@@ -27,9 +29,9 @@ struct words {
     char     text[SERVED_TEXT_MAX];
     char    *name;
     unsigned value;
-    char    *eds, *rds, *sds, *to[WORDS_MAX];
+    char    *eds, *rds, *sds, *ext, *to[WORDS_MAX];
     size_t   to_count;
-    bool     is_bad, has_parts, is_clashing;
+    bool     is_bad, has_parts, is_clashing, has_default, is_early;
     unsigned sum;                       /* of the values of parts */
 };
 
@@ -38,6 +40,8 @@ static inline void take_word(struct words *words, char *word) {
     words->is_bad |= strcmp(word, "bad") == 0;
     words->has_parts |= strcmp(word, "parts") == 0;
     words->is_clashing |= strcmp(word, "clash") == 0;
+    words->has_default |= strcmp(word, "default") == 0;
+    words->is_early |= strcmp(word, "early") == 0;
     if (!colon)
         return;
     *colon++ = '\0';
@@ -51,6 +55,8 @@ static inline void take_word(struct words *words, char *word) {
         words->rds = colon;
     else if (strcmp(word, "sds") == 0)
         words->sds = colon;
+    else if (strcmp(word, "ext") == 0)
+        words->ext = colon;
     else
         words->to[words->to_count++] = colon;
 }
@@ -83,9 +89,14 @@ static inline int emit(struct xds_made *made, Headgate__Kind kind, const char *n
     return 0;
 }
 
-static inline int need(struct xds_made *made, enum xds_role role, const char *name, struct error_list *errors) {
+static inline int need_or(struct xds_made *made, enum xds_role role, const char *name, enum xds_awaited awaited,
+                          struct error_list *errors) {
     const char *type = small_types[role];
-    return name && xds_made_need(made, type, str_of(name)) < 0 ? out_of_memory(errors) : 0;
+    return name && xds_made_need(made, type, str_of(name), awaited) < 0 ? out_of_memory(errors) : 0;
+}
+
+static inline int need(struct xds_made *made, enum xds_role role, const char *name, struct error_list *errors) {
+    return need_or(made, role, name, XDS_AWAITED, errors);
 }
 
 static inline int translate_cluster(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
@@ -157,8 +168,11 @@ static inline int translate_listener(const struct xds_material *from, struct xds
     listener.route_table = words.rds;
     listener.has_backlog = words.sum > 0;
     listener.backlog = words.sum % 60000;
+    enum xds_awaited awaited =
+        words.is_early ? XDS_NOT_AWAITED : words.has_default ? XDS_AWAITED_OR_DEFAULT : XDS_AWAITED;
     return emit(made, HEADGATE__KIND__KIND_LISTENER, words.name, &listener.base, errors)
-           | need(made, XDS_ROUTES, words.rds, errors) | need(made, XDS_SECRETS, words.sds, errors);
+           | need(made, XDS_ROUTES, words.rds, errors) | need(made, XDS_SECRETS, words.sds, errors)
+           | need_or(made, XDS_EXTENSIONS, words.ext, awaited, errors);
 }
 
 struct route_parts {
@@ -224,6 +238,8 @@ static const struct xds_translation small_translations[XDS_ROLES] = {
     [XDS_ROUTES] = {"envoy.config.route.v3.RouteConfiguration", translate_routes},
     [XDS_HOSTS] = {"envoy.config.route.v3.VirtualHost", translate_part},
     [XDS_SECRETS] = {"envoy.extensions.transport_sockets.tls.v3.Secret", translate_secret},
+    [XDS_EXTENSIONS] = {"envoy.config.core.v3.TypedExtensionConfig", translate_part},
+    [XDS_RUNTIMES] = {"envoy.service.runtime.v3.Runtime", translate_part},
 };
 
 /* ---- the engine ---- */

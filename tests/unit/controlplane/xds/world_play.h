@@ -11,6 +11,8 @@ static const char *const role_urls[XDS_ROLES] = {
     [XDS_ROUTES] = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
     [XDS_HOSTS] = "type.googleapis.com/envoy.config.route.v3.VirtualHost",
     [XDS_SECRETS] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+    [XDS_EXTENSIONS] = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+    [XDS_RUNTIMES] = "type.googleapis.com/envoy.service.runtime.v3.Runtime",
 };
 
 /* One that joins the feed. */

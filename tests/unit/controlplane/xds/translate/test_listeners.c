@@ -10,13 +10,14 @@ static int translate(const ProtobufCMessage *m, struct xds_made *ret, struct err
 static void print(const struct xds_made *made, struct strbuf *out) {
     struct error_list errors = {0};
     const struct config_render_options options = {0};
+    static const char *const awaited[] = {"", ", or a default", ", not awaited"};
     for (size_t i = 0; i < made->set.count; i++) {
         const struct config_resource *r = &made->set.items[i];
         strbuf_printf(out, "%s:\n", r->kind == HEADGATE__KIND__KIND_LISTENER ? "listener" : "route-table");
         assert_int_equal(config_render_one(&made->set, r->kind, str_of(r->name), &options, out, &errors), 0);
     }
     for (size_t i = 0; i < made->need_count; i++)
-        strbuf_printf(out, "needs %s %s\n", made->needs[i].type, made->needs[i].name);
+        strbuf_printf(out, "needs %s %s%s\n", made->needs[i].type, made->needs[i].name, awaited[made->needs[i].awaited]);
     error_list_finish(&errors);
 }
 
@@ -30,7 +31,8 @@ static void every_case_comes_out_as_written(void **state) {
 static void tables_are_sound(void **state) {
     (void)state;
     const struct xds_fields *const all[] = {
-        &xds_read_listener, &xds_read_http_manager, &xds_read_tcp_proxy, &xds_read_listen_address, &xds_read_access_log,
+        &xds_read_listener, &xds_read_http_manager, &xds_read_http_filter, &xds_read_tcp_proxy,
+        &xds_read_listen_address, &xds_read_access_log,
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         assert_null(xds_fields_fault(all[i]));

@@ -16,13 +16,16 @@ static const struct {
     {"Endpoints", &xds_read_endpoints},
     {"Secrets", &xds_read_secret},
     {"TLS towards clients", &xds_read_downstream_tls},
+    {"HTTP filters that come by themselves", &xds_read_extension},
+    {"Runtime layers", &xds_read_runtime},
 };
 
 static const char introduction[] =
     "# xDS: what is understood of a management server's messages\n"
     "\n"
-    "Every field of every message that a management server can send for listeners, routes, clusters, endpoints and\n"
-    "secrets. This page is made of the tables that the translation itself goes by, so it cannot differ from what is done.\n"
+    "Every field of every message that a management server can send for listeners, routes, clusters, endpoints,\n"
+    "secrets, HTTP filters and runtime layers. This page is made of the tables that the translation itself goes by, so it\n"
+    "cannot differ from what is done.\n"
     "\n"
     "| word | meaning |\n"
     "|---|---|\n"
