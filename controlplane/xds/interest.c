@@ -33,10 +33,17 @@ void xds_type_sweep(struct xds_protocol *p, struct xds_type *t) {
     }
 }
 
+/* Nothing is waited for by name, so that nobody would notice what the server does not send again. */
+static void doubt(struct xds_protocol *p, const struct xds_type *t) {
+    struct xds_stream *s = &p->streams[xds_protocol_stream_of(p, t->number)];
+    s->is_in_doubt |= s->is_open && s->has_received && t->has_cancelled_all;
+}
+
 /* A server takes a client that names the present version for one that has everything of it. */
 static void subscribe_to_all(struct xds_protocol *p, struct xds_type *t) {
     if (t->wants_all)
         return;
+    doubt(p, t);
     t->wants_all = true;
     t->is_changed = true;
     t->is_version_void = t->has_asked;

@@ -49,7 +49,7 @@ struct xds_type {
     uint64_t           poll_at;         /* no poll before, unless more is wanted */
     bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */
-    bool               has_asked, has_named, has_cancelled;
+    bool               has_asked, has_named, has_cancelled, has_cancelled_all;
     bool               is_version_void; /* it may be of before everything was wanted: not for another stream */
     enum xds_wildcard  told_wildcard;
     struct str         nonce;           /* owned; the last received */

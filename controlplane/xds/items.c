@@ -119,8 +119,10 @@ static void give_up(struct xds_world *w, struct world_item *it) {
 /* What is gone is given up at once: there is nothing to come back to. */
 static bool may_linger(const struct xds_world *w, const struct world_item *it) {
     bool is_asked = it->is_subscribed && w->p, is_over = it->lingers_until != 0 && it->lingers_until <= w->now;
-    const struct xds_resource *r = is_asked ? xds_protocol_find(w->p, w->roles[it->role].number, it->name) : NULL;
-    return r && r->state != XDS_DOES_NOT_EXIST && w->o.linger > 0 && !is_over;
+    if (!is_asked || is_over || w->o.linger == 0)
+        return false;
+    const struct xds_resource *r = xds_protocol_find(w->p, w->roles[it->role].number, it->name);
+    return str_eq(it->name, STR("*")) || (r && r->state != XDS_DOES_NOT_EXIST);
 }
 
 /* A name is often wanted again soon, and servers have been seen not to send again what they have sent before. */

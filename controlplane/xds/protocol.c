@@ -154,7 +154,7 @@ static bool is_hearsay(const struct xds_resource *r) {
 static void forget_stream(struct xds_protocol *p, struct xds_type *t, uint64_t now) {
     xds_answers_drop(t);
     xds_disown(&t->nonce);
-    t->has_asked = t->has_named = t->has_cancelled = false;
+    t->has_asked = t->has_named = t->has_cancelled = t->has_cancelled_all = false;
     t->told_wildcard = XDS_WILDCARD_NONE;
     t->is_changed = true;
     for (struct xds_resource *r = t->table.first; r; r = r->next) {

@@ -74,6 +74,13 @@ static enum xds_wildcard wanted_wildcard(const struct xds_type *t) {
     return is_plain ? XDS_WILDCARD_LEGACY : XDS_WILDCARD_EXPLICIT;
 }
 
+static void tell_wildcard(struct xds_type *t, enum xds_wildcard wildcard) {
+    bool is_given_up = t->told_wildcard != XDS_WILDCARD_NONE && wildcard == XDS_WILDCARD_NONE;
+    t->has_cancelled |= is_given_up;
+    t->has_cancelled_all |= is_given_up;
+    t->told_wildcard = wildcard;
+}
+
 /* ---- state of the world ---- */
 
 /* `is_newest`: the nonce is the last that came. With an older one the server may drop the request, names and all. */
@@ -89,7 +96,7 @@ static void name_all(struct xds_protocol *p, struct xds_type *t, bool is_newest,
     if (!is_newest)
         return;
     t->has_named |= count > 0;
-    t->told_wildcard = wildcard;
+    tell_wildcard(t, wildcard);
     t->is_changed = is_step;
 }
 
@@ -189,7 +196,7 @@ static void fill_delta_names(struct xds_protocol *p, struct xds_type *t, struct 
     *ret = (struct xds_request){.names = p->names, .name_count = from, .unsubscribe = p->names + from,
                                 .unsubscribe_count = count - from};
     t->has_named |= count > 0;
-    t->told_wildcard = is_step ? XDS_WILDCARD_EXPLICIT : wildcard;
+    tell_wildcard(t, is_step ? XDS_WILDCARD_EXPLICIT : wildcard);
     t->is_changed = is_step;
 }
 

@@ -40,13 +40,12 @@ static void play_begin(struct play *y, enum xds_form form, bool is_aggregated, u
 
 /* ---- what can happen ---- */
 
-/* What everything was wanted of, and is again, nobody waits for by name: that a server thinks it sent cannot be noticed. */
 static void client_wants(struct play *y) {
     char name[2];
     size_t type = draw(y, 2);
     name_of(draw(y, NAMES), name);
     struct str what = type == CLUSTERS && draw(y, 3) ? STR("*") : str_of(name);
-    if (draw(y, 3) || (str_eq(what, STR("*")) && y->s.remembers))
+    if (draw(y, 3))
         assert_int_equal(xds_protocol_subscribe(y->m.p, type, what), XDS_OK);
     else
         xds_protocol_unsubscribe(y->m.p, type, what);

@@ -129,14 +129,21 @@ static void test_one_that_clashes(void **state) {
     play_end(&y);
 }
 
-/* What nobody needs is asked for no longer, and asked for again. */
+/* What nobody needs is asked for no longer, after a while, and asked for again: on another stream, to be sure. */
 static void test_given_up(void **state) {
     struct play y;
     (void)state;
     begin_with_hosts(&y);
     says(&y, XDS_ROUTES, "name:r v:2 to:c");
+    assert_string_equal(domain_of(&y, "route-table/r"), "v2.example");
+    says(&y, XDS_ROUTES, "name:r v:3 parts to:c");          /* they are there still */
+    assert_string_equal(domain_of(&y, "route-table/r"), "v113.example");
+    says(&y, XDS_ROUTES, "name:r v:2 to:c");
+    play_time(&y, 15 * SECOND);
     assert_string_equal(y.names[XDS_HOSTS], "");
+    assert_false(xds_protocol_must_reopen(y.p, 0, y.now));
     says(&y, XDS_ROUTES, "name:r v:3 parts to:c");
+    assert_true(xds_protocol_must_reopen(y.p, 0, y.now));
     assert_string_equal(domain_of(&y, "route-table/r"), "v2.example");
     says(&y, XDS_HOSTS, "name:r/x v:10");
     assert_string_equal(domain_of(&y, "route-table/r"), "v13.example");
