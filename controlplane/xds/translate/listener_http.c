@@ -18,7 +18,6 @@
 #define NO_TRACES        "nothing is traced"
 #define ONE_RECORD       "an exchange is logged when it ends"
 
-
 static const struct xds_fields rds_table = HCM_TABLE(rds,
     XDS_INSIDE("config_source", &xds_read_config_source), XDS_READ("route_config_name"));
 
