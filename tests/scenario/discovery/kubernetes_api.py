@@ -1,4 +1,5 @@
 """A double of a Kubernetes API server: collections that are listed in pages and watched, with versions, bookmarks and 410."""
+import base64
 import http.server
 import json
 import socketserver
@@ -6,8 +7,22 @@ import ssl
 import threading
 import urllib.parse
 
-PATHS = {"endpointslices": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", "services": "/api/v1/namespaces/{}/services"}
-KINDS = {"endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"), "services": ("v1", "Service")}
+PATHS = {"endpointslices": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", "services": "/api/v1/namespaces/{}/services",
+         "secrets": "/api/v1/namespaces/{}/secrets"}
+KINDS = {"endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"), "services": ("v1", "Service"), "secrets": ("v1", "Secret")}
+
+
+def slice_of(service, endpoints, ports):
+    """What an EndpointSlice has. `endpoints`: addresses, or dicts as in EndpointSlice."""
+    listed = [e if isinstance(e, dict) else {"addresses": [e], "conditions": {"ready": True}} for e in endpoints]
+    return {"metadata": {"labels": {"kubernetes.io/service-name": service}}, "addressType": "IPv4", "endpoints": listed,
+            "ports": [{"name": n, "port": p, "protocol": "TCP"} for n, p in ports]}
+
+
+def secret_of(files):
+    """What a Secret has: names of keys, and their bytes."""
+    kind = "kubernetes.io/tls" if "tls.crt" in files else "Opaque"
+    return {"type": kind, "data": {name: base64.b64encode(content).decode() for name, content in files.items()}}
 
 
 class ApiServer(socketserver.ThreadingTCPServer):
@@ -68,16 +83,21 @@ class ApiServer(socketserver.ThreadingTCPServer):
         self.news.notify_all()
 
     def slice(self, name, service, endpoints, ports=(("http", 80),), namespace="default", **more):
-        """`endpoints`: addresses, or dicts as in EndpointSlice."""
-        listed = [e if isinstance(e, dict) else {"addresses": [e], "conditions": {"ready": True}} for e in endpoints]
-        self.set("endpointslices", name, namespace, metadata={"labels": {"kubernetes.io/service-name": service}},
-                 addressType="IPv4", endpoints=listed,
-                 ports=[{"name": n, "port": p, "protocol": "TCP"} for n, p in ports], **more)
+        self.set("endpointslices", name, namespace, **slice_of(service, endpoints, ports), **more)
 
     def service(self, name, ports, namespace="default"):
         self.set("services", name, namespace, spec={"ports": [{"name": n, "port": p} for n, p in ports]})
 
+    def secret(self, name, files, namespace="default"):
+        self.set("secrets", name, namespace, **secret_of(files))
+
     # ---- faults
+
+    def only_token(self, token):
+        self.token = token
+
+    def pages_of(self, count):
+        self.page = count
 
     def forget(self):
         """What has changed so far is compacted: who asks for changes since then is told 410."""
@@ -95,11 +115,21 @@ class ApiServer(socketserver.ThreadingTCPServer):
             except OSError:
                 pass
 
-    def bookmark(self):
+    def bookmark_soon(self):
+        pass  # as soon as something changes elsewhere
+
+    def change_elsewhere(self):
+        """Who watches ours is told how far that is."""
         with self.news:
             self.version += 1
             self.history.append((self.version, None, None))
             self.news.notify_all()
+
+    def forget_before(self):
+        """All changes up to now: who asks for those after now is answered."""
+        with self.news:
+            self.oldest = self.version
+        self.cut()
 
     def counted(self, text):
         """Requests whose target has this text."""

@@ -1,4 +1,5 @@
-"""Services of Kubernetes as sources of endpoints, with a double of an API server that fails in all the ways of one."""
+"""Services of Kubernetes as sources of endpoints: with an API server of Kubernetes' own libraries over etcd, and with a double
+that fails in all the ways of one."""
 import contextlib
 import threading
 
@@ -8,6 +9,7 @@ from certificates import Authority
 from configuration import cluster, configure
 from gateway import Gateway, wait_until
 from kubernetes_api import ApiServer
+from kubernetes_server import KubernetesServer
 from load import Clients
 from origins import Teller
 
@@ -15,25 +17,42 @@ TOKEN = "a-token"
 
 
 @contextlib.contextmanager
-def pod(folder, pair=None, ca=None):
-    """An API server, and a gateway that is told of it."""
-    with ApiServer(TOKEN, pair) as api:
-        gateway = Gateway()
-        (gateway.folder / "token").write_text(TOKEN)
-        gateway.control_arguments = ["--kubernetes-server", api.url, "--kubernetes-token-file", gateway.folder / "token"]
-        if ca:
-            gateway.control_arguments += ["--kubernetes-ca", ca]
-        try:
-            yield api, gateway.start()
-        finally:
-            api.gate.set()
-            gateway.stop()
+def gateway_of(api, ca=None):
+    """A gateway that is told of an API server."""
+    gateway = Gateway()
+    (gateway.folder / "token").write_text(TOKEN)
+    gateway.control_arguments = ["--kubernetes-server", api.url, "--kubernetes-token-file", gateway.folder / "token"]
+    if ca:
+        gateway.control_arguments += ["--kubernetes-ca", ca]
+    try:
+        yield gateway.start()
+    finally:
+        api.gate.set()
+        gateway.stop()
 
 
-@pytest.fixture(name="place")
-def make_place(tmp_path):
+@contextlib.contextmanager
+def double(pair=None, ca=None):
+    with ApiServer(TOKEN, pair) as api, gateway_of(api, ca) as gateway:
+        yield api, gateway
+
+
+@pytest.fixture(scope="module")
+def real_server():
+    server = KubernetesServer()
+    yield server
+    server.finish()
+
+
+@pytest.fixture(name="place", params=["double", "real"])
+def make_place(request):
     with contextlib.ExitStack() as stack:
-        api, gateway = stack.enter_context(pod(tmp_path))
+        if request.param == "double":
+            api, gateway = stack.enter_context(double())
+        else:
+            api = request.getfixturevalue("real_server")
+            api.reset(TOKEN)
+            gateway = stack.enter_context(gateway_of(api, api.ca))
         yield api, gateway, [stack.enter_context(Teller(name)) for name in "abc"]
 
 
@@ -95,7 +114,7 @@ def test_slices_come_and_go(place):
 
 def test_pages_make_one_list(place):
     api, gateway, origins = place
-    api.page = 1
+    api.pages_of(1)
     slices(api, origins)
     serve(gateway)
     wait_answered(gateway, "abc")
@@ -169,17 +188,23 @@ def test_a_watch_that_is_cut_goes_on_where_it_was(place):
     assert api.counted("limit=") == 1 and api.counted("watch=") == 4
 
 
+def counter(gateway, name):
+    return gateway.metric(f"controlplane_kubernetes_{name}_total", gateway.control_admin_port)
+
+
 def test_bookmarks_keep_the_place(place):
     """Nothing of ours changes while others do; then the past is forgotten, and nothing has to be listed again."""
     api, gateway, origins = place
     slices(api, origins[:1])
     serve(gateway)
     wait_answered(gateway, "a")
-    api.bookmark()
-    wait_until("the bookmark has come", lambda: gateway.metric("controlplane_kubernetes_bookmarks_total", gateway.control_admin_port) == 1)
-    with api.news:
-        api.oldest = api.version
-    api.cut()
+    api.bookmark_soon()
+    events, before = counter(gateway, "events"), counter(gateway, "bookmarks")
+    api.slice("another-1", "another", [], [])
+    wait_until("there is a watch", lambda: counter(gateway, "events") > events)
+    api.change_elsewhere()
+    wait_until("the bookmark has come", lambda: counter(gateway, "bookmarks") > before)
+    api.forget_before()
     slices(api, origins[:2])
     wait_answered(gateway, "ab")
     assert api.counted("limit=") == 1
@@ -207,11 +232,11 @@ def test_a_slow_server_takes_nothing_away(place):
     slices(api, origins)
     serve(gateway)
     wait_answered(gateway, "abc")
-    api.page = 1
-    api.forget()
+    api.pages_of(1)
     api.gate.clear()
-    api.cut()
     asked = api.counted("")
+    api.forget()
+    api.cut()
     wait_until("it is asked again", lambda: api.counted("") > asked)
     assert answered(gateway) == set("abc")
     threading.Timer(0.1, api.gate.set).start()
@@ -224,7 +249,7 @@ def test_the_token_is_rotated(place):
     slices(api, origins[:1])
     serve(gateway)
     wait_answered(gateway, "a")
-    api.token = "another"
+    api.only_token("another")
     api.cut()
     refused = "the API server answers 401: Unauthorized"
     wait_until("it is refused", lambda: refused in gateway.headgate("status").stdout)
@@ -254,14 +279,35 @@ def test_it_starts_with_the_server_down(place):
 def test_over_tls(tmp_path):
     authority = Authority(tmp_path / "authority")
     pair = authority.pair(tmp_path, "api", ["127.0.0.1"])
-    with pod(tmp_path, pair, authority.pem) as (api, gateway), Teller("a") as origin:
+    with double(pair, authority.pem) as (api, gateway), Teller("a") as origin:
         slices(api, [origin])
         serve(gateway)
         wait_answered(gateway, "a")
-    with pod(tmp_path, pair) as (api, gateway):  # nobody vouches for it
+    with double(pair) as (api, gateway):  # nobody vouches for it
         serve(gateway)
         wait_until("it is not believed", lambda: "certificate" in gateway.headgate("status").stdout)
         assert api.counted("") == 0
+
+
+def test_etcd_has_forgotten():
+    """An API server that asks etcd itself for each watch, and etcd has been compacted."""
+    with contextlib.ExitStack() as stack:
+        api = KubernetesServer(["--no-watch-cache"])
+        stack.callback(api.finish)
+        api.reset(TOKEN)
+        gateway = stack.enter_context(gateway_of(api, api.ca))
+        origins = [stack.enter_context(Teller(name)) for name in "ab"]
+        slices(api, origins)
+        serve(gateway)
+        wait_answered(gateway, "ab")
+        api.gate.clear()
+        api.cut()
+        api.delete("endpointslices", "web-a")
+        api.change_elsewhere()
+        api.compact()
+        api.gate.set()
+        wait_answered(gateway, "b")
+        assert api.counted("limit=") == 2
 
 
 def test_no_server_is_known():
