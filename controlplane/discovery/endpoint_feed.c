@@ -52,20 +52,20 @@ const char *endpoint_feed_name(const struct endpoint_feed *feed) {
     return feed->name;
 }
 
-static void tell_member(const struct endpoint_feed *feed, const struct endpoint_feed_member *m) {
+static void tell_member(const struct endpoint_feed *feed, const struct endpoint_feed_member *m, uint64_t at) {
     Headgate__EndpointSet *set = endpoint_feed_known(feed, m->service->name, m->is_locality_weighted);
     if (set)
-        m->found(m->owner, set);
+        m->found(m->owner, set, at);
     else
         m->failed(m->owner, "no memory for endpoints");
     if (set)
         headgate__endpoint_set__free_unpacked(set, NULL);
 }
 
-void endpoint_feed_changed(struct endpoint_feed *feed, const char *service) {
+void endpoint_feed_changed(struct endpoint_feed *feed, const char *service, uint64_t at) {
     const struct endpoint_feed_service *s = map_get(&feed->services, str_of(service));
     for (const struct endpoint_feed_member *m = s ? s->members : NULL; m; m = m->next)
-        tell_member(feed, m);
+        tell_member(feed, m, at);
 }
 
 void endpoint_feed_failed(struct endpoint_feed *feed, const char *service, const char *reason) {

@@ -15,7 +15,8 @@ struct endpoint_feed;
 struct endpoint_feed_member {
     void *owner;
     bool  is_locality_weighted;     /* how the set is to be made: localities have a say in its weights */
-    void (*found)(void *owner, const Headgate__EndpointSet *set);       /* the set is valid during the call */
+    /* The set is valid during the call; `at` as in endpoint_feed_changed. */
+    void (*found)(void *owner, const Headgate__EndpointSet *set, uint64_t at);
     void (*failed)(void *owner, const char *reason);
     /* The feed's. */
     struct endpoint_feed_service *service;
@@ -43,8 +44,9 @@ void endpoint_feed_repeat(struct endpoint_feed *feed);
 void        endpoint_feed_set_name(struct endpoint_feed *feed, const char *name);
 const char *endpoint_feed_name(const struct endpoint_feed *feed);
 
-/* From the server, to all members of the service: what is known of it is something else now. */
-void endpoint_feed_changed(struct endpoint_feed *feed, const char *service);
+/* From the server, to all members of the service: what is known of it is something else, received `at` (microseconds of the
+ * monotonic clock). */
+void endpoint_feed_changed(struct endpoint_feed *feed, const char *service, uint64_t at);
 void endpoint_feed_failed(struct endpoint_feed *feed, const char *service, const char *reason);
 
 /* Calls nothing of the member. 0, or -1 without memory. */

@@ -42,6 +42,7 @@ struct source_state {
     const char *kind;                   /* the name of its kind */
     char        target[256];            /* path or name */
     uint64_t    asked_at, found_at, failed_at, next_at;
+    uint64_t    received_at;            /* what it found last, on the monotonic clock; 0: just before it said so */
     uint64_t    asked, failures;        /* counts */
     uint32_t    endpoints;              /* that it found last */
     uint32_t    left_out;               /* servers that it found last and has no room for */

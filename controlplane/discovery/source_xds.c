@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "controlplane/discovery/endpoint_feed.h"
 #include "controlplane/discovery/source_state.h"
 
@@ -14,8 +15,9 @@ struct followed {
     struct source_state         state;
 };
 
-static void on_found(void *owner, const Headgate__EndpointSet *set) {
+static void on_found(void *owner, const Headgate__EndpointSet *set, uint64_t at) {
     struct followed *f = owner;
+    f->state.received_at = at;
     source_note_found(&f->state, set->n_endpoints);
     f->config.sink.found(f->config.sink.context, set);
 }
@@ -40,7 +42,7 @@ static void look(struct followed *f) {
     Headgate__EndpointSet *set = endpoint_feed_known(f->config.feed, f->service, f->member.is_locality_weighted);
     if (!set)
         return;
-    on_found(f, set);
+    on_found(f, set, clock_monotonic_us());
     headgate__endpoint_set__free_unpacked(set, NULL);
 }
 

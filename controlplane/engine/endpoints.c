@@ -254,7 +254,7 @@ static void on_found(void *context, const Headgate__EndpointSet *set) {
     if (changed <= 0)
         return;
     log_info("endpoints found", LOG_S("cluster", t->name), LOG_U("endpoints", set->n_endpoints));
-    mark_dirty(t, clock_monotonic_us());
+    mark_dirty(t, t->received_at);
 }
 
 static void on_failed(void *context, const char *reason) {
@@ -336,15 +336,21 @@ static void leave_dirty(struct engine *e, const struct tracked *t) {
 
 static void drop_unseen(struct engine *e) {
     const struct map_entry *entry;
+    struct tracked *gone = NULL, *next;
     size_t position = 0;
     while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
         struct tracked *t = entry->value;
         if (t->is_seen)
             continue;
-        map_remove(&e->endpoints.clusters, str_of(t->name));
-        leave_dirty(e, t);
-        tracked_destroy(t);
-        position = 0; /* the map has changed */
+        t->next_gone = gone;
+        gone = t;
+    }
+    for (; gone; gone = next) {
+        next = gone->next_gone;
+        map_remove(&e->endpoints.clusters, str_of(gone->name));
+        if (gone->is_dirty)
+            leave_dirty(e, gone);
+        tracked_destroy(gone);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "controlplane/engine/tracked.h"
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "controlplane/engine/effective.h"
 
@@ -175,6 +176,7 @@ int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     t->base = copy;
     t->found_id = id;
     t->has_found = true;
+    t->received_at = state.received_at ? state.received_at : clock_monotonic_us();
     tracked_set_checks(t);
     return 1;
 }

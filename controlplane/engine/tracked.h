@@ -10,12 +10,14 @@ struct tracked {
     bool                   is_seen;         /* while the intent is gone through */
     bool                   is_dirty;        /* in the list of the engine */
     struct tracked        *next_dirty;
+    struct tracked        *next_gone;       /* while those that are not seen are dropped */
     struct resource_id     cluster_id;      /* of the intent */
     struct resource_id     declared_id;     /* of the intent's endpoint set */
     Headgate__Cluster     *cluster;         /* NULL: it has neither discovery nor checks, and nothing below */
     Headgate__EndpointSet *base;            /* its endpoints now; from the source, the stored state, or the intent */
     bool                   has_found;       /* base is from the source */
     struct resource_id     found_id;        /* of base then */
+    uint64_t               received_at;     /* what was found last, on the monotonic clock */
     struct source         *source;
     bool                   lacks_checks;    /* they could not be set as they should be */
     char                  *failure;         /* of the source, as it was logged; NULL: it works */

@@ -52,8 +52,8 @@ int world_judge_endpoints(struct xds_world *w, struct world_item *it, struct str
 
 /* ---- news ---- */
 
-static void take_copy(struct xds_world *w, struct world_item *it, struct str bytes) {
-    uint64_t hash = map_hash(bytes);
+static void take_copy(struct xds_world *w, struct world_item *it, const struct xds_resource *r) {
+    uint64_t hash = map_hash(r->copy->bytes);
     w->is_dirty |= it->known != WORLD_HELD && it->needed > 0;
     it->known = WORLD_HELD;
     it->epoch = w->epoch;
@@ -61,7 +61,7 @@ static void take_copy(struct xds_world *w, struct world_item *it, struct str byt
         return;
     it->told_hash = hash;
     w->counters.assignments += it->is_fed;
-    endpoint_feed_changed(w->o.feed, it->name.p);
+    endpoint_feed_changed(w->o.feed, it->name.p, r->updated_at);
 }
 
 static void take_absence(struct xds_world *w, struct world_item *it, const struct xds_resource *r) {
@@ -84,7 +84,7 @@ static void tell_failure(const struct xds_world *w, const struct world_item *it,
 
 void world_take_endpoints(struct xds_world *w, struct world_item *it, const struct xds_resource *r) {
     if (r->copy)
-        take_copy(w, it, r->copy->bytes);
+        take_copy(w, it, r);
     else
         take_absence(w, it, r);
     if (r->error.n > 0 && r->state != XDS_ACKED)

@@ -204,6 +204,13 @@ void xds_copy_free(struct xds_cache *c, struct xds_copy *copy) {
     hg_free(copy);
 }
 
+bool xds_copy_rename(struct xds_copy *copy, struct str version) {
+    bool fits = version.n == copy->version.n;
+    if (fits && version.n)
+        memcpy(copy->block, version.p, version.n);
+    return fits;
+}
+
 struct xds_copy *xds_resource_swap_copy(struct xds_resource *r, struct xds_copy *copy, uint64_t now) {
     struct xds_copy *old = r->copy;
     if (old || copy)

@@ -94,6 +94,8 @@ void            xds_resource_destroy(struct xds_resource *r); /* out of its tabl
 /* A copy that counts against the budget; free it with xds_copy_free or give it to a resource. */
 enum xds_stored xds_copy_create(struct xds_cache *c, struct str version, struct str bytes, struct xds_copy **ret);
 void            xds_copy_free(struct xds_cache *c, struct xds_copy *copy);
+/* Gives it another version in place. False: that is of another length, so there is no place for it. */
+bool            xds_copy_rename(struct xds_copy *copy, struct str version);
 /* The copy becomes the resource's; the old one is returned and is the caller's. Tells the owner. */
 struct xds_copy *xds_resource_swap_copy(struct xds_resource *r, struct xds_copy *copy, uint64_t now);
 

@@ -106,7 +106,7 @@ const char *xds_link_reason(enum xds_result result) {
 }
 
 /* NULL, or why the stream has to end. */
-static const char *receive(struct link *l, struct str bytes) {
+static const char *receive(struct link *l, struct str bytes, uint64_t now) {
     struct server *s = l->server;
     struct xds_response response;
     struct arena arena;
@@ -114,14 +114,14 @@ static const char *receive(struct link *l, struct str bytes) {
     int status = xds_decode_response(&arena, s->client->options.form, bytes, &response);
     const char *reason = status == MESSAGE_MEMORY ? "no memory for a response" : "a response that cannot be decoded";
     if (status == 0)
-        reason = xds_link_reason(xds_protocol_receive(s->protocol, l->number, &response, clock_monotonic_us()));
+        reason = xds_link_reason(xds_protocol_receive(s->protocol, l->number, &response, now));
     arena_finish(&arena);
     return reason;
 }
 
 static void on_message(void *owner, struct str bytes) {
     struct link *l = owner;
-    const char *reason = receive(l, bytes);
+    const char *reason = receive(l, bytes, clock_monotonic_us());
     if (reason) {
         give_up(l, reason);
         return;

@@ -129,11 +129,13 @@ void world_made_replace(struct world_made **at, struct world_made *made) {
     world_made_drop(before);
 }
 
-bool world_made_refers(const struct world_made *made, const struct world_slot *slot) {
+void world_made_mark(const struct world_made *made) {
     for (size_t i = 0; made && i < made->reference_count; i++)
-        if (made->references[i] == slot)
-            return true;
-    return false;
+        made->references[i]->referrer = made->number;
+}
+
+bool world_made_refers(const struct world_made *made, const struct world_slot *slot) {
+    return made && slot->referrer == made->number;
 }
 
 /* ---- filling ---- */
@@ -208,10 +210,12 @@ static int add_reference(void *context, Headgate__Kind kind, const char *name) {
     struct world_slot *s = use_slot(made->world, kind, name);
     if (!s)
         return -1;
-    if (world_made_refers(made, s))
+    if (world_made_refers(made, s)) {
         drop_slot(made->world, s);
-    else
-        made->references[made->reference_count++] = s;
+        return 0;
+    }
+    s->referrer = made->number;
+    made->references[made->reference_count++] = s;
     return 0;
 }
 
@@ -311,6 +315,7 @@ static struct world_made *make(struct xds_world *w, struct world_item *it, const
     if (made) {
         made->world = w;
         made->uses = 1;
+        made->number = ++w->made;
         made->hash = map_hash(material->bytes);
     }
     if (status == 0)

@@ -146,11 +146,13 @@ static void store(struct pass *pass, struct xds_resource *r, const struct xds_re
     accept(pass, r, in);
 }
 
-/* The same bytes as before, perhaps by another version, which is kept where there is room for it: no news. */
+/* The same bytes as before, perhaps by another version, which is kept where there is room for it: no news. In the state of
+ * the world that is most of what comes, so nothing is copied but a version that differs. */
 static void keep(struct pass *pass, struct xds_resource *r, const struct xds_response_resource *in) {
     struct xds_copy *copy, *old = r->copy;
-    bool is_same = str_eq(old->version, version_of(pass, in));
-    if (!is_same && xds_copy_create(&pass->p->cache, version_of(pass, in), in->bytes, &copy) == XDS_STORED) {
+    struct str version = version_of(pass, in);
+    bool is_named = str_eq(old->version, version) || xds_copy_rename(old, version);
+    if (!is_named && xds_copy_create(&pass->p->cache, version, in->bytes, &copy) == XDS_STORED) {
         r->copy = copy;
         xds_copy_free(&pass->p->cache, old);
     }

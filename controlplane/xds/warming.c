@@ -115,6 +115,7 @@ static enum world_warmth warmth_of(struct xds_world *w, struct world_item *it) {
         warmth = wait_for_parts(w, it);
     for (size_t i = 0; i < it->held->need_count; i++)
         warmth = worse(warmth, warmth_of_need(w, it, i));
+    world_made_mark(it->used);
     for (size_t i = 0; i < it->held->reference_count; i++)
         warmth = worse(warmth, warmth_of_reference(w, it, it->held->references[i]));
     return warmth;

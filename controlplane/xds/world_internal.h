@@ -15,6 +15,7 @@ struct world_slot {
     size_t             provided;        /* how many of its copies */
     /* The last decision in which it was made, referred to, and referred to by a listener. */
     uint64_t           provided_in, referenced_in, listened_in;
+    uint64_t           referrer;        /* the number of what refers to it and was looked at last */
     char               key[];
 };
 
@@ -30,6 +31,7 @@ struct world_secret {
 struct world_made {
     struct xds_world       *world;
     unsigned                uses;
+    uint64_t                number;     /* no other has it */
     uint64_t                hash;       /* of the server's bytes */
     struct config_resource *resources;  /* their names and bytes are in `bytes` */
     char                   *bytes;
@@ -127,6 +129,7 @@ struct xds_world {
     uint64_t                  answering_since;  /* when the stream began, or its first answer came */
     uint64_t                  complete_since;   /* all have answered; 0: not yet */
     bool                      has_layer;    /* one was accepted */
+    uint64_t                  made;         /* how many copies have become something */
     /* The decision. */
     uint64_t                  decision;     /* how many */
     uint64_t                  ticket;       /* what may be acknowledged with it */
@@ -171,6 +174,8 @@ struct world_made *world_make_with(struct xds_world *w, struct world_item *it, s
 struct world_made *world_made_use(struct world_made *made); /* NULL is allowed, in all of these */
 void               world_made_drop(struct world_made *made);
 void               world_made_replace(struct world_made **at, struct world_made *made); /* takes the use of `made` */
+/* Until the next call, in constant time: whether it refers to the slot. NULL refers to nothing. */
+void               world_made_mark(const struct world_made *made);
 bool               world_made_refers(const struct world_made *made, const struct world_slot *slot);
 /* Gives the secrets of the bytes. 0, or -1 with errors. */
 int                world_give_secrets(struct xds_world *w, struct world_item *it, struct str bytes,

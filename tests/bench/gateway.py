@@ -21,6 +21,7 @@ class Gateway:
     def __init__(self, programs, work, cpu=None, workers=1, log_level="info"):
         self.folder, self.work, self.cpu, self.workers = pathlib.Path(programs), pathlib.Path(work), cpu, workers
         self.runtime, self.state = self.work / "run", self.work / "state"
+        self.control_arguments = []     # further ones of the control plane
         self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(self.runtime), "HEADGATE_STATE_DIR": str(self.state),
                             "HEADGATE_LOG": "json", "HEADGATE_LOG_LEVEL": log_level}
         self.admin_port = self.control_admin_port = self.control_plane = self.holder = None
@@ -47,7 +48,7 @@ class Gateway:
         self.control_admin_port = free_port()
         self.control_plane = Program(
             "headgate-controlplane", [self.folder / "headgate-controlplane", "--files-root", self.work,
-                                      "--admin-listen", f"127.0.0.1:{self.control_admin_port}"],
+                                      "--admin-listen", f"127.0.0.1:{self.control_admin_port}", *self.control_arguments],
             self.cpu, self.work / "controlplane.log", environment=self.environment)
         wait_until("the control socket", (self.runtime / "control.sock").exists, self.control_plane)
 

@@ -3,6 +3,7 @@
 // Standard input has one command of JSON in each line, standard output one event:
 //
 //	{"set": {"node": "n", "version": "3", "resources": [{"@type": "type.googleapis.com/...", ...}]}}
+//	{"change": {...}}                  likewise, and what there was before stays where no resource of the same name comes
 //	{"clear": "n"}                     nothing is served to this node any more
 //	{"delay_ms": 200}                  before each answer from now on
 //
@@ -12,7 +13,7 @@
 //	{"event": "request", "stream": 1, "type": "...", "version": "...", "nonce": "...", "names": [], "unsubscribe": [], "error": "..."}
 //	{"event": "response", "stream": 1, "type": "...", "version": "...", "nonce": "...", "count": 4}
 //
-// Polls over HTTP are those of stream 0.
+// Polls over HTTP are those of stream 0. Each event has the microseconds since 1970 under "us".
 //
 // It ends with its input.
 package main
@@ -69,7 +70,7 @@ var output = struct {
 }{Encoder: json.NewEncoder(os.Stdout)}
 
 func tell(event string, fields map[string]any) {
-	fields["event"] = event
+	fields["event"], fields["us"] = event, time.Now().UnixMicro()
 	output.Lock()
 	defer output.Unlock()
 	if err := output.Encode(fields); err != nil {
@@ -128,16 +129,18 @@ func callbacks() server.CallbackFuncs {
 
 // ---- commands
 
-type command struct {
-	Set *struct {
-		Node, Version string
-		Resources     []json.RawMessage
-	}
-	Clear   *string
-	DelayMs *int64 `json:"delay_ms"`
+type content struct {
+	Node, Version string
+	Resources     []json.RawMessage
 }
 
-func snapshot(version string, texts []json.RawMessage) (*cache.Snapshot, error) {
+type command struct {
+	Set, Change *content
+	Clear       *string
+	DelayMs     *int64 `json:"delay_ms"`
+}
+
+func parse(texts []json.RawMessage) (map[resource.Type][]types.Resource, error) {
 	byType := map[resource.Type][]types.Resource{}
 	for i, text := range texts {
 		var a anypb.Any
@@ -150,7 +153,29 @@ func snapshot(version string, texts []json.RawMessage) (*cache.Snapshot, error) 
 		}
 		byType[a.GetTypeUrl()] = append(byType[a.GetTypeUrl()], m)
 	}
-	return cache.NewSnapshot(version, byType)
+	return byType, nil
+}
+
+// What there is with what comes put over it.
+func merge(before cache.ResourceSnapshot, byType map[resource.Type][]types.Resource) map[resource.Type][]types.Resource {
+	merged := map[resource.Type][]types.Resource{}
+	for t := types.ResponseType(0); t < types.UnknownType; t++ {
+		typeURL, err := cache.GetResponseTypeURL(t)
+		if err != nil {
+			continue
+		}
+		all := map[string]types.Resource{}
+		for name, r := range before.GetResources(typeURL) {
+			all[name] = r
+		}
+		for _, r := range byType[typeURL] {
+			all[cache.GetResourceName(r)] = r
+		}
+		for _, r := range all {
+			merged[typeURL] = append(merged[typeURL], r)
+		}
+	}
+	return merged
 }
 
 func run(c command, snapshots cache.SnapshotCache) error {
@@ -160,14 +185,32 @@ func run(c command, snapshots cache.SnapshotCache) error {
 	if c.Clear != nil {
 		snapshots.ClearSnapshot(*c.Clear)
 	}
-	if c.Set == nil {
-		return nil
+	if c.Set != nil {
+		return serve(*c.Set, nil, snapshots)
 	}
-	s, err := snapshot(c.Set.Version, c.Set.Resources)
+	if c.Change != nil {
+		before, err := snapshots.GetSnapshot(c.Change.Node)
+		if err != nil {
+			return err
+		}
+		return serve(*c.Change, before, snapshots)
+	}
+	return nil
+}
+
+func serve(c content, before cache.ResourceSnapshot, snapshots cache.SnapshotCache) error {
+	byType, err := parse(c.Resources)
 	if err != nil {
 		return err
 	}
-	return snapshots.SetSnapshot(context.Background(), c.Set.Node, s)
+	if before != nil {
+		byType = merge(before, byType)
+	}
+	s, err := cache.NewSnapshot(c.Version, byType)
+	if err != nil {
+		return err
+	}
+	return snapshots.SetSnapshot(context.Background(), c.Node, s)
 }
 
 func obey(snapshots cache.SnapshotCache) {

@@ -27,7 +27,7 @@ http {{
     scgi_temp_path {work}/scgi;
     server {{
         listen 0.0.0.0:{port} backlog=4096;
-        location / {{ return 200 "well"; }}
+        location / {{ add_header X-Address $server_addr; return 200 "well"; }}
         location /health {{
             if (-f {work}/down/$server_addr) {{ return 503; }}
             return 200 "well";

@@ -139,6 +139,7 @@ class ApiServer(socketserver.ThreadingTCPServer):
 
 class ApiConnection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_arguments):
         pass

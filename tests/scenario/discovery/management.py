@@ -107,5 +107,9 @@ class ManagementServer:
     def serve(self, version, resources, node="test"):
         self.tell(set={"node": node, "version": str(version), "resources": resources})
 
+    def change(self, version, resources, node="test"):
+        """What was served before stays, but for resources of the same names."""
+        self.tell(change={"node": node, "version": str(version), "resources": resources})
+
     def delay(self, seconds):
         self.tell(delay_ms=int(seconds * 1000))

@@ -112,11 +112,13 @@ static void what_changes_is_a_generation(void **state) {
     fixture_push_text(f, FOLLOWING("outbound|80||web"));
     assert_string_equal(state_of(f), "none");
     told.port = 1;
-    endpoint_feed_changed(f->feed, "outbound|80||web");
+    endpoint_feed_changed(f->feed, "outbound|80||web", 1000);
     wait_state(f, "10.0.0.1:1");
+    assert_int_equal(channel_current(engine_channel(f->engine))->known_at, 1000);
     told.port = 2;
-    endpoint_feed_changed(f->feed, "outbound|80||web");
+    endpoint_feed_changed(f->feed, "outbound|80||web", 2000);
     wait_state(f, "10.0.0.1:2");
+    assert_int_equal(channel_current(engine_channel(f->engine))->known_at, 2000);
     assert_true(engine_cluster_source(f->engine, "web", &s));
     assert_string_equal(s.kind, "xds");
     assert_string_equal(s.target, "outbound|80||web @ xds.test:18000");

@@ -405,6 +405,31 @@ static void test_news(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* Each change of one resource sends all of them again. */
+static void test_what_has_not_changed_is_not_copied(void **state) {
+    (void)state;
+    static const char *const said[] = {"a=1", "a=1 b=1 c=1 d=1 e=1 f=1"};
+    uint64_t counts[2];
+    for (int i = 0; i < 2; i++) {
+        struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+        assert_true(machine_create(&m));
+        want(&m, CLUSTERS, "*");
+        open_streams(&m);
+        flush(&m, 0);
+        say(&m, CLUSTERS, "1", "n1", said[i]);
+        flush(&m, 0);
+        uint64_t before = hg_alloc_count();
+        say(&m, CLUSTERS, "2", "n2", said[i]);
+        counts[i] = hg_alloc_count() - before;
+        assert_str(held(&m, CLUSTERS, "a")->copy->version, "2");
+        say(&m, CLUSTERS, "10", "n3", said[i]);         /* a longer one */
+        assert_str(held(&m, CLUSTERS, "a")->copy->version, "10");
+        assert_string_equal(bytes_of(&m, CLUSTERS, "a"), "1");
+        xds_protocol_destroy(m.p);
+    }
+    assert_int_equal(counts[0], counts[1]);
+}
+
 static void test_bounds(void **state) {
     (void)state;
     struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
@@ -553,6 +578,7 @@ int main(void) {
         cmocka_unit_test(test_doubt_is_paced),
         cmocka_unit_test(test_no_doubt),
         cmocka_unit_test(test_news),
+        cmocka_unit_test(test_what_has_not_changed_is_not_copied),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_without_memory),

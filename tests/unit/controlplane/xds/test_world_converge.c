@@ -108,7 +108,7 @@ static void first_look(struct game *g, unsigned i, const char *name) {
     Headgate__EndpointSet *set = endpoint_feed_known(g->y.feed, name, false);
     if (!set)
         return;
-    on_found(&g->joined[i], set);
+    on_found(&g->joined[i], set, g->y.now);
     headgate__endpoint_set__free_unpacked(set, NULL);
 }
 

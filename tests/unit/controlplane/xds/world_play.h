@@ -225,8 +225,9 @@ static inline const char *domain_of(const struct play *y, const char *label) {
 
 /* ---- the feed ---- */
 
-static inline void on_found(void *owner, const Headgate__EndpointSet *set) {
+static inline void on_found(void *owner, const Headgate__EndpointSet *set, uint64_t at) {
     struct joined *j = owner;
+    assert_true(at > 0);
     j->found++;
     snprintf(j->address, sizeof j->address, "%s", set->n_endpoints ? set->endpoints[0]->address : "");
     j->weight = set->n_endpoints ? set->endpoints[0]->weight : 0;

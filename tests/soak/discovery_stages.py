@@ -1,0 +1,421 @@
+"""Very many endpoints through servers of discovery: what it takes until all are served, and how fast one change is in all
+workers. Each stage yields (what, figure as text, whether it is as wanted).
+
+All is real: the management server is go-control-plane, the endpoints are one nginx at as many addresses of loopback, and
+load goes to a cluster whose endpoints change. A change is one endpoint of one cluster that is another one afterwards."""
+import datetime
+import json
+import pathlib
+import re
+import sys
+import threading
+import time
+
+import load
+from gateway import Gateway
+from health_change_stages import thread_seconds
+from health_stages import start_nginx
+from processes import BenchError, free_port, memory, wait_until
+from site_under_load import BackgroundLoad, failures
+from stages import describe, milliseconds, percentile
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scenario/discovery"))
+
+import envoy  # noqa: E402  (found by the line above)
+from kubernetes_api import ApiServer  # noqa: E402
+from management import ManagementServer  # noqa: E402
+
+MIB = 2 ** 20
+CHANGE_MAX_MS = 10
+CPU_GROWTH_MAX = 1.5            # of the cost of a change, from a tenth of the clusters to all of them
+# In the state of the world a server sends all assignments for a change of one; each costs to be received and compared.
+GROWTH_MAX = {"delta-ads": CPU_GROWTH_MAX, "ads": 5}
+APART_SECONDS = 0.06            # changes that are closer to each other go out together
+START_SECONDS = 300
+TRAFFIC_SECONDS = 0.002
+LOADED = 0                      # the cluster that has load
+SETTLE_SECONDS = 2              # the state is stored a second after its last change
+CONFIGURATION = """
+access-log: {{format: "off"}}
+limits: {{connections-per-ip: 4000}}
+listeners:
+  - {{name: web, address: "127.0.0.1:{port}", route-table: site}}
+route-tables:
+  - name: site
+    hosts:
+      - domains: ["*"]
+        rules:
+{rules}
+clusters:
+{clusters}
+"""
+
+
+def address(number):
+    """Of endpoint `number`, from 1."""
+    return f"127.{1 + number // 65536}.{number // 256 % 256}.{number % 256}"
+
+
+class Endpoints:
+    """Which addresses each cluster has."""
+
+    def __init__(self, clusters, each, port):
+        self.port, self.last = port, clusters * each
+        self.of = [[1 + cluster * each + i for i in range(each)] for cluster in range(clusters)]
+
+    def change(self, number):
+        """One endpoint of a cluster becomes another; returns the cluster. Every other time it is the one under load."""
+        cluster = LOADED if number % 2 else number * 37 % len(self.of)
+        self.last += 1
+        self.of[cluster][number * 7 % len(self.of[cluster])] = self.last
+        return cluster
+
+    def addresses(self, cluster):
+        return {address(number) for number in self.of[cluster]}
+
+    def listed(self, cluster):
+        return [f"{address(number)}:{self.port}" for number in self.of[cluster]]
+
+
+def described(run):
+    return f"{run.amounts.endpoints:,} endpoints in {run.amounts.clusters:,} clusters"
+
+
+class Place:
+    """A gateway of two workers, nginx, and the endpoints. What says them is the caller's."""
+
+    def __init__(self, run, name, clusters, each):
+        self.run, self.clusters, self.port = run, clusters, free_port()
+        self.work = run.work / name
+        self.work.mkdir(mode=0o755)
+        self.endpoints = Endpoints(clusters, each, free_port())
+        self.gateway = Gateway(run.programs, self.work, workers=2, log_level="debug")
+        self.nginx, self.read = None, 0
+
+    def start(self, configuration=None):
+        """Seconds until every cluster is served; a configuration is pushed meanwhile."""
+        self.nginx = start_nginx(self.run, None, self.endpoints.port)
+        started = time.monotonic()
+        self.gateway.start()
+        if configuration:
+            self.gateway.wait_connected()
+            self.gateway.push(configuration)
+        self.wait_all_served()
+        return time.monotonic() - started
+
+    def stop(self):
+        self.gateway.stop()
+        if self.nginx:
+            self.nginx.stop()
+
+    def is_served(self, cluster):
+        try:
+            return load.get(self.port, f"/c{cluster}/")[0] == 200
+        except (OSError, BenchError):
+            return False
+
+    def wait_all_served(self):
+        for cluster in reversed(range(self.clusters)):
+            wait_until(f"cluster {cluster} to be served", lambda c=cluster: self.is_served(c), self.gateway.holder,
+                       limit=START_SECONDS)
+            self.run.progress(f"cluster {cluster} of {self.clusters:,} is served")
+
+    def restart(self, has_control_plane):
+        """Seconds until every cluster is served, with what is on disk."""
+        self.gateway.stop()
+        started = time.monotonic()
+        if has_control_plane:
+            self.gateway.start_control_plane()
+        self.gateway.start_holder()
+        self.wait_all_served()
+        return time.monotonic() - started
+
+    # ---- what the control plane tells
+
+    def new_lines(self, message):
+        """What the log has of it since the last time."""
+        with open(self.gateway.work / "controlplane.log", "rb") as log:
+            log.seek(self.read)
+            text = log.read()
+        whole = text[:text.rindex(b"\n") + 1] if b"\n" in text else b""
+        self.read += len(whole)
+        return [json.loads(line) for line in whole.splitlines() if message.encode() in line]
+
+    def wait_change(self):
+        """The line of a change that has become known to every worker."""
+        deadline = time.monotonic() + 30
+        while not (lines := self.new_lines("changed endpoints are served")):
+            if time.monotonic() > deadline:
+                raise BenchError("a change was not served within thirty seconds")
+            time.sleep(0.002)
+        return lines
+
+    def sent(self):
+        return self.gateway.control_metric("headgate_controlplane_sent_bytes_total")
+
+    def cpu(self):
+        """Seconds of the control plane, and of the data plane."""
+        return thread_seconds(self.gateway.control_plane.process.pid), thread_seconds(self.gateway.dataplane_pid())
+
+    def memory(self):
+        """Texts, for people."""
+        for name, program in (("holder and data plane", self.gateway.holder), ("control plane", self.gateway.control_plane)):
+            resident, proportional = memory(program.pids())
+            yield f"memory, {name}", f"{resident / MIB:.1f} MiB RSS, {proportional / MIB:.1f} MiB PSS"
+
+    def answering(self, cluster):
+        """The addresses that answer for a cluster."""
+        found = set()
+        with load.connect(self.port) as connection:
+            for _ in range(3 * len(self.endpoints.of[cluster])):
+                status, head, _ = load.exchange(connection, f"/c{cluster}/")
+                if status == 200:
+                    found.add(re.search(r"(?im)^x-address: *(\S+)", head)[1])
+        return found
+
+
+class Traffic:
+    """A request to the cluster with load every few milliseconds, from here until the end."""
+
+    def __init__(self, port):
+        self.port, self.is_over, self.asked, self.failed = port, threading.Event(), 0, 0
+        self.thread = threading.Thread(target=self.ask, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+
+    def ask(self):
+        with load.connect(self.port) as connection:
+            while not self.is_over.wait(TRAFFIC_SECONDS):
+                self.asked += 1
+                try:
+                    self.failed += load.exchange(connection, f"/c{LOADED}/")[0] != 200
+                except (OSError, BenchError):
+                    self.failed += 1
+                    return
+
+
+class Changes:
+    """Changes of one endpoint, one after another: how long each takes from the moment that the control plane had it received
+    and from the moment that the server began to send it, CPU of both planes, and bytes."""
+
+    def __init__(self, place, change):
+        self.place, self.change = place, change
+        self.received, self.sent, self.groups = [], [], 0
+
+    def one(self, number):
+        begun = self.change(self.place.endpoints.change(number))
+        lines = self.place.wait_change()
+        self.groups += len(lines)
+        self.received += [line["us"] for line in lines]
+        served = datetime.datetime.fromisoformat(lines[-1]["time"].replace("Z", "+00:00")).timestamp()
+        self.sent.append(max(0, served * 1e6 - begun))
+        time.sleep(APART_SECONDS)
+        self.place.run.progress(f"change {number + 1}")
+
+    def some(self, count):
+        place = self.place
+        bytes_before, before, started = place.sent(), place.cpu(), time.monotonic()
+        for number in range(count):
+            self.one(number)
+        seconds, after, bytes_after = time.monotonic() - started, place.cpu(), place.sent()
+        time.sleep(min(seconds, 10))
+        share = seconds / min(seconds, 10)
+        idle = [(b - a) * share for a, b in zip(after, place.cpu())]
+        control, data = (1000 * (b - a - i) / count for a, b, i in zip(before, after, idle))
+        return {"control": control, "data": data, "bytes": (bytes_after - bytes_before) / count}
+
+    def figures(self, name, count):
+        yield f"{name}: a change, from received to all workers, {len(self.received)} times (p95 at most {CHANGE_MAX_MS} ms)", \
+            milliseconds(self.received), percentile(self.received, 0.95) <= CHANGE_MAX_MS * 1000
+        yield f"{name}: the same from when the server began to answer", milliseconds(self.sent), True
+        yield f"{name}: changes that were served, each by itself", f"{self.groups} of {count}", self.groups == count
+
+
+def cost_text(cost):
+    return f"control plane {cost['control']:.2f} ms, data plane {cost['data']:.2f} ms, {cost['bytes']:,.0f} bytes"
+
+
+# ---- a management server
+
+
+class Managed:
+    """A place whose endpoints come from go-control-plane."""
+
+    def __init__(self, run, mode, clusters, each):
+        self.place, self.mode, self.version = Place(run, f"{mode}-{clusters}", clusters, each), mode, 1
+        self.server = ManagementServer(ads=mode == "ads")
+
+    def __enter__(self):
+        try:
+            self.server.start()
+            self.server.serve(self.version, list(self.resources()))
+            path = self.place.work / "bootstrap.json"
+            path.write_text(json.dumps(envoy.bootstrap(self.mode, self.server.port)))
+            self.place.gateway.control_arguments = ["--xds-bootstrap", path]
+            self.started_seconds = self.place.start()
+            time.sleep(SETTLE_SECONDS)
+            self.place.new_lines("changed endpoints are served")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.place.stop()
+        self.server.stop()
+
+    def resources(self):
+        place = self.place
+        for cluster in range(place.clusters):
+            yield envoy.cluster(f"c{cluster}", self.mode)
+            yield self.assignment(cluster)
+        yield envoy.routes("site", [(f"/c{cluster}/", f"c{cluster}") for cluster in range(place.clusters)])
+        yield envoy.listener("web", place.port, "site", self.mode)
+
+    def assignment(self, cluster):
+        return envoy.assignment(f"c{cluster}", self.place.endpoints.listed(cluster))
+
+    def change(self, cluster):
+        """Microseconds since 1970 when the server began to answer."""
+        before, self.version = self.server.count(), self.version + 1
+        self.server.change(self.version, [self.assignment(cluster)])
+        return self.server.wait(lambda e: e["event"] == "response" and e["type"].endswith("ClusterLoadAssignment"),
+                                before)["us"]
+
+    def unanswered(self):
+        return len(self.server.unanswered())
+
+
+def discovery_scale(run):
+    """Very many endpoints from a management server: the start, one endpoint's change among them, a restart without servers."""
+    each = run.amounts.endpoints // run.amounts.clusters
+    for mode in GROWTH_MAX:
+        with Managed(run, mode, run.amounts.clusters // 10, each) as managed:
+            few = Changes(managed.place, managed.change).some(run.amounts.flips)
+        with Managed(run, mode, run.amounts.clusters, each) as managed:
+            yield from started(run, mode, managed)
+            many = Changes(managed.place, managed.change).some(run.amounts.flips)
+            yield from growth(run, mode, few, many, GROWTH_MAX[mode])
+            yield from changes_with_traffic(run, mode, managed.place, managed.change)
+            yield f"{mode}: answers that the server waits for, and refusals", \
+                f"{managed.unanswered()}, {len(managed.server.refusals())}", \
+                managed.unanswered() + len(managed.server.refusals()) == 0
+            managed.server.stop()
+            time.sleep(SETTLE_SECONDS)
+            yield from restarts(mode, managed.place)
+
+
+def started(run, name, served):
+    place = served.place
+    yield f"{name}: {described(run)}, from nothing to all served", f"{served.started_seconds:.2f} s", True
+    yield f"{name}: bytes on the channel until then", f"{place.sent() / MIB:.2f} MiB", place.sent() > 0
+    for what, figure in place.memory():
+        yield f"{name}: {what}", figure, True
+
+
+def growth(run, name, few, many, most):
+    """What a change costs among few clusters and among many."""
+    yield f"{name}: CPU of a change, {run.amounts.clusters // 10:,} clusters", cost_text(few), True
+    yield f"{name}: CPU of a change, {run.amounts.clusters:,} clusters", cost_text(many), True
+    grown = (many["control"] + many["data"]) / (few["control"] + few["data"])
+    yield f"{name}: growth of that (at most {most})", f"{grown:.2f}", grown <= most
+
+
+def changes_with_traffic(run, name, place, change):
+    """With steady traffic, which leaves the machine time; then with as much as it bears."""
+    steady, full = Changes(place, change), Changes(place, change)
+    with Traffic(place.port) as traffic:
+        for number in range(run.amounts.endpoint_changes):
+            steady.one(number)
+    yield from steady.figures(name, run.amounts.endpoint_changes)
+    yield f"{name}: failed requests meanwhile", f"{traffic.failed} of {traffic.asked:,}", \
+        traffic.failed == 0 < traffic.asked
+    with BackgroundLoad(place.port, f"/c{LOADED}/") as background:
+        for number in range(run.amounts.endpoint_changes // 5):
+            full.one(number)
+        report = background.stop()
+    yield f"{name}: a change under full load, {len(full.received)} times", milliseconds(full.received), True
+    yield f"{name}: failed requests meanwhile", describe(report), failures(report) == 0
+    yield from are_right(name, place)
+
+
+def are_right(name, place):
+    wrong = [c for c in {LOADED, 37 % place.clusters} if place.answering(c) != place.endpoints.addresses(c)]
+    yield f"{name}: clusters whose endpoints are not those that were said last", f"{len(wrong)}", not wrong
+
+
+def restarts(name, place):
+    """With every server down: the last-known-good."""
+    yield f"{name}: restarted, the server down: until all is served", f"{place.restart(True):.2f} s", True
+    yield from are_right(name, place)
+    yield f"{name}: restarted, the control plane down as well: until all is served", f"{place.restart(False):.2f} s", True
+
+
+# ---- Kubernetes
+
+
+class Cluster:
+    """A place whose endpoints come from EndpointSlices, one for each service, of a double of an API server."""
+
+    def __init__(self, run, clusters, each):
+        self.place = Place(run, f"kubernetes-{clusters}", clusters, each)
+        self.api = ApiServer()
+
+    def __enter__(self):
+        place = self.place
+        try:
+            for cluster in range(place.clusters):
+                self.change(cluster)
+            place.gateway.control_arguments = ["--kubernetes-server", self.api.url]
+            self.started_seconds = place.start(self.configuration())
+            time.sleep(SETTLE_SECONDS)
+            place.new_lines("changed endpoints are served")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.place.stop()
+        self.stop_server()
+
+    def stop_server(self):
+        if self.api:
+            self.api.__exit__()
+        self.api = None
+
+    def configuration(self):
+        rules = "\n".join(f"          - {{match: {{path: {{prefix: /c{i}/}}}}, cluster: c{i}}}" for i in range(self.place.clusters))
+        listed = "\n".join(f"  - {{name: c{i}, discovery: {{kubernetes: {{service: c{i}}}}}}}"
+                           for i in range(self.place.clusters))
+        return CONFIGURATION.format(port=self.place.port, rules=rules, clusters=listed)
+
+    def change(self, cluster):
+        """Microseconds since 1970 when the server began to tell."""
+        begun = time.time() * 1e6
+        endpoints = self.place.endpoints
+        self.api.slice(f"c{cluster}-x", f"c{cluster}", sorted(endpoints.addresses(cluster)), [("http", endpoints.port)])
+        return begun
+
+
+def discovery_scale_kubernetes(run):
+    """Very many endpoints from EndpointSlices: the start, one endpoint's change among them, a restart without servers."""
+    name, each = "EndpointSlices", run.amounts.endpoints // run.amounts.clusters
+    with Cluster(run, run.amounts.clusters // 10, each) as cluster:
+        few = Changes(cluster.place, cluster.change).some(run.amounts.flips)
+    with Cluster(run, run.amounts.clusters, each) as cluster:
+        yield from started(run, name, cluster)
+        many = Changes(cluster.place, cluster.change).some(run.amounts.flips)
+        yield from growth(run, name, few, many, CPU_GROWTH_MAX)
+        yield from changes_with_traffic(run, name, cluster.place, cluster.change)
+        cluster.stop_server()
+        yield from restarts(name, cluster.place)
+
+
+STAGES = {"discovery-scale": discovery_scale, "discovery-scale-kubernetes": discovery_scale_kubernetes}
