@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "controlplane/config/config.h"
 #include "controlplane/secrets/load.h"
+#include "dataplane/routing/peer_names.h"
 #include "proto/message.h"
 
 /* As the data plane has them; what this OpenSSL does not know of the groups is left out. */
@@ -22,6 +23,7 @@ struct making {
     const struct transport_wish *wish;
     struct error_list           *errors;
     SSL_CTX                     *context;
+    struct peer_names           *names;     /* NULL: transport_session has the names */
 };
 
 static int fault(struct making *m, const char *what, const char *name) {
@@ -84,6 +86,11 @@ static int use_trust(struct making *m, const Headgate__Trust *t) {
     return 0;
 }
 
+static int on_verify(int is_good, X509_STORE_CTX *store) {
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    return peer_names_verify(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), is_good, store);
+}
+
 static int set_trust(struct making *m) {
     const char *name = m->wish->tls->trust ? m->wish->tls->trust : CONFIG_SYSTEM_TRUST;
     if (m->wish->tls->insecure) {
@@ -97,7 +104,8 @@ static int set_trust(struct making *m) {
     int status = is_trust ? use_trust(m, secret->trust) : -1;
     if (status < 0)
         fault(m, "cannot be used as authorities:", name);
-    SSL_CTX_set_verify(m->context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(m->context, SSL_VERIFY_PEER, m->names ? on_verify : NULL);
+    SSL_CTX_set_app_data(m->context, m->names);
     headgate__secret__free_unpacked(secret, NULL);
     return status;
 }
@@ -179,8 +187,8 @@ static bool set_options(SSL_CTX *context, const struct transport_wish *wish) {
            set_known_groups(context, tls);
 }
 
-static SSL_CTX *make_context(const struct transport_wish *wish, struct error_list *errors) {
-    struct making m = {wish, errors, SSL_CTX_new(TLS_client_method())};
+static SSL_CTX *make_context(const struct transport_wish *wish, struct peer_names *names, struct error_list *errors) {
+    struct making m = {wish, errors, SSL_CTX_new(TLS_client_method()), names};
     int status = m.context ? 0 : fault(&m, "no memory", NULL);
     if (status == 0 && !set_options(m.context, wish))
         status = fault(&m, "versions, ciphers or groups that cannot be used", NULL);
@@ -244,6 +252,17 @@ static int sum_up(const struct transport_wish *wish, uint64_t ret[2]) {
     return status;
 }
 
+static int make_names(struct transport *t, struct error_list *errors) {
+    char why[128];
+    size_t bad;
+    if (t->tls->n_match_names == 0)
+        return 0;
+    t->names = peer_names_create(t->tls->match_names, t->tls->n_match_names, &bad, why);
+    if (!t->names)
+        error_addf(errors, ERROR_RANGE, "health check over TLS: match_names[%zu]: %s", bad, why[0] ? why : "no memory");
+    return t->names ? 0 : -1;
+}
+
 struct transport *transport_make(const struct transport_wish *wish, struct transport *before, struct error_list *errors) {
     uint64_t sum[2];
     if (sum_up(wish, sum) < 0) {
@@ -262,8 +281,8 @@ struct transport *transport_make(const struct transport_wish *wish, struct trans
     t->tls = wish->tls ? copy_tls(wish->tls) : NULL;
     if (wish->tls && !t->tls)
         error_addf(errors, ERROR_MEMORY, "no memory for health checks");
-    if (t->tls)
-        t->context = make_context(wish, errors);
+    if (t->tls && make_names(t, errors) == 0)
+        t->context = make_context(wish, t->names, errors);
     if (!wish->tls || t->context)
         return t;
     transport_unref(t);
@@ -279,6 +298,7 @@ void transport_unref(struct transport *t) {
     if (!t || atomic_fetch_sub(&t->references, 1) != 1)
         return;
     SSL_CTX_free(t->context);
+    peer_names_destroy(t->names);
     if (t->tls)
         headgate__client_tls__free_unpacked(t->tls, NULL);
     hg_free(t);
@@ -301,7 +321,7 @@ static bool expect_name(SSL *ssl, const char *name) {
 }
 
 static bool prepare(SSL *ssl, const Headgate__ClientTls *tls, int fd, const char *name) {
-    bool ok = SSL_set_fd(ssl, fd) == 1, has_rules = !tls->insecure && !tls->any_name;
+    bool ok = SSL_set_fd(ssl, fd) == 1, has_rules = !tls->insecure && !tls->any_name && !tls->n_match_names;
     for (size_t i = 0; ok && has_rules && i < tls->n_names; i++)
         ok = expect_name(ssl, tls->names[i]);
     if (ok && has_rules && tls->n_names == 0 && *name)

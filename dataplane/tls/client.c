@@ -13,12 +13,17 @@ static const char default_groups[] = "*X25519MLKEM768:*X25519:secp256r1:secp384r
 
 /* ---- the context ---- */
 
+static int on_verify(int is_good, X509_STORE_CTX *store) {
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    return peer_names_verify(((struct tls_client *)definition_of(SSL_get_SSL_CTX(ssl)))->names, is_good, store);
+}
+
 static int set_verification(struct tls_client *c, SSL_CTX *context, struct tls_library *l) {
     if (!c->trust) {
         SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
         return 0;
     }
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, c->names ? on_verify : NULL);
     return trust_use(c->trust, context, c->message->only_verify_leaf_cert_crl, l);
 }
 
@@ -69,6 +74,7 @@ static void client_destroy(struct definition *d) {
     struct tls_client *c = (struct tls_client *)d;
     key_pair_unref(c->certificate);
     trust_unref(c->trust);
+    peer_names_destroy(c->names);
     if (c->message)
         headgate__client_tls__free_unpacked(c->message, NULL);
     hg_free(c);
@@ -126,7 +132,8 @@ static struct tls_client *make(const Headgate__ClientTls *m, enum tls_protocols 
         return NULL;
     c->message = copy_message(m);
     c->protocol = protocol;
-    if (!c->message || (add_trust(c, secrets, place) | add_certificate(c, secrets, place)) < 0) {
+    if (!c->message || (add_trust(c, secrets, place) | add_certificate(c, secrets, place)) < 0 ||
+        tls_make_names(c->message->match_names, c->message->n_match_names, place, &c->names) < 0) {
         client_destroy(&c->definition);
         return NULL;
     }

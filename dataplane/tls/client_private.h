@@ -1,6 +1,7 @@
 /* client_private.h — the inside of a client's definition: for this room. */
 #pragma once
 
+#include "dataplane/routing/peer_names.h"
 #include "dataplane/tls/client.h"
 #include "dataplane/tls/definition.h"
 #include "dataplane/tls/key_pair.h"
@@ -12,4 +13,5 @@ struct tls_client {
     enum tls_protocols   protocol;
     struct trust        *trust;             /* NULL: insecure */
     struct key_pair     *certificate;       /* NULL: none is shown */
+    struct peer_names   *names;             /* NULL: what session.c asks for */
 };

@@ -113,3 +113,18 @@ void tls_options_common(SSL_CTX *context) {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_read_ahead(context, 0);
 }
+
+int tls_make_names(Headgate__NameMatch *const *matches, size_t count, const struct tls_place *place,
+                   struct peer_names **ret) {
+    char why[128], field[64];
+    size_t bad;
+    *ret = count ? peer_names_create(matches, count, &bad, why) : NULL;
+    if (!count || *ret)
+        return 0;
+    snprintf(field, sizeof field, "match_names[%zu]", bad);
+    if (why[0])
+        tls_fault(place, field, ERROR_RANGE, "%s", why);
+    else
+        tls_memory_fault(place);
+    return -1;
+}

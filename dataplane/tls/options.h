@@ -3,6 +3,7 @@
 
 #include <openssl/types.h>
 
+#include "dataplane/routing/peer_names.h"
 #include "dataplane/tls/secrets.h"
 
 struct tls_options {
@@ -21,3 +22,7 @@ struct tls_options {
 int tls_options_apply(SSL_CTX *context, const struct tls_options *o, const struct tls_place *place);
 /* What holds for every context. */
 void tls_options_common(SSL_CTX *context);
+
+/* Which names a peer must have; *ret is NULL without any. Returns 0, or -1 with a fault. */
+int  tls_make_names(Headgate__NameMatch *const *matches, size_t count, const struct tls_place *place,
+                    struct peer_names **ret);

@@ -190,18 +190,31 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsi
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
+static int id_of_names(const Headgate__ServerTls *m, struct resource_id *ret) {
+    Headgate__ServerTls names = HEADGATE__SERVER_TLS__INIT;
+    names.match_names = m->match_names;
+    names.n_match_names = m->n_match_names;
+    size_t n = headgate__server_tls__get_packed_size(&names);
+    uint8_t *packed = hg_malloc(n + 1);
+    int status = packed ? resource_id_of(packed, headgate__server_tls__pack(&names, packed), ret) : -1;
+    hg_free(packed);
+    return status;
+}
+
 /* A session is resumed only where clients are asked for the same certificates. */
 static int set_session_context(struct tls_server *s, SSL_CTX *context) {
     struct resource_id id;
     struct {
         uint32_t           asked, leaf_alone;
-        struct resource_id trust;
+        struct resource_id trust, names;
     } policy = {
         .asked = (uint32_t)s->message->client_certificates,
         .leaf_alone = (uint32_t)s->message->only_verify_leaf_cert_crl,
     };
     if (s->trust)
         policy.trust = ((const struct kept *)s->trust)->id;
+    if (id_of_names(s->message, &policy.names) < 0)
+        return -1;
     return resource_id_of(&policy, sizeof policy, &id) == 0 &&
                    SSL_CTX_set_session_id_context(context, id.bytes, sizeof id.bytes) == 1
                ? 0
@@ -225,6 +238,11 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
 
 /* ---- the context ---- */
 
+static int on_verify(int is_good, X509_STORE_CTX *store) {
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    return peer_names_verify(server_of(ssl)->names, is_good, store);
+}
+
 static int set_client_certificates(struct tls_server *s, SSL_CTX *context, struct tls_library *l) {
     if (!s->trust)
         return 0;
@@ -233,7 +251,8 @@ static int set_client_certificates(struct tls_server *s, SSL_CTX *context, struc
         return -1;
     SSL_CTX_set_client_CA_list(context, names);
     bool is_required = s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       s->names ? on_verify : NULL);
     return trust_use(s->trust, context, s->message->only_verify_leaf_cert_crl, l);
 }
 
@@ -291,6 +310,7 @@ static void server_destroy(struct definition *d) {
         key_pair_unref(s->pairs[i]);
     hg_free(s->pairs);
     trust_unref(s->trust);
+    peer_names_destroy(s->names);
     ticket_keys_unref(s->tickets);
     if (s->message)
         headgate__server_tls__free_unpacked(s->message, NULL);
@@ -385,6 +405,7 @@ static int fill(struct tls_server *s, const struct building *b) {
     int status = add_pairs(s, b);
     status |= add_trust(s, b);
     status |= add_tickets(s, b);
+    status |= tls_make_names(s->message->match_names, s->message->n_match_names, b->place, &s->names);
     return status;
 }
 

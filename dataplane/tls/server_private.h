@@ -1,6 +1,7 @@
 /* server_private.h — the inside of a server's definition: for this room. */
 #pragma once
 
+#include "dataplane/routing/peer_names.h"
 #include "dataplane/tls/definition.h"
 #include "dataplane/tls/key_pair.h"
 #include "dataplane/tls/server.h"
@@ -16,5 +17,6 @@ struct tls_server {
     size_t               pair_count;
     struct map           by_name;           /* -> struct key_pair; of two with one name the first counts */
     struct trust        *trust;             /* NULL: clients are not asked for certificates */
+    struct peer_names   *names;             /* NULL: whatever they are called */
     struct ticket_keys  *tickets;           /* NULL: none are issued */
 };

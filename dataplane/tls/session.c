@@ -88,7 +88,7 @@ static int expect_name(SSL *ssl, const char *name) {
 
 static int expect_names(struct tls_session *s, const Headgate__ClientTls *m, const char *hostname) {
     int status = 0;
-    if (m->insecure || m->any_name)
+    if (m->insecure || m->any_name || m->n_match_names)
         return 0;
     for (size_t i = 0; i < m->n_names; i++)
         status |= expect_name(s->ssl, m->names[i]);

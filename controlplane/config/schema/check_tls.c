@@ -18,6 +18,12 @@ static void check_versions(struct fill *f, const struct fill_at *at, int min, in
         conflict(f, at, "ciphers", "ciphers are those of TLS 1.2, which min-version leaves out", "cipher-suites");
 }
 
+void check_name_match(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__NameMatch *name = (const Headgate__NameMatch *)m;
+    if (name->ignore_case && name->kind_case == HEADGATE__NAME_MATCH__KIND_REGEX)
+        conflict(f, at, "ignore-case", "a regular expression says itself what case means", "(?i) in the regular expression");
+}
+
 /* ---- listeners ---- */
 
 void check_client_certificates(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
@@ -29,6 +35,9 @@ void check_client_certificates(struct fill *f, const struct fill_at *at, const P
                            NULL);
     } else if (is_ignored && tls->client_trust_file) {
         conflict(f, at, "ca", "there is a ca, but mode is ignored: no client is asked for a certificate",
+                 "mode: if-given or mode: required beside it");
+    } else if (is_ignored && tls->n_match_names) {
+        conflict(f, at, "match-names", "there are names, but mode is ignored: no client is asked for a certificate",
                  "mode: if-given or mode: required beside it");
     }
 }
@@ -66,5 +75,7 @@ void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCM
     if (tls->any_name && (tls->insecure || tls->n_names))
         conflict(f, at, "any-name", "any name will do, so that names and insecure have no use",
                  "one of any-name, names and insecure");
+    if (tls->n_match_names && (tls->insecure || tls->any_name || tls->n_names))
+        conflict(f, at, "match-names", "match-names takes the place of names, any-name and insecure", "one of them");
     check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
 }

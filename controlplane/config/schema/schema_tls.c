@@ -31,6 +31,39 @@ static const struct schema_word versions[] = {
      .description = "Where `ca` has revocation lists, look up the certificate that is shown alone. Otherwise every " \
                     "certificate of its chain is looked up, and each authority needs a list."}
 
+static const struct schema_word name_types[] = {
+    {"dns", HEADGATE__NAME_MATCH__TYPE__DNS, "A name of a host. Case does not count, and a wildcard of the certificate may cover "
+                                             "an `exact` one."},
+    {"uri", HEADGATE__NAME_MATCH__TYPE__URI, "For example of SPIFFE."},
+    {"email", HEADGATE__NAME_MATCH__TYPE__EMAIL, "An address of mail."},
+    {"ip", HEADGATE__NAME_MATCH__TYPE__IP, "An address."},
+    {0},
+};
+
+static const struct schema_key name_match_keys[] = {
+    {.key = "type", .type = SCHEMA_WORD, .words = name_types, .description = "Which kind of name it is."},
+    {.key = "exact", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "The whole name."},
+    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "How the name begins."},
+    {.key = "suffix", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "How the name ends."},
+    {.key = "contains", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .group = 1, .description = "A part of the name."},
+    {.key = "regex", .type = SCHEMA_TEXT, .form = &text_regex, .group = 1,
+     .description = "A regular expression (PCRE2) for the whole name."},
+    {.key = "ignore-case", .type = SCHEMA_BOOL,
+     .description = "`true`: exact, prefix, suffix and contains take upper and lower case for the same."},
+    {0},
+};
+
+static const struct schema_object name_match = {
+    .title = "name-match",
+    .description = "A subject alternative name that a certificate must have. Exactly one of exact, prefix, suffix, contains "
+                   "and regex.",
+    .message = &headgate__name_match__descriptor,
+    .keys = name_match_keys,
+    .check = check_name_match,
+    .shorthand = "exact",
+    .groups = 1 << 1,
+};
+
 /* ---- listeners ---- */
 
 static const struct schema_key certificate_keys[] = {
@@ -75,6 +108,9 @@ static const struct schema_key client_certificates_keys[] = {
      .absent = "[xfcc]",
      .description = "Which fields tell the origin who the client is. Those that a client sends are removed."},
     REVOCATION_KEY,
+    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 100,
+     .absent = "whatever it is called",
+     .description = "Subject alternative names of which a client's certificate must have one."},
     {0},
 };
 
@@ -161,6 +197,9 @@ static const struct schema_key client_tls_keys[] = {
     {.key = "any-name", .type = SCHEMA_BOOL,
      .description = "Verify who signed the endpoint's certificate, but not for which name: every certificate of those "
                     "authorities will do."},
+    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 100,
+     .absent = "`names` says it",
+     .description = "Subject alternative names of which the endpoint's certificate must have one, instead of `names`."},
     ALGORITHM_KEYS,
     {0},
 };

@@ -69,6 +69,18 @@ struct tls_trust {
 void tls_take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *from,
                     struct tls_trust *ret);
 
+/* Names that the certificate of a peer must have one of. Where all are exact names of hosts and `has_hosts`, they are those
+ * alone; otherwise they are `matches`. */
+struct tls_names {
+    char                **hosts;
+    size_t                host_count;
+    Headgate__NameMatch **matches;
+    size_t                match_count;
+};
+
+void tls_take_names(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CertificateValidationContext) *rules,
+                    bool has_hosts, struct tls_names *ret);
+
 /* Whether a source has something; an error where it has in a form that is not understood. Exactly one of the two results is
  * set where it has. */
 bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__DataSource *from,
@@ -79,4 +91,5 @@ bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Con
 char *tls_give(struct making *m, const struct xds_given *given);
 
 extern const struct xds_fields tls_read_certificate, tls_read_source;
+extern const struct xds_fields tls_read_name_matcher, tls_read_typed_name_matcher;
 extern const struct xds_fields tls_read_common_server, tls_read_common_client;

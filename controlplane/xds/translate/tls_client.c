@@ -3,7 +3,7 @@
 #include "controlplane/xds/translate/tls.h"
 #include "controlplane/xds/translate/values.h"
 
-enum { NAMES_MAX = 100, SNI_MAX = 255 };
+enum { SNI_MAX = 255 };
 
 const struct xds_fields xds_read_upstream_tls = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__upstream_tls_context,
@@ -17,45 +17,14 @@ const struct xds_fields xds_read_upstream_tls = XDS_TABLE(
 
 /* ---- who is believed ---- */
 
-static void take_name(struct making *m, const struct xds_at *at, const Envoy__Type__Matcher__V3__StringMatcher *matcher,
-                      Headgate__ClientTls *to) {
-    char *name = NULL;
-    if (!matcher || matcher->match_pattern_case != ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_EXACT) {
-        making_unsupported(m, at, "only exact names are");
-        return;
-    }
-    if (!matcher->exact[0])
-        making_refuse(m, XDS_AT(at, "exact"), ERROR_MISSING, "is empty");
-    value_text(m, XDS_AT(at, "exact"), matcher->exact, &text_dns_name, SNI_MAX, &name);
-    for (size_t i = 0; name && i < to->n_names; i++)
-        if (strcmp(to->names[i], name) == 0)
-            return;
-    if (name)
-        to->names[to->n_names++] = name;
-}
-
-static void take_typed_name(struct making *m, const struct xds_at *at, const TLS_MESSAGE(SubjectAltNameMatcher) *matcher,
-                            Headgate__ClientTls *to) {
-    if (matcher->san_type != ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS)
-        making_unsupported(m, XDS_AT(at, "san_type"), "only DNS is");
-    else
-        take_name(m, XDS_AT(at, "matcher"), matcher->matcher, to);
-}
-
 static void take_names(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CertificateValidationContext) *rules,
                        Headgate__ClientTls *to) {
-    size_t typed = rules->n_match_typed_subject_alt_names, count = typed ? typed : rules->n_match_subject_alt_names;
-    if (count > NAMES_MAX) {
-        making_refuse(m, at, ERROR_RANGE, "has %zu names; %d are possible", count, NAMES_MAX);
-        return;
-    }
-    to->names = making_array(m, count, sizeof *to->names);
-    for (size_t i = 0; to->names && i < count; i++)
-        if (typed)
-            take_typed_name(m, XDS_AT_ITEM(at, "match_typed_subject_alt_names", i), rules->match_typed_subject_alt_names[i],
-                            to);
-        else
-            take_name(m, XDS_AT_ITEM(at, "match_subject_alt_names", i), rules->match_subject_alt_names[i], to);
+    struct tls_names names = {0};
+    tls_take_names(m, at, rules, true, &names);
+    to->names = names.hosts;
+    to->n_names = names.host_count;
+    to->match_names = names.matches;
+    to->n_match_names = names.match_count;
 }
 
 static void take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common,
@@ -65,16 +34,16 @@ static void take_trust(struct making *m, const struct xds_at *at, const TLS_MESS
     to->has_insecure = to->insecure = !trust.is_there || trust.is_untrusted_accepted;
     if (!verifies_sni && trust.rules)
         take_names(m, XDS_AT(at, trust.rules_field), trust.rules, to);
-    if (!trust.is_there && (to->n_names || verifies_sni))
+    if (!trust.is_there && (to->n_names || to->n_match_names || verifies_sni))
         making_unsupported(m, at, "names are matched, but there are no authorities");
     if (to->insecure) {
-        to->n_names = 0;
+        to->n_names = to->n_match_names = 0;
         return;
     }
     to->trust = trust.name;
     to->trust_file = trust.file;
     to->has_only_verify_leaf_cert_crl = to->only_verify_leaf_cert_crl = trust.is_leaf_only;
-    to->has_any_name = to->any_name = !verifies_sni && !to->n_names;
+    to->has_any_name = to->any_name = !verifies_sni && !to->n_names && !to->n_match_names;
 }
 
 /* ---- the rest ---- */

@@ -22,12 +22,6 @@ static const struct xds_fields secret_config = XDS_TABLE(envoy__extensions__tran
 static const struct xds_fields system_roots = XDS_EMPTY_TABLE(
     envoy__extensions__transport_sockets__tls__v3__certificate_validation_context__system_root_certs);
 
-static const struct xds_fields name_matcher = XDS_TABLE(envoy__type__matcher__v3__string_matcher,
-    XDS_NOTE("exact", "a name of a host"), XDS_IGNORE("ignore_case", "names of hosts have no case"));
-static const struct xds_fields san_matcher = XDS_TABLE(
-    envoy__extensions__transport_sockets__tls__v3__subject_alt_name_matcher,
-    XDS_NOTE("san_type", "DNS"), XDS_INSIDE("matcher", &name_matcher));
-
 #define AUTHORITIES \
     XDS_INSIDE("trusted_ca", &tls_read_source), \
     XDS_INSIDE_NOTE("crl", &tls_read_source, "inline, beside an inline trusted_ca; a file of authorities may have " \
@@ -35,15 +29,19 @@ static const struct xds_fields san_matcher = XDS_TABLE(
     XDS_IGNORE("watched_directory", "files are watched where they are"), \
     XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either")
 
+#define NAMES \
+    XDS_INSIDE("match_typed_subject_alt_names", &tls_read_typed_name_matcher), \
+    XDS_INSIDE_NOTE("match_subject_alt_names", &tls_read_name_matcher, "of any type, where " \
+                    "match_typed_subject_alt_names is not there")
+
 static const struct xds_fields server_validation = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__certificate_validation_context, AUTHORITIES,
-    XDS_READ("only_verify_leaf_cert_crl"));
+    NAMES, XDS_READ("only_verify_leaf_cert_crl"));
 
 static const struct xds_fields client_validation = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__certificate_validation_context, AUTHORITIES,
     XDS_INSIDE("system_root_certs", &system_roots),
-    XDS_INSIDE("match_typed_subject_alt_names", &san_matcher),
-    XDS_INSIDE_NOTE("match_subject_alt_names", &name_matcher, "where match_typed_subject_alt_names is not there"),
+    NAMES,
     XDS_NOTE("trust_chain_verification", "ACCEPT_UNTRUSTED becomes `insecure`"),
     XDS_READ("only_verify_leaf_cert_crl"));
 

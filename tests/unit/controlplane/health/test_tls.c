@@ -99,6 +99,20 @@ static void test_wrong_name(void **state) {
     expect_healthy(c, true);
 }
 
+static void test_matched_names(void **state) {
+    struct checked *c = *state;
+    Headgate__NameMatch match = HEADGATE__NAME_MATCH__INIT, *list[] = {&match};
+    serve(c, &other);
+    match.kind_case = HEADGATE__NAME_MATCH__KIND_SUFFIX;
+    match.suffix = (char *)".no-such-name";
+    c->tls.match_names = list;
+    c->tls.n_match_names = 1;
+    expect_unhealthy(c, true, "TLS handshake: hostname mismatch");
+    match.kind_case = HEADGATE__NAME_MATCH__KIND_REGEX;
+    match.regex = (char *)".*";
+    expect_healthy(c, true);
+}
+
 static void test_any_name(void **state) {
     struct checked *c = *state;
     serve(c, &other);
@@ -186,7 +200,8 @@ static void test_no_tls_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name), TEST(test_expired),
+        TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name),
+        TEST(test_matched_names), TEST(test_expired),
         TEST(test_unknown_authority),
         TEST(test_missing_secret), TEST(test_client_certificate), TEST(test_versions), TEST(test_no_tls_there),
     };

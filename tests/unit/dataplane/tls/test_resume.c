@@ -109,6 +109,32 @@ static void test_other_client_policy(void **state) {
     hg_free(first);
 }
 
+/* Nor of one that asks for other names. */
+static void test_other_names_of_clients(void **state) {
+    struct fixture *f = *state;
+    Headgate__NameMatch match = HEADGATE__NAME_MATCH__INIT, *list[] = {&match};
+    match.has_type = 1;
+    match.type = HEADGATE__NAME_MATCH__TYPE__URI;
+    match.kind_case = HEADGATE__NAME_MATCH__KIND_PREFIX;
+    match.prefix = (char *)"spiffe://a/";
+    f->client_message.certificate = (char *)"visitor";
+    f->server_message.has_client_certificates = 1;
+    f->server_message.client_certificates = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    f->server_message.client_trust = (char *)"ca";
+    f->server_message.match_names = list;
+    f->server_message.n_match_names = 1;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_true(resumes(f, 1, "site.example"));
+    match.prefix = (char *)"spiffe://b/";
+    tls_server_unref(f->server);
+    f->server = tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place);
+    struct link *l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+    assert_false(l->is_done[SERVER]);
+    assert_string_equal(tls_failure(l->session[SERVER]), "name-mismatch");
+}
+
 static bool once_more_resumed(struct fixture *f) {
     struct link *l = fixture_connect(f, 1, "site.example");
     link_run(l);
@@ -232,7 +258,8 @@ static void test_bounded_cache(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_without_keys),
-        TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_trust),
+        TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_names_of_clients),
+        TLS_TEST(test_other_trust),
         TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client), TLS_TEST(test_expired_origin),
         TLS_TEST(test_chain_of_tickets_ends), TLS_TEST(test_ticket_promises_what_is_left),
     };

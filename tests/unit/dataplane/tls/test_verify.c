@@ -60,6 +60,86 @@ static void test_any_name(void **state) {
     assert_string_equal(verdict(f, "other.example"), "unknown-ca");
 }
 
+/* ---- names by their parts ---- */
+
+#define NAME(a_type, a_kind, a_field, a_text) \
+    {.has_type = 1, .type = HEADGATE__NAME_MATCH__TYPE__##a_type, .kind_case = HEADGATE__NAME_MATCH__KIND_##a_kind, \
+     .a_field = (char *)(uintptr_t)(a_text)}
+
+struct name_case {
+    Headgate__NameMatch match;
+    bool                fits;
+};
+
+static const struct name_case name_cases[] = {
+    {NAME(DNS, EXACT, exact, "Site.Example"), true},
+    {NAME(DNS, EXACT, exact, "a.wild.example"), true}, /* by the certificate's wildcard */
+    {NAME(DNS, EXACT, exact, "a.b.wild.example"), false},
+    {NAME(DNS, EXACT, exact, "*.wild.example"), true},
+    {NAME(DNS, EXACT, exact, "site"), false},
+    {NAME(DNS, PREFIX, prefix, "SITE."), true},
+    {NAME(DNS, PREFIX, prefix, "ite."), false},
+    {NAME(DNS, SUFFIX, suffix, ".example"), true},
+    {NAME(DNS, SUFFIX, suffix, ".exampl"), false},
+    {NAME(DNS, CONTAINS, contains, "e.ex"), true},
+    {NAME(DNS, REGEX, regex, "s[a-z]+[.]example"), true},
+    {NAME(DNS, REGEX, regex, "s[a-z]+"), false}, /* the whole name */
+    {NAME(DNS, EXACT, exact, "spiffe://td/ns/a"), false},
+    {NAME(URI, EXACT, exact, "spiffe://td/ns/a"), true},
+    {NAME(URI, EXACT, exact, "spiffe://TD/ns/a"), false},
+    {NAME(URI, EXACT, exact, "site.example"), false},
+    {NAME(URI, PREFIX, prefix, "spiffe://td/"), true},
+    {NAME(URI, SUFFIX, suffix, "/ns/b"), false},
+    {NAME(URI, CONTAINS, contains, "/ns/"), true},
+    {NAME(URI, REGEX, regex, "spiffe://[^/]+/ns/a"), true},
+    {NAME(URI, REGEX, regex, "(a|b|ab)*c"), false},
+    {NAME(EMAIL, EXACT, exact, "me@a.example"), true},
+    {NAME(EMAIL, SUFFIX, suffix, "@A.example"), false},
+    {NAME(IP, EXACT, exact, "127.0.0.1"), true},
+    {NAME(IP, EXACT, exact, "127.0.0.2"), false},
+    {NAME(IP, EXACT, exact, "0:0:0:0:0:0:0:1"), true},
+    {NAME(IP, PREFIX, prefix, "127."), true},
+    {NAME(IP, EXACT, exact, "no address"), false},
+};
+
+static const char alternatives[] =
+    "DNS:site.example,DNS:*.wild.example,URI:spiffe://td/ns/a,email:me@a.example,IP:127.0.0.1,IP:::1";
+
+static void test_matched_names(void **state) {
+    struct fixture *f = *state;
+    set_site(f, &(struct certificate_wish){.name = "a", .issuer = &f->ca, .alternatives = alternatives});
+    for (size_t i = 0; i < sizeof name_cases / sizeof *name_cases; i++) {
+        Headgate__NameMatch match = HEADGATE__NAME_MATCH__INIT, *list[] = {&match};
+        ProtobufCMessage base = match.base;
+        match = name_cases[i].match;
+        match.base = base;
+        f->client_message.match_names = list;
+        f->client_message.n_match_names = 1;
+        if (strcmp(verdict(f, "whatever.example"), name_cases[i].fits ? "" : "name-mismatch") != 0)
+            fail_msg("case %zu: %s", i, verdict(f, "whatever.example"));
+    }
+}
+
+static void test_one_matched_name_is_enough(void **state) {
+    struct fixture *f = *state;
+    Headgate__NameMatch a = HEADGATE__NAME_MATCH__INIT, b = HEADGATE__NAME_MATCH__INIT, *list[] = {&a, &b};
+    a.has_type = b.has_type = 1;
+    a.type = b.type = HEADGATE__NAME_MATCH__TYPE__URI;
+    a.kind_case = b.kind_case = HEADGATE__NAME_MATCH__KIND_EXACT;
+    a.exact = (char *)"SPIFFE://td/ns/a";
+    b.exact = (char *)"other";
+    set_site(f, &(struct certificate_wish){.name = "a", .issuer = &f->ca, .alternatives = alternatives});
+    f->client_message.match_names = list;
+    f->client_message.n_match_names = 2;
+    assert_string_equal(verdict(f, "site.example"), "name-mismatch");
+    a.has_ignore_case = a.ignore_case = 1;
+    assert_string_equal(verdict(f, "site.example"), "");
+    set_site(f, &(struct certificate_wish){.name = "a", .alternatives = alternatives}); /* signed by itself */
+    assert_string_equal(verdict(f, "site.example"), "unknown-ca");
+    set_site(f, &(struct certificate_wish){.name = "a", .issuer = &f->ca}); /* without any name */
+    assert_string_equal(verdict(f, "site.example"), "name-mismatch");
+}
+
 static void test_times_and_issuers(void **state) {
     struct fixture *f = *state;
     struct certificate stranger = certificate_make(&(struct certificate_wish){.name = "Other CA", .is_ca = true});
@@ -261,6 +341,27 @@ static void test_strangers(void **state) {
     certificate_finish(&late);
 }
 
+static void test_names_of_clients(void **state) {
+    struct fixture *f = *state;
+    Headgate__NameMatch match = HEADGATE__NAME_MATCH__INIT, *list[] = {&match};
+    match.has_type = 1;
+    match.type = HEADGATE__NAME_MATCH__TYPE__URI;
+    match.kind_case = HEADGATE__NAME_MATCH__KIND_PREFIX;
+    f->server_message.match_names = list;
+    f->server_message.n_match_names = 1;
+    for (int how = 1; how <= 2; how++) {
+        match.prefix = (char *)"spiffe://a/";
+        ask(f, (Headgate__ServerTls__ClientCertificates)how, "visitor");
+        assert_true(f->link.is_done[SERVER]);
+        match.prefix = (char *)"spiffe://b/";
+        ask(f, (Headgate__ServerTls__ClientCertificates)how, "visitor");
+        assert_false(f->link.is_done[SERVER]);
+        assert_string_equal(tls_failure(f->link.session[SERVER]), "name-mismatch");
+    }
+    ask(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IF_GIVEN, NULL); /* none has no name to be looked at */
+    assert_true(f->link.is_done[SERVER]);
+}
+
 static void test_ways_of_telling(void **state) {
     struct fixture *f = *state;
     Headgate__ServerTls__Identity ways[] = {HEADGATE__SERVER_TLS__IDENTITY__CLIENT_CERT};
@@ -280,7 +381,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_names),      TLS_TEST(test_named_names), TLS_TEST(test_any_name), TLS_TEST(test_times_and_issuers),
         TLS_TEST(test_revocation), TLS_TEST(test_required),    TLS_TEST(test_if_given),
-        TLS_TEST(test_strangers),  TLS_TEST(test_ways_of_telling),
+        TLS_TEST(test_strangers),  TLS_TEST(test_ways_of_telling), TLS_TEST(test_matched_names),
+        TLS_TEST(test_one_matched_name_is_enough), TLS_TEST(test_names_of_clients),
         TLS_TEST(test_revocation_of_an_authority), TLS_TEST(test_revocation_of_a_clients_authority),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,19 +104,45 @@ static void names_that_a_certificate_must_have(void **state) {
     MADE("upstream_http_protocol_options: {auto_sni: true, auto_san_validation: true}, "
          CONTEXT(", sni: x.test, common_tls_context: {validation_context: {system_root_certs: {}}}"),
          "tls: {}\ntrusts system-ca\n");
-    REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: URI, matcher:"
-            " {exact: 'spiffe://x'}}, {san_type: DNS, matcher: {exact: a b}}]}"),
-            ".common_tls_context.validation_context.match_typed_subject_alt_names[0].san_type: is not supported: only DNS "
-            "is\n"
-            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[1].matcher.exact: is \"a b\": not a "
+    REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: DNS, matcher: "
+            "{exact: a.test}}, {san_type: DNS, matcher: {exact: a b}}]}"),
+            ".common_tls_context.validation_context.match_typed_subject_alt_names[1].matcher.exact: is \"a b\": not a "
                 "name "
             "of a host");
+    REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: OTHER_NAME, "
+            "matcher: {exact: x}}, {matcher: {exact: x}}, {san_type: URI}, {san_type: URI, matcher: {prefix: ''}}, "
+            "{san_type: URI, matcher: {safe_regex: {regex: '('}}}]}"),
+            ".common_tls_context.validation_context.match_typed_subject_alt_names[0].san_type: is not supported: only DNS, "
+            "URI, EMAIL and IP_ADDRESS are\n"
+            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[1].san_type: is not supported: only "
+               "DNS, URI, EMAIL and IP_ADDRESS are\n"
+            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[2].matcher: says nothing to compare "
+               "with\n"
+            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[3].matcher.prefix: is empty\n"
+            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[4].matcher.safe_regex.regex: is \"(\": "
+               "at byte 1: missing closing parenthesis");
     REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: DNS, matcher:"
-            " {prefix: x}}], verify_certificate_spki: [x], max_verify_depth: 3, allow_expired_certificate: true}"),
+            " {custom: {}}}], verify_certificate_spki: [x], max_verify_depth: 3, allow_expired_certificate: true}"),
             ".common_tls_context.validation_context.verify_certificate_spki: is not supported\n"
             AT ".common_tls_context.validation_context.allow_expired_certificate: is not supported\n"
-            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[0].matcher.prefix: is not supported\n"
+            AT ".common_tls_context.validation_context.match_typed_subject_alt_names[0].matcher.custom: is not supported\n"
             AT ".common_tls_context.validation_context.max_verify_depth: is not supported");
+}
+
+static void names_by_their_parts(void **state) {
+    (void)state;
+    MADE(COMMON("validation_context: {system_root_certs: {}, match_subject_alt_names: [{exact: 'spiffe://td/ns/a'}]}"),
+         "tls:\n  match-names:\n    - exact: spiffe://td/ns/a\n    - {type: uri, exact: spiffe://td/ns/a}\n"
+         "    - {type: email, exact: spiffe://td/ns/a}\n    - {type: ip, exact: spiffe://td/ns/a}\ntrusts system-ca\n");
+    MADE(COMMON("combined_validation_context: {default_validation_context: {match_typed_subject_alt_names: ["
+                "{san_type: DNS, matcher: {exact: a.test, ignore_case: true}}, {san_type: URI, matcher: {prefix: 'spiffe://td/',"
+                " ignore_case: true}}, {san_type: EMAIL, matcher: {suffix: '@a.test'}}, {san_type: IP_ADDRESS, matcher: "
+                "{contains: '0.0'}}, {san_type: URI, matcher: {safe_regex: {regex: 'spiffe://.*/x'}}}]}, "
+                "validation_context_sds_secret_config: " SDS("ca") "}"),
+         "tls:\n  ca: sds:ca\n  match-names:\n    - exact: a.test\n"
+         "    - {type: uri, prefix: spiffe://td/, ignore-case: true}\n    - {type: email, suffix: \"@a.test\"}\n"
+         "    - {type: ip, contains: \"0.0\"}\n    - {type: uri, regex: spiffe://.*/x}\n"
+         "trusts sds:ca\n" NEEDS "ca\n");
 }
 
 static void what_is_presented(void **state) {
@@ -263,10 +289,9 @@ static void contexts_of_listeners_that_are_refused(void **state) {
                       "listener/l: session_timeout: is 0s; 1s to 7d are possible\n"
                       "listener/l: ocsp_staple_policy: is not supported: a certificate is used without a response, too\n"
                       "listener/l: common_tls_context.alpn_protocols[0]: is not supported: only h2 and http/1.1 are\n");
-    assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {match_typed_subject_alt_names: [{}],"
-                      " trust_chain_verification: ACCEPT_UNTRUSTED}}, session_ticket_keys: {}, prefer_client_ciphers: true}",
+    assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {"
+                      "trust_chain_verification: ACCEPT_UNTRUSTED}}, session_ticket_keys: {}, prefer_client_ciphers: true}",
                       "listener/l: common_tls_context.validation_context.trust_chain_verification: is not supported\n"
-                      "listener/l: common_tls_context.validation_context.match_typed_subject_alt_names: is not supported\n"
                       "listener/l: session_ticket_keys: is not supported\n"
                       "listener/l: prefer_client_ciphers: is not supported\n");
 }
@@ -351,7 +376,7 @@ int main(void) {
         cmocka_unit_test(authorities_of_files),
         cmocka_unit_test(authorities_that_stand_there),
         cmocka_unit_test(authorities_of_the_servers),
-        cmocka_unit_test(names_that_a_certificate_must_have),
+        cmocka_unit_test(names_that_a_certificate_must_have), cmocka_unit_test(names_by_their_parts),
         cmocka_unit_test(what_is_presented),
         cmocka_unit_test(versions_and_algorithms),
         cmocka_unit_test(what_is_spoken_inside),
