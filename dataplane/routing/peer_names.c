@@ -52,7 +52,8 @@ static int make_matcher(const Headgate__NameMatch *m, struct matcher *to, char w
     bool is_regex = m->kind_case == HEADGATE__NAME_MATCH__KIND_REGEX;
     why[0] = '\0';
     if (!text || !*text || (is_regex && m->ignore_case)) {
-        snprintf(why, 128, "%s", is_regex ? "a regular expression says itself what case means" : "there is nothing to compare");
+        snprintf(why, 128, "%s", is_regex ? "a regular expression says itself what case means"
+                                          : "there is nothing to compare with");
         return -1;
     }
     *to = (struct matcher){.type = m->type, .kind = m->kind_case, .text = hg_strdup(text),
@@ -126,8 +127,9 @@ static bool name_fits(const struct matcher *m, const char *name) {
 
 /* Of a name of this type; NULL: it is none, or not a text. */
 static const char *text_of_name(const GENERAL_NAME *name, Headgate__NameMatch__Type type, char room[INET6_ADDRSTRLEN]) {
-    static const int kinds[] = {[HEADGATE__NAME_MATCH__TYPE__DNS] = GEN_DNS, [HEADGATE__NAME_MATCH__TYPE__URI] = GEN_URI,
-                                [HEADGATE__NAME_MATCH__TYPE__EMAIL] = GEN_EMAIL, [HEADGATE__NAME_MATCH__TYPE__IP] = GEN_IPADD};
+    static const int kinds[] = {
+        [HEADGATE__NAME_MATCH__TYPE__DNS] = GEN_DNS, [HEADGATE__NAME_MATCH__TYPE__URI] = GEN_URI,
+        [HEADGATE__NAME_MATCH__TYPE__EMAIL] = GEN_EMAIL, [HEADGATE__NAME_MATCH__TYPE__IP] = GEN_IPADD};
     int kind;
     if ((unsigned)type >= sizeof kinds / sizeof *kinds)
         return NULL;

@@ -32,8 +32,8 @@ static const struct schema_word versions[] = {
                     "certificate of its chain is looked up, and each authority needs a list."}
 
 static const struct schema_word name_types[] = {
-    {"dns", HEADGATE__NAME_MATCH__TYPE__DNS, "A name of a host. Case does not count, and a wildcard of the certificate may cover "
-                                             "an `exact` one."},
+    {"dns", HEADGATE__NAME_MATCH__TYPE__DNS,
+     "A name of a host. Case does not count, and a wildcard of the certificate may cover an `exact` one."},
     {"uri", HEADGATE__NAME_MATCH__TYPE__URI, "For example of SPIFFE."},
     {"email", HEADGATE__NAME_MATCH__TYPE__EMAIL, "An address of mail."},
     {"ip", HEADGATE__NAME_MATCH__TYPE__IP, "An address."},
@@ -108,7 +108,7 @@ static const struct schema_key client_certificates_keys[] = {
      .absent = "[xfcc]",
      .description = "Which fields tell the origin who the client is. Those that a client sends are removed."},
     REVOCATION_KEY,
-    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 100,
+    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST, .max = 100,
      .absent = "whatever it is called",
      .description = "Subject alternative names of which a client's certificate must have one."},
     {0},
@@ -197,7 +197,7 @@ static const struct schema_key client_tls_keys[] = {
     {.key = "any-name", .type = SCHEMA_BOOL,
      .description = "Verify who signed the endpoint's certificate, but not for which name: every certificate of those "
                     "authorities will do."},
-    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 100,
+    {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST, .max = 100,
      .absent = "`names` says it",
      .description = "Subject alternative names of which the endpoint's certificate must have one, instead of `names`."},
     ALGORITHM_KEYS,

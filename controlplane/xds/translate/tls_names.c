@@ -24,7 +24,8 @@ const struct xds_fields tls_read_typed_name_matcher = XDS_TABLE(
 /* ---- the text of a matcher ---- */
 
 /* Returns the text and its field's name, or NULL after an error. */
-static const char *text_of(struct making *m, const struct xds_at *at, const string_matcher *matcher, const char **ret_field) {
+static const char *text_of(struct making *m, const struct xds_at *at, const string_matcher *matcher,
+                           const char **ret_field) {
     const char *text = NULL;
     *ret_field = "exact";
     switch (matcher ? matcher->match_pattern_case : PATTERN(_NOT_SET)) {

@@ -35,6 +35,17 @@ static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSA
     }
 }
 
+static void take_names(struct making *m, const struct xds_at *at, const struct tls_trust *trust, Headgate__ServerTls *to) {
+    struct tls_names names = {0};
+    if (!trust->rules)
+        return;
+    tls_take_names(m, XDS_AT(at, trust->rules_field), trust->rules, false, &names);
+    to->match_names = names.matches;
+    to->n_match_names = names.match_count;
+    if (names.match_count && !trust->is_there)
+        making_unsupported(m, at, "names are matched, but there are no authorities");
+}
+
 static void take_clients(struct making *m, const struct xds_at *at, const TLS_MESSAGE(DownstreamTlsContext) *context,
                          Headgate__ServerTls *to) {
     struct tls_trust trust = {0};
@@ -51,17 +62,6 @@ static void take_clients(struct making *m, const struct xds_at *at, const TLS_ME
     to->client_trust = trust.name;
     to->client_trust_file = trust.file;
     to->has_only_verify_leaf_cert_crl = to->only_verify_leaf_cert_crl = trust.is_leaf_only;
-}
-
-static void take_names(struct making *m, const struct xds_at *at, const struct tls_trust *trust, Headgate__ServerTls *to) {
-    struct tls_names names = {0};
-    if (!trust->rules)
-        return;
-    tls_take_names(m, XDS_AT(at, trust->rules_field), trust->rules, false, &names);
-    to->match_names = names.matches;
-    to->n_match_names = names.match_count;
-    if (names.match_count && !trust->is_there)
-        making_unsupported(m, at, "names are matched, but there are no authorities");
 }
 
 static void take_algorithms(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsParameters) *from,

@@ -54,9 +54,9 @@ class Authority:
     def certify(self, key, path, names, first=-1, last=90, extensions=()):
         """A chain of two for that key: valid from day `first` until day `last` from now."""
         request = self.folder / "request"
-        san = ",".join(("IP:" if n[0].isdigit() else "DNS:") + n for n in names)
+        san = ",".join(("IP:" if n[0].isdigit() else "URI:" if "://" in n else "DNS:") + n for n in names)
         added = [word for extension in (f"subjectAltName={san}", *extensions) for word in ("-addext", extension)]
-        openssl("req", "-new", "-key", key, "-subj", f"/CN={names[0]}", *added, "-out", request)
+        openssl("req", "-new", "-key", key, "-subj", "/CN=" + names[0].rpartition("/")[2], *added, "-out", request)
         openssl("ca", "-batch", "-config", self.configuration, "-in", request, "-out", path, "-notext", "-startdate", stamp(first),
                 "-enddate", stamp(last))
         with open(path, "a", encoding="ascii") as file:

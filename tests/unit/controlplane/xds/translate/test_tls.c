@@ -120,7 +120,7 @@ static void names_that_a_certificate_must_have(void **state) {
                "with\n"
             AT ".common_tls_context.validation_context.match_typed_subject_alt_names[3].matcher.prefix: is empty\n"
             AT ".common_tls_context.validation_context.match_typed_subject_alt_names[4].matcher.safe_regex.regex: is \"(\": "
-               "at byte 1: missing closing parenthesis");
+               "the regular expression is wrong at offset 1: missing closing parenthesis");
     REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: DNS, matcher:"
             " {custom: {}}}], verify_certificate_spki: [x], max_verify_depth: 3, allow_expired_certificate: true}"),
             ".common_tls_context.validation_context.verify_certificate_spki: is not supported\n"
@@ -132,16 +132,16 @@ static void names_that_a_certificate_must_have(void **state) {
 static void names_by_their_parts(void **state) {
     (void)state;
     MADE(COMMON("validation_context: {system_root_certs: {}, match_subject_alt_names: [{exact: 'spiffe://td/ns/a'}]}"),
-         "tls:\n  match-names:\n    - exact: spiffe://td/ns/a\n    - {type: uri, exact: spiffe://td/ns/a}\n"
-         "    - {type: email, exact: spiffe://td/ns/a}\n    - {type: ip, exact: spiffe://td/ns/a}\ntrusts system-ca\n");
+         "tls:\n  match-names:\n    - \"spiffe://td/ns/a\"\n    - {type: uri, exact: \"spiffe://td/ns/a\"}\n"
+         "    - {type: email, exact: \"spiffe://td/ns/a\"}\n    - {type: ip, exact: \"spiffe://td/ns/a\"}\ntrusts system-ca\n");
     MADE(COMMON("combined_validation_context: {default_validation_context: {match_typed_subject_alt_names: ["
                 "{san_type: DNS, matcher: {exact: a.test, ignore_case: true}}, {san_type: URI, matcher: {prefix: 'spiffe://td/',"
                 " ignore_case: true}}, {san_type: EMAIL, matcher: {suffix: '@a.test'}}, {san_type: IP_ADDRESS, matcher: "
                 "{contains: '0.0'}}, {san_type: URI, matcher: {safe_regex: {regex: 'spiffe://.*/x'}}}]}, "
                 "validation_context_sds_secret_config: " SDS("ca") "}"),
-         "tls:\n  ca: sds:ca\n  match-names:\n    - exact: a.test\n"
-         "    - {type: uri, prefix: spiffe://td/, ignore-case: true}\n    - {type: email, suffix: \"@a.test\"}\n"
-         "    - {type: ip, contains: \"0.0\"}\n    - {type: uri, regex: spiffe://.*/x}\n"
+         "tls:\n  ca: sds:ca\n  match-names:\n    - a.test\n"
+         "    - {type: uri, prefix: \"spiffe://td/\", ignore-case: true}\n    - {type: email, suffix: \"@a.test\"}\n"
+         "    - {type: ip, contains: \"0.0\"}\n    - {type: uri, regex: \"spiffe://.*/x\"}\n"
          "trusts sds:ca\n" NEEDS "ca\n");
 }
 
