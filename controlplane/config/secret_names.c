@@ -157,6 +157,18 @@ static char *trust_name(struct builder *b, char **file, const struct fill_at *at
     return *file ? make_name(b, *file, NULL, NULL) : NULL;
 }
 
+/* Only a server can give them. */
+static void check_ticket_keys(struct builder *b, const struct fill_at *at, const char *name) {
+    struct fill_at below = fill_down(at, "ticket-keys");
+    if (!name)
+        return;
+    note_place(b, &below);
+    if (is_given(name) && strlen(name) > strlen(CONFIG_GIVEN) && !str_ends(str_of(name), STR("*")))
+        return;
+    struct error *e = fill_report(&b->fill, &below, ERROR_RANGE, "is no secret that a server gives");
+    error_set_expected(b->fill.errors, e, CONFIG_GIVEN "NAME", NULL);
+}
+
 /* ---- listeners and clusters ---- */
 
 static void name_listener(struct builder *b, const struct fill_at *at, Headgate__ServerTls *tls) {
@@ -176,6 +188,7 @@ static void name_listener(struct builder *b, const struct fill_at *at, Headgate_
             note_pair(b, &below);
     }
     tls->client_trust = trust_name(b, &tls->client_trust_file, &clients);
+    check_ticket_keys(b, at, tls->ticket_keys);
 }
 
 static void name_cluster(struct builder *b, const struct fill_at *at, Headgate__ClientTls *tls) {

@@ -17,9 +17,13 @@ static int out_of_memory(struct collect *c) {
     return -1;
 }
 
-static int report_two_uses(struct collect *c, const struct config_secret *known, const char *path) {
-    struct error *e = error_addf(c->errors, ERROR_CONFLICT, "%s is a certificate with its key in one place, and authorities "
-                                 "in another (%s)", known->name, known->resource);
+static int report_two_uses(struct collect *c, const struct config_secret *known, enum config_secret_what what,
+                           const char *path) {
+    bool has_tickets = known->what == CONFIG_SECRET_TICKET_KEYS || what == CONFIG_SECRET_TICKET_KEYS;
+    struct error *e = error_addf(c->errors, ERROR_CONFLICT, "%s is %s (%s)", known->name,
+                                 has_tickets ? "keys of tickets in one place, and something else in another"
+                                             : "a certificate with its key in one place, and authorities in another",
+                                 known->resource);
     error_set_resource(c->errors, e, c->resource, path);
     return -1;
 }
@@ -31,7 +35,7 @@ static ssize_t add(struct collect *c, const char *name, enum config_secret_what 
     void *known = map_get(&c->by_name, str_of(name));
     if (known) {
         size_t at = (uintptr_t)known - 1;
-        return s->items[at].what == what ? (ssize_t)at : report_two_uses(c, &s->items[at], path);
+        return s->items[at].what == what ? (ssize_t)at : report_two_uses(c, &s->items[at], what, path);
     }
     struct config_secret secret = {
         .what = what, .resource = c->resource, .is_given = str_starts(str_of(name), str_of(CONFIG_GIVEN))};
@@ -60,6 +64,14 @@ static int add_trust(struct collect *c, const char *name, const char *file, cons
     return add(c, name, file ? CONFIG_SECRET_TRUST : CONFIG_SECRET_SYSTEM_TRUST, path, files) < 0 ? -1 : 0;
 }
 
+static int add_tickets(struct collect *c, const Headgate__ServerTls *tls) {
+    const char *const files[3] = {tls->ticket_keys, NULL, NULL};
+    c->wants_tickets |= tls->tickets && !tls->ticket_keys;
+    if (!tls->tickets || !tls->ticket_keys)
+        return 0;
+    return add(c, tls->ticket_keys, CONFIG_SECRET_TICKET_KEYS, "tls.ticket-keys", files) < 0 ? -1 : 0;
+}
+
 static int add_listener(struct collect *c, const Headgate__ServerTls *tls) {
     struct config_secrets *s = c->secrets;
     struct config_secret_list list = {.items = arena_calloc(&s->arena, tls->n_certificates + 1, sizeof *list.items)};
@@ -74,7 +86,8 @@ static int add_listener(struct collect *c, const Headgate__ServerTls *tls) {
         list.items[list.count++] = (size_t)at;
     }
     s->listeners[s->listener_count++] = list;
-    c->wants_tickets |= tls->tickets;
+    if (add_tickets(c, tls) < 0)
+        return -1;
     if (!tls->client_trust || !tls->client_trust_file)
         return 0;
     return add_trust(c, tls->client_trust, tls->client_trust_file, "tls.client-certificates.ca");

@@ -51,11 +51,9 @@ static int set_layer(void *context, struct config_resources *set,
 static int set_secret(void *context, const struct xds_given *given, struct error_list *errors) {
     struct management *m = context;
     const struct given_secret content = {.what = given->what, .certificate = given->certificate, .key = given->key,
-                                         .ocsp = given->ocsp, .crl = given->crl};
-    if (given->what != CONFIG_SECRET_TICKET_KEYS)
-        return engine_set_given_secret(m->engine, given->name, &content, errors);
-    error_addf(errors, ERROR_UNSUPPORTED, "ticket keys of a management server are not supported");
-    return -1;
+                                         .ocsp = given->ocsp, .crl = given->crl, .ticket_keys = given->ticket_keys,
+                                         .ticket_key_count = given->ticket_key_count};
+    return engine_set_given_secret(m->engine, given->name, &content, errors);
 }
 
 static void drop_secret(void *context, const char *name) {

@@ -30,6 +30,46 @@ static int join_trust(struct loading *loading, struct loaded *l, const struct gi
     return status;
 }
 
+static ProtobufCBinaryData part_of(struct str key, size_t from, size_t n) {
+    return (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)key.p + from};
+}
+
+/* The parts are copied, since they are cleared with the message. */
+static int take_ticket_key(struct loading *loading, struct str key, Headgate__TicketKey *to) {
+    enum { NAME = 16, KEY = 32 };
+    struct str copy = arena_str(loading->arena, key);
+    headgate__ticket_key__init(to);
+    if (!copy.p || key.n != NAME + 2 * KEY)
+        return -1;
+    to->has_name = to->has_mac_key = to->has_encryption_key = 1;
+    to->name = part_of(copy, 0, NAME);
+    to->mac_key = part_of(copy, NAME, KEY);
+    to->encryption_key = part_of(copy, NAME + KEY, KEY);
+    return 0;
+}
+
+static int take_ticket_keys(struct loading *loading, struct loaded *l, const struct given_secret *content) {
+    size_t count = content->ticket_key_count;
+    Headgate__TicketKey *keys = arena_calloc(loading->arena, count + 1, sizeof *keys);
+    Headgate__TicketKey **list = arena_calloc(loading->arena, count + 1, sizeof *list);
+    bool is_good = keys && list && count > 0 && count <= GIVEN_TICKET_KEYS_MAX;
+    headgate__ticket_keys__init(&l->tickets);
+    for (size_t i = 0; is_good && i < count; i++) {
+        list[i] = &keys[i];
+        is_good = take_ticket_key(loading, content->ticket_keys[i], &keys[i]) == 0;
+    }
+    if (!is_good) {
+        load_fault(loading, l->want, "", ERROR_RANGE, "there must be 1 to %d keys of tickets, of 80 bytes each",
+                   GIVEN_TICKET_KEYS_MAX);
+        return -1;
+    }
+    l->tickets.keys = list;
+    l->tickets.n_keys = count;
+    l->message.kind_case = HEADGATE__SECRET__KIND_TICKET_KEYS;
+    l->message.ticket_keys = &l->tickets;
+    return 0;
+}
+
 static int load(struct loading *loading, struct loaded *l, const struct given_secret *content) {
     const struct str nothing = {NULL, 0}, ocsp = content->ocsp.n ? content->ocsp : nothing;
     const struct str files[3] = {content->certificate, content->key, ocsp};
@@ -37,9 +77,10 @@ static int load(struct loading *loading, struct loaded *l, const struct given_se
     switch (content->what) {
     case CONFIG_SECRET_KEY_PAIR: return load_pair_text(loading, l, files);
     case CONFIG_SECRET_TRUST: return join_trust(loading, l, content);
+    case CONFIG_SECRET_TICKET_KEYS: return take_ticket_keys(loading, l, content);
     default:
         load_fault(loading, l->want, "", ERROR_UNSUPPORTED,
-                   "only certificates with their keys, and authorities, can be given");
+                   "only certificates with their keys, authorities, and keys of tickets can be given");
         return -1;
     }
 }

@@ -6,12 +6,16 @@
 
 /* PEM and DER as files have them; what is not of the kind is empty. */
 struct given_secret {
-    enum config_secret_what what;       /* CONFIG_SECRET_KEY_PAIR or CONFIG_SECRET_TRUST */
+    enum config_secret_what what;       /* CONFIG_SECRET_KEY_PAIR, _TRUST or _TICKET_KEYS */
     struct str certificate;             /* PEM: of a pair the chain, leaf first; of a trust its authorities */
     struct str key;                     /* PEM; of a pair */
     struct str ocsp;                    /* DER; of a pair, empty where there is none */
     struct str crl;                     /* PEM; of a trust, empty where there is none */
+    const struct str *ticket_keys;      /* 80 bytes each, as Envoy has them: name, key of HMAC-SHA-256, key of AES-256 */
+    size_t ticket_key_count;            /* 1 to GIVEN_TICKET_KEYS_MAX; the first encrypts */
 };
+
+enum { GIVEN_TICKET_KEYS_MAX = 16 };
 
 /* "sds:" and something that a resource's name may have. */
 bool given_name_is_valid(const char *name);

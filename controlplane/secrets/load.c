@@ -359,8 +359,27 @@ int load_previous(struct loading *loading, struct loaded *l, const struct config
 /* ---- what is given ---- */
 
 static bool is_wanted_kind(const struct loaded *l) {
-    return l->message.kind_case == (l->want->what == CONFIG_SECRET_KEY_PAIR ? HEADGATE__SECRET__KIND_KEY_PAIR
-                                                                            : HEADGATE__SECRET__KIND_TRUST);
+    switch (l->want->what) {
+    case CONFIG_SECRET_KEY_PAIR: return l->message.kind_case == HEADGATE__SECRET__KIND_KEY_PAIR;
+    case CONFIG_SECRET_TICKET_KEYS: return l->message.kind_case == HEADGATE__SECRET__KIND_TICKET_KEYS;
+    default: return l->message.kind_case == HEADGATE__SECRET__KIND_TRUST;
+    }
+}
+
+static const char *kind_of(const Headgate__Secret *m) {
+    switch (m->kind_case) {
+    case HEADGATE__SECRET__KIND_KEY_PAIR: return "a certificate with its key";
+    case HEADGATE__SECRET__KIND_TRUST: return "authorities";
+    default: return "keys of tickets";
+    }
+}
+
+static const char *wanted_kind(const struct config_secret *want) {
+    switch (want->what) {
+    case CONFIG_SECRET_KEY_PAIR: return "a certificate with its key";
+    case CONFIG_SECRET_TICKET_KEYS: return "keys of tickets";
+    default: return "authorities";
+    }
 }
 
 static void warn_of_time(struct loading *loading, const struct loaded *l) {
@@ -386,9 +405,8 @@ int load_given(struct loading *loading, struct loaded *l) {
         return -1;
     }
     if (!is_wanted_kind(l)) {
-        load_fault(loading, l->want, "", ERROR_TYPE, "the server has given %s as %s", l->want->name,
-                   l->want->what == CONFIG_SECRET_KEY_PAIR ? "authorities, not a certificate with its key"
-                                                           : "a certificate with its key, not authorities");
+        load_fault(loading, l->want, "", ERROR_TYPE, "the server has given %s as %s, not %s", l->want->name,
+                   kind_of(&l->message), wanted_kind(l->want));
         return -1;
     }
     warn_of_time(loading, l);

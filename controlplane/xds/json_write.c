@@ -190,8 +190,10 @@ static int write_items(struct writer *w, const ProtobufCMessage *m, const Protob
 
 /* ".25" for 250,000,000, in three, six or nine digits. */
 static void write_fraction(struct writer *w, int32_t nanos) {
+    if (nanos == 0)
+        return;
     if (nanos % 1000000 == 0)
-        strbuf_printf(w->out, nanos ? ".%03d" : "", nanos / 1000000);
+        strbuf_printf(w->out, ".%03d", nanos / 1000000);
     else if (nanos % 1000 == 0)
         strbuf_printf(w->out, ".%06d", nanos / 1000);
     else

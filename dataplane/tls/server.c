@@ -372,10 +372,11 @@ static int add_trust(struct tls_server *s, const struct building *b) {
 
 /* Without keys that a fleet shares there are no tickets: OpenSSL's own would differ from worker to worker. */
 static int add_tickets(struct tls_server *s, const struct building *b) {
+    const char *own = s->message->ticket_keys, *name = own ? own : TLS_TICKET_SECRET;
     struct tls_secret secret;
-    if (!s->message->tickets || !b->secrets->find(b->secrets->arg, TLS_TICKET_SECRET, &secret))
+    if (!s->message->tickets || (!own && !b->secrets->find(b->secrets->arg, name, &secret)))
         return 0;
-    if (tls_find_secret(b->secrets, TLS_TICKET_SECRET, HEADGATE__SECRET__KIND_TICKET_KEYS, b->place, "tickets", &secret))
+    if (tls_find_secret(b->secrets, name, HEADGATE__SECRET__KIND_TICKET_KEYS, b->place, "ticket_keys", &secret))
         s->tickets = ticket_keys_get(&secret, b->place);
     return s->tickets ? 0 : -1;
 }
@@ -387,7 +388,7 @@ static int fingerprint(const Headgate__ServerTls *m, unsigned protocols, const s
     for (size_t i = 0; i < m->n_certificates; i++)
         fingerprint_add_secret(&f, secrets, m->certificates[i]);
     fingerprint_add_secret(&f, secrets, m->client_trust);
-    fingerprint_add_secret(&f, secrets, TLS_TICKET_SECRET);
+    fingerprint_add_secret(&f, secrets, m->ticket_keys ? m->ticket_keys : TLS_TICKET_SECRET);
     return fingerprint_finish(&f, ret);
 }
 

@@ -45,6 +45,8 @@ void check_client_certificates(struct fill *f, const struct fill_at *at, const P
 void check_server_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__ServerTls *tls = (const Headgate__ServerTls *)m;
     check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
+    if (tls->ticket_keys && !tls->tickets)
+        conflict(f, at, "ticket-keys", "there are keys for tickets, but tickets is false", "tickets: true");
 }
 
 void check_proxy_protocol(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {

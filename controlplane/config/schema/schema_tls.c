@@ -131,6 +131,9 @@ static const struct schema_key server_tls_keys[] = {
     {.key = "client-certificates", .type = SCHEMA_OBJECT, .object = &client_certificates, .flags = SCHEMA_INLINE,
      .description = "Certificates of clients."},
     {.key = "tickets", .type = SCHEMA_BOOL, .description = "Clients may resume a session by a ticket."},
+    {.key = "ticket-keys", .type = SCHEMA_TEXT, .form = &text_name, .absent = "those of tls-tickets",
+     .description = "The keys of tickets, where a management server gives them: `sds:NAME`. Otherwise they are made by the "
+                    "control plane."},
     {.key = "session-lifetime", .type = SCHEMA_DURATION, .min = 1000 * MS, .max = 7 * DAY,
      .description = "How long a ticket is good."},
     {.key = "session-total-lifetime", .type = SCHEMA_DURATION, .min = 1000 * MS, .max = 7 * DAY,

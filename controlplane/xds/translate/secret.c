@@ -24,14 +24,14 @@ static const struct xds_fields trust = XDS_TABLE(
     XDS_IGNORE("watched_directory", "there is no file"),
     XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either"));
 
-static const struct xds_fields ticket_keys = XDS_TABLE(
+const struct xds_fields tls_read_ticket_keys = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__tls_session_ticket_keys,
     XDS_INSIDE_NOTE("keys", &inline_source, "80 bytes each, at most 16"));
 
 const struct xds_fields xds_read_secret = XDS_TABLE(envoy__extensions__transport_sockets__tls__v3__secret,
     XDS_READ("name"),
     XDS_INSIDE("tls_certificate", &certificate),
-    XDS_INSIDE("session_ticket_keys", &ticket_keys),
+    XDS_INSIDE("session_ticket_keys", &tls_read_ticket_keys),
     XDS_INSIDE_NOTE("validation_context", &trust, "rules about names stand in the context that names the secret"));
 
 /* What is there, inline; an empty text otherwise. */
@@ -64,8 +64,8 @@ static void take_trust(struct making *m, const TLS_MESSAGE(CertificateValidation
     to->crl = take(m, XDS_AT(at, "crl"), from->crl);
 }
 
-static void take_ticket_keys(struct making *m, const TLS_MESSAGE(TlsSessionTicketKeys) *from, struct xds_given *to) {
-    const struct xds_at *at = XDS_AT(NULL, "session_ticket_keys");
+void tls_read_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsSessionTicketKeys) *from,
+                   struct xds_given *to) {
     to->what = CONFIG_SECRET_TICKET_KEYS;
     if (from->n_keys == 0 || from->n_keys > TICKET_KEYS_MAX) {
         making_refuse(m, XDS_AT(at, "keys"), ERROR_RANGE, "has %zu keys; 1 to %d are possible", from->n_keys,
@@ -83,6 +83,13 @@ static void take_ticket_keys(struct making *m, const TLS_MESSAGE(TlsSessionTicke
     to->ticket_key_count = keys ? from->n_keys : 0;
 }
 
+char *tls_take_ticket_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsSessionTicketKeys) *from) {
+    struct xds_given given = {0};
+    size_t before = m->faults;
+    tls_read_keys(m, at, from, &given);
+    return m->faults == before ? tls_give(m, &given) : NULL;
+}
+
 static void take_secret(struct making *m, const TLS_MESSAGE(Secret) *from) {
     struct xds_given given = {0};
     if (!from->name[0])
@@ -90,7 +97,9 @@ static void take_secret(struct making *m, const TLS_MESSAGE(Secret) *from) {
     switch (from->type_case) {
     case SECRET_CASE(TLS_CERTIFICATE): take_pair(m, from->tls_certificate, &given); break;
     case SECRET_CASE(VALIDATION_CONTEXT): take_trust(m, from->validation_context, &given); break;
-    case SECRET_CASE(SESSION_TICKET_KEYS): take_ticket_keys(m, from->session_ticket_keys, &given); break;
+    case SECRET_CASE(SESSION_TICKET_KEYS):
+        tls_read_keys(m, XDS_AT(NULL, "session_ticket_keys"), from->session_ticket_keys, &given);
+        break;
     default: making_refuse(m, NULL, ERROR_MISSING, "there is no secret in it"); break;
     }
     given.name = xds_name_map(&m->arena, STR(XDS_GIVEN), str_of(from->name)).p;

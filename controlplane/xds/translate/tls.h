@@ -90,6 +90,14 @@ bool tls_take_source(struct making *m, const struct xds_at *at, const Envoy__Con
  * name in m->arena, or NULL after an error. */
 char *tls_give(struct making *m, const struct xds_given *given);
 
-extern const struct xds_fields tls_read_certificate, tls_read_source;
+/* Our name of a secret that is named, and a need for it; NULL after an error. */
+char *tls_take_named(struct making *m, const struct xds_at *at, const TLS_MESSAGE(SdsSecretConfig) *from);
+/* Keys of tickets that stand in the message, under the name that they are given; NULL after an error. */
+char *tls_take_ticket_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsSessionTicketKeys) *from);
+/* The same into what is given, without a name. */
+void tls_read_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsSessionTicketKeys) *from,
+                   struct xds_given *to);
+
+extern const struct xds_fields tls_read_certificate, tls_read_source, tls_read_ticket_keys, tls_read_secret_config;
 extern const struct xds_fields tls_read_name_matcher, tls_read_typed_name_matcher;
 extern const struct xds_fields tls_read_common_server, tls_read_common_client;

@@ -16,7 +16,7 @@ static const struct xds_fields parameters = XDS_TABLE(envoy__extensions__transpo
     XDS_NOTE("cipher_suites", "those of TLS 1.2 with ECDHE and AEAD, by OpenSSL's names; `[a|b]` counts as a, b"),
     XDS_NOTE("ecdh_curves", "X25519MLKEM768, X25519, P-256, P-384, P-521"));
 
-static const struct xds_fields secret_config = XDS_TABLE(envoy__extensions__transport_sockets__tls__v3__sds_secret_config,
+const struct xds_fields tls_read_secret_config = XDS_TABLE(envoy__extensions__transport_sockets__tls__v3__sds_secret_config,
     XDS_READ("name"), XDS_INSIDE("sds_config", &xds_read_config_source));
 
 static const struct xds_fields system_roots = XDS_EMPTY_TABLE(
@@ -48,19 +48,19 @@ static const struct xds_fields client_validation = XDS_TABLE(
 static const struct xds_fields server_combined = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__common_tls_context__combined_certificate_validation_context,
     XDS_INSIDE_NOTE("default_validation_context", &server_validation, "without authorities"),
-    XDS_INSIDE("validation_context_sds_secret_config", &secret_config));
+    XDS_INSIDE("validation_context_sds_secret_config", &tls_read_secret_config));
 
 static const struct xds_fields client_combined = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__common_tls_context__combined_certificate_validation_context,
     XDS_INSIDE_NOTE("default_validation_context", &client_validation, "without authorities"),
-    XDS_INSIDE("validation_context_sds_secret_config", &secret_config));
+    XDS_INSIDE("validation_context_sds_secret_config", &tls_read_secret_config));
 
 #define COMMON(validation, combined) \
     XDS_INSIDE("tls_params", &parameters), \
     XDS_INSIDE("tls_certificates", &tls_read_certificate), \
-    XDS_INSIDE("tls_certificate_sds_secret_configs", &secret_config), \
+    XDS_INSIDE("tls_certificate_sds_secret_configs", &tls_read_secret_config), \
     XDS_INSIDE("validation_context", validation), \
-    XDS_INSIDE("validation_context_sds_secret_config", &secret_config), \
+    XDS_INSIDE("validation_context_sds_secret_config", &tls_read_secret_config), \
     XDS_INSIDE("combined_validation_context", combined)
 
 const struct xds_fields tls_read_common_server = XDS_TABLE(

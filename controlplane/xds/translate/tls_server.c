@@ -15,6 +15,8 @@ const struct xds_fields xds_read_downstream_tls = XDS_TABLE(
              "where there are authorities"),
     XDS_NOTE("require_sni", "a name that no certificate has is refused"),
     XDS_NOTE("disable_stateless_session_resumption", "no tickets"),
+    XDS_INSIDE("session_ticket_keys", &tls_read_ticket_keys),
+    XDS_INSIDE("session_ticket_keys_sds_secret_config", &tls_read_secret_config),
     XDS_IGNORE("disable_stateful_session_resumption", "sessions are resumed by tickets alone"),
     XDS_NOTE("session_timeout", "1 s to 7 days"),
     XDS_NOTE("ocsp_staple_policy", "LENIENT_STAPLING"),
@@ -86,6 +88,11 @@ static void take_sessions(struct making *m, const struct xds_at *at, const TLS_M
         to->has_tickets = context->disable_stateless_session_resumption;
         to->tickets = !context->disable_stateless_session_resumption;
     }
+    if (context->session_ticket_keys_type_case == TICKETS(SESSION_TICKET_KEYS))
+        to->ticket_keys = tls_take_ticket_keys(m, XDS_AT(at, "session_ticket_keys"), context->session_ticket_keys);
+    if (context->session_ticket_keys_type_case == TICKETS(SESSION_TICKET_KEYS_SDS_SECRET_CONFIG))
+        to->ticket_keys = tls_take_named(m, XDS_AT(at, "session_ticket_keys_sds_secret_config"),
+                                         context->session_ticket_keys_sds_secret_config);
     value_duration(m, XDS_AT(at, "session_timeout"), context->session_timeout, XDS_SEC, 7 * XDS_DAY,
                    &to->has_session_lifetime, &to->session_lifetime);
     if (context->ocsp_staple_policy != OCSP_POLICY(LENIENT_STAPLING))

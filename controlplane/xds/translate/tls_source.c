@@ -96,6 +96,8 @@ static char *name_by_content(struct making *m, const struct xds_given *g) {
     bool is_whole = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1;
     for (size_t i = 0; is_whole && i < sizeof parts / sizeof *parts; i++)
         is_whole = hash_part(digest, parts[i]);
+    for (size_t i = 0; is_whole && i < g->ticket_key_count; i++)
+        is_whole = hash_part(digest, g->ticket_keys[i]);
     is_whole = is_whole && EVP_DigestFinal_ex(digest, hash, NULL) == 1;
     EVP_MD_CTX_free(digest);
     if (!is_whole)
@@ -127,7 +129,7 @@ char *tls_give(struct making *m, const struct xds_given *given) {
 
 /* ---- by the name of a resource ---- */
 
-static char *take_named(struct making *m, const struct xds_at *at, const TLS_MESSAGE(SdsSecretConfig) *from) {
+char *tls_take_named(struct making *m, const struct xds_at *at, const TLS_MESSAGE(SdsSecretConfig) *from) {
     if (!from->name[0]) {
         making_refuse(m, XDS_AT(at, "name"), ERROR_MISSING, "is empty");
         return NULL;
@@ -203,7 +205,7 @@ void tls_take_certificates(struct making *m, const struct xds_at *at, const TLS_
         take_certificate(m, XDS_AT_ITEM(at, "tls_certificates", i), from->tls_certificates[i], ret);
     for (size_t i = 0; i < from->n_tls_certificate_sds_secret_configs; i++) {
         const struct xds_at *item = XDS_AT_ITEM(at, "tls_certificate_sds_secret_configs", i);
-        add_given(m, take_named(m, item, from->tls_certificate_sds_secret_configs[i]), ret);
+        add_given(m, tls_take_named(m, item, from->tls_certificate_sds_secret_configs[i]), ret);
     }
 }
 
@@ -255,7 +257,7 @@ static void take_combined(struct making *m, const struct xds_at *at,
         return;
     }
     ret->is_there = true;
-    ret->file = ret->name = take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
+    ret->file = ret->name = tls_take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
                                        from->validation_context_sds_secret_config);
 }
 
@@ -268,7 +270,7 @@ void tls_take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE
         break;
     case VALIDATION_CASE(VALIDATION_CONTEXT_SDS_SECRET_CONFIG):
         ret->is_there = true;
-        ret->file = ret->name = take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
+        ret->file = ret->name = tls_take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
                                            from->validation_context_sds_secret_config);
         break;
     case VALIDATION_CASE(COMBINED_VALIDATION_CONTEXT):

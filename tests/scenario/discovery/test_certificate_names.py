@@ -51,7 +51,7 @@ def test_clients(gateway, servers, authority):
     pair = {"certificate_chain": {"inline_string": (authority.folder / "gateway.pem").read_text()},
             "private_key": {"inline_string": (authority.folder / "gateway.key").read_text()}}
     web["filter_chains"][0]["transport_socket"] = {"name": "tls", "typed_config": {
-        "@type": f"{TLS}DownstreamTlsContext", "require_client_certificate": True, "common_tls_context": {
+        "@type": f"{TLS}DownstreamTlsContext", "require_client_certificate": {"value": True}, "common_tls_context": {
             "tls_certificates": [pair],
             "validation_context": context(authority, ("URI", {"prefix": "spiffe://cluster.local/ns/shop/"}))}}}
     server = servers({"listener": {"web": web}, "routes": {"site": answer("site", "one")}})
@@ -115,7 +115,7 @@ def test_origins(gateway, servers, authority, origin):
     gateway.start_all(gateway.bootstrap(server))
     wait_until("the origin is believed", lambda: plain_status(port) == 200)
     server.set(cluster={"api": api(("URI", {"exact": f"{SPIFFE}2"}), ("DNS", {"suffix": "shop"}))})
-    wait_until("it is no more", lambda: plain_status(port) == 502)
+    wait_until("it is no more", lambda: plain_status(port) == 503)
     shop = {"safe_regex": {"regex": "spiffe://[^/]*/ns/shop/.*"}}
     server.set(cluster={"api": api(("DNS", {"exact": "shop"}), ("URI", shop))})
     wait_until("it is again", lambda: plain_status(port) == 200)

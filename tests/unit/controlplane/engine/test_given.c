@@ -198,6 +198,62 @@ static void authorities_are_given_too(void **state) {
     assert_string_equal(a.message, "the server has given sds:site as authorities, not a certificate with its key");
 }
 
+/* ---- keys of tickets ---- */
+
+enum { TICKET_KEY = 80 };
+
+/* Each byte says which key it is of, and which part. */
+static struct str ticket_key(char room[TICKET_KEY], char which) {
+    memset(room, which, TICKET_KEY);
+    room[0] = 'n';
+    room[16] = 'm';
+    room[48] = 'e';
+    return (struct str){room, TICKET_KEY};
+}
+
+static bool serves_ticket_keys(struct given_world *w, const char *which) {
+    Headgate__Secret *m = secret_in_state(w->fixture, "sds:keys");
+    bool is_it = m && m->kind_case == HEADGATE__SECRET__KIND_TICKET_KEYS && m->ticket_keys->n_keys == strlen(which);
+    for (size_t i = 0; is_it && i < m->ticket_keys->n_keys; i++) {
+        const Headgate__TicketKey *k = m->ticket_keys->keys[i];
+        is_it = k->name.len == 16 && k->mac_key.len == 32 && k->encryption_key.len == 32 && k->name.data[0] == 'n' &&
+                k->mac_key.data[0] == 'm' && k->encryption_key.data[0] == 'e' && k->name.data[1] == which[i];
+    }
+    if (m)
+        headgate__secret__free_unpacked(m, NULL);
+    return is_it;
+}
+
+static const char with_ticket_keys[] =
+    "listeners: [{name: web, address: '127.0.0.1:1', route-table: site,\n"
+    "  tls: {ticket-keys: 'sds:keys', certificates: [{certificate: 'sds:site', key: 'sds:site'}]}}]\n"
+    "route-tables: [{name: site, hosts: [{domains: ['*'], rules: [{respond: {status: 204}}]}]}]";
+
+static void keys_of_tickets_are_given_too(void **state) {
+    struct given_world *w = *state;
+    char room[2][TICKET_KEY];
+    const struct str keys[] = {ticket_key(room[0], 'a'), ticket_key(room[1], 'b')};
+    struct given_secret pair = new_pair(w), tickets = {
+        .what = CONFIG_SECRET_TICKET_KEYS, .ticket_keys = keys, .ticket_key_count = 1};
+    give(w, "sds:site", &pair);
+    struct layer_answer a = xds(w, with_ticket_keys);
+    assert_int_equal(a.outcome, OUTCOME(REFUSED));
+    assert_string_equal(a.path, "tls.ticket-keys");
+    give(w, "sds:keys", &pair);
+    a = xds(w, with_ticket_keys);
+    assert_int_equal(a.outcome, OUTCOME(REFUSED));
+    assert_string_equal(a.message, "the server has given sds:keys as a certificate with its key, not keys of tickets");
+    give(w, "sds:keys", &tickets);
+    a = xds(w, with_ticket_keys);
+    assert_int_equal(a.outcome, OUTCOME(STORED));
+    assert_true(serves_ticket_keys(w, "a"));
+    tickets.ticket_key_count = 2;
+    give(w, "sds:keys", &tickets); /* a generation, not a version */
+    while (!serves_ticket_keys(w, "ab"))
+        ev_run(w->fixture->loop, EVRUN_NOWAIT);
+    assert_int_equal(channel_current(engine_channel(w->fixture->engine))->version, 1);
+}
+
 static void one_name_is_one_thing(void **state) {
     static const char both[] = "clusters: [{name: api, endpoints: ['127.0.0.1:1'],"
                                " tls: {ca: 'sds:site', certificate: 'sds:site', key: 'sds:site'}}]";
@@ -226,8 +282,14 @@ static void what_is_wrong_is_told(void **state) {
     pair = new_pair(w);
     pair.certificate = str_of(certificate); /* of another key */
     expect_fault(w, "sds:site", &pair, "the key:1: ");
+    pair.what = CONFIG_SECRET_SYSTEM_TRUST;
+    expect_fault(w, "sds:site", &pair, "only certificates with their keys, authorities, and keys of tickets can be given");
     pair.what = CONFIG_SECRET_TICKET_KEYS;
-    expect_fault(w, "sds:site", &pair, "only certificates with their keys, and authorities, can be given");
+    expect_fault(w, "sds:site", &pair, "there must be 1 to 16 keys of tickets, of 80 bytes each");
+    const struct str keys[] = {STR("short")};
+    pair.ticket_keys = keys;
+    pair.ticket_key_count = 1;
+    expect_fault(w, "sds:site", &pair, "there must be 1 to 16 keys of tickets, of 80 bytes each");
     pair.what = CONFIG_SECRET_TRUST;
     pair.crl = STR("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
     expect_fault(w, "sds:site", &pair, "the certificate:");
@@ -387,6 +449,7 @@ int main(void) {
         TEST(another_content_is_a_generation),
         TEST(one_that_has_expired_is_used_with_a_warning),
         TEST(authorities_are_given_too),
+        TEST(keys_of_tickets_are_given_too),
         TEST(one_name_is_one_thing),
         TEST(what_is_wrong_is_told),
         TEST(a_bad_one_leaves_the_good_one),

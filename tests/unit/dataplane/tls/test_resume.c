@@ -51,6 +51,24 @@ static void rotate(struct fixture *f, int newest, size_t count) {
     f->server = next;
 }
 
+/* A listener may have keys of its own. */
+static void test_own_keys(void **state) {
+    struct fixture *f = *state;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    struct known_secret *own = secret_add_tickets(&f->secrets, 9, 1);
+    snprintf(own->name, sizeof own->name, "sds:keys");
+    f->server_message.ticket_keys = own->name;
+    struct tls_server *next = tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place);
+    assert_non_null(next);
+    tls_server_unref(f->server);
+    f->server = next;
+    assert_false(resumes(f, 1, "site.example")); /* the ticket is of another key */
+    assert_true(resumes(f, 2, "site.example"));
+    f->server_message.ticket_keys = (char *)"sds:none";
+    assert_null(tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place));
+}
+
 static void test_rotated_keys(void **state) {
     struct fixture *f = *state;
     fixture_build(f, TLS_HTTP1, TLS_HTTP1);
@@ -257,7 +275,8 @@ static void test_bounded_cache(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_without_keys),
+        TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_own_keys),
+        TLS_TEST(test_without_keys),
         TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_names_of_clients),
         TLS_TEST(test_other_trust),
         TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client), TLS_TEST(test_expired_origin),

@@ -133,11 +133,13 @@ static void names_by_their_parts(void **state) {
     (void)state;
     MADE(COMMON("validation_context: {system_root_certs: {}, match_subject_alt_names: [{exact: 'spiffe://td/ns/a'}]}"),
          "tls:\n  match-names:\n    - \"spiffe://td/ns/a\"\n    - {type: uri, exact: \"spiffe://td/ns/a\"}\n"
-         "    - {type: email, exact: \"spiffe://td/ns/a\"}\n    - {type: ip, exact: \"spiffe://td/ns/a\"}\ntrusts system-ca\n");
+         "    - {type: email, exact: \"spiffe://td/ns/a\"}\n    - {type: ip, exact: \"spiffe://td/ns/a\"}\n"
+         "trusts system-ca\n");
     MADE(COMMON("combined_validation_context: {default_validation_context: {match_typed_subject_alt_names: ["
-                "{san_type: DNS, matcher: {exact: a.test, ignore_case: true}}, {san_type: URI, matcher: {prefix: 'spiffe://td/',"
-                " ignore_case: true}}, {san_type: EMAIL, matcher: {suffix: '@a.test'}}, {san_type: IP_ADDRESS, matcher: "
-                "{contains: '0.0'}}, {san_type: URI, matcher: {safe_regex: {regex: 'spiffe://.*/x'}}}]}, "
+                "{san_type: DNS, matcher: {exact: a.test, ignore_case: true}}, {san_type: URI, matcher: "
+                "{prefix: 'spiffe://td/', ignore_case: true}}, {san_type: EMAIL, matcher: {suffix: '@a.test'}}, "
+                "{san_type: IP_ADDRESS, matcher: {contains: '0.0'}}, "
+                "{san_type: URI, matcher: {safe_regex: {regex: 'spiffe://.*/x'}}}]}, "
                 "validation_context_sds_secret_config: " SDS("ca") "}"),
          "tls:\n  ca: sds:ca\n  match-names:\n    - a.test\n"
          "    - {type: uri, prefix: \"spiffe://td/\", ignore-case: true}\n    - {type: email, suffix: \"@a.test\"}\n"
@@ -246,6 +248,10 @@ static void print_server(const struct xds_made *made, struct strbuf *out) {
     strbuf_printf(out, "tickets %d lifetime %llus sni %d versions %d-%d %s\n", tls->tickets,
                   (unsigned long long)tls->session_lifetime / 1000000, tls->require_sni_match, (int)tls->min_version,
                   (int)tls->max_version, l->route_table);
+    if (tls->ticket_keys)
+        strbuf_printf(out, "keys %s\n", tls->ticket_keys);
+    for (size_t i = 0; i < tls->n_match_names; i++)
+        strbuf_printf(out, "client %d %s\n", (int)tls->match_names[i]->type, tls->match_names[i]->exact);
     for (size_t i = 0; i < made->need_count; i++)
         strbuf_printf(out, "needs %s\n", made->needs[i].name);
     headgate__listener__free_unpacked(l, NULL);
@@ -290,10 +296,34 @@ static void contexts_of_listeners_that_are_refused(void **state) {
                       "listener/l: ocsp_staple_policy: is not supported: a certificate is used without a response, too\n"
                       "listener/l: common_tls_context.alpn_protocols[0]: is not supported: only h2 and http/1.1 are\n");
     assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {"
-                      "trust_chain_verification: ACCEPT_UNTRUSTED}}, session_ticket_keys: {}, prefer_client_ciphers: true}",
+                      "trust_chain_verification: ACCEPT_UNTRUSTED}}, session_ticket_keys: {keys: [{filename: x}]}, "
+                      "prefer_client_ciphers: true}",
                       "listener/l: common_tls_context.validation_context.trust_chain_verification: is not supported\n"
-                      "listener/l: session_ticket_keys: is not supported\n"
+                      "listener/l: session_ticket_keys.keys[0].filename: is not supported\n"
                       "listener/l: prefer_client_ciphers: is not supported\n");
+}
+
+static void keys_of_tickets(void **state) {
+    (void)state;
+    assert_translated(&server, "{common_tls_context: {" OWN "}, session_ticket_keys_sds_secret_config: " SDS("t k") "}",
+                      "shows sds:own of sds:own sds:own -\nclients 0 trust - file - leaf 0\n" USUAL
+                      "keys sds:t@20k\nneeds own\nneeds t k\n");
+    assert_translated(&server, "{common_tls_context: {" OWN "}, session_ticket_keys: {}}",
+                      "listener/l: session_ticket_keys.keys: has 0 keys; 1 to 16 are possible\n");
+    assert_translated(&server, "{common_tls_context: {" OWN "}, session_ticket_keys: {keys: [{inline_string: short}]}}",
+                      "listener/l: session_ticket_keys.keys[0]: has 5 bytes; there must be 80\n");
+}
+
+static void names_of_clients(void **state) {
+    (void)state;
+    assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {trusted_ca: {filename: ca.pem}, "
+                      "match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: A}}, {san_type: URI, matcher: "
+                      "{exact: 'spiffe://a'}}]}}}",
+                      "shows sds:own of sds:own sds:own -\nclients 1 trust ca.pem@84e32f04 file ca.pem leaf 0\n" USUAL
+                      "client 0 A\nclient 1 spiffe://a\nneeds own\n");
+    assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {match_typed_subject_alt_names: ["
+                      "{san_type: URI, matcher: {exact: 'spiffe://a'}}]}}}",
+                      "listener/l: common_tls_context: is not supported: names are matched, but there are no authorities\n");
 }
 
 /* ---- secrets ---- */
@@ -380,7 +410,8 @@ int main(void) {
         cmocka_unit_test(what_is_presented),
         cmocka_unit_test(versions_and_algorithms),
         cmocka_unit_test(what_is_spoken_inside),
-        cmocka_unit_test(contexts_of_listeners),
+        cmocka_unit_test(contexts_of_listeners), cmocka_unit_test(keys_of_tickets),
+        cmocka_unit_test(names_of_clients),
         cmocka_unit_test(contexts_of_listeners_that_are_refused),
         cmocka_unit_test(secrets_are_given),
         cmocka_unit_test(secrets_that_mean_nothing_here_are_refused),
