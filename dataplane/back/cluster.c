@@ -1,6 +1,5 @@
-#include "dataplane/back/cluster.h"
-
 #include "common/alloc.h"
+#include "dataplane/back/reconcile.h"
 
 /* ---- endpoints and clusters that are gone ---- */
 
@@ -38,8 +37,8 @@ static void note_protocol(struct cluster_runtime *c, const struct cluster_defini
         return;
     c->epoch++;
     for (uint32_t i = 0; i < c->endpoint_count; i++)
-        if (c->endpoints[i])
-            pool_close_idle((struct endpoint_runtime *)c->endpoints[i]);
+        if (cluster_endpoint_at(c, i))
+            pool_close_idle(cluster_endpoint_at(c, i));
 }
 
 static int reconcile(struct cluster_runtime *c, const struct cluster_definition *d) {
@@ -149,7 +148,9 @@ void clusters_finish(struct worker *w) {
         return;
     for (size_t i = 0; i < t->capacity; i++)
         cluster_drop(w, (uint32_t)i);
+    backlog_finish(w);
     outliers_finish_worker(w);
     hg_free(t->slots);
-    *t = (struct cluster_table){0};
+    t->slots = NULL; /* the backlog's message may be on its way */
+    t->capacity = 0;
 }

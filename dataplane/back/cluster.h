@@ -87,15 +87,22 @@ struct endpoint_runtime {
     struct outlier_tally      tally;
 };
 
-/* Where very many endpoints come at once, those that no request has asked for are made some at a time (filling.c). */
+/* Where very many endpoints come or change at once, those that no request has asked for are made, or taken over, some at a
+ * time (filling.c). */
 struct filling {
-    struct worker_message   message;             /* first */
-    struct timer            again;               /* there was no memory for one */
+    struct timer            again;               /* first: there was no memory for one */
     struct candidate_source source;
     uint32_t                missing;             /* endpoints of `members` that are not there yet */
     uint32_t                at;                  /* the place to go on from */
-    bool                    is_posted;
+    bool                    waits;               /* for `again` */
     bool                    is_beginning;        /* they were there from the cluster's beginning */
+};
+
+/* Each begins an endpoint_runtime, or is NULL. */
+struct endpoint_list {
+    struct endpoint_list *next;
+    uint32_t              count;
+    struct candidate     *at[];
 };
 
 struct cluster_runtime {
@@ -114,9 +121,14 @@ struct cluster_runtime {
     struct breakers           breakers;
     struct pending_queue      queue;             /* of requests that wait for room */
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
-    struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet */
-    struct candidate        **endpoints;         /* by place; each begins an endpoint_runtime. NULL: not there yet */
+    struct cluster_members   *members;           /* that all below was made by; counted. NULL: nothing was yet, or dropped */
+    struct balance_rules      rules;             /* of the members, also when those are gone */
+    struct endpoint_list     *list;              /* by place; may be NULL. Of NULL ones: not there yet */
+    struct candidate        **endpoints;         /* of the list */
     uint32_t                  endpoint_count;
+    struct endpoint_list     *earlier;           /* by place, of those that are not there yet: what they were until now.
+                                                  * May be NULL */
+    struct endpoint_list     *leaving;           /* by `next`; retired some at a time, from their ends */
     struct group            **groups;            /* as in members */
     struct group_set         *sets;              /* by subset; the first is all endpoints */
     uint32_t                  group_count, set_count;
@@ -127,6 +139,8 @@ struct cluster_runtime {
     uint64_t                  next_look;         /* at ejections: when one of them ends */
     uint64_t                  look_not_before;
     struct filling            filling;           /* of those that are not there yet */
+    struct cluster_runtime   *next_busy;         /* backlog.c */
+    bool                      is_busy;           /* in the backlog, which holds it */
     uint32_t                  gone;              /* what holds it: endpoints that left, a reap, requests that wait */
     bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
     bool                      is_dropped;
@@ -138,6 +152,9 @@ struct cluster_table {
     size_t                   capacity;
     struct ejection         *ejections;          /* outliers.c */
     struct ejection_log     *ejection_log;       /* of all workers; NULL: none */
+    struct worker_message    backlog;            /* posted while there are busy clusters */
+    struct cluster_runtime  *busy_first, *busy_last;
+    bool                     is_posted;
 };
 
 /* The run-time state of this definition's cluster, made or reconciled as needed. NULL: no memory. */
@@ -224,19 +241,11 @@ void pool_set_waiter_ops(const struct pool_waiter_ops *);
 /* cluster.c: frees an endpoint that is out of its cluster when nothing uses it any more. */
 void endpoint_forget_if_unused(struct endpoint_runtime *);
 
-/* ---- filling.c */
+/* The one at this place, also one that is not taken over yet. NULL: there is none. */
+static inline struct endpoint_runtime *cluster_endpoint_at(const struct cluster_runtime *c, uint32_t place) {
+    struct candidate *e = c->endpoints[place];
+    return (struct endpoint_runtime *)(e || !c->earlier ? e : c->earlier->at[place]);
+}
 
-/* Some endpoints now, and the rest in slices between the worker's other work. */
-void filling_begin(struct cluster_runtime *);
-void filling_stop(struct cluster_runtime *);
-
-/* ---- reconcile.c, for cluster.c and filling.c alone */
-
-/* Makes the one at a place that has none yet. NULL: no memory. */
+/* endpoint.c: makes the one at a place that has none yet, or takes it over. NULL: no memory. */
 struct candidate *cluster_make_endpoint(struct cluster_runtime *, uint32_t place);
-
-/* Makes the run-time state that of these members. 0, or -1 without memory: then nothing has changed. */
-int  cluster_reconcile_members(struct cluster_runtime *, struct cluster_members *);
-/* Takes all endpoints out, and frees what they were chosen by. */
-void cluster_retire_all(struct cluster_runtime *);
-void endpoint_free(struct endpoint_runtime *);

@@ -433,7 +433,7 @@ void outliers_finish(struct cluster_runtime *c) {
 void outliers_note(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
     struct cluster_runtime *c = e->cluster;
     bool is_out = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed) > c->worker->now;
-    if (outcome == ENDPOINT_CANCELLED || e->is_retired || is_out)
+    if (outcome == ENDPOINT_CANCELLED || e->is_retired || c->is_dropped || is_out)
         return;
     if (c->outliers.has_intervals)
         add_to_tally(e, outcome, head_latency);

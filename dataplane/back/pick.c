@@ -147,10 +147,14 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
 __attribute__((noinline)) static struct endpoint_runtime *pick_with_care(struct cluster_runtime *c, const struct pick *p) {
     note_ejections(c);
     struct candidate *e = choose_by_shares(c, p);
-    if (!e && !is_up_to_date(c)) {
+    if (e)
+        return (struct endpoint_runtime *)e;
+    bool has_changes = c->has_changes; /* endpoints that the choice has made may be ejected */
+    if (!is_up_to_date(c))
         look_at_ejections(c);
-        e = choose_by_shares(c, p);
-    }
+    else if (!has_changes)
+        return NULL;
+    e = choose_by_shares(c, p);
     return (struct endpoint_runtime *)e;
 }
 
@@ -166,7 +170,7 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pi
 /* ---- attempts ---- */
 
 static const struct balance_rules *rules_of(const struct endpoint_runtime *e) {
-    return &e->cluster->members->rules;
+    return &e->cluster->rules;
 }
 
 void endpoint_began(struct endpoint_runtime *e) {

@@ -224,20 +224,29 @@ struct leg *pool_open(struct client_connection *c) {
     return leg;
 }
 
+static bool close_an_idle(struct endpoint_runtime *e) {
+    struct client_connection *c = e->open.next;
+    if (!e->idle_count)
+        return false;
+    while (c != &e->open && c->active)
+        c = c->next;
+    if (c == &e->open)
+        return false;
+    close_connection(c);
+    return true;
+}
+
 /* A connection that carries nothing gives its place to one that is needed elsewhere. */
 static bool close_some_idle(struct cluster_runtime *cluster) {
     for (uint32_t i = 0; i < cluster->endpoint_count; i++) {
-        struct endpoint_runtime *e = (struct endpoint_runtime *)cluster->endpoints[i];
-        if (!e)
-            continue;
-        struct client_connection *c = e->open.next;
-        while (e->idle_count && c != &e->open && c->active)
-            c = c->next;
-        if (e->idle_count && c != &e->open) {
-            close_connection(c);
+        struct endpoint_runtime *e = cluster_endpoint_at(cluster, i);
+        if (e && close_an_idle(e))
             return true;
-        }
     }
+    for (const struct endpoint_list *l = cluster->leaving; l; l = l->next)
+        for (uint32_t i = 0; i < l->count; i++)
+            if (l->at[i] && close_an_idle((struct endpoint_runtime *)l->at[i]))
+                return true;
     return false;
 }
 

@@ -120,9 +120,15 @@ struct candidate_source {
     struct candidate *(*make)(struct candidate_source *, uint32_t place, bool panics);
 };
 
-/* One worker's. Where an owner makes candidates by and by, those that are not there yet count as the definition says. */
+/* One worker's. Where an owner makes candidates by and by, those that are not there yet count as the definition says.
+ *
+ * Where very many members change at once, another group follows, and they move there some at a time. The one before is not
+ * chosen from any more; it passes on what its members do, and is freed with the last of them. */
 struct group {
-    const struct group_definition *definition;
+    const struct group_definition *definition; /* NULL: the owner has left it */
+    struct group *successor;               /* of one that was left; NULL: none */
+    bool     keeps_turns;                  /* the successor goes by the same turns */
+    uint32_t held;                         /* by placements, and by groups that it is the successor of */
     struct candidate *const *candidates;   /* by place; the owner's. NULL: asked for from `source` when it comes up */
     struct candidate_source *source;
     struct heap_entry *heap;               /* round robin, least connections: all members */
@@ -161,6 +167,10 @@ struct candidate *group_take_turn(struct group *);
 /* Room for this many members. 0, or -1 without memory. */
 int  group_reserve(struct group *, const struct balance_rules *, uint32_t count);
 void group_finish(struct group *);
+/* Goes on for another one, which is left next. Both are blocks of hg_malloc. `keeps_turns`: of the same kind. */
+void group_follow(struct group *, struct group *before, bool keeps_turns);
+/* Frees it, at once or with the last one that holds it. */
+void group_leave(struct group *);
 /* Those that were passed over for good get another look, as some may be available again. */
 void group_unpark(struct group *);
 
@@ -170,10 +180,15 @@ void placement_add(struct placement *, struct group *, struct candidate *, const
 /* The same of one that the group counts already, as what the definition says of it (group_count_missing). */
 void placement_add_counted(struct placement *, struct group *, struct candidate *, const struct balance_rules *,
                            double random, uint64_t now);
+/* The same of one that comes from other groups, which are all left; `before` are its placements there (not `placements` of
+ * the candidate any more). Where one of these is followed by this group, its turn is what it was. */
+void placement_take_over(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random,
+                         uint64_t now, const struct placement *before, uint32_t before_count);
 /* One that is not there yet: `by` 1 counts it, -1 does not any more. */
 void group_count_missing(struct group *, bool is_eligible, bool is_available, uint32_t weight, int by);
 /* All members are not there yet. The group is new. */
 void group_count_all_missing(struct group *, const struct group_definition *);
+/* Also from a group that was left. */
 void placement_remove(struct placement *, const struct balance_rules *);
 
 bool candidate_is_available(const struct candidate *, uint64_t now);

@@ -24,6 +24,43 @@ void group_finish(struct group *g) {
     hg_free(g->heap);
 }
 
+/* ---- one group after another ---- */
+
+static void release(struct group *g) {
+    while (g && --g->held == 0 && !g->definition) {
+        struct group *next = g->successor;
+        group_finish(g);
+        hg_free(g);
+        g = next;
+    }
+}
+
+void group_follow(struct group *g, struct group *before, bool keeps_turns) {
+    before->successor = g;
+    before->keeps_turns = keeps_turns;
+    g->turn = before->turn;
+    g->active = before->active;
+    g->held++;
+}
+
+void group_leave(struct group *g) {
+    g->definition = NULL;
+    g->held++;
+    release(g);
+}
+
+static void count_active(struct group *g, uint32_t by) {
+    for (; g; g = g->successor)
+        g->active += by;
+}
+
+/* Whether who stands in this one keeps its turn in the other. */
+static bool leads_to(const struct group *g, const struct group *to) {
+    while (g != to && g->successor && g->keeps_turns)
+        g = g->successor;
+    return g == to;
+}
+
 /* ---- availability ---- */
 
 bool candidate_is_available(const struct candidate *c, uint64_t now) {
@@ -67,6 +104,8 @@ void group_unpark(struct group *g) {
 }
 
 static void update_load(struct placement *p) {
+    if (!p->group->definition)
+        return; /* nobody chooses from that one */
     struct heap_entry *e = &p->group->heap[p->heap_index];
     p->group->parked -= e->key == INFINITY;
     e->key = load_of(p->candidate);
@@ -85,6 +124,7 @@ static void take_turn(struct placement *p) {
 static void take_place(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r,
                        double random, uint64_t now) {
     *p = (struct placement){.candidate = c, .group = g};
+    g->held++;
     g->active += c->active;
     double turn = g->turn + random * c->step;
     if (r->kind == BALANCE_ROUND_ROBIN) {
@@ -110,6 +150,24 @@ void placement_add_counted(struct placement *p, struct group *g, struct candidat
     p->weight = c->weight;
 }
 
+/* The heap of a group that was left stays as it was. */
+static void keep_turn(struct placement *p, const struct placement *before, const struct balance_rules *r) {
+    if (r->kind == BALANCE_ROUND_ROBIN)
+        p->group->heap[p->heap_index].key = before->group->heap[before->heap_index].key;
+    else if (r->kind == BALANCE_LEAST_CONNECTIONS)
+        p->tie = before->tie;
+    if (has_heap(r))
+        heap_fix(p->group, p->heap_index);
+}
+
+void placement_take_over(struct placement *p, struct group *g, struct candidate *c, const struct balance_rules *r,
+                         double random, uint64_t now, const struct placement *before, uint32_t before_count) {
+    placement_add_counted(p, g, c, r, random, now);
+    for (uint32_t i = 0; i < before_count; i++)
+        if (leads_to(before[i].group, g))
+            keep_turn(p, &before[i], r);
+}
+
 void group_count_missing(struct group *g, bool is_eligible, bool is_available, uint32_t weight, int by) {
     g->eligible += is_eligible ? (uint32_t)by : 0;
     g->available += is_available ? (uint32_t)by : 0;
@@ -127,8 +185,15 @@ void group_count_all_missing(struct group *g, const struct group_definition *d) 
 
 void placement_remove(struct placement *p, const struct balance_rules *r) {
     struct group *g = p->group;
+    if (!g->definition) {
+        p->group = NULL;
+        count_active(g, -p->candidate->active);
+        release(g);
+        return;
+    }
     count(p, false, false, 0);
     g->active -= p->candidate->active;
+    g->held--;
     if (r->kind == BALANCE_LEAST_CONNECTIONS)
         g->parked -= g->heap[p->heap_index].key == INFINITY;
     if (has_heap(r))
@@ -157,7 +222,7 @@ void candidate_began(struct candidate *c, const struct balance_rules *r) {
     c->active++;
     for (uint32_t i = 0; i < c->placement_count; i++) {
         struct placement *p = &c->placements[i];
-        p->group->active++;
+        count_active(p->group, 1);
         if (r->kind == BALANCE_LEAST_CONNECTIONS) {
             take_turn(p);
             update_load(p);
@@ -169,7 +234,7 @@ void candidate_ended(struct candidate *c, const struct balance_rules *r) {
     c->active--;
     for (uint32_t i = 0; i < c->placement_count; i++) {
         struct placement *p = &c->placements[i];
-        p->group->active--;
+        count_active(p->group, -1u);
         if (r->kind == BALANCE_LEAST_CONNECTIONS)
             update_load(p);
     }

@@ -1,13 +1,19 @@
 #include "dataplane/snapshot/sweep.h"
 
+#include "dataplane/back/reconcile.h"
 #include "dataplane/snapshot/build.h"
 
 /* In looks at an endpoint: a slice stays well below a millisecond. Closing a kept connection is a system call. */
-enum { COST_OF_SLICE = 1024, COST_OF_CLOSING = 32, COPIED_PER_LOOK = 64 };
+enum { COST_OF_SLICE = 1024, COPIED_PER_LOOK = 64 };
 
 static struct cluster_runtime *find(const struct worker *w, uint32_t slot) {
     const struct cluster_table *t = w->clusters;
     return slot < t->capacity ? t->slots[slot] : NULL;
+}
+
+/* Very many are not looked at here but by and by. */
+static size_t at_once(size_t endpoints) {
+    return endpoints > CHANGED_AT_ONCE ? CHANGED_AT_ONCE : endpoints;
 }
 
 /* Both return how many endpoints they looked at. Without run-time state there is nothing to do. */
@@ -15,7 +21,7 @@ static size_t drop(struct worker *w, uint32_t slot) {
     const struct cluster_runtime *c = find(w, slot);
     size_t count = c ? c->endpoint_count : 0;
     cluster_drop(w, slot);
-    return count;
+    return at_once(count);
 }
 
 /* Of endpoints that have not changed only pointers are copied, when the worker has what came right before. */
@@ -24,7 +30,7 @@ static size_t cost_of(const struct cluster_members *from, const struct cluster_m
     if (from == to)
         return 0;
     bool follows = from && to->previous_serial == from->serial;
-    return follows ? both / COPIED_PER_LOOK + to->changed_count + to->removed_count : both;
+    return follows ? both / COPIED_PER_LOOK + at_once((size_t)to->changed_count + to->removed_count) : both;
 }
 
 static size_t reconcile(struct worker *w, const struct cluster_definition *d) {
