@@ -33,6 +33,8 @@ void admin_add_certificates(struct admin_call *call, const struct snapshot *s, H
                             struct problem_list *problems);
 /* Fills the management servers of the reply, and adds which do not answer. */
 void admin_add_management_servers(struct admin_call *call, Headgate__StatusReply *reply, struct problem_list *problems);
+/* Fills the etcd of the reply, and adds what is wrong with it. */
+void admin_add_etcd(struct admin_call *call, Headgate__StatusReply *reply, struct problem_list *problems);
 /* What people may know of a secret, as YAML. 0, or -1 with an error. */
 int admin_describe_secret(struct engine *e, const char *name, struct strbuf *out, struct error_list *errors);
 void admin_gc(struct admin_call *call, const ProtobufCMessage *request);

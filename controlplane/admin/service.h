@@ -4,6 +4,7 @@
 
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/file_source.h"
+#include "controlplane/etcd/layer.h"
 #include "controlplane/rpc/server.h"
 #include "controlplane/xds/client.h"
 
@@ -27,6 +28,7 @@ struct admin {
     const struct file_source *file_source; /* NULL: no file is watched */
     const struct xds_csds *csds;    /* NULL: no management server is configured */
     const struct xds_client *xds;   /* NULL: no management server is asked */
+    const struct etcd_layer *etcd;  /* NULL: none is followed */
     uint64_t keep_versions;         /* what Gc keeps unless told otherwise */
     uint64_t started_at;            /* microseconds since 1970 */
     uint64_t calls[ADMIN_METHODS];

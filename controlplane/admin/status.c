@@ -192,6 +192,7 @@ void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     add_file_problems(call, &problems);
     add_data_plane_problems(call, &problems);
     admin_add_management_servers(call, &reply, &problems);
+    admin_add_etcd(call, &reply, &problems);
     admin_add_discovered(call, &problems);
     if (current) {
         admin_add_layers(&call->arena, store_current(engine_store(admin->engine)), &reply);

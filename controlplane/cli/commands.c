@@ -1,4 +1,5 @@
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/etcd.h"
 
 const struct option_spec common_options[] = {
     {"output", 'o', "FORM", "text (the default) or json"},
@@ -16,6 +17,8 @@ static const struct option_spec run_options[] = {
     {"listen", 'l', "ADDRESS", "listen there instead of reading a file; may be repeated"},
     {"to", 't', "ADDRESS", "send requests there; may be repeated"},
     {"xds-bootstrap", '\0', "FILE", "ask the management servers of FILE (xDS), besides or instead of a file of our own"},
+    {"etcd", '\0', "ADDRESS", "follow the configuration and endpoints of an etcd, etcd://HOST:PORT[,HOST:PORT...]/PREFIX"},
+    ETCD_OPTIONS,
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
     {"node", '\0', "NAME", "the data plane's name ($HEADGATE_NODE or the host's)"},
     {"zone", '\0', "NAME", "the data plane's zone, for clusters that prefer it ($HEADGATE_ZONE)"},
@@ -39,6 +42,8 @@ static const struct option_spec change_options[] = {PUSH_OPTIONS, {0}};
 static const struct option_spec push_options[] = {
     PUSH_OPTIONS,
     {"embed", '\0', NULL, "send the files of certificates and keys, too, instead of having the control plane read them"},
+    {"to", '\0', "ADDRESS", "write it to an etcd, etcd://HOST:PORT[,HOST:PORT...]/PREFIX, for all nodes that follow it"},
+    ETCD_OPTIONS,
     {0},
 };
 
@@ -98,7 +103,9 @@ const struct command commands[] = {
      1, command_validate},
     {"push", "FILE", "make FILE the next version",
      "Sends FILE and what it includes. The control plane validates it, has every data plane build it, and commits when all "
-     "of them are ready; otherwise nothing changes, and the reasons are printed.",
+     "of them are ready; otherwise nothing changes, and the reasons are printed. With --to etcd://... it is validated here "
+     "and written to etcd in one transaction, for every control plane that was started with --etcd; refused when somebody "
+     "else pushed meanwhile.",
      push_options, ARGUMENT_FILE, 1, 1, command_push},
     {"set", "KIND/NAME FILE", "make or replace one resource",
      "FILE, or standard input for -, holds the resource in the form it has inside a configuration. As atomic and as "

@@ -1,9 +1,12 @@
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/embed.h"
+#include "controlplane/cli/push_etcd.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 
 int command_push(struct cli *cli, const struct options *options) {
+    if (options_has(options, "to"))
+        return push_to_etcd(cli, options);
     Headgate__PushRequest request = HEADGATE__PUSH_REQUEST__INIT;
     Headgate__Sources message;
     struct config_sources sources = {0};

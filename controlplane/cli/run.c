@@ -157,6 +157,12 @@ static void add_children(struct run *r) {
     child_add(control, "--runtime-dir", r->runtime_dir);
     child_add(control, "--config", r->file[0] ? r->file : NULL);
     child_add(control, "--xds-bootstrap", options_get(r->options, "xds-bootstrap"));
+    child_add(control, "--etcd", options_get(r->options, "etcd"));
+    child_add(control, "--etcd-ca", options_get(r->options, "etcd-ca"));
+    child_add(control, "--etcd-cert", options_get(r->options, "etcd-cert"));
+    child_add(control, "--etcd-key", options_get(r->options, "etcd-key"));
+    child_add(control, "--etcd-user", options_get(r->options, "etcd-user"));
+    child_add(control, "--etcd-password-file", options_get(r->options, "etcd-password-file"));
     child_add(control, "--files-root", "/"); /* who runs it can read what it reads */
     child_add(control, "--admin-listen", options_get(r->options, "controlplane-admin"));
     snprintf(r->channel, sizeof r->channel, "unix:%s/dataplane.sock", r->runtime_dir);

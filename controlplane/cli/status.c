@@ -245,6 +245,38 @@ static void print_management_servers(const struct cli *cli, const Headgate__Stat
     table_finish(&t);
 }
 
+static void add_member(struct table *t, const Headgate__EtcdMemberStatus *m) {
+    char answered[32] = "";
+    if (m->has_answered_at)
+        cli_format_age(m->answered_at, answered);
+    table_add(t, STYLE_NAME, "  %s", m->name ? m->name : "");
+    table_add(t, m->error ? STYLE_BAD : STYLE_GOOD, "%s%s", m->error ? "failing" : m->connected ? "connected" : "idle",
+              m->used ? ", in use" : "");
+    table_add(t, m->has_answered_at ? STYLE_PLAIN : STYLE_WARN, m->has_answered_at ? "%s ago" : "never", answered);
+    table_add(t, m->failures ? STYLE_WARN : STYLE_PLAIN, "%" PRIu64, m->failures);
+}
+
+static void print_etcd(const struct cli *cli, const Headgate__StatusReply *r) {
+    static const char *const titles[] = {"  MEMBER", "STATE", "ANSWERED", "FAILURES"};
+    const Headgate__EtcdStatus *e = r->etcd;
+    struct table t;
+    if (!e)
+        return;
+    cli_print(cli, STYLE_TITLE, "etcd");
+    cli_print(cli, STYLE_PLAIN, " %s: configuration %s", e->prefix ? e->prefix : "", e->state ? e->state : "");
+    if (e->has_pushed_version)
+        cli_print(cli, STYLE_PLAIN, ", version %" PRIu64 " by %s%s%s", e->pushed_version, e->author ? e->author : "somebody",
+                  e->message ? ": " : "", e->message ? e->message : "");
+    cli_print(cli, STYLE_PLAIN, "\n");
+    table_init(&t, sizeof titles / sizeof *titles);
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, STYLE_DIM, "%s", titles[i]);
+    for (size_t i = 0; i < e->n_members; i++)
+        add_member(&t, e->members[i]);
+    table_print(cli, &t);
+    table_finish(&t);
+}
+
 static void print_problems(const struct cli *cli, const Headgate__StatusReply *r) {
     if (r->n_problems == 0) {
         cli_print(cli, STYLE_GOOD, "nothing is wrong\n");
@@ -278,6 +310,7 @@ int command_status(struct cli *cli, const struct options *options) {
         print_clusters(cli, reply);
         print_discovery(cli, reply);
         print_management_servers(cli, reply);
+        print_etcd(cli, reply);
         print_certificates(cli, reply);
         print_problems(cli, reply);
     }

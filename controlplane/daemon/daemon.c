@@ -17,6 +17,8 @@
 #include "controlplane/daemon/metrics.h"
 #include "controlplane/engine/engine.h"
 #include "controlplane/engine/file_source.h"
+#include "controlplane/engine/layers.h"
+#include "controlplane/etcd/layer.h"
 #include "controlplane/rpc/server.h"
 
 enum {
@@ -42,6 +44,8 @@ struct control_daemon {
     struct file_source *file_source;
     struct endpoint_feed *feed; /* of management servers; outlives the engine */
     struct management *management;  /* NULL: no management server is asked */
+    struct etcd *etcd;              /* NULL: none is followed */
+    struct etcd_layer *etcd_layer;  /* likewise */
     struct channel_service channel_service;
     struct admin admin;
     struct rpc_server *channel_server, *admin_server;
@@ -207,6 +211,29 @@ static int start_management(struct control_daemon *d, struct error_list *errors)
     return 0;
 }
 
+static int create_etcd(struct control_daemon *d, struct error_list *errors) {
+    if (!d->options->etcd.address)
+        return 0;
+    d->etcd = etcd_create(&d->rpc, &d->options->etcd, errors);
+    return d->etcd ? 0 : -1;
+}
+
+static int set_etcd_layer(void *context, struct config_resources *set,
+                          void (*done)(void *done_context, const Headgate__PushReply *reply), void *done_context) {
+    return engine_set_layer(context, ENGINE_LAYER_ETCD, set, done, done_context);
+}
+
+static int start_etcd(struct control_daemon *d, struct error_list *errors) {
+    const struct etcd_layer_sink sink = {.set = set_etcd_layer, .context = d->engine};
+    if (!d->etcd)
+        return 0;
+    d->etcd_layer = etcd_layer_create(d->etcd, &sink);
+    d->admin.etcd = d->etcd_layer;
+    if (!d->etcd_layer)
+        error_addf(errors, ERROR_MEMORY, "no memory to follow etcd");
+    return d->etcd_layer ? 0 : -1;
+}
+
 static int create_feed(struct control_daemon *d, struct error_list *errors) {
     d->feed = endpoint_feed_create();
     if (!d->feed)
@@ -220,9 +247,9 @@ static int start(struct control_daemon *d, struct error_list *errors) {
         return -1;
     }
     d->has_rpc = true;
-    if (create_feed(d, errors) < 0 || start_engine(d, errors) < 0 || start_channel_server(d, errors) < 0 ||
-        start_admin_server(d, errors) < 0 || start_http(d, errors) < 0 || start_file_source(d, errors) < 0 ||
-        start_management(d, errors) < 0)
+    if (create_feed(d, errors) < 0 || create_etcd(d, errors) < 0 || start_engine(d, errors) < 0 ||
+        start_channel_server(d, errors) < 0 || start_admin_server(d, errors) < 0 || start_http(d, errors) < 0 ||
+        start_file_source(d, errors) < 0 || start_management(d, errors) < 0 || start_etcd(d, errors) < 0)
         return -1;
     rpc_server_start(d->channel_server);
     rpc_server_start(d->admin_server);
@@ -286,6 +313,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *signal, int events) 
     d->state = DAEMON_FINISHING_PUSHES;
     d->metrics.is_stopping = true;
     management_stop(d->management);
+    etcd_layer_stop(d->etcd_layer);
     engine_stop(d->engine);
     if (d->file_source)
         file_source_stop(d->file_source);
@@ -324,10 +352,14 @@ static void finish(struct control_daemon *d) {
     rpc_server_destroy(d->admin_server);
     rpc_tls_destroy(d->tls);
     management_stop(d->management);
+    etcd_layer_stop(d->etcd_layer);
+    etcd_stop(d->etcd);
     if (d->has_rpc)
         rpc_loop_finish(&d->rpc);
     channel_service_finish(&d->channel_service);
     engine_destroy(d->engine);
+    etcd_layer_destroy(d->etcd_layer);
+    etcd_destroy(d->etcd);
     kubernetes_destroy(d->kubernetes);
     management_destroy(d->management);
     endpoint_feed_destroy(d->feed);

@@ -13,6 +13,13 @@ const struct option_spec daemon_option_specs[] = {
     {"config", 'c', "FILE", "push FILE now and whenever it or what it includes changes"},
     {"xds-bootstrap", '\0', "FILE",
      "ask the management servers of FILE (xDS), which has the form of gRPC's bootstrap files or of Envoy's"},
+    {"etcd", '\0', "ADDRESS",
+     "follow the configuration and endpoints of an etcd: etcd://HOST:PORT[,HOST:PORT...]/PREFIX, or etcds:// for TLS"},
+    {"etcd-ca", '\0', "FILE", "PEM authorities of its certificate (the system's)"},
+    {"etcd-cert", '\0', "FILE", "PEM certificate to show to it"},
+    {"etcd-key", '\0', "FILE", "its PEM key"},
+    {"etcd-user", '\0', "NAME", "who asks it"},
+    {"etcd-password-file", '\0', "FILE", "the password of that user ($" ETCD_PASSWORD_VARIABLE ")"},
     {"files-root", '\0', "DIR",
      "read certificates, keys and authorities below DIR only (/ with --config, otherwise /etc/headgate); names that are not "
      "absolute start at the folder of --config, otherwise at DIR"},
@@ -123,6 +130,19 @@ static void set_kubernetes(struct daemon_options *o, struct error_list *errors) 
         error_addf(errors, ERROR_MISSING, "--kubernetes-cert and --kubernetes-key go together");
 }
 
+static void set_etcd(struct daemon_options *o, struct error_list *errors) {
+    o->etcd = (struct etcd_options){.address = options_get(&o->given, "etcd"),
+                                    .authority = options_get(&o->given, "etcd-ca"),
+                                    .certificate = options_get(&o->given, "etcd-cert"),
+                                    .key = options_get(&o->given, "etcd-key"),
+                                    .user = options_get(&o->given, "etcd-user"),
+                                    .password_file = options_get(&o->given, "etcd-password-file")};
+    bool has_more = o->etcd.authority || o->etcd.certificate || o->etcd.key || o->etcd.user || o->etcd.password_file;
+    if (!o->etcd.address && has_more)
+        error_addf(errors, ERROR_MISSING, "--etcd-ca, --etcd-cert, --etcd-key, --etcd-user and "
+                   "--etcd-password-file go with --etcd");
+}
+
 static void set_files(struct daemon_options *o, struct error_list *errors) {
     const char *given = options_get(&o->given, "files-root"), *slash = o->config ? strrchr(o->config, '/') : NULL;
     o->files_root = given ? given : o->config ? "/" : "/etc/headgate";
@@ -165,6 +185,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret
     set_token(ret, errors);
     set_tls(ret, errors);
     set_kubernetes(ret, errors);
+    set_etcd(ret, errors);
     set_numbers(ret, errors);
     return errors->count == faults ? 0 : -1;
 }

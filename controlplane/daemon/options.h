@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/options.h"
 #include "common/token_file.h"
+#include "controlplane/etcd/client.h"
 #include "controlplane/kubernetes/kubernetes.h"
 #include "controlplane/rpc/credentials.h"
 
@@ -22,6 +23,7 @@ struct daemon_options {
     struct rpc_tls_files tls;       /* all or none */
     bool tls_any_name;              /* a data plane's certificate need not be for its node name */
     struct kubernetes_config kubernetes; /* without loop */
+    struct etcd_options etcd;       /* address NULL: none is followed */
     uint64_t keep_versions;
     uint64_t prepare_timeout, commit_timeout; /* microseconds */
     uint64_t data_planes_max;

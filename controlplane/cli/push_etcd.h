@@ -1,0 +1,7 @@
+/* push_etcd.h — a configuration into an etcd, for all nodes that follow it. Thread: main. */
+#pragma once
+
+#include "controlplane/cli/cli.h"
+
+/* `headgate push --to etcd://... FILE`; the exit code. */
+int push_to_etcd(struct cli *cli, const struct options *options);
