@@ -113,12 +113,12 @@ static int add_entry(struct making *m, struct str key, struct str value, size_t 
 
 /* An object, and nothing behind it: it cannot change what stands around it. */
 static int check_piece(struct making *m, const struct piece *p) {
-    const char *end = NULL;
-    cJSON *o = cJSON_ParseWithLengthOpts(p->text.p ? p->text.p : "", p->text.n + 1, &end, true);
+    struct str text = strbuf_str(&p->text);
+    cJSON *o = cJSON_ParseWithLengthOpts(text.p, text.n + 1, NULL, true);
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(o, "name");
     bool is_object = cJSON_IsObject(o), is_named = cJSON_IsString(name) && str_eq(str_of(name->valuestring), p->name);
     cJSON_Delete(o);
-    if (!is_object || memchr(p->text.p, '\0', p->text.n))
+    if (!is_object || memchr(text.p, '\0', text.n))
         return refuse(m, ERROR_SYNTAX, p->key, "a JSON object is expected");
     return is_named ? 0 : refuse(m, ERROR_CONFLICT, p->key, "its \"name\" is not that of its key");
 }

@@ -40,7 +40,7 @@ struct etcd_mirror {
     char          *prefix, *end;        /* keys from the one to before the other */
     size_t         prefix_n;
     enum etcd_step step;
-    int64_t        revision;            /* LIST: of its pages, 0: the first is asked next; otherwise the last that is known */
+    int64_t        revision;            /* LIST: of its pages, 0: the first is next; otherwise the last that is known */
     uint64_t       cluster;             /* its number */
     struct strbuf  next;                /* LIST: the first key of the next page; empty: `prefix` */
     int64_t        page;                /* keys asked for at once */
