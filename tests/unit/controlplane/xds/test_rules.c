@@ -1,4 +1,4 @@
-/* The seventeen rules that a client of xDS must keep, one test each; docs/internals/xds.md lists them. */
+/* The seventeen rules that a client of xDS must keep, by their numbers; docs/xds.md lists them. */
 #include "controlplane/xds/pace.h"
 #include "tests/unit/controlplane/xds/machine.h"
 
@@ -283,6 +283,38 @@ static void rule_09_what_is_not_sent_does_not_exist(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* A server that would have said so is only slow; and one may be waited for without end. */
+static void rule_09_how_long_is_for_the_server_to_say(void **state) {
+    (void)state;
+    for (int is_for_ever = 0; is_for_ever < 2; is_for_ever++) {
+        struct machine m = asked(XDS_STATE_OF_THE_WORLD);
+        m.o.is_timer_transient = true;
+        m.o.resource_timeout = is_for_ever ? 0 : 30 * SECOND;
+        ask_for_all(&m);
+        pass_time(&m, 30 * SECOND - 1);
+        assert_state(&m, ENDPOINTS, "a", XDS_REQUESTED);
+        pass_time(&m, 1);
+        assert_state(&m, ENDPOINTS, "a", is_for_ever ? XDS_REQUESTED : XDS_TIMEOUT);
+        assert_int_equal(xds_protocol_counters(m.p)->timeouts, is_for_ever ? 0 : 2);
+        xds_protocol_destroy(m.p);
+    }
+}
+
+/* In delta the server says that there is none; there is nothing to wait for then. */
+static void rule_09_delta_says_what_does_not_exist(void **state) {
+    (void)state;
+    struct machine m = asked(XDS_DELTA);
+    ask_for_all(&m);
+    say(&m, ENDPOINTS, "1", "n1", "-a");
+    assert_state(&m, ENDPOINTS, "a", XDS_DOES_NOT_EXIST);
+    assert_state(&m, ENDPOINTS, "b", XDS_REQUESTED);
+    assert_int_equal(held(&m, ENDPOINTS, "a")->deadline, 0);
+    pass_time(&m, 15 * SECOND);                 /* kept for servers that do not */
+    assert_state(&m, ENDPOINTS, "b", XDS_DOES_NOT_EXIST);
+    assert_int_equal(xds_protocol_counters(m.p)->timeouts, 1);
+    xds_protocol_destroy(m.p);
+}
+
 static void rule_10_the_valid_part_is_used(void **state) {
     (void)state;
     for (int is_delta = 0; is_delta < 2; is_delta++) {
@@ -481,6 +513,25 @@ static void rule_17_what_go_control_plane_does(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* What it has sent on a stream it may not send again there, given up or not. */
+static void rule_17_a_name_that_does_not_come_back(void **state) {
+    (void)state;
+    for (int is_delta = 0; is_delta < 2; is_delta++) {
+        struct machine m = asked(is_delta ? XDS_DELTA : XDS_STATE_OF_THE_WORLD);
+        ask_for_all(&m);
+        say(&m, ENDPOINTS, "1", "n1", "a=1@1 b=1@1");
+        xds_protocol_unsubscribe(m.p, ENDPOINTS, STR("a"));
+        flush(&m, ENDPOINTS);
+        want(&m, ENDPOINTS, "a");
+        flush(&m, ENDPOINTS);
+        pass_time(&m, 15 * SECOND - 1);
+        assert_false(xds_protocol_must_reopen(m.p, 0, m.now));
+        pass_time(&m, 1);
+        assert_true(xds_protocol_must_reopen(m.p, 0, m.now));
+        xds_protocol_destroy(m.p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_01_the_first_request_has_the_node),
@@ -492,6 +543,8 @@ int main(void) {
         cmocka_unit_test(rule_07_wildcards_legacy_and_explicit),
         cmocka_unit_test(rule_08_unasked_is_ignored_and_twice_is_refused),
         cmocka_unit_test(rule_09_what_is_not_sent_does_not_exist),
+        cmocka_unit_test(rule_09_how_long_is_for_the_server_to_say),
+        cmocka_unit_test(rule_09_delta_says_what_does_not_exist),
         cmocka_unit_test(rule_10_the_valid_part_is_used),
         cmocka_unit_test(rule_11_data_errors_keep_the_copy),
         cmocka_unit_test(rule_12_an_end_without_a_response_is_an_error),
@@ -500,6 +553,7 @@ int main(void) {
         cmocka_unit_test(rule_15_requests_are_paced),
         cmocka_unit_test(rule_16_a_nack_keeps_the_stream),
         cmocka_unit_test(rule_17_what_go_control_plane_does),
+        cmocka_unit_test(rule_17_a_name_that_does_not_come_back),
     };
     log_set_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
