@@ -33,10 +33,11 @@ void xds_type_sweep(struct xds_protocol *p, struct xds_type *t) {
     }
 }
 
-/* Nothing is waited for by name, so that nobody would notice what the server does not send again. */
+/* Nothing is waited for by name, so that nobody would notice what the server does not send again. A server that is polled
+ * remembers nothing. */
 static void doubt(struct xds_protocol *p, const struct xds_type *t) {
     struct xds_stream *s = &p->streams[xds_protocol_stream_of(p, t->number)];
-    s->is_in_doubt |= s->is_open && s->has_received && t->has_cancelled_all;
+    s->is_in_doubt |= s->is_open && s->has_received && t->has_cancelled_all && !xds_is_polled(p);
 }
 
 /* A server takes a client that names the present version for one that has everything of it. */

@@ -275,7 +275,7 @@ uint64_t xds_protocol_deadline(const struct xds_protocol *p) {
 static void doubt(struct xds_protocol *p, const struct xds_resource *r) {
     const struct xds_type *t = &p->types[r->table->type];
     struct xds_stream *s = &p->streams[xds_protocol_stream_of(p, t->number)];
-    s->is_in_doubt |= s->is_open && s->has_received && r->is_told && t->has_cancelled;
+    s->is_in_doubt |= s->is_open && s->has_received && r->is_told && t->has_cancelled && !xds_is_polled(p);
 }
 
 /* It was never sent, or its TTL is over without a heartbeat. */

@@ -350,6 +350,32 @@ static void test_no_doubt(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* What is polled is answered by itself, and there is no stream that could be left. */
+static void test_no_doubt_of_what_is_polled(void **state) {
+    struct machine m = machine_defaults(XDS_STATE_OF_THE_WORLD);
+    (void)state;
+    m.o.is_aggregated = false;
+    m.o.poll_wait = SECOND;
+    assert_true(machine_create(&m));
+    want(&m, ENDPOINTS, "a");
+    want(&m, ENDPOINTS, "b");
+    open_streams(&m);
+    for (int i = 0; i < 3; i++) {
+        assert_true(ask(&m, ENDPOINTS));
+        sent(&m, ENDPOINTS);
+        say(&m, ENDPOINTS, "1", "", i == 0 ? "a=1 b=1" : "b=1");
+        if (i == 0)
+            xds_protocol_unsubscribe(m.p, ENDPOINTS, STR("a"));
+        else
+            want(&m, ENDPOINTS, "a");
+        pass_time(&m, 3 * SECOND);
+    }
+    pass_time(&m, 15 * SECOND);
+    assert_state(&m, ENDPOINTS, "a", XDS_DOES_NOT_EXIST);
+    assert_false(xds_protocol_must_reopen(m.p, stream_of(&m, ENDPOINTS), m.now));
+    xds_protocol_destroy(m.p);
+}
+
 /* A change of what is wanted takes a waiting NACK along, and starts no wait for what was heard of. */
 static void test_a_change_takes_a_nack_along(void **state) {
     (void)state;
@@ -577,6 +603,7 @@ int main(void) {
         cmocka_unit_test(test_a_name_that_does_not_come_again),
         cmocka_unit_test(test_doubt_is_paced),
         cmocka_unit_test(test_no_doubt),
+        cmocka_unit_test(test_no_doubt_of_what_is_polled),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_what_has_not_changed_is_not_copied),
         cmocka_unit_test(test_bounds),
