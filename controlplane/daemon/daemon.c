@@ -202,7 +202,8 @@ static int start_file_source(struct control_daemon *d, struct error_list *errors
 static int start_management(struct control_daemon *d, struct error_list *errors) {
     if (!d->options->xds_bootstrap)
         return 0;
-    d->management = management_create(d->options->xds_bootstrap, &d->rpc, d->engine, d->feed, errors);
+    const struct management_limits limits = {d->options->xds_resources_max, d->options->xds_bytes_max};
+    d->management = management_create(d->options->xds_bootstrap, &limits, &d->rpc, d->engine, d->feed, errors);
     if (!d->management)
         return -1;
     d->admin.xds = management_client(d->management);

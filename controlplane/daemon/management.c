@@ -11,6 +11,7 @@ struct management {
     struct engine *engine;
     struct xds_bootstrap bootstrap;
     struct xds_world *world;
+    struct xds_options options;     /* of the client */
     struct xds_client *client;
     struct xds_csds csds;
     struct config_resources fixed;  /* of the static clusters of the bootstrap file; sorted */
@@ -160,16 +161,20 @@ static int create_world(struct management *m, struct endpoint_feed *feed, struct
     return m->world ? 0 : -1;
 }
 
-static int create_client(struct management *m, struct rpc_loop *rpc, struct error_list *errors) {
+static int create_client(struct management *m, const struct management_limits *limits, struct rpc_loop *rpc,
+                         struct error_list *errors) {
     const struct xds_client_config config = {
-        .rpc = rpc, .bootstrap = &m->bootstrap,
+        .rpc = rpc, .bootstrap = &m->bootstrap, .options = &m->options,
         .owner = {.context = m, .judge = judge, .add_types = add_types, .use = use, .follow = follow, .deadline = deadline}};
+    xds_options_defaults(&m->options);
+    m->options.resources_max = limits->resources_max;
+    m->options.bytes_max = limits->bytes_max;
     m->client = xds_client_create(&config, errors);
     return m->client ? 0 : -1;
 }
 
-struct management *management_create(const char *bootstrap, struct rpc_loop *rpc, struct engine *engine,
-                                     struct endpoint_feed *feed, struct error_list *errors) {
+struct management *management_create(const char *bootstrap, const struct management_limits *limits, struct rpc_loop *rpc,
+                                     struct engine *engine, struct endpoint_feed *feed, struct error_list *errors) {
     struct management *m = hg_calloc(1, sizeof *m);
     if (!m) {
         error_addf(errors, ERROR_MEMORY, "no memory for management servers");
@@ -177,7 +182,7 @@ struct management *management_create(const char *bootstrap, struct rpc_loop *rpc
     }
     m->engine = engine;
     if (read_bootstrap(m, bootstrap, errors) == 0 && make_fixed(m, errors) == 0 && create_world(m, feed, errors) == 0 &&
-        create_client(m, rpc, errors) == 0) {
+        create_client(m, limits, rpc, errors) == 0) {
         m->csds = (struct xds_csds){.world = m->world, .node = m->bootstrap.node};
         return m;
     }

@@ -9,9 +9,15 @@
 
 struct management;
 
-/* Reads the file, and tells in the log what of it is ignored. All given outlive it. NULL with reasons in `errors`. */
-struct management *management_create(const char *bootstrap, struct rpc_loop *rpc, struct engine *engine,
-                                     struct endpoint_feed *feed, struct error_list *errors);
+/* What it may hold of what servers send. */
+struct management_limits {
+    uint64_t resources_max, bytes_max;
+};
+
+/* Reads the file, and tells in the log what of it is ignored. The loop, the engine and the feed outlive it. NULL with reasons in
+ * `errors`. */
+struct management *management_create(const char *bootstrap, const struct management_limits *limits, struct rpc_loop *rpc,
+                                     struct engine *engine, struct endpoint_feed *feed, struct error_list *errors);
 void management_start(struct management *m);
 /* Leaves the servers; what they have said stays in use. Before the loop of gRPC ends; NULL is allowed. */
 void management_stop(struct management *m);

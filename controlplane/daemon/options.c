@@ -13,6 +13,8 @@ const struct option_spec daemon_option_specs[] = {
     {"config", 'c', "FILE", "push FILE now and whenever it or what it includes changes"},
     {"xds-bootstrap", '\0', "FILE",
      "ask the management servers of FILE (xDS), which has the form of gRPC's bootstrap files or of Envoy's"},
+    {"xds-resources", '\0', "N", "of such resources may be held; what comes beyond is refused by name (1000000)"},
+    {"xds-memory", '\0', "MIB", "of memory for what they send, likewise (1024)"},
     {"etcd", '\0', "ADDRESS",
      "follow the configuration and endpoints of an etcd: etcd://HOST:PORT[,HOST:PORT...]/PREFIX, or etcds:// for TLS"},
     {"etcd-ca", '\0', "FILE", "PEM authorities of its certificate (the system's)"},
@@ -154,18 +156,23 @@ static void set_files(struct daemon_options *o, struct error_list *errors) {
 }
 
 static void set_numbers(struct daemon_options *o, struct error_list *errors) {
-    uint64_t prepare = 30, commit = 30;
+    uint64_t prepare = 30, commit = 30, xds_mib = 1024;
     o->keep_versions = 200;
+    o->xds_resources_max = 1000000;
     o->data_planes_max = 1024;
     options_number(&o->given, "keep-versions", 1000000, 200, &o->keep_versions, errors);
     options_number(&o->given, "prepare-timeout", 3600, 30, &prepare, errors);
     options_number(&o->given, "commit-timeout", 3600, 30, &commit, errors);
     options_number(&o->given, "data-planes", 100000, 1024, &o->data_planes_max, errors);
+    options_number(&o->given, "xds-resources", 10000000, 1000000, &o->xds_resources_max, errors);
+    options_number(&o->given, "xds-memory", 65536, 1024, &xds_mib, errors);
+    o->xds_bytes_max = xds_mib << 20;
     o->prepare_timeout = prepare * 1000000;
     o->commit_timeout = commit * 1000000;
-    if (o->keep_versions == 0 || prepare == 0 || commit == 0 || o->data_planes_max == 0)
-        error_addf(errors, ERROR_RANGE,
-                   "--keep-versions, --prepare-timeout, --commit-timeout and --data-planes start at 1");
+    if (o->keep_versions == 0 || prepare == 0 || commit == 0 || o->data_planes_max == 0 || o->xds_resources_max == 0 ||
+        xds_mib == 0)
+        error_addf(errors, ERROR_RANGE, "--keep-versions, --prepare-timeout, --commit-timeout, --data-planes, "
+                   "--xds-resources and --xds-memory start at 1");
 }
 
 int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret, struct error_list *errors) {

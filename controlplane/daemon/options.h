@@ -15,6 +15,7 @@ struct daemon_options {
     long dataplane_group, control_group;    /* group ids that may use the sockets; -1: the owner alone */
     const char *config;             /* file to watch; NULL: none */
     const char *xds_bootstrap; /* file; NULL: no management server is asked */
+    uint64_t xds_resources_max, xds_bytes_max; /* that it may hold */
     const char *files_root;         /* below which files of certificates are read */
     char files_base[512];           /* where their names start */
     const char *admin_listen;       /* NULL: off */

@@ -152,6 +152,18 @@ def test_a_nack_storm(peculiar, port):
     assert server.refused[1] > 0.7
 
 
+def test_more_than_there_is_room_for(gateway, servers, port):
+    """What comes beyond the bound is refused by name; what is held goes on, and changes."""
+    server = servers(snapshot(port, "one"))
+    gateway.start_control_plane("--xds-bootstrap", gateway.bootstrap(server), "--xds-resources", "20")
+    gateway.start_data_plane("gw")
+    wait_body(port, "one")
+    server.set(cluster={f"c{i}": {**cluster(f"c{i}"), "type": "STATIC", "eds_cluster_config": None} for i in range(100)})
+    assert "there is no room for it" in server.wait_nack("cluster").error_detail.message
+    server.set(**snapshot(port, "two"))
+    wait_body(port, "two")
+
+
 def test_a_server_that_comes_back_with_nothing(peculiar, port, gateway):
     """Until it has said what there is again, what there was is served."""
     server = peculiar(snapshot(port, "one"))

@@ -48,6 +48,8 @@ static void defaults(void **state) {
     assert_null(r.options.config);
     assert_int_equal(r.options.keep_versions, 200);
     assert_int_equal(r.options.prepare_timeout, 30000000);
+    assert_int_equal(r.options.xds_resources_max, 1000000);
+    assert_int_equal(r.options.xds_bytes_max, 1 << 30);
     finish(&r);
 }
 
@@ -55,8 +57,10 @@ static void what_is_given_counts(void **state) {
     (void)state;
     struct result r = PARSE("-s", "/s", "--runtime-dir=/r", "--control-socket", "/c.sock",
                             "--dataplane-group", "4711", "--admin-listen", "off", "-c", "f.yaml",
-                            "--keep-versions", "7", "--commit-timeout", "2");
+                            "--keep-versions", "7", "--commit-timeout", "2", "--xds-resources", "8", "--xds-memory", "9");
     assert_int_equal(r.status, 0);
+    assert_int_equal(r.options.xds_resources_max, 8);
+    assert_int_equal(r.options.xds_bytes_max, 9 << 20);
     assert_string_equal(r.options.store_dir, "/s/store");
     assert_string_equal(r.options.control_socket, "/c.sock");
     assert_string_equal(r.options.dataplane_socket, "/r/dataplane.sock");
