@@ -14,8 +14,8 @@ struct management_limits {
     uint64_t resources_max, bytes_max;
 };
 
-/* Reads the file, and tells in the log what of it is ignored. The loop, the engine and the feed outlive it. NULL with reasons in
- * `errors`. */
+/* Reads the file, and tells in the log what of it is ignored. The loop, the engine and the feed outlive it. NULL with
+ * reasons in `errors`. */
 struct management *management_create(const char *bootstrap, const struct management_limits *limits, struct rpc_loop *rpc,
                                      struct engine *engine, struct endpoint_feed *feed, struct error_list *errors);
 void management_start(struct management *m);
