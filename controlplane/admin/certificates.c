@@ -162,6 +162,7 @@ void admin_add_certificates(struct admin_call *call, const struct snapshot *s, H
             add_uses(&call->arena, s->intent, i, reply);
     }
     reply_add_problems(&call->arena, problems, faults, false);
+    reply_add_problems(&call->arena, problems, engine_followed_problems(call->admin->engine), false);
     for (size_t i = 0; i < reply->n_certificates; i++)
         add_expiry(&call->arena, problems, reply->certificates[i], now);
     for (size_t i = 0; i < reply->n_insecure_clusters; i++)

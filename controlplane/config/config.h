@@ -159,6 +159,7 @@ int config_from_command_line(const char *const *listen, size_t listen_count, con
 
 #define CONFIG_EMBEDDED "embedded:"    /* in front of the name of a file that came with a push */
 #define CONFIG_GIVEN "sds:"            /* the name of a secret that a server gives; it stands where files have theirs */
+#define CONFIG_KUBERNETES "kubernetes:" /* likewise: "kubernetes:NAMESPACE/NAME", "kubernetes:NAMESPACE/NAME/KEY" */
 #define CONFIG_SYSTEM_TRUST "system-ca"
 #define CONFIG_TICKET_KEYS "ticket-keys"
 
@@ -168,6 +169,17 @@ enum config_secret_what {
     CONFIG_SECRET_SYSTEM_TRUST,
     CONFIG_SECRET_TICKET_KEYS,
 };
+
+/* Whether a server gives what is called so: a management server, or that of Kubernetes. */
+bool config_is_given(struct str name);
+
+/* What "kubernetes:..." names. */
+struct config_kubernetes_secret {
+    struct str namespace, name;
+    struct str key;             /* of what is in it, authorities; empty: tls.crt and tls.key, a certificate with its key */
+};
+/* False: `text` names nothing of Kubernetes, or not in this form. */
+bool config_kubernetes_secret(struct str text, struct config_kubernetes_secret *ret);
 
 /* A secret by name, and where its content comes from. */
 struct config_secret {

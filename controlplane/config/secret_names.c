@@ -81,7 +81,7 @@ char *secret_name_of_files(struct arena *arena, const char *file, const char *se
     for (char *c = name; *c; c++)
         if (!resource_name_is_valid((struct str){c, 1}))
             *c = '_';
-    if (str_starts(str_of(name), str_of(CONFIG_GIVEN)))
+    if (config_is_given(str_of(name)))
         *name = '_'; /* the end of a long path may look like that */
     return name;
 }
@@ -89,18 +89,42 @@ char *secret_name_of_files(struct arena *arena, const char *file, const char *se
 /* ---- what is given ---- */
 
 static bool is_given(const char *file) {
-    return file && str_starts(str_of(file), str_of(CONFIG_GIVEN));
+    return file && config_is_given(str_of(file));
+}
+
+static bool is_of_kubernetes(const char *file) {
+    return file && str_starts(str_of(file), str_of(CONFIG_KUBERNETES));
+}
+
+/* Of Kubernetes, a certificate with its key is a whole Secret, and authorities are one of the files in it. */
+static bool is_whole_name(const char *file, bool is_pair) {
+    struct config_kubernetes_secret named;
+    if (!is_given(file) || !resource_name_is_valid(str_of(file)))
+        return false;
+    if (is_of_kubernetes(file))
+        return config_kubernetes_secret(str_of(file), &named) && (named.key.n == 0) == is_pair;
+    return strlen(file) > strlen(CONFIG_GIVEN) && !str_ends(str_of(file), STR("*"));
+}
+
+static void report_no_name(struct builder *b, const struct fill_at *at, bool is_kubernetes) {
+    if (is_kubernetes) {
+        struct error *e = fill_report(&b->fill, at, ERROR_CONFLICT, "what begins with " CONFIG_KUBERNETES
+                                      " is a Secret of Kubernetes, whole");
+        error_set_expected(b->fill.errors, e, CONFIG_KUBERNETES "NAMESPACE/NAME as certificate and as key and nothing "
+                           "beside them; " CONFIG_KUBERNETES "NAMESPACE/NAME/ca.crt as ca; a file is ./"
+                           CONFIG_KUBERNETES "...", NULL);
+        return;
+    }
+    struct error *e = fill_report(&b->fill, at, ERROR_CONFLICT,
+                                  "what begins with " CONFIG_GIVEN " is a secret that a server gives, whole");
+    error_set_expected(b->fill.errors, e, "its name as certificate and as key and nothing beside them; a file is ./"
+                       CONFIG_GIVEN "...", NULL);
 }
 
 /* A secret that a server gives goes by its name wherever a file would stand. */
 static char *given_name(struct builder *b, const struct fill_at *at, const char *file, const char *key, const char *ocsp) {
-    bool is_right = is_given(file) && (!key || strcmp(file, key) == 0) && !ocsp && resource_name_is_valid(str_of(file)) &&
-                    strlen(file) > strlen(CONFIG_GIVEN) && !str_ends(str_of(file), STR("*"));
-    if (!is_right) {
-        struct error *e = fill_report(&b->fill, at, ERROR_CONFLICT,
-                                      "what begins with " CONFIG_GIVEN " is a secret that a server gives, whole");
-        error_set_expected(b->fill.errors, e, "its name as certificate and as key and nothing beside them; a file is ./"
-                           CONFIG_GIVEN "...", NULL);
+    if (!is_whole_name(file, key != NULL) || (key && strcmp(file, key) != 0) || ocsp) {
+        report_no_name(b, at, is_of_kubernetes(file) || is_of_kubernetes(key) || is_of_kubernetes(ocsp));
         return NULL;
     }
     char *name = arena_strdup(&b->arena, file);

@@ -4,6 +4,41 @@
 #include "common/map.h"
 #include "controlplane/config/config.h"
 
+/* ---- names ---- */
+
+bool config_is_given(struct str name) {
+    return str_starts(name, str_of(CONFIG_GIVEN)) || str_starts(name, str_of(CONFIG_KUBERNETES));
+}
+
+/* Up to the next slash, which is skipped. False: empty, or nothing that an object of Kubernetes is called. */
+static bool take_piece(struct str *text, bool is_key, struct str *ret) {
+    const char *slash = memchr(text->p, '/', text->n);
+    size_t n = slash ? (size_t)(slash - text->p) : text->n;
+    *ret = (struct str){text->p, n};
+    *text = (struct str){text->p + n + (slash != NULL), text->n - n - (slash != NULL)};
+    for (size_t i = 0; i < n; i++) {
+        char c = ret->p[i];
+        bool is_small = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+        if (!is_small && !(is_key && ((c >= 'A' && c <= 'Z') || c == '_')))
+            return false;
+    }
+    return n > 0 && ret->p[0] != '.';
+}
+
+bool config_kubernetes_secret(struct str text, struct config_kubernetes_secret *ret) {
+    struct config_kubernetes_secret made = {0};
+    if (!str_starts(text, str_of(CONFIG_KUBERNETES)))
+        return false;
+    text = (struct str){text.p + strlen(CONFIG_KUBERNETES), text.n - strlen(CONFIG_KUBERNETES)};
+    bool has_names = take_piece(&text, false, &made.namespace) && text.n && take_piece(&text, false, &made.name);
+    if (!has_names || (text.n && (!take_piece(&text, true, &made.key) || text.n)))
+        return false;
+    *ret = made;
+    return true;
+}
+
+/* ---- what resources refer to ---- */
+
 struct collect {
     struct config_secrets *secrets;
     struct map             by_name;     /* to the index + 1 */
@@ -38,7 +73,7 @@ static ssize_t add(struct collect *c, const char *name, enum config_secret_what 
         return s->items[at].what == what ? (ssize_t)at : report_two_uses(c, &s->items[at], what, path);
     }
     struct config_secret secret = {
-        .what = what, .resource = c->resource, .is_given = str_starts(str_of(name), str_of(CONFIG_GIVEN))};
+        .what = what, .resource = c->resource, .is_given = config_is_given(str_of(name))};
     secret.name = arena_strdup(&s->arena, name);
     secret.path = arena_strdup(&s->arena, path);
     const char **texts[] = {&secret.certificate, &secret.key, &secret.ocsp};

@@ -47,7 +47,8 @@ static void add_versions(struct strbuf *out, struct engine *e) {
     single(out, "headgate_controlplane_certificate_expiry_seconds", "gauge",
            "When the first certificate expires, seconds since 1970; 0: there is none.", engine_first_expiry(e) / 1000000);
     single(out, "headgate_controlplane_certificate_problems", "gauge",
-           "Files of certificates that are not as they should be.", engine_secret_problems(e)->count);
+           "Files and Secrets with certificates that are not as they should be.",
+           engine_secret_problems(e)->count + engine_followed_problems(e)->count);
     single(out, "headgate_controlplane_resources", "gauge", "Resources of the current version.",
            current ? current->intent->count : 0);
 }

@@ -476,8 +476,10 @@ void engine_endpoint_counters(const struct engine *e, struct engine_endpoint_cou
     ret->health = p->health ? e->config.checks->counters(p->health) : NULL;
     ret->resolver = resolver_counters(p->resolver);
     ret->has_kubernetes = e->config.kubernetes != NULL;
-    if (ret->has_kubernetes)
-        kubernetes_count(e->config.kubernetes, &ret->kubernetes);
+    if (!ret->has_kubernetes)
+        return;
+    kubernetes_count(e->config.kubernetes, &ret->kubernetes);
+    followed_count(e, &ret->kubernetes);
 }
 
 /* ---- life ---- */

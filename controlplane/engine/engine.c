@@ -142,6 +142,7 @@ static int load_current(struct engine *e, struct error_list *errors) {
     snapshot_unref(s);
     engine_refresh_secrets(e);
     engine_follow_intent(e);
+    followed_settle(e);
     log_info("started from the stored version", LOG_U("version", m->version.number),
              LOG_U("resources", m->version.resources));
     return 0;
@@ -177,6 +178,7 @@ struct engine *engine_create(const struct engine_config *config, struct error_li
     e->next.data = e;
     upkeep_init(e);
     layers_init(e);
+    followed_init(e);
     if (open_all(e, errors) == 0)
         return e;
     engine_destroy(e);
@@ -187,6 +189,7 @@ void engine_destroy(struct engine *e) {
     if (!e)
         return;
     ev_clear_pending(e->config.loop, &e->next);
+    followed_finish(e);
     layers_finish(e);
     upkeep_finish(e);
     engine_endpoints_finish(e);

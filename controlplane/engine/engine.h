@@ -108,6 +108,8 @@ void engine_gc(struct engine *e, const struct store_retention *retention, bool d
 
 /* What is wrong with the files of secrets now. Valid until the loop turns. */
 const struct error_list *engine_secret_problems(const struct engine *e);
+/* Likewise with Secrets of Kubernetes. */
+const struct error_list *engine_followed_problems(const struct engine *e);
 /* When the first certificate expires, microseconds since 1970; 0: there is none. */
 uint64_t engine_first_expiry(const struct engine *e);
 

@@ -4,6 +4,7 @@
 #include "controlplane/engine/aside.h"
 #include "controlplane/engine/endpoints.h"
 #include "controlplane/engine/engine.h"
+#include "controlplane/engine/followed.h"
 #include "controlplane/engine/layers.h"
 #include "controlplane/engine/secrets.h"
 
@@ -72,6 +73,7 @@ struct engine {
     struct channel *channel;
     struct engine_secrets secrets;
     struct engine_endpoints endpoints;
+    struct engine_followed followed;
     struct push_job *job;               /* under way; NULL: none */
     struct aside aside;                 /* checks its secrets */
     struct push_job *first_waiting, **last_waiting;
@@ -118,6 +120,8 @@ struct push_job *push_job_create(const Headgate__PushRequest *request);
 void push_refuse_at_once(void (*done)(void *context, const Headgate__PushReply *reply), void *context, enum error_code code,
                          const char *message);
 void push_job_ready(void *engine);
+/* What followed_wait waited for is there, or does not come. */
+void push_job_go_on(struct engine *e);
 void push_job_done(void *engine, const struct push_result *result);
 void push_job_destroy(struct push_job *job);
 void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events);

@@ -103,6 +103,7 @@ static void finish(struct engine *e, struct push_job *job, Headgate__PushReply__
     e->job = NULL;
     job->done(job->context, r);
     push_job_destroy(job);
+    followed_settle(e);
     if (e->secrets.is_pending && !e->is_stopping)
         engine_refresh_secrets(e);
     engine_endpoints_resume(e);
@@ -343,9 +344,10 @@ static int make_plan(struct engine *e, struct push_job *job) {
 }
 
 /* Thousands of certificates take a second to check. Meanwhile the loop goes on, and other pushes wait. */
-static void start(struct engine *e, struct push_job *job) {
-    e->job = job;
-    if (make_plan(e, job) < 0 || begin_secrets(e, job) < 0) {
+static void make_secrets(struct engine *e, struct push_job *job) {
+    size_t first = job->errors.count;
+    if (followed_check(e, &job->work.want, &job->errors) < 0) {
+        config_places_locate(&job->plan.places, &job->errors, first);
         refuse(e, job);
     } else if (secrets_work_is_long(&job->work)) {
         aside_run(&e->aside, e->config.loop, "secrets", check_secrets, on_secrets, e);
@@ -353,6 +355,23 @@ static void start(struct engine *e, struct push_job *job) {
         check_secrets(e);
         on_secrets(e);
     }
+}
+
+void push_job_go_on(struct engine *e) {
+    struct push_job *job = e->job;
+    secrets_work_finish(&job->work); /* what has been given meanwhile is not in it */
+    if (begin_secrets(e, job) < 0)
+        refuse(e, job);
+    else
+        make_secrets(e, job);
+}
+
+static void start(struct engine *e, struct push_job *job) {
+    e->job = job;
+    if (make_plan(e, job) < 0 || begin_secrets(e, job) < 0)
+        refuse(e, job);
+    else if (!followed_wait(e, &job->work.want))
+        make_secrets(e, job);
 }
 
 void push_begin_next(struct ev_loop *loop, ev_prepare *watcher, int events) {

@@ -26,7 +26,7 @@ static bool is_secret(const struct part *p, size_t i) {
 }
 
 static bool is_given(const char *name) {
-    return str_starts(str_of(name), str_of(CONFIG_GIVEN));
+    return config_is_given(str_of(name));
 }
 
 /* Those of the state, and kept ones that it does not have. Borrowed; hg_free(ret->items). */

@@ -39,21 +39,9 @@ static bool is_whole(const struct kubernetes_namespace *n) {
     return n->has_slices && (n->has_services || !n->service_reflector);
 }
 
-static void add_counters(const struct reflector *r, struct reflector_counters *sum) {
-    if (!r)
-        return;
-    const struct reflector_counters *c = reflector_counters(r);
-    sum->lists += c->lists;
-    sum->watches += c->watches;
-    sum->events += c->events;
-    sum->bookmarks += c->bookmarks;
-    sum->gone += c->gone;
-    sum->failures += c->failures;
-}
-
 static void destroy_namespace(struct kubernetes_namespace *n) {
-    add_counters(n->slice_reflector, &n->owner->gone);
-    add_counters(n->service_reflector, &n->owner->gone);
+    reflector_count(n->slice_reflector, &n->owner->gone);
+    reflector_count(n->service_reflector, &n->owner->gone);
     *n->place = n->next;
     if (n->next)
         n->next->place = n->place;
@@ -215,6 +203,20 @@ void kubernetes_leave(struct kubernetes_follower *f) {
         destroy_namespace(n);
 }
 
+struct reflector *kubernetes_watch_secret(struct kubernetes *k, struct str namespace, struct str name,
+                                          const struct reflector_ops *ops, void *context) {
+    struct strbuf path = {0};
+    struct reflector *r = NULL;
+    strbuf_puts(&path, "/api/v1/namespaces/");
+    strbuf_add_str(&path, namespace);
+    strbuf_puts(&path, "/secrets?fieldSelector=metadata.name%3D");
+    strbuf_add_str(&path, name);
+    if (!path.failed)
+        r = reflector_create(&k->server, path.p, ops, context);
+    strbuf_finish(&path);
+    return r;
+}
+
 bool kubernetes_is_known(const struct kubernetes_follower *f) {
     return f->in && is_whole(f->in);
 }
@@ -323,8 +325,8 @@ void kubernetes_destroy(struct kubernetes *k) {
 void kubernetes_count(const struct kubernetes *k, struct reflector_counters *ret) {
     *ret = k->gone;
     for (const struct kubernetes_namespace *n = k->namespaces; n; n = n->next) {
-        add_counters(n->slice_reflector, ret);
-        add_counters(n->service_reflector, ret);
+        reflector_count(n->slice_reflector, ret);
+        reflector_count(n->service_reflector, ret);
     }
 }
 

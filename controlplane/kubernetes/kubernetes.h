@@ -30,7 +30,11 @@ bool kubernetes_is_around(void);
 /* That of the pod, or "default". */
 const char *kubernetes_own_namespace(const struct kubernetes *k);
 
-/* Of all collections that there have been. */
+/* Lists and watches one Secret alone, by its name, as reflector_create does; destroyed before `k`. NULL without memory. */
+struct reflector *kubernetes_watch_secret(struct kubernetes *k, struct str namespace, struct str name,
+                                          const struct reflector_ops *ops, void *context);
+
+/* Of all namespaces that there have been. */
 void kubernetes_count(const struct kubernetes *k, struct reflector_counters *ret);
 
 /* Follows one service; lives in who does. */

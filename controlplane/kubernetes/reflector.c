@@ -244,14 +244,14 @@ static void on_done(void *context, unsigned status, const char *reason) {
 static const struct http_call_ops call_ops = {.head = on_head, .data = on_data, .done = on_done};
 
 static void write_url(const struct reflector *r, struct strbuf *url) {
-    strbuf_printf(url, "%s%s", r->server->url, r->path);
+    strbuf_printf(url, "%s%s%c", r->server->url, r->path, strchr(r->path, '?') ? '&' : '?');
     if (r->phase == WATCHING) {
-        strbuf_printf(url, "?watch=1&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=",
+        strbuf_printf(url, "watch=1&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=",
                       WATCH_SECONDS + arc4random_uniform(WATCH_SECONDS));
         http_escape(str_of(r->version), url);
         return;
     }
-    strbuf_printf(url, "?limit=%d", REFLECTOR_PAGE);
+    strbuf_printf(url, "limit=%d", REFLECTOR_PAGE);
     if (r->page) {
         strbuf_puts(url, "&continue=");
         http_escape(str_of(r->page), url);
@@ -317,6 +317,16 @@ void reflector_destroy(struct reflector *r) {
     hg_free(r);
 }
 
-const struct reflector_counters *reflector_counters(const struct reflector *r) {
-    return &r->counters;
+void reflector_counters_add(struct reflector_counters *sum, const struct reflector_counters *c) {
+    sum->lists += c->lists;
+    sum->watches += c->watches;
+    sum->events += c->events;
+    sum->bookmarks += c->bookmarks;
+    sum->gone += c->gone;
+    sum->failures += c->failures;
+}
+
+void reflector_count(const struct reflector *r, struct reflector_counters *sum) {
+    if (r)
+        reflector_counters_add(sum, &r->counters);
 }

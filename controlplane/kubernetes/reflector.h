@@ -47,9 +47,11 @@ struct reflector_counters {
 
 struct reflector;
 
-/* `path` of the collection: "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices". Begins when the loop turns.
+/* `path` of the collection: "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"; behind a "?" it may have what
+ * selects of it. Begins when the loop turns.
  * `server` and `ops` outlive it. NULL without memory. */
 struct reflector *reflector_create(const struct kubernetes_server *server, const char *path,
                                    const struct reflector_ops *ops, void *context);
 void reflector_destroy(struct reflector *r); /* not from within its functions; NULL is allowed */
-const struct reflector_counters *reflector_counters(const struct reflector *r);
+void reflector_count(const struct reflector *r, struct reflector_counters *sum); /* adds to it; NULL has nothing */
+void reflector_counters_add(struct reflector_counters *sum, const struct reflector_counters *c);

@@ -8,7 +8,9 @@
 
 bool given_name_is_valid(const char *name) {
     struct str prefix = str_of(CONFIG_GIVEN), text = str_of(name);
-    return text.n > prefix.n && str_starts(text, prefix) && resource_name_is_valid(text) && name[text.n - 1] != '*';
+    struct config_kubernetes_secret ignored;
+    bool has_prefix = (text.n > prefix.n && str_starts(text, prefix)) || config_kubernetes_secret(text, &ignored);
+    return has_prefix && resource_name_is_valid(text) && name[text.n - 1] != '*';
 }
 
 /* ---- what is given ---- */

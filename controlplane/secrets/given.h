@@ -17,7 +17,7 @@ struct given_secret {
 
 enum { GIVEN_TICKET_KEYS_MAX = 16 };
 
-/* "sds:" and something that a resource's name may have. */
+/* "sds:" and something that a resource's name may have, or what config_kubernetes_secret reads. */
 bool given_name_is_valid(const char *name);
 
 /* Checks the content as that of files is checked, but for times: a certificate that has expired, or is not valid yet, is the

@@ -7,8 +7,17 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control")]
 
+from kubernetes_server import KubernetesServer  # noqa: E402  (found by the line above)
 from xds_server import ManagementServer, Messages  # noqa: E402  (found by the line above)
 from xds_site import XdsSite  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def kubernetes():
+    """An API server of Kubernetes' own libraries; `reset` it."""
+    server = KubernetesServer()
+    yield server
+    server.finish()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,11 @@ def secret_of(files):
     return {"type": kind, "data": {name: base64.b64encode(content).decode() for name, content in files.items()}}
 
 
+def name_of(query):
+    """The one that is asked for; None: all."""
+    return query["fieldSelector"].removeprefix("metadata.name=") if "fieldSelector" in query else None
+
+
 class ApiServer(socketserver.ThreadingTCPServer):
     """`set` and `delete` change objects; watchers are told. Faults: `cut`, `forget`, `stop` and `start`, `wait`."""
 
@@ -168,6 +173,7 @@ class ApiConnection(http.server.BaseHTTPRequestHandler):
         elif not found:
             self.refuse(404, "the server could not find the requested resource")
         elif "watch" in query:
+            self.name = name_of(query)
             self.watch(found[0], int(query["resourceVersion"]), "allowWatchBookmarks" in query)
         else:
             self.list(found[0], query)
@@ -175,7 +181,8 @@ class ApiConnection(http.server.BaseHTTPRequestHandler):
     def list(self, collection, query):
         api = self.server
         with api.news:
-            items = [o for key, o in sorted(api.objects.items()) if key[:2] == collection]
+            name = name_of(query)
+            items = [o for key, o in sorted(api.objects.items()) if key[:2] == collection and name in (None, key[2])]
             first, version = (int(n) for n in query.get("continue", f"0.{api.version}").split("."))
             if version < api.oldest:
                 self.refuse(410, "the provided continue parameter is too old")
@@ -218,5 +225,5 @@ class ApiConnection(http.server.BaseHTTPRequestHandler):
                 version = number
                 if key is None and wants_bookmarks:
                     self.write_event({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(number)}}})
-                elif key and key[:2] == collection:
+                elif key and key[:2] == collection and self.name in (None, key[2]):
                     self.write_event(event)

@@ -17,7 +17,7 @@ from certificates import Authority
 from kubernetes_api import KINDS, PATHS, secret_of, slice_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-MANIFEST = ROOT / "deploy/kubernetes/daemonset.yaml"
+MANIFESTS = [ROOT / "deploy/kubernetes/daemonset.yaml", ROOT / "deploy/kubernetes/certificate.yaml"]
 ADMIN = "the-admin's-token"
 PATIENCE = 60  # seconds until an event that has to come counts as missing
 BUILD_PATIENCE = 2400
@@ -87,8 +87,9 @@ class KubernetesServer:
     # ---- the process
 
     def start(self):
-        command = [program(), "--etcd", self.etcd.url, "--cert", self.pair[0], "--key", self.pair[1], "--admin", ADMIN,
-                   "--roles", MANIFEST, "--listen", f"127.0.0.1:{self.port}", *self.arguments]
+        roles = [word for manifest in MANIFESTS for word in ("--roles", manifest)]
+        command = [program(), "--etcd", self.etcd.url, "--cert", self.pair[0], "--key", self.pair[1], "--admin", ADMIN, *roles,
+                   "--listen", f"127.0.0.1:{self.port}", *self.arguments]
         self.events, self.commands = queue.SimpleQueue(), 0
         self.log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,

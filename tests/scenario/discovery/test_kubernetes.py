@@ -8,40 +8,10 @@ import pytest
 from certificates import Authority
 from configuration import cluster, configure
 from gateway import Gateway, wait_until
-from kubernetes_api import ApiServer
 from kubernetes_server import KubernetesServer
+from kubernetes_site import TOKEN, double, gateway_of
 from load import Clients
 from origins import Teller
-
-TOKEN = "a-token"
-
-
-@contextlib.contextmanager
-def gateway_of(api, ca=None):
-    """A gateway that is told of an API server."""
-    gateway = Gateway()
-    (gateway.folder / "token").write_text(TOKEN)
-    gateway.control_arguments = ["--kubernetes-server", api.url, "--kubernetes-token-file", gateway.folder / "token"]
-    if ca:
-        gateway.control_arguments += ["--kubernetes-ca", ca]
-    try:
-        yield gateway.start()
-    finally:
-        api.gate.set()
-        gateway.stop()
-
-
-@contextlib.contextmanager
-def double(pair=None, ca=None):
-    with ApiServer(TOKEN, pair) as api, gateway_of(api, ca) as gateway:
-        yield api, gateway
-
-
-@pytest.fixture(scope="module")
-def real_server():
-    server = KubernetesServer()
-    yield server
-    server.finish()
 
 
 @pytest.fixture(name="place", params=["double", "real"])
@@ -50,7 +20,7 @@ def make_place(request):
         if request.param == "double":
             api, gateway = stack.enter_context(double())
         else:
-            api = request.getfixturevalue("real_server")
+            api = request.getfixturevalue("kubernetes")
             api.reset(TOKEN)
             gateway = stack.enter_context(gateway_of(api, api.ca))
         yield api, gateway, [stack.enter_context(Teller(name)) for name in "abc"]

@@ -343,6 +343,58 @@ static void users_do_not_claim_one_by_accident(void **state) {
     expect_users_fault(f, path, path, "aaa: ");
 }
 
+static void secrets_of_kubernetes_are_named_by_namespace_and_name(void **state) {
+    static const struct {
+        const char *text, *namespace, *name, *key; /* namespace NULL: no name */
+    } cases[] = {
+        {"kubernetes:shop/web-tls", "shop", "web-tls", ""},
+        {"kubernetes:shop/web.tls/ca.crt", "shop", "web.tls", "ca.crt"},
+        {"kubernetes:shop/web/Root_CA.pem", "shop", "web", "Root_CA.pem"},
+        {"sds:shop/web", NULL, NULL, NULL},
+        {"kubernetes:", NULL, NULL, NULL},
+        {"kubernetes:shop", NULL, NULL, NULL},
+        {"kubernetes:shop/", NULL, NULL, NULL},
+        {"kubernetes:/web", NULL, NULL, NULL},
+        {"kubernetes:shop//ca.crt", NULL, NULL, NULL},
+        {"kubernetes:../web", NULL, NULL, NULL},
+        {"kubernetes:shop/web?x", NULL, NULL, NULL},
+        {"kubernetes:Shop/web", NULL, NULL, NULL},
+        {"kubernetes:shop/web/ca.crt/", NULL, NULL, NULL},
+        {"kubernetes:shop/web/ca.crt/more", NULL, NULL, NULL},
+        {"kubernetes:shop/web/..", NULL, NULL, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config_kubernetes_secret named = {0};
+        bool is_one = config_kubernetes_secret(str_of(cases[i].text), &named);
+        assert_int_equal(is_one, cases[i].namespace != NULL);
+        if (!is_one)
+            continue;
+        assert_true(str_eq(named.namespace, str_of(cases[i].namespace)));
+        assert_true(str_eq(named.name, str_of(cases[i].name)));
+        assert_true(str_eq(named.key, str_of(cases[i].key)));
+    }
+}
+
+static void users_name_secrets_of_kubernetes(void **state) {
+    static const char whole[] = "what begins with kubernetes: is a Secret of Kubernetes, whole";
+    struct given_world *w = *state;
+    struct fixture *f = w->fixture;
+    struct given_secret pair = new_pair(w);
+    expect_users_fault(f, "kubernetes:shop/web", "kubernetes:shop/other", whole);
+    expect_users_fault(f, "kubernetes:shop/web", "x.key", whole);
+    expect_users_fault(f, "x.pem", "kubernetes:shop/web", whole);
+    expect_users_fault(f, "kubernetes:web", "kubernetes:web", whole);
+    expect_users_fault(f, "kubernetes:shop/web/ca.crt", "kubernetes:shop/web/ca.crt", whole);
+    expect_users_fault(f, "kubernetes:shop/web", "kubernetes:shop/web", "kubernetes:shop/web: no API server is known");
+    expect_fault(w, "kubernetes:web", &pair, "kubernetes:web is no name");
+    give(w, "kubernetes:shop/web", &pair); /* by the state of an earlier time */
+    struct layer_answer a = xds(w, "clusters: [{name: api, endpoints: ['127.0.0.1:1'],\n"
+                                   "  tls: {certificate: 'kubernetes:shop/web', key: 'kubernetes:shop/web'}}]");
+    assert_int_equal(a.outcome, OUTCOME(STORED));
+    assert_true(is_served(w, "kubernetes:shop/web"));
+}
+
 /* ---- on disk ---- */
 
 static void it_survives_a_restart(void **state) {
@@ -454,6 +506,8 @@ int main(void) {
         TEST(what_is_wrong_is_told),
         TEST(a_bad_one_leaves_the_good_one),
         TEST(users_do_not_claim_one_by_accident),
+        TEST(secrets_of_kubernetes_are_named_by_namespace_and_name),
+        TEST(users_name_secrets_of_kubernetes),
         TEST(it_survives_a_restart),
         TEST(what_waits_to_be_named_survives_too),
         TEST(what_nobody_gives_any_more_stays_while_it_is_named),
