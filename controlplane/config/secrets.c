@@ -27,7 +27,7 @@ static bool take_piece(struct str *text, bool is_key, struct str *ret) {
 
 bool config_kubernetes_secret(struct str text, struct config_kubernetes_secret *ret) {
     struct config_kubernetes_secret made = {0};
-    if (!str_starts(text, str_of(CONFIG_KUBERNETES)))
+    if (!str_starts(text, str_of(CONFIG_KUBERNETES)) || str_ends(text, STR("/")))
         return false;
     text = (struct str){text.p + strlen(CONFIG_KUBERNETES), text.n - strlen(CONFIG_KUBERNETES)};
     bool has_names = take_piece(&text, false, &made.namespace) && text.n && take_piece(&text, false, &made.name);

@@ -82,7 +82,8 @@ static const struct schema_object certificate = {
                    "`validate`: beside the file), and read again when they change. `push --embed` sends them instead; they "
                    "are `embedded:NAME` then. `kubernetes:NAMESPACE/NAME` as `certificate` and as `key` is a Secret of "
                    "Kubernetes with `tls.crt` and `tls.key`, which is watched; where there is a `ca`, "
-                   "`kubernetes:NAMESPACE/NAME/KEY` is one of the files in it. A push waits a few seconds until it is there.",
+                   "`kubernetes:NAMESPACE/NAME/KEY` is one of the files in it. A push waits a few seconds until it is "
+                   "there.",
     .message = &headgate__certificate_files__descriptor,
     .keys = certificate_keys,
 };

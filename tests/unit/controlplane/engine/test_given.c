@@ -355,6 +355,7 @@ static void secrets_of_kubernetes_are_named_by_namespace_and_name(void **state) 
         {"kubernetes:shop", NULL, NULL, NULL},
         {"kubernetes:shop/", NULL, NULL, NULL},
         {"kubernetes:/web", NULL, NULL, NULL},
+        {"kubernetes:shop/web/", NULL, NULL, NULL},
         {"kubernetes:shop//ca.crt", NULL, NULL, NULL},
         {"kubernetes:../web", NULL, NULL, NULL},
         {"kubernetes:shop/web?x", NULL, NULL, NULL},
