@@ -126,7 +126,9 @@ static bool start_call(struct link *l, const char *path, struct str body) {
         .ca_file = o->authority.path, .ca_text = o->authority.text, .certificate = o->certificate.path,
         .certificate_text = o->certificate.text, .key = o->key.path, .key_text = o->key.text};
     char url[URL_MAX], host[FIELD_MAX];
-    const char *const fields[] = {host, "Content-Type: application/json", "User-Agent: headgate/" HG_VERSION, NULL};
+    static const char agent[] = "User-Agent: headgate/" HG_VERSION;
+    const char *const fields[] = {host, "Content-Type: application/json", agent,
+                                  "Expect:", NULL}; /* a large request is not announced first: few servers answer that */
     struct http_request request = {
         .method = "POST", .fields = fields, .body = body, .trust = &trust, .connect_timeout = o->connect_timeout_us,
         .timeout = b->request_timeout, .is_http2 = config->is_http2};
