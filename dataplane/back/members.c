@@ -243,13 +243,17 @@ static bool is_same_layout(const struct cluster_members *a, const struct cluster
     return true;
 }
 
-/* The place that it had, at first where it is now. */
+/* The place that it had, at first behind that of the one before it: where some have left or come, the others stand in the
+ * same order. */
 static int find_previous(const struct cluster_members *m, const struct cluster_members *previous, struct map *by_text,
                          uint32_t place, uint32_t *ret) {
     struct str text = m->endpoints[place].text;
-    *ret = place;
-    if (place < previous->count && str_eq(previous->endpoints[place].text, text))
-        return 0;
+    uint32_t next = place && m->previous[place - 1] != NO_PLACE ? m->previous[place - 1] + 1 : place;
+    for (uint32_t i = 0; i < 2; i++) {
+        *ret = next + i;
+        if (*ret < previous->count && str_eq(previous->endpoints[*ret].text, text))
+            return 0;
+    }
     bool is_filled = by_text->count > 0;
     for (uint32_t i = 0; !is_filled && i < previous->count; i++)
         if (map_set(by_text, previous->endpoints[i].text, &previous->endpoints[i]) < 0)
@@ -262,13 +266,13 @@ static int find_previous(const struct cluster_members *m, const struct cluster_m
 static int note_previous(struct cluster_members *m, const struct cluster_members *previous, uint32_t *places) {
     struct map by_text = {0};
     int status = 0;
+    m->previous = places;
     for (uint32_t i = 0; i < m->count && status == 0; i++) {
         places[i] = NO_PLACE;
         if (previous)
             status = find_previous(m, previous, &by_text, i, &places[i]);
     }
     map_finish(&by_text);
-    m->previous = places;
     m->previous_serial = previous ? previous->serial : 0;
     return status;
 }

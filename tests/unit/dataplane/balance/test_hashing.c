@@ -1,5 +1,9 @@
 /* Balancers that hash: spread, weights, and what a change of the endpoints moves. */
+#include "common/ring_points.h"
 #include "tests/unit/dataplane/balance/choosers.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 enum { KEYS = 100000 };
 
@@ -51,6 +55,57 @@ static void maglev_slots_follow_the_weights(void **state) {
         slots[t->members[s]]++;
     for (unsigned m = 0; m < 6; m++)
         assert_true(fabs(slots[m] - (double)t->size * weights[m] / 1156) <= 1 + 6.0 * weights[m] / 1156);
+    choosers_finish(&c);
+}
+
+/* Section 3.4 of the paper, without weights: one after the other takes the next of its slots that is free. By hash, so that
+ * the order of the list does not matter. */
+static void maglev_takes_turns_as_in_the_paper(void **state) {
+    (void)state;
+    enum { MEMBERS = 37, SIZE = 65537 };
+    static uint32_t expected[SIZE];
+    uint32_t by_hash[MEMBERS], next[MEMBERS];
+    uint64_t hash[MEMBERS];
+    choosers_make(&c, BALANCE_MAGLEV, MEMBERS, NULL);
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        uint32_t at = i;
+        hash[i] = XXH64(c.names[i], strlen(c.names[i]), 0);
+        next[i] = (uint32_t)(hash[i] % SIZE);
+        for (; at && hash[by_hash[at - 1]] > hash[i]; at--)
+            by_hash[at] = by_hash[at - 1];
+        by_hash[at] = i;
+    }
+    memset(expected, 0xff, sizeof expected);
+    for (uint32_t filled = 0; filled < SIZE; filled++) {
+        uint32_t m = by_hash[filled % MEMBERS];
+        uint64_t skip = XXH64(c.names[m], strlen(c.names[m]), 1) % (SIZE - 1) + 1;
+        while (expected[next[m]] != UINT32_MAX)
+            next[m] = (uint32_t)((next[m] + skip) % SIZE);
+        expected[next[m]] = m;
+    }
+    assert_memory_equal(c.definition.table->members, expected, sizeof expected);
+    choosers_finish(&c);
+}
+
+/* Each point is there, with its member, and they ascend. */
+static void ring_has_all_points_in_order(void **state) {
+    (void)state;
+    static const uint32_t weights[] = {1, 2, 3, 100, 7};
+    uint32_t points[5] = {0};
+    choosers_make(&c, BALANCE_RING_HASH, 5, weights);
+    const struct balance_table *t = c.definition.table;
+    double scale = ring_scale(113, 1, c.rules.ring_size);
+    for (uint32_t i = 0; i < t->size; i++) {
+        uint32_t m = t->members[i], most = ring_points(weights[m], scale);
+        uint64_t seed = XXH64(c.names[m], strlen(c.names[m]), 0), n = 1;
+        while (n <= most && XXH64(&n, sizeof n, seed) != t->points[i])
+            n++;
+        assert_true(n <= most);
+        assert_true(i == 0 || t->points[i - 1] < t->points[i]);
+        points[m]++;
+    }
+    for (unsigned m = 0; m < 5; m++)
+        assert_int_equal(points[m], ring_points(weights[m], scale));
     choosers_finish(&c);
 }
 
@@ -254,6 +309,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maglev_slots_differ_by_one_at_most),
         cmocka_unit_test(maglev_slots_follow_the_weights),
+        cmocka_unit_test(maglev_takes_turns_as_in_the_paper),
+        cmocka_unit_test(ring_has_all_points_in_order),
         cmocka_unit_test(ring_shares_are_as_even_as_its_points),
         cmocka_unit_test(ring_moves_the_keys_of_the_removed_alone),
         cmocka_unit_test(maglev_moves_few_others),
