@@ -209,6 +209,8 @@ static int explain_forward(const struct config_resources *set, const Headgate__F
 
 static int explain_action(const struct config_resources *set, struct arena *arena, struct explained *x) {
     const struct route *route = x->route.match.route;
+    if (route && explain_changes(x, arena) < 0)
+        return -1;
     if (!route || route->action == ROUTE_RESPOND)
         return 0;
     if (route->action == ROUTE_REDIRECT)

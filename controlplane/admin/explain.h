@@ -16,6 +16,13 @@ struct explained_cluster {
     Headgate__EndpointSet *endpoints;       /* NULL: none */
 };
 
+/* A change of a field that the rule, or its only cluster, makes. */
+struct explained_change {
+    const char *action;                     /* as users write it: "set" */
+    struct str  name, value;                /* of a request as it comes out; of a response as it is written */
+    bool        is_made;                    /* of a request: it changes something */
+};
+
 struct explained {
     struct str method, scheme, host, authority, path, query; /* of the URL; host without port */
     bool has_query;
@@ -30,6 +37,9 @@ struct explained {
     const Headgate__RouteTable *table;
     uint32_t random;                        /* for rules that take a share: the number of the request */
     struct str target, origin_host;         /* forward: what the origin sees */
+    struct explained_change *request_changes, *response_changes;
+    size_t request_change_count, response_change_count;
+    struct fields sees;                     /* forward: the request's fields with these changes */
     struct str location;                    /* redirect */
     struct explained_cluster *clusters;
     size_t cluster_count;
@@ -49,6 +59,8 @@ int explain_by_table(const struct config_resources *set, const char *table, uint
                      const Headgate__ExplainRequest *m, struct arena *arena, struct explained *ret,
                      struct error_list *errors);
 void explained_finish(struct explained *x);
+/* Of explain.c: fills the changes (explain_changes.c). 0, or -1 without memory. */
+int explain_changes(struct explained *x, struct arena *arena);
 
 void explained_print(const struct explained *x, struct strbuf *out);
 void explained_print_json(const struct explained *x, struct strbuf *out);

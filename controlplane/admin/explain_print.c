@@ -66,6 +66,13 @@ static void print_forward(const struct explained *x, struct strbuf *out) {
         strbuf_printf(out, "retries      %" PRIu32 "\n", route->retry.retries);
 }
 
+static void print_changes(const char *what, const struct explained_change *changes, size_t count, struct strbuf *out) {
+    for (size_t i = 0; i < count; i++)
+        strbuf_printf(out, "%-12s %s %.*s%s%.*s%s\n", what, changes[i].action, STR_FMT(changes[i].name),
+                      changes[i].value.n ? ": " : "", STR_FMT(changes[i].value),
+                      changes[i].is_made ? "" : ", which changes nothing");
+}
+
 static void print_action(const struct explained *x, struct strbuf *out) {
     const struct route *route = x->route.match.route;
     if (!route) {
@@ -82,6 +89,8 @@ static void print_action(const struct explained *x, struct strbuf *out) {
         break;
     case ROUTE_FORWARD: print_forward(x, out); break;
     }
+    print_changes("request", x->request_changes, x->request_change_count, out);
+    print_changes("response", x->response_changes, x->response_change_count, out);
 }
 
 void explained_print(const struct explained *x, struct strbuf *out) {
@@ -147,6 +156,20 @@ static void add_forward(const struct explained *x, struct strbuf *out) {
         add_key(out, "origin_host", x->origin_host);
 }
 
+static void add_changes(const char *key, const struct explained_change *changes, size_t count, struct strbuf *out) {
+    if (!count)
+        return;
+    strbuf_printf(out, ",\"%s\":[", key);
+    for (size_t i = 0; i < count; i++) {
+        strbuf_printf(out, "%s{\"action\":\"%s\",\"name\":", i ? "," : "", changes[i].action);
+        strbuf_add_json(out, changes[i].name);
+        strbuf_puts(out, ",\"value\":");
+        strbuf_add_json(out, changes[i].value);
+        strbuf_printf(out, ",\"is_made\":%s}", changes[i].is_made ? "true" : "false");
+    }
+    strbuf_puts(out, "]");
+}
+
 static void add_action(const struct explained *x, struct strbuf *out) {
     const struct route *route = x->route.match.route;
     if (!route) {
@@ -162,6 +185,8 @@ static void add_action(const struct explained *x, struct strbuf *out) {
         break;
     case ROUTE_FORWARD: add_forward(x, out); break;
     }
+    add_changes("request_changes", x->request_changes, x->request_change_count, out);
+    add_changes("response_changes", x->response_changes, x->response_change_count, out);
 }
 
 void explained_print_json(const struct explained *x, struct strbuf *out) {

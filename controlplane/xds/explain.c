@@ -207,8 +207,8 @@ static void add_request_headers(const struct asking *a, struct strbuf *out) {
     add_member(out, &has_some, STR(":method"), a->x->method);
     add_member(out, &has_some, STR(":path"), a->x->target);
     add_member(out, &has_some, STR(":authority"), a->x->origin_host);
-    for (uint32_t i = 0; i < a->x->fields.count; i++)
-        add_member(out, &has_some, field_name(&a->x->fields.v[i]), field_value(&a->x->fields.v[i]));
+    for (uint32_t i = 0; i < a->x->sees.count; i++)
+        add_member(out, &has_some, field_name(&a->x->sees.v[i]), field_value(&a->x->sees.v[i]));
     strbuf_puts(out, "}");
 }
 

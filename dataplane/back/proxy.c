@@ -177,19 +177,21 @@ static void fill_pick(struct exchange *x, const struct bound_table *routes, uint
 
 static void forward(struct exchange *x) {
     struct proxy *p = proxy_of(x);
-    uint32_t index = route_pick_cluster(x->route, worker_random(x->worker));
+    x->choice = worker_random(x->worker);
+    x->has_choice = true;
+    uint32_t index = route_pick_cluster(x->route, x->choice);
     const struct bound_table *routes = x->listener->routes;
     p->cluster = routes->clusters[index];
     if (!p->cluster) {
         exchange_fail(x, ABORT_NO_CLUSTER);
         return;
     }
+    x->cluster = p->cluster->name;
     enum abort_code bad = exchange_prepare_forward(x);
     if (bad) {
         exchange_fail(x, bad);
         return;
     }
-    x->cluster = p->cluster->name;
     p->retries_left = x->route->retry.retries;
     p->unprocessed_left = UNPROCESSED_MAX;
     p->first.exchange = x;

@@ -102,6 +102,8 @@ struct exchange {
     const struct listener_definition *listener;
     const struct route               *route;             /* NULL until matched */
     struct route_match                match;
+    uint32_t                          choice;            /* of a cluster (route_pick_cluster), once has_choice */
+    bool                              has_choice;
     struct str                        path;              /* canonical */
     struct leg                       *front, *back;
     struct flow                       request, response;

@@ -58,6 +58,9 @@ void exchange_note_ends(struct exchange *x);
 enum abort_code request_prepare(struct exchange *x, struct head *head);
 /* What goes to the origin: hop-by-hop fields out, forwarding fields in. Once, before the terminal starts. */
 enum abort_code request_prepare_forward(struct exchange *x, struct head *head);
+/* changes.c: what the rule, and the choice of a cluster, change of a head. 0, or -1 without memory. */
+int changes_of_request(struct exchange *x, struct head *head);
+int changes_of_response(struct exchange *x, struct head *head);
 /* What goes to the client: hop-by-hop fields out, Via and Server in. */
 int response_prepare(struct exchange *x, struct head *head);
 /* tunnel.c. Whether this request asks for a tunnel that its route allows. */

@@ -266,6 +266,7 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
     status |= count_hop(x, head);
     if (s->request_id_header.n && x->request_id.p)
         status |= set_request_id(x, head);
+    status |= changes_of_request(x, head); /* of what the client asked for, so before it is rewritten */
     return status < 0 ? ABORT_MEMORY : rewrite(x, head);
 }
 
@@ -288,5 +289,5 @@ int response_prepare(struct exchange *x, struct head *head) {
         status |= add(x, head, FIELD_SERVER, s->server_name);
     if (!x->is_reply)
         status |= add_via(x, head, head->version);
-    return status;
+    return status | changes_of_response(x, head);
 }

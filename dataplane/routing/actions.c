@@ -5,14 +5,23 @@ enum { REPLACED_MAX = 100 }; /* matches of a rewrite's regular expression in one
 
 /* ---- forward */
 
-uint32_t route_pick_cluster(const struct route *route, uint32_t random) {
+static const struct weighted *choose(const struct route *route, uint32_t random) {
     const struct rule *rule = rule_of(route);
     uint64_t total = rule->clusters[rule->cluster_count - 1].upto;
     uint64_t drawn = (uint64_t)random * total >> 32; /* 0 .. total - 1 */
     uint32_t i = 0;
     while (rule->clusters[i].upto <= drawn)
         i++;
-    return rule->clusters[i].cluster;
+    return &rule->clusters[i];
+}
+
+uint32_t route_pick_cluster(const struct route *route, uint32_t random) {
+    return choose(route, random)->cluster;
+}
+
+const struct header_changes *route_choice_changes(const struct route *route, uint32_t random, bool is_response) {
+    const struct weighted *w = choose(route, random);
+    return is_response ? &w->response_changes : &w->request_changes;
 }
 
 bool route_retries_method(const struct route *route, const struct head *request) {

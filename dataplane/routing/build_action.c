@@ -52,8 +52,6 @@ static uint64_t inherit_body_limit(struct builder *b, const Headgate__Limits *ow
     return own->has_body ? own->body : base->body;
 }
 
-/* ---- respond */
-
 /* Names that only the gateway may set. */
 static bool is_reserved(struct str name) {
     static const char *const names[] = {
@@ -78,6 +76,38 @@ static void check_header_field(struct builder *b, const Headgate__HeaderField *f
         build_fault(b, ERROR_SYNTAX, field, "text without control bytes, and without white space at its ends",
                     "not a field value");
 }
+
+/* ---- changes of fields */
+
+static void build_change(struct builder *b, const Headgate__HeaderChange *m, const char *field, bool is_response,
+                         struct header_change *ret) {
+    struct str name = str_of(m->name);
+    if (!field_name_is_valid(name))
+        build_fault(b, ERROR_SYNTAX, field, "a field name in lower case", "\"%s\" is no field name", m->name ? m->name : "");
+    else if (is_reserved(name))
+        build_fault(b, ERROR_CONFLICT, field, NULL, "\"%s\" is set by the gateway alone", m->name);
+    if (m->value && !field_value_is_valid(str_of(m->value)))
+        build_fault(b, ERROR_SYNTAX, field, "text without control bytes, and without white space at its ends",
+                    "not a field value");
+    const char *bad = header_change_build(&b->table->arena, m, is_response, ret);
+    if (bad)
+        build_fault(b, ERROR_SYNTAX, field, NULL, "%s", bad);
+}
+
+static void build_changes(struct builder *b, Headgate__HeaderChange *const *m, size_t n, const char *field, bool is_response,
+                          struct header_changes *ret) {
+    struct header_change *items = build_alloc(b, n, sizeof *items);
+    if (n > HEADER_CHANGES_MAX)
+        build_fault(b, ERROR_RANGE, field, "at most 256", "%zu are too many", n);
+    for (size_t i = 0; items && i < n && n <= HEADER_CHANGES_MAX; i++) {
+        char item[FIELD_PATH_MAX + 32];
+        snprintf(item, sizeof item, "%s[%zu]", field, i);
+        build_change(b, m[i], item, is_response, &items[i]);
+    }
+    *ret = (struct header_changes){items, (uint32_t)n};
+}
+
+/* ---- respond */
 
 static void build_respond(struct builder *b, const Headgate__Respond *m, struct rule *rule) {
     rule->route.action = ROUTE_RESPOND;
@@ -205,6 +235,15 @@ static void build_redirect(struct builder *b, const Headgate__Redirect *m, struc
 
 /* ---- forward */
 
+static void build_cluster_changes(struct builder *b, const Headgate__WeightedCluster *c, size_t number,
+                                  struct weighted *ret) {
+    char field[FIELD_PATH_MAX];
+    snprintf(field, sizeof field, "forward.clusters[%zu].request_headers", number);
+    build_changes(b, c->request_headers, c->n_request_headers, field, false, &ret->request_changes);
+    snprintf(field, sizeof field, "forward.clusters[%zu].response_headers", number);
+    build_changes(b, c->response_headers, c->n_response_headers, field, true, &ret->response_changes);
+}
+
 static void build_forward(struct builder *b, const Headgate__Forward *m, struct rule *rule) {
     uint64_t sum = 0;
     rule->route.action = ROUTE_FORWARD;
@@ -217,7 +256,8 @@ static void build_forward(struct builder *b, const Headgate__Forward *m, struct 
         if (!c->name || !*c->name)
             build_fault(b, ERROR_MISSING, field, "the name of a cluster", "a cluster without a name");
         else
-            rule->clusters[i] = (struct weighted){build_cluster(b, c), sum};
+            rule->clusters[i] = (struct weighted){.cluster = build_cluster(b, c), .upto = sum};
+        build_cluster_changes(b, c, i, &rule->clusters[i]);
     }
     rule->cluster_count = rule->clusters ? (uint32_t)m->n_clusters : 0;
     if (m->n_clusters == 0)
@@ -284,6 +324,10 @@ void build_action(struct builder *b, const Headgate__Rule *m, struct rule *rule)
         return;
     }
     bool is_forward = m->action_case == HEADGATE__RULE__ACTION_FORWARD;
+    build_changes(b, m->request_headers, m->n_request_headers, "request_headers", false, &rule->route.request_changes);
+    build_changes(b, m->response_headers, m->n_response_headers, "response_headers", true, &rule->route.response_changes);
+    if (!is_forward && m->n_request_headers)
+        build_fault(b, ERROR_CONFLICT, "request_headers", NULL, "only a rule that forwards has an origin to tell");
     if (!is_forward && m->rewrite)
         build_fault(b, ERROR_CONFLICT, "rewrite", NULL, "only a rule that forwards can rewrite");
     else if (m->rewrite)

@@ -53,6 +53,7 @@ struct chosen_cluster {
 struct weighted {
     uint32_t cluster; /* index in the table */
     uint64_t upto;    /* sum of the weights up to and with this one */
+    struct header_changes request_changes, response_changes;
 };
 
 /* A substitution, cut up: literal text, then a group (or -1). */

@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "common/str.h"
 #include "dataplane/http/head.h"
+#include "dataplane/routing/changes.h"
 #include "proto/resources.pb-c.h"
 
 enum route_action { ROUTE_RESPOND, ROUTE_REDIRECT, ROUTE_FORWARD };
@@ -40,6 +41,7 @@ struct route {
     struct timeouts    timeouts;        /* route over settings over the defaults */
     uint64_t           body_limit;
     struct route_retry retry;
+    struct header_changes request_changes, response_changes;
     const Headgate__Rule *rule;         /* the message */
 };
 
@@ -87,6 +89,8 @@ void  route_table_match(const struct route_table *, const struct route_request *
 
 /* For ROUTE_FORWARD: the cluster's index in the table, by weight; `random` is uniform. */
 uint32_t route_pick_cluster(const struct route *, uint32_t random);
+/* What is changed for that choice alone, before what the rule changes. */
+const struct header_changes *route_choice_changes(const struct route *, uint32_t random, bool is_response);
 bool     route_retries_method(const struct route *, const struct head *request);   /* method_count > 0: is it listed? */
 bool     route_retries_answer(const struct route *, const struct head *answer);    /* by its status, or that of gRPC */
 /* The path (and query) for the origin as the rule rewrites it; what is unchanged is returned without a copy. The

@@ -51,6 +51,16 @@ void check_rewrite(struct fill *f, const struct fill_at *at, const ProtobufCMess
     check_replacement(f, at, rewrite->regex, rewrite->substitution);
 }
 
+void check_header_change(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__HeaderChange *change = (const Headgate__HeaderChange *)m;
+    struct fill_at value = fill_down(at, "value");
+    bool removes = change->action == HEADGATE__HEADER_CHANGE__ACTION__REMOVE;
+    if (removes && change->value && *change->value)
+        fill_report(f, &value, ERROR_CONFLICT, "what is removed has no value");
+    else if (!removes && (!change->value || !*change->value) && !change->keep_empty)
+        fill_report(f, at, ERROR_MISSING, "a change without a value changes nothing; with keep-empty it is an empty one");
+}
+
 /* ---- the rule ---- */
 
 static void check_weights(struct fill *f, const struct fill_at *at, const Headgate__Forward *forward) {
@@ -74,6 +84,8 @@ void check_rule(struct fill *f, const struct fill_at *at, const ProtobufCMessage
         check_weights(f, at, rule->forward);
     if (rule->rewrite && !is_forward)
         check_only_forward(f, at, "rewrite");
+    if (rule->n_request_headers && !is_forward)
+        check_only_forward(f, at, "request-headers");
     if (rule->retry && !is_forward)
         check_only_forward(f, at, "retry");
     if (rule->n_upgrades && !is_forward)

@@ -88,6 +88,7 @@ extern const struct schema_object schema_root, schema_listener, schema_route_tab
 /* Parts of them, by the file that defines them. */
 extern const struct schema_object schema_limits, schema_timeouts;                                   /* schema_settings.c */
 extern const struct schema_object schema_match, schema_respond, schema_redirect, schema_rewrite;    /* schema_rule.c */
+extern const struct schema_object schema_header_change;                                              /* schema_rule.c */
 extern const struct schema_object schema_retry, schema_weighted_cluster;                              /* schema_rule.c */
 extern const struct schema_object schema_hash_on; /* schema_balancing.c */
 extern const struct schema_object schema_server_tls, schema_client_tls;                               /* schema_tls.c */

@@ -267,6 +267,39 @@ const struct schema_object schema_redirect = {
     .check = check_redirect,
 };
 
+static const struct schema_word change_actions[] = {
+    {"set", HEADGATE__HEADER_CHANGE__ACTION__SET, "Instead of all that are there."},
+    {"append", HEADGATE__HEADER_CHANGE__ACTION__APPEND, "Beside those that are there."},
+    {"add-if-absent", HEADGATE__HEADER_CHANGE__ACTION__ADD_IF_ABSENT, "Where there is none."},
+    {"replace", HEADGATE__HEADER_CHANGE__ACTION__REPLACE, "As set, where there is one."},
+    {"remove", HEADGATE__HEADER_CHANGE__ACTION__REMOVE, "All of that name go."},
+    {0},
+};
+
+static const struct schema_key change_keys[] = {
+    {.key = "name", .type = SCHEMA_TEXT, .form = &text_own_field_name, .flags = SCHEMA_REQUIRED,
+     .description = "The field; case does not count."},
+    {.key = "value", .type = SCHEMA_TEXT, .form = &text_field_value, .max = 16384, .absent = "empty",
+     .description =
+         "Its value. `%REQ(name?other):N%` is a field of the request (or `:method`, `:authority`, `:scheme`, `:path`), or "
+         "else the other one, at most N bytes; `%RESP(name)%` and `%RESPONSE_CODE%` are of the response; "
+         "`%PROTOCOL%`, `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%` (the client), "
+         "`%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%` (the connection), `%ROUTE_NAME%` and `%UPSTREAM_CLUSTER%` are "
+         "what they say; `%%` is a percent sign. What is not known is empty."},
+    {.key = "action", .type = SCHEMA_WORD, .words = change_actions, .description = "What becomes of fields of that name."},
+    {.key = "keep-empty", .type = SCHEMA_BOOL,
+     .description = "Also when the value is empty. Else nothing is changed then."},
+    {0},
+};
+
+const struct schema_object schema_header_change = {
+    .title = "header-change",
+    .description = "A change of a field. Changes are made in their order.",
+    .message = &headgate__header_change__descriptor,
+    .keys = change_keys,
+    .check = check_header_change,
+};
+
 static const struct schema_key weighted_keys[] = {
     {.key = "name", .type = SCHEMA_TEXT, .form = &text_name, .flags = SCHEMA_REQUIRED, .kind = HEADGATE__KIND__KIND_CLUSTER,
      .description = "The cluster."},
@@ -275,6 +308,10 @@ static const struct schema_key weighted_keys[] = {
      .absent = "any of its endpoints",
      .description = "Only endpoints with this metadata: `{version: v2}`. One of the cluster's `balancing.subsets` has "
                     "exactly these keys."},
+    {.key = "request-headers", .type = SCHEMA_OBJECT, .object = &schema_header_change, .flags = SCHEMA_LIST,
+     .max = 256, .description = "Changes of the request for this choice, before those of the rule."},
+    {.key = "response-headers", .type = SCHEMA_OBJECT, .object = &schema_header_change, .flags = SCHEMA_LIST,
+     .max = 256, .description = "Changes of the response for this choice, before those of the rule."},
     {0},
 };
 

@@ -8,3 +8,4 @@ void check_rule(struct fill *f, const struct fill_at *at, const ProtobufCMessage
 void check_respond(struct fill *f, const struct fill_at *at, const ProtobufCMessage *respond);
 void check_redirect(struct fill *f, const struct fill_at *at, const ProtobufCMessage *redirect);
 void check_rewrite(struct fill *f, const struct fill_at *at, const ProtobufCMessage *rewrite);
+void check_header_change(struct fill *f, const struct fill_at *at, const ProtobufCMessage *change);

@@ -22,6 +22,8 @@ static const struct xds_fields metadata_table = XDS_TABLE(envoy__config__core__v
 
 static const struct xds_fields weight_table = XDS_TABLE(envoy__config__route__v3__weighted_cluster__cluster_weight,
     XDS_READ("name"), XDS_READ("weight"), XDS_INSIDE("metadata_match", &metadata_table),
+    XDS_INSIDE("request_headers_to_add", &xds_read_changed_header), XDS_READ("request_headers_to_remove"),
+    XDS_INSIDE("response_headers_to_add", &xds_read_changed_header), XDS_READ("response_headers_to_remove"),
     XDS_IGNORE("typed_per_filter_config", "a listener with filters that it is for is refused"));
 
 static const struct xds_fields weighted_table = XDS_TABLE(envoy__config__route__v3__weighted_cluster,
@@ -114,6 +116,22 @@ static void add_subset(struct making *m, const struct xds_at *at, const Envoy__C
                       c->n_subset, SUBSET_MAX);
 }
 
+static void add_changes(struct making *m, const struct xds_at *at,
+                        const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *from, Headgate__WeightedCluster *c) {
+    const struct route_headers request = ROUTE_HEADERS(at, from, request), response = ROUTE_HEADERS(at, from, response);
+    struct route_changes changes;
+    if ((request.add_count || request.remove_count) && route_changes_begin(m, &changes)) {
+        route_changes_add(m, &request, false, &changes);
+        c->request_headers = changes.items;
+        c->n_request_headers = changes.count;
+    }
+    if ((response.add_count || response.remove_count) && route_changes_begin(m, &changes)) {
+        route_changes_add(m, &response, true, &changes);
+        c->response_headers = changes.items;
+        c->n_response_headers = changes.count;
+    }
+}
+
 static void weighted(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteAction *from,
                      Headgate__Forward *forward) {
     const Envoy__Config__Route__V3__WeightedCluster *w = from->weighted_clusters;
@@ -132,6 +150,7 @@ static void weighted(struct making *m, const struct xds_at *at, const Envoy__Con
         c->weight = 0;
         value_uint32(m, XDS_AT(here, "weight"), w->clusters[i]->weight, 0, WEIGHT_MAX, &c->has_weight, &c->weight);
         add_subset(m, here, from->metadata_match, w->clusters[i]->metadata_match, c);
+        add_changes(m, here, w->clusters[i], c);
         sum += c->weight;
     }
     if (sum == 0)

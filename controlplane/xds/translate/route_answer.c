@@ -20,9 +20,9 @@ const struct xds_fields xds_read_direct_response = XDS_TABLE(envoy__config__rout
     XDS_NOTE("status", "200 to 599"), XDS_INSIDE("body", &source_table));
 
 static const struct xds_fields value_table = XDS_TABLE(envoy__config__core__v3__header_value,
-    XDS_READ("key"), XDS_NOTE("value", "a text without commands; %% is a percent sign"), XDS_READ("raw_value"));
+    XDS_READ("key"), XDS_NOTE("value", "with the commands that a rule's `request-headers` may have"), XDS_READ("raw_value"));
 
-const struct xds_fields xds_read_added_header = XDS_TABLE(envoy__config__core__v3__header_value_option,
+const struct xds_fields xds_read_changed_header = XDS_TABLE(envoy__config__core__v3__header_value_option,
     XDS_INSIDE("header", &value_table), XDS_READ("append"), XDS_READ("append_action"), XDS_READ("keep_empty_value"));
 
 /* ---- redirects ---- */
@@ -75,8 +75,6 @@ void route_redirect(struct making *m, const struct xds_at *at, const Envoy__Conf
     size_t faults = m->faults;
     if (!to)
         return;
-    if (from->n_response_headers_to_add)
-        making_unsupported(m, XDS_AT(at, "response_headers_to_add"), "a redirect has no headers of its own");
     at = XDS_AT(at, "redirect");
     to->has_status = true;
     to->status = redirect_status(r->response_code);

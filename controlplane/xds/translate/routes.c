@@ -21,7 +21,9 @@ static const struct xds_fields route_table = XDS_TABLE(envoy__config__route__v3_
     XDS_INSIDE("direct_response", &xds_read_direct_response),
     XDS_IGNORE("metadata", "filters read it, and a listener with filters is refused"), XDS_IGNORE("decorator", NO_TRACES),
     XDS_IGNORE("typed_per_filter_config", NO_FILTERS),
-    XDS_INSIDE_NOTE("response_headers_to_add", &xds_read_added_header, "of a direct_response"),
+    XDS_INSIDE("request_headers_to_add", &xds_read_changed_header), XDS_READ("request_headers_to_remove"),
+    XDS_INSIDE_NOTE("response_headers_to_add", &xds_read_changed_header, "of a direct_response without commands"),
+    XDS_READ("response_headers_to_remove"),
     XDS_IGNORE("tracing", NO_TRACES), XDS_IGNORE("per_request_buffer_limit_bytes", NO_BUFFERS),
     XDS_IGNORE("stat_prefix", "metrics are named by the rule"), XDS_IGNORE("request_body_buffer_limit", NO_BUFFERS));
 
@@ -34,6 +36,8 @@ const struct xds_fields xds_read_virtual_host = XDS_TABLE(envoy__config__route__
     XDS_IGNORE("include_request_attempt_count", "origins are not told how often a request was tried"),
     XDS_IGNORE("include_attempt_count_in_response", "clients are not told how often a request was tried"),
     XDS_IGNORE("include_is_timeout_retry_header", "origins are not told why a request was tried again"),
+    XDS_INSIDE("request_headers_to_add", &xds_read_changed_header), XDS_READ("request_headers_to_remove"),
+    XDS_INSIDE("response_headers_to_add", &xds_read_changed_header), XDS_READ("response_headers_to_remove"),
     XDS_INSIDE("retry_policy", &xds_read_retry), XDS_INSIDE("hedge_policy", &xds_read_hedge),
     XDS_IGNORE("per_request_buffer_limit_bytes", NO_BUFFERS), XDS_IGNORE("request_body_buffer_limit", NO_BUFFERS),
     XDS_IGNORE("metadata", "filters read it, and a listener with filters is refused"));
@@ -46,7 +50,9 @@ const struct xds_fields xds_read_routes = XDS_TABLE(envoy__config__route__v3__ro
     XDS_INSIDE_NOTE("vhds", &vhds_table,
                     "over delta streams. All virtual hosts that the server has are asked for at once, none on demand; those "
                     "named `ROUTE/HOST` belong to the route configuration `ROUTE`"),
-    XDS_IGNORE("most_specific_header_mutations_wins", "headers are added in one place only"),
+    XDS_INSIDE("request_headers_to_add", &xds_read_changed_header), XDS_READ("request_headers_to_remove"),
+    XDS_INSIDE("response_headers_to_add", &xds_read_changed_header), XDS_READ("response_headers_to_remove"),
+    XDS_READ("most_specific_header_mutations_wins"),
     XDS_IGNORE("validate_clusters", "a cluster that is not there is 503"),
     XDS_IGNORE("max_direct_response_body_size_bytes", "a body may have 1 MiB"),
     XDS_READ("ignore_port_in_host_matching"), XDS_IGNORE("typed_per_filter_config", NO_FILTERS),
@@ -66,6 +72,48 @@ static char *rule_name(struct making *m, const char *name) {
     return word;
 }
 
+static bool has_some(const struct route_headers *h) {
+    return h->add_count || h->remove_count;
+}
+
+/* Those of the route, its host and its table, as one list. */
+static struct route_changes all_changes(struct making *m, const struct route_headers *own,
+                                        const struct route_headers outer[2], bool is_own_last, bool is_response) {
+    struct route_changes all = {0};
+    if ((!has_some(own) && !has_some(&outer[0]) && !has_some(&outer[1])) || !route_changes_begin(m, &all))
+        return all;
+    if (!is_own_last)
+        route_changes_add(m, own, is_response, &all);
+    route_changes_add(m, &outer[0], is_response, &all);
+    route_changes_add(m, &outer[1], is_response, &all);
+    if (is_own_last)
+        route_changes_add(m, own, is_response, &all);
+    return all;
+}
+
+static void request_changes(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__Route *from,
+                            const struct route_defaults *defaults, Headgate__Rule *rule) {
+    const struct route_headers own = ROUTE_HEADERS(at, from, request);
+    struct route_changes all = all_changes(m, &own, defaults->request, defaults->is_route_last, false);
+    rule->request_headers = all.items;
+    rule->n_request_headers = all.count;
+}
+
+/* What a direct response adds stands in it, and comes first. */
+static void response_changes(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__Route *from,
+                             const struct route_defaults *defaults, Headgate__Rule *rule) {
+    bool is_direct = from->action_case == ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE;
+    bool has_outer = has_some(&defaults->response[0]) || has_some(&defaults->response[1]);
+    struct route_headers own = ROUTE_HEADERS(at, from, response);
+    if (is_direct && own.add_count && has_outer && defaults->is_route_last)
+        making_unsupported(m, XDS_AT(at, "response_headers_to_add"), "what a direct response adds comes first");
+    if (is_direct)
+        own.add_count = 0;
+    struct route_changes all = all_changes(m, &own, defaults->response, defaults->is_route_last, true);
+    rule->response_headers = all.items;
+    rule->n_response_headers = all.count;
+}
+
 static void make_rule(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__Route *from,
                       const struct route_defaults *defaults, Headgate__Rule *rule) {
     rule->name = rule_name(m, from->name);
@@ -73,9 +121,9 @@ static void make_rule(struct making *m, const struct xds_at *at, const Envoy__Co
         route_match(m, XDS_AT(at, "match"), from->match, rule);
     else
         making_refuse(m, XDS_AT(at, "match"), ERROR_MISSING, "is missing");
-    if (from->action_case != ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE &&
-        from->action_case != ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT && from->n_response_headers_to_add)
-        making_unsupported(m, XDS_AT(at, "response_headers_to_add"), "answers of origins are passed on as they are");
+    if (from->action_case == ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE)
+        request_changes(m, at, from, defaults, rule);
+    response_changes(m, at, from, defaults, rule);
     switch (from->action_case) {
     case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE: route_forward(m, at, from, defaults, rule); break;
     case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT: route_redirect(m, at, from, rule); break;
@@ -158,12 +206,32 @@ static void domains(struct making *m, const struct xds_at *at, const Envoy__Conf
     host->n_domains = host->domains ? from->n_domains : 0;
 }
 
+/* The changes of heads of the host and of the table, which is NULL where it is not known. */
+static void set_outer(const struct xds_at *at, const Envoy__Config__Route__V3__VirtualHost *from,
+                      const struct xds_at *table_at, const Envoy__Config__Route__V3__RouteConfiguration *table,
+                      struct route_defaults *to) {
+    static const struct route_headers none;
+    const struct route_headers host[] = {ROUTE_HEADERS(at, from, request), ROUTE_HEADERS(at, from, response)};
+    struct route_headers outer[] = {none, none};
+    if (table) {
+        outer[0] = (struct route_headers)ROUTE_HEADERS(table_at, table, request);
+        outer[1] = (struct route_headers)ROUTE_HEADERS(table_at, table, response);
+    }
+    to->is_route_last = table && table->most_specific_header_mutations_wins;
+    to->request[to->is_route_last] = host[0];
+    to->request[!to->is_route_last] = outer[0];
+    to->response[to->is_route_last] = host[1];
+    to->response[!to->is_route_last] = outer[1];
+}
+
 static Headgate__Host *make_host(struct making *m, const struct xds_at *at,
-                                 const Envoy__Config__Route__V3__VirtualHost *from) {
-    const struct route_defaults defaults = {
+                                 const Envoy__Config__Route__V3__VirtualHost *from, const struct xds_at *table_at,
+                                 const Envoy__Config__Route__V3__RouteConfiguration *table) {
+    struct route_defaults defaults = {
         .retry = from->retry_policy, .retry_at = XDS_AT(at, "retry_policy"),
         .hedge = from->hedge_policy, .hedge_at = XDS_AT(at, "hedge_policy"),
     };
+    set_outer(at, from, table_at, table, &defaults);
     Headgate__Host *host = making_new(m, &headgate__host__descriptor);
     if (!host || !(host->rules = making_array(m, from->n_routes + 2, sizeof *host->rules)))
         return NULL;
@@ -255,6 +323,9 @@ static void wait_for_hosts(struct making *m, const struct xds_at *at,
         making_unsupported(m, XDS_AT(at, "vhds"), "routes that stand in a listener have all their virtual hosts");
         return;
     }
+    if (from->n_request_headers_to_add || from->n_request_headers_to_remove || from->n_response_headers_to_add ||
+        from->n_response_headers_to_remove || from->most_specific_header_mutations_wins)
+        making_unsupported(m, XDS_AT(at, "vhds"), "virtual hosts that come by themselves have their own changes of heads");
     part_config_source(m, XDS_AT(at, "vhds.config_source"), from->vhds->config_source);
     making_need(m, XDS_TYPE_HOSTS, "*");
     m->made->is_hollow = from->n_virtual_hosts == 0;
@@ -265,7 +336,7 @@ int xds_translate_virtual_host(const Envoy__Config__Route__V3__VirtualHost *from
     struct making m;
     if (making_begin(&m, &xds_read_virtual_host, &from->base, "virtual-host", from->name, ret, errors) == 0) {
         Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
-        Headgate__Host *host = make_host(&m, NULL, from);
+        Headgate__Host *host = make_host(&m, NULL, from, NULL, NULL);
         table.has_match_port = table.match_port = true;
         table.hosts = &host;
         table.n_hosts = 1;
@@ -290,7 +361,8 @@ void routes_make(struct making *m, const struct xds_at *at, const Envoy__Config_
     wait_for_hosts(m, at, from);
     table->has_match_port = table->match_port = !from->ignore_port_in_host_matching;
     for (size_t i = 0; i < from->n_virtual_hosts; i++) {
-        Headgate__Host *host = make_host(m, XDS_AT_ITEM(at, "virtual_hosts", i), from->virtual_hosts[i]);
+        const struct xds_at *here = XDS_AT_ITEM(at, "virtual_hosts", i);
+        Headgate__Host *host = make_host(m, here, from->virtual_hosts[i], at, from);
         if (!host)
             return;
         table->hosts[table->n_hosts++] = host;

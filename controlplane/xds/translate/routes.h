@@ -19,15 +19,42 @@ extern const struct xds_fields xds_read_regex;                  /* route_match.c
 extern const struct xds_fields xds_read_route_action;           /* route_action.c */
 extern const struct xds_fields xds_read_redirect;               /* route_answer.c */
 extern const struct xds_fields xds_read_direct_response;        /* route_answer.c */
-extern const struct xds_fields xds_read_added_header;           /* route_answer.c */
+extern const struct xds_fields xds_read_changed_header;         /* route_answer.c */
 extern const struct xds_fields xds_read_retry;                  /* route_retry.c */
 extern const struct xds_fields xds_read_hedge;                  /* route_retry.c */
 
 /* A regular expression and what replaces its matches. */
 extern const struct xds_fields xds_read_replacement;            /* route_action.c */
 
-/* What a virtual host says for all of its routes. */
+/* What is said of heads in one place of a server's message. */
+struct route_headers {
+    const struct xds_at                          *at;
+    const char                                   *add_field, *remove_field;
+    Envoy__Config__Core__V3__HeaderValueOption  **add;
+    size_t                                        add_count;
+    char                                        **remove;
+    size_t                                        remove_count;
+};
+
+/* Of the message FROM at this place, for "request" or "response". */
+#define ROUTE_HEADERS(place, from, which) \
+    {(place), #which "_headers_to_add", #which "_headers_to_remove", (from)->which##_headers_to_add, \
+     (from)->n_##which##_headers_to_add, (from)->which##_headers_to_remove, (from)->n_##which##_headers_to_remove}
+
+/* Changes of ours in the making. */
+struct route_changes {
+    Headgate__HeaderChange **items;
+    size_t                   count;
+};
+
+bool route_changes_begin(struct making *m, struct route_changes *ret);     /* false: no memory */
+/* Appends them in the order in which Envoy makes them. */
+void route_changes_add(struct making *m, const struct route_headers *from, bool is_response, struct route_changes *to);
+
+/* What a virtual host says for all of its routes, and the table for all of its hosts. */
 struct route_defaults {
+    struct route_headers                         request[2], response[2]; /* in the order in which they are made */
+    bool                                         is_route_last;           /* its own come behind those */
     const Envoy__Config__Route__V3__RetryPolicy *retry;
     const struct xds_at                         *retry_at;
     const Envoy__Config__Route__V3__HedgePolicy *hedge;

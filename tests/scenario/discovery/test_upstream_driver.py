@@ -79,7 +79,8 @@ def site():
 def free_ports(count):
     """As many that follow each other."""
     for base in range(21000, 30000, 100):
-        if all(subprocess.run(["ss", "-Hltn", f"sport = :{base + i}"], capture_output=True).stdout == b"" for i in range(count)):
+        wanted = f"sport >= :{base} and sport < :{base + count}"
+        if not subprocess.run(["ss", "-Hltn", wanted], capture_output=True, check=True).stdout:
             return base
     raise AssertionError("no free ports")
 
@@ -109,7 +110,7 @@ def drive(site, upstream, mode, *arguments):
 
 
 def check_entries(said):
-    """Each answered request of HTTP has an entry, but for those of the last second. The driver may have given it up before."""
+    """Each answered request of HTTP has an entry, but for those of the last second. The driver may have given some up."""
     batches = [(int(ok), int(failed)) for ok, failed in BATCH.findall(said)]
     entries = [e for e in ENTRY.findall(said) if e[3] == "200"]
     assert sum(max(ok - TCP_LISTENERS, 0) for ok, _failed in batches[:-LATE]) <= len(entries)

@@ -320,7 +320,7 @@ static bool has_company(const struct schema_key *k)
     static const char *const keys[] = {"min-version", "max-version", "insecure", "http2", "connect", "upgrades",
                                        "proxy-protocol", "client-certificates", "key", "certificate",
                                        "priority", "records", "min-refresh", "max-refresh", "any-name", "match-names",
-                                       "ticket-keys", "protocols"};
+                                       "ticket-keys", "protocols", "action"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
             return true;
@@ -341,6 +341,9 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     }
     if (k->group) {
         return picks[k->group] == (unsigned)(k - o->keys);
+    }
+    if (strcmp(o->title, "header-change") == 0 && strcmp(k->key, "value") == 0) {
+        return true;
     }
     if (strcmp(o->title, "dns-discovery") == 0 && strcmp(k->key, "port") == 0) {
         return true;
@@ -363,7 +366,8 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
         return false; /* it would have to be above the other bound */
     }
     bool is_for_clusters = k->object == &schema_rewrite || k->object == &schema_retry ||
-                           (k->object == &schema_hash_on && strcmp(o->title, "rule") == 0);
+                           (k->object == &schema_hash_on && strcmp(o->title, "rule") == 0) ||
+                           (strcmp(k->key, "request-headers") == 0 && strcmp(o->title, "rule") == 0);
     if (is_for_clusters && strcmp(o->keys[picks[1]].key, "clusters") != 0) {
         return false;
     }

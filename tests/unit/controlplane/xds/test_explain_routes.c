@@ -7,7 +7,8 @@
 #include "controlplane/xds/explain.h"
 
 static const char routes[] =
-    "request_headers_to_add: [{header: {key: a, value: b}}]\n"
+    "request_headers_to_add: [{header: {key: a, value: '%REQ(:path)%'}}]\n"
+    "internal_only_headers: [x]\n"
     "virtual_hosts:\n"
     "- name: site\n"
     "  domains: [a.example, '*.a.example']\n"
@@ -126,13 +127,18 @@ static void what_a_gateway_refuses_is_told(void **state) {
     ask(&a, routes, "GET", "http://a.example/ping", NULL, NULL, &(const struct xds_explain_options){.is_json = true});
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(a.json, "not_supported")), 5);
     assert_string_equal(cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(a.json, "not_supported"), 3)),
-                        "routes/xds: request_headers_to_add: is not supported");
+                        "routes/xds: internal_only_headers: is not supported");
     assert_int_equal(cJSON_GetNumberValue(cJSON_GetObjectItem(a.json, "code_redirect")), 201);
     const cJSON *headers = cJSON_GetObjectItem(a.json, "response_headers");
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(headers, "content-length")), "5");
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(headers, "content-type")), "text/plain");
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(headers, "x-a")), "b");
     assert_non_null(cJSON_GetObjectItem(cJSON_GetObjectItem(a.json, "explanation"), "rules"));
+    forget(&a);
+    ask(&a, routes, "GET", "http://a.example/old", NULL, NULL, &(const struct xds_explain_options){.is_json = true});
+    headers = cJSON_GetObjectItem(a.json, "request_headers");
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(headers, "a")), "/old");
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(headers, ":path")), "/new");
     forget(&a);
 }
 

@@ -29,7 +29,7 @@ static void tables_are_sound(void **state) {
     (void)state;
     const struct xds_fields *const all[] = {
         &xds_read_routes, &xds_read_route_match, &xds_read_header_match, &xds_read_regex, &xds_read_route_action,
-        &xds_read_redirect, &xds_read_direct_response, &xds_read_added_header, &xds_read_retry, &xds_read_hedge,
+        &xds_read_redirect, &xds_read_direct_response, &xds_read_changed_header, &xds_read_retry, &xds_read_hedge,
         &xds_read_replacement,
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
