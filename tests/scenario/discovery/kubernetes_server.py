@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.parse
 
+import pytest
+
 from certificates import Authority
 from kubernetes_api import KINDS, PATHS, secret_of, slice_of
 
@@ -24,11 +26,19 @@ BUILD_PATIENCE = 2400
 
 
 @functools.cache
-def program():
-    """Built with the first call on a machine."""
-    done = subprocess.run([ROOT / "tests/kubernetes_server/build"], stdout=subprocess.PIPE, text=True, check=True,
+def built():
+    """The folder with the program, built with the first call on a machine, and why there is none."""
+    done = subprocess.run([ROOT / "tests/kubernetes_server/build"], capture_output=True, text=True, check=False,
                           timeout=BUILD_PATIENCE)
-    return pathlib.Path(done.stdout.strip()) / "kubernetes-server"
+    return done.stdout.strip() if done.returncode == 0 else None, (done.stderr.strip().splitlines() or [""])[-1].strip(" |")
+
+
+def program():
+    """Tests that need it are skipped where it cannot be built: it takes Debian's newest suite as that is."""
+    folder, reason = built()
+    if folder is None:
+        pytest.skip(f"no API server of Kubernetes' own libraries could be built: {reason}")
+    return pathlib.Path(folder) / "kubernetes-server"
 
 
 def free_ports(count):
