@@ -46,6 +46,7 @@ struct control_daemon {
     struct management *management;  /* NULL: no management server is asked */
     struct etcd *etcd;              /* NULL: none is followed */
     struct etcd_layer *etcd_layer;  /* likewise */
+    struct etcd_registry *registry; /* likewise; outlives the engine */
     struct channel_service channel_service;
     struct admin admin;
     struct rpc_server *channel_server, *admin_server;
@@ -109,6 +110,7 @@ static int start_engine(struct control_daemon *d, struct error_list *errors) {
                                    .channel = channel_config_default,
                                    .checks = &checks,
                                    .kubernetes = d->kubernetes,
+                                   .registry = d->registry,
                                    .feed = d->feed,
                                    .keep_versions = o->keep_versions,
                                    .wake = channel_service_wake,
@@ -216,7 +218,12 @@ static int create_etcd(struct control_daemon *d, struct error_list *errors) {
     if (!d->options->etcd.address)
         return 0;
     d->etcd = etcd_create(&d->rpc, &d->options->etcd, errors);
-    return d->etcd ? 0 : -1;
+    if (!d->etcd)
+        return -1;
+    d->registry = etcd_registry_create(d->etcd);
+    if (!d->registry)
+        error_addf(errors, ERROR_MEMORY, "no memory to follow etcd");
+    return d->registry ? 0 : -1;
 }
 
 static int set_etcd_layer(void *context, struct config_resources *set,
@@ -354,12 +361,14 @@ static void finish(struct control_daemon *d) {
     rpc_tls_destroy(d->tls);
     management_stop(d->management);
     etcd_layer_stop(d->etcd_layer);
+    etcd_registry_stop(d->registry);
     etcd_stop(d->etcd);
     if (d->has_rpc)
         rpc_loop_finish(&d->rpc);
     channel_service_finish(&d->channel_service);
     engine_destroy(d->engine);
     etcd_layer_destroy(d->etcd_layer);
+    etcd_registry_destroy(d->registry);
     etcd_destroy(d->etcd);
     kubernetes_destroy(d->kubernetes);
     management_destroy(d->management);

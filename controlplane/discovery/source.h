@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "controlplane/discovery/endpoint_feed.h"
 #include "controlplane/discovery/resolver.h"
+#include "controlplane/etcd/registry.h"
 #include "controlplane/kubernetes/kubernetes.h"
 #include "controlplane/secrets/files.h"
 #include "proto/resources.pb-c.h"
@@ -34,6 +35,7 @@ struct source_config {
     struct resolver   *resolver;        /* shared by all sources; outlives the source */
     struct endpoint_feed *feed;         /* likewise; NULL: no management server is known */
     struct kubernetes *kubernetes;      /* likewise; NULL: no API server is known */
+    struct etcd_registry *registry;     /* likewise; NULL: no etcd is known */
     struct source_sink sink;
 };
 
@@ -67,10 +69,10 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_file, source_dns, source_xds, source_kubernetes;
+extern const struct source_kind source_file, source_dns, source_xds, source_kubernetes, source_etcd;
 
 /* All kinds, each once. */
-enum { SOURCE_KINDS = 4 };
+enum { SOURCE_KINDS = 5 };
 extern const struct source_kind *const source_kinds[SOURCE_KINDS];
 size_t source_kind_index(const struct source_kind *kind);
 

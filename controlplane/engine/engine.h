@@ -36,6 +36,7 @@ struct engine_config {
     const struct engine_checks *checks; /* NULL: nothing is checked */
     struct endpoint_feed *feed;         /* outlives the engine; NULL: no management server is known */
     struct kubernetes *kubernetes;      /* outlives the engine; NULL: no API server is known */
+    struct etcd_registry *registry;     /* likewise; NULL: no etcd is known */
     uint64_t keep_versions;             /* retention: of the newest, at least 1 */
     void (*wake)(void *stream_owner);   /* events of the channel for streams */
     void (*end)(void *stream_owner, const char *reason, bool at_once);

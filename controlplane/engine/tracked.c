@@ -136,7 +136,8 @@ static void drop_source(struct tracked *t) {
 
 static struct source_config source_config_of(const struct engine *e) {
     return (struct source_config){.loop = e->config.loop, .root = &e->secrets.root, .resolver = e->endpoints.resolver,
-                                  .feed = e->config.feed, .kubernetes = e->config.kubernetes};
+                                  .feed = e->config.feed, .kubernetes = e->config.kubernetes,
+                                  .registry = e->config.registry};
 }
 
 /* What a source would say at once. */

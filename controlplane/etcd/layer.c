@@ -124,6 +124,8 @@ static void look(struct etcd_layer *l) {
         return;
     }
     l->state = etcd_intent_has_current(&l->intent, &modified) ? ETCD_LAYER_INVALID : ETCD_LAYER_EMPTY;
+    if (l->state == ETCD_LAYER_EMPTY && !l->version)
+        clear_errors(l); /* etcd may be there for its endpoints alone */
     log_errors(l, "the configuration of etcd is not used: what was in use stays");
 }
 

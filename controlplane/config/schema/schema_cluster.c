@@ -142,12 +142,30 @@ static const struct schema_object kubernetes_discovery = {
     .shorthand = "service",
 };
 
+static const struct schema_key etcd_keys[] = {
+    {.key = "service", .type = SCHEMA_TEXT, .form = &text_dns_label, .flags = SCHEMA_REQUIRED,
+     .description = "Its name: the part of the key before that of the instance."},
+    {0},
+};
+
+static const struct schema_object etcd_discovery = {
+    .title = "etcd-discovery",
+    .description = "What is registered under `PREFIX/endpoints/SERVICE/` of the etcd of `--etcd`: each key has one "
+                   "endpoint as JSON, `{\"address\": \"10.0.0.1:8080\"}`, with the keys that an endpoint has here. "
+                   "A registration with a lease goes with its lease. While etcd is away, and when nothing is "
+                   "registered, the last endpoints are kept.",
+    .message = &headgate__etcd_discovery__descriptor,
+    .keys = etcd_keys,
+    .shorthand = "service",
+};
+
 static const struct schema_key discovery_keys[] = {
     {.key = "file", .type = SCHEMA_OBJECT, .object = &file_discovery, .group = 1, .description = "A file."},
     {.key = "dns", .type = SCHEMA_OBJECT, .object = &dns_discovery, .group = 1, .description = "A name in DNS."},
     {.key = "xds", .type = SCHEMA_OBJECT, .object = &xds_discovery, .group = 1, .description = "A management server."},
     {.key = "kubernetes", .type = SCHEMA_OBJECT, .object = &kubernetes_discovery, .group = 1,
      .description = "A Service of Kubernetes."},
+    {.key = "etcd", .type = SCHEMA_OBJECT, .object = &etcd_discovery, .group = 1, .description = "A service in etcd."},
     {0},
 };
 

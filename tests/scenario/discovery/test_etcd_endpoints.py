@@ -1,0 +1,101 @@
+"""Services that register themselves in etcd, with leases."""
+import contextlib
+import subprocess
+
+import pytest
+
+from configuration import cluster, configure
+from etcd_cluster import Etcd
+from gateway import wait_until
+from load import Clients
+from origins import Teller
+from test_etcd import node, problems
+
+
+@pytest.fixture(name="place")
+def make_place(tmp_path):
+    with contextlib.ExitStack() as stack:
+        etcd = stack.enter_context(Etcd(tmp_path / "etcd"))
+        gateway = stack.enter_context(node(etcd)).start()
+        yield etcd, gateway, [stack.enter_context(Teller(name)) for name in "abc"]
+
+
+def register(etcd, origin, *words, service="web", **more):
+    etcd.put(f"/fleet/endpoints/{service}/{origin.name}", {"address": origin.endpoint, **more}, *words)
+
+
+def serve(gateway, service="web"):
+    gateway.serve(configure(gateway, [cluster("c", discovery={"etcd": service})]))
+
+
+def answered(gateway):
+    answers = [gateway.get() for _ in range(8)]
+    return {answer["X-Origin"] if answer.status == 200 else answer.status for answer in answers}
+
+
+def wait_answered(gateway, names):
+    wait_until(f"{names} answer", lambda: answered(gateway) == set(names))
+
+
+def discovery(gateway):
+    return next(c for c in gateway.status()["clusters"] if c["name"] == "c")["discovery"]
+
+
+def test_registrations_come_and_go_with_their_leases(place):
+    etcd, gateway, origins = place
+    register(etcd, origins[0])
+    serve(gateway)
+    wait_answered(gateway, "a")
+    assert discovery(gateway)["kind"] == "etcd"
+    lease = etcd.run("lease", "grant", "2").stdout.split()[1]
+    register(etcd, origins[1], "--lease", lease)
+    with subprocess.Popen(["etcdctl", "--endpoints", etcd.members[0].url, "lease", "keep-alive", lease], stdout=subprocess.DEVNULL,
+                          env={**gateway.environment, "ETCDCTL_API": "3"}) as keeper:
+        register(etcd, origins[2])
+        wait_answered(gateway, "abc")
+        keeper.kill()       # its process is gone: so is its lease, after two seconds
+    with Clients(gateway, threads=2) as clients:
+        wait_answered(gateway, "ac")
+        etcd.delete("/fleet/endpoints/web/a")
+        wait_answered(gateway, "c")
+    assert not clients.failures, clients.failures[:3]
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_used(place):
+    etcd, gateway, origins = place
+    for origin in origins[:2]:
+        register(etcd, origin)
+    serve(gateway)
+    wait_answered(gateway, "ab")
+    etcd.put("/fleet/endpoints/web/a", '{"adress": "x"}')       # as it was before
+    etcd.put("/fleet/endpoints/web/z", "nonsense")
+    register(etcd, origins[2])
+    wait_answered(gateway, "abc")
+    wait_until("it is told", lambda: "endpoints/web/" in discovery(gateway).get("failure", ""))
+    register(etcd, origins[0])
+    etcd.delete("/fleet/endpoints/web/z")
+    wait_until("all is well", lambda: not discovery(gateway).get("failure"))
+
+
+def test_nothing_registered_takes_nothing_away(place):
+    etcd, gateway, origins = place
+    for origin in origins[:2]:
+        register(etcd, origin)
+    serve(gateway)
+    wait_answered(gateway, "ab")
+    with Clients(gateway, threads=2) as clients:
+        etcd.wipe()
+        wait_until("it is told", lambda: "no registration" in discovery(gateway).get("failure", ""))
+        assert answered(gateway) == set("ab")
+        gateway.kill_control_plane()
+        etcd.stop()
+        gateway.start_control_plane()       # with etcd down
+        assert answered(gateway) == set("ab")
+        etcd.start()
+        register(etcd, origins[2])
+        wait_answered(gateway, "c")         # what is there now counts
+    assert not clients.failures and clients.answered, clients.failures[:3]
+    etcd.compact()
+    register(etcd, origins[0])
+    wait_answered(gateway, "ac")
+    assert not [p for p in problems(gateway) if "etcd" in p["message"]]
