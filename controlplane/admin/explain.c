@@ -3,6 +3,7 @@
 #include "controlplane/admin/internal.h"
 #include "controlplane/discovery/endpoints.h"
 #include "dataplane/routing/authority.h"
+#include "dataplane/routing/scopes.h"
 
 /* ---- the URL ---- */
 
@@ -89,14 +90,15 @@ static int add_field(struct fields *fields, struct arena *arena, const Headgate_
 }
 
 static int take_fields(const Headgate__ExplainRequest *m, struct arena *arena, struct explained *x,
-                       struct fields *ret, struct error_list *errors) {
-    ret->v = arena_calloc(arena, m->n_headers + 1, sizeof *ret->v);
-    ret->capacity = (uint32_t)m->n_headers + 1;
+                       struct error_list *errors) {
+    struct fields *fields = &x->fields;
+    fields->v = arena_calloc(arena, m->n_headers + 1, sizeof *fields->v);
+    fields->capacity = (uint32_t)m->n_headers + 1;
     for (size_t i = 0; i < m->n_headers; i++) {
-        if (!ret->v || add_field(ret, arena, m->headers[i], errors) < 0)
+        if (!fields->v || add_field(fields, arena, m->headers[i], errors) < 0)
             return -1;
         /* A Host field stands for the host, as it would on the wire; the port stays that of the URL. */
-        struct field *f = &ret->v[ret->count - 1];
+        struct field *f = &fields->v[fields->count - 1];
         uint16_t port = x->port;
         if (field_is(f, STR("host")) && take_authority(x, field_value(f), arena, errors) < 0)
             return -1;
@@ -119,11 +121,40 @@ static Headgate__Listener *decode_listener(const struct config_resource *r) {
     return headgate__listener__unpack(NULL, r->size, r->bytes);
 }
 
+/* What is said of the key: "a, b". */
+static const char *key_text(const struct scope_table *table, const struct route_request *request, struct arena *arena) {
+    struct str key[SCOPE_KEY_PARTS_MAX];
+    struct strbuf text = {0};
+    size_t count;
+    if (!scope_table_key(table, request, key, &count))
+        return "the request has no key";
+    strbuf_puts(&text, "the key is ");
+    for (size_t i = 0; i < count; i++) {
+        strbuf_puts(&text, i ? ", " : "");
+        strbuf_add_json(&text, key[i]);
+    }
+    const char *copy = text.failed ? NULL : arena_strdup(arena, text.p);
+    strbuf_finish(&text);
+    return copy ? copy : "no memory for the key";
+}
+
+static void choose_scope(struct explained *x, struct arena *arena, const Headgate__ScopedRoutes *scopes) {
+    const struct route_request request = {.authority = x->authority, .fields = &x->fields};
+    struct error_list errors = {0};
+    struct scope_table *table = scope_table_build(scopes, x->listener, arena, &errors);
+    int32_t scope = table ? scope_table_find(table, &request) : SCOPE_NONE;
+    x->scope = table ? key_text(table, &request, arena) : "its scopes cannot be read";
+    x->route_table = scope == SCOPE_NONE ? NULL : arena_strdup(arena, scopes->scopes[scope]->route_table);
+    error_list_finish(&errors);
+}
+
 static void use_listener(struct explained *x, struct arena *arena, const struct config_resource *r,
                          const Headgate__Listener *l) {
     x->listener = r->name;
     x->is_tcp = l->tcp != NULL;
     x->route_table = arena_strdup(arena, l->route_table ? l->route_table : "");
+    if (l->scoped_routes)
+        choose_scope(x, arena, l->scoped_routes);
 }
 
 /* Takes it if it is wanted: that of the port, or whatever serves requests. Counts those that do. */
@@ -165,6 +196,8 @@ static int compile_table(const struct config_resources *set, struct explained *x
         error_addf(errors, ERROR_UNSUPPORTED, "the listener \"%s\" relays TCP: it looks at no request", x->listener);
         return -1;
     }
+    if (!x->route_table)
+        return 0;
     x->settings = (Headgate__Settings *)decode(set, HEADGATE__KIND__KIND_SETTINGS, "default");
     x->owned_table = (Headgate__RouteTable *)decode(set, HEADGATE__KIND__KIND_ROUTE_TABLE, x->route_table);
     x->table = x->owned_table;
@@ -220,16 +253,17 @@ static int explain_action(const struct config_resources *set, struct arena *aren
     return explain_forward(set, route->rule->forward, arena, x);
 }
 
-static int explain_route(const struct config_resources *set, const struct fields *fields, struct arena *arena,
-                         struct explained *x, struct error_list *errors) {
+static int explain_route(const struct config_resources *set, struct arena *arena, struct explained *x,
+                         struct error_list *errors) {
+    if (!x->route_table)
+        return 0;
     const struct path_policy policy = path_policy_of(x->settings ? x->settings->path : NULL);
     x->path_error = path_canonicalize(&policy, x->path, arena, &x->canonical);
     if (x->path_error != PATH_OK)
         return 0;
     const struct route_request request = {
         .host = x->host, .authority = x->authority, .scheme = x->scheme, .path = x->canonical, .query = x->query,
-        .method = x->method, .fields = fields, .random = x->random};
-    x->fields = *fields;
+        .method = x->method, .fields = &x->fields, .random = x->random};
     if (route_table_explain(x->compiled, &request, x->scratch, arena, &x->route) == 0 &&
         explain_action(set, arena, x) == 0)
         return 0;
@@ -239,23 +273,21 @@ static int explain_route(const struct config_resources *set, const struct fields
 
 int explain_request(const struct config_resources *set, const Headgate__ExplainRequest *m,
                     struct arena *arena, struct explained *ret, struct error_list *errors) {
-    struct fields fields = {0};
     *ret = (struct explained){.method = str_of(m->method ? m->method : "GET")};
-    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, &fields, errors) < 0 ||
+    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, errors) < 0 ||
         choose_listener(set, arena, ret, errors) < 0 || compile_table(set, ret, errors) < 0)
         return -1;
-    return explain_route(set, &fields, arena, ret, errors);
+    return explain_route(set, arena, ret, errors);
 }
 
 int explain_by_table(const struct config_resources *set, const char *table, uint32_t random,
                      const Headgate__ExplainRequest *m, struct arena *arena, struct explained *ret,
                      struct error_list *errors) {
-    struct fields fields = {0};
     *ret = (struct explained){.method = str_of(m->method ? m->method : "GET"), .route_table = table, .random = random};
-    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, &fields, errors) < 0 ||
+    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, errors) < 0 ||
         compile_table(set, ret, errors) < 0)
         return -1;
-    return explain_route(set, &fields, arena, ret, errors);
+    return explain_route(set, arena, ret, errors);
 }
 
 void explained_finish(struct explained *x) {

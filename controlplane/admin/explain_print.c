@@ -13,7 +13,10 @@ static void print_request(const struct explained *x, struct strbuf *out) {
     if (x->listener)
         strbuf_printf(out, "listener     %s%s%s%s\n", x->listener, x->listener_note ? " (" : "",
                       x->listener_note ? x->listener_note : "", x->listener_note ? ")" : "");
-    strbuf_printf(out, "route table  %s\n", x->route_table);
+    if (x->scope)
+        strbuf_printf(out, "scope        %s%s\n", x->scope, x->route_table ? "" : ", and no scope is for that");
+    if (x->route_table)
+        strbuf_printf(out, "route table  %s\n", x->route_table);
 }
 
 static void print_rules(const struct explained *x, struct strbuf *out) {
@@ -95,6 +98,10 @@ static void print_action(const struct explained *x, struct strbuf *out) {
 
 void explained_print(const struct explained *x, struct strbuf *out) {
     print_request(x, out);
+    if (!x->route_table) {
+        strbuf_puts(out, "answer       404\n");
+        return;
+    }
     if (x->path_error != PATH_OK) {
         strbuf_printf(out, "answer       400: the path is refused (%s)\n", path_error_word(x->path_error));
         return;
@@ -194,8 +201,13 @@ void explained_print_json(const struct explained *x, struct strbuf *out) {
     strbuf_add_json(out, x->method);
     if (x->listener)
         add_key(out, "listener", str_of(x->listener));
-    add_key(out, "route_table", str_of(x->route_table));
-    if (x->path_error != PATH_OK) {
+    if (x->scope)
+        add_key(out, "scope", str_of(x->scope));
+    if (x->route_table)
+        add_key(out, "route_table", str_of(x->route_table));
+    if (!x->route_table) {
+        strbuf_puts(out, ",\"status\":404");
+    } else if (x->path_error != PATH_OK) {
         strbuf_puts(out, ",\"status\":400");
         add_key(out, "path_error", str_of(path_error_word(x->path_error)));
     } else {

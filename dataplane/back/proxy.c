@@ -180,8 +180,7 @@ static void forward(struct exchange *x) {
     x->choice = worker_random(x->worker);
     x->has_choice = true;
     uint32_t index = route_pick_cluster(x->route, x->choice);
-    const struct bound_table *routes = x->listener->routes;
-    p->cluster = routes->clusters[index];
+    p->cluster = x->routes->clusters[index];
     if (!p->cluster) {
         exchange_fail(x, ABORT_NO_CLUSTER);
         return;
@@ -196,7 +195,7 @@ static void forward(struct exchange *x) {
     p->unprocessed_left = UNPROCESSED_MAX;
     p->first.exchange = x;
     p->current = &p->first;
-    fill_pick(x, routes, index);
+    fill_pick(x, x->routes, index);
     exchange_keep_body(x, kept_body(x));
     proxy_attempt(x);
 }

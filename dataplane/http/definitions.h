@@ -18,6 +18,7 @@
 
 struct cluster_definition;
 struct filter;
+struct scope_table;
 
 struct limits {                        /* bytes, counts */
     uint64_t body, buffer, min_body_rate;
@@ -67,7 +68,9 @@ struct listener_definition {
     struct timeouts           timeouts;      /* header, idle, write of the listener; the rest from the settings */
     struct listener_opening   opening;
     struct http2_options      http2;
-    const struct bound_table *routes;
+    const struct bound_table *routes;                /* NULL: by scope */
+    const struct scope_table *scopes;                /* NULL: `routes` is for all */
+    const struct bound_table *const *scope_routes;   /* by the number of the scope */
     const struct filter      *filters;       /* outermost first */
     unsigned                  filter_count;
     const struct log_service *const *log_services;

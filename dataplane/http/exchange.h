@@ -100,6 +100,7 @@ struct exchange {
     struct worker                    *worker;
     struct snapshot_view             *view;
     const struct listener_definition *listener;
+    const struct bound_table         *routes;            /* NULL until it is known which */
     const struct route               *route;             /* NULL until matched */
     struct route_match                match;
     uint32_t                          choice;            /* of a cluster (route_pick_cluster), once has_choice */

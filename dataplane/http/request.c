@@ -7,6 +7,7 @@
 #include "dataplane/http/exchange_private.h"
 #include "dataplane/net/conn.h"
 #include "dataplane/routing/path.h"
+#include "dataplane/routing/scopes.h"
 #include "dataplane/tls/server.h"
 #include "dataplane/tls/session.h"
 
@@ -128,6 +129,13 @@ static bool may_connect(const struct exchange *x) {
     return x->route && x->route->rule->connect;
 }
 
+static const struct bound_table *find_routes(const struct listener_definition *d, const struct route_request *request) {
+    if (!d->scopes)
+        return d->routes;
+    int32_t scope = scope_table_find(d->scopes, request);
+    return scope == SCOPE_NONE ? NULL : d->scope_routes[scope];
+}
+
 enum abort_code request_prepare(struct exchange *x, struct head *head) {
     if (x->listener->opening.raw)
         return ABORT_NO_ROUTE; /* the address serves no requests any more: the connection is older than that */
@@ -141,7 +149,10 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
     struct route_request request = {.host = head->host, .authority = head->authority, .path = x->path, .query = head->query,
                                     .scheme = x->is_tls ? STR("https") : STR("http"), .method = head->method_text,
                                     .fields = &head->fields, .random = worker_random(x->worker)};
-    route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
+    x->routes = find_routes(x->listener, &request);
+    if (!x->routes)
+        return ABORT_NO_ROUTE;
+    route_table_match(x->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
     if (head->method == METHOD_CONNECT)
         return may_connect(x) ? ABORT_NONE : ABORT_METHOD_NOT_ALLOWED;

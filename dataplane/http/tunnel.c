@@ -40,7 +40,8 @@ void exchange_on_connection(struct leg *leg) {
     head->method = METHOD_CONNECT;
     head->form = TARGET_AUTHORITY;
     struct route_request request = {.method = STR("CONNECT"), .fields = &head->fields};
-    route_table_match(x->listener->routes->table, &request, x->worker->route_scratch, &x->match);
+    x->routes = x->listener->routes;
+    route_table_match(x->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
     x->request.head = head;
     x->log_method = STR("TCP");
@@ -85,6 +86,7 @@ static bool let_snapshot_go(struct exchange *x) {
     x->route_name = route;
     x->cluster = cluster;
     x->listener = d;
+    x->routes = NULL;
     x->route = NULL;
     return true;
 }

@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/net/proxy_protocol.h"
+#include "dataplane/routing/scopes.h"
 #include "dataplane/snapshot/clusters.h"
 #include "dataplane/snapshot/log_services.h"
 #include "dataplane/snapshot/members.h"
@@ -248,6 +249,23 @@ static int add_tls(struct snapshot *s, const struct resource *r, const struct re
     return 0;
 }
 
+static int add_scopes(struct snapshot *s, const char *name, const Headgate__ScopedRoutes *m, struct listener_definition *d,
+                      struct error_list *errors) {
+    size_t before = errors->count;
+    const struct bound_table **routes = arena_calloc(&s->arena, m->n_scopes + 1, sizeof(struct bound_table *));
+    d->scopes = scope_table_build(m, name, &s->arena, errors);
+    d->scope_routes = routes;
+    for (size_t i = 0; routes && d->scopes && i < m->n_scopes; i++) {
+        const char *table = m->scopes[i]->route_table ? m->scopes[i]->route_table : "";
+        char path[64];
+        snprintf(path, sizeof path, "scoped_routes.scopes[%zu].route_table", i);
+        routes[i] = map_get(&s->table_by_name, str_of(table));
+        if (!routes[i])
+            fault(errors, "listener", name, path, ERROR_REFERENCE, "there is no route table \"%s\"", table);
+    }
+    return routes && d->scopes && errors->count == before ? 0 : -1;
+}
+
 /* Where its requests, or connections, go. */
 static int add_routes(struct snapshot *s, struct resource *r, const struct snapshot *previous, struct listener_definition *d,
                       struct error_list *errors) {
@@ -255,6 +273,12 @@ static int add_routes(struct snapshot *s, struct resource *r, const struct snaps
     if (m->tcp) {
         d->routes = add_table(s, r, previous, errors);
         return d->routes ? 0 : -1;
+    }
+    if (m->scoped_routes && !m->route_table)
+        return add_scopes(s, r->name, m->scoped_routes, d, errors);
+    if (m->scoped_routes) {
+        fault(errors, "listener", r->name, "scoped_routes", ERROR_CONFLICT, "%s", "there is a route table for all requests");
+        return -1;
     }
     d->routes = m->route_table ? map_get(&s->table_by_name, str_of(m->route_table)) : NULL;
     if (!d->routes)

@@ -43,6 +43,8 @@ int tcp_rule_check(const Headgate__Listener *m, const char *name, struct error_l
         fault(&p, "tcp.max_connect_attempts", ERROR_RANGE, "1 to 100 attempts are possible");
     if (m->route_table)
         fault(&p, "route_table", ERROR_CONFLICT, "a listener has a route table or tcp, not both");
+    if (m->scoped_routes)
+        fault(&p, "scoped_routes", ERROR_CONFLICT, "a listener has route tables or tcp, not both");
     if (m->n_protocols)
         fault(&p, "protocols", ERROR_CONFLICT, "a listener with tcp relays whatever is spoken");
     if (m->http2)

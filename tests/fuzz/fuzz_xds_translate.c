@@ -46,7 +46,7 @@ static int secret(const ProtobufCMessage *m, struct xds_made *ret, struct error_
 
 static int listener(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
 {
-    return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, ret, errors);
+    return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, NULL, ret, errors);
 }
 
 static int routes(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)

@@ -129,7 +129,7 @@ static void take(const ProtobufCMessage *m, bool is_listener)
     struct error_list errors = {0};
     const Envoy__Config__Route__V3__RouteConfiguration *routes = (const void *)m;
     int status = is_listener
-                     ? xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, &made, &errors)
+                     ? xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, NULL, &made, &errors)
                      : xds_translate_route_configuration(routes, &made, &errors);
     must((status < 0) == !error_list_is_empty(&errors), "a refusal without an error, or the other way round");
     if (status == 0) {

@@ -1,5 +1,8 @@
+#include <stdio.h>
+
 #include "controlplane/config/message/fill.h"
 #include "controlplane/config/schema/schema_listener.h"
+#include "dataplane/routing/scopes.h"
 
 static void conflict(struct fill *f, const struct fill_at *at, const char *key, const char *message, const char *expected) {
     struct fill_at below = fill_down(at, key);
@@ -41,6 +44,32 @@ static void check_beside_tcp(struct fill *f, const struct fill_at *at, const Hea
         warn_of(f, &at_timeouts, "header");
     if (timeouts && timeouts->has_idle)
         warn_of(f, &at_timeouts, "idle");
+}
+
+/* ---- scopes ---- */
+
+/* "scoped_routes.scopes[3].key" in the tree, as far as it goes. */
+static void report_scope(struct fill *f, const struct fill_at *at, const struct error *e) {
+    char list[16] = "", field[16] = "";
+    unsigned index = 0;
+    if (!e->path || sscanf(e->path, "scoped_routes.%15[a-z][%u].%15[a-z_]", list, &index, field) != 3) {
+        fill_report(f, at, e->code, "%s", e->message);
+        return;
+    }
+    struct fill_at below = fill_down(at, list), item = fill_down_to(&below, index), found = fill_down(&item, field);
+    fill_report(f, &found, e->code, "%s", e->message);
+}
+
+/* As data planes see them. */
+void check_scoped_routes(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    struct error_list errors = {0};
+    struct arena arena = {0};
+    if (!scope_table_build((const Headgate__ScopedRoutes *)m, "", &arena, &errors) && errors.count == 0)
+        fill_out_of_memory(f);
+    for (size_t i = 0; i < errors.count; i++)
+        report_scope(f, at, &errors.items[i]);
+    error_list_finish(&errors);
+    arena_finish(&arena);
 }
 
 /* ---- the listener ---- */

@@ -65,6 +65,62 @@ static const struct schema_object log_service = {
     .keys = log_service_keys,
 };
 
+static const struct schema_key scope_key_keys[] = {
+    {.key = "header", .type = SCHEMA_TEXT, .form = &text_field_name, .flags = SCHEMA_REQUIRED, .max = 256,
+     .description = "The field whose first value counts, in lower case. `host` is what Host or `:authority` says, in lower "
+                    "case and with its port."},
+    {.key = "separator", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 64, .absent = "the value is one element",
+     .description = "What stands between the elements of the value."},
+    {.key = "index", .type = SCHEMA_INTEGER, .min = 0, .max = 1000, .group = 1,
+     .description = "Which element: 0 is the first."},
+    {.key = "element", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 256, .group = 1,
+     .description = "Or the name of the element, of which what stands behind `assignment` counts."},
+    {.key = "assignment", .type = SCHEMA_TEXT, .form = &text_any, .min = 1, .max = 64,
+     .description = "What stands between the name of an element and the rest."},
+    {0},
+};
+
+static const struct schema_object scope_key = {
+    .title = "scope-key-part",
+    .description = "A part of the key of a request: its field's value, or an element of that.",
+    .message = &headgate__scope_key_part__descriptor,
+    .keys = scope_key_keys,
+    .shorthand = "header",
+};
+
+static const struct schema_key scope_keys[] = {
+    {.key = "key", .type = SCHEMA_TEXT, .form = &text_any, .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK, .min = 1,
+     .max = 8, .description = "Its key: a text for each part of the listener's, compared byte by byte."},
+    {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name, .kind = HEADGATE__KIND__KIND_ROUTE_TABLE,
+     .flags = SCHEMA_REQUIRED, .description = "The name of the route table of its requests."},
+    {0},
+};
+
+static const struct schema_object scope = {
+    .title = "scope",
+    .description = "Requests with one key, and their route table.",
+    .message = &headgate__route_scope__descriptor,
+    .keys = scope_keys,
+};
+
+static const struct schema_key scoped_routes_keys[] = {
+    {.key = "key", .type = SCHEMA_OBJECT, .object = &scope_key, .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK,
+     .min = 1, .max = 8, .description = "What the key of a request is made of. A request that lacks a part of it has none."},
+    {.key = "scopes", .type = SCHEMA_OBJECT, .object = &scope, .flags = SCHEMA_LIST, .max = 100000,
+     .description = "Which key leads where."},
+    {0},
+};
+
+static const struct schema_object scoped_routes = {
+    .title = "scoped-routes",
+    .description = "The route table of a request is that of the scope with the request's key. Where there is no such scope, "
+                   "or the request has no key, it is answered 404. However many scopes there are, one is found in the same "
+                   "time.",
+    .message = &headgate__scoped_routes__descriptor,
+    .keys = scoped_routes_keys,
+    .check = check_scoped_routes,
+};
+
 static const struct schema_key listener_keys[] = {
     NAME_KEY("Its name, for logs, metrics and `headgate set`."),
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
@@ -73,6 +129,8 @@ static const struct schema_key listener_keys[] = {
     {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name,
      .kind = HEADGATE__KIND__KIND_ROUTE_TABLE, .group = 1,
      .description = "The name of the route table that its requests go through."},
+    {.key = "scoped-routes", .type = SCHEMA_OBJECT, .object = &scoped_routes, .group = 1,
+     .description = "Or several route tables, chosen by header fields of a request."},
     {.key = "tcp", .type = SCHEMA_OBJECT, .object = &tcp_proxy, .group = 1,
      .description = "Where its connections go, when it does not serve HTTP."},
     {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
@@ -96,7 +154,7 @@ static const char *const listener_later[] = {"filters", NULL};
 
 const struct schema_object schema_listener = {
     .title = "listener",
-    .description = "An address, or several, on which clients connect. Exactly one of route-table and tcp.",
+    .description = "An address, or several, on which clients connect. Exactly one of route-table, scoped-routes and tcp.",
     .message = &headgate__listener__descriptor,
     .keys = listener_keys,
     .later = listener_later,

@@ -328,13 +328,14 @@ static void make_listener(struct listener_making *l, const Envoy__Config__Listen
     making_emit(m, HEADGATE__KIND__KIND_LISTENER, l->name, &l->to->base);
 }
 
-int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *from, struct xds_made *ret,
-                           struct error_list *errors) {
+int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *from, const struct xds_scopes *scopes,
+                           struct xds_made *ret, struct error_list *errors) {
     struct making m;
     if (making_begin(&m, &xds_read_listener, &from->base, "listener", from->name, ret, errors) == 0) {
         struct listener_making l = {
             .making = &m, .to = making_new(&m, &headgate__listener__descriptor),
             .name = making_name(&m, XDS_AT(NULL, "name"), from->name), .server_name = from->name,
+            .scopes = scopes ? scopes->items : NULL, .scope_count = scopes ? scopes->count : 0,
         };
         if (l.to && l.name)
             make_listener(&l, from);

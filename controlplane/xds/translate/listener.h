@@ -10,6 +10,7 @@
 
 extern const struct xds_fields xds_read_http_manager;           /* listener_http.c */
 extern const struct xds_fields xds_read_http_filter;            /* http_filters.c */
+extern const struct xds_fields xds_read_scoped_routes;          /* scopes.c */
 extern const struct xds_fields xds_read_tcp_proxy;              /* listener_tcp.c */
 extern const struct xds_fields xds_read_listen_address;         /* listen_address.c */
 extern const struct xds_fields xds_read_access_log;             /* access_log.c */
@@ -20,6 +21,8 @@ struct listener_making {
     Headgate__Listener *to;
     const char         *name;           /* of ours */
     const char         *server_name;
+    Envoy__Config__Route__V3__ScopedRouteConfiguration *const *scopes;  /* that came by themselves */
+    size_t              scope_count;
     bool                has_tls;
     struct tls_alpn     alpn;
 };
@@ -36,6 +39,8 @@ void listener_http(struct listener_making *l, const struct xds_at *at,
                    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *from);
 void http_filters(struct making *m, const struct xds_at *at,
                   const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *from);
+void listener_scopes(struct listener_making *l, const struct xds_at *at,
+                     const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__ScopedRoutes *from);
 void listener_tcp(struct listener_making *l, const struct xds_at *at,
                   const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *from);
 /* The listener's timeouts, made when there are none; NULL without memory. */

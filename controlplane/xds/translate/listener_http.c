@@ -40,7 +40,8 @@ static const struct xds_fields upgrade_table = HCM_TABLE(http_connection_manager
 const struct xds_fields xds_read_http_manager = HCM_TABLE(
     http_connection_manager, XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2"),
     XDS_IGNORE("stat_prefix", "metrics are named by the listener"), XDS_INSIDE("rds", &rds_table),
-    XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("http_filters", &xds_read_http_filter),
+    XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("scoped_routes", &xds_read_scoped_routes),
+    XDS_INSIDE("http_filters", &xds_read_http_filter),
     XDS_IGNORE("tracing", NO_TRACES), XDS_INSIDE("common_http_protocol_options", &common_table),
     XDS_INSIDE("http_protocol_options", &http1_table),
     XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
@@ -173,7 +174,10 @@ static void routes(struct listener_making *l, const struct xds_at *at, const HCM
     case HCM_VALUE(ROUTE_SPECIFIER_ROUTE_CONFIG):
         inline_routes(l, at, from->route_config);
         break;
-    default: making_refuse(l->making, at, ERROR_MISSING, "needs one of rds and route_config"); break;
+    case HCM_VALUE(ROUTE_SPECIFIER_SCOPED_ROUTES):
+        listener_scopes(l, XDS_AT(at, "scoped_routes"), from->scoped_routes);
+        break;
+    default: making_refuse(l->making, at, ERROR_MISSING, "needs one of rds, route_config and scoped_routes"); break;
     }
 }
 

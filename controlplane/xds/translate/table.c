@@ -38,9 +38,37 @@ static int endpoints(const struct xds_material *from, struct xds_made *ret, stru
     return end(&d, m ? xds_translate_endpoints(m, from->is_locality_weighted, ret, errors) : -1);
 }
 
+/* One of the parts, in the arena of what they belong to. */
+static ProtobufCMessage *decode_scope(struct decoded *d, struct str bytes, struct error_list *errors) {
+    ProtobufCMessage *m = NULL;
+    int status = xds_decode(&envoy__config__route__v3__scoped_route_configuration__descriptor, &d->arena, bytes, &m);
+    if (status == 0)
+        return m;
+    error_addf(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX, "%s", xds_decode_reason(status));
+    return NULL;
+}
+
+static int decode_scopes(struct decoded *d, const struct xds_material *from, struct xds_scopes *ret,
+                         struct error_list *errors) {
+    ret->items = arena_calloc(&d->arena, from->part_count + 1, sizeof *ret->items);
+    if (!ret->items)
+        error_addf(errors, ERROR_MEMORY, "out of memory");
+    for (size_t i = 0; ret->items && i < from->part_count; i++) {
+        ProtobufCMessage *m = decode_scope(d, from->parts[i], errors);
+        if (!m)
+            return -1;
+        ret->items[ret->count++] = (Envoy__Config__Route__V3__ScopedRouteConfiguration *)m;
+    }
+    return ret->items ? 0 : -1;
+}
+
 static int listener(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
     struct decoded d = decode(&envoy__config__listener__v3__listener__descriptor, from->bytes, errors);
-    return end(&d, d.m ? xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)d.m, ret, errors) : -1);
+    const Envoy__Config__Listener__V3__Listener *m = (const Envoy__Config__Listener__V3__Listener *)d.m;
+    struct xds_scopes scopes = {0};
+    if (!m || decode_scopes(&d, from, &scopes, errors) < 0)
+        return end(&d, -1);
+    return end(&d, xds_translate_listener(m, &scopes, ret, errors));
 }
 
 static void add_length(struct strbuf *out, size_t n) {

@@ -71,8 +71,16 @@ int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct x
  * is said by the cluster that uses it: XdsDiscovery.locality_weighted. */
 int xds_translate_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, bool is_locality_weighted,
                             struct xds_made *ret, struct error_list *errors);
-/* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. */
-int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, struct xds_made *ret, struct error_list *errors);
+/* Scopes that come by themselves (SRDS). */
+struct xds_scopes {
+    Envoy__Config__Route__V3__ScopedRouteConfiguration **items;
+    size_t                                               count;
+};
+
+/* A KIND_LISTENER, and a KIND_ROUTE_TABLE where the routes stand in it. Where scopes come by themselves it needs all of
+ * them; `scopes` are those that are there, and errors about one have the path "scopes[i]". NULL: none. */
+int xds_translate_listener(const Envoy__Config__Listener__V3__Listener *m, const struct xds_scopes *scopes,
+                           struct xds_made *ret, struct error_list *errors);
 /* A KIND_ROUTE_TABLE of its name. Where virtual hosts come by themselves (vhds) it needs all of them; those that belong to
  * it are the first of its own by then. */
 int xds_translate_route_configuration(const Envoy__Config__Route__V3__RouteConfiguration *m, struct xds_made *ret,

@@ -1,4 +1,4 @@
-"""Resources that are parts of others, from a real management server: virtual hosts by themselves (VHDS)."""
+"""Resources that are parts of others, from a real management server: virtual hosts by themselves (VHDS), scopes (SRDS)."""
 import contextlib
 import json
 
@@ -103,3 +103,86 @@ def test_one_bad_virtual_host():
                          virtual_host("r", "b.example", "one", ["a.example"])])
         wait_until("the second is refused", lambda: any("r/b.example: virtual_hosts[1]" in r["error"] for r in server.refusals()))
         assert answers(gateway, port, "a.example", "b.example") == ["o2", "o2"]
+
+
+# ---- scopes
+
+def scoped_listener(port, mode, key):
+    listener = envoy.listener("web", port, "unused", mode)
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["rds"]
+    manager["scoped_routes"] = {"name": "any", "rds_config_source": envoy.source(mode),
+                                "scope_key_builder": {"fragments": [{"header_value_extractor": part} for part in key]},
+                                "scoped_rds": {"scoped_rds_config_source": envoy.source(mode)}}
+    return listener
+
+
+def scope(name, table, *key):
+    return {"@type": f"{envoy.TYPE}envoy.config.route.v3.ScopedRouteConfiguration", "name": name,
+            "route_configuration_name": table, "key": {"fragments": [{"string_key": text} for text in key]}}
+
+
+def rds_table(name, cluster):
+    return envoy.routes(name, [("/", cluster)])
+
+
+@pytest.mark.parametrize("mode", ["ads", "xds", "delta", "delta-ads"])
+def test_scopes_by_host(mode):
+    """As upstream's driver has it: the key is Host, and tables have other names each time."""
+    with site(mode) as (server, gateway, origins):
+        port = gateway.port_of("web")
+        listener = scoped_listener(port, mode, [{"name": "Host", "index": 0}])
+        here = f"127.0.0.1:{port}"
+
+        def serve(version, to, *more):
+            server.serve(version, [*clusters(mode, origins), listener, scope("s", f"r{version}", here), rds_table(f"r{version}", to),
+                                   *more])
+            wait_until("it is served", lambda: answers(gateway, port, here) == [origins[to == "two"].name])
+
+        serve(1, "one")
+        assert answers(gateway, port, "another.example") == [404]
+        with Clients(Here(gateway, here), threads=2, check=lambda answer: answer.status == 200) as clients:
+            for version in range(2, 7):
+                serve(version, ("one", "two")[version % 2])
+            serve(7, "one", scope("t", "t", "another.example"), rds_table("t", "two"))
+            wait_until("the other scope is there", lambda: answers(gateway, port, "another.example") == ["o2"])
+            serve(8, "one")
+            wait_until("it is gone", lambda: answers(gateway, port, "another.example") == [404])
+            wait_until("all is answered", lambda: not server.unanswered(), HELD_SECONDS)
+        assert clients.answered and clients.failures == []
+        assert server.refusals() == []
+
+
+class Here:
+    """The gateway to clients that say its own host."""
+
+    def __init__(self, gateway, host):
+        self.gateway, self.host = gateway, host
+
+    def connect(self):
+        connection = self.gateway.connect()
+        exchange = connection.exchange
+        connection.exchange = lambda _request: exchange(request("GET", "/", host=self.host))
+        return connection
+
+
+def test_elements_and_bad_scopes():
+    key = [{"name": "x-route", "element_separator": ",", "element": {"separator": "=", "key": "vip"}}]
+    with site("delta") as (server, gateway, origins):
+        port = gateway.port_of("web")
+        rest = [*clusters("delta", origins), scoped_listener(port, "delta", key), rds_table("r1", "one"), rds_table("r2", "two")]
+        server.serve(1, [*rest, scope("a", "r1", "10.0.0.1"), scope("b", "r2", "10.0.0.2")])
+        ask = lambda value: answers(gateway, port, "any", fields=(f"X-Route: {value}",))
+        wait_until("it is served", lambda: ask("vip=10.0.0.1") == ["o1"])
+        assert ask("a=b,vip=10.0.0.2,vip=10.0.0.1") == ["o2"]
+        assert ask("vip=10.0.0.3") == [404] and ask("10.0.0.1") == [404]
+        assert answers(gateway, port, "any") == [404]
+        # one without a key is refused by itself, one whose key another has beside that
+        server.serve(2, [*rest, scope("a", "r2", "10.0.0.1"), scope("b", "r2"), scope("c", "r1", "10.0.0.1"),
+                         scope("d", "r1", "10.0.0.4")])
+        wait_until("the good ones have changed", lambda: (ask("vip=10.0.0.1"), ask("vip=10.0.0.4")) == (["o2"], ["o1"]))
+        assert ask("vip=10.0.0.2") == ["o2"]
+        wait_until("both are refused", lambda: len(server.refusals()) >= 2 or any(
+            "b: key" in r["error"] and "c: scopes" in r["error"] for r in server.refusals()))
+        said = " ".join(r["error"] for r in server.refusals())
+        assert "b: key.fragments: are missing" in said and "c: scopes[2]: another scope has this key" in said

@@ -237,3 +237,31 @@ def test_many_rules_and_hosts(gateway, teller):
         assert body_of(gateway, host=f"h{n}.example") == f"h{n}"
         assert body_of(gateway, host=f"x.y.w{n}.example") == f"h{n}"
     assert json.loads(body_of(gateway, "/e/1000"))["target"] == "/e/1000"
+
+
+# ---- scopes: one of several route tables, by header fields
+
+def test_scopes(gateway):
+    served = configure(gateway, [], [respond("unused")])
+    listener = served["listeners"][0]
+    del listener["route-table"]
+    listener["scoped-routes"] = {
+        "key": ["host", {"header": "x-tenant", "separator": ";", "element": "id"}],
+        "scopes": [{"key": ["a.example", "red"], "route-table": "red"}, {"key": ["a.example", "blue"], "route-table": "blue"}]}
+    served["route-tables"] = [{"name": name, "hosts": [{"domains": ["*"], "rules": [respond(name)]}]} for name in ("red", "blue")]
+    gateway.serve(served)
+    assert body_of(gateway, "/", "X-Tenant: id=red", host="a.example") == "red"
+    assert body_of(gateway, "/", "X-Tenant: a=b;id=blue;id=red", host="A.example") == "blue"
+    for wrong in (["X-Tenant: id=green"], ["X-Tenant: red"], [], ["X-Tenant: other", "X-Tenant: id=red"]):
+        assert body_of(gateway, "/", *wrong, host="a.example") == 404
+    assert body_of(gateway, "/", "X-Tenant: id=red", host="b.example") == 404
+    explained = json.loads(gateway.headgate("explain", "GET", f"http://a.example:{gateway.port}/", "-o", "json",
+                                            "-H", "X-Tenant: id=red").stdout)
+    assert explained["status"] == 404 and f"a.example:{gateway.port}" in explained["scope"]  # the port is a part of Host
+    # what the scopes say changes without a connection being cut
+    with gateway.connect() as client:
+        assert client.exchange(request("GET", "/", "X-Tenant: id=red", host="a.example")).body == b"red"
+        changed = json.loads(json.dumps(served))
+        changed["listeners"][0]["scoped-routes"]["scopes"][0]["route-table"] = "blue"
+        gateway.serve(changed)
+        assert client.exchange(request("GET", "/", "X-Tenant: id=red", host="a.example")).body == b"blue"

@@ -14,6 +14,12 @@ static const char yaml[] =
     "  - {name: web, address: '127.0.0.1:8080', route-table: site}\n"
     "  - {name: other, address: '[::1]:8081', route-table: other}\n"
     "  - {name: relay, address: '127.0.0.1:8082', tcp: {cluster: one}}\n"
+    "  - name: scoped\n"
+    "    address: '127.0.0.1:8083'\n"
+    "    scoped-routes:\n"
+    "      key: [host, {header: x-tenant, separator: ';', element: id}]\n"
+    "      scopes: [{key: ['example.com:8083', red], route-table: site},\n"
+    "               {key: ['example.com:8083', ''], route-table: other}]\n"
     "route-tables:\n"
     "  - name: other\n"
     "    hosts: [{domains: ['*'], rules: [{respond: {status: 204}}]}]\n"
@@ -113,6 +119,29 @@ static void port_picks_the_listener(void **state) {
     assert_non_null(strstr(f->errors.items[0].message, "port 80"));
 }
 
+static void scopes_choose_the_table(void **state) {
+    struct fixture *f = *state;
+    struct strbuf text = {0};
+    assert_int_equal(explain(f, "GET", "http://Example.com:8083/p", "X-Tenant", "a=b;id=red"), 0);
+    assert_string_equal(f->x.scope, "the key is \"example.com:8083\", \"red\"");
+    assert_string_equal(f->x.route_table, "site");
+    assert_string_equal(f->x.clusters[0].name, "one");
+    assert_int_equal(explain(f, "GET", "http://example.com:8083/p", "x-tenant", "id;id=red"), 0);
+    assert_string_equal(f->x.route_table, "other");
+    assert_int_equal(explain(f, "GET", "http://example.com:8083/p", "x-tenant", "id=blue"), 0);
+    assert_null(f->x.route_table);
+    explained_print(&f->x, &text);
+    assert_non_null(strstr(text.p, "\"blue\", and no scope is for that\nanswer       404\n"));
+    strbuf_reset(&text);
+    explained_print_json(&f->x, &text);
+    cJSON *json = cJSON_Parse(strbuf_str(&text).p);
+    assert_int_equal(cJSON_GetObjectItem(json, "status")->valueint, 404);
+    cJSON_Delete(json);
+    strbuf_finish(&text);
+    assert_int_equal(explain(f, "GET", "http://example.com:8083/p", NULL, NULL), 0);
+    assert_string_equal(f->x.scope, "the request has no key");
+}
+
 static void what_is_relayed_is_not_explained(void **state) {
     struct fixture *f = *state;
     assert_int_equal(explain(f, "GET", "http://example.com:8082/", NULL, NULL), -1);
@@ -123,13 +152,15 @@ static void what_is_relayed_is_not_explained(void **state) {
 static void the_only_listener_is_the_one_that_serves_requests(void **state) {
     struct fixture *f = *state;
     size_t kept = 0;
-    for (size_t i = 0; i < f->set.count; i++) { /* without "other" */
-        if (strcmp(f->set.items[i].name, "other") == 0 && f->set.items[i].kind == HEADGATE__KIND__KIND_LISTENER)
+    for (size_t i = 0; i < f->set.count; i++) { /* without "other" and "scoped" */
+        const char *name = f->set.items[i].name;
+        bool is_other = strcmp(name, "other") == 0 || strcmp(name, "scoped") == 0;
+        if (is_other && f->set.items[i].kind == HEADGATE__KIND__KIND_LISTENER)
             f->set.items[i].kind = HEADGATE__KIND__KIND_UNSPECIFIED;
         else
             kept++;
     }
-    assert_int_equal(kept, f->set.count - 1);
+    assert_int_equal(kept, f->set.count - 2);
     assert_int_equal(explain(f, "GET", "http://example.com/p/x", NULL, NULL), 0);
     assert_string_equal(f->x.listener, "web");
     assert_string_equal(f->x.listener_note, "it does not listen on port 80, but there is no other");
@@ -198,6 +229,7 @@ int main(void) {
         TEST(earlier_rules_say_why_not),
         TEST(fields_count),
         TEST(port_picks_the_listener),
+        TEST(scopes_choose_the_table),
         TEST(what_is_relayed_is_not_explained),
         TEST(the_only_listener_is_the_one_that_serves_requests),
         TEST(no_host_and_no_rule),

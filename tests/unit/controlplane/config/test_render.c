@@ -300,6 +300,9 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
     if (k->flags & SCHEMA_UNIQUE && k->form != &text_domain) {
         count = 1; /* there are few different texts to draw from */
     }
+    if (strcmp(k->key, "key") == 0 || strcmp(k->key, "scopes") == 0) {
+        count = 1; /* as many texts as the key has parts, and no key twice */
+    }
     if (k->max && count > k->max) {
         count = k->max;
     }
@@ -374,10 +377,11 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     return k->flags & SCHEMA_REQUIRED || draw(c, 3) == 0;
 }
 
-/* A rule that replaces a prefix must match one; a check of TLS is for clusters with TLS. */
+/* A rule that replaces a prefix must match one; a check of TLS is for clusters with TLS; an element that is not the first
+ * wants a separator. */
 static bool needs_more(const struct schema_object *o, const struct schema_key *k)
 {
-    if (k->object && strcmp(k->object->title, "tls-check") == 0) {
+    if ((k->object && strcmp(k->object->title, "tls-check") == 0) || strcmp(k->key, "index") == 0) {
         return true;
     }
     return (o == &schema_redirect || o == &schema_rewrite) && strcmp(k->key, "prefix") == 0;

@@ -216,8 +216,7 @@ static unsigned check_scopes(const struct game *g) {
         if (!g->s.has[XDS_SCOPES][i].value)
             continue;
         read_served(g, XDS_SCOPES, i, &words);
-        if (is_served(g, XDS_ROUTES, words.rds))
-            check_routes(g, words.rds);
+        check_routes(g, words.rds);
         sum += words.value;
     }
     return sum;

@@ -156,8 +156,52 @@ static inline int translate_part(const struct xds_material *from, struct xds_mad
     return read_words(&words, from->bytes, errors);
 }
 
+/* A scope for each part that names a table, and one for the table of the listener. */
+enum { SCOPES_MAX = 32 };
+
+struct small_scopes {
+    Headgate__ScopedRoutes  routes;
+    Headgate__ScopeKeyPart  part, *parts[1];
+    Headgate__RouteScope    scopes[SCOPES_MAX], *list[SCOPES_MAX];
+    struct words            words[SCOPES_MAX];
+    char                   *keys[SCOPES_MAX][1];
+};
+
+static inline void add_scope(struct small_scopes *s, char *key, char *table) {
+    size_t i = s->routes.n_scopes++;
+    headgate__route_scope__init(&s->scopes[i]);
+    s->keys[i][0] = key;
+    s->scopes[i].key = s->keys[i];
+    s->scopes[i].n_key = 1;
+    s->scopes[i].route_table = table;
+    s->list[i] = &s->scopes[i];
+}
+
+static inline Headgate__ScopedRoutes *fill_scopes(struct small_scopes *s, struct words *words,
+                                                  const struct xds_material *from) {
+    static char header[] = "x", own[] = "of the listener";
+    assert_true(from->part_count < SCOPES_MAX);
+    headgate__scoped_routes__init(&s->routes);
+    headgate__scope_key_part__init(&s->part);
+    s->part.header = header;
+    s->parts[0] = &s->part;
+    s->routes.key = s->parts;
+    s->routes.n_key = 1;
+    s->routes.scopes = s->list;
+    for (size_t i = 0; i < from->part_count; i++) {
+        struct error_list none = {0};
+        assert_int_equal(read_words(&s->words[i], from->parts[i], &none), 0);
+        if (s->words[i].rds)
+            add_scope(s, s->words[i].name, s->words[i].rds);
+    }
+    if (words->rds)
+        add_scope(s, own, words->rds);
+    return &s->routes;
+}
+
 static inline int translate_listener(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__Listener listener = HEADGATE__LISTENER__INIT;
+    static struct small_scopes scopes;
     struct words words;
     char address[32], *addresses[] = {address};
     if (read_words(&words, from->bytes, errors) < 0 || add_parts(&words, from, XDS_SCOPES, made, errors) < 0)
@@ -165,7 +209,10 @@ static inline int translate_listener(const struct xds_material *from, struct xds
     snprintf(address, sizeof address, "127.0.0.1:%u", words.value % 60000 + 1);
     listener.addresses = addresses;
     listener.n_addresses = 1;
-    listener.route_table = words.rds;
+    if (words.has_parts)
+        listener.scoped_routes = fill_scopes(&scopes, &words, from);
+    else
+        listener.route_table = words.rds;
     listener.has_backlog = words.sum > 0;
     listener.backlog = words.sum % 60000;
     enum xds_awaited awaited =

@@ -4,7 +4,7 @@
 #include "controlplane/xds/translate/listener.h"
 
 static int translate(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors) {
-    return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, ret, errors);
+    return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, NULL, ret, errors);
 }
 
 static void print(const struct xds_made *made, struct strbuf *out) {
