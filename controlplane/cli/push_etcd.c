@@ -99,7 +99,7 @@ struct counts {
 
 static struct counts compare(const struct push *p) {
     struct counts c = {0};
-    size_t same = 0, total = 0;
+    size_t total = 0;
     for (size_t i = 0; i < p->set.count; i++) {
         const struct config_resource *r = &p->set.items[i];
         if (r->kind == HEADGATE__KIND__KIND_SETTINGS)
@@ -107,7 +107,6 @@ static struct counts compare(const struct push *p) {
         const struct config_resource *old = config_resources_find(&p->before.set, r->kind, str_of(r->name));
         bool is_same = old && resource_id_equal(&old->id, &r->id);
         total++;
-        same += is_same;
         c.added += !old;
         c.changed += old && !is_same;
     }

@@ -307,7 +307,7 @@ struct kubernetes *kubernetes_create(const struct kubernetes_config *config, str
     }
     read_own_namespace(k);
     k->server = (struct kubernetes_server){.loop = config->loop, .http = http, .url = k->url, .token = k->token,
-                                           .trust = {k->ca_file, k->certificate, k->key}};
+                                           .trust = {.ca_file = k->ca_file, .certificate = k->certificate, .key = k->key}};
     return k;
 }
 

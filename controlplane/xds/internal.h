@@ -33,6 +33,9 @@ struct xds_journal {
     size_t              change_count, change_capacity;
 };
 
+/* What was said of the names that are wanted since the last response came. */
+enum xds_told { XDS_TOLD_NOTHING, XDS_TOLD_MORE, XDS_TOLD_AGAIN };
+
 /* How a server has been told that everything is wanted. */
 enum xds_wildcard { XDS_WILDCARD_NONE, XDS_WILDCARD_LEGACY, XDS_WILDCARD_EXPLICIT };
 
@@ -50,6 +53,8 @@ struct xds_type {
     bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */
     bool               has_asked, has_named, has_cancelled, has_cancelled_all;
+    enum xds_told      told;
+    bool               must_tell_again; /* the next change repeats the last one */
     bool               is_version_void; /* it may be of before everything was wanted: not for another stream */
     enum xds_wildcard  told_wildcard;
     struct str         nonce;           /* owned; the last received */
@@ -120,6 +125,7 @@ bool xds_resource_is_kept(const struct xds_protocol *p, const struct xds_resourc
 
 /* When there may be a request for the type, pace of the stream aside: 0 now, UINT64_MAX when nothing is to be said. */
 uint64_t xds_type_due_at(const struct xds_protocol *p, const struct xds_type *t);
+void     xds_type_tell_again(struct xds_protocol *p, struct xds_stream *s, struct xds_type *t); /* behind a response */
 
 /* ---- settle.c ---- */
 

@@ -154,6 +154,8 @@ static bool is_hearsay(const struct xds_resource *r) {
 static void forget_stream(struct xds_protocol *p, struct xds_type *t, uint64_t now) {
     xds_answers_drop(t);
     xds_disown(&t->nonce);
+    t->told = XDS_TOLD_NOTHING;
+    t->must_tell_again = false;
     t->has_asked = t->has_named = t->has_cancelled = t->has_cancelled_all = false;
     t->told_wildcard = XDS_WILDCARD_NONE;
     t->is_changed = true;

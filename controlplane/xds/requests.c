@@ -253,6 +253,9 @@ static void mark_under_way(struct xds_protocol *p, struct xds_stream *s, struct 
     s->has_sent = true;
     s->in_flight = t;
     s->is_announcing = is_announcing;
+    if (is_announcing && t->has_asked)
+        t->told = t->must_tell_again ? XDS_TOLD_AGAIN : XDS_TOLD_MORE;
+    t->must_tell_again = false;
     s->turn = t->number + 1 < last ? t->number + 1 : first;
     t->has_asked = true;
     token_bucket_take(&s->bucket);
@@ -284,6 +287,16 @@ int xds_protocol_next_request(struct xds_protocol *p, size_t stream, uint64_t no
 static bool is_awaited(const struct xds_stream *s, const struct xds_resource *r) {
     bool is_known_absent = r->state == XDS_DOES_NOT_EXIST || r->state == XDS_TIMEOUT;
     return r->is_named && r->is_told && !r->copy && !is_known_absent && r->seen <= s->opened_after;
+}
+
+/* A response that crossed the last change has made its nonce an old one, so the server may have dropped the names with it.
+ * The answer would say them again, but may be held back for what they bring. Once is enough: then the answer has to do. */
+void xds_type_tell_again(struct xds_protocol *p, struct xds_stream *s, struct xds_type *t) {
+    bool may_be_dropped = t->told == XDS_TOLD_MORE && p->o.form == XDS_STATE_OF_THE_WORLD && !xds_is_polled(p);
+    t->told = XDS_TOLD_NOTHING;
+    for (struct xds_resource *r = t->table.first; r && may_be_dropped && !t->must_tell_again; r = r->next)
+        t->must_tell_again = is_awaited(s, r);
+    t->is_changed |= t->must_tell_again;
 }
 
 /* gRFC A57: the wait begins when the request has left. */

@@ -421,5 +421,6 @@ enum xds_result xds_protocol_receive(struct xds_protocol *p, size_t stream, cons
     if (pass.result == XDS_OK)
         answer(&pass);
     finish(&pass);
+    xds_type_tell_again(p, s, t);
     return pass.result;
 }

@@ -159,8 +159,8 @@ static int unescape(struct reader *r, size_t end, struct str *ret) {
 }
 
 static int read_text(struct reader *r, struct str *ret) {
-    bool has_escapes;
-    size_t end;
+    bool has_escapes = false;
+    size_t end = 0;
     r->at++;
     if (find_end(r, &end, &has_escapes))
         return -1;

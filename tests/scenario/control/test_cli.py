@@ -168,16 +168,16 @@ def test_explain(site):
 
 
 def test_explain_of_a_servers_routes_needs_no_control_plane(folders):
+    clusters = [{"name": "one", "weight": 1}, {"name": "two", "weight": 99}]
+    action = {"weighted_clusters": {"clusters": clusters}, "prefix_rewrite": "/v1", "request_mirror_policies": [{"cluster": "m"}]}
     routes = folders.write("routes.yaml", {"virtual_hosts": [{"name": "site", "domains": ["*"], "routes": [
-        {"match": {"prefix": "/api"}, "route": {"weighted_clusters": {"clusters": [
-            {"name": "one", "weight": 1}, {"name": "two", "weight": 99}]}, "prefix_rewrite": "/v1"}},
-        {"match": {"prefix": "/"}, "redirect": {"https_redirect": True},
-         "request_headers_to_add": [{"header": {"key": "a", "value": "b"}}]}]}]})
+        {"match": {"prefix": "/api"}, "route": action},
+        {"match": {"prefix": "/"}, "redirect": {"https_redirect": True}}]}]})
     said = folders.ok("explain", "GET", "http://a.example/apix?q", "--xds", routes, "--random", 100, "-o", "json").json
     assert (said["cluster_name"], said["virtual_host_name"], said["path_rewrite"]) == ("one", "site", "/v1x?q")
     said = folders.ok("explain", "GET", "http://a.example/", "--xds", routes, "-o", "json").json
     assert (said["path_redirect"], said["code_redirect"], said["cluster_name"]) == ("https://a.example/", 301, "")
-    assert ["request_headers_to_add" in text for text in said["not_supported"]] == [True]
+    assert ["request_mirror_policies" in text for text in said["not_supported"]] == [True]
     assert "cluster      one" in folders.ok("explain", "GET", "http://a.example/api", "--xds", routes).out
     assert folders.headgate("explain", "GET", "http://a.example/", "--xds", "/nowhere").code == 2
     assert folders.headgate("explain", "GET", "http://a.example/", "--xds", routes, "--random", "x").code == 2

@@ -119,6 +119,31 @@ static void rule_04_a_change_has_the_latest_nonce_and_none_in_delta(void **state
     }
 }
 
+/* The server may have dropped them with their old nonce, and the answer that would repeat them waits for READY. Once is
+ * enough: a server that has not got them is not asked for ever. */
+static void rule_04_names_that_crossed_a_response_are_said_again(void **state) {
+    (void)state;
+    struct machine m = asked(XDS_STATE_OF_THE_WORLD);
+    m.is_held = true;
+    ask_for_all(&m);
+    want(&m, ENDPOINTS, "c");
+    assert_int_equal(flush(&m, ENDPOINTS), 1);
+    say(&m, ENDPOINTS, "1", "n1", "a=1 b=1");
+    assert_true(ask(&m, ENDPOINTS));
+    assert_str(m.request.response_nonce, "n1");
+    assert_str(m.request.version, "");
+    assert_asks_for(&m, "a b c");
+    sent(&m, ENDPOINTS);
+    assert_false(ask(&m, ENDPOINTS));
+    say(&m, ENDPOINTS, "1", "n2", "a=1 b=1");
+    assert_false(ask(&m, ENDPOINTS));
+    want(&m, ENDPOINTS, "d");
+    assert_int_equal(flush(&m, ENDPOINTS), 1);
+    say(&m, ENDPOINTS, "2", "n3", "a=1 b=1 c=1 d=1");
+    assert_false(ask(&m, ENDPOINTS));
+    xds_protocol_destroy(m.p);
+}
+
 static void rule_05_nonces_do_not_survive_the_stream(void **state) {
     (void)state;
     for (int is_delta = 0; is_delta < 2; is_delta++) {
@@ -538,6 +563,7 @@ int main(void) {
         cmocka_unit_test(rule_02_each_type_has_its_version_and_nonce),
         cmocka_unit_test(rule_03_every_response_has_one_answer),
         cmocka_unit_test(rule_04_a_change_has_the_latest_nonce_and_none_in_delta),
+        cmocka_unit_test(rule_04_names_that_crossed_a_response_are_said_again),
         cmocka_unit_test(rule_05_nonces_do_not_survive_the_stream),
         cmocka_unit_test(rule_06_absence_deletes_clusters_and_no_endpoints),
         cmocka_unit_test(rule_07_wildcards_legacy_and_explicit),

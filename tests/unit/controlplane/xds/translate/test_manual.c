@@ -52,7 +52,7 @@ static const struct {
      "rule_02_each_type_has_its_version_and_nonce"},
     {"every response is answered once; a NACK has the reason and the version accepted before",
      "rule_03_every_response_has_one_answer"},
-    {"a change of what is wanted has the latest nonce; in delta none",
+    {"a change of what is wanted has the latest nonce, and one that a response has crossed is said again; in delta none",
      "rule_04_a_change_has_the_latest_nonce_and_none_in_delta"},
     {"nonces end with the stream; the next begins with version and all names, in delta with the versions of what is held",
      "rule_05_nonces_do_not_survive_the_stream"},
