@@ -13,6 +13,7 @@ from origins import Teller
 from wire import request
 
 HELD_SECONDS = 30  # an answer that waits longer waits for nothing: it would be sent after a minute
+EVENTS_SHOWN, LOG_SHOWN = 60, 8000  # of a snapshot that is not served
 NAMES = ["a", "b", "c", "d", "e", "f"]
 
 
@@ -131,6 +132,16 @@ class Outcome:
         self.is_ready = gateway.probe(gateway.control_admin_port, "readyz") == 200
 
 
+def wait_served(snapshot, server, gateway, reached, what):
+    """Until it is served as it says; otherwise what both sides know of it."""
+    try:
+        wait_until(f"{what} is served", lambda: snapshot.is_served(reached.origins))
+    except AssertionError as error:
+        events = "\n".join(json.dumps(event) for event in server.events[-EVENTS_SHOWN:])
+        log = (gateway.folder / "controlplane.log").read_text()[-LOG_SHOWN:]
+        raise AssertionError(f"{error}\n{gateway.headgate('status').stdout}\n{events}\n{log}") from None
+
+
 def drive(mode, authority, count, told=lambda version: None):
     """Goes through `count` snapshots; each must be served as it says, and in the end every response be answered. An authority
     makes it TLS, towards the server and towards clients. `told` learns of each snapshot that is served."""
@@ -138,12 +149,12 @@ def drive(mode, authority, count, told=lambda version: None):
     with driven(mode, authority) as (server, gateway, place, reached):
         first = Snapshot(rng, 0, place, mode)
         server.serve(0, first.resources())
-        wait_until("the first snapshot is served", lambda: first.is_served(reached.origins))
+        wait_served(first, server, gateway, reached, "the first snapshot")
         with Clients(reached, threads=2) as clients:
             for version in range(1, count + 1):
                 snapshot = Snapshot(rng, version, place, mode)
                 server.serve(version, snapshot.resources())
-                wait_until(f"snapshot {version} is served", lambda s=snapshot: s.is_served(reached.origins))
+                wait_served(snapshot, server, gateway, reached, f"snapshot {version}")
                 told(version)
             wait_until("all is answered", lambda: not server.unanswered(), HELD_SECONDS)
         return Outcome(clients, server, gateway)
