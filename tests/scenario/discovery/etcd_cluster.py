@@ -34,6 +34,11 @@ class Member:
             self.process.kill()
             self.process.wait()
 
+    def end(self):
+        """In good order: all is on the disk, so that nothing of the log is done again, logins neither."""
+        self.process.terminate()
+        self.process.wait(60)
+
 
 class Etcd:
     """Members of one cluster. They are ended with the test."""

@@ -65,11 +65,13 @@ def test_a_user_whose_token_is_lost(tmp_path):
             wait_state(gateway, "empty")
             pushed(gateway, etcd, saying(gateway, "known"), *user)
             wait_body(gateway, "known")
-            etcd.stop()             # tokens are in its memory
+            logins = seen(gateway)["logins"]
+            etcd.members[0].end()   # tokens are in its memory
             etcd.start()
             gateway.environment["HEADGATE_ETCD_PASSWORD"] = "gate-secret"
             pushed(gateway, etcd, saying(gateway, "anew"), "--etcd-user", "gate")
             wait_body(gateway, "anew")
+            assert seen(gateway)["logins"] > logins
             etcd.run("role", "revoke-permission", "fleet", "/fleet/", "--prefix")
             denied = to_etcd(gateway, etcd, saying(gateway, "x"), *user)
             assert denied.returncode == 1 and "permission denied" in denied.stderr, denied
