@@ -71,6 +71,15 @@
     X(tcp_unconnected_total, "Of those, the ones that ended before they had an endpoint")          \
     X(tcp_received_bytes_total, "Bytes that clients of TCP listeners sent, without TLS")           \
     X(tcp_sent_bytes_total, "Bytes passed on to clients of TCP listeners, without TLS")            \
+    X(udp_received_total, "Datagrams received")                                                    \
+    X(udp_received_bytes_total, "Bytes in datagrams received")                                     \
+    X(udp_sent_total, "Datagrams sent")                                                            \
+    X(udp_sent_bytes_total, "Bytes in datagrams sent")                                             \
+    X(udp_overflows_total, "Datagrams that the kernel dropped because a socket's buffer was full") \
+    X(udp_send_blocked_total, "Bursts of datagrams that a full socket buffer held up")             \
+    X(udp_send_errors_total, "Bursts of datagrams that could not be sent")                         \
+    X(udp_forwarded_total, "Datagrams passed on to the worker that they belong to")                \
+    X(udp_forwards_dropped_total, "Datagrams for another worker that found no room or no socket there") \
     X(snapshots_total, "Snapshots switched to")
 
 #define STATS_GAUGES(X)                                                                            \

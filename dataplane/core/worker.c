@@ -175,6 +175,7 @@ void worker_finish(struct worker *w) {
     free_lists_finish(&w->free_lists);
     page_pool_finish(&w->pages);
     hg_free(w->frame_buffer);
+    hg_free(w->udp);
     hg_free(w->stats);
     pthread_mutex_destroy(&w->mailbox_lock);
     *w = (struct worker){0};

@@ -71,6 +71,8 @@ struct worker {
     void              *frame_buffer;     /* of all HTTP/2 servers (codec/h2/memory.c); NULL before the first */
     struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */
     struct tls_io     *tls;              /* tls/session.h; NULL before the first TLS connection */
+    struct udp_worker *udp;              /* net/udp.h; NULL before the first UDP socket */
+    _Atomic size_t     udp_forwarded;    /* bytes of datagrams in the mailbox (net/udp_forward.h). Any thread */
     struct wheel       wheel;
     struct stats      *stats;
     struct log_ring   *access_log;       /* NULL: off */
