@@ -143,8 +143,8 @@ static void read_turn(struct udp_socket *s) {
 
 /* ---- waiting ---- */
 
-/* A held socket is watched through a set of its own: libev leaves a descriptor in its set when the watcher stops, and its owner
- * may close it on another thread. */
+/* A held socket is watched through a set of its own: libev leaves a descriptor in its set when the watcher stops, and its
+ * owner may close it on another thread. */
 static void watch_writable(struct udp_socket *s, bool wanted) {
     s->is_blocked = wanted;
     if (s->is_held) {
