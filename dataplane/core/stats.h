@@ -61,6 +61,24 @@
     X(h2_floods_total, "HTTP/2 connections closed: their peer cost too much")                      \
     X(h2_protocol_errors_total, "HTTP/2 connections closed: their peer broke the protocol")        \
     X(h2_heads_refused_total, "Heads and trailers beyond what one HTTP/2 connection may hold")      \
+    X(quic_connections_total, "QUIC connections that clients began")                               \
+    X(quic_handshakes_total, "Of those, the ones whose handshake was done")                        \
+    X(quic_handshake_timeouts_total, "Of those, the ones whose handshake took too long")           \
+    X(quic_refused_total, "QUIC connections refused: nobody speaks on them, or the listener is going away") \
+    X(quic_overload_total, "First packets of QUIC clients dropped: too many handshakes, or no memory") \
+    X(quic_retries_total, "QUIC clients asked to show their address (Retry)")                      \
+    X(quic_tokens_accepted_total, "QUIC clients that showed their address with a token")           \
+    X(quic_tokens_bad_total, "QUIC clients refused: a token of another address or time")           \
+    X(quic_version_negotiations_total, "QUIC clients told which versions there are")               \
+    X(quic_resets_sent_total, "Stateless resets sent for connections that nobody knows")           \
+    X(quic_resets_received_total, "QUIC connections ended by a stateless reset")                   \
+    X(quic_unknown_total, "Datagrams for QUIC connections that nobody knows")                      \
+    X(quic_malformed_total, "Datagrams that cannot be QUIC, or no connection can begin with")      \
+    X(quic_astray_total, "Datagrams of QUIC connections of other workers, given to them")          \
+    X(quic_astray_dropped_total, "Datagrams of QUIC connections of other workers or processes, dropped") \
+    X(quic_migrations_total, "Changes of address of QUIC clients that were validated")             \
+    X(quic_protocol_errors_total, "QUIC connections closed: their peer broke the protocol")        \
+    X(quic_packets_lost_total, "QUIC packets that were not acknowledged in time, of connections that ended") \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
     X(access_log_service_entries_total, "Entries sent to access log services")                     \
     X(access_log_service_dropped_total, "Entries for access log services that found no room")      \
@@ -93,7 +111,10 @@
     X(endpoints_ejected, "Endpoints that outlier detection leaves alone at the moment")           \
     X(access_log_service_waiting_bytes, "Entries that wait for access log services")               \
     X(buffered_bytes, "Body bytes held")                                                           \
-    X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")
+    X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")                          \
+    X(quic_connections, "Open QUIC connections of clients")                                        \
+    X(quic_handshakes, "Handshakes of QUIC clients under way")                                     \
+    X(quic_session_bytes, "Bytes held for the state of QUIC connections")
 
 /* Why endpoints are ejected: name in code, word in metrics and logs. */
 #define STATS_EJECTIONS(X)                                                                         \

@@ -26,6 +26,7 @@ struct exchange;
 struct snapshot_view;
 struct gather;
 struct tls_io;
+struct quic_room;
 struct route_scratch;
 
 /* Something with output to write: a connection, or in tests a loopback leg. */
@@ -73,6 +74,7 @@ struct worker {
     struct tls_io     *tls;              /* tls/session.h; NULL before the first TLS connection */
     struct udp_worker *udp;              /* net/udp.h; NULL before the first UDP socket */
     _Atomic size_t     udp_forwarded;    /* bytes of datagrams in the mailbox (net/udp_forward.h). Any thread */
+    struct quic_room  *quic;             /* quic/room.h; NULL before the first endpoint or connection of QUIC */
     struct wheel       wheel;
     struct stats      *stats;
     struct log_ring   *access_log;       /* NULL: off */
@@ -80,7 +82,7 @@ struct worker {
     uint64_t           buffer_used;      /* body bytes held and credit given, for the worker's budget */
     uint64_t           buffer_limit;
     struct arena_budget exchange_memory; /* exchanges and their arenas: heads, and what is made of them */
-    struct arena_budget session_memory;  /* what the library of HTTP/2 holds for connections (codec/h2/memory.c) */
+    struct arena_budget session_memory;  /* what libraries hold for connections of HTTP/2 and QUIC */
     struct snapshot_view *view;          /* what new exchanges begin with; NULL before the first snapshot */
     void              *clusters;         /* back/cluster.h */
     struct route_scratch *route_scratch; /* routing/route.h */

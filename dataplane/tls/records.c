@@ -33,7 +33,7 @@ static struct traffic_secret *secret_for(struct records *r, struct str label) {
 void records_on_secret(const SSL *ssl, const char *line) {
     struct tls_session *s = SSL_get_app_data(ssl);
     struct str rest = str_of(line), label = str_cut(&rest, ' ');
-    if (!str_ends(label, STR("_TRAFFIC_SECRET_0")))
+    if (s->is_quic || !str_ends(label, STR("_TRAFFIC_SECRET_0")))
         return;
     str_cut(&rest, ' '); /* the client's random bytes */
     if (!s->records)

@@ -83,16 +83,22 @@ static bool offers(const unsigned char *offered, unsigned n, struct str protocol
     return false;
 }
 
+/* What the transport can carry of what is allowed. */
+static unsigned protocols_of(const struct tls_session *session, const SSL *ssl) {
+    unsigned allowed = server_of(ssl)->protocols;
+    return session->is_quic ? allowed & TLS_HTTP3 : allowed & ~(unsigned)TLS_HTTP3;
+}
+
 static int on_protocols(SSL *ssl, const unsigned char **ret, unsigned char *ret_n, const unsigned char *offered, unsigned n,
                         void *arg) {
     (void)arg;
     static const struct {
         unsigned   protocol;
         struct str name;
-    } ours[] = {{TLS_HTTP2, {"h2", 2}}, {TLS_HTTP1, {"http/1.1", 8}}};
+    } ours[] = {{TLS_HTTP3, {"h3", 2}}, {TLS_HTTP2, {"h2", 2}}, {TLS_HTTP1, {"http/1.1", 8}}};
     struct tls_session *session = SSL_get_app_data(ssl);
-    unsigned allowed = server_of(ssl)->protocols;
-    if (allowed == 0)
+    unsigned allowed = protocols_of(session, ssl);
+    if (server_of(ssl)->protocols == 0)
         return SSL_TLSEXT_ERR_NOACK;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (!(allowed & ours[i].protocol) || !offers(offered, n, ours[i].name))
@@ -105,13 +111,14 @@ static int on_protocols(SSL *ssl, const unsigned char **ret, unsigned char *ret_
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Without ALPN it is HTTP/1.1 (RFC 9113 section 3.2): refused where that is not served. */
+/* Without ALPN it is HTTP/1.1 (RFC 9113 section 3.2): refused where that is not served, and always over QUIC (RFC 9001
+ * section 8.1). */
 static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
     (void)arg;
     struct tls_session *session = SSL_get_app_data(ssl);
     const unsigned char *bytes;
     size_t n;
-    if (server_of(ssl)->protocols == 0 || (server_of(ssl)->protocols & TLS_HTTP1) ||
+    if ((server_of(ssl)->protocols == 0 && !session->is_quic) || (protocols_of(session, ssl) & TLS_HTTP1) ||
         SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &bytes, &n))
         return SSL_CLIENT_HELLO_SUCCESS;
     session->failure = TLS_FAILURE_PROTOCOL;

@@ -6,8 +6,8 @@
 
 struct tls_server;
 
-/* What may be spoken inside, by preference of ours: HTTP/2 first. */
-enum tls_protocols { TLS_HTTP1 = 1, TLS_HTTP2 = 2 };
+/* What may be spoken inside: over TCP by preference of ours HTTP/2 first, over QUIC the last. */
+enum tls_protocols { TLS_HTTP1 = 1, TLS_HTTP2 = 2, TLS_HTTP3 = 4 };
 
 /* One holder, the caller. An equal definition that exists is taken instead. `protocols` is a set of enum
  * tls_protocols; with TLS_HTTP2 alone a client must say "h2", with none what it offers is passed over. NULL: the faults have

@@ -9,6 +9,7 @@
 #include "dataplane/core/worker.h"
 #include "dataplane/tls/client_private.h"
 #include "dataplane/tls/identity.h"
+#include "dataplane/tls/quic.h"
 #include "dataplane/tls/records.h"
 #include "dataplane/tls/server_private.h"
 #include "dataplane/tls/session_private.h"
@@ -22,21 +23,23 @@ static struct stats_tls *stats_of(const struct tls_session *s) {
 static SSL *make_ssl(struct tls_session *s, struct definition *d) {
     SSL_CTX *context = definition_context(d, &s->worker->library);
     SSL *ssl = context ? SSL_new(context) : NULL;
-    if (!ssl || !SSL_set_app_data(ssl, s) || !BIO_up_ref(s->worker->bio)) {
+    if (!ssl || !SSL_set_app_data(ssl, s) || (!s->is_quic && !BIO_up_ref(s->worker->bio))) {
         SSL_free(ssl);
         return NULL;
     }
-    SSL_set_bio(ssl, s->worker->bio, s->worker->bio); /* of equal ones it takes one reference */
+    if (!s->is_quic)
+        SSL_set_bio(ssl, s->worker->bio, s->worker->bio); /* of equal ones it takes one reference */
     return ssl;
 }
 
-static struct tls_session *make(struct worker *w, struct definition *d, bool is_client) {
+struct tls_session *tls_session_make(struct worker *w, struct definition *d, bool is_client, bool is_quic) {
     struct tls_worker *t = tls_worker_of(w);
     struct tls_session *s = t ? hg_calloc(1, sizeof *s) : NULL;
     if (!s)
         return NULL;
     s->worker = t;
     s->is_client = is_client;
+    s->is_quic = is_quic;
     s->ssl = make_ssl(s, d);
     ERR_clear_error();
     if (s->ssl)
@@ -46,7 +49,7 @@ static struct tls_session *make(struct worker *w, struct definition *d, bool is_
 }
 
 struct tls_session *tls_session_accept(struct worker *w, struct tls_server *server) {
-    struct tls_session *s = make(w, &server->definition, false);
+    struct tls_session *s = tls_session_make(w, &server->definition, false, false);
     if (s)
         SSL_set_accept_state(s->ssl);
     return s;
@@ -58,6 +61,7 @@ void tls_session_free(struct tls_session *s) {
     /* else OpenSSL takes the session for broken, and it is not resumed any more */
     if (s->ssl && s->state != SESSION_FAILED)
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    tls_quic_detach(s);
     SSL_free(s->ssl);
     records_free(s->records);
     hg_free(s->server_name);
@@ -129,7 +133,7 @@ static int prepare(struct tls_session *s, const struct tls_client *c, const char
 
 struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname,
                                         const void *endpoint) {
-    struct tls_session *s = make(w, &client->definition, true);
+    struct tls_session *s = tls_session_make(w, &client->definition, true, false);
     const char *sni = client->message->sni;
     char *name = s ? sni ? hg_strdup(sni) : hg_strndup(hostname.p ? hostname.p : "", hostname.n) : NULL;
     int status = name ? prepare(s, client, name, endpoint) : -1;
@@ -154,7 +158,7 @@ void tls_session_offer_nothing(struct tls_session *s) {
 
 /* ---- failures ---- */
 
-static enum tls_status fail(struct tls_session *s, enum tls_failure why) {
+enum tls_status tls_session_fail(struct tls_session *s, enum tls_failure why) {
     if (s->failure == TLS_FAILURE_NONE)
         s->failure = why;
     s->state = SESSION_FAILED;
@@ -176,7 +180,7 @@ static enum tls_status status_of(struct tls_session *s, int returned) {
         s->state = SESSION_ENDED;
         return TLS_EOF;
     default:
-        return fail(s, tls_failure_of(s->ssl));
+        return tls_session_fail(s, tls_failure_of(s->ssl));
     }
 }
 
@@ -199,49 +203,63 @@ static uint8_t agreed_protocol(const SSL *ssl) {
     const unsigned char *p;
     unsigned n;
     SSL_get0_alpn_selected(ssl, &p, &n);
-    return n == 0 ? 0 : n == 2 && memcmp(p, "h2", 2) == 0 ? TLS_HTTP2 : TLS_HTTP1;
+    if (n == 2)
+        return memcmp(p, "h2", 2) == 0 ? TLS_HTTP2 : memcmp(p, "h3", 2) == 0 ? TLS_HTTP3 : TLS_HTTP1;
+    return n == 0 ? 0 : TLS_HTTP1;
 }
 
-static int keep_names(struct tls_session *s) {
+static int keep_name(struct tls_session *s) {
     const char *name = SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name);
     char room[DNS_NAME_MAX + 1];
     struct str canonical = tls_name_canonical(str_of(name ? name : ""), room);
+    if (canonical.n == 0 || s->is_client || s->server_name)
+        return 0;
+    s->server_name = hg_strndup(canonical.p, canonical.n);
+    return s->server_name ? 0 : -1;
+}
+
+int tls_session_note(struct tls_session *s) {
+    s->protocol = agreed_protocol(s->ssl);
+    return keep_name(s);
+}
+
+static int keep_identity(struct tls_session *s) {
     X509 *peer = s->is_client ? NULL : SSL_get0_peer_certificate(s->ssl);
-    if (canonical.n > 0 && !s->is_client)
-        s->server_name = hg_strndup(canonical.p, canonical.n);
-    if (canonical.n > 0 && !s->is_client && !s->server_name)
-        return -1;
     return peer ? tls_identity_fill(s, peer) : 0;
 }
 
 static bool speaks_wrong(const struct tls_session *s) {
     const struct tls_client *c = (struct tls_client *)definition_of(SSL_get_SSL_CTX(s->ssl));
-    return s->is_client && !s->offers_nothing && c->protocol == TLS_HTTP2 && s->protocol != TLS_HTTP2;
+    return s->is_client && !s->offers_nothing && c->protocol != TLS_HTTP1 && s->protocol != c->protocol;
+}
+
+enum tls_status tls_session_finish(struct tls_session *s) {
+    s->state = SESSION_OPEN;
+    s->is_resumed = SSL_session_reused(s->ssl);
+    s->pair = NULL;
+    int status = tls_session_note(s) < 0 ? -1 : keep_identity(s);
+    ERR_clear_error();
+    if (status < 0)
+        return tls_session_fail(s, TLS_FAILURE_MEMORY);
+    if (speaks_wrong(s))
+        return tls_session_fail(s, TLS_FAILURE_PROTOCOL);
+    count_handshake(s);
+    return TLS_OK;
 }
 
 /* `written`: what the last step of the handshake sent. */
 static enum tls_status finish_handshake(struct tls_session *s, const uint8_t *written, size_t n) {
-    s->state = SESSION_OPEN;
-    s->is_resumed = SSL_session_reused(s->ssl);
-    s->protocol = agreed_protocol(s->ssl);
-    s->pair = NULL;
-    int status = keep_names(s);
-    ERR_clear_error();
-    if (status < 0)
-        return fail(s, TLS_FAILURE_MEMORY);
-    if (speaks_wrong(s))
-        return fail(s, TLS_FAILURE_PROTOCOL);
-    count_handshake(s);
-    if (!s->is_client)
+    enum tls_status status = tls_session_finish(s);
+    if (status == TLS_OK && !s->is_client)
         records_take_over(s, written, n);
-    return TLS_OK;
+    return status;
 }
 
 enum tls_status tls_handshake(struct tls_session *s) {
     if (s->state != SESSION_HANDSHAKE)
         return s->state == SESSION_FAILED ? TLS_FAILED : TLS_OK;
     if (s->failure != TLS_FAILURE_NONE)
-        return fail(s, s->failure);
+        return tls_session_fail(s, s->failure);
     if (s->begun_at == 0 && (s->is_client || s->worker->io.in_n > 0))
         s->begun_at = clock_monotonic_us();
     struct tls_io *io = &s->worker->io;
@@ -250,7 +268,7 @@ enum tls_status tls_handshake(struct tls_session *s) {
     if (returned == 1)
         return finish_handshake(s, io->out + before, io->out_n - before);
     enum tls_status status = status_of(s, returned);
-    return status == TLS_EOF ? fail(s, TLS_FAILURE_MALFORMED) : status;
+    return status == TLS_EOF ? tls_session_fail(s, TLS_FAILURE_MALFORMED) : status;
 }
 
 /* ---- bytes ---- */
@@ -261,7 +279,7 @@ static enum tls_status read_records(struct tls_session *s, uint8_t *room, size_t
     ERR_clear_error();
     if (status == TLS_EOF)
         s->state = SESSION_ENDED;
-    return status == TLS_FAILED ? fail(s, why) : status;
+    return status == TLS_FAILED ? tls_session_fail(s, why) : status;
 }
 
 enum tls_status tls_read(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {
@@ -278,7 +296,7 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
     if (s->state != SESSION_OPEN && s->state != SESSION_ENDED)
         return TLS_FAILED;
     if (s->records)
-        return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK : fail(s, TLS_FAILURE_MEMORY);
+        return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK : tls_session_fail(s, TLS_FAILURE_MEMORY);
     /* In the middle of a peer's message OpenSSL reads on before it writes: what stands there may be another connection's. */
     struct tls_io *io = &s->worker->io;
     size_t received = io->in_n;
@@ -289,7 +307,7 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
         return TLS_OK;
     /* Nothing but lack of room or memory stops a write: the caller keeps TLS_OUT_RESERVE. */
     status_of(s, returned);
-    return s->state == SESSION_FAILED ? TLS_FAILED : fail(s, TLS_FAILURE_MEMORY);
+    return s->state == SESSION_FAILED ? TLS_FAILED : tls_session_fail(s, TLS_FAILURE_MEMORY);
 }
 
 bool tls_must_read(const struct tls_session *s) {
@@ -314,7 +332,16 @@ void tls_close_notify(struct tls_session *s) {
 /* ---- what is asked of it ---- */
 
 struct str tls_protocol(const struct tls_session *s) {
-    return s->protocol == TLS_HTTP2 ? STR("h2") : s->protocol == TLS_HTTP1 ? STR("http/1.1") : STR("");
+    switch (s->protocol) {
+    case TLS_HTTP1:
+        return STR("http/1.1");
+    case TLS_HTTP2:
+        return STR("h2");
+    case TLS_HTTP3:
+        return STR("h3");
+    default:
+        return STR("");
+    }
 }
 
 struct str tls_server_name(const struct tls_session *s) {

@@ -1,0 +1,122 @@
+#include "dataplane/quic/endpoint_private.h"
+
+#include "common/alloc.h"
+
+static struct quic_endpoint *endpoint_of(struct udp_socket *s) {
+    return (struct quic_endpoint *)((char *)s - offsetof(struct quic_endpoint, socket));
+}
+
+/* ---- datagrams ---- */
+
+void quic_answer(struct quic_endpoint *e, const struct udp_datagram *to, const uint8_t *bytes, size_t n) {
+    udp_send(&e->socket, to->remote, to->local, bytes, n, n, ECN_NOT_ECT); /* lost: it asks again */
+}
+
+static void on_datagram(struct udp_socket *socket, const struct udp_datagram *d) {
+    struct quic_endpoint *e = endpoint_of(socket);
+    struct quic_arrival a = {.datagram = d};
+    int status = ngtcp2_pkt_decode_version_cid(&a.ids, d->bytes, d->n, e->ids.n);
+    if (status != 0 && status != NGTCP2_ERR_VERSION_NEGOTIATION) {
+        stats_add(&e->worker->stats->quic_malformed_total, 1);
+        return;
+    }
+    struct quic_conn *c = quic_name_find(e->room, a.ids.dcid, a.ids.dcidlen);
+    if (status == NGTCP2_ERR_VERSION_NEGOTIATION)
+        quic_send_versions(e, &a);
+    else if (c)
+        quic_conn_receive(c, d);
+    else
+        quic_handle_stray(e, &a);
+}
+
+static void on_writable(struct udp_socket *socket) {
+    struct quic_endpoint *e = endpoint_of(socket);
+    for (struct quic_conn *c = e->waiting, *next; c; c = next) {
+        next = c->next_waiting;
+        c->waiting_link = NULL;
+        quic_mark_dirty(c);
+    }
+    e->waiting = NULL;
+}
+
+static const struct udp_ops socket_ops = {.on_datagram = on_datagram, .on_writable = on_writable};
+
+/* ---- life ---- */
+
+static void reap(struct reapable *r) {
+    struct quic_endpoint *e = (struct quic_endpoint *)((char *)r - offsetof(struct quic_endpoint, reapable));
+    quic_ids_finish(&e->ids);
+    hg_free(e);
+}
+
+static int start(struct quic_endpoint *e, struct worker *w, int fd) {
+    const struct quic_process *p = e->room->process;
+    if (quic_ids_init(&e->ids, p->options.ids_key, p->options.generation, &e->options->server_id) < 0)
+        return -1;
+    return udp_open(&e->socket, w, fd, &socket_ops) == 0 ? 0 : -1;
+}
+
+struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struct quic_options *options,
+                                           struct tls_server *tls, const struct quic_endpoint_ops *ops, void *owner) {
+    struct quic_room *r = quic_room_of(w);
+    struct quic_endpoint *e = r && r->process ? hg_calloc(1, sizeof *e) : NULL;
+    if (!e)
+        return NULL;
+    *e = (struct quic_endpoint){.worker = w, .room = r, .options = options, .tls = tls, .ops = ops, .owner = owner};
+    e->reapable.reap = reap;
+    if (start(e, w, fd) == 0)
+        return e;
+    quic_ids_finish(&e->ids);
+    hg_free(e);
+    return NULL;
+}
+
+void quic_endpoint_renew(struct quic_endpoint *e, const struct quic_options *options, struct tls_server *tls) {
+    e->options = options;
+    e->tls = tls;
+}
+
+static void tell_if_empty(struct quic_endpoint *e) {
+    if (e->is_stopped && !e->is_destroyed && e->count == 0 && e->ops->on_empty)
+        e->ops->on_empty(e->owner);
+}
+
+void quic_endpoint_stop(struct quic_endpoint *e) {
+    e->is_stopped = true;
+    tell_if_empty(e);
+}
+
+void quic_endpoint_resume(struct quic_endpoint *e, void *owner) {
+    e->is_stopped = false;
+    e->owner = owner;
+}
+
+uint64_t quic_endpoint_count(const struct quic_endpoint *e) {
+    return e->count;
+}
+
+/* Connections leave in the reap phase, and with the last one the endpoint. */
+void quic_endpoint_destroy(struct quic_endpoint *e) {
+    if (!e || e->is_destroyed)
+        return;
+    e->is_destroyed = true;
+    for (struct quic_server *s = e->first, *next; s; s = next) {
+        next = s->next;
+        quic_cut(&s->conn);
+    }
+    udp_close(&e->socket);
+    if (e->count == 0)
+        worker_reap_later(e->worker, &e->reapable);
+}
+
+void quic_server_drop(struct quic_server *s) {
+    struct quic_endpoint *e = s->conn.endpoint;
+    *s->link = s->next;
+    if (s->next)
+        s->next->link = s->link;
+    e->count--;
+    if (e->is_destroyed && e->count == 0)
+        worker_reap_later(e->worker, &e->reapable);
+    else
+        tell_if_empty(e);
+}

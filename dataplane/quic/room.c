@@ -1,0 +1,148 @@
+#include "dataplane/quic/room.h"
+
+#include <openssl/rand.h>
+
+#include "common/alloc.h"
+#include "common/secret_memory.h"
+#include "dataplane/quic/conn_private.h"
+#include "dataplane/tls/quic.h"
+
+/* ---- the process ---- */
+
+struct quic_process *quic_process_create(const struct quic_process_options *o) {
+    struct quic_process *p = secret_alloc(sizeof *p);
+    if (!p)
+        return NULL;
+    p->options = *o;
+    tls_quic_init();
+    return p;
+}
+
+void quic_process_destroy(struct quic_process *p) {
+    secret_free(p);
+}
+
+/* ---- the worker's ---- */
+
+struct quic_room *quic_room_of(struct worker *w) {
+    if (w->quic)
+        return w->quic;
+    struct quic_room *r = hg_calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->worker = w;
+    r->burst = hg_malloc(QUIC_BURST_SIZE);
+    if (!r->burst) {
+        hg_free(r);
+        return NULL;
+    }
+    w->quic = r;
+    return r;
+}
+
+int quic_process_add_worker(struct quic_process *p, struct worker *w) {
+    struct quic_room *r = quic_room_of(w);
+    if (!r || quic_tokens_init(&r->tokens, p->options.secret) < 0)
+        return -1;
+    r->process = p;
+    p->workers[w->index] = w;
+    return 0;
+}
+
+void quic_worker_free(struct worker *w) {
+    struct quic_room *r = w->quic;
+    if (!r)
+        return;
+    while (r->first_closing)
+        quic_cut(r->first_closing);
+    worker_end_turn(w);
+    map_finish(&r->names);
+    quic_tokens_finish(&r->tokens);
+    secret_clear(r->random, sizeof r->random);
+    hg_free(r->burst);
+    hg_free(r);
+    w->quic = NULL;
+}
+
+void quic_random(struct quic_room *r, uint8_t *bytes, size_t n) {
+    if (n > r->random_left) {
+        if (RAND_bytes(r->random, sizeof r->random) != 1)
+            abort(); /* as OpenSSL's own protocol code: nothing can be secured any more */
+        r->random_left = sizeof r->random;
+    }
+    r->random_left -= n;
+    memcpy(bytes, r->random + r->random_left, n);
+    secret_clear(r->random + r->random_left, n);
+}
+
+/* ---- names ---- */
+
+static struct str key_of(const uint8_t *id, size_t n) {
+    return (struct str){(const char *)id, n};
+}
+
+int quic_name_add(struct quic_conn *c, const uint8_t *id, size_t n) {
+    struct free_lists *lists = &c->worker->free_lists;
+    if (n == 0 || n > QUIC_ID_MAX || map_get(&c->room->names, key_of(id, n)))
+        return -1;
+    struct quic_name *name = free_lists_alloc(lists, sizeof *name);
+    if (!name)
+        return -1;
+    *name = (struct quic_name){.next = c->names, .conn = c, .n = (uint8_t)n};
+    memcpy(name->id, id, n);
+    if (map_set(&c->room->names, key_of(name->id, n), name) < 0) {
+        free_lists_free(lists, name);
+        return -1;
+    }
+    c->names = name;
+    return 0;
+}
+
+static void drop(struct quic_conn *c, struct quic_name **link) {
+    struct quic_name *name = *link;
+    *link = name->next;
+    map_remove(&c->room->names, key_of(name->id, name->n));
+    free_lists_free(&c->worker->free_lists, name);
+}
+
+void quic_name_remove(struct quic_conn *c, const uint8_t *id, size_t n) {
+    for (struct quic_name **link = &c->names; *link; link = &(*link)->next) {
+        if ((*link)->n != n || memcmp((*link)->id, id, n) != 0)
+            continue;
+        drop(c, link);
+        return;
+    }
+}
+
+void quic_names_clear(struct quic_conn *c) {
+    while (c->names)
+        drop(c, &c->names);
+}
+
+struct quic_conn *quic_name_find(const struct quic_room *r, const uint8_t *id, size_t n) {
+    const struct quic_name *name = n ? map_get(&r->names, key_of(id, n)) : NULL;
+    return name ? name->conn : NULL;
+}
+
+/* ---- those that are closing ---- */
+
+void quic_closing_add(struct quic_conn *c) {
+    struct quic_room *r = c->room;
+    c->is_listed_closing = true;
+    c->next_closing = NULL;
+    c->prev_closing = r->last_closing;
+    *(c->prev_closing ? &c->prev_closing->next_closing : &r->first_closing) = c;
+    r->last_closing = c;
+    if (++r->closing_count > QUIC_CLOSING_MAX)
+        quic_cut(r->first_closing);
+}
+
+void quic_closing_remove(struct quic_conn *c) {
+    struct quic_room *r = c->room;
+    if (!c->is_listed_closing)
+        return;
+    c->is_listed_closing = false;
+    *(c->prev_closing ? &c->prev_closing->next_closing : &r->first_closing) = c->next_closing;
+    *(c->next_closing ? &c->next_closing->prev_closing : &r->last_closing) = c->prev_closing;
+    r->closing_count--;
+}

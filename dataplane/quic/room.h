@@ -1,0 +1,57 @@
+/* room.h — what one worker has for all its QUIC connections: the table of IDs, the buffer of bursts, keys, and those that are
+ * closing. Thread: the worker's, but where said. */
+#pragma once
+
+#include "common/map.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/quic/endpoint.h"
+#include "dataplane/quic/ids.h"
+#include "dataplane/quic/tokens.h"
+
+enum {
+    QUIC_BURST_SIZE = 64000,
+    QUIC_CLOSING_MAX = 4096,       /* of a worker, that still answer; more: the oldest is forgotten */
+    QUIC_RANDOM_POOL = 512,
+    QUIC_PEER_UNI_STREAMS = 100,   /* that a peer may have open: HTTP/3 needs three, and takes unknown ones */
+};
+
+struct quic_process {
+    struct quic_process_options options;
+    struct worker *workers[QUIC_ID_WORKERS_MAX];
+};
+
+/* An ID by which datagrams find a connection. */
+struct quic_name {
+    struct quic_name *next;        /* of the same connection */
+    struct quic_conn *conn;
+    uint8_t           n;
+    uint8_t           id[QUIC_ID_MAX];
+};
+
+struct quic_room {
+    struct worker        *worker;
+    struct quic_process  *process;         /* NULL: it serves nobody */
+    struct map            names;           /* -> struct quic_name */
+    uint8_t              *burst;           /* QUIC_BURST_SIZE bytes: what is written and sent within one flush */
+    struct quic_tokens    tokens;
+    struct quic_conn     *first_closing, *last_closing;
+    size_t                closing_count;
+    uint64_t              resets_full_at;  /* bucket of stateless resets: when it is full again, microseconds */
+    uint8_t               random[QUIC_RANDOM_POOL];
+    size_t                random_left;
+};
+
+/* The worker's, made on first use. NULL: no memory. */
+struct quic_room *quic_room_of(struct worker *w);
+/* Unpredictable bytes: OpenSSL's, taken in larger pieces. */
+void quic_random(struct quic_room *r, uint8_t *bytes, size_t n);
+
+/* 0, or -1: no memory, or the ID is taken by another connection. */
+int  quic_name_add(struct quic_conn *c, const uint8_t *id, size_t n);
+void quic_name_remove(struct quic_conn *c, const uint8_t *id, size_t n);
+void quic_names_clear(struct quic_conn *c);
+struct quic_conn *quic_name_find(const struct quic_room *r, const uint8_t *id, size_t n);   /* NULL: nobody's */
+
+/* Those that are closing or draining, oldest first; beyond QUIC_CLOSING_MAX the oldest is cut. */
+void quic_closing_add(struct quic_conn *c);
+void quic_closing_remove(struct quic_conn *c);
