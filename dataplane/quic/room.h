@@ -17,7 +17,7 @@ enum {
 
 struct quic_process {
     struct quic_process_options options;
-    struct worker *workers[QUIC_ID_WORKERS_MAX];
+    struct worker *workers[UINT8_MAX + 1];               /* by index */
 };
 
 /* An ID by which datagrams find a connection. */
