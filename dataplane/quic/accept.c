@@ -1,6 +1,7 @@
 /* accept.c — the first packet of a client: who gets a connection, a Retry, a refusal or nothing. endpoint_private.h
  *
- * Nothing is kept before it is decided, and of a connection that begins with a packet that nobody can read nothing is left. */
+ * Nothing is kept before it is decided, and of a connection that begins with a packet that nobody can read nothing is left.
+ * */
 #include <string.h>
 
 #include <ngtcp2/ngtcp2_crypto.h>
@@ -29,8 +30,9 @@ void quic_send_versions(struct quic_endpoint *e, const struct quic_arrival *a) {
     versions[0] = 0x0a0a0a0au | (uint32_t)(noise & 0xf0) << 8;
     if (versions[0] == a->ids.version)
         versions[0] ^= 0x10;
-    ngtcp2_ssize n = ngtcp2_pkt_write_version_negotiation(packet, sizeof packet, noise, a->ids.scid, a->ids.scidlen, a->ids.dcid,
-                                                          a->ids.dcidlen, versions, sizeof versions / sizeof *versions);
+    ngtcp2_ssize n = ngtcp2_pkt_write_version_negotiation(packet, sizeof packet, noise, a->ids.scid, a->ids.scidlen,
+                                                          a->ids.dcid, a->ids.dcidlen, versions,
+                                                          sizeof versions / sizeof *versions);
     if (n <= 0)
         return;
     quic_answer(e, a->datagram, packet, (size_t)n);
@@ -204,8 +206,8 @@ static int make_library(struct quic_server *s, const struct admission *a, const 
         return -1;
     fill_settings(s, a, &settings);
     fill_params(s, a, &id, &params);
-    if (ngtcp2_conn_server_new(&c->ng, &a->initial->scid, &id, &path, a->initial->version, &quic_callbacks, &settings, &params,
-                               quic_memory(c), c) != 0)
+    if (ngtcp2_conn_server_new(&c->ng, &a->initial->scid, &id, &path, a->initial->version, &quic_callbacks, &settings,
+                               &params, quic_memory(c), c) != 0)
         return -1;
     return quic_name_add(c, id.data, id.datalen) | quic_name_add(c, a->initial->dcid.data, a->initial->dcid.datalen);
 }

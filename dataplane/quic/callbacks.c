@@ -1,5 +1,5 @@
-/* callbacks.c — what ngtcp2 calls. Each returns 0, or NGTCP2_ERR_CALLBACK_FAILURE once the connection is to be closed; none frees
- * anything. conn_private.h */
+/* callbacks.c — what ngtcp2 calls. Each returns 0, or NGTCP2_ERR_CALLBACK_FAILURE once the connection is to be closed; none
+ * frees anything. conn_private.h */
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "dataplane/quic/conn_private.h"

@@ -71,21 +71,21 @@ struct quic_ops {
     int  (*on_stream_data)(struct quic_user *, int64_t id, const uint8_t *bytes, size_t n, bool fin, bool early);
     void (*on_stream_acked)(struct quic_user *, int64_t id, uint64_t n);     /* the next n bytes need not be kept any more */
     void (*on_stream_reset)(struct quic_user *, int64_t id, uint64_t code);  /* RESET_STREAM: nothing more comes */
-    void (*on_stop_sending)(struct quic_user *, int64_t id, uint64_t code);  /* STOP_SENDING; the transport has reset our half */
+    void (*on_stop_sending)(struct quic_user *, int64_t id, uint64_t code);  /* STOP_SENDING; our half has been reset */
     /* Both halves are gone, nothing of the stream is touched again. `code`: of the error that ended it, or QUIC_NO_CODE.
      * One that the peer opened is to be given back (quic_extend_streams). Streams that are open when the connection ends
      * are not closed one by one. */
     void (*on_stream_close)(struct quic_user *, int64_t id, uint64_t code);
     void (*on_stream_window)(struct quic_user *, int64_t id);                /* the peer lets more be sent on it */
     void (*on_streams)(struct quic_user *);                                  /* the peer allows more streams */
-    void (*on_dirty)(struct quic_user *);                                    /* once in each flush, before next(). NULL: nothing */
+    void (*on_dirty)(struct quic_user *);                                    /* once in each flush, before next(); or NULL */
     /* What to write next: fills at most `most` of `vec`, and returns how many. *ret_id -1: nothing. With *ret_fin the stream
      * ends behind these bytes; none with fin is a bare end. Called again after on_taken, on_blocked or on_shut. */
     size_t (*next)(struct quic_user *, int64_t *ret_id, bool *ret_fin, struct iovec *vec, size_t most);
     /* The first n bytes of what next() said are in packets; the end too, if it was said and n is all. */
     void (*on_taken)(struct quic_user *, int64_t id, size_t n);
-    void (*on_blocked)(struct quic_user *, int64_t id);                      /* its window is full: not to be offered until on_stream_window */
-    void (*on_shut)(struct quic_user *, int64_t id);                         /* its sending half is gone: not to be offered again */
+    void (*on_blocked)(struct quic_user *, int64_t id);                      /* window full: not before on_stream_window */
+    void (*on_shut)(struct quic_user *, int64_t id);                         /* its sending half is gone: not again */
     void (*on_closed)(struct quic_user *, const struct quic_closing *);      /* over. The last call but destroy */
     void (*destroy)(struct quic_user *);                                     /* reap phase: frees the session */
 };
@@ -101,7 +101,8 @@ struct quic_user {
 int  quic_open_stream(struct quic_conn *c, bool bidirectional, int64_t *ret_id);
 uint64_t quic_streams_left(const struct quic_conn *c, bool bidirectional);   /* that we may open now */
 void quic_extend_streams(struct quic_conn *c, bool bidirectional, size_t n); /* the peer may open n more */
-/* Credit that the peer gets: of the stream, of the connection. What was received is credit used up until it is given back. */
+/* Credit that the peer gets: of the stream, of the connection. What was received is credit used up until it is given back.
+ * */
 void quic_consume_stream(struct quic_conn *c, int64_t id, size_t n);
 void quic_consume_connection(struct quic_conn *c, size_t n);
 void quic_reset_stream(struct quic_conn *c, int64_t id, uint64_t code);      /* RESET_STREAM; what was unsent is dropped */
@@ -113,7 +114,7 @@ void quic_shutdown_stream(struct quic_conn *c, int64_t id, uint64_t code);   /* 
 /* Ends it, in the next flush, with CONNECTION_CLOSE. `reason`: static text, may be "". */
 void quic_close(struct quic_conn *c, enum quic_error_space space, uint64_t code, const char *reason);
 bool quic_is_closing(const struct quic_conn *c);             /* nothing that is written will be sent any more */
-void quic_mark_dirty(struct quic_conn *c);                   /* there is something to write: next() is asked in this turn's flush */
+void quic_mark_dirty(struct quic_conn *c);                   /* something is to be written: next() is asked in the flush */
 
 struct worker *quic_worker_of(const struct quic_conn *c);
 const struct tls_session *quic_tls(const struct quic_conn *c);               /* NULL: no ClientHello has come yet */

@@ -1,7 +1,8 @@
 /* conn_private.h — the inside of a connection: for this room.
  *
- * A server's connection is made by an endpoint (accept.c), one to an origin by client.c; what differs is in `struct quic_role`.
- * All else is shared: conn.c (life), callbacks.c (ngtcp2 calls us), flush.c (writing), timers.c, streams.c (conn.h). */
+ * A server's connection is made by an endpoint (accept.c), one to an origin by client.c; what differs is in `struct
+ * quic_role`. All else is shared: conn.c (life), callbacks.c (ngtcp2 calls us), flush.c (writing), timers.c, streams.c
+ * (conn.h). */
 #pragma once
 
 #include <ev.h>
@@ -17,7 +18,7 @@
 enum quic_state {
     QUIC_HANDSHAKE,
     QUIC_OPEN,                     /* the handshake is done */
-    QUIC_CLOSING,                  /* CONNECTION_CLOSE was sent, and is sent again to who does not know (RFC 9000 section 10.2.1) */
+    QUIC_CLOSING,                  /* CONNECTION_CLOSE was sent, and is sent again (RFC 9000 section 10.2.1) */
     QUIC_DRAINING,                 /* the peer closed: nothing is sent (section 10.2.2) */
     QUIC_OVER,                     /* freed at the end of the turn */
 };
@@ -33,11 +34,12 @@ struct quic_role {
     int                 (*make_id)(struct quic_conn *, ngtcp2_cid *, ngtcp2_stateless_reset_token *);
     /* NEW_TOKEN: of an origin, for the next connection; valid in the call. NULL: not wanted. */
     void                (*on_token)(struct quic_conn *, const uint8_t *token, size_t n);
-    void                (*on_done)(struct quic_conn *);        /* handshake done, before the user hears of it. NULL: nothing */
+    void                (*on_done)(struct quic_conn *);        /* handshake done; the user hears of it next. NULL: nothing */
     void                (*on_new_path)(struct quic_conn *);    /* the peer's new address is validated. NULL: nothing */
     /* Its socket is: to be marked dirty when it is writable again. NULL: whoever owns the socket does that. */
     void                (*on_blocked)(struct quic_conn *);
-    /* The first packets were read: no connection begins. `retry`: the client's address is to be validated. NULL: impossible */
+    /* The first packets were read: no connection begins. `retry`: the client's address is to be validated. NULL: impossible
+     * */
     void                (*on_refused)(struct quic_conn *, const struct udp_datagram *, bool retry);
     void                (*on_ending)(struct quic_conn *);      /* before the user hears of it. NULL: nothing */
     void                (*on_over)(struct quic_conn *);        /* it leaves: counts, sockets. Once, before release */
@@ -95,8 +97,8 @@ const ngtcp2_mem *quic_memory(struct quic_conn *c);                    /* lives 
 extern const ngtcp2_callbacks quic_callbacks;                          /* callbacks.c; user_data is the connection */
 /* A datagram that is its. May end it: then it is freed at the end of the turn. */
 void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d);
-/* Over, for `cause`. Frees what the library holds; the user hears on_closed. What state follows: QUIC_CLOSING, QUIC_DRAINING for a
- * while, or QUIC_OVER. */
+/* Over, for `cause`. Frees what the library holds; the user hears on_closed. What state follows: QUIC_CLOSING,
+ * QUIC_DRAINING for a while, or QUIC_OVER. */
 void quic_end(struct quic_conn *c, enum quic_cause cause, enum quic_state state);
 void quic_cut(struct quic_conn *c);          /* at once, without a word */
 /* The library returned an error: what the peer is told is noted, and said in the flush. */

@@ -4,8 +4,8 @@
  * name their worker, so one that came astray is sent on to it. Any other one can only be a first Initial: it gets a
  * connection, a Retry, a Version Negotiation, or no answer. As long as it cannot be a connection's, it costs no memory.
  *
- * One `struct quic_process` is shared by the workers (main thread: made before, freed after them); each worker's table of IDs
- * is made with its first endpoint. */
+ * One `struct quic_process` is shared by the workers (main thread: made before, freed after them); each worker's table of
+ * IDs is made with its first endpoint. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,7 +33,8 @@ struct quic_process_options {
 /* NULL: no memory. */
 struct quic_process *quic_process_create(const struct quic_process_options *o);
 void                 quic_process_destroy(struct quic_process *p);   /* after the workers; NULL is allowed */
-/* Before the first endpoint of the worker, on the main thread or the worker's. The workers must outlive each other's traffic. */
+/* Before the first endpoint of the worker, on the main thread or the worker's. The workers must outlive each other's
+ * traffic. */
 int quic_process_add_worker(struct quic_process *p, struct worker *w);          /* 0, or -1 without memory */
 /* After the last endpoint of the worker: frees its table. Thread: the worker's, or main after it has ended. */
 void quic_worker_free(struct worker *w);
@@ -47,8 +48,8 @@ struct quic_endpoint_ops {
     void (*on_empty)(void *owner);           /* stopped, and the last connection is gone; may destroy the endpoint */
 };
 
-/* Begins to read from a held socket (net/udp.h: not taken). `options` and `tls` live until they are replaced, or the endpoint
- * is destroyed; connections keep what they need. NULL: no memory, or the socket cannot be watched. */
+/* Begins to read from a held socket (net/udp.h: not taken). `options` and `tls` live until they are replaced, or the
+ * endpoint is destroyed; connections keep what they need. NULL: no memory, or the socket cannot be watched. */
 struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struct quic_options *options,
                                            struct tls_server *tls, const struct quic_endpoint_ops *ops, void *owner);
 /* For connections from now on. */

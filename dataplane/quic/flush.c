@@ -64,7 +64,8 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *ng, ngtcp2_path *path, ngtcp2_pkt_
     return written;
 }
 
-_Static_assert(sizeof(ngtcp2_vec) == sizeof(struct iovec) && offsetof(ngtcp2_vec, base) == offsetof(struct iovec, iov_base) &&
+_Static_assert(sizeof(ngtcp2_vec) == sizeof(struct iovec) &&
+                   offsetof(ngtcp2_vec, base) == offsetof(struct iovec, iov_base) &&
                    offsetof(ngtcp2_vec, len) == offsetof(struct iovec, iov_len),
                "pieces are given on as they are");
 
@@ -169,9 +170,9 @@ void quic_flush(struct flushable *f) {
 
 /* ---- the last words ---- */
 
-static void send_farewell(struct quic_conn *c, const struct address *remote, const struct address *local, const uint8_t *bytes,
-                          size_t n) {
-    udp_send(c->socket, remote, local, bytes, n, n, ECN_NOT_ECT); /* lost: the peer asks again */
+static void send_farewell(struct quic_conn *c, const uint8_t *bytes) {
+    const struct quic_stuck *last = &c->last;
+    udp_send(c->socket, &last->remote, &last->local, bytes, last->n, last->n, ECN_NOT_ECT); /* lost: the peer asks again */
 }
 
 void quic_say_goodbye(struct quic_conn *c) {
@@ -179,26 +180,26 @@ void quic_say_goodbye(struct quic_conn *c) {
     ngtcp2_path_storage path;
     ngtcp2_pkt_info info;
     ngtcp2_path_storage_zero(&path);
-    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, c->room->burst, NGTCP2_MAX_UDP_PAYLOAD_SIZE,
-                                                        &c->error, quic_now(c));
+    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, c->room->burst,
+                                                        NGTCP2_MAX_UDP_PAYLOAD_SIZE, &c->error, quic_now(c));
     if (n <= 0 || !quic_address_of(&path.path.remote, &last->remote) || !quic_address_of(&path.path.local, &last->local)) {
         quic_end(c, QUIC_BY_US, QUIC_OVER);
         return;
     }
-    send_farewell(c, &last->remote, &last->local, c->room->burst, (size_t)n);
-    last->bytes = quic_alloc(c, (size_t)n);
     last->n = (size_t)n;
+    send_farewell(c, c->room->burst);
+    last->bytes = quic_alloc(c, (size_t)n);
     if (last->bytes)
         memcpy(last->bytes, c->room->burst, (size_t)n);
     quic_end(c, QUIC_BY_US, QUIC_CLOSING);
 }
 
-/* After one datagram, then two more, four ... (RFC 9000 section 10.2.1), to where the first went: an answer to any address would
- * let others use us. */
+/* After one datagram, then two more, four ... (RFC 9000 section 10.2.1), to where the first went: an answer to any address
+ * would let others use us. */
 void quic_knock(struct quic_conn *c) {
     if (c->state != QUIC_CLOSING || !c->last.bytes || ++c->knocks < c->next_knock)
         return;
     c->knocks = 0;
     c->next_knock = c->next_knock ? c->next_knock * 2 : 1;
-    send_farewell(c, &c->last.remote, &c->last.local, c->last.bytes, c->last.n);
+    send_farewell(c, c->last.bytes);
 }

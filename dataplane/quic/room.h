@@ -1,5 +1,5 @@
-/* room.h — what one worker has for all its QUIC connections: the table of IDs, the buffer of bursts, keys, and those that are
- * closing. Thread: the worker's, but where said. */
+/* room.h — what one worker has for all its QUIC connections: the table of IDs, the buffer of bursts, keys, and those that
+ * are closing. Thread: the worker's, but where said. */
 #pragma once
 
 #include "common/map.h"

@@ -1,8 +1,8 @@
 /* timers.c — when a connection has to do something: loss, acknowledgements, pacing, idleness. conn_private.h
  *
- * Most deadlines are far away and never pass: the worker's wheel, to which they cost a store. What is near (acknowledgements,
- * pacing, probes of short paths) needs more than its 10 ms: a timer of the loop, to the millisecond, which is only touched when
- * a deadline comes before it; when it fires too early, it is set again. */
+ * Most deadlines are far away and never pass: the worker's wheel, to which they cost a store. What is near
+ * (acknowledgements, pacing, probes of short paths) needs more than its 10 ms: a timer of the loop, to the millisecond,
+ * which is only touched when a deadline comes before it; when it fires too early, it is set again. */
 #include "dataplane/quic/conn_private.h"
 
 enum { NEAR_US = 60000 };

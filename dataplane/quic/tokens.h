@@ -1,8 +1,8 @@
 /* tokens.h — what proves, without state, that an address is a client's, or that an ID was ours.
  *
- * Retry tokens (RFC 9000 section 8.1.2), tokens of NEW_TOKEN frames (8.1.3) and stateless reset tokens (10.3) are made with keys
- * that come from one secret: all workers make the same, and so does a data plane after this one. Keys of tokens change every
- * QUIC_TOKEN_PERIOD of the wall clock; the one before is still good. Pure but for OpenSSL. Thread: one at a time. */
+ * Retry tokens (RFC 9000 section 8.1.2), tokens of NEW_TOKEN frames (8.1.3) and stateless reset tokens (10.3) are made with
+ * keys that come from one secret: all workers make the same, and so does a data plane after this one. Keys of tokens change
+ * every QUIC_TOKEN_PERIOD of the wall clock; the one before is still good. Pure but for OpenSSL. Thread: one at a time. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* quic.h — TLS of QUIC connections (RFC 9001): the same definitions, identities and tickets as over TCP; no records.
  *
- * The session is made with the ngtcp2 connection that it secures, which calls OpenSSL with the CRYPTO data that comes and takes
- * keys and CRYPTO data from it (ngtcp2_crypto_ossl). Both are the owner's; the session is freed while the connection is still
- * there, or is detached before. tls_handshake, tls_read and tls_write of session.h are not for these sessions. */
+ * The session is made with the ngtcp2 connection that it secures, which calls OpenSSL with the CRYPTO data that comes and
+ * takes keys and CRYPTO data from it (ngtcp2_crypto_ossl). Both are the owner's; the session is freed while the connection
+ * is still there, or is detached before. tls_handshake, tls_read and tls_write of session.h are not for these sessions. */
 #pragma once
 
 #include <stdbool.h>

@@ -296,7 +296,8 @@ enum tls_status tls_write(struct tls_session *s, const void *bytes, size_t n) {
     if (s->state != SESSION_OPEN && s->state != SESSION_ENDED)
         return TLS_FAILED;
     if (s->records)
-        return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK : tls_session_fail(s, TLS_FAILURE_MEMORY);
+        return records_write(s->records, &s->worker->io, bytes, n) == TLS_OK ? TLS_OK
+                                                                             : tls_session_fail(s, TLS_FAILURE_MEMORY);
     /* In the middle of a peer's message OpenSSL reads on before it writes: what stands there may be another connection's. */
     struct tls_io *io = &s->worker->io;
     size_t received = io->in_n;

@@ -39,10 +39,11 @@ struct tls_session {
     bool               is_client, is_resumed, has_said_goodbye, offers_nothing, is_quic;
 };
 
-/* With an SSL object of the definition's context, which has this session as its data; over TCP with the worker's BIO. NULL: no
- * memory. */
+/* With an SSL object of the definition's context, which has this session as its data; over TCP with the worker's BIO. NULL:
+ * no memory. */
 struct tls_session *tls_session_make(struct worker *w, struct definition *d, bool is_client, bool is_quic);
-/* What is known once ALPN is agreed: the protocol and the name that was asked for. Again after the handshake. -1: no memory. */
+/* What is known once ALPN is agreed: the protocol and the name that was asked for. Again after the handshake. -1: no
+ * memory. */
 int                 tls_session_note(struct tls_session *s);
 /* The handshake is done: identity, counts. TLS_OK or TLS_FAILED. */
 enum tls_status     tls_session_finish(struct tls_session *s);
