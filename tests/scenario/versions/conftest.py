@@ -5,7 +5,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control")]
+sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control"), str(HERE.parents[1] / "http3_peers")]
 
 from pairs import ALL, Site  # noqa: E402  (found by the line above)
 

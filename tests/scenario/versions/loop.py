@@ -18,18 +18,21 @@ class Loop:
         self.pipes = []
 
     def turn(self, seconds):
-        """Moves what can be moved, waiting at most so long for the first of it."""
+        """Moves what can be moved, waiting at most so long for the first of it, and no longer than a timer allows."""
         poll, found = select.poll(), {}
         for pipe in self.pipes:
             events = (select.POLLIN if pipe.wants_read else 0) | (select.POLLOUT if pipe.wants_write else 0)
             if events:
                 found[pipe.sock.fileno()] = pipe
                 poll.register(pipe.sock, events)
-        waits = 0 if any(pipe.has_more for pipe in found.values()) else seconds
+        timers = [pipe.wake_at - time.monotonic() for pipe in self.pipes if pipe.wake_at is not None]
+        waits = 0 if any(pipe.has_more for pipe in found.values()) else max(0, min([seconds, *timers]))
         ready = dict(poll.poll(waits * 1000))
         for number, pipe in found.items():
             if number in ready or pipe.has_more:
                 pipe.move()
+        for pipe in [pipe for pipe in self.pipes if pipe.wake_at is not None and pipe.wake_at <= time.monotonic()]:
+            pipe.on_wake()
 
     def until(self, what, condition, patience=PATIENCE):
         """Until the condition holds; returns what it returned."""
@@ -52,7 +55,7 @@ class Loop:
 class Listening:
     """A listening socket on the loop."""
 
-    wants_write = has_more = False
+    wants_write, has_more, wake_at = False, False, None
 
     def __init__(self, loop, on_accept, backlog=128):
         self.sock = socket.socket()
@@ -77,6 +80,8 @@ class Listening:
 
 class Pipe:
     """A connected socket, TLS or not. `feed` gets what is received; `on_end` hears of the end."""
+
+    wake_at = None
 
     def __init__(self, loop, sock):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
