@@ -166,8 +166,8 @@ def scale(run):
         plane = reply["data_planes"][0]
         site.wait_number(1)
         yield f"{clusters * each:,} endpoints in {clusters:,} clusters pushed", \
-            f"{seconds:.2f} s ({reply['push_us'] / 1e6:.2f} s from accepted to switched, of it writing {reply['store_us'] / 1e6:.2f} s, " \
-            f"building {plane['build_us'] / 1e6:.2f} s)", \
+            f"{seconds:.2f} s ({reply['push_us'] / 1e6:.2f} s from accepted to switched, " \
+            f"of it writing {reply['store_us'] / 1e6:.2f} s, building {plane['build_us'] / 1e6:.2f} s)", \
             True
         yield "bytes on the channel", f"{plane['sent_bytes'] / MIB:.2f} MiB", plane["sent_bytes"] > 0
         for name, program in (("holder and data plane", site.gateway.holder), ("control plane", site.gateway.control_plane)):
