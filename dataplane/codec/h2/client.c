@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/codec/h2/session.h"
+#include "dataplane/http/message.h"
 #include "dataplane/tls/session.h"
 
 enum {
@@ -197,14 +198,14 @@ static int submit(struct h2_stream *stream, const nghttp2_data_provider *provide
     if (is_tunnel) /* what the request says of its content does not bind what comes behind it */
         stream->to_send = -1;
     struct free_lists *lists = &session->conn.worker->free_lists;
-    nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
+    struct field_pair *nv = free_lists_alloc(lists, (stream->head->fields.count + SECTION_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     bool is_tls = session->conn.tls != NULL;
-    size_t n = is_tunnel ? h2_write_tunnel(stream->head, is_tls, nv)
-                         : h2_write_request(stream->head, is_tls, nv, stream->digits);
+    size_t n = is_tunnel ? section_write_tunnel(stream->head, is_tls, nv)
+                         : section_write_request(stream->head, is_tls, nv, stream->digits);
     stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
-    int32_t id = nghttp2_submit_request(session->library, NULL, nv, n, provider, stream);
+    int32_t id = nghttp2_submit_request(session->library, NULL, h2_pairs(nv), n, provider, stream);
     free_lists_free(lists, nv);
     if (id < 0)
         return id;
@@ -255,7 +256,7 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     struct exchange *x = stream ? stream->leg.exchange : NULL;
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
     if (head) {
-        h2_read_head(&session->reader, H2_RESPONSE, exchange_arena(x), &session->limits, head);
+        section_begin_head(&session->reader, SECTION_RESPONSE, VERSION_20, exchange_arena(x), &session->limits, head);
         return stream;
     }
     if (x) {
@@ -265,14 +266,14 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     return NULL;
 }
 
-static void refuse(struct h2_stream *stream, enum h2_error error) {
-    if (h2_error_is_malformed(error)) {
-        h2_stream_refuse(stream, h2_error_word(error));
+static void refuse(struct h2_stream *stream, enum section_error error) {
+    if (section_error_is_malformed(error)) {
+        h2_stream_refuse(stream, section_error_word(error));
         return;
     }
-    stream->leg.exchange->detail = h2_error_word(error);
-    exchange_on_abort(&stream->leg, error == H2_MEMORY ? ABORT_MEMORY : ABORT_ORIGIN_TOO_LARGE);
-    h2_stream_reset(stream, error == H2_TOO_MUCH_HELD ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_CANCEL);
+    stream->leg.exchange->detail = section_error_word(error);
+    exchange_on_abort(&stream->leg, error == SECTION_MEMORY ? ABORT_MEMORY : ABORT_ORIGIN_TOO_LARGE);
+    h2_stream_reset(stream, error == SECTION_TOO_MUCH_HELD ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_CANCEL);
 }
 
 /* The origin sees the whole credit of the response, unless what it announced fits into what it has. */
@@ -311,8 +312,8 @@ static void on_final_head(struct h2_stream *stream, struct head *head, bool end)
 }
 
 static void on_head(struct h2_stream *stream, bool end) {
-    struct h2_reader *reader = &stream->session->reader;
-    enum h2_error error = h2_read_end(reader, end);
+    struct section_reader *reader = &stream->session->reader;
+    enum section_error error = section_read_end(reader, end);
     if (error)
         refuse(stream, error);
     else if (reader->head->status >= 200)
@@ -467,7 +468,7 @@ static const struct conn_ops client_conn_ops = {
 
 static void set_options(struct client_connection *link, const struct client_options *o) {
     struct h2_client *c = of_link(link);
-    c->session.limits = (struct h2_limits){
+    c->session.limits = (struct section_limits){
         .header_bytes = o->header_bytes, .headers = o->headers, .trailer_bytes = o->trailer_bytes};
     c->session.conn.write_timeout = o->write_timeout;
 }

@@ -38,7 +38,7 @@ static void renew_definition(struct h2_server *s) {
     s->ping_interval = d->http2.ping_interval;
     s->session.conn.write_timeout = d->timeouts.write;
     s->session.conn.min_rate = l->min_body_rate;
-    s->session.limits = (struct h2_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
+    s->session.limits = (struct section_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
 }
 
 /* ---- going away ---- */
@@ -195,7 +195,7 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     struct exchange *x = stream ? stream->leg.exchange : NULL;
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
     if (head) {
-        h2_read_head(&session->reader, H2_REQUEST, exchange_arena(x), &session->limits, head);
+        section_begin_head(&session->reader, SECTION_REQUEST, VERSION_20, exchange_arena(x), &session->limits, head);
         session->reader.takes_protocol = server_of(session)->takes_protocol;
         return stream;
     }
@@ -208,24 +208,25 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
 
 /* A stream whose priority nobody has stated keeps what it has: a PRIORITY_UPDATE can have come before its request. */
 static void set_priority(struct h2_stream *stream) {
-    const nghttp2_extpri priority = h2_priority_merge(&stream->asked, &stream->answered);
+    const struct priority_level level = priority_merge(&stream->asked, &stream->answered);
+    const nghttp2_extpri priority = {.urgency = level.urgency, .inc = level.incremental};
     nghttp2_session_change_extpri_stream_priority(stream->session->library, stream->id, &priority, 0);
 }
 
 /* PRIORITY_UPDATE takes the place of what the client has said before, not of what the origin says (RFC 9218 section 8). */
 static void on_priority_update(struct h2_stream *stream, struct str value) {
-    stream->asked = H2_PRIORITY_UNSTATED;
-    h2_priority_read(&stream->asked, value);
+    stream->asked = PRIORITY_UNSTATED;
+    priority_read(&stream->asked, value);
     set_priority(stream);
 }
 
-static void refuse(struct h2_stream *stream, enum h2_error error) {
-    if (h2_error_is_malformed(error)) {
-        h2_stream_refuse(stream, h2_error_word(error));
+static void refuse(struct h2_stream *stream, enum section_error error) {
+    if (section_error_is_malformed(error)) {
+        h2_stream_refuse(stream, section_error_word(error));
         return;
     }
     stream->is_stopped = true;
-    exchange_refuse(&stream->leg, h2_error_answer(error), h2_error_word(error));
+    exchange_refuse(&stream->leg, section_error_answer(error), section_error_word(error));
 }
 
 static void on_head(struct h2_stream *stream, bool end) {
@@ -233,7 +234,7 @@ static void on_head(struct h2_stream *stream, bool end) {
     struct exchange *x = stream->leg.exchange;
     struct head *head = session->reader.head;
     conn_set_deadline(&session->conn, DEADLINE_READ, 0);
-    enum h2_error error = h2_read_end(&session->reader, end);
+    enum section_error error = section_read_end(&session->reader, end);
     x->log_method = head->method_text;
     x->log_target = head->target;
     stream->has_head = true;
@@ -247,7 +248,7 @@ static void on_head(struct h2_stream *stream, bool end) {
     }
     stream->expects = head->expect_continue;
     if (head->seen & FIELD_BIT(FIELD_PRIORITY)) {
-        h2_priority_read_fields(&stream->asked, &head->fields);
+        priority_read_fields(&stream->asked, &head->fields);
         set_priority(stream);
     }
     exchange_on_head(&stream->leg, head, end);
@@ -283,13 +284,14 @@ static void send_interim(struct h2_stream *stream, const struct head *head) {
         return;
     struct free_lists *lists = &session->conn.worker->free_lists;
     char digits[32];
-    nghttp2_nv *nv = free_lists_alloc(lists, (head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
+    struct field_pair *nv = free_lists_alloc(lists, (head->fields.count + SECTION_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)
         return;
-    size_t n = h2_write_response(head, nv, digits);
+    size_t n = section_write_response(head, nv, digits);
     for (size_t i = 0; i < n; i++)
-        nv[i].flags = NGHTTP2_NV_FLAG_NONE;
-    h2_session_check(session, nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, nv, n, NULL));
+        nv[i].flags = PAIR_COPIED;
+    h2_session_check(session, nghttp2_submit_headers(session->library, NGHTTP2_FLAG_NONE, stream->id, NULL, h2_pairs(nv), n,
+                                                     NULL));
     free_lists_free(lists, nv);
     conn_mark_dirty(&session->conn);
 }
@@ -301,7 +303,7 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
         return;
     }
     if (fields_find(&head->fields, FIELD_PRIORITY)) {
-        h2_priority_read_fields(&stream->answered, &head->fields);
+        priority_read_fields(&stream->answered, &head->fields);
         set_priority(stream);
     }
     stream->head = head;
@@ -318,17 +320,17 @@ static bool take_head_back(struct leg *leg) {
         return false;
     stream->head = NULL;
     stream->has_no_body = leg->exchange->request.head->method == METHOD_HEAD;
-    stream->answered = H2_PRIORITY_UNSTATED;
+    stream->answered = PRIORITY_UNSTATED;
     return true;
 }
 
 static int submit(struct h2_stream *stream, const nghttp2_data_provider *provider) {
     struct free_lists *lists = &stream->session->conn.worker->free_lists;
-    nghttp2_nv *nv = free_lists_alloc(lists, (stream->head->fields.count + H2_EXTRA_FIELDS) * sizeof *nv);
+    struct field_pair *nv = free_lists_alloc(lists, (stream->head->fields.count + SECTION_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    size_t n = h2_write_response(stream->head, nv, stream->digits);
-    int status = nghttp2_submit_response(stream->session->library, stream->id, nv, n, provider);
+    size_t n = section_write_response(stream->head, nv, stream->digits);
+    int status = nghttp2_submit_response(stream->session->library, stream->id, h2_pairs(nv), n, provider);
     free_lists_free(lists, nv);
     return status;
 }

@@ -54,7 +54,7 @@ static void on_rest(struct timer *t) {
 
 /* The section is decoded, since the state of HPACK depends on it, and not kept. */
 static void ignore_section(struct h2_session *s) {
-    s->reader = (struct h2_reader){.limits = &s->limits, .error = H2_MEMORY};
+    s->reader = (struct section_reader){.limits = &s->limits, .error = SECTION_MEMORY};
     s->reading = NULL;
 }
 
@@ -66,7 +66,7 @@ static struct h2_stream *begin_trailers(struct h2_session *s, struct h2_stream *
         h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
         return NULL;
     }
-    h2_read_trailers(&s->reader, arena, &s->limits, stream->trailers);
+    section_begin_trailers(&s->reader, arena, &s->limits, stream->trailers);
     return stream;
 }
 
@@ -96,7 +96,7 @@ static void hold_field(struct h2_session *s, uint32_t bytes) {
     if (!s->reading || s->reader.error)
         return;
     if (s->header_bytes + bytes > s->header_bytes_most) {
-        s->reader.error = H2_TOO_MUCH_HELD;
+        s->reader.error = SECTION_TOO_MUCH_HELD;
         stats_add(&s->conn.worker->stats->h2_heads_refused_total, 1);
         return;
     }
@@ -114,21 +114,21 @@ static int on_header(nghttp2_session *library, const nghttp2_frame *frame, const
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (s->reading && !s->reading->leg.exchange)
         ignore_section(s); /* the arena is gone */
-    hold_field(s, (uint32_t)(name_n + value_n) + H2_FIELD_OVERHEAD);
-    h2_read_field(&s->reader, (struct str){(const char *)name, name_n}, (struct str){(const char *)value, value_n});
+    hold_field(s, (uint32_t)(name_n + value_n) + SECTION_FIELD_OVERHEAD);
+    section_read_field(&s->reader, (struct str){(const char *)name, name_n}, (struct str){(const char *)value, value_n});
     if (s->reader.error && s->reader.bytes > (uint64_t)s->limits.header_bytes * BOMB_FACTOR)
         on_fault(s, H2_FAULT_BLOCK_BYTES);
     return 0;
 }
 
 static void end_trailers(struct h2_session *s, struct h2_stream *stream, bool end) {
-    enum h2_error error = h2_read_end(&s->reader, end);
-    if (error == H2_TOO_MUCH_HELD) {
-        stream->leg.exchange->detail = h2_error_word(error);
+    enum section_error error = section_read_end(&s->reader, end);
+    if (error == SECTION_TOO_MUCH_HELD) {
+        stream->leg.exchange->detail = section_error_word(error);
         exchange_on_abort(&stream->leg, s->role->too_large);
         h2_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (error) {
-        h2_stream_refuse(stream, h2_error_word(error));
+        h2_stream_refuse(stream, section_error_word(error));
     }
 }
 
@@ -437,7 +437,7 @@ static int make_options(nghttp2_option **ret) {
     if (nghttp2_option_new(ret) != 0)
         return -1;
     nghttp2_option_set_no_auto_window_update(*ret, 1);
-    nghttp2_option_set_no_http_messaging(*ret, 1); /* heads.h is stricter */
+    nghttp2_option_set_no_http_messaging(*ret, 1); /* http/sections.h is stricter */
     nghttp2_option_set_max_outbound_ack(*ret, ACKS_MAX);
     nghttp2_option_set_max_send_header_block_length(*ret, SEND_SECTION_MAX);
     nghttp2_option_set_builtin_recv_extension_type(*ret, NGHTTP2_PRIORITY_UPDATE);

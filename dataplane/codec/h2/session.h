@@ -1,7 +1,8 @@
 /* session.h — one HTTP/2 connection (RFC 9113): what the side that faces clients and the one that faces origins share.
  *
  * A session is a struct conn with an nghttp2 session and a list of streams, each with the leg of one exchange. The library
- * keeps the state machine, HPACK and the windows; heads are translated by heads.h. Rules that this file and stream.c keep:
+ * keeps the state machine, HPACK and the windows; heads are translated by
+ * http/sections.h. Rules that this file and stream.c keep:
  *
  *   - mem_send runs in `produce` only, never within a callback. Everything else that the library is told (windows, resets,
  *     resumed streams) is told at once and leaves with the next flush.
@@ -18,9 +19,9 @@
 #include <nghttp2/nghttp2.h>
 
 #include "dataplane/codec/h2/frames.h"
-#include "dataplane/codec/h2/heads.h"
-#include "dataplane/codec/h2/priority.h"
 #include "dataplane/http/exchange.h"
+#include "dataplane/http/priority.h"
+#include "dataplane/http/sections.h"
 #include "dataplane/net/conn.h"
 
 enum {
@@ -69,14 +70,14 @@ struct h2_session {
     nghttp2_session      *library;
     struct worker        *worker;          /* whose memory the library gets, from before conn_init on */
     struct gather        *gather;          /* within produce */
-    struct h2_limits      limits;
+    struct section_limits      limits;
     struct h2_stream     *streams;         /* all that are open */
     struct h2_stream     *pending, *last_pending; /* those with a head to send, in order */
     struct h2_stream     *leaving;         /* its head is with the library, which compresses it next; NULL: none is */
     uint32_t              stream_count;
     uint32_t              window;          /* what SETTINGS gave each stream; H2_WINDOW until they are acknowledged */
     uint32_t              window_offered;
-    struct h2_reader      reader;          /* of the field section that is being received */
+    struct section_reader      reader;          /* of the field section that is being received */
     struct h2_stream     *reading;         /* whose it is; NULL: nobody wants it */
     struct h2_frames      frames;
     struct http2_limits   frame_limits;
@@ -124,7 +125,7 @@ struct h2_stream {
     struct fields      *trailers;          /* received, in the exchange's arena */
     int64_t             to_receive, to_send; /* bytes that Content-Length still announces; -1: unknown */
     uint32_t            header_bytes;      /* part of the session's */
-    struct h2_priority  asked, answered;   /* towards a client: what it said, what the origin did */
+    struct priority  asked, answered;   /* towards a client: what it said, what the origin did */
     uint64_t            received;
     uint64_t            began;             /* receiving the body */
     uint32_t            padding;           /* received and not given back */
@@ -212,6 +213,20 @@ void h2_stream_stop(struct leg *);
 void h2_stream_abort(struct leg *, enum abort_code);
 /* Notes that s->head is to be sent. */
 void h2_stream_send_later(struct h2_stream *);
+
+_Static_assert(sizeof(struct field_pair) == sizeof(nghttp2_nv) &&
+                   offsetof(struct field_pair, value) == offsetof(nghttp2_nv, value) &&
+                   offsetof(struct field_pair, name_n) == offsetof(nghttp2_nv, namelen) &&
+                   offsetof(struct field_pair, value_n) == offsetof(nghttp2_nv, valuelen) &&
+                   offsetof(struct field_pair, flags) == offsetof(nghttp2_nv, flags),
+               "the library takes them as they are");
+_Static_assert((int)PAIR_NEVER_INDEXED == NGHTTP2_NV_FLAG_NO_INDEX && (int)PAIR_NAME_KEPT == NGHTTP2_NV_FLAG_NO_COPY_NAME &&
+                   (int)PAIR_VALUE_KEPT == NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+               "and their flags");
+
+static inline const nghttp2_nv *h2_pairs(const struct field_pair *pairs) {
+    return (const nghttp2_nv *)pairs;
+}
 
 static inline struct h2_stream *h2_stream_of(struct leg *leg) {
     return (struct h2_stream *)leg;

@@ -116,7 +116,7 @@ struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id) {
     *s = (struct h2_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer,
                             .worker = session->conn.worker, .session = session, .id = id, .next = session->streams,
                             .to_receive = -1, .to_send = -1,
-                            .asked = H2_PRIORITY_UNSTATED, .answered = H2_PRIORITY_UNSTATED};
+                            .asked = PRIORITY_UNSTATED, .answered = PRIORITY_UNSTATED};
     if (s->next)
         s->next->prev = s;
     session->streams = s;
@@ -269,12 +269,12 @@ static enum pull fill_frame(struct h2_stream *s, size_t most, struct fields **re
 
 static void send_trailers(struct h2_stream *s, const struct fields *trailers, uint32_t *flags) {
     enum { ON_STACK = 32 };
-    nghttp2_nv few[ON_STACK], *nv = few;
+    struct field_pair few[ON_STACK], *nv = few;
     struct free_lists *lists = &s->session->conn.worker->free_lists;
     if (trailers->count > ON_STACK)
         nv = free_lists_alloc(lists, trailers->count * sizeof *nv);
-    size_t n = nv ? h2_write_trailers(trailers, nv) : 0;
-    int status = n ? nghttp2_submit_trailer(s->session->library, s->id, nv, n) : 0;
+    size_t n = nv ? section_write_trailers(trailers, nv) : 0;
+    int status = n ? nghttp2_submit_trailer(s->session->library, s->id, h2_pairs(nv), n) : 0;
     h2_session_check(s->session, status);
     if (n && status == 0)
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;

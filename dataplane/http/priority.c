@@ -1,11 +1,11 @@
-#include "dataplane/codec/h2/priority.h"
+#include "dataplane/http/priority.h"
 
 static struct str without_parameters(struct str member) {
     const char *semicolon = member.n ? memchr(member.p, ';', member.n) : NULL;
     return semicolon ? (struct str){member.p, (size_t)(semicolon - member.p)} : member;
 }
 
-void h2_priority_read(struct h2_priority *priority, struct str value) {
+void priority_read(struct priority *priority, struct str value) {
     struct str member;
     while (field_list_next(&value, &member)) {
         member = without_parameters(member);
@@ -18,14 +18,14 @@ void h2_priority_read(struct h2_priority *priority, struct str value) {
     }
 }
 
-void h2_priority_read_fields(struct h2_priority *priority, const struct fields *fields) {
+void priority_read_fields(struct priority *priority, const struct fields *fields) {
     for (const struct field *f = NULL; (f = fields_next(fields, f, FIELD_PRIORITY));)
-        h2_priority_read(priority, field_value(f));
+        priority_read(priority, field_value(f));
 }
 
-nghttp2_extpri h2_priority_merge(const struct h2_priority *client, const struct h2_priority *origin) {
+struct priority_level priority_merge(const struct priority *client, const struct priority *origin) {
     int urgency = origin->urgency >= 0 ? origin->urgency : client->urgency;
     int incremental = origin->incremental >= 0 ? origin->incremental : client->incremental;
-    return (nghttp2_extpri){.urgency = urgency >= 0 ? (uint32_t)urgency : NGHTTP2_EXTPRI_DEFAULT_URGENCY,
-                            .inc = incremental > 0};
+    return (struct priority_level){.urgency = urgency >= 0 ? (uint32_t)urgency : PRIORITY_DEFAULT_URGENCY,
+                                   .incremental = incremental > 0};
 }
