@@ -33,7 +33,8 @@ void endpoint_forget_if_unused(struct endpoint_runtime *e) {
 
 /* Kept connections speak the old protocol, were verified by other rules or none, or did not begin with a PROXY header. */
 static void note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
-    if (c->codec == d->codec && c->options.tls == d->options.tls && c->options.proxy_version == d->options.proxy_version)
+    if (c->codec == d->codec && c->options.tls == d->options.tls && c->options.quic_tls == d->options.quic_tls &&
+        c->options.proxy_version == d->options.proxy_version && c->fallback.codec == d->fallback.codec)
         return;
     c->epoch++;
     for (uint32_t i = 0; i < c->endpoint_count; i++)
@@ -45,6 +46,7 @@ static int reconcile(struct cluster_runtime *c, const struct cluster_definition 
     note_protocol(c, d);
     c->codec = d->codec;
     c->options = d->options;
+    c->fallback = d->fallback;
     c->idle_timeout = d->idle_timeout;
     c->connection_lifetime = d->connection_lifetime;
     c->idle_connections = d->idle_connections;

@@ -41,12 +41,20 @@ struct hash_rule {
     struct str name;                       /* of the first three; a header's in lower case */
 };
 
+/* What a cluster of HTTP/3 does where UDP does not get through. Microseconds. */
+struct fallback_rules {
+    const struct client_codec *codec;      /* over TCP; NULL: there is none */
+    uint64_t after;                        /* a handshake is late: TCP is tried beside it. 0: at once */
+    uint64_t remember, remember_most;      /* how long a failure keeps HTTP/3 from being tried: the first, and at most */
+};
+
 struct cluster_definition {
     struct str                        name;
     uint32_t                          slot;      /* index of the name in every worker's table, for the process's life */
     uint64_t                          serial;    /* differs between any two definitions of the process */
     const struct client_codec        *codec, *tunnel_codec; /* the second for CONNECT */
     struct client_options             options;
+    struct fallback_rules             fallback;
     uint64_t                          idle_timeout, connection_lifetime;
     uint32_t                          idle_connections, requests_per_connection;
     struct cluster_members           *members;
@@ -69,6 +77,13 @@ struct group_set {
     struct group *only;                          /* gets everything; NULL: by shares */
 };
 
+/* Of an endpoint of HTTP/3 that has a fallback (fallback.c). */
+struct fallback_state {
+    struct timer timer;                          /* first: the next handshake is late */
+    uint64_t     connect_timeout;                /* of who asked last */
+    bool         http3_works;                    /* as of the last connection: those over TCP take nothing new */
+};
+
 struct endpoint_runtime {
     struct candidate          candidate;         /* first */
     struct address            address;
@@ -84,6 +99,7 @@ struct endpoint_runtime {
     struct placement         *next_placements;   /* while reconciling; owned, NULL where candidate.one does */
     struct endpoint_shared   *shared;
     struct cluster_runtime   *cluster;
+    struct fallback_state     fallback;
     struct outlier_tally      tally;
 };
 
@@ -114,6 +130,7 @@ struct cluster_runtime {
     uint64_t                  serial;            /* of the definition that it was last reconciled with */
     const struct client_codec *codec;
     struct client_options     options;
+    struct fallback_rules     fallback;
     uint64_t                  idle_timeout, connection_lifetime;
     uint32_t                  idle_connections, requests_per_connection;
     struct outlier_rules      outliers;

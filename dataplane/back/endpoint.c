@@ -1,10 +1,12 @@
 /* endpoint.c — an endpoint's run-time state: made, changed, and put where choices find it. */
 #include "common/alloc.h"
+#include "dataplane/back/pool_private.h"
 #include "dataplane/back/reconcile.h"
 
 void endpoint_free(struct endpoint_runtime *e) {
     if (e->candidate.placements != &e->candidate.one)
         hg_free(e->candidate.placements);
+    fallback_finish(e);
     hg_free((char *)(uintptr_t)e->hostname.p);
     endpoint_shared_unref(e->shared);
     hg_free(e);
@@ -64,7 +66,7 @@ static void take_hostname(struct endpoint_runtime *e) {
     hg_free((char *)(uintptr_t)e->hostname.p);
     e->hostname = e->next_hostname;
     e->next_hostname = (struct str){NULL, 0};
-    if (c->options.tls && e->connections) /* another name was verified */
+    if ((c->options.tls || c->options.quic_tls) && e->connections) /* another name was verified */
         c->epoch++;
 }
 

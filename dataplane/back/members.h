@@ -26,6 +26,8 @@ struct endpoint_shared {
     _Atomic bool     is_handed_in;          /* in the cluster's list of those */
     _Atomic uint32_t interval_requests, interval_failures, interval_answers; /* handed in by workers, not judged yet */
     _Atomic uint64_t interval_latency;
+    _Atomic uint64_t http3_not_before;      /* monotonic; HTTP/3 has failed, and is not tried before then (fallback.c) */
+    _Atomic uint32_t http3_failures;        /* one after the other */
     struct endpoint_shared *next_handed_in;
     char             text[];                /* "127.0.0.1:9001", for logs */
 };

@@ -1,7 +1,7 @@
 /* pool.c — connections to endpoints: those with room last in, first out; new ones for whoever waits. */
 #include <errno.h>
 
-#include "dataplane/back/cluster.h"
+#include "dataplane/back/pool_private.h"
 
 /* Of a connection that is being made nothing is known of how much it will carry; RFC 9113 section 6.5.2 says that an origin
  * should allow at least so much. */
@@ -48,7 +48,7 @@ static void offer(struct client_connection *c) {
         count_idle(e, 1);
 }
 
-static void withdraw(struct client_connection *c) {
+void pool_withdraw(struct client_connection *c) {
     struct endpoint_runtime *e = c->endpoint;
     if (!c->next)
         return;
@@ -67,9 +67,9 @@ static void lost(struct endpoint_runtime *e) {
     endpoint_forget_if_unused(e);
 }
 
-static void close_connection(struct client_connection *c) {
+void pool_close(struct client_connection *c) {
     struct endpoint_runtime *e = c->endpoint;
-    withdraw(c);
+    pool_withdraw(c);
     c->codec->close(c);
     lost(e);
 }
@@ -80,7 +80,7 @@ static bool is_worn_out(const struct client_connection *c) {
     const struct cluster_runtime *cluster = e->cluster;
     bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
     return c->is_single || c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
-           c->exchanges >= cluster->requests_per_connection;
+           c->exchanges >= cluster->requests_per_connection || (c->is_fallback && e->fallback.http3_works);
 }
 
 /* Puts the connection where it belongs after something has changed. May close it. */
@@ -91,11 +91,11 @@ static void place(struct client_connection *c) {
     if (is_idle && e->idle_count >= cluster->idle_connections + (c->next ? 1 : 0))
         worn_out = true;
     if (is_idle && worn_out) {
-        close_connection(c);
+        pool_close(c);
         return;
     }
     if (worn_out || c->active >= c->capacity) {
-        withdraw(c);
+        pool_withdraw(c);
         return;
     }
     offer(c);
@@ -105,7 +105,7 @@ static void place(struct client_connection *c) {
 
 /* ---- waiters ---- */
 
-static void add_waiter(struct client_connection *c, struct client_waiter *w) {
+void pool_add_waiter(struct client_connection *c, struct client_waiter *w) {
     struct client_waiter *first = c->waiters;
     w->connection = c;
     w->next = first ? first : w;
@@ -129,7 +129,7 @@ void pool_forget_waiter(struct client_waiter *w) {
     w->next->prev = w->prev;
 }
 
-static struct client_waiter *take_waiter(struct client_connection *c) {
+struct client_waiter *pool_take_waiter(struct client_connection *c) {
     struct client_waiter *w = c->waiters;
     if (w)
         pool_forget_waiter(w);
@@ -140,22 +140,30 @@ static struct client_waiter *take_waiter(struct client_connection *c) {
  * before anything else happens to the connection. */
 static void fail_waiters(struct client_connection *c, int error) {
     struct client_waiter *w;
-    while ((w = take_waiter(c)))
+    while ((w = pool_take_waiter(c)))
         waiter_ops.failed(w, error);
 }
 
 /* ---- what connections report ---- */
 
+static struct client_waiter *next_waiter(struct client_connection *c) {
+    struct client_waiter *w = pool_take_waiter(c);
+    return w ? w : fallback_take_waiter(c);
+}
+
 static void on_connected(struct client_connection *c) {
     struct client_waiter *w;
     list_remove(c); /* of those being made */
     c->active++; /* so that it stays while waiters come to it */
-    while (c->is_connected && c->active <= c->capacity && (w = take_waiter(c)))
+    fallback_note_connected(c);
+    while (c->is_connected && c->active <= c->capacity && (w = next_waiter(c)))
         waiter_ops.ready(w, c);
     c->active--;
     fail_waiters(c, EAGAIN);
-    if (c->is_connected)
-        place(c);
+    if (!c->is_connected)
+        return;
+    fallback_close_others(c);
+    place(c);
 }
 
 static void on_connect_failed(struct client_connection *c, int error) {
@@ -163,8 +171,12 @@ static void on_connect_failed(struct client_connection *c, int error) {
     struct stats *s = stats_of(e);
     stats_add(error == ETIMEDOUT ? &s->origin_connect_timeouts_total : &s->origin_connect_failures_total, 1);
     list_remove(c);
-    fail_waiters(c, error);
+    e->connections++; /* losing the last one would free the endpoint */
     lost(e);
+    fallback_note_failed(c);
+    fail_waiters(c, error);
+    e->connections--;
+    endpoint_forget_if_unused(e);
 }
 
 static void on_available(struct client_connection *c) {
@@ -185,7 +197,7 @@ static void on_draining(struct client_connection *c) {
 }
 
 static void on_closed(struct client_connection *c) {
-    withdraw(c);
+    pool_withdraw(c);
     c->is_connected = false;
     lost(c->endpoint);
 }
@@ -200,11 +212,13 @@ static const struct client_owner_ops owner_ops = {
 struct client_connection *pool_find(struct endpoint_runtime *e) {
     struct client_connection *c;
     while ((c = e->open.next) != &e->open) {
-        if (!is_worn_out(c))
+        if (!is_worn_out(c)) {
+            fallback_note_used(c);
             return c;
-        withdraw(c);
+        }
+        pool_withdraw(c);
         if (c->active == 0)
-            close_connection(c);
+            pool_close(c);
     }
     return NULL;
 }
@@ -232,7 +246,7 @@ static bool close_an_idle(struct endpoint_runtime *e) {
         c = c->next;
     if (c == &e->open)
         return false;
-    close_connection(c);
+    pool_close(c);
     return true;
 }
 
@@ -299,11 +313,30 @@ static bool can_join(const struct endpoint_runtime *e, const struct client_conne
     return c->waiting == 0 && e->cluster->worker->now - c->opened_at < FRESH;
 }
 
-int pool_wait(struct endpoint_runtime *e, uint64_t connect_timeout, struct client_waiter *w) {
+struct client_connection *pool_connect(struct endpoint_runtime *e, uint64_t connect_timeout, bool is_fallback) {
+    const struct client_codec *codec = is_fallback ? e->cluster->fallback.codec : e->cluster->codec;
+    struct client_connection *c = connect_new(e, connect_timeout, codec, STR(""));
+    if (!c || !is_fallback)
+        return c;
+    c->is_fallback = true;
+    stats_add(&stats_of(e)->origin_fallback_connects_total, 1);
+    return c;
+}
+
+struct client_connection *pool_join(struct endpoint_runtime *e, uint64_t connect_timeout, bool is_fallback) {
     struct client_connection *c = e->connecting.next;
-    if ((c == &e->connecting || !can_join(e, c)) && !(c = connect_new(e, connect_timeout, e->cluster->codec, STR(""))))
+    while (c != &e->connecting && c->is_fallback != is_fallback)
+        c = c->next;
+    return c != &e->connecting && can_join(e, c) ? c : pool_connect(e, connect_timeout, is_fallback);
+}
+
+int pool_wait(struct endpoint_runtime *e, uint64_t connect_timeout, struct client_waiter *w) {
+    if (e->cluster->fallback.codec)
+        return fallback_wait(e, connect_timeout, w);
+    struct client_connection *c = pool_join(e, connect_timeout, false);
+    if (!c)
         return -1;
-    add_waiter(c, w);
+    pool_add_waiter(c, w);
     return 0;
 }
 
@@ -313,7 +346,7 @@ int pool_wait_single(struct endpoint_runtime *e, uint64_t connect_timeout, const
     if (!c)
         return -1;
     c->is_single = true;
-    add_waiter(c, w);
+    pool_add_waiter(c, w);
     return 0;
 }
 
@@ -323,14 +356,14 @@ void pool_close_idle(struct endpoint_runtime *e) {
     for (c = e->open.next; c != &e->open; c = next) {
         next = c->next;
         if (c->active == 0)
-            close_connection(c);
+            pool_close(c);
         else
-            withdraw(c);
+            pool_withdraw(c);
     }
     for (c = e->connecting.next; c != &e->connecting; c = next) {
         next = c->next;
         if (c->waiting == 0)
-            close_connection(c);
+            pool_close(c);
     }
     e->connections--;
     endpoint_forget_if_unused(e);

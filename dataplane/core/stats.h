@@ -35,6 +35,9 @@
     X(origin_connects_total, "Connections opened to origins")                                      \
     X(origin_connect_failures_total, "Connections to origins that failed")                         \
     X(origin_connect_timeouts_total, "Connections to origins that timed out")                      \
+    X(origin_fallback_connects_total, "Connections over TCP to origins of HTTP/3")                 \
+    X(origin_http3_late_total, "HTTP/3 handshakes with origins that were late: TCP was tried beside them") \
+    X(origin_http3_failures_total, "HTTP/3 handshakes with origins that failed, where TCP is a fallback") \
     X(origin_reuses_total, "Exchanges on a kept origin connection")                                \
     X(origin_resets_total, "Exchanges that the origin broke off")                                  \
     X(origin_timeouts_total, "Exchanges that waited too long for the origin")                      \

@@ -40,6 +40,8 @@ struct client_connection {
     bool                           is_connected;     /* the codec's */
     bool                           is_draining;      /* nothing new is opened */
     bool                           is_single;        /* for one exchange: not shared, not kept */
+    bool                           is_fallback;      /* over TCP, towards an endpoint that HTTP/3 is meant for */
+    bool                           has_no_other;     /* those who wait for it have nothing else to wait for */
 };
 
 /* The part of a cluster's definition that connections need. Microseconds and bytes. */
@@ -48,7 +50,10 @@ struct client_options {
     uint64_t idle_timeout, write_timeout;
     uint32_t header_bytes, headers, trailer_bytes;
     struct tls_client *tls;                              /* tls/client.h; NULL: plaintext. Read at connect only */
+    struct tls_client *quic_tls;                         /* the same for HTTP/3, whose `tls` is for what goes over TCP */
     const struct http2_options *http2;                   /* as long as the definition; read at connect only */
+    const struct http3_options *http3;                   /* likewise */
+    const struct quic_options *quic;                     /* quic/options.h; likewise */
     int proxy_version;                                   /* of the PROXY header to begin with; 0: none. The owner's */
 };
 
