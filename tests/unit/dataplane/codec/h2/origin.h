@@ -3,45 +3,14 @@
  * everything. */
 #pragma once
 
-#include "tests/unit/dataplane/net/loop.h"
-#include "tests/unit/dataplane/back/make_members.h"
+#include "tests/unit/dataplane/codec/callers.h"
 
-#include <stdio.h>
 #include <nghttp2/nghttp2.h>
 
-#include "dataplane/back/cluster.h"
-#include "dataplane/back/proxy.h"
 #include "dataplane/codec/h2/client.h"
 #include "dataplane/codec/h2/session.h"
-#include "dataplane/codec/loopback/loopback.h"
-#include "dataplane/core/view.h"
-#include "dataplane/snapshot/settings.h"
-#include "tests/unit/dataplane/codec/one_route.h"
 
-enum { SETTLED = 8, CALLS = 600, QUESTIONS = 600, ORIGINS = 40 };
-
-/* ---- what clients ask */
-
-struct call {
-    struct loopback loop;
-    struct head     head;
-    struct exchange *x;
-    bool            reads_nothing;
-    /* noted while the exchange lives */
-    unsigned        status;
-    int64_t         content_length;
-    struct strbuf   fields, trailers;      /* "name: value\n" */
-};
-
-static struct call calls[CALLS];
-static unsigned    call_count;
-
-static struct {
-    unsigned        count, attempts;
-    unsigned        status;
-    enum abort_code abort;
-    char            detail[64];
-} logged;
+enum { SETTLED = 8, QUESTIONS = 600, ORIGINS = 40 };
 
 /* ---- what origins get */
 
@@ -79,15 +48,6 @@ static size_t          origin_setting_count;
 static bool            next_is_raw;
 static int             listening;
 
-static struct settings            settings;
-static struct listener_definition definition;
-static struct bound_table         routes;
-static struct snapshot_view       view;
-static struct arena               settings_arena;
-static struct cluster_table       table;
-static struct cluster_definition  cluster;
-static struct endpoint_definition endpoint;
-static struct cluster_shared      cluster_shared = {.references = 1 << 20};
 static struct http2_options       http2;
 
 /* ---- the origin's session */
@@ -228,33 +188,6 @@ static inline void accept_origins(void) {
 
 /* ---- turning */
 
-static inline void note_fields(struct strbuf *ret, const struct fields *fields) {
-    for (uint32_t i = 0; fields && i < fields->count; i++)
-        strbuf_printf(ret, "%.*s: %.*s\n", STR_FMT(field_name(&fields->v[i])), STR_FMT(field_value(&fields->v[i])));
-}
-
-static inline void note(struct call *c) {
-    const struct head *head = c->loop.head_count && c->loop.leg.exchange ? c->loop.heads[c->loop.head_count - 1] : NULL;
-    if (!head)
-        return;
-    if (head->status != c->status)
-        note_fields(&c->fields, &head->fields);
-    c->status = head->status;
-    c->content_length = head->content_length;
-    if (c->trailers.n == 0)
-        note_fields(&c->trailers, exchange_trailers(&c->loop.leg));
-}
-
-static inline void read_calls(void) {
-    for (unsigned i = 0; i < call_count; i++) {
-        struct call *c = &calls[i];
-        note(c);
-        if (!c->reads_nothing)
-            while (loopback_pull(&c->loop, 16384))
-                note(c);
-    }
-}
-
 /* Once round: the clients read, the gateway works, the origins do. The clock stands still. */
 static inline void turn_all(void) {
     uint64_t now = worker.now;
@@ -281,45 +214,6 @@ static inline void pass(uint64_t microseconds) {
     worker.now += microseconds;
     wheel_advance(&worker.wheel, worker.now);
     worker_end_turn(&worker);
-}
-
-/* ---- clients */
-
-static inline struct call *ask_fields(const char *method, struct str body, bool has_body, int64_t length, size_t n,
-                                      const char *const (*fields)[2]) {
-    static const struct exchange_origin from = {.listener = &definition, .peer = STR("192.0.2.1"), .version = 11};
-    assert_true(call_count < CALLS);
-    struct call *c = &calls[call_count++];
-    *c = (struct call){0};
-    loopback_init(&c->loop, &worker);
-    head_init(&c->head);
-    c->head.method = method_lookup(str_of(method));
-    c->head.method_text = str_of(method);
-    c->head.host = c->head.authority = STR("example.com");
-    c->head.target = c->head.path = STR("/");
-    c->head.content_length = length;
-    c->head.version = 11;
-    c->loop.to_send = body;
-    c->loop.has_ended = !has_body;
-    c->x = exchange_open(&worker, &c->loop.leg, &from);
-    if (!c->x)
-        return c;
-    for (size_t i = 0; i < n; i++)
-        fields_add(&c->head.fields, exchange_arena(c->x), str_of(fields[i][0]), str_of(fields[i][1]));
-    exchange_on_head(&c->loop.leg, &c->head, !has_body);
-    return c;
-}
-
-static inline struct call *get(void) {
-    return ask_fields("GET", STR(""), false, -1, 0, NULL);
-}
-
-static inline struct call *post(struct str body) {
-    return ask_fields("POST", body, true, (int64_t)body.n, 0, NULL);
-}
-
-static inline const char *text(const struct strbuf *b) {
-    return b->p ? b->p : "";
 }
 
 /* ---- origins' answers */
@@ -365,19 +259,6 @@ static inline void answer(struct question *q, const char *status, struct str bod
 
 /* ---- set-up */
 
-static inline void log_exchange(struct exchange *x) {
-    logged.count++;
-    logged.status = x->status;
-    logged.abort = x->abort;
-    logged.attempts = x->attempts;
-    snprintf(logged.detail, sizeof logged.detail, "%s", x->detail ? x->detail : "");
-}
-
-static inline void ignore_quiet(struct worker *w, struct snapshot_view *v) {
-    (void)w;
-    (void)v;
-}
-
 static inline int listen_somewhere(struct address *ret) {
     *ret = (struct address){.length = sizeof(sa_family_t), .u.un.sun_family = AF_UNIX}; /* the kernel picks a name */
     listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -388,45 +269,20 @@ static inline int listen_somewhere(struct address *ret) {
 }
 
 static inline void define_cluster(void) {
-    const struct limits *l = &settings.limits;
-    http2_options_init(&http2, NULL, l->header_bytes);
-    endpoint.text = STR("unix:origin");
-    endpoint.weight = 1;
-    endpoint.is_usable = true;
-    cluster = (struct cluster_definition){.name = STR("origin"), .serial = 1, .codec = &h2_client_codec,
-                                          .idle_timeout = 60000000, .idle_connections = 8,
-                                          .members = make_members(&round_robin_rules, &endpoint, 1, NULL),
-                                          .shared = &cluster_shared,
-                                          .requests_per_connection = 100000};
-    cluster.options = (struct client_options){.idle_timeout = 60000000, .write_timeout = 30000000, .http2 = &http2,
-                                              .header_bytes = l->header_bytes, .headers = l->headers,
-                                              .trailer_bytes = l->trailer_bytes};
+    http2_options_init(&http2, NULL, settings.limits.header_bytes);
+    callers_define_cluster("unix:origin", &h2_client_codec);
+    cluster.options.http2 = &http2;
 }
 
 static inline int origins_set_up(void **state) {
-    static const struct exchange_hooks hooks = {.terminal = &proxy_terminal, .log = log_exchange};
-    static const struct cluster_definition *bound[] = {&cluster};
-    exchange_set_hooks(&hooks);
-    proxy_init();
-    memset(&logged, 0, sizeof logged);
     memset(questions, 0, sizeof questions);
-    call_count = question_count = origin_count = 0;
+    question_count = origin_count = 0;
     origin_setting_count = 0;
     next_is_raw = false;
-    if (worker_set_up(state) < 0 || settings_fill(&settings, NULL, &settings_arena) < 0 ||
-        listen_somewhere(&endpoint.address) < 0)
+    if (callers_set_up(state) < 0 || listen_somewhere(&endpoint.address) < 0)
         return -1;
     define_cluster();
-    memset(&table, 0, sizeof table);
-    worker.clusters = &table;
-    worker.random = 1;
-    view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
-    worker.view = &view;
-    worker.route_scratch = route_scratch_create();
-    routes = (struct bound_table){.table = one_route(), .clusters = bound};
-    definition = (struct listener_definition){.name = STR("web"), .settings = &settings, .timeouts = settings.timeouts,
-                                              .routes = &routes};
-    return worker.route_scratch && routes.table ? 0 : -1;
+    return 0;
 }
 
 static inline void finish_peers(void) {
@@ -440,35 +296,13 @@ static inline void finish_peers(void) {
         strbuf_finish(&questions[i].body);
         strbuf_finish(&questions[i].trailers);
     }
-    for (unsigned i = 0; i < call_count; i++) {
-        loopback_finish(&calls[i].loop);
-        strbuf_finish(&calls[i].fields);
-        strbuf_finish(&calls[i].trailers);
-    }
     close(listening);
 }
 
 static inline int origins_tear_down(void **state) {
-    hg_alloc_fail_at(-1, 0);
-    for (unsigned i = 0; i < call_count; i++)
-        if (calls[i].loop.leg.exchange)
-            exchange_on_abort(&calls[i].loop.leg, ABORT_CLIENT_GONE);
-    worker_end_turn(&worker);
-    clusters_finish(&worker);
-    members_finish();
+    callers_close();
     finish_peers();
     for (int i = 0; i < SETTLED && stats_read(&worker.stats->origin_connections); i++)
         ev_run(worker.loop, EVRUN_NOWAIT); /* those that were reset see their origin close */
-    worker_end_turn(&worker);
-    assert_int_equal(stats_read(&worker.stats->origin_connections), 0);
-    assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
-    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
-    assert_int_equal(worker.buffer_used, 0);
-    assert_int_equal(worker.session_memory.used, 0);
-    assert_int_equal(stats_read(&worker.stats->buffered_bytes), 0);
-    exchange_free_cache(&worker);
-    route_table_free((struct route_table *)(uintptr_t)routes.table);
-    route_scratch_destroy(worker.route_scratch);
-    arena_finish(&settings_arena);
-    return worker_tear_down(state);
+    return callers_tear_down(state);
 }
