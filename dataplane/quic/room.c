@@ -58,6 +58,7 @@ void quic_worker_free(struct worker *w) {
     worker_end_turn(w);
     map_finish(&r->names);
     quic_tokens_finish(&r->tokens);
+    origin_tokens_finish(&r->origin_tokens);
     secret_clear(r->random, sizeof r->random);
     hg_free(r->burst);
     hg_free(r);

@@ -6,6 +6,7 @@
 #include "dataplane/core/worker.h"
 #include "dataplane/quic/endpoint.h"
 #include "dataplane/quic/ids.h"
+#include "dataplane/quic/origin_tokens.h"
 #include "dataplane/quic/tokens.h"
 
 enum {
@@ -34,6 +35,7 @@ struct quic_room {
     struct map            names;           /* -> struct quic_name */
     uint8_t              *burst;           /* QUIC_BURST_SIZE bytes: what is written and sent within one flush */
     struct quic_tokens    tokens;
+    struct origin_tokens  origin_tokens;   /* for clients of ours */
     struct quic_conn     *first_closing, *last_closing;
     size_t                closing_count;
     uint64_t              resets_full_at;  /* bucket of stateless resets: when it is full again, microseconds */

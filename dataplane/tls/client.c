@@ -43,9 +43,18 @@ static int set_certificate(struct tls_client *c, SSL_CTX *context, struct tls_li
 }
 
 static int set_protocol(const struct tls_client *c, SSL_CTX *context) {
-    static const unsigned char h1[] = "\x08http/1.1", h2[] = "\x02h2";
-    bool is_h2 = c->protocol == TLS_HTTP2;
-    return SSL_CTX_set_alpn_protos(context, is_h2 ? h2 : h1, is_h2 ? sizeof h2 - 1 : sizeof h1 - 1) == 0 ? 0 : -1;
+    static const unsigned char h1[] = "\x08http/1.1", h2[] = "\x02h2", h3[] = "\x02h3";
+    const unsigned char *offered = c->protocol == TLS_HTTP3 ? h3 : c->protocol == TLS_HTTP2 ? h2 : h1;
+    return SSL_CTX_set_alpn_protos(context, offered, offered[0] + 1u) == 0 ? 0 : -1;
+}
+
+/* RFC 9001 section 4.2. */
+static int check_version(const struct tls_client *c, const struct tls_place *place) {
+    if (c->protocol != TLS_HTTP3 || c->message->max_version == HEADGATE__TLS_VERSION__TLS_1_3)
+        return 0;
+    if (place)
+        tls_fault(place, "max_version", ERROR_CONFLICT, "HTTP/3 needs TLS 1.3");
+    return -1;
 }
 
 static SSL_CTX *client_make(struct definition *d, struct tls_library *l, const struct tls_place *place) {
@@ -55,7 +64,7 @@ static SSL_CTX *client_make(struct definition *d, struct tls_library *l, const s
         m->min_version, m->max_version, m->cipher_suites, m->n_cipher_suites, m->ciphers, m->n_ciphers,
         m->groups, m->n_groups, default_groups,
     };
-    SSL_CTX *context = SSL_CTX_new_ex(l->context, NULL, TLS_client_method());
+    SSL_CTX *context = check_version(c, place) == 0 ? SSL_CTX_new_ex(l->context, NULL, TLS_client_method()) : NULL;
     if (!context)
         return NULL;
     tls_options_common(context);

@@ -131,9 +131,9 @@ static int prepare(struct tls_session *s, const struct tls_client *c, const char
     return 0;
 }
 
-struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname,
-                                        const void *endpoint) {
-    struct tls_session *s = tls_session_make(w, &client->definition, true, false);
+struct tls_session *tls_session_make_client(struct worker *w, struct tls_client *client, struct str hostname,
+                                            const void *endpoint, bool is_quic) {
+    struct tls_session *s = tls_session_make(w, &client->definition, true, is_quic);
     const char *sni = client->message->sni;
     char *name = s ? sni ? hg_strdup(sni) : hg_strndup(hostname.p ? hostname.p : "", hostname.n) : NULL;
     int status = name ? prepare(s, client, name, endpoint) : -1;
@@ -143,6 +143,11 @@ struct tls_session *tls_session_connect(struct worker *w, struct tls_client *cli
         return s;
     tls_session_free(s);
     return NULL;
+}
+
+struct tls_session *tls_session_connect(struct worker *w, struct tls_client *client, struct str hostname,
+                                        const void *endpoint) {
+    return tls_session_make_client(w, client, hostname, endpoint, false);
 }
 
 int tls_session_on_ticket(SSL *ssl, SSL_SESSION *session) {

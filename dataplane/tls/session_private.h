@@ -42,6 +42,9 @@ struct tls_session {
 /* With an SSL object of the definition's context, which has this session as its data; over TCP with the worker's BIO. NULL:
  * no memory. */
 struct tls_session *tls_session_make(struct worker *w, struct definition *d, bool is_client, bool is_quic);
+/* Towards an origin, as tls_session_connect. A name that nothing can match is noted as its failure. */
+struct tls_session *tls_session_make_client(struct worker *w, struct tls_client *client, struct str hostname,
+                                            const void *endpoint, bool is_quic);
 /* What is known once ALPN is agreed: the protocol and the name that was asked for. Again after the handshake. -1: no
  * memory. */
 int                 tls_session_note(struct tls_session *s);
