@@ -29,6 +29,8 @@ void tls_quic_detach(struct tls_session *s) {
         return;
     if (s->ssl)
         SSL_set_app_data(s->ssl, NULL); /* else it tells ngtcp2 what it has read, when it is freed */
+    if (s->ssl && s->state != SESSION_FAILED) /* as in tls_session_free */
+        SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(s->ssl);
     s->ssl = NULL;
     ngtcp2_conn_set_tls_native_handle(s->quic_ref.user_data, NULL);
@@ -83,10 +85,8 @@ void tls_quic_on_failure(struct tls_session *s) {
 }
 
 void tls_quic_rest(struct tls_session *s) {
-    if (s->ssl && !s->is_client && s->state == SESSION_OPEN) {
-        SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    if (s->ssl && !s->is_client && s->state == SESSION_OPEN)
         tls_quic_detach(s);
-    }
 }
 
 bool tls_quic_can_read(const struct tls_session *s) {
