@@ -25,7 +25,7 @@ struct client_waiter *fallback_take_waiter(struct client_connection *);
 void                  fallback_note_connected(struct client_connection *);
 /* Those over TCP that carry nothing, once HTTP/3 works. */
 void                  fallback_close_others(struct client_connection *);
-/* Connecting has failed; it is out of its list. Those who wait for it wait for one of the other kind, if that is possible. */
+/* Connecting has failed; it is out of its list. Who waits for it waits for one of the other kind, if that is possible. */
 void                  fallback_note_failed(struct client_connection *);
 /* An exchange is about to be opened on it: where HTTP/3 had failed some time ago it is tried again beside that. */
 void                  fallback_note_used(struct client_connection *);

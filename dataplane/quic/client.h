@@ -17,6 +17,6 @@ struct quic_target {
     const void                *endpoint;          /* what TLS sessions and tokens are remembered by */
 };
 
-/* Begins a handshake in the flush of this turn; on_open or on_closed of the user follows, `destroy` last. NULL: errno says why
- * (ENOMEM, EPROTO, those of udp_connect), and the user hears nothing. */
+/* Begins a handshake in the flush of this turn; on_open or on_closed of the user follows, `destroy` last. NULL: errno says
+ * why (ENOMEM, EPROTO, those of udp_connect), and the user hears nothing. */
 struct quic_conn *quic_connect(struct worker *w, const struct quic_target *to, struct quic_user *user);

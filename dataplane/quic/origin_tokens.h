@@ -1,5 +1,5 @@
-/* origin_tokens.h — tokens that origins gave for the next connection (NEW_TOKEN, RFC 9000 section 8.1.3): the newest of each,
- * the least recently given go first. With one a server need not ask for proof of our address. Thread: the worker's. */
+/* origin_tokens.h — tokens that origins gave for the next connection (NEW_TOKEN, RFC 9000 section 8.1.3): the newest of
+ * each, the least recently given go first. With one a server need not ask for proof of our address. Thread: the worker's. */
 #pragma once
 
 #include <stddef.h>

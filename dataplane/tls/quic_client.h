@@ -7,7 +7,7 @@
 #include "dataplane/tls/client.h"
 #include "dataplane/tls/session.h"
 
-/* Of a definition for TLS_HTTP3. `hostname` and `endpoint` as for tls_session_connect. NULL: errno is ENOMEM, or EPROTO where
- * there is no name that the origin's certificate could have. */
+/* Of a definition for TLS_HTTP3. `hostname` and `endpoint` as for tls_session_connect. NULL: errno is ENOMEM, or EPROTO
+ * where there is no name that the origin's certificate could have. */
 struct tls_session *tls_quic_connect(struct worker *w, struct tls_client *client, struct str hostname, const void *endpoint,
                                      ngtcp2_conn *c);

@@ -1,5 +1,5 @@
-/* callers.h — clients that are loopback legs, and the gateway behind them with pool and proxy, one route and one cluster of one
- * endpoint: what tests of codecs towards origins share. The test turns the worker by hand, with its clock. */
+/* callers.h — clients that are loopback legs, and the gateway behind them with pool and proxy, one route and one cluster of
+ * one endpoint: what tests of codecs towards origins share. The test turns the worker by hand, with its clock. */
 #pragma once
 
 #include "tests/unit/dataplane/net/loop.h"
