@@ -10,6 +10,32 @@ static int goes_on(const struct quic_conn *c) {
     return c->wants_close ? NGTCP2_ERR_CALLBACK_FAILURE : 0;
 }
 
+/* ---- packets ---- */
+
+enum { TAG_SIZE = 16, LONG_HEADER = 0x80 };
+
+static _Thread_local struct quic_conn *reading;   /* the library does not say whose packet it decrypts */
+
+void quic_read_begin(struct quic_conn *c) {
+    c->peeked.stop_count = 0;
+    reading = c;
+}
+
+void quic_read_end(struct quic_conn *c) {
+    reading = NULL;
+    for (size_t i = 0; i < c->peeked.stop_count && c->user && !c->wants_close; i++)
+        c->user->ops->on_stop_sending(c->user, c->peeked.stops[i].id, c->peeked.stops[i].code);
+}
+
+static int on_encrypted(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
+                        const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
+                        size_t header_n) {
+    int status = ngtcp2_crypto_decrypt_cb(plain, aead, context, sealed, n, nonce, nonce_n, header, header_n);
+    if (status == 0 && reading && !(header[0] & LONG_HEADER))
+        quic_peek(&reading->peeked, reading->role->is_server, plain, n - TAG_SIZE);
+    return status;
+}
+
 /* ---- the handshake ---- */
 
 enum { ALERT_UNEXPECTED_MESSAGE = 10, ALERT_INTERNAL_ERROR = 80 };
@@ -108,7 +134,6 @@ static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path 
     (void)ng, (void)flags, (void)path, (void)fallback;
     if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
         return 0;
-    c->migrations++;
     stats_add(&c->worker->stats->quic_migrations_total, 1);
     if (c->role->on_new_path)
         c->role->on_new_path(c);
@@ -160,14 +185,6 @@ static int on_stream_reset(ngtcp2_conn *ng, int64_t id, uint64_t final_size, uin
     return goes_on(c);
 }
 
-static int on_stop_sending(ngtcp2_conn *ng, int64_t id, uint64_t code, void *user, void *of_stream) {
-    struct quic_conn *c = user;
-    (void)ng, (void)of_stream;
-    if (c->user)
-        c->user->ops->on_stop_sending(c->user, id, code);
-    return goes_on(c);
-}
-
 static int on_window(ngtcp2_conn *ng, int64_t id, uint64_t most, void *user, void *of_stream) {
     struct quic_conn *c = user;
     (void)ng, (void)most, (void)of_stream;
@@ -190,7 +207,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .recv_crypto_data = on_crypto,
     .handshake_completed = on_handshake_done,
     .encrypt = ngtcp2_crypto_encrypt_cb,
-    .decrypt = ngtcp2_crypto_decrypt_cb,
+    .decrypt = on_encrypted,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
     .recv_stream_data = on_stream_data,
     .acked_stream_data_offset = on_acked,
@@ -207,7 +224,6 @@ const ngtcp2_callbacks quic_callbacks = {
     .recv_new_token = on_new_token,
     .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
     .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
-    .stream_stop_sending = on_stop_sending,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
     .recv_tx_key = on_write_key,
     .recv_stateless_reset2 = on_reset_received,

@@ -174,6 +174,8 @@ void quic_fail(struct quic_conn *c, int error) {
     if (c->wants_close)
         return;
     c->wants_close = true;
+    if (error == NGTCP2_ERR_PROTO && c->peeked.resets_ours)
+        error = NGTCP2_ERR_STREAM_STATE;
     if (error == NGTCP2_ERR_CRYPTO)
         ngtcp2_ccerr_set_tls_alert(&c->error, ngtcp2_conn_get_tls_alert(c->ng), NULL, 0);
     else
@@ -215,7 +217,10 @@ void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d) {
         return;
     ngtcp2_path path = quic_path(d->local, d->remote);
     ngtcp2_pkt_info info = {.ecn = d->ecn};
-    act_on(c, ngtcp2_conn_read_pkt(c->ng, &path, &info, d->bytes, d->n, quic_now(c)), d);
+    quic_read_begin(c);
+    int status = ngtcp2_conn_read_pkt(c->ng, &path, &info, d->bytes, d->n, quic_now(c));
+    quic_read_end(c);
+    act_on(c, status, d);
 }
 
 /* ---- what is asked of it ---- */

@@ -13,6 +13,7 @@
 #include "dataplane/quic/conn.h"
 #include "dataplane/quic/ids.h"
 #include "dataplane/quic/options.h"
+#include "dataplane/quic/peek.h"
 #include "dataplane/quic/room.h"
 
 enum quic_state {
@@ -72,13 +73,13 @@ struct quic_conn {
     uint64_t                near_at;         /* when `near` fires, if it is active */
     uint64_t                expiry;          /* microseconds of the worker's clock; UINT64_MAX: none */
     ngtcp2_ccerr            error;           /* what the peer is told, if wants_close */
+    struct quic_peeked      peeked;          /* of the datagram that is read */
     struct quic_stuck       stuck;
     struct quic_conn       *next_waiting, **waiting_link;    /* for the socket; link NULL: does not wait */
     struct quic_conn       *next_closing, *prev_closing;     /* of the room, oldest first */
     struct quic_stuck       last;            /* CLOSING: the packet that is sent again */
     uint32_t                knocks, next_knock;              /* datagrams since it was sent; how many bring it again */
     uint64_t                held;            /* bytes of memory, charged */
-    uint64_t                migrations;
     uint8_t                 state;           /* enum quic_state */
     uint8_t                 cause;           /* enum quic_cause, if it is closing */
     bool                    wants_close, was_open, was_reset, is_listed_closing;
@@ -95,6 +96,8 @@ void quic_fill_settings(const struct quic_conn *c, const struct quic_options *o,
 void quic_fill_params(const struct quic_options *o, ngtcp2_transport_params *p);
 const ngtcp2_mem *quic_memory(struct quic_conn *c);                    /* lives with the connection */
 extern const ngtcp2_callbacks quic_callbacks;                          /* callbacks.c; user_data is the connection */
+void quic_read_begin(struct quic_conn *c);                             /* before the library reads (callbacks.c) */
+void quic_read_end(struct quic_conn *c);                               /* after it: what it does not tell goes to the user */
 /* A datagram that is its. May end it: then it is freed at the end of the turn. */
 void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d);
 /* Over, for `cause`. Frees what the library holds; the user hears on_closed. What state follows: QUIC_CLOSING,
