@@ -1,7 +1,7 @@
 /* halfsiphash.h — HalfSipHash-2-4 (Aumasson and Bernstein) of eight octets, which come as two words.
  *
- * 32 bits wide, without loops that depend on anything, so that BPF programs compute it too: xdp/bpf/steer.c includes this
- * file, xdp/classic.c has the same in instructions of classic BPF. The reference implementation reads its words in
+ * 32 bits wide, without loops that depend on anything, so that BPF programs compute it too: xdp/bpf/steer.bpf.c includes
+ * this file, xdp/classic.c has the same in instructions of classic BPF. The reference implementation reads its words in
  * little-endian order; who calls this chooses. Thread: any. */
 #pragma once
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "dataplane/holder/protocol.h"
+#include "common/udp_options.h"
 
 static bool has_path(const struct address *a) {
     return a->u.any.sa_family == AF_UNIX && a->u.un.sun_path[0] != '\0';
@@ -60,13 +60,24 @@ static int bind_inet(int fd, const struct address *a, bool joins) {
     return listen(fd, SOMAXCONN) < 0 ? -1 : set_on(fd, SOL_SOCKET, SO_REUSEPORT);
 }
 
-static int open_socket(const struct address *a, bool joins) {
-    int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* Likewise of UDP, where SO_REUSEADDR would let others in: an address in use shows when it is bound. */
+static int bind_udp(int fd, const struct address *a, bool joins) {
+    bool is_ipv6 = a->u.any.sa_family == AF_INET6;
+    if (udp_set_options(fd, a->u.any.sa_family, true) < 0 || (is_ipv6 && set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY) < 0) ||
+        (joins && set_on(fd, SOL_SOCKET, SO_REUSEPORT) < 0) || bind(fd, &a->u.any, a->length) < 0)
+        return -1;
+    return joins ? 0 : set_on(fd, SOL_SOCKET, SO_REUSEPORT);
+}
+
+static int open_socket(const struct address *a, enum held_for purpose, bool joins) {
+    int type = purpose == HELD_FOR_UDP ? SOCK_DGRAM : SOCK_STREAM;
+    int fd = socket(a->u.any.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
-    int status = a->u.any.sa_family != AF_UNIX ? bind_inet(fd, a, joins)
-                 : has_path(a)                 ? bind_path(fd, a)
-                                               : bind(fd, &a->u.any, a->length);
+    int status = purpose == HELD_FOR_UDP        ? bind_udp(fd, a, joins)
+                 : a->u.any.sa_family != AF_UNIX ? bind_inet(fd, a, joins)
+                 : has_path(a)                   ? bind_path(fd, a)
+                                                 : bind(fd, &a->u.any, a->length);
     if (status == 0)
         return fd;
     int error = errno;
@@ -102,7 +113,7 @@ static int learn_address(struct held_address *h) {
 static int open_up_to(struct held_address *h, unsigned count) {
     int error = 0;
     while (!error && h->count < count) {
-        int fd = open_socket(&h->bound, h->count > 0);
+        int fd = open_socket(&h->bound, h->purpose, h->count > 0);
         if (fd < 0)
             return errno;
         h->fds[h->count++] = fd;
@@ -113,7 +124,7 @@ static int open_up_to(struct held_address *h, unsigned count) {
 }
 
 static int listen_from(const struct held_address *h, unsigned first, int backlog) {
-    for (unsigned i = first; i < h->count; i++)
+    for (unsigned i = first; i < h->count && h->purpose != HELD_FOR_UDP; i++)
         if (listen(h->fds[i], backlog) < 0)
             return errno;
     return 0;
@@ -148,6 +159,7 @@ static void drop(struct held_sockets *held, struct held_address **at) {
     held->addresses--;
     held->sockets -= h->count;
     remove_file(held, h);
+    steering_forget(held->udp.programs, &h->steering);
     close_from(h, 0);
     hg_free(h);
 }
@@ -160,6 +172,7 @@ static int add(struct held_sockets *held, struct held_address **at, enum held_fo
         return ENOMEM;
     h->purpose = purpose;
     h->asked = h->bound = *asked;
+    steering_group_init(&h->steering);
     identity_enter_files(&held->files);
     int error = open_up_to(h, count);
     if (!error)
@@ -192,7 +205,7 @@ static int widen(struct held_sockets *held, struct held_address **at, unsigned c
 }
 
 int held_sockets_listen(struct held_sockets *held, enum held_for purpose, const struct address *asked,
-                        unsigned count, int backlog, const struct held_address **ret) {
+                        unsigned count, int backlog, struct held_address **ret) {
     if (asked->u.any.sa_family == AF_UNIX)
         count = 1;
     struct held_address **at = find(held, purpose, asked);
@@ -209,8 +222,8 @@ int held_sockets_listen(struct held_sockets *held, enum held_for purpose, const 
     return 0;
 }
 
-int held_sockets_unlisten(struct held_sockets *held, const struct address *asked) {
-    struct held_address **at = find(held, HELD_FOR_LISTENERS, asked);
+int held_sockets_unlisten(struct held_sockets *held, enum held_for purpose, const struct address *asked) {
+    struct held_address **at = find(held, purpose, asked);
     if (!*at)
         return ENOENT;
     drop(held, at);

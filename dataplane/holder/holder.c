@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "common/folders.h"
 #include "common/log.h"
 #include "dataplane/holder/child.h"
+#include "dataplane/holder/privileges.h"
 #include "dataplane/holder/requests.h"
 
 enum { OWN_DESCRIPTORS = 64, EXIT_USAGE = 2, DESCRIPTORS_WANTED = 1 << 20 };
@@ -83,6 +85,20 @@ static int fail(const char *what, const char *value) {
     return -1;
 }
 
+/* What needs a privilege that is given up next, and the key of connection IDs. */
+static int set_up_udp(struct held_udp *udp, enum steering_form most) {
+    int error;
+    udp->most = most;
+    if (getrandom(udp->key, sizeof udp->key, 0) != (ssize_t)sizeof udp->key)
+        return fail("there is no randomness", "");
+    if (most < STEERING_EBPF)
+        return 0;
+    udp->programs = steering_load(&error);
+    if (!udp->programs)
+        log_info("datagrams are steered by classic BPF: eBPF cannot be used", LOG_S("reason", strerror(error)));
+    return 0;
+}
+
 static int set_up(struct holder *h) {
     const struct holder_options *o = h->options;
     unsigned descriptors = raise_open_files();
@@ -99,6 +115,10 @@ static int set_up(struct holder *h) {
     h->requests.state_dir = open_state_dir(o, &h->identity);
     if (h->requests.state_dir < 0)
         return fail("the state folder cannot be used", o->state_dir);
+    if (set_up_udp(&h->requests.sockets.udp, o->steering) < 0)
+        return -1;
+    if (privileges_reduce() < 0)
+        return fail("privileges cannot be given up", "");
     h->signals = open_signals();
     return h->signals < 0 ? fail("signals cannot be read", "") : 0;
 }
@@ -121,7 +141,7 @@ static unsigned schedule_start(struct holder *h) {
 }
 
 static void start_child(struct holder *h) {
-    requests_reset(&h->requests);
+    requests_begin(&h->requests);
     h->started_us = clock_monotonic_us();
     pid_t pid = child_start(h->options, &h->identity, &h->channel);
     if (pid > 0) {
@@ -224,6 +244,7 @@ int holder_run(const struct holder_options *options) {
     }
     close_channel(&h);
     requests_finish(&h.requests);
+    steering_unload(h.requests.sockets.udp.programs);
     if (h.signals >= 0)
         close(h.signals);
     return h.exit_code;

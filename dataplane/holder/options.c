@@ -1,6 +1,7 @@
 #include "dataplane/holder/options.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/folders.h"
 
@@ -13,6 +14,9 @@ const struct option_spec holder_option_specs[] = {
      "/var/lib/headgate)"},
     {"runtime-dir", 'r', "DIR", "where the sockets are ($HEADGATE_RUNTIME_DIR or /run/headgate)"},
     {"user", 'u', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
+    {"udp-steering", '\0', "HOW",
+     "what gives datagrams to their worker at best: auto (the default: eBPF where it can be loaded, else classic BPF), "
+     "classic, or hash (none)"},
     {"version", 'V', NULL, "print the version"},
     {"help", 'h', NULL, "print this"},
     /* for the data plane, which checks them */
@@ -29,7 +33,7 @@ const struct option_spec holder_option_specs[] = {
     {0},
 };
 
-enum { FIRST_PASSED = 7 };
+enum { FIRST_PASSED = 8 };
 
 static int fail(struct error_list *errors, const char *what, const char *value) {
     error_addf(errors, ERROR_SYNTAX, "%s%s", what, value);
@@ -56,6 +60,17 @@ static int set_control_plane(const struct options *given, struct resolver_name *
     if (resolver_name_parse(str_of(text), ret) < 0)
         return fail(errors, "--control-plane is unix:PATH, IPV4:PORT, [IPV6]:PORT or HOST:PORT, not ", text);
     return 0;
+}
+
+static int set_steering(const struct options *given, enum steering_form *ret, struct error_list *errors) {
+    static const char *const words[] = {[STEERING_HASH] = "hash", [STEERING_CLASSIC] = "classic", [STEERING_EBPF] = "auto"};
+    const char *text = options_get(given, "udp-steering");
+    for (int i = STEERING_EBPF; i >= STEERING_HASH; i--)
+        if (!text || strcmp(text, words[i]) == 0) {
+            *ret = (enum steering_form)i;
+            return 0;
+        }
+    return fail(errors, "--udp-steering is auto, classic or hash, not ", text);
 }
 
 /* The name of a passed option with its dashes: the table's names are literals, so these are too. */
@@ -93,7 +108,8 @@ int holder_options_parse(int argc, char *const *argv, struct holder_options *ret
         status = fail(errors, "--dataplane is required", "");
     if (ret->given.argument_count)
         status = fail(errors, "unexpected argument: ", ret->given.arguments[0]);
-    if (set_control_plane(&ret->given, &ret->control_plane, errors) < 0)
+    if (set_control_plane(&ret->given, &ret->control_plane, errors) < 0 ||
+        set_steering(&ret->given, &ret->steering, errors) < 0)
         status = -1;
     pass_on(ret);
     return status;

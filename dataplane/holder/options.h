@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/options.h"
 #include "dataplane/holder/resolver.h"
+#include "xdp/steering.h"
 
 enum { PASSED_OPTIONS_MAX = 16 };
 
@@ -14,6 +15,7 @@ struct holder_options {
     const char    *state_dir;         /* the data plane's part is its folder "dataplane" */
     char           default_state_dir[256]; /* what state_dir points to when none was given */
     const char *user; /* NULL: "headgate" if there is one, otherwise "nobody"; only when started as root */
+    enum steering_form steering; /* the best form that is allowed */
     const char    *passed[2 * PASSED_OPTIONS_MAX + 1]; /* for the data plane: "--name", value, ..., NULL */
 };
 

@@ -65,27 +65,55 @@ static void give_address(struct requests *r, const struct address *a) {
     memcpy(&r->reply.address, &a->u, a->length);
 }
 
+static void give_held(struct requests *r, const struct held_address *held) {
+    give_address(r, &held->bound);
+    memcpy(r->fds, held->fds, held->count * sizeof *r->fds);
+    r->reply.count = (uint16_t)held->count;
+}
+
 static int do_listen(struct requests *r, const struct holder_request *q) {
     struct address asked;
-    const struct held_address *held;
+    struct held_address *held;
     enum held_for purpose = q->operation == HOLDER_LISTEN ? HELD_FOR_LISTENERS : HELD_FOR_ADMIN;
     if (q->count < 1 || q->count > HOLDER_SOCKETS_MAX || q->backlog < 1 || q->backlog > HOLDER_BACKLOG_MAX)
         return EINVAL;
     int error = read_address(q, &asked);
     if (!error)
         error = held_sockets_listen(&r->sockets, purpose, &asked, q->count, (int)q->backlog, &held);
+    if (!error)
+        give_held(r, held);
+    return error;
+}
+
+static bool is_fit_for_udp(const struct holder_request *q) {
+    const struct holder_udp_wish *wish = &q->udp;
+    return q->count >= 1 && q->count <= HOLDER_SOCKETS_MAX && wish->receive_buffer <= HOLDER_UDP_BUFFER_MAX &&
+           wish->send_buffer <= HOLDER_UDP_BUFFER_MAX &&
+           (!wish->id_length || (wish->id_length >= HOLDER_ID_LENGTH_MIN && wish->id_length <= HOLDER_ID_LENGTH_MAX));
+}
+
+static int do_listen_udp(struct requests *r, const struct holder_request *q) {
+    struct address asked;
+    struct held_address *held;
+    if (!is_fit_for_udp(q))
+        return EINVAL;
+    int error = read_address(q, &asked);
+    if (!error && asked.u.any.sa_family == AF_UNIX)
+        error = EAFNOSUPPORT;
+    if (!error)
+        error = held_sockets_listen(&r->sockets, HELD_FOR_UDP, &asked, q->count, 0, &held);
     if (error)
         return error;
-    give_address(r, &held->bound);
-    memcpy(r->fds, held->fds, held->count * sizeof *r->fds);
-    r->reply.count = (uint16_t)held->count;
+    held_sockets_set_udp(&r->sockets, held, &q->udp, &r->reply.udp);
+    give_held(r, held);
     return 0;
 }
 
 static int do_unlisten(struct requests *r, const struct holder_request *q) {
     struct address asked;
+    enum held_for purpose = q->operation == HOLDER_UNLISTEN ? HELD_FOR_LISTENERS : HELD_FOR_UDP;
     int error = read_address(q, &asked);
-    return error ? error : held_sockets_unlisten(&r->sockets, &asked);
+    return error ? error : held_sockets_unlisten(&r->sockets, purpose, &asked);
 }
 
 static int do_connect(struct requests *r) {
@@ -146,15 +174,26 @@ static int do_unlisten_others(struct requests *r) {
     return 0;
 }
 
+/* Whatever an operation does not take is zero. */
+static bool has_its_fields(const struct holder_request *q) {
+    static const struct holder_udp_wish none;
+    bool is_udp = q->operation == HOLDER_LISTEN_UDP;
+    bool takes_backlog = q->operation == HOLDER_LISTEN || q->operation == HOLDER_LISTEN_ADMIN;
+    bool takes_sockets = is_udp || takes_backlog;
+    bool takes_address = takes_sockets || q->operation == HOLDER_UNLISTEN || q->operation == HOLDER_UNLISTEN_UDP;
+    return (takes_sockets || !q->count) && (takes_backlog || !q->backlog) && (takes_address || !q->address_length) &&
+           (is_udp || memcmp(&q->udp, &none, sizeof none) == 0);
+}
+
 static int do_operation(struct requests *r, const struct holder_request *q) {
-    bool takes_sockets = q->operation == HOLDER_LISTEN || q->operation == HOLDER_LISTEN_ADMIN;
-    bool takes_address = takes_sockets || q->operation == HOLDER_UNLISTEN;
-    if ((!takes_sockets && (q->count || q->backlog)) || (!takes_address && q->address_length))
+    if (!has_its_fields(q))
         return EINVAL;
     switch (q->operation) {
     case HOLDER_LISTEN:
     case HOLDER_LISTEN_ADMIN: return do_listen(r, q);
-    case HOLDER_UNLISTEN: return do_unlisten(r, q);
+    case HOLDER_LISTEN_UDP: return do_listen_udp(r, q);
+    case HOLDER_UNLISTEN:
+    case HOLDER_UNLISTEN_UDP: return do_unlisten(r, q);
     case HOLDER_CONNECT_CONTROL_PLANE: return do_connect(r);
     case HOLDER_STATE_DIR: return do_state_dir(r);
     case HOLDER_OPEN_LOG: return do_open_log(r, q);
@@ -237,6 +276,11 @@ int requests_serve(struct requests *r, int channel) {
 void requests_reset(struct requests *r) {
     forget_reply(r);
     held_sockets_unclaim(&r->sockets);
+}
+
+void requests_begin(struct requests *r) {
+    requests_reset(r);
+    r->sockets.udp.generation++;
 }
 
 void requests_finish(struct requests *r) {

@@ -24,8 +24,10 @@ struct requests {
 
 /* Closes everything held. */
 void requests_finish(struct requests *r);
-/* The data plane is gone, or a new one begins: what was not answered is forgotten; nothing is claimed. */
+/* The data plane is gone: what was not answered is forgotten; nothing is claimed. */
 void requests_reset(struct requests *r);
+/* A new one begins: the same, and it is another generation. */
+void requests_begin(struct requests *r);
 
 /* `channel` can be read or written. Returns 0, or -1 when the data plane closed its end or the socket
  * failed. */

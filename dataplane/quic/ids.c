@@ -63,11 +63,11 @@ static void join(const struct halves *h, uint8_t *block) {
 }
 
 /* Odd passes change the right half by the left one, even passes the other way round. */
-static bool do_pass(struct quic_lb *lb, struct halves *h, uint8_t pass) {
+static bool do_pass(struct quic_lb *lb, struct halves *h, int pass) {
     uint8_t in[AES_BLOCK] = {0}, out[AES_BLOCK], *target = pass % 2 ? h->right : h->left;
     memcpy(in, pass % 2 ? h->left : h->right, h->half);
     in[AES_BLOCK - 2] = (uint8_t)h->n;
-    in[AES_BLOCK - 1] = pass;
+    in[AES_BLOCK - 1] = (uint8_t)pass;
     if (!apply(lb->encryption, in, out))
         return false;
     for (size_t i = 0; i < h->half; i++)
@@ -81,7 +81,7 @@ static bool encrypt(struct quic_lb *lb, uint8_t *block, size_t n) {
     if (n == AES_BLOCK)
         return apply(lb->encryption, block, block);
     split(&h, block, n);
-    for (uint8_t pass = 1; pass <= PASSES; pass++)
+    for (int pass = 1; pass <= PASSES; pass++)
         if (!do_pass(lb, &h, pass))
             return false;
     join(&h, block);
@@ -93,7 +93,7 @@ static bool decrypt(struct quic_lb *lb, uint8_t *block, size_t n) {
     if (n == AES_BLOCK)
         return apply(lb->decryption, block, block);
     split(&h, block, n);
-    for (uint8_t pass = PASSES; pass > 0; pass--)
+    for (int pass = PASSES; pass > 0; pass--)
         if (!do_pass(lb, &h, pass))
             return false;
     join(&h, block);

@@ -96,6 +96,7 @@ static int receive_answer(struct holder_client *h, struct holder_answer *answer)
         h->first->request.id != reply.id)
         return -1;
     answer->error = reply.error ? reply.error : reply.count != answer->count ? EMFILE : 0;
+    answer->udp = reply.udp;
     read_address(&reply, answer);
     return 1;
 }
@@ -163,12 +164,16 @@ static int ask(struct holder_client *h, struct question *q) {
     return 0;
 }
 
+static unsigned at_most(unsigned value, unsigned most) {
+    return value < most ? value : most;
+}
+
 int holder_listen(struct holder_client *h, const struct address *address, unsigned count, unsigned backlog,
                   holder_on_answer *on_answer, void *owner) {
     struct question *q = new_question(HOLDER_LISTEN, address, on_answer, owner);
     if (q) {
-        q->request.count = (uint16_t)(count < HOLDER_SOCKETS_MAX ? count : HOLDER_SOCKETS_MAX);
-        q->request.backlog = backlog < 1 ? 1 : backlog > HOLDER_BACKLOG_MAX ? HOLDER_BACKLOG_MAX : backlog;
+        q->request.count = (uint16_t)at_most(count, HOLDER_SOCKETS_MAX);
+        q->request.backlog = backlog < 1 ? 1 : at_most(backlog, HOLDER_BACKLOG_MAX);
     }
     return ask(h, q);
 }
@@ -183,8 +188,24 @@ int holder_listen_admin(struct holder_client *h, const struct address *address, 
     return ask(h, q);
 }
 
+int holder_listen_udp(struct holder_client *h, const struct address *address, unsigned count,
+                      const struct holder_udp_wish *wish, holder_on_answer *on_answer, void *owner) {
+    struct question *q = new_question(HOLDER_LISTEN_UDP, address, on_answer, owner);
+    if (q) {
+        q->request.count = (uint16_t)at_most(count, HOLDER_SOCKETS_MAX);
+        q->request.udp = (struct holder_udp_wish){.receive_buffer = at_most(wish->receive_buffer, HOLDER_UDP_BUFFER_MAX),
+                                                  .send_buffer = at_most(wish->send_buffer, HOLDER_UDP_BUFFER_MAX),
+                                                  .id_length = wish->id_length};
+    }
+    return ask(h, q);
+}
+
 int holder_unlisten(struct holder_client *h, const struct address *address) {
     return ask(h, new_question(HOLDER_UNLISTEN, address, NULL, NULL));
+}
+
+int holder_unlisten_udp(struct holder_client *h, const struct address *address) {
+    return ask(h, new_question(HOLDER_UNLISTEN_UDP, address, NULL, NULL));
 }
 
 int holder_unlisten_others(struct holder_client *h) {

@@ -11,6 +11,7 @@ struct holder_client;
 struct holder_answer {
     int            error;                       /* 0 or an errno; EPIPE: the holder is gone */
     struct address address;                     /* LISTEN: as bound; CONNECT: the peer */
+    struct holder_udp udp;                      /* LISTEN_UDP */
     int            fds[HOLDER_SOCKETS_MAX];     /* close-on-exec */
     unsigned       count;                       /* set to 0 to take the descriptors; what is left is closed */
 };
@@ -30,7 +31,11 @@ int  holder_listen(struct holder_client *h, const struct address *address, unsig
 /* One socket for the admin listener; `backlog` 1 to HOLDER_BACKLOG_MAX. */
 int  holder_listen_admin(struct holder_client *h, const struct address *address, unsigned backlog,
                          holder_on_answer *on_answer, void *owner);
+/* UDP sockets, `wish` within the bounds of the protocol (more is cut). */
+int  holder_listen_udp(struct holder_client *h, const struct address *address, unsigned count,
+                       const struct holder_udp_wish *wish, holder_on_answer *on_answer, void *owner);
 int  holder_unlisten(struct holder_client *h, const struct address *address);
+int  holder_unlisten_udp(struct holder_client *h, const struct address *address);
 int  holder_unlisten_others(struct holder_client *h);
 int  holder_connect_control_plane(struct holder_client *h, holder_on_answer *on_answer, void *owner);
 int  holder_open_state_dir(struct holder_client *h, holder_on_answer *on_answer, void *owner);

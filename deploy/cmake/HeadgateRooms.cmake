@@ -87,3 +87,23 @@ function(hg_program name)
     install(TARGETS ${name} RUNTIME DESTINATION bin)
   endif()
 endfunction()
+
+# hg_bpf_program(NAME FILE [DEPENDS FILE...]): the eBPF program in FILE becomes generated/xdp/NAME.skel.h; nothing where there is no
+# compiler for it (HG_EBPF_FOLDER).
+function(hg_bpf_program name file)
+  cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
+  if(NOT HG_EBPF_FOLDER STREQUAL xdp/libbpf)
+    return()
+  endif()
+  set(object ${HG_GENERATED}/xdp/${name}.bpf.o)
+  set(skeleton ${HG_GENERATED}/xdp/${name}.skel.h)
+  list(TRANSFORM arg_DEPENDS PREPEND ${CMAKE_SOURCE_DIR}/)
+  add_custom_command(OUTPUT ${object} ${skeleton}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${HG_GENERATED}/xdp
+    COMMAND ${HG_BPF_CLANG} -target bpf -O2 -g -std=gnu17 -ffreestanding -Wall -Wextra -Werror -I${CMAKE_SOURCE_DIR}
+      -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -c ${CMAKE_SOURCE_DIR}/${file} -o ${object}
+    COMMAND ${HG_BPFTOOL} gen skeleton ${object} name ${name} > ${skeleton}
+    DEPENDS ${CMAKE_SOURCE_DIR}/${file} ${arg_DEPENDS} COMMENT "eBPF ${file}" VERBATIM)
+  add_custom_target(hg_bpf_${name} DEPENDS ${skeleton})
+  add_dependencies(hg_generated hg_bpf_${name})
+endfunction()

@@ -251,7 +251,7 @@ static void leftovers_of_a_predecessor_are_dropped(void **state) {
     (void)state;
     struct resource_set *one = listeners("127.0.0.1:0", NULL);
     struct address left = address_of("127.0.0.3:0");
-    const struct held_address *held;
+    struct held_address *held;
     assert_int_equal(held_sockets_listen(&holder.sockets, HELD_FOR_LISTENERS, &left, 1, 1, &held), 0);
     requests_reset(&holder);
     prepare(one);
