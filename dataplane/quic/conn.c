@@ -213,7 +213,7 @@ void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d) {
         quic_knock(c);
         return;
     }
-    if (c->wants_close)
+    if (c->wants_close || d->n == 0)
         return;
     ngtcp2_path path = quic_path(d->local, d->remote);
     ngtcp2_pkt_info info = {.ecn = d->ecn};

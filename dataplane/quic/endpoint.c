@@ -15,7 +15,9 @@ void quic_answer(struct quic_endpoint *e, const struct udp_datagram *to, const u
 static void on_datagram(struct udp_socket *socket, const struct udp_datagram *d) {
     struct quic_endpoint *e = endpoint_of(socket);
     struct quic_arrival a = {.datagram = d};
-    int status = ngtcp2_pkt_decode_version_cid(&a.ids, d->bytes, d->n, e->ids.n);
+    int status = NGTCP2_ERR_INVALID_ARGUMENT;
+    if (d->n > 0) /* the library asserts it */
+        status = ngtcp2_pkt_decode_version_cid(&a.ids, d->bytes, d->n, e->ids.n);
     if (status != 0 && status != NGTCP2_ERR_VERSION_NEGOTIATION) {
         stats_add(&e->worker->stats->quic_malformed_total, 1);
         return;
