@@ -132,7 +132,9 @@ static void pass_time(struct input *in) {
 }
 
 static void step(struct input *in) {
-    static void (*const steps[])(struct input *) = {raw_datagram, new_client, frames, bend, server_acts, environment, pass_time};
+    static void (*const steps[])(struct input *) = {
+        raw_datagram, new_client, frames, bend, server_acts, environment, pass_time,
+    };
     steps[take_byte(in) % (sizeof steps / sizeof *steps)](in);
 }
 
