@@ -182,6 +182,25 @@ static void other_ids_go_by_the_hash(void **state) {
     quic_ids_finish(&longer);
 }
 
+/* Neither is what says another length, though our ID stands there, nor what is cut off within it. */
+static void malformed_packets_go_by_the_hash(void **state) {
+    (void)state;
+    if (!is_possible())
+        return;
+    static const size_t sizes[] = {0, 1, 5, 6, 6 + 11, 100};
+    struct address asked = address_of("127.0.0.1:0"), to = listen_for(&asked, SOCKETS, &kinds[0]);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (unsigned first = 0x41; first <= 0xc1; first += 0x80) {
+            uint8_t bytes[100] = {(uint8_t)first, 0, 0, 0, 1, QUIC_ID_PLAIN};
+            bytes[5] += sizes[s] == 100; /* whole, but for the length that it says; behind a short header it is no ID */
+            for (unsigned i = 0; i < 4 * PORTS; i++) {
+                assert_true(quic_ids_make(&ids, 1, bytes + 6));
+                send_from_a_new_port(&to, bytes, sizes[s]);
+            }
+            assert_true(sockets_reached(4 * PORTS) > 1);
+        }
+}
+
 /* However short a datagram is, and wherever it ends, it arrives somewhere. */
 static void nothing_is_lost(void **state) {
     (void)state;
@@ -373,6 +392,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_BOTH(our_ids_reach_their_worker),
         WITH_BOTH(other_ids_go_by_the_hash),
+        WITH_BOTH(malformed_packets_go_by_the_hash),
         WITH_BOTH(nothing_is_lost),
         WITH_BOTH(restarts_are_followed),
         WITH_BOTH(swapped_sockets_are_followed),

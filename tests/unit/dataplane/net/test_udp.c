@@ -382,6 +382,19 @@ static void closing_within_a_call_ends_it(void **state) {
     close(fd);
 }
 
+static void closing_within_a_train_ends_it(void **state) {
+    (void)state;
+    static uint8_t bytes[10 * PIECE];
+    int fd = serve("127.0.0.1:0");
+    closes_at = 3;
+    assert_int_equal(udp_connect(&client, &worker, &served.local, 0, 0, &ops), 0);
+    assert_int_equal(udp_send(&client, NULL, NULL, bytes, sizeof bytes, PIECE, 0), 0);
+    TURN_UNTIL(count >= 3);
+    assert_int_equal(side_by_side, 2); /* it was one train */
+    assert_int_equal(count, 3);
+    close(fd);
+}
+
 static void sockets_are_found_by_address(void **state) {
     (void)state;
     struct udp_socket other;
@@ -494,6 +507,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(closed_ports_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_buffers_hold_up_and_are_resumed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_within_a_call_ends_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_within_a_train_ends_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sockets_are_found_by_address, set_up, tear_down),
         cmocka_unit_test_setup_teardown(opening_without_memory_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buffers_are_asked_for, set_up, tear_down),

@@ -169,12 +169,22 @@ static unsigned taken_for_ours(const struct quic_ids *ids, unsigned tries) {
 static void ids_of_others_are_not_taken_for_ours(void **state) {
     (void)state;
     struct quic_ids ids;
-    uint8_t id[QUIC_ID_MAX] = {0}, worker, generation;
     assert_int_equal(quic_ids_init(&ids, key, 9, &kinds[0]), 0);
     assert_true(taken_for_ours(&ids, 65536) < 60);
-    assert_true(quic_ids_make(&ids, 0, id));
-    assert_false(quic_ids_read(&ids, id, ids.n - 1u, &worker, &generation));
-    assert_false(quic_ids_read(&ids, id, ids.n + 1u, &worker, &generation));
+    quic_ids_finish(&ids);
+}
+
+/* Whatever they hold: of 4,096 some would look right by chance. */
+static void ids_of_another_length_are_not_ours(void **state) {
+    (void)state;
+    struct quic_ids ids;
+    uint8_t id[QUIC_ID_MAX + 1] = {0}, worker, generation;
+    assert_int_equal(quic_ids_init(&ids, key, 9, &kinds[0]), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_true(quic_ids_make(&ids, 0, id));
+        assert_false(quic_ids_read(&ids, id, ids.n - 1u, &worker, &generation));
+        assert_false(quic_ids_read(&ids, id, ids.n + 1u, &worker, &generation));
+    }
     quic_ids_finish(&ids);
 }
 
@@ -205,6 +215,7 @@ int main(void) {
         cmocka_unit_test(workers_and_generations_are_read_back),
         cmocka_unit_test(ids_say_their_length_and_server),
         cmocka_unit_test(ids_of_others_are_not_taken_for_ours),
+        cmocka_unit_test(ids_of_another_length_are_not_ours),
         cmocka_unit_test(routing_is_masked),
     };
     return cmocka_run_group_tests_name("quic/ids", tests, NULL, NULL);
