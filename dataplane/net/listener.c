@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/core/view.h"
+#include "dataplane/net/datagrams.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/opening.h"
 #include "dataplane/net/proxy_protocol.h"
@@ -44,17 +45,25 @@ static uint32_t take_slot(struct listener_runtime *l, const struct address *peer
     return ip_caps_take(l->caps, peer, l->connections_per_ip);
 }
 
-static void admit(struct listener_runtime *l, int fd, const struct address *peer) {
+bool listener_admits(struct listener_runtime *l, const struct address *peer, uint32_t *ret_slot) {
     struct stats *s = l->worker->stats;
-    int one = 1;
     if (stats_read(&s->connections) >= l->connections_limit) {
         stats_add(&s->connections_refused_limit_total, 1);
-        close(fd);
-        return;
+        return false;
     }
     uint32_t slot = take_slot(l, peer);
     if (slot == IP_CAP_REFUSED) {
         stats_add(&s->connections_refused_per_ip_total, 1);
+        return false;
+    }
+    *ret_slot = slot;
+    return true;
+}
+
+static void admit(struct listener_runtime *l, int fd, const struct address *peer) {
+    int one = 1;
+    uint32_t slot;
+    if (!listener_admits(l, peer, &slot)) {
         close(fd);
         return;
     }
@@ -65,7 +74,7 @@ static void admit(struct listener_runtime *l, int fd, const struct address *peer
         close(fd);
         return;
     }
-    stats_add(&s->connections_total, 1);
+    stats_add(&l->worker->stats->connections_total, 1);
 }
 
 /* Waiting helps, spinning does not. */
@@ -163,12 +172,24 @@ void listener_drain(struct listener_runtime *l, uint64_t timeout) {
     if (l->is_draining)
         return;
     stop_accepting(l);
-    if (l->open == 0) {
-        listener_destroy(l);
-        return;
-    }
+    l->holds++;
     worker_set_timer(l->worker, &l->drain_timer, l->worker->now + (timeout ? timeout : 1));
-    close_all(l, true); /* may free it */
+    close_all(l, true);
+    datagrams_stop(l);
+    l->holds--;
+    listener_free_if_done(l);
+}
+
+void listener_free_if_done(struct listener_runtime *l) {
+    if (l->is_draining && l->open == 0 && !l->datagrams && l->holds == 0)
+        listener_destroy(l);
+}
+
+void listeners_free_done(struct listener_runtime *list) {
+    for (struct listener_runtime *l = list, *next; l; l = next) {
+        next = l->next;
+        listener_free_if_done(l);
+    }
 }
 
 /* ---- life ---- */
@@ -204,9 +225,24 @@ struct listener_runtime *listener_create(struct worker *w, struct listener_runti
     return l;
 }
 
+struct listener_runtime *listener_twin(const struct listener_runtime *of, struct listener_runtime **list) {
+    struct listener_runtime *l = listener_create(of->worker, list, &of->address, NULL, 0, of->codecs, of->caps);
+    if (!l)
+        return NULL;
+    l->definition = of->definition;
+    l->opening = of->opening;
+    l->connections_per_ip = of->connections_per_ip;
+    l->connections_limit = of->connections_limit;
+    if ((l->view = of->view))
+        view_ref(l->view);
+    return l;
+}
+
 void listener_destroy(struct listener_runtime *l) {
     if (!l)
         return;
+    l->holds++;
+    datagrams_destroy(l);
     stop_accepting(l);
     wheel_remove(&l->worker->wheel, &l->drain_timer);
     struct snapshot_view *view = l->view;
@@ -219,21 +255,36 @@ void listener_destroy(struct listener_runtime *l) {
         view_unref(w, view);
 }
 
-void listener_add(struct listener_runtime *l, struct listener_connection *c, uint32_t cap_slot) {
-    *c = (struct listener_connection){.next = &l->connections, .prev = l->connections.prev, .listener = l, .close = c->close,
-                                      .cap_slot = cap_slot};
+static void put_last(struct listener_connection *c, struct listener_runtime *l) {
+    c->listener = l;
+    c->next = &l->connections;
+    c->prev = l->connections.prev;
     c->prev->next = c;
     l->connections.prev = c;
     l->open++;
+}
+
+static void take_out(struct listener_connection *c) {
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    c->listener->open--;
+}
+
+void listener_add(struct listener_runtime *l, struct listener_connection *c, uint32_t cap_slot) {
+    c->cap_slot = cap_slot;
+    put_last(c, l);
     stats_add(&l->worker->stats->connections, 1);
+}
+
+void listener_move(struct listener_connection *c, struct listener_runtime *to) {
+    take_out(c);
+    put_last(c, to);
 }
 
 void listener_remove(struct listener_connection *c) {
     struct listener_runtime *l = c->listener;
-    c->prev->next = c->next;
-    c->next->prev = c->prev;
+    take_out(c);
     ip_caps_give(l->caps, c->cap_slot);
     stats_sub(&l->worker->stats->connections, 1);
-    if (--l->open == 0 && l->is_draining)
-        listener_destroy(l);
+    listener_free_if_done(l);
 }

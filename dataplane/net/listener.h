@@ -13,6 +13,8 @@
 #include "dataplane/core/worker.h"
 #include "dataplane/net/conn.h"
 
+struct datagram_ops;                    /* net/datagrams.h */
+struct datagram_server;
 struct listener_definition;             /* http/definitions.h; only passed on here */
 struct listener_runtime;
 struct ip_caps;
@@ -26,6 +28,7 @@ struct listener_opening {
     const struct proxy_trust *proxy;    /* who must begin with a PROXY header; NULL: nobody */
     uint64_t                  timeout;  /* microseconds for all of it */
     bool                      http1, http2; /* what may be spoken; both on plaintext: HTTP/2 by its preface */
+    bool                      http3, pass; /* on UDP: HTTP/3; or QUIC is relayed, and nothing else */
     bool                      raw;      /* whatever is spoken: it is relayed. Neither of the above then */
 };
 
@@ -42,6 +45,7 @@ struct listener_connection {
     struct listener_runtime    *listener;
     void                      (*close)(struct listener_connection *, bool only_idle); /* at once, or only if it is idle */
     uint32_t                    cap_slot;      /* net/ip_caps.h */
+    bool                        is_datagram;   /* through the listener's UDP sockets. Set by the codec, with `close` */
 };
 
 /* Begins to speak. Takes the transport and the slot, and calls listener_add. NULL: no memory, nothing was taken. What has
@@ -49,7 +53,8 @@ struct listener_connection {
 typedef struct conn *(*accept_function)(struct listener_runtime *, const struct accepted *);
 
 struct server_codecs {
-    accept_function http1, http2, raw;
+    accept_function            http1, http2, raw;
+    const struct datagram_ops *quic, *pass; /* HTTP/3; QUIC that is relayed */
 };
 
 struct listener_runtime {
@@ -63,7 +68,9 @@ struct listener_runtime {
     const struct listener_opening    *opening;      /* as long as `definition` */
     ev_io                             acceptable;   /* any of the sockets, by an epoll set of its own */
     ev_timer                          pause;        /* after running out of descriptors */
+    struct datagram_server           *datagrams;    /* of its UDP sockets */
     bool                              is_draining;
+    unsigned                          holds;        /* it is not freed as long as there are any */
     struct timer                      drain_timer;
     struct listener_connection        connections;  /* list head */
     uint64_t                          open;
@@ -85,8 +92,16 @@ void listener_set_definition(struct listener_runtime *, const struct listener_de
 void listener_drain(struct listener_runtime *, uint64_t timeout);
 /* Frees everything at once; connections must be gone. */
 void listener_destroy(struct listener_runtime *);
+void listener_free_if_done(struct listener_runtime *);  /* it drains, and nothing of it is left */
+void listeners_free_done(struct listener_runtime *list);
+/* Another runtime of the same address and definition that accepts nothing. NULL: no memory or descriptors. */
+struct listener_runtime *listener_twin(const struct listener_runtime *, struct listener_runtime **list);
 void listener_cut_all(struct listener_runtime *);   /* every open connection, now; they are freed at the end of the turn */
 
-/* The codec has set `close`. */
+/* Whether another connection from there may be, by the bounds of worker and address. A refusal is counted. The slot is the
+ * caller's, to be given to listener_add or back to the caps. */
+bool listener_admits(struct listener_runtime *, const struct address *peer, uint32_t *ret_slot);
+/* The codec has set `close` and `is_datagram`. */
 void listener_add(struct listener_runtime *, struct listener_connection *, uint32_t cap_slot);
 void listener_remove(struct listener_connection *); /* may free the runtime */
+void listener_move(struct listener_connection *, struct listener_runtime *to); /* frees none */
