@@ -2,7 +2,12 @@
 #include "dataplane/http/exchange_private.h"
 
 static struct str protocol(const struct exchange *x) {
-    return x->log_version == 10 ? STR("HTTP/1.0") : x->log_version == 20 ? STR("HTTP/2") : STR("HTTP/1.1");
+    switch (x->log_version) {
+    case 10: return STR("HTTP/1.0");
+    case 20: return STR("HTTP/2");
+    case 30: return STR("HTTP/3");
+    default: return STR("HTTP/1.1");
+    }
 }
 
 static struct change_facts facts_of(const struct exchange *x, const struct head *response) {

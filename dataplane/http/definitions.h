@@ -11,7 +11,9 @@
 #include "common/str.h"
 #include "dataplane/http/fields.h"
 #include "dataplane/http/http2_options.h"
+#include "dataplane/http/http3_options.h"
 #include "dataplane/net/listener.h"
+#include "dataplane/quic/options.h"
 #include "dataplane/routing/path.h"
 #include "dataplane/routing/route.h"
 #include "proto/resources.pb-c.h"
@@ -68,6 +70,9 @@ struct listener_definition {
     struct timeouts           timeouts;      /* header, idle, write of the listener; the rest from the settings */
     struct listener_opening   opening;
     struct http2_options      http2;
+    struct http3_options      http3;         /* this and quic: with opening.http3 */
+    struct quic_options       quic;
+    struct str                alt_svc;       /* what responses over HTTP/1 and HTTP/2 say; empty: nothing */
     const struct bound_table *routes;                /* NULL: by scope */
     const struct scope_table *scopes;                /* NULL: `routes` is for all */
     const struct bound_table *const *scope_routes;   /* by the number of the scope */

@@ -41,6 +41,7 @@ enum field_flags {
     X(SERVER, "server", FIELD_NO_TRAILER) \
     X(TRAILER, "trailer", FIELD_NO_TRAILER) \
     X(UPGRADE, "upgrade", FIELD_HOP | FIELD_BAD_TRAILER) \
+    X(ALT_SVC, "alt-svc", FIELD_NO_TRAILER) \
     X(REFERER, "referer", 0) \
     X(EXPIRES, "expires", FIELD_NO_TRAILER) \
     X(IF_MATCH, "if-match", FIELD_NO_TRAILER) \

@@ -283,9 +283,16 @@ enum abort_code request_prepare_forward(struct exchange *x, struct head *head) {
 
 /* ---- response ---- */
 
+/* RFC 7838 section 3. What an origin says is about its own ports. */
+static int add_alt_svc(struct exchange *x, struct head *head, uint64_t present) {
+    if (present & FIELD_BIT(FIELD_ALT_SVC))
+        return fields_set_id(&head->fields, &x->arena, FIELD_ALT_SVC, x->listener->alt_svc);
+    return add(x, head, FIELD_ALT_SVC, x->listener->alt_svc);
+}
+
 int response_prepare(struct exchange *x, struct head *head) {
     const struct settings *s = x->listener->settings;
-    if (fields_reserve(&head->fields, &x->arena, 4) < 0)
+    if (fields_reserve(&head->fields, &x->arena, 5) < 0)
         return -1;
     head_remove_hop_by_hop(head);
     if (x->tunnel != TUNNEL_OPEN)
@@ -300,5 +307,7 @@ int response_prepare(struct exchange *x, struct head *head) {
         status |= add(x, head, FIELD_SERVER, s->server_name);
     if (!x->is_reply)
         status |= add_via(x, head, head->version);
+    if (x->listener->alt_svc.n && x->log_version != 30)
+        status |= add_alt_svc(x, head, present);
     return status | changes_of_response(x, head);
 }

@@ -6,6 +6,7 @@
 #include "dataplane/net/proxy_protocol.h"
 #include "dataplane/routing/scopes.h"
 #include "dataplane/snapshot/clusters.h"
+#include "dataplane/snapshot/http3.h"
 #include "dataplane/snapshot/log_services.h"
 #include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/settings.h"
@@ -195,7 +196,7 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
 }
 
 /* Without a word HTTP/1.1, and with TLS HTTP/2 as well. */
-static int add_protocols(const Headgate__Listener *m, const char *name, struct listener_definition *d,
+static int add_protocols(struct snapshot *s, const Headgate__Listener *m, const char *name, struct listener_definition *d,
                          struct error_list *errors) {
     struct listener_opening *o = &d->opening;
     o->raw = m->tcp != NULL;
@@ -204,15 +205,12 @@ static int add_protocols(const Headgate__Listener *m, const char *name, struct l
     o->http1 = m->n_protocols == 0;
     o->http2 = m->n_protocols == 0 && m->tls;
     for (size_t i = 0; i < m->n_protocols; i++) {
-        if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP3) {
-            fault(errors, "listener", name, "protocols", ERROR_UNSUPPORTED, "%s", "this version does not serve HTTP/3");
-            return -1;
-        }
         o->http1 |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP1;
         o->http2 |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP2;
+        o->http3 |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP3;
     }
     http2_options_init(&d->http2, m->http2, d->settings->limits.header_bytes);
-    return 0;
+    return snapshot_build_http3(s, m, name, d, errors);
 }
 
 /* Who must begin with a PROXY header. */
@@ -298,7 +296,7 @@ static int build_listener(struct snapshot *s, struct resource *r, const struct r
     d->timeouts = s->settings.timeouts;
     timeouts_override(&d->timeouts, m->timeouts);
     d->opening.timeout = d->timeouts.handshake;
-    int status = add_addresses(s, m, r->name, d, errors) | add_protocols(m, r->name, d, errors) |
+    int status = add_addresses(s, m, r->name, d, errors) | add_protocols(s, m, r->name, d, errors) |
                  add_proxy_trust(s, m, r->name, d, errors) | add_tls(s, r, resources, d, errors);
     if (status == 0 || !m->tcp)
         status |= add_routes(s, r, previous, d, errors);

@@ -20,6 +20,7 @@ struct served_address {
     const struct listener_definition *listener;
 };
 
+struct unnamed_port;                             /* http3.c */
 struct shared_table;                             /* a compiled route table, shared between snapshots */
 
 /* What a table is bound to: with the same clusters the next snapshot need not look for them by name. */
@@ -59,6 +60,7 @@ struct snapshot {
     size_t                       tls_count;
     const struct log_service   **log_services;   /* of all listeners, without duplicates */
     unsigned                     log_service_count;
+    struct unnamed_port         *unnamed_ports;  /* of listeners that speak of a port that the system picks */
     struct route_table         **log_tables;     /* beside them */
     struct cluster_definition  **changed;        /* new, or other than in the previous snapshot */
     size_t                       changed_count;

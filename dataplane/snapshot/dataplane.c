@@ -15,6 +15,7 @@
 #include "dataplane/net/gather.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
+#include "dataplane/snapshot/http3.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "dataplane/snapshot/sweep.h"
 #include "dataplane/tls/session.h"
@@ -231,7 +232,7 @@ static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, cons
 
 int dataplane_switch(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets,
                      void (*done)(void *arg, uint64_t switch_us), void *arg) {
-    if (prepare_messages(d, snapshot, sockets) < 0)
+    if (snapshot_name_ports(snapshot, sockets) < 0 || prepare_messages(d, snapshot, sockets) < 0)
         return -1;
     if (d->current) {
         d->current->next_retired = d->retired;

@@ -19,6 +19,8 @@ static unsigned protocols_of(const Headgate__Listener *m) {
             protocols |= TLS_HTTP1;
         else if (m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP2)
             protocols |= TLS_HTTP2;
+        else
+            protocols |= TLS_HTTP3;
     return protocols;
 }
 

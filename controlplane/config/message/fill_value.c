@@ -148,8 +148,10 @@ static bool is_long_enough(struct fill *f, const struct schema_key *k, const str
     size_t max = k->max && !(k->flags & SCHEMA_LIST) ? k->max : TEXT_MAX, min = k->flags & SCHEMA_LIST ? 0 : k->min;
     if (length > max)
         fill_report(f, at, ERROR_RANGE, "the text has %zu bytes; %zu are allowed", length, max);
-    else if (length < min)
+    else if (length == 0 && min > 0)
         expect(f, fill_report(f, at, ERROR_RANGE, "the text is empty"), k, NULL);
+    else if (length < min)
+        fill_report(f, at, ERROR_RANGE, "the text has %zu bytes; %zu are needed", length, min);
     return length >= min && length <= max;
 }
 

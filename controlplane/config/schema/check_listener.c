@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "controlplane/config/message/fill.h"
+#include "controlplane/config/schema/schema_http3.h"
 #include "controlplane/config/schema/schema_listener.h"
 #include "dataplane/routing/scopes.h"
 
@@ -9,11 +10,13 @@ static void conflict(struct fill *f, const struct fill_at *at, const char *key, 
     error_set_expected(f->errors, fill_report_key(f, &below, ERROR_CONFLICT, "%s", message), expected, NULL);
 }
 
+/* Whether it serves that, also by default. */
 static bool speaks(const Headgate__Listener *listener, Headgate__Listener__Protocol protocol) {
     for (size_t i = 0; i < listener->n_protocols; i++)
         if (listener->protocols[i] == protocol)
             return true;
-    return listener->n_protocols == 0 && (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP1 || listener->tls);
+    return listener->n_protocols == 0 && (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP1 ||
+                                          (protocol == HEADGATE__LISTENER__PROTOCOL__HTTP2 && listener->tls));
 }
 
 /* ---- TCP ---- */
@@ -38,8 +41,12 @@ static void check_beside_tcp(struct fill *f, const struct fill_at *at, const Hea
     struct fill_at at_timeouts = fill_down(at, "timeouts");
     if (listener->n_protocols)
         conflict(f, at, "protocols", "a listener with tcp relays whatever is spoken", "route-table instead of tcp");
-    if (listener->http2)
-        conflict(f, at, "http2", "a listener with tcp relays whatever is spoken", "route-table instead of tcp");
+    static const char *const keys[] = {"http2", "http3", "quic", "alt-svc"};
+    const bool is_there[] = {listener->http2 != NULL, listener->http3 != NULL, listener->quic != NULL,
+                             listener->alt_svc != NULL};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_there[i])
+            conflict(f, at, keys[i], "a listener with tcp relays whatever is spoken", "route-table instead of tcp");
     if (timeouts && timeouts->has_header)
         warn_of(f, &at_timeouts, "header");
     if (timeouts && timeouts->has_idle)
@@ -76,8 +83,19 @@ void check_scoped_routes(struct fill *f, const struct fill_at *at, const Protobu
 
 void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__Listener *listener = (const Headgate__Listener *)m;
-    if (listener->tcp)
+    if (listener->tcp) {
         check_beside_tcp(f, at, listener);
-    else if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
+        return;
+    }
+    if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
         conflict(f, at, "http2", "the listener does not speak HTTP/2", "http2 among its protocols, or tls");
+    if (speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP3))
+        check_http3(f, at, listener);
+    else
+        check_without_http3(f, at, listener);
+    bool has_tcp = speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP1) ||
+                   speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2);
+    if (listener->alt_svc && !has_tcp)
+        conflict(f, at, "alt-svc", "the listener has no responses over HTTP/1.1 or HTTP/2 to say it",
+                 "http1 or http2 beside http3");
 }

@@ -93,6 +93,7 @@ extern const struct schema_object schema_retry, schema_weighted_cluster;        
 extern const struct schema_object schema_hash_on; /* schema_balancing.c */
 extern const struct schema_object schema_server_tls, schema_client_tls;                               /* schema_tls.c */
 extern const struct schema_object schema_proxy_protocol, schema_http2;                                /* schema_tls.c */
+extern const struct schema_object schema_http3, schema_quic, schema_alt_svc;                          /* schema_http3.c */
 
 /* The object of a kind (settings: the root, of which only some keys are settings), or NULL. */
 const struct schema_object *schema_of_kind(Headgate__Kind kind);

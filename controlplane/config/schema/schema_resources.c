@@ -13,7 +13,7 @@
 static const struct schema_word listener_protocols[] = {
     {"http1", HEADGATE__LISTENER__PROTOCOL__HTTP1, "HTTP/1.1 and HTTP/1.0."},
     {"http2", HEADGATE__LISTENER__PROTOCOL__HTTP2, "HTTP/2: agreed by ALPN with TLS, by prior knowledge without."},
-    {"http3", SCHEMA_LATER, NULL},
+    {"http3", HEADGATE__LISTENER__PROTOCOL__HTTP3, "HTTP/3, over QUIC: UDP at the same addresses. Needs `tls`."},
     {0},
 };
 
@@ -145,6 +145,12 @@ static const struct schema_key listener_keys[] = {
      .description = "What a load balancer in front says about clients."},
     {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_LISTENER,
      .description = "Bounds of HTTP/2 towards clients."},
+    {.key = "http3", .type = SCHEMA_OBJECT, .object = &schema_http3, .scope = SCOPE_LISTENER,
+     .description = "Bounds of HTTP/3 towards clients."},
+    {.key = "quic", .type = SCHEMA_OBJECT, .object = &schema_quic, .scope = SCOPE_LISTENER,
+     .description = "The transport of HTTP/3 towards clients."},
+    {.key = "alt-svc", .type = SCHEMA_OBJECT, .object = &schema_alt_svc, .absent = "clients are not told of HTTP/3",
+     .description = "Tells clients of HTTP/1.1 and HTTP/2 that there is HTTP/3; `{}` is enough."},
     {.key = "access-log-services", .type = SCHEMA_OBJECT, .object = &log_service, .flags = SCHEMA_LIST,
      .max = 8, .description = "Who is told of requests by gRPC, beside the access log."},
     {0},

@@ -64,6 +64,15 @@ static const char *check_file(struct arena *arena, struct str text, struct str *
     return text.n && !has_control(text) ? NULL : "not a path of a file";
 }
 
+/* Its length is for the key to bound, in digits. */
+static const char *check_hex(struct arena *arena, struct str text, struct str *canonical) {
+    for (size_t i = 0; i < text.n; i++)
+        if (!isxdigit((unsigned char)text.p[i]))
+            return "not hexadecimal digits";
+    return text.n % 2 ? "half an octet is left over" : to_lower(arena, text, canonical);
+}
+
+const struct text_form text_hex = {"hex", "octets in hexadecimal such as 0a1b", "^([0-9A-Fa-f]{2})+$", check_hex, NULL};
 const struct text_form text_any = {"text", "a text", NULL, check_any, NULL};
 const struct text_form text_body = {"body", "a text", NULL, check_body, NULL};
 const struct text_form text_name = {"name", "a name of letters, digits and - _ . : / @ *, at most 253 of them",

@@ -38,6 +38,7 @@ extern const struct text_form text_own_field_name;  /* likewise, of a field that
 extern const struct text_form text_check_field_name; /* likewise, for the request of a health check */
 extern const struct text_form text_field_value;     /* RFC 9110 section 5.5 */
 extern const struct text_form text_upgrade;         /* RFC 9110 section 7.8; lower case, or "*" */
+extern const struct text_form text_hex;             /* octets; lower case */
 extern const struct text_form text_cipher_suite;    /* of TLS 1.3, by IANA name */
 extern const struct text_form text_cipher;          /* of TLS 1.2, by OpenSSL's name */
 extern const struct text_form text_group;           /* for key exchange */

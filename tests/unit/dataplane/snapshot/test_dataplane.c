@@ -27,6 +27,10 @@ unsigned listen_socket_count(const struct listen_sockets *s, const struct addres
     return address_equal(&s->address, a) ? WORKERS : 0;
 }
 
+const struct address *listen_socket_bound(const struct listen_sockets *s, const struct address *a) {
+    return listen_socket_count(s, a) ? a : NULL;
+}
+
 int listen_socket_fd(const struct listen_sockets *s, const struct address *a, unsigned index) {
     (void)a;
     return s->fds[index];

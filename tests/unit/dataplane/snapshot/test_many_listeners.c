@@ -33,6 +33,10 @@ unsigned listen_socket_count(const struct listen_sockets *s, const struct addres
     return s->fds[index_of(s, a)] >= 0;
 }
 
+const struct address *listen_socket_bound(const struct listen_sockets *s, const struct address *a) {
+    return listen_socket_count(s, a) ? a : NULL;
+}
+
 int listen_socket_fd(const struct listen_sockets *s, const struct address *a, unsigned index) {
     assert_int_equal(index, 0);
     return s->fds[index_of(s, a)];
