@@ -79,6 +79,8 @@
     X(quic_malformed_total, "Datagrams that cannot be QUIC, or no connection can begin with")      \
     X(quic_astray_total, "Datagrams of QUIC connections of other workers, given to them")          \
     X(quic_astray_dropped_total, "Datagrams of QUIC connections of other workers or processes, dropped") \
+    X(quic_early_total, "QUIC clients whose early data (0-RTT) was taken")                         \
+    X(quic_early_refused_total, "QUIC clients whose early data was refused: perhaps sent again")   \
     X(quic_migrations_total, "Changes of address of QUIC clients that were validated")             \
     X(quic_protocol_errors_total, "QUIC connections closed: their peer broke the protocol")        \
     X(quic_packets_lost_total, "QUIC packets that were not acknowledged in time, of connections that ended") \

@@ -4,11 +4,17 @@
 #include <openssl/ssl.h>
 
 #include "common/clock.h"
+#include "dataplane/core/worker.h"
+#include "dataplane/tls/replay.h"
 #include "dataplane/tls/server_private.h"
 #include "dataplane/tls/session_private.h"
 
 void tls_quic_init(void) {
-    ngtcp2_crypto_ossl_init();
+    static bool is_done;
+    if (!is_done)
+        ngtcp2_crypto_ossl_init();
+    is_done = true;
+    tls_replay_begin(clock_monotonic_us());
 }
 
 static ngtcp2_conn *connection_of(ngtcp2_crypto_conn_ref *ref) {
@@ -40,12 +46,23 @@ void tls_quic_detach(struct tls_session *s) {
 
 /* ---- servers ---- */
 
-/* Each ticket is used once (PSK with a new key share), so OpenSSL's own guard against replays, which keeps them in its
- * cache, is not needed for tickets; of 0-RTT data the exchange above takes only what may be repeated. */
+static int on_early_data(SSL *ssl, void *arg) {
+    (void)arg;
+    const struct tls_session *s = SSL_get_app_data(ssl);
+    struct stats *stats = s->worker->worker->stats;
+    unsigned char random[SSL3_RANDOM_SIZE];
+    size_t n = SSL_get_client_random(ssl, random, sizeof random);
+    bool is_first = tls_replay_is_first((struct str){(const char *)random, n}, clock_monotonic_us());
+    stats_add(is_first ? &stats->quic_early_total : &stats->quic_early_refused_total, 1);
+    return is_first;
+}
+
+/* OpenSSL's own guard against replays keeps sessions in its cache instead of giving tickets: replay.h takes its place. */
 static bool allow_early_data(SSL *ssl, const struct tls_server *server) {
     if (server->trust)
         return true; /* who a client is would not be known before the end of the handshake */
     SSL_set_options(ssl, SSL_OP_NO_ANTI_REPLAY);
+    SSL_set_allow_early_data_cb(ssl, on_early_data, NULL);
     SSL_set_quic_tls_early_data_enabled(ssl, 1);
     return SSL_set_max_early_data(ssl, UINT32_MAX) == 1;
 }

@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "dataplane/net/udp_forward.h"
 #include "dataplane/quic/endpoint_private.h"
+#include "dataplane/tls/replay.h"
 #include "tests/unit/dataplane/tls/fixture.h"
 
 enum direction { TO_SERVER, TO_CLIENT };
@@ -746,6 +747,7 @@ static inline int net_setup(void **state) {
     };
     net.process = quic_process_create(&process);
     assert_non_null(net.process);
+    tls_replay_begin(0);                        /* long ago */
     assert_int_equal(quic_process_add_worker(net.process, &net.worker), 0);
     net.process->workers[1] = &net.other;
     net_open();

@@ -567,6 +567,45 @@ static void early_data(void **state) {
     SSL_SESSION_free(known);
 }
 
+/* Somebody has listened, and sends it all again. */
+static void early_data_is_taken_once(void **state) {
+    (void)state;
+    net.options.early_data = true;
+    struct peer *first = open_one(&(struct peer_wish){0});
+    net_run(NULL, 100000);
+    struct peer *p = connect_early(first, first->session, large, 500);
+    net_end_turn();
+    size_t count = net.count;
+    struct parcel copies[4];
+    assert_in_range(count, 1, 4);
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = net.parcels[i];
+        copies[i].bytes = malloc(copies[i].n);
+        assert_non_null(copies[i].bytes);
+        memcpy(copies[i].bytes, net.parcels[i].bytes, copies[i].n);
+    }
+    assert_true(net_run(all_answered, 5000000));
+    check_echo(p, 0);
+    assert_int_equal(stats()->quic_early_total, 1);
+    /* from elsewhere, and to an endpoint that does not have the connection */
+    quic_endpoint_destroy(net.endpoint);
+    worker_end_turn(&net.worker);
+    net_open();
+    p->is_over = first->is_over = true;
+    unsigned before = echo_count;
+    for (size_t i = 0; i < count; i++) {
+        struct address thief = loopback_address(50010);
+        struct udp_datagram d = {.bytes = copies[i].bytes, .n = copies[i].n, .remote = &thief, .local = &net.server};
+        net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
+        free(copies[i].bytes);
+    }
+    net_run(NULL, 1000000);
+    assert_int_equal(stats()->quic_early_total, 1);
+    assert_int_equal(stats()->quic_early_refused_total, 1);
+    assert_int_equal(echo_count, before + 1);
+    assert_false(echoes[before].got_early);
+}
+
 static void keys_are_updated(void **state) {
     (void)state;
     struct peer *p = open_one(&(struct peer_wish){0});
@@ -664,6 +703,7 @@ int main(void) {
         NET_TEST(clients_have_names),
         NET_TEST(sessions_are_resumed),
         NET_TEST(early_data),
+        NET_TEST(early_data_is_taken_once),
         NET_TEST(keys_are_updated),
         NET_TEST(streams_are_ended),
         NET_TEST(the_server_opens_streams),
