@@ -1,10 +1,11 @@
-/* replay.h — 0-RTT is taken once (RFC 8446 section 8.2): the ClientHellos whose early data was taken of late, of all workers.
+/* replay.h — 0-RTT is taken once (RFC 8446 section 8.2): the ClientHellos whose early data was taken of late, of all
+ * workers.
  *
- * A ClientHello is known by its random bytes, which its binder covers. OpenSSL refuses early data whose ticket says another age
- * than it has, by more than ten seconds; so what is older than REPLAY_WINDOW cannot come again, and need not be kept. The table is
- * of a fixed size: where it is full, early data is refused, which costs its client a round trip. So it is for as long after the
- * start of a process, which does not know what the one before had taken. Other machines know nothing of it: what is sent
- * early must bear to be repeated in any case (the rules of http). Thread: any. */
+ * A ClientHello is known by its random bytes, which its binder covers. OpenSSL refuses early data whose ticket says another
+ * age than it has, by more than ten seconds; so what is older than REPLAY_WINDOW cannot come again, and need not be kept.
+ * The table is of a fixed size: where it is full, early data is refused, which costs its client a round trip. So it is for
+ * as long after the start of a process, which does not know what the one before had taken. Other machines know nothing of
+ * it: what is sent early must bear to be repeated in any case (the rules of http). Thread: any. */
 #pragma once
 
 #include <stdbool.h>
