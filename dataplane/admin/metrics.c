@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "dataplane/http/http2_faults.h"
+#include "dataplane/http/http3_faults.h"
 #include "dataplane/snapshot/adopt.h"
 #include "dataplane/snapshot/channel_client.h"
 #include "dataplane/snapshot/dataplane.h"
@@ -22,20 +23,35 @@ static void add_seconds(struct strbuf *out, const char *name, const char *type, 
                   name, help, name, type, name, us / 1000000, us % 1000000);
 }
 
+static void add_faults(struct strbuf *out, const char *name, int side, const char *const *words, int count,
+                       const uint64_t *values) {
+    for (int i = 1; i < count; i++)
+        strbuf_printf(out, "%s{side=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,
+                      side == STATS_TLS_CLIENTS ? "clients" : "origins", words[i], values[i]);
+}
+
 /* Every series is there from the start, so that a rate has a zero to begin with. */
 static void add_h2_faults(struct strbuf *out, const struct totals *t) {
     static const char name[] = "headgate_h2_faults_total";
     static const char *const words[] = {
 #define METRICS_WORD(fault, scope, code, word) word,
         H2_FAULTS(METRICS_WORD)
-#undef METRICS_WORD
     };
     strbuf_printf(out, "# HELP %s Frames of HTTP/2 that break a rule or a bound, by reason\n# TYPE %s counter\n", name,
                   name);
     for (int side = 0; side < STATS_TLS_SIDES; side++)
-        for (int i = 1; i < H2_FAULT_COUNT; i++)
-            strbuf_printf(out, "%s{side=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,
-                          side == STATS_TLS_CLIENTS ? "clients" : "origins", words[i], t->h2_faults[side][i]);
+        add_faults(out, name, side, words, H2_FAULT_COUNT, t->h2_faults[side]);
+}
+
+static void add_h3_faults(struct strbuf *out, const struct totals *t) {
+    static const char name[] = "headgate_h3_faults_total";
+    static const char *const words[] = {
+        H3_FAULTS(METRICS_WORD)
+#undef METRICS_WORD
+    };
+    strbuf_printf(out, "# HELP %s What of HTTP/3 breaks a rule or a bound, by reason\n# TYPE %s counter\n", name, name);
+    for (int side = 0; side < STATS_TLS_SIDES; side++)
+        add_faults(out, name, side, words, H3_FAULT_COUNT, t->h3_faults[side]);
 }
 
 static void add_ejections(struct strbuf *out, const struct totals *t) {
@@ -61,6 +77,7 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
 #undef METRICS_GAUGE
     metrics_render_tls(t.tls, out);
     add_h2_faults(out, &t);
+    add_h3_faults(out, &t);
     add_ejections(out, &t);
 }
 

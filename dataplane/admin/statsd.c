@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "dataplane/admin/statsd_tls.h"
 #include "dataplane/http/http2_faults.h"
+#include "dataplane/http/http3_faults.h"
 #include "dataplane/snapshot/resource_set.h"
 
 static void add_line(struct strbuf *out, const char *prefix, const char *name, uint64_t value, char type) {
@@ -16,21 +17,24 @@ static void add_line(struct strbuf *out, const char *prefix, const char *name, u
 }
 
 /* With what are labels in /metrics behind the name: "h2_faults_total.clients.reset-flood". */
-static void add_h2_faults(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
-    static const char *const sides[STATS_TLS_SIDES] = {"clients", "origins"};
-    static const char *const words[] = {
-#define STATSD_WORD(fault, scope, code, word) word,
-        H2_FAULTS(STATSD_WORD)
-#undef STATSD_WORD
-    };
+static void add_fault(const char *prefix, const char *metric, int side, const char *word, uint64_t added,
+                      struct strbuf *out) {
     char name[64];
-    for (int side = 0; side < STATS_TLS_SIDES; side++)
-        for (int i = 1; i < H2_FAULT_COUNT; i++) {
-            uint64_t added = now->h2_faults[side][i] - last->h2_faults[side][i];
-            snprintf(name, sizeof name, "h2_faults_total.%s.%s", sides[side], words[i]);
-            if (added)
-                add_line(out, prefix, name, added, 'c');
-        }
+    snprintf(name, sizeof name, "%s.%s.%s", metric, side == STATS_TLS_CLIENTS ? "clients" : "origins", word);
+    if (added)
+        add_line(out, prefix, name, added, 'c');
+}
+
+static void add_faults(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
+#define STATSD_WORD(fault, scope, code, word) word,
+    static const char *const h2_words[] = {H2_FAULTS(STATSD_WORD)}, *const h3_words[] = {H3_FAULTS(STATSD_WORD)};
+#undef STATSD_WORD
+    for (int side = 0; side < STATS_TLS_SIDES; side++) {
+        for (int i = 1; i < H2_FAULT_COUNT; i++)
+            add_fault(prefix, "h2_faults_total", side, h2_words[i], now->h2_faults[side][i] - last->h2_faults[side][i], out);
+        for (int i = 1; i < H3_FAULT_COUNT; i++)
+            add_fault(prefix, "h3_faults_total", side, h3_words[i], now->h3_faults[side][i] - last->h3_faults[side][i], out);
+    }
 }
 
 static void add_ejections(const char *prefix, const struct totals *last, const struct totals *now, struct strbuf *out) {
@@ -55,7 +59,7 @@ void statsd_render(const char *prefix, const struct totals *last, const struct t
 #undef STATSD_COUNTER
 #undef STATSD_GAUGE
     statsd_render_tls(prefix, last->tls, now->tls, out);
-    add_h2_faults(prefix, last, now, out);
+    add_faults(prefix, last, now, out);
     add_ejections(prefix, last, now, out);
 }
 

@@ -17,10 +17,13 @@ static void add_tls(struct tls_totals *sum, const struct stats_tls *s) {
         sum->buckets[i] += stats_read(&s->buckets[i]);
 }
 
-static void add_h2(struct totals *sum, const struct stats *s) {
-    for (int side = 0; side < STATS_TLS_SIDES; side++)
+static void add_faults(struct totals *sum, const struct stats *s) {
+    for (int side = 0; side < STATS_TLS_SIDES; side++) {
         for (int i = 0; i < STATS_H2_FAULTS_MAX; i++)
             sum->h2_faults[side][i] += stats_read(&s->h2_faults[side][i]);
+        for (int i = 0; i < STATS_H3_FAULTS_MAX; i++)
+            sum->h3_faults[side][i] += stats_read(&s->h3_faults[side][i]);
+    }
 }
 
 void totals_read(const struct dataplane *dataplane, struct totals *ret) {
@@ -33,7 +36,7 @@ void totals_read(const struct dataplane *dataplane, struct totals *ret) {
 #undef TOTALS_ADD
         for (int side = 0; side < STATS_TLS_SIDES; side++)
             add_tls(&sum.tls[side], &s->tls[side]);
-        add_h2(&sum, s);
+        add_faults(&sum, s);
         for (int reason = 0; reason < STATS_EJECTION_COUNT; reason++)
             sum.ejections[reason] += stats_read(&s->ejections[reason]);
     }

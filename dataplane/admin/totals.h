@@ -20,6 +20,7 @@ struct totals {
         uint64_t failures[STATS_TLS_FAILURE_COUNT], buckets[STATS_TLS_BUCKETS];
     } tls[STATS_TLS_SIDES];
     uint64_t h2_faults[STATS_TLS_SIDES][STATS_H2_FAULTS_MAX];
+    uint64_t h3_faults[STATS_TLS_SIDES][STATS_H3_FAULTS_MAX];
     uint64_t ejections[STATS_EJECTION_COUNT];
 };
 

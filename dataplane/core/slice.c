@@ -9,19 +9,6 @@ int slice_pool_init(struct slice_pool *pool) {
     return pool->hot ? 0 : -1;
 }
 
-void slice_pool_finish(struct slice_pool *pool) {
-    for (struct slice *s = pool->free_slices, *next; s; s = next) {
-        next = s->next;
-        hg_free(s);
-    }
-    for (struct block *b = pool->free_blocks, *next; b; b = next) {
-        next = b->next_free;
-        hg_free(b);
-    }
-    hg_free(pool->hot);
-    *pool = (struct slice_pool){0};
-}
-
 uint8_t *slice_pool_read_room(struct slice_pool *pool) {
     return HOT_SIZE - pool->hot_used < READ_MAX ? NULL : pool->hot + pool->hot_used;
 }
@@ -62,6 +49,21 @@ static void block_unref(struct slice_pool *pool, struct block *b) {
     b->next_free = pool->free_blocks;
     pool->free_blocks = b;
     pool->kept_blocks++;
+}
+
+void slice_pool_finish(struct slice_pool *pool) {
+    if (pool->shared)
+        block_unref(pool, pool->shared);
+    for (struct slice *s = pool->free_slices, *next; s; s = next) {
+        next = s->next;
+        hg_free(s);
+    }
+    for (struct block *b = pool->free_blocks, *next; b; b = next) {
+        next = b->next_free;
+        hg_free(b);
+    }
+    hg_free(pool->hot);
+    *pool = (struct slice_pool){0};
 }
 
 void slice_free(struct slice_pool *pool, struct slice *s) {
@@ -153,6 +155,39 @@ static int push_block(struct slice_queue *q, struct slice_pool *pool) {
     }
     *s = (struct slice){.p = b->bytes, .block = b};
     slice_queue_push(q, s);
+    return 0;
+}
+
+uint8_t *slice_pool_room(struct slice_pool *pool, size_t least) {
+    struct block *b = pool->shared;
+    if (b && b->references == 1) /* whoever had a part of it is done */
+        b->used = 0;
+    if (b && BLOCK_SIZE - b->used >= least)
+        return b->bytes + b->used;
+    struct block *fresh = block_new(pool);
+    if (!fresh)
+        return NULL;
+    if (b)
+        block_unref(pool, b);
+    pool->shared = fresh;
+    return fresh->bytes;
+}
+
+int slice_queue_take(struct slice_queue *q, struct slice_pool *pool, size_t n) {
+    struct block *b = pool->shared;
+    struct slice *s = q->last;
+    const uint8_t *p = b->bytes + b->used;
+    if (s && s->block == b && s->p + s->n == p) {
+        s->n += n;
+        q->bytes += n;
+    } else {
+        if (!(s = slice_new(pool)))
+            return -1;
+        *s = (struct slice){.p = p, .n = n, .block = b};
+        b->references++;
+        slice_queue_push(q, s);
+    }
+    b->used += (uint32_t)n;
     return 0;
 }
 

@@ -41,6 +41,7 @@ struct slice_pool {
     struct slice *free_slices;
     struct block *free_blocks;
     size_t        kept_slices, kept_blocks;
+    struct block *shared;             /* of slice_pool_room; NULL: none */
     uint8_t      *hot;                /* HOT_SIZE bytes */
     size_t        hot_used;
 };
@@ -74,5 +75,10 @@ static inline void slice_queue_clear(struct slice_queue *q, struct slice_pool *p
     if (q->first) /* most are empty */
         slice_queue_free_all(q, pool);
 }
+/* For small pieces of many queues that stay for a while: room of at least `least` bytes, at most BLOCK_SIZE, in a block that
+ * all of them share. NULL without memory. */
+uint8_t      *slice_pool_room(struct slice_pool *pool, size_t least);
+/* The first n bytes of that room, just written, join the queue; owned. 0, or -1 without memory. */
+int           slice_queue_take(struct slice_queue *q, struct slice_pool *pool, size_t n);
 /* Makes every slice of the queue owned, packing small ones together. 0, or -1 without memory (some may be left borrowed). */
 int           slice_queue_settle(struct slice_queue *q, struct slice_pool *pool);

@@ -63,6 +63,9 @@
     X(overload_total, "Requests refused because the worker was out of memory or budget")           \
     X(h2_floods_total, "HTTP/2 connections closed: their peer cost too much")                      \
     X(h2_protocol_errors_total, "HTTP/2 connections closed: their peer broke the protocol")        \
+    X(h3_floods_total, "HTTP/3 connections closed: their peer cost too much")                      \
+    X(h3_protocol_errors_total, "HTTP/3 connections closed: their peer broke the protocol")        \
+    X(h3_heads_refused_total, "Heads and trailers beyond what one HTTP/3 connection may hold")      \
     X(h2_heads_refused_total, "Heads and trailers beyond what one HTTP/2 connection may hold")      \
     X(quic_connections_total, "QUIC connections that clients began")                               \
     X(quic_handshakes_total, "Of those, the ones whose handshake was done")                        \
@@ -166,6 +169,7 @@ enum {
 #undef STATS_EJECTION_ONE
     STATS_TLS_BUCKETS = 13,
     STATS_H2_FAULTS_MAX = 40,  /* http/http2_faults.h has their names */
+    STATS_H3_FAULTS_MAX = 40,  /* http/http3_faults.h */
 };
 
 /* TLS towards clients, or towards origins. */
@@ -190,6 +194,7 @@ struct stats_tls {
 struct stats {
     struct stats_tls tls[STATS_TLS_SIDES];
     _Atomic uint64_t h2_faults[STATS_TLS_SIDES][STATS_H2_FAULTS_MAX];
+    _Atomic uint64_t h3_faults[STATS_TLS_SIDES][STATS_H3_FAULTS_MAX];
     _Atomic uint64_t ejections[STATS_EJECTION_COUNT];
 #define STATS_MEMBER(name, help) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_MEMBER)
