@@ -24,6 +24,7 @@ static const struct option_spec run_options[] = {
     {"zone", '\0', "NAME", "the data plane's zone, for clusters that prefer it ($HEADGATE_ZONE)"},
     {"workers", '\0', "N", "threads that serve traffic (one per CPU)"},
     {"kernel-tls", '\0', "WHEN", "auto (the default: the kernel makes the records of TLS where it can do all of it) or off"},
+    {"udp-steering", '\0', "HOW", "what gives datagrams to their worker at best: auto (the default), classic or hash"},
     {"user", '\0', "NAME", "who the data plane runs as, when started as root (headgate, or nobody)"},
     {"dataplane-admin", '\0', "ADDRESS", "metrics and probes of the data plane (127.0.0.1:9901)"},
     {"controlplane-admin", '\0', "ADDRESS",

@@ -176,6 +176,7 @@ static void add_children(struct run *r) {
     child_add(holder, "--zone", options_get(r->options, "zone"));
     child_add(holder, "--workers", options_get(r->options, "workers"));
     child_add(holder, "--kernel-tls", options_get(r->options, "kernel-tls"));
+    child_add(holder, "--udp-steering", options_get(r->options, "udp-steering"));
     child_add(holder, "--admin-listen", options_get(r->options, "dataplane-admin"));
 }
 

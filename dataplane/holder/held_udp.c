@@ -1,7 +1,6 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "common/log.h"
 #include "common/udp_options.h"
 #include "dataplane/holder/held_sockets.h"
 
@@ -15,14 +14,6 @@ static uint32_t set_buffers(const struct held_address *h, int option, uint32_t w
     for (unsigned i = 0; i < h->count; i++)
         got = udp_set_buffer(h->fds[i], option, wanted);
     return (uint32_t)got;
-}
-
-static void tell_if_less(const struct held_address *h, const char *what, const char *limit, uint32_t wanted, uint32_t got) {
-    char text[ADDRESS_TEXT_MAX];
-    if (got >= wanted)
-        return;
-    address_format(&h->bound, text);
-    log_warning(what, LOG_S("address", text), LOG_U("wanted", wanted), LOG_U("got", got), LOG_S("limit", limit));
 }
 
 static struct steering_rule rule_of(const struct held_udp *udp, uint32_t id_length) {
@@ -42,8 +33,4 @@ void held_sockets_set_udp(struct held_sockets *held, struct held_address *h, con
                                .generation = udp->generation};
     ret->steering = (uint8_t)steering_apply(udp->programs, &h->steering, udp->most, &h->bound, h->fds, h->count, &rule);
     memcpy(ret->key, udp->key, sizeof ret->key);
-    tell_if_less(h, "UDP sockets receive into less than was asked for", "net.core.rmem_max", wish->receive_buffer,
-                 ret->receive_buffer);
-    tell_if_less(h, "UDP sockets send from less than was asked for", "net.core.wmem_max", wish->send_buffer,
-                 ret->send_buffer);
 }
