@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <ngtcp2/ngtcp2_crypto.h>
+#include <xxhash.h>
 
 #include "common/clock.h"
 #include "dataplane/quic/endpoint_private.h"
@@ -72,8 +73,18 @@ static struct quic_user *take_user(struct quic_conn *c) {
     return user;
 }
 
+/* The limits that a client may go by in 0-RTT packets; never 0. The same in every process. */
+static uint64_t hash_limits(const struct quic_options *o) {
+    const uint64_t limits[] = {
+        o->initial_stream_window, o->initial_connection_window, o->max_concurrent_streams, QUIC_PEER_UNI_STREAMS,
+        o->early_context,
+    };
+    return XXH3_64bits(limits, sizeof limits) | 1;
+}
+
 static struct tls_session *make_tls(struct quic_conn *c) {
-    return tls_quic_accept(c->worker, c->endpoint->tls, c->ng, c->endpoint->options->early_data);
+    const struct quic_options *o = c->endpoint->options;
+    return tls_quic_accept(c->worker, c->endpoint->tls, c->ng, o->early_data ? hash_limits(o) : 0);
 }
 
 static int make_id(struct quic_conn *c, ngtcp2_cid *id, ngtcp2_stateless_reset_token *token) {
@@ -187,8 +198,13 @@ static void fill_params(const struct quic_server *s, const struct admission *a, 
     }
 }
 
+/* Version 2 for who says in its handshake that it speaks both (RFC 9368: without another round trip); whatever a client that
+ * says nothing begins with. */
 static void fill_settings(const struct quic_server *s, const struct admission *a, ngtcp2_settings *to) {
+    static const uint32_t preferred[] = {NGTCP2_PROTO_VER_V2, NGTCP2_PROTO_VER_V1};
     quic_fill_settings(&s->conn, s->conn.endpoint->options, to);
+    to->preferred_versions = preferred;
+    to->preferred_versionslen = sizeof preferred / sizeof *preferred;
     if (a->token != QUIC_TOKEN_RETRY && a->token != QUIC_TOKEN_REGULAR)
         return;
     to->token = a->initial->token;

@@ -25,6 +25,7 @@ struct quic_options {
     uint32_t              initial_stream_window, initial_connection_window;
     uint32_t              max_concurrent_streams; /* bidirectional ones that the peer may open */
     bool                  early_data;            /* listeners */
+    uint64_t              early_context;         /* listeners: a hash of what else clients rely on when they send it */
     bool                  active_migration;      /* listeners */
     struct quic_server_id server_id;             /* listeners */
 };

@@ -3,6 +3,7 @@
 #include "dataplane/quic/endpoint_private.h"
 
 enum {
+    LONG_HEADER = 0x80,
     RESET_LEAST = 43,              /* shorter ones might be answered by a reset of the other side for ever: 10.3.3 */
     RESET_MOST = 64,
     RESETS_PER_SECOND = 1000,
@@ -54,7 +55,7 @@ static bool forward(struct quic_endpoint *e, const struct quic_arrival *a) {
 void quic_handle_stray(struct quic_endpoint *e, const struct quic_arrival *a) {
     if (forward(e, a))
         return;
-    if (a->ids.version != 0) {
+    if (a->datagram->bytes[0] & LONG_HEADER) {
         quic_accept_initial(e, a);
         return;
     }

@@ -1,5 +1,7 @@
 #include "dataplane/snapshot/quic_options.h"
 
+#include <xxhash.h>
+
 #include "common/str.h"
 
 enum { OCTETS_MIN = 8, OCTETS_MAX = 16, CONFIG_MAX = 6 };
@@ -20,6 +22,12 @@ static int fill_server_id(struct quic_server_id *s, const Headgate__QuicServerId
     s->config = (uint8_t)m->config;
     s->has_key = m->key != NULL;
     return s->has_key ? decode(key, s->key, sizeof s->key) : 0;
+}
+
+/* Who sends early data goes by the SETTINGS of the connection before (RFC 9114 section 7.2.4.2). */
+static uint64_t hash_settings(const Headgate__Http3Options *h) {
+    const uint64_t settings[] = {h->qpack_table_capacity, h->qpack_blocked_streams, h->extended_connect};
+    return XXH3_64bits(settings, sizeof settings);
 }
 
 int quic_options_init(struct quic_options *options, const Headgate__QuicOptions *quic, const Headgate__Http3Options *http3,
@@ -43,6 +51,7 @@ int quic_options_init(struct quic_options *options, const Headgate__QuicOptions 
         .initial_connection_window = h->initial_connection_window,
         .max_concurrent_streams = h->max_concurrent_streams,
         .early_data = q->early_data,
+        .early_context = hash_settings(h),
         .active_migration = q->active_migration,
     };
     return q->server_id ? fill_server_id(&options->server_id, q->server_id) : 0;

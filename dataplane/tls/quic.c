@@ -52,9 +52,10 @@ static int on_early_data(SSL *ssl, void *arg) {
     struct stats *stats = s->worker->worker->stats;
     unsigned char random[SSL3_RANDOM_SIZE];
     size_t n = SSL_get_client_random(ssl, random, sizeof random);
-    bool is_first = tls_replay_is_first((struct str){(const char *)random, n}, clock_monotonic_us());
-    stats_add(is_first ? &stats->quic_early_total : &stats->quic_early_refused_total, 1);
-    return is_first;
+    bool is_taken = tls_server_ticket_limits(SSL_get0_session(ssl)) == s->early_limits &&
+                    tls_replay_is_first((struct str){(const char *)random, n}, clock_monotonic_us());
+    stats_add(is_taken ? &stats->quic_early_total : &stats->quic_early_refused_total, 1);
+    return is_taken;
 }
 
 /* OpenSSL's own guard against replays keeps sessions in its cache instead of giving tickets: replay.h takes its place. */
@@ -67,17 +68,19 @@ static bool allow_early_data(SSL *ssl, const struct tls_server *server) {
     return SSL_set_max_early_data(ssl, UINT32_MAX) == 1;
 }
 
-static bool prepare(struct tls_session *s, struct tls_server *server, ngtcp2_conn *c, bool early_data) {
+static bool prepare(struct tls_session *s, struct tls_server *server, ngtcp2_conn *c) {
     if (tls_quic_attach(s, c) < 0)
         return false;
     SSL_set_accept_state(s->ssl);
     return SSL_set_min_proto_version(s->ssl, TLS1_3_VERSION) == 1 &&
-           ngtcp2_crypto_ossl_configure_server_session(s->ssl) == 0 && (!early_data || allow_early_data(s->ssl, server));
+           ngtcp2_crypto_ossl_configure_server_session(s->ssl) == 0 && (!s->early_limits || allow_early_data(s->ssl, server));
 }
 
-struct tls_session *tls_quic_accept(struct worker *w, struct tls_server *server, ngtcp2_conn *c, bool early_data) {
+struct tls_session *tls_quic_accept(struct worker *w, struct tls_server *server, ngtcp2_conn *c, uint64_t early_limits) {
     struct tls_session *s = tls_session_make(w, &server->definition, false, true);
-    bool is_good = s && prepare(s, server, c, early_data);
+    if (s)
+        s->early_limits = early_limits;
+    bool is_good = s && prepare(s, server, c);
     ERR_clear_error();
     if (is_good)
         return s;

@@ -14,8 +14,10 @@
 /* Once, on the main thread, before any worker uses QUIC. */
 void tls_quic_init(void);
 
-/* `early_data`: tickets allow 0-RTT, and 0-RTT is taken; never where clients may have certificates. NULL: no memory. */
-struct tls_session *tls_quic_accept(struct worker *w, struct tls_server *server, ngtcp2_conn *c, bool early_data);
+/* `early_limits`: 0: no 0-RTT. Otherwise tickets allow it, and it is taken from those that were made with the same number: a
+ * hash of the limits that a client goes by, which must not be lower than they were (RFC 9001 section 4.6.1). Never where
+ * clients may have certificates. NULL: no memory. */
+struct tls_session *tls_quic_accept(struct worker *w, struct tls_server *server, ngtcp2_conn *c, uint64_t early_limits);
 /* Ties a session that was made for QUIC to its connection. 0, or -1 without memory. */
 int             tls_quic_attach(struct tls_session *s, ngtcp2_conn *c);
 /* The connection goes: OpenSSL does not call it any more. Any number of times. */

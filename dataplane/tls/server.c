@@ -142,15 +142,24 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return !encrypt && status == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : status;
 }
 
-/* Every ticket of a chain says when the full handshake was that it began with, microseconds since 1970, big-endian. 0: it
- * does not. */
-static uint64_t full_handshake_of(SSL_SESSION *session) {
+/* What every ticket says, big-endian. */
+struct ticket_note {
+    uint64_t full_handshake;                /* when the one was that its chain began with, microseconds since 1970 */
+    uint64_t early_limits;                  /* of the session that it was made in */
+};
+
+/* All of it 0: it says nothing. */
+static struct ticket_note note_of(SSL_SESSION *session) {
     void *data;
     size_t n;
-    uint64_t when = 0;
-    if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && n == sizeof when)
-        memcpy(&when, data, n);
-    return be64toh(when);
+    struct ticket_note note = {0};
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && n == sizeof note)
+        memcpy(&note, data, n);
+    return (struct ticket_note){be64toh(note.full_handshake), be64toh(note.early_limits)};
+}
+
+uint64_t tls_server_ticket_limits(SSL_SESSION *session) {
+    return session ? note_of(session).early_limits : 0;
 }
 
 /* Microseconds for which sessions of that handshake may still be resumed. Clocks of a fleet differ: the future is now. */
@@ -164,14 +173,14 @@ static uint64_t lifetime_left(const struct tls_server *s, uint64_t full_handshak
 static int on_ticket_made(SSL *ssl, void *arg) {
     (void)arg;
     const struct tls_server *s = server_of(ssl);
+    const struct tls_session *of = SSL_get_app_data(ssl);
     SSL_SESSION *session = SSL_get_session(ssl);
-    uint64_t first = full_handshake_of(session);
-    if (first == 0) {
+    uint64_t first = note_of(session).full_handshake;
+    if (first == 0)
         first = clock_realtime_us();
-        uint64_t when = htobe64(first);
-        if (SSL_SESSION_set1_ticket_appdata(session, &when, sizeof when) != 1)
-            return 0;
-    }
+    const struct ticket_note note = {htobe64(first), htobe64(of->early_limits)};
+    if (SSL_SESSION_set1_ticket_appdata(session, &note, sizeof note) != 1)
+        return 0;
     uint64_t left = lifetime_left(s, first), lifetime = s->message->session_lifetime;
     SSL_SESSION_set_timeout(session, (long)(((left < lifetime ? left : lifetime) + 999999) / 1000000));
     return 1;
@@ -184,7 +193,7 @@ static bool may_resume(const struct tls_server *s, SSL_SESSION *known) {
     const X509 *peer = SSL_SESSION_get0_peer(known);
     if (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
         return false;
-    uint64_t first = full_handshake_of(known);
+    uint64_t first = note_of(known).full_handshake;
     return first != 0 && lifetime_left(s, first) > 0;
 }
 

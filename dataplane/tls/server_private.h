@@ -20,3 +20,6 @@ struct tls_server {
     struct peer_names   *names;             /* NULL: whatever they are called */
     struct ticket_keys  *tickets;           /* NULL: none are issued */
 };
+
+/* `early_limits` of the session in which the ticket was made that this one was resumed from. 0: it said nothing. */
+uint64_t tls_server_ticket_limits(SSL_SESSION *session);

@@ -33,6 +33,7 @@ struct tls_session {
     char              *origin;           /* of a client: its key in the cache of sessions */
     size_t             origin_n;
     uint64_t           begun_at;         /* monotonic; 0: nothing has come yet */
+    uint64_t           early_limits;     /* of a server over QUIC: what its tickets say of 0-RTT; 0: it takes none */
     enum tls_failure   failure;
     uint8_t            state;            /* enum session_state */
     uint8_t            protocol;         /* a single enum tls_protocols; 0: none agreed */

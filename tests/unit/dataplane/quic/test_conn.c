@@ -158,8 +158,10 @@ static void both_versions(void **state) {
     check_echo(p, 0);
     assert_int_equal(ngtcp2_conn_get_negotiated_version(p->conn), NGTCP2_PROTO_VER_V2);
     p = open_one(&(struct peer_wish){.wants_v2 = true});
-    assert_true(ngtcp2_conn_get_negotiated_version(p->conn) == NGTCP2_PROTO_VER_V1 ||
-                ngtcp2_conn_get_negotiated_version(p->conn) == NGTCP2_PROTO_VER_V2);
+    assert_int_equal(ngtcp2_conn_get_client_chosen_version(p->conn), NGTCP2_PROTO_VER_V1);
+    assert_int_equal(ngtcp2_conn_get_negotiated_version(p->conn), NGTCP2_PROTO_VER_V2);
+    p = open_one(&(struct peer_wish){0});
+    assert_int_equal(ngtcp2_conn_get_negotiated_version(p->conn), NGTCP2_PROTO_VER_V1);
 }
 
 static void other_versions_are_told_ours(void **state) {
@@ -444,6 +446,17 @@ static void resets_are_bounded(void **state) {
     assert_int_equal(net.packets[TO_CLIENT], before);
 }
 
+/* A Version Negotiation packet, which only servers send, with an ID longer than there are. */
+static void version_negotiation_from_a_client(void **state) {
+    (void)state;
+    uint8_t datagram[1200] = {0xc0, 0, 0, 0, 0, 200};
+    struct address client = loopback_address(5000);
+    struct udp_datagram d = {.bytes = datagram, .n = sizeof datagram, .remote = &client, .local = &net.server};
+    net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
+    assert_int_equal(stats()->quic_malformed_total, 1);
+    assert_int_equal(net.packets[TO_CLIENT], 0);
+}
+
 static void strays_go_to_their_worker(void **state) {
     (void)state;
     uint8_t datagram[100] = {0x40};
@@ -552,18 +565,25 @@ static void early_data(void **state) {
     assert_false(p->early_rejected);
     assert_true(echoes[1].got_early);
     assert_int_equal(echoes[1].early_bytes, 3000);
+    /* A limit that the client goes by is another one. */
+    net_run(NULL, 100000);
+    net.options.max_concurrent_streams = 90;
+    struct peer *third = connect_early(p, p->session, large, 3000);
+    assert_true(net_run(last_done, 5000000));
+    assert_true(third->early_rejected);
+    assert_int_equal(stats()->quic_early_refused_total, 1);
     /* Switched off in the meantime. OpenSSL offers a ticket once, so it is the next one. */
     net.options.early_data = false;
     SSL_SESSION_free(known);
     net_run(NULL, 100000);
-    known = p->session;
+    known = third->session;
     assert_non_null(known);
     SSL_SESSION_up_ref(known);
     p = connect_early(first, known, large, 3000);
     assert_true(net_run(last_done, 5000000));
     assert_true(p->early_rejected);
     net_run(NULL, 100000);
-    assert_false(echoes[2].got_early);
+    assert_false(echoes[2].got_early || echoes[3].got_early);
     SSL_SESSION_free(known);
 }
 
@@ -696,6 +716,7 @@ int main(void) {
         NET_TEST(keep_alive_prevents_idleness),
         NET_TEST(a_later_process_resets),
         NET_TEST(resets_are_bounded),
+        NET_TEST(version_negotiation_from_a_client),
         NET_TEST(strays_go_to_their_worker),
         NET_TEST(a_wrong_protocol_is_refused),
         NET_TEST(nobody_speaks),
