@@ -17,6 +17,7 @@ static struct quic_conn *conn_of(struct reapable *r) {
 static void reap(struct reapable *r) {
     struct quic_conn *c = conn_of(r);
     r->is_reaped = false;
+    worker_forget_dirty(c->worker, &c->flushable);
     struct quic_user *user = c->user;
     c->user = NULL;
     if (user)

@@ -73,7 +73,8 @@ static bool prepare(struct tls_session *s, struct tls_server *server, ngtcp2_con
         return false;
     SSL_set_accept_state(s->ssl);
     return SSL_set_min_proto_version(s->ssl, TLS1_3_VERSION) == 1 &&
-           ngtcp2_crypto_ossl_configure_server_session(s->ssl) == 0 && (!s->early_limits || allow_early_data(s->ssl, server));
+           ngtcp2_crypto_ossl_configure_server_session(s->ssl) == 0 &&
+           (!s->early_limits || allow_early_data(s->ssl, server));
 }
 
 struct tls_session *tls_quic_accept(struct worker *w, struct tls_server *server, ngtcp2_conn *c, uint64_t early_limits) {
