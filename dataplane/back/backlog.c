@@ -1,5 +1,5 @@
-/* backlog.c — the clusters of a worker that have endpoints to be made, taken over or retired: some in each turn of the loop
- * for all of them together, so that neither a very large cluster nor very many of them hold up requests. */
+/* backlog.c — the clusters of a worker that have endpoints to be made, taken over, looked at or retired: some in each turn
+ * of the loop for all of them together, so that neither a very large cluster nor very many of them hold up requests. */
 #include "dataplane/back/reconcile.h"
 
 enum { COST_OF_TURN = 1024, COST_OF_ONE = 256 };
@@ -22,11 +22,17 @@ static struct cluster_runtime *take_first(struct cluster_table *t) {
     return c;
 }
 
+static bool has_work(const struct cluster_runtime *c) {
+    return c->leaving || c->round.is_under_way || filling_has_work(c);
+}
+
 /* Requests wait for those that come, and for nobody who leaves. */
 static uint32_t go_on(struct cluster_runtime *c, uint32_t most) {
     uint32_t cost = 1;
     if (filling_has_work(c))
         cost += filling_go_on(c, most);
+    if (cost < most && c->round.is_under_way)
+        cost += rounds_go_on(c, most - cost);
     if (cost < most && c->leaving)
         cost += leaving_go_on(c, most - cost);
     return cost;
@@ -37,7 +43,7 @@ static void do_some(struct cluster_table *t, uint32_t most) {
     for (uint32_t cost = 0; cost < most && t->busy_first;) {
         struct cluster_runtime *c = take_first(t);
         cost += go_on(c, COST_OF_ONE);
-        if (c->leaving || filling_has_work(c)) {
+        if (has_work(c)) {
             append(t, c);
             continue;
         }
@@ -63,7 +69,7 @@ static void on_turn(struct worker *w, struct worker_message *m) {
 
 void backlog_add(struct cluster_runtime *c) {
     struct cluster_table *t = table_of(c->worker);
-    if (c->is_busy || !(c->leaving || filling_has_work(c)))
+    if (c->is_busy || !has_work(c))
         return;
     c->is_busy = true;
     cluster_hold(c);

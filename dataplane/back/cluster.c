@@ -31,19 +31,25 @@ void endpoint_forget_if_unused(struct endpoint_runtime *e) {
 
 /* ---- reconciling ---- */
 
-/* Kept connections speak the old protocol, were verified by other rules or none, or did not begin with a PROXY header. */
-static void note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
+/* Kept connections speak the old protocol, were verified by other rules or none, or did not begin with a PROXY header: those
+ * of an older epoch are not used again. Returns what is to be seen to at all endpoints. */
+static unsigned note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
     if (c->codec == d->codec && c->options.tls == d->options.tls && c->options.quic_tls == d->options.quic_tls &&
         c->options.proxy_version == d->options.proxy_version && c->fallback.codec == d->fallback.codec)
-        return;
+        return 0;
     c->epoch++;
-    for (uint32_t i = 0; i < c->endpoint_count; i++)
-        if (cluster_endpoint_at(c, i))
-            pool_close_idle(cluster_endpoint_at(c, i));
+    return ROUND_CLOSES;
 }
 
-static int reconcile(struct cluster_runtime *c, const struct cluster_definition *d) {
-    note_protocol(c, d);
+/* Where detection is switched off, whoever is out comes back. */
+static unsigned note_outliers(struct cluster_runtime *c, const struct cluster_definition *d) {
+    bool is_switched_off = c->outliers.is_on && !d->outliers.is_on;
+    c->outliers = d->outliers;
+    return is_switched_off ? ROUND_ENDS_EJECTIONS : 0;
+}
+
+static void reconcile(struct cluster_runtime *c, const struct cluster_definition *d) {
+    unsigned tasks = note_protocol(c, d) | note_outliers(c, d);
     c->codec = d->codec;
     c->options = d->options;
     c->fallback = d->fallback;
@@ -51,12 +57,11 @@ static int reconcile(struct cluster_runtime *c, const struct cluster_definition 
     c->connection_lifetime = d->connection_lifetime;
     c->idle_connections = d->idle_connections;
     c->requests_per_connection = d->requests_per_connection;
-    outliers_set_rules(c, &d->outliers);
     c->breakers = d->breakers;
-    if (c->members != d->members && cluster_reconcile_members(c, d->members) < 0)
-        return -1; /* what was there serves on, and it is tried again with the next request */
-    c->serial = d->serial;
-    return 0;
+    if (c->members == d->members || cluster_reconcile_members(c, d->members) == 0)
+        c->serial = d->serial; /* otherwise what was there serves on, and it is tried again with the next request */
+    if (tasks)
+        rounds_begin(c, tasks);
 }
 
 /* ---- the worker's table ---- */

@@ -114,6 +114,18 @@ struct filling {
     bool                    is_beginning;        /* they were there from the cluster's beginning */
 };
 
+/* Now and then each endpoint is looked at, of very many some at a time (rounds.c). */
+struct round {
+    bool     is_under_way;
+    bool     is_wanted;                          /* another one after this */
+    unsigned tasks;                              /* reconcile.h */
+    bool     has_ended_some;                     /* ejections */
+    bool     has_empty;                          /* a choice has found nobody available of `empty_subset` */
+    uint64_t empty_subset;
+    uint64_t next_look;                          /* the cluster's, once the round is over */
+    uint32_t at;                                 /* the place to go on from */
+};
+
 /* Each begins an endpoint_runtime, or is NULL. */
 struct endpoint_list {
     struct endpoint_list *next;
@@ -153,8 +165,9 @@ struct cluster_runtime {
     struct group             *plain;             /* round robin, one group for everything; NULL: not so simple */
     bool                      has_changes;       /* of the groups' counts, since shares were computed */
     uint32_t                  ejections_seen;
-    uint64_t                  next_look;         /* at ejections: when one of them ends */
+    uint64_t                  next_look;         /* at ejections: when one of them ends; 0: a round is under way */
     uint64_t                  look_not_before;
+    struct round              round;
     struct filling            filling;           /* of those that are not there yet */
     struct cluster_runtime   *next_busy;         /* backlog.c */
     bool                      is_busy;           /* in the backlog, which holds it */
@@ -248,6 +261,8 @@ int                       pool_wait_single(struct endpoint_runtime *, uint64_t c
 void                      pool_forget_waiter(struct client_waiter *);
 /* Those that are being made and that nobody waits for are closed, too. */
 void                      pool_close_idle(struct endpoint_runtime *);
+/* The same of those alone that may not be used again. */
+void                      pool_close_worn_out(struct endpoint_runtime *);
 
 /* Set once by the program. */
 struct pool_waiter_ops {

@@ -73,8 +73,8 @@ static void take_hostname(struct endpoint_runtime *e) {
 /* The worker may have looked at ejections after this one began, when it did not know the endpoint yet. */
 static void note_end_of_ejection(struct cluster_runtime *c, const struct endpoint_runtime *e) {
     uint64_t until = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed);
-    if (until > c->worker->now && until < c->next_look)
-        c->next_look = until;
+    if (until > c->worker->now)
+        rounds_note_end(c, until);
 }
 
 /* One that came to a cluster at work begins slowly; those of a cluster that is new are all the same. */

@@ -443,20 +443,11 @@ void outliers_note(struct endpoint_runtime *e, enum endpoint_outcome outcome, ui
         note_failure(e, outcome);
 }
 
-static void end_all(struct cluster_runtime *c) {
-    for (uint32_t i = 0; i < c->endpoint_count; i++) {
-        struct endpoint_shared *s = c->members->endpoints[i].shared;
-        uint64_t until = atomic_load(&s->ejected_until);
-        if (until)
-            end_ejection(c->worker, c->shared, s, until);
-    }
-    atomic_fetch_add_explicit(&c->shared->ejections, 1, memory_order_release);
-}
-
-void outliers_set_rules(struct cluster_runtime *c, const struct outlier_rules *r) {
-    if (c->outliers.is_on && !r->is_on)
-        end_all(c);
-    c->outliers = *r;
+bool outliers_end(struct cluster_runtime *c, struct endpoint_shared *s) {
+    uint64_t until = atomic_load(&s->ejected_until);
+    if (until)
+        end_ejection(c->worker, c->shared, s, until);
+    return until != 0;
 }
 
 void outliers_leave(struct endpoint_runtime *e, bool is_for_good) {

@@ -14,6 +14,7 @@
 
 struct cluster_runtime;
 struct endpoint_runtime;
+struct endpoint_shared;
 struct worker;
 
 /* How an attempt ended. */
@@ -71,8 +72,8 @@ struct ejection;
 void outliers_init(struct cluster_runtime *);
 /* As endpoint_ended. Only with rules that are on. */
 void outliers_note(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
-/* New rules. Where detection is switched off, whoever is out comes back. */
-void outliers_set_rules(struct cluster_runtime *, const struct outlier_rules *);
+/* If it is out, it comes back. Returns whether it was. */
+bool outliers_end(struct cluster_runtime *, struct endpoint_shared *);
 /* The endpoint has left the cluster on this worker. `is_for_good`: in the newest definition; then its place is free. */
 void outliers_leave(struct endpoint_runtime *, bool is_for_good);
 void outliers_finish(struct cluster_runtime *);   /* once all endpoints have left */

@@ -1,6 +1,6 @@
 /* pick.c — which endpoint a request goes to, and what is learnt of it afterwards. */
 #include "common/alloc.h"
-#include "dataplane/back/cluster.h"
+#include "dataplane/back/reconcile.h"
 
 void pick_note_tried(struct pick *p, const struct endpoint_runtime *e) {
     if (p->tried_count == PICK_TRIED_MAX)
@@ -14,28 +14,7 @@ bool endpoint_is_available(const struct endpoint_runtime *e) {
 
 /* ---- ejections ----
  * An ejected endpoint is passed over from the moment that it is ejected: that is read with each choice. What all of them
- * come to, the shares of priorities and zones, is counted here, a while later where there are many. */
-
-enum { LOOK_INTERVAL = 1000, ENDPOINTS_PER_MICROSECOND = 8 };
-
-static void look_at_ejections(struct cluster_runtime *c) {
-    uint64_t now = c->worker->now;
-    c->ejections_seen = atomic_load_explicit(&c->shared->ejections, memory_order_acquire);
-    c->next_look = UINT64_MAX;
-    for (uint32_t i = 0; i < c->endpoint_count; i++) {
-        struct candidate *e = c->endpoints[i];
-        if (!e)
-            continue; /* counted as it comes */
-        uint64_t until = atomic_load_explicit(e->out_until, memory_order_relaxed);
-        if (until > now && until < c->next_look)
-            c->next_look = until;
-        if (candidate_is_available(e, now) != e->was_available)
-            candidate_recount(e, &c->members->rules, now);
-    }
-    for (uint32_t i = 0; i < c->group_count; i++)
-        group_unpark(c->groups[i]);
-    c->look_not_before = now + LOOK_INTERVAL + c->endpoint_count / ENDPOINTS_PER_MICROSECOND;
-}
+ * come to, the shares of priorities and zones, is counted by rounds, a while later where there are many. */
 
 /* Whether what was counted is what is. */
 static bool is_up_to_date(const struct cluster_runtime *c) {
@@ -44,8 +23,8 @@ static bool is_up_to_date(const struct cluster_runtime *c) {
 }
 
 static void note_ejections(struct cluster_runtime *c) {
-    if (!is_up_to_date(c) && c->worker->now >= c->look_not_before)
-        look_at_ejections(c);
+    if (!is_up_to_date(c) && !c->round.is_under_way && c->worker->now >= c->look_not_before)
+        rounds_begin(c, 0);
 }
 
 /* ---- groups ---- */
@@ -125,6 +104,13 @@ static void note_changes(struct cluster_runtime *c) {
     c->has_changes = false;
 }
 
+static struct choice choice_of(struct cluster_runtime *c, const struct pick *p) {
+    return (struct choice){
+        .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
+        .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,
+    };
+}
+
 static struct candidate *choose_by_shares(struct cluster_runtime *c, const struct pick *p) {
     note_changes(c);
     const struct group_set *s = find_set(c, p->subset);
@@ -133,29 +119,50 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
     struct candidate *sticky = find_sticky(c, s, p);
     if (sticky)
         return sticky;
-    struct choice choice = {
-        .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
-        .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,
-    };
+    struct choice choice = choice_of(c, p);
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
     struct candidate *e = group_choose(g, &choice);
     return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice);
 }
 
-/* When nobody is left, ejections that were not looked at yet can mean panic. Kept out of cluster_pick, which then needs no
- * registers saved for what it almost always does. */
+/* The round is not over, and nobody was found available: what shares will be when it is. */
+static struct candidate *choose_in_panic(struct cluster_runtime *c, const struct pick *p) {
+    const struct group_set *s = find_set(c, p->subset);
+    struct choice choice = choice_of(c, p);
+    choice.panics = true;
+    c->round.has_empty = true;
+    c->round.empty_subset = p->subset;
+    if (!s || !c->members->rules.panic_threshold)
+        return NULL;
+    struct candidate *e = NULL;
+    for (uint32_t i = s->begin; i < s->end && !e; i++)
+        e = group_choose(c->groups[i], &choice);
+    return e;
+}
+
+/* A choice that finds nobody has asked all of them, which the next ones need not do. */
+static bool is_known_to_be_empty(const struct cluster_runtime *c, const struct pick *p) {
+    return c->round.is_under_way && c->round.has_empty && c->round.empty_subset == p->subset;
+}
+
+/* When nobody is left, ejections that were not looked at yet can mean panic. */
+static struct candidate *pick_again(struct cluster_runtime *c, const struct pick *p) {
+    bool has_changes = c->has_changes; /* endpoints that the choice has made may be ejected */
+    bool is_new = is_up_to_date(c);
+    if (!is_new && !c->round.is_under_way)
+        rounds_begin(c, 0);
+    if (c->round.is_under_way)
+        return choose_in_panic(c, p);
+    return is_new && !has_changes ? NULL : choose_by_shares(c, p);
+}
+
+/* Kept out of cluster_pick, which then needs no registers saved for what it almost always does. */
 __attribute__((noinline)) static struct endpoint_runtime *pick_with_care(struct cluster_runtime *c, const struct pick *p) {
     note_ejections(c);
+    if (is_known_to_be_empty(c, p))
+        return (struct endpoint_runtime *)choose_in_panic(c, p);
     struct candidate *e = choose_by_shares(c, p);
-    if (e)
-        return (struct endpoint_runtime *)e;
-    bool has_changes = c->has_changes; /* endpoints that the choice has made may be ejected */
-    if (!is_up_to_date(c))
-        look_at_ejections(c);
-    else if (!has_changes)
-        return NULL;
-    e = choose_by_shares(c, p);
-    return (struct endpoint_runtime *)e;
+    return (struct endpoint_runtime *)(e ? e : pick_again(c, p));
 }
 
 struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pick *p) {

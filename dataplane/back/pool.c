@@ -350,11 +350,18 @@ int pool_wait_single(struct endpoint_runtime *e, uint64_t connect_timeout, const
     return 0;
 }
 
-void pool_close_idle(struct endpoint_runtime *e) {
+static bool is_any(const struct client_connection *c) {
+    (void)c;
+    return true;
+}
+
+static void close_idle(struct endpoint_runtime *e, bool (*is_meant)(const struct client_connection *)) {
     struct client_connection *c, *next;
     e->connections++; /* closing the last one would free the endpoint */
     for (c = e->open.next; c != &e->open; c = next) {
         next = c->next;
+        if (!is_meant(c))
+            continue;
         if (c->active == 0)
             pool_close(c);
         else
@@ -362,9 +369,17 @@ void pool_close_idle(struct endpoint_runtime *e) {
     }
     for (c = e->connecting.next; c != &e->connecting; c = next) {
         next = c->next;
-        if (c->waiting == 0)
+        if (c->waiting == 0 && is_meant(c))
             pool_close(c);
     }
     e->connections--;
     endpoint_forget_if_unused(e);
+}
+
+void pool_close_idle(struct endpoint_runtime *e) {
+    close_idle(e, is_any);
+}
+
+void pool_close_worn_out(struct endpoint_runtime *e) {
+    close_idle(e, is_worn_out);
 }

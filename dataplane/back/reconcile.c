@@ -424,6 +424,7 @@ static void carry_out(struct change *ch) {
         hg_free(earlier);
     }
     hg_free(ch->own);
+    rounds_follow_change(c);
     filling_begin(c);
 }
 
@@ -440,6 +441,7 @@ int cluster_reconcile_members(struct cluster_runtime *c, struct cluster_members 
 void cluster_retire_all(struct cluster_runtime *c) {
     bool is_large = c->endpoint_count > CHANGED_AT_ONCE || c->leaving;
     filling_stop(c);
+    rounds_stop(c);
     leave_groups(c, NULL, 0);
     free_groups(c);
     leaving_add(c, c->list);

@@ -51,12 +51,29 @@ void     filling_made_one(struct cluster_runtime *);
 uint32_t filling_go_on(struct cluster_runtime *, uint32_t most);
 bool     filling_has_work(const struct cluster_runtime *);
 
+/* ---- rounds.c */
+
+enum {
+    ROUND_ENDS_EJECTIONS = 1,    /* while detection is off */
+    ROUND_CLOSES = 2,            /* what is kept and may not be used again */
+};
+
+/* Each endpoint is looked at: those that are ejected, or back, are counted so. Few at once, very many by and by. */
+void     rounds_begin(struct cluster_runtime *, unsigned tasks);
+/* The cluster's endpoints have become others. */
+void     rounds_follow_change(struct cluster_runtime *);
+/* An ejection ends then. */
+void     rounds_note_end(struct cluster_runtime *, uint64_t until);
+void     rounds_stop(struct cluster_runtime *);
+/* As leaving_go_on. */
+uint32_t rounds_go_on(struct cluster_runtime *, uint32_t most);
+
 /* ---- backlog.c */
 
 /* A turn of the loop has 1024 of these for all clusters together, well below a millisecond. */
-enum { COST_OF_MAKING = 4, COST_OF_RETIRING = 4, COST_OF_CLOSING = 32, LOOKS_PER_COST = 32 };
+enum { COST_OF_MAKING = 4, COST_OF_RETIRING = 4, COST_OF_CLOSING = 32, LOOKS_PER_COST = 32, ROUND_LOOKS_PER_COST = 4 };
 
-/* The cluster has endpoints to be made or retired. */
+/* The cluster has endpoints to be made, looked at or retired. */
 void backlog_add(struct cluster_runtime *);
 /* All that is to be done for clusters that are dropped. */
 void backlog_finish(struct worker *);

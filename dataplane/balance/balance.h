@@ -171,8 +171,6 @@ void group_finish(struct group *);
 void group_follow(struct group *, struct group *before, bool keeps_turns);
 /* Frees it, at once or with the last one that holds it. */
 void group_leave(struct group *);
-/* Those that were passed over for good get another look, as some may be available again. */
-void group_unpark(struct group *);
 
 /* A candidate joins; `random` in 0..1 spreads the first turns. Needs the room. */
 void placement_add(struct placement *, struct group *, struct candidate *, const struct balance_rules *, double random,
@@ -194,6 +192,8 @@ void placement_remove(struct placement *, const struct balance_rules *);
 bool candidate_is_available(const struct candidate *, uint64_t now);
 /* To be called when weight, use or ejection may have changed. A candidate that has become available begins slowly. */
 void candidate_recount(struct candidate *, const struct balance_rules *, uint64_t now);
+/* The same where nothing but ejection may have changed, to be called now and then. Returns whether it was so. */
+bool candidate_look(struct candidate *, const struct balance_rules *, uint64_t now);
 /* Around each request. */
 void candidate_began(struct candidate *, const struct balance_rules *);
 void candidate_ended(struct candidate *, const struct balance_rules *);

@@ -156,7 +156,7 @@ static struct candidate *least_of_top(const struct group *g, const struct choice
 static struct candidate *choose_least(struct group *g, const struct choice *ch) {
     if (ch->panics)
         group_unpark(g);
-    while (g->heap[0].key != INFINITY && !may_take(ch, g->heap[0].placement->candidate))
+    for (uint32_t i = 0; i < TRIES && g->heap[0].key != INFINITY && !may_take(ch, g->heap[0].placement->candidate); i++)
         park(g);
     struct candidate *c = g->heap[0].placement->candidate;
     if (is_welcome(ch, c) && !c->fresh_since)

@@ -86,14 +86,13 @@ static void count(struct placement *p, bool is_eligible, bool is_available, uint
 
 /* ---- least connections ----
  * The heap is ordered by requests under way for each unit of weight; among equals by whose turn it is. Unavailable ones
- * that came up are parked at the bottom until something about the group's availability has changed. */
+ * that came up are parked at the bottom until that has changed, or availability does not count. */
 
 static double load_of(const struct candidate *c) {
     return c->active * c->step;
 }
 
 void group_unpark(struct group *g) {
-    g->first = 0;
     if (g->parked == 0)
         return;
     for (uint32_t i = 0; i < g->heap_count; i++)
@@ -209,11 +208,28 @@ void candidate_recount(struct candidate *c, const struct balance_rules *r, uint6
     for (uint32_t i = 0; i < c->placement_count; i++) {
         struct placement *p = &c->placements[i];
         count(p, !c->is_draining, is_available, c->weight);
-        if (r->kind == BALANCE_LEAST_CONNECTIONS) {
+        if (r->kind == BALANCE_LEAST_CONNECTIONS)
             update_load(p);
-            group_unpark(p->group);
-        }
     }
+}
+
+/* It may have been passed over, and be back, since the last look. */
+static void get_another_look(struct candidate *c, const struct balance_rules *r) {
+    for (uint32_t i = 0; i < c->placement_count; i++) {
+        struct placement *p = &c->placements[i];
+        p->group->first = 0;
+        if (r->kind == BALANCE_LEAST_CONNECTIONS && p->group->heap[p->heap_index].key == INFINITY)
+            update_load(p);
+    }
+}
+
+bool candidate_look(struct candidate *c, const struct balance_rules *r, uint64_t now) {
+    bool is_available = candidate_is_available(c, now), has_changed = is_available != c->was_available;
+    if (has_changed)
+        candidate_recount(c, r, now);
+    else if (is_available)
+        get_another_look(c, r);
+    return has_changed;
 }
 
 /* ---- requests ---- */

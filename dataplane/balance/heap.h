@@ -28,5 +28,7 @@ static inline void heap_sift_down(struct group *g, uint32_t i, bool has_ties) {
 
 void heap_add(struct group *, struct heap_entry);
 void heap_remove(struct group *, uint32_t i);
+/* Least connections: those that were put at the bottom get another look, as they may be chosen now. */
+void group_unpark(struct group *);
 /* Its key or tie has changed. */
 void heap_fix(struct group *, uint32_t i);

@@ -25,16 +25,24 @@ static const struct {
 };
 enum { BALANCERS = sizeof balancers / sizeof *balancers };
 
-enum change { NEW, GROWS, ONE_LEAVES, ALL_HAVE_ANOTHER_WEIGHT, ALL_ARE_REPLACED, ALL_LEAVE, DROPPED, CHANGES };
+enum change {
+    NEW, GROWS, ONE_LEAVES, ALL_HAVE_ANOTHER_WEIGHT, ALL_ARE_REPLACED, ALL_LEAVE, DROPPED, /* of members */
+    TENTH_IS_EJECTED, TENTH_COMES_BACK, OTHER_PROTOCOL,                                    /* seen to at all of them */
+    CHANGES
+};
 
 static const char *const change_names[CHANGES] = {
     "the cluster is new", "ten become all", "one leaves", "all have another weight", "all are replaced", "all leave",
-    "the cluster is dropped"};
+    "the cluster is dropped", "10,000 are ejected", "detection is switched off, they come back",
+    "another protocol, 10,000 keep a connection"};
 
 static struct worker worker;
 static struct cluster_table table;
 static struct cluster_shared shared = {.references = 1 << 20};
-static struct cluster_definition definition = {.name = {"bench", 5}, .shared = &shared};
+static struct cluster_definition definition = {
+    .name = {"bench", 5}, .shared = &shared, .idle_connections = 4, .requests_per_connection = 100,
+    .outliers = {.consecutive_5xx = 1, .interval = SECOND, .base_ejection = 100000000, .max_ejection = 100000000,
+                 .max_ejected_percent = 100}};
 
 /* Of this thread's work alone, so that other programs of the machine do not count. */
 static double now_ms(void) {
@@ -69,31 +77,87 @@ static struct cluster_members *make_members(size_t balancer, uint32_t count, enu
     return m;
 }
 
-static void change_worker(struct cluster_members *to) {
+/* ---- what is seen to at every endpoint ---- */
+
+static struct client_connection kept[COUNT / 10];
+
+static struct client_connection *connect_kept(struct worker *w, const struct client_target *to,
+                                              const struct client_options *o, const struct client_owner_ops *owner) {
+    static size_t next;
+    struct client_connection *c = &kept[next++ % (COUNT / 10)];
+    (void)w, (void)o;
+    *c = (struct client_connection){.codec = definition.codec, .owner = owner, .endpoint = to->endpoint, .capacity = 1};
+    return c;
+}
+
+static void rest(struct client_connection *c, uint64_t idle_timeout) {
+    (void)c, (void)idle_timeout;
+}
+
+static void close_kept(struct client_connection *c) {
+    (void)c;
+}
+
+/* What closing costs a system is not in it. */
+static const struct client_codec fake_codec = {.connect = connect_kept, .rest = rest, .close = close_kept};
+
+static void keep_connection(struct endpoint_runtime *e) {
+    struct client_waiter waiter = {0};
+    if (pool_wait(e, SECOND, &waiter) < 0)
+        abort();
+    struct client_connection *c = waiter.connection;
+    pool_forget_waiter(&waiter);
+    c->is_connected = true;
+    c->owner->on_connected(c);
+}
+
+/* Has every tenth endpoint fail, or keep a connection. */
+static void prepare(struct cluster_runtime *c, enum change change) {
+    for (uint32_t i = 0; i < c->endpoint_count; i += 10) {
+        struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
+        if (change == OTHER_PROTOCOL) {
+            keep_connection(e);
+        } else if (change == TENTH_IS_EJECTED || change == TENTH_COMES_BACK) {
+            endpoint_began(e);
+            endpoint_ended(e, ENDPOINT_5XX, 1);
+        }
+    }
+    worker.now += SECOND;
+}
+
+/* ---- turns ---- */
+
+static struct cluster_runtime *bring(struct cluster_members *to) {
     static uint64_t serial;
-    if (!to) {
+    definition.members = to;
+    definition.serial = ++serial;
+    struct cluster_runtime *c = cluster_of(&worker, &definition);
+    if (!c || c->members != to)
+        abort();
+    return c;
+}
+
+static void begin(enum change change, struct cluster_members *to) {
+    if (change == DROPPED) {
         cluster_drop(&worker, definition.slot);
         return;
     }
-    definition.members = to;
-    definition.serial = ++serial;
-    const struct cluster_runtime *c = cluster_of(&worker, &definition);
-    if (!c || c->members != to)
+    definition.outliers.is_on = change != TENTH_COMES_BACK;
+    definition.options.proxy_version = change == OTHER_PROTOCOL;
+    struct cluster_runtime *c = bring(to);
+    if (change == TENTH_IS_EJECTED && !cluster_pick(c, &(struct pick){0}))
         abort();
 }
 
-/* The longest turn until the worker has nothing left to do. */
-static double longest_turn(struct cluster_members *to, uint32_t *ret_turns) {
-    double began = now_ms(), longest;
-    change_worker(to);
-    longest = now_ms() - began;
-    for (*ret_turns = 1; worker.mailbox_first; ++*ret_turns) {
-        began = now_ms();
+static uint32_t empty_mailbox(double *longest) {
+    uint32_t turns = 0;
+    for (; worker.mailbox_first; turns++) {
+        double began = now_ms();
         ev_run(worker.loop, EVRUN_NOWAIT);
         double took = now_ms() - began;
-        longest = took > longest ? took : longest;
+        *longest = took > *longest ? took : *longest;
     }
-    return longest;
+    return turns;
 }
 
 struct costs {
@@ -101,29 +165,53 @@ struct costs {
     uint32_t turns;
 };
 
-static void measure(size_t balancer, enum change change, struct costs *best) {
-    uint32_t ignored, turns, count = change == ONE_LEAVES ? COUNT - 1 : change == ALL_LEAVE ? 0 : COUNT;
-    struct cluster_members *before = change == NEW ? NULL : make_members(balancer, change == GROWS ? 10 : COUNT, NEW, NULL);
-    if (before)
-        longest_turn(before, &ignored);
-    double began = now_ms();
-    struct cluster_members *to = change == DROPPED ? NULL : make_members(balancer, count, change, before);
-    double make = now_ms() - began;
-    began = now_ms();
-    double longest = longest_turn(to, &turns), all = now_ms() - began;
-    best->make_ms = make < best->make_ms ? make : best->make_ms;
-    best->longest_ms = longest < best->longest_ms ? longest : best->longest_ms;
-    best->all_ms = all < best->all_ms ? all : best->all_ms;
-    best->turns = turns;
-    longest_turn(NULL, &ignored);
+static void keep_best(struct costs *best, const struct costs *c) {
+    best->make_ms = c->make_ms < best->make_ms ? c->make_ms : best->make_ms;
+    best->longest_ms = c->longest_ms < best->longest_ms ? c->longest_ms : best->longest_ms;
+    best->all_ms = c->all_ms < best->all_ms ? c->all_ms : best->all_ms;
+    best->turns = c->turns;
+}
+
+static void clear(struct cluster_members *before, struct cluster_members *to) {
+    double ignored = 0;
+    begin(DROPPED, NULL);
+    empty_mailbox(&ignored);
+    outliers_finish_worker(&worker);
     cluster_members_unref(before);
     cluster_members_unref(to);
+}
+
+/* The worker's costs are those of this call and of all turns until it has nothing left to do. */
+static void measure(size_t balancer, enum change change, struct costs *best) {
+    struct costs costs = {0};
+    double ignored = 0;
+    uint32_t count = change == ONE_LEAVES ? COUNT - 1 : change == ALL_LEAVE ? 0 : COUNT;
+    struct cluster_members *before = change == NEW ? NULL : make_members(balancer, change == GROWS ? 10 : COUNT, NEW, NULL);
+    definition.outliers.is_on = true;
+    definition.options.proxy_version = 0;
+    if (before) {
+        bring(before);
+        empty_mailbox(&ignored);
+        prepare(bring(before), change);
+    }
+    double began = now_ms();
+    struct cluster_members *to = change == DROPPED ? NULL : change > DROPPED ? cluster_members_ref(before)
+                                                          : make_members(balancer, count, change, before);
+    costs.make_ms = now_ms() - began;
+    began = now_ms();
+    begin(change, to);
+    costs.longest_ms = now_ms() - began;
+    costs.turns = 1 + empty_mailbox(&costs.longest_ms);
+    costs.all_ms = now_ms() - began;
+    keep_best(best, &costs);
+    clear(before, to);
 }
 
 int main(void) {
     if (worker_init(&worker, 0, EVFLAG_AUTO) < 0)
         abort();
     worker.clusters = &table;
+    definition.codec = &fake_codec;
     printf("| of 100,000 endpoints | balancer | main thread: all, ms | worker: longest turn, ms | all, ms | turns |\n"
            "|---|---|---|---|---|---|\n");
     for (enum change change = NEW; change < CHANGES; change++)

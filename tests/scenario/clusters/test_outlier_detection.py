@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from configuration import cluster, configure
+from configuration import cluster, configure, under
 from gateway import wait_until
 from load import Clients
 from moody import RESET, Process, moody
@@ -34,9 +34,9 @@ def ejections(gateway, reason=None):
     return sum(map(int, values))
 
 
-def ask(client, times):
+def ask(client, times, target="/"):
     """The statuses that came."""
-    return [client.exchange(request()).status for _ in range(times)]
+    return [client.exchange(request(target=target)).status for _ in range(times)]
 
 
 def records(gateway, message, name):
@@ -66,29 +66,54 @@ def nobody_is_out_afterwards(request):
         wait_back(gateway)
 
 
-def test_failing_origin_is_left_at_the_threshold_and_comes_back(gateway):
+def fail_until_left(gateway, client, origin, status, reason, target="/"):
+    """The row is enough, and one less is not. However long that takes: nothing is counted of the time after it."""
+    before = ejections(gateway, reason)
+    origin.take_count()
+    origin.mood = status
+    wait_until("all but one of the row", lambda: ask(client, 1, target) and origin.count == THRESHOLD - 1)
+    assert ejections(gateway, reason) == before
+    wait_until("the row is long enough", lambda: ask(client, 1, target) and origin.count == THRESHOLD)
+    wait_until("it is left alone", lambda: ejections(gateway, reason) == before + 1)
+    origin.mood = 200
+
+
+def assert_it_is_used_like_the_others(client, origins, target="/"):
+    for origin in origins:
+        origin.take_count()
+    assert ask(client, 30, target) == [200] * 30
+    assert all(8 <= origin.take_count() <= 12 for origin in origins)
+
+
+@pytest.mark.parametrize("status, reason", [(500, "consecutive-5xx"), (503, "consecutive-gateway-failures")])
+def test_failing_origin_is_left_at_the_threshold(gateway, status, reason):
+    name = f"failing-{status}"
     with moody("a", "b", "c") as (a, b, c), gateway.connect() as client:
-        serve(gateway, "failing", a, b, c, **{**ROWS, "base-ejection": "5s"})
-        before = ejections(gateway, "consecutive-5xx")
-        b.mood = 500
+        serve(gateway, name, a, b, c, **{**ROWS, "base-ejection": "60s"})
+        before = ejections(gateway, reason)
+        b.mood = status
         statuses = ask(client, 30)
-        assert statuses.count(500) == THRESHOLD and statuses.count(200) == 30 - THRESHOLD
+        assert statuses.count(status) == THRESHOLD and statuses.count(200) == 30 - THRESHOLD
         assert b.take_count() == THRESHOLD
-        assert ejections(gateway, "consecutive-5xx") == before + 1
-        b.mood = 200
+        assert ejections(gateway, reason) == before + 1
+    [record] = wait_records(gateway, "endpoint is ejected", name, 1)
+    assert (record["endpoint"], record["reason"], record["for_ms"], record["in_row"]) == (b.endpoint, reason, 60000, 1)
+
+
+def test_origin_that_was_left_comes_back(gateway):
+    with moody("a", "b", "c") as (a, b, c), gateway.connect() as client:
+        serve(gateway, "returning", a, b, c, **{**ROWS, "base-ejection": "1s"})
+        fail_until_left(gateway, client, b, 500, "consecutive-5xx")
         wait_back(gateway)
-        a.take_count(), c.take_count()
-        assert ask(client, 30) == [200] * 30
-        assert all(8 <= origin.take_count() <= 12 for origin in (a, b, c))
-        b.mood = 503
-        assert 500 not in ask(client, 30)
-        assert b.take_count() == THRESHOLD
+        assert_it_is_used_like_the_others(client, (a, b, c))
+        fail_until_left(gateway, client, b, 503, "consecutive-gateway-failures")
         wait_back(gateway)
-    first, second = wait_records(gateway, "endpoint is ejected", "failing", 2)
-    assert (first["endpoint"], first["reason"], first["for_ms"], first["in_row"]) == (b.endpoint, "consecutive-5xx", 5000, 1)
+        assert_it_is_used_like_the_others(client, (a, b, c))
+    first, second = wait_records(gateway, "endpoint is ejected", "returning", 2)
+    assert (first["endpoint"], first["reason"], first["for_ms"], first["in_row"]) == (b.endpoint, "consecutive-5xx", 1000, 1)
     assert second["reason"] == "consecutive-gateway-failures"
-    assert second["in_row"] in (1, 2) and second["for_ms"] == 5000 * second["in_row"]  # 1 after a long time without
-    assert all(record["endpoint"] == b.endpoint for record in wait_records(gateway, "endpoint is used again", "failing", 2))
+    assert second["in_row"] in (1, 2) and second["for_ms"] == 1000 * second["in_row"]  # 1 after a long time without
+    assert all(record["endpoint"] == b.endpoint for record in wait_records(gateway, "endpoint is used again", "returning", 2))
 
 
 def test_without_detection_nobody_is_left(gateway):
@@ -221,14 +246,17 @@ def test_origin_that_fails_often_is_ejected_for_its_share(gateway):
 
 
 def test_it_goes_on_without_a_control_plane(own):
-    with moody("a", "b", "c") as (a, b, c):
-        serve(own, "alone", a, b, c, **{**ROWS, "base-ejection": "5s"})
+    with moody(*"abcdef") as origins:
+        a, b, c, d, e, f = origins
+        detection = {**ROWS, "base-ejection": "60s"}
+        own.serve(configure(own, [cluster("alone", a, b, c, **{"outlier-detection": detection}),
+                                  cluster("shortly", d, e, f, **{"outlier-detection": {**detection, "base-ejection": "1s"}})],
+                            [under("/shortly", "shortly")]))
         own.kill_control_plane()
         with own.connect() as client:
             b.mood = 500
             assert ask(client, 30).count(500) == THRESHOLD
             assert b.take_count() == THRESHOLD
-            b.mood = 200
-            wait_back(own)
-            assert ask(client, 30) == [200] * 30
-            assert 8 <= b.take_count() <= 12
+            fail_until_left(own, client, e, 500, "consecutive-5xx", "/shortly")
+            own.wait_metric("endpoints_ejected", lambda ejected: ejected == 1)
+            assert_it_is_used_like_the_others(client, (d, e, f), "/shortly")
