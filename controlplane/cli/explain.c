@@ -89,13 +89,39 @@ static int take_random(const struct cli *cli, const char *text, struct xds_expla
     return 0;
 }
 
+/* "KEY=NUMBER": so many of a hundred. */
+static int take_value(const struct cli *cli, const char *text, struct xds_runtime *ret) {
+    struct str rest = str_of(text), key = str_cut(&rest, '=');
+    struct strbuf name = {0};
+    uint64_t number = 0;
+    strbuf_add_str(&name, key);
+    strbuf_puts(&name, "");
+    bool is_right = key.n && str_to_uint64(rest, &number) == 0 && number <= 100;
+    const struct xds_runtime_value value = {name.p, (uint32_t)number, 100};
+    int status = is_right && !name.failed ? xds_runtime_set(ret, &value) : -1;
+    if (status < 0)
+        cli_error(cli, is_right ? "no memory for %s" : "--runtime wants KEY=NUMBER, the number from 0 to 100, not %s", text);
+    strbuf_finish(&name);
+    return status;
+}
+
+static int take_values(const struct cli *cli, const struct options *options, struct xds_runtime *ret) {
+    const char *text;
+    int status = 0;
+    for (size_t i = 0; status == 0 && (text = options_get_nth(options, "runtime", i)); i++)
+        status = take_value(cli, text, ret);
+    return status;
+}
+
 static int explain_xds(const struct cli *cli, const struct options *options, const char *path,
                        const Headgate__ExplainRequest *request) {
-    struct xds_explain_options how = {.is_json = cli->is_json};
+    struct xds_runtime runtime = {0};
+    struct xds_explain_options how = {.is_json = cli->is_json, .runtime = &runtime};
     struct strbuf text = {0}, out = {0};
     struct error_list errors = {0};
     int exit_code = EXIT_WRONG_USAGE;
-    if (take_random(cli, options_get(options, "random"), &how) == 0 && read_file(cli, path, &text) == 0) {
+    if (take_random(cli, options_get(options, "random"), &how) == 0 && take_values(cli, options, &runtime) == 0 &&
+        read_file(cli, path, &text) == 0) {
         if (xds_explain(path, strbuf_str(&text), request, &how, &out, &errors) == 0) {
             fputs(strbuf_str(&out).p, stdout);
             exit_code = EXIT_DONE;
@@ -106,6 +132,7 @@ static int explain_xds(const struct cli *cli, const struct options *options, con
     strbuf_finish(&text);
     strbuf_finish(&out);
     error_list_finish(&errors);
+    xds_runtime_finish(&runtime);
     return exit_code;
 }
 
@@ -130,8 +157,8 @@ int command_explain(struct cli *cli, const struct options *options) {
     request.has_version = version != NULL;
     if ((file != NULL) + (version != NULL) + (xds != NULL) > 1)
         cli_error(cli, "--file, --version and --xds exclude each other");
-    else if (!xds && options_get(options, "random"))
-        cli_error(cli, "--random is for --xds");
+    else if (!xds && (options_get(options, "random") || options_get(options, "runtime")))
+        cli_error(cli, "--random and --runtime are for --xds");
     else if ((!version || cli_parse_version(cli, version, &request.version) == 0) &&
              take_fields(cli, options, &arena, &request) == 0)
         exit_code = explain(cli, options, &arena, &request);

@@ -192,17 +192,17 @@ static void open_stream(struct link *l) {
     error_list_finish(&errors);
 }
 
-static void leave_in_doubt(struct link *l) {
-    log_info("a stream to a management server is opened again, since what is asked for anew does not come",
+static void leave_for_another(struct link *l) {
+    log_info("a stream to a management server is opened again, for what is not sent twice on one",
              LOG_S("server", l->server->config->name));
-    give_up(l, "a resource that was asked for again has not come");
+    give_up(l, "a resource is asked for again");
 }
 
 void xds_server_pump(struct server *s, uint64_t now) {
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *l = &s->links[i];
         if (l->stream && xds_protocol_must_reopen(s->protocol, i, now))
-            leave_in_doubt(l);
+            leave_for_another(l);
         if (!l->stream && xds_protocol_is_due(s->protocol, i, now))
             open_stream(l);
         if (l->stream)

@@ -320,7 +320,7 @@ static void move_errors(struct error_list *from, struct error_list *to) {
 int xds_explain(const char *file, struct str text, const Headgate__ExplainRequest *request,
                 const struct xds_explain_options *options, struct strbuf *out, struct error_list *errors) {
     struct arena arena;
-    struct xds_made made = {0};
+    struct xds_made made = {.runtime = options->runtime};
     struct error_list problems = {0};
     int status = -1;
     arena_init(&arena, NULL, 0, 0);

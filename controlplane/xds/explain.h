@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "common/str.h"
+#include "controlplane/xds/translate/runtime.h"
 #include "proto/admin.pb-c.h"
 
 enum { XDS_EXPLAIN_MAX = 16 << 20 };        /* bytes of a file */
@@ -16,6 +17,7 @@ struct xds_explain_options {
      * cluster is taken, and routes that take a share, but for all, are passed over. */
     bool     has_random;
     uint32_t random;
+    const struct xds_runtime *runtime;      /* values that there are; may be NULL */
 };
 
 /* `text` is a RouteConfiguration as JSON or YAML, `file` its name for places. Appends to `out`. Returns 0, or -1 after

@@ -73,6 +73,7 @@ struct xds_stream {
     uint64_t            retry_at;
     bool                is_in_doubt;    /* whether the server sends all that is wanted */
     uint64_t            reopen_at;      /* not before, for that reason */
+    uint64_t            again_at;       /* opened anew then, so that what was refused is sent again; 0: no need */
     struct token_bucket bucket;
     struct strbuf       error;
 };

@@ -269,7 +269,7 @@ static int check_name(const struct world_item *it, struct error_list *errors) {
 
 /* What has parts is made again with others, and a part is a part of what is made. */
 static int keep_source(struct world_made *made, const struct world_item *it, struct str bytes) {
-    if (made->has_parts || world_is_part(it->role))
+    if (made->has_parts || made->reads_runtime || world_is_part(it->role) || it->role == XDS_RUNTIMES)
         strbuf_add_str(&made->source, bytes);
     return made->source.failed ? -1 : 0;
 }
@@ -298,6 +298,8 @@ static int fill(struct world_made *made, struct world_item *it, const struct xds
     for (size_t i = 0; status == 0 && i < from->given_count; i++)
         status = add_secret(made, from->givens[i].name);
     made->is_hollow = from->is_hollow;
+    made->reads_runtime = from->reads_runtime;
+    made->runtime_hash = made->world->runtime.hash;
     return status == 0 ? check_form(made, errors) : -1;
 }
 
@@ -334,7 +336,7 @@ static struct world_made *make(struct xds_world *w, struct world_item *it, const
 }
 
 struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors) {
-    return make(w, it, &(const struct xds_material){.bytes = bytes}, errors);
+    return make(w, it, &(const struct xds_material){.bytes = bytes, .runtime = &w->runtime}, errors);
 }
 
 struct world_made *world_make_with(struct xds_world *w, struct world_item *it, struct str bytes,
@@ -344,7 +346,8 @@ struct world_made *world_make_with(struct xds_world *w, struct world_item *it, s
     for (size_t i = 0; texts && i < count; i++)
         texts[i] = strbuf_str(&parts[i]->held->source);
     if (texts)
-        made = make(w, it, &(const struct xds_material){.bytes = bytes, .parts = texts, .part_count = count}, errors);
+        made = make(w, it, &(const struct xds_material){.bytes = bytes, .parts = texts, .part_count = count,
+                                                        .runtime = &w->runtime}, errors);
     else
         error_addf(errors, ERROR_MEMORY, "no memory to translate it");
     hg_free(texts);

@@ -1,6 +1,7 @@
 /* What the machine says of resources, and what becomes of that. */
 #include "common/alloc.h"
 #include "common/log.h"
+#include "controlplane/xds/pace.h"
 #include "controlplane/xds/world_internal.h"
 
 /* ---- judging ---- */
@@ -50,7 +51,9 @@ static void refuse_in_machine(struct xds_world *w, struct world_item *it, uint64
 }
 
 void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, struct str reason) {
-    it->retry_at = w->now + w->o.refusal_wait;
+    uint64_t random = w->now | 1;
+    it->refusals += it->refusals < UINT32_MAX;
+    it->retry_at = w->now + backoff_wait(w->o.retry_wait, w->o.refusal_wait, it->refusals, &random);
     w->is_dirty = true;
     refuse_in_machine(w, it, ticket, reason);
 }
@@ -58,8 +61,10 @@ void world_refuse(struct xds_world *w, struct world_item *it, uint64_t ticket, s
 static void hold(struct xds_world *w, struct world_item *it, struct world_made *made) {
     world_made_replace(&it->held, made);
     w->has_other_parts |= made->has_parts || world_is_part(it->role);
+    w->has_other_values |= it->role == XDS_RUNTIMES;
     it->is_gone = it->is_left_out = false;
     it->retry_at = 0;
+    it->refusals = 0;
     it->changed_at = w->now;
     it->ticket = xds_protocol_ticket(w->p);
 }
@@ -69,7 +74,7 @@ static struct world_made *made_of(struct xds_world *w, struct world_item *it, st
     uint64_t hash = map_hash(bytes);
     struct world_made *const known[] = {it->judged, it->used, it->pushed};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i] && known[i]->hash == hash)
+        if (known[i] && known[i]->hash == hash && world_goes_by_values(w, known[i]))
             return world_made_use(known[i]);
     return world_make(w, it, bytes, errors);
 }
@@ -126,6 +131,7 @@ static void take_absence(struct xds_world *w, struct world_item *it, const struc
         it->changed_at = w->now;
         it->retry_at = 0;
         w->has_other_parts |= it->held && world_is_part(it->role);
+        w->has_other_values |= it->held && it->role == XDS_RUNTIMES;
         world_made_replace(&it->held, NULL);
     }
     it->known = known;

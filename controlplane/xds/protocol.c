@@ -189,6 +189,7 @@ void xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reaso
     if (s->is_in_doubt)
         s->reopen_at = now + p->o.reopen_wait;
     s->is_open = s->is_in_doubt = false;
+    s->again_at = 0;
     if (s->in_flight) {
         s->in_flight = NULL;
         xds_answer_free(s->sending);
@@ -201,7 +202,8 @@ void xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reaso
 
 bool xds_protocol_must_reopen(const struct xds_protocol *p, size_t stream, uint64_t now) {
     const struct xds_stream *s = &p->streams[stream];
-    return s->is_open && s->is_in_doubt && now >= s->reopen_at;
+    bool is_wanted_again = s->again_at != 0 && now >= s->again_at;
+    return s->is_open && (is_wanted_again || (s->is_in_doubt && now >= s->reopen_at));
 }
 
 struct str xds_protocol_stream_error(const struct xds_protocol *p, size_t stream) {
@@ -255,7 +257,7 @@ static uint64_t stream_deadline(const struct xds_protocol *p, const struct xds_s
     size_t first, last;
     if (!s->is_open)
         return is_wanted(p, s) ? s->retry_at : UINT64_MAX;
-    uint64_t reopen_at = s->is_in_doubt ? s->reopen_at : UINT64_MAX;
+    uint64_t reopen_at = earlier(s->is_in_doubt ? s->reopen_at : UINT64_MAX, s->again_at ? s->again_at : UINT64_MAX);
     if (s->in_flight)
         return reopen_at;
     xds_stream_types(p, s, &first, &last);

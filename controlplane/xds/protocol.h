@@ -110,7 +110,8 @@ void            xds_protocol_opened(struct xds_protocol *p, size_t stream);
 void            xds_protocol_closed(struct xds_protocol *p, size_t stream, struct str reason, uint64_t now);
 /* Whether the owner should end the stream, and open another: names were given up on it, and one that is wanted has not come
  * in time, or everything was given up and is wanted again. There are servers that do not send twice on a stream what has not
- * changed. */
+ * changed. In delta they do not send again what was refused either, which xds_protocol_refuse may have been for a reason
+ * that has passed. */
 bool            xds_protocol_must_reopen(const struct xds_protocol *p, size_t stream, uint64_t now);
 /* Why there is no connection; empty when all is well. Valid until the next call. Not for those who ask the gateway
  * (gRFC A54): for logs and status. */

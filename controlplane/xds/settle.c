@@ -243,6 +243,15 @@ static void refuse_answer(struct xds_protocol *p, struct xds_type *t, struct xds
     strbuf_add_str(&a->error, reason);
 }
 
+/* In delta a server sends nothing twice on a stream, so that a reason that passes (an address that another process has for a
+ * moment) would keep the resource out until it changes. The wait grows as that of NACKs does. */
+static void ask_again(struct xds_protocol *p, struct xds_type *t, uint64_t now) {
+    struct xds_stream *s = &p->streams[xds_protocol_stream_of(p, t->number)];
+    uint32_t refusals = t->nacks ? t->nacks : 1;
+    if (p->o.form == XDS_DELTA && s->is_open && s->again_at == 0)
+        s->again_at = now + backoff_wait(p->o.nack_wait, p->o.nack_wait_max, refusals, &p->o.random);
+}
+
 enum xds_result xds_protocol_refuse(struct xds_protocol *p, size_t type, struct str name, uint64_t ticket,
                                     struct str reason, uint64_t now) {
     struct xds_type *t = &p->types[type];
@@ -260,5 +269,6 @@ enum xds_result xds_protocol_refuse(struct xds_protocol *p, size_t type, struct 
     }
     j->is_void = true;
     restore(p, j, change, reason, now);
+    ask_again(p, t, now);
     return XDS_OK;
 }

@@ -66,6 +66,7 @@ void xds_world_destroy(struct xds_world *w) {
     map_finish(&w->slots);
     map_finish(&w->secrets);
     strbuf_finish(&w->complaint);
+    xds_runtime_finish(&w->runtime);
     hg_free(w);
 }
 
@@ -187,7 +188,7 @@ static void settle(struct xds_world *w) {
 /* The first set of a server that has nothing waits: there may be something from before that is better. */
 static bool is_first_too_early(struct xds_world *w) {
     bool is_empty = w->differing == 0;
-    if (!w->is_settled || w->waiting > 0)
+    if (!w->is_settled || w->waiting > 0 || world_lacks_values(w))
         return true;
     if (is_empty && w->now < w->complete_since + w->o.removal_wait) {
         world_look_at(w, w->complete_since + w->o.removal_wait);
@@ -229,6 +230,7 @@ static void take_in(struct xds_world *w) {
         note_answers(w);
         world_settle_parts(w);
     }
+    world_follow_values(w);
     while (w->p && world_compose(w))
         world_take_news(w);
     world_sweep(w);

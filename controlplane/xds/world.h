@@ -33,6 +33,7 @@ struct xds_material {
     const struct str *parts;
     size_t            part_count;
     bool              is_locality_weighted; /* of endpoints alone */
+    const struct xds_runtime *runtime;  /* the values that it goes by; may be NULL */
 };
 
 struct xds_translation {
@@ -72,7 +73,8 @@ struct xds_world_options {
     uint64_t removal_wait;      /* a removed cluster stays for routes that still send to it */
     uint64_t settle_wait;       /* after a new stream's first answer, types that have not answered forbid removals */
     uint64_t retry_wait, retry_wait_max; /* between attempts that the engine refuses for its own reasons */
-    uint64_t refusal_wait;      /* until a copy is offered again that was refused after its ACK */
+    uint64_t refusal_wait;      /* at most, until a copy is offered again that was refused after its ACK: from retry_wait,
+                                 * doubled each time */
     uint64_t linger;            /* what nobody needs any more is still asked for; 0: not at all */
     size_t   lingering_max;     /* beyond so many names the oldest is given up */
 };

@@ -1,6 +1,7 @@
 /* world_internal.h — what the files of the world share: world.c (life, machines, the order of things), items.c (resources of
  * the server, what is asked for), made.c (what they became), news.c (what the machine says), assignments.c (endpoints),
- * parts.c (resources that are parts of others), warming.c (what is complete), layer.c (the engine and its answers). */
+ * parts.c (resources that are parts of others), values.c (of runtime layers), warming.c (what is complete), layer.c (the
+ * engine and its answers). */
 #pragma once
 
 #include "common/map.h"
@@ -50,7 +51,9 @@ struct world_made {
     enum xds_role           part_role;
     uint64_t                parts_hash; /* of those that were there when it was made; 0: none */
     bool                    is_hollow;  /* there is nothing in it until there are parts */
-    struct strbuf           source;     /* the server's bytes, of what has parts and of what is one */
+    bool                    reads_runtime;  /* it goes by values of runtime layers, see values.c */
+    uint64_t                runtime_hash;   /* of those that there were when it was made */
+    struct strbuf           source;     /* the server's bytes, of what has parts, what is one, and what values are for */
 };
 
 enum world_known {
@@ -83,6 +86,7 @@ struct world_item {
     bool                is_gone;        /* the server has it no more */
     bool                is_left_out;    /* a part that does not fit to the others */
     bool                is_stale;       /* to be looked up in the machine */
+    uint32_t            refusals;       /* of what is held, one after another */
     size_t              needed;         /* by how much that was made */
     bool                is_fed;         /* the feed wants it, or the options */
     bool                is_subscribed;
@@ -116,6 +120,8 @@ struct xds_world {
     struct world_role         roles[XDS_ROLES];
     struct map                slots, secrets;
     bool                      has_other_parts;  /* than what was made of them */
+    struct xds_runtime        runtime;      /* what the runtime layers that are held come to */
+    bool                      has_other_values, must_go_by_values;  /* layers changed; what was made goes by others */
     unsigned                  parts_answered;   /* bits of the roles of parts: what another machine had is gone */
     struct world_item        *touched;
     struct world_item        *lingering_first, *lingering_last;     /* in the order of time */
@@ -194,6 +200,15 @@ bool world_compose(struct xds_world *w);
 void world_drop_parts(struct xds_world *w, enum xds_role role);
 /* What another machine had and this one has not mentioned goes, once it has answered. */
 void world_settle_parts(struct xds_world *w);
+
+/* ---- values.c ---- */
+
+/* Whether what was made goes by the present values, or by none. */
+bool world_goes_by_values(const struct xds_world *w, const struct world_made *made);
+/* Takes in layers that have changed, and makes anew what goes by them. What has parts is left to world_compose. */
+void world_follow_values(struct xds_world *w);
+/* Whether something would be made with defaults though its values may still come. */
+bool world_lacks_values(const struct xds_world *w);
 
 /* ---- news.c, assignments.c ---- */
 

@@ -14,7 +14,8 @@ enum {
 /* ---- what is read ---- */
 
 const struct xds_fields cluster_read_runtime_double = XDS_TABLE(envoy__config__core__v3__runtime_double,
-    XDS_READ("default_value"), XDS_IGNORE("runtime_key", "there is no runtime that would have it: default_value counts"));
+    XDS_READ("default_value"),
+    XDS_IGNORE("runtime_key", "values of runtime layers count for routes alone: default_value holds"));
 
 const struct xds_fields cluster_read_slow_start = XDS_TABLE(envoy__config__cluster__v3__cluster__slow_start_config,
     XDS_READ("slow_start_window"),

@@ -28,6 +28,7 @@ void xds_made_finish(struct xds_made *made) {
     config_resources_finish(&made->set);
     hg_free(made->needs);
     hg_free(made->givens);
+    hg_free(made->values);
     arena_finish(&made->arena);
     *made = (struct xds_made){0};
 }

@@ -28,7 +28,7 @@ static const struct xds_fields weight_table = XDS_TABLE(envoy__config__route__v3
 
 static const struct xds_fields weighted_table = XDS_TABLE(envoy__config__route__v3__weighted_cluster,
     XDS_INSIDE("clusters", &weight_table), XDS_IGNORE("total_weight", "weights are shares of their sum"),
-    XDS_IGNORE("runtime_key_prefix", "values of a runtime are not read: the weights hold"));
+    XDS_IGNORE("runtime_key_prefix", "values of runtime layers count for runtime_fraction alone: the weights hold"));
 
 const struct xds_fields xds_read_replacement = XDS_TABLE(envoy__type__matcher__v3__regex_match_and_substitute,
     XDS_INSIDE("pattern", &xds_read_regex), XDS_READ("substitution"));

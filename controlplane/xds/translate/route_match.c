@@ -37,7 +37,7 @@ static const struct xds_fields percent_table = XDS_TABLE(envoy__type__v3__fracti
 
 static const struct xds_fields fraction_table = XDS_TABLE(envoy__config__core__v3__runtime_fractional_percent,
     XDS_INSIDE("default_value", &percent_table),
-    XDS_IGNORE("runtime_key", "values of a runtime are not read: the default value holds"));
+    XDS_NOTE("runtime_key", "a value that a layer of the server has (RTDS) counts, otherwise the default"));
 
 static const struct xds_fields grpc_table =
     XDS_EMPTY_TABLE(envoy__config__route__v3__route_match__grpc_route_match_options);
@@ -303,6 +303,15 @@ static void match_grpc(struct making *m, Headgate__Match *match) {
         set_text(m, NULL, f, HEADGATE__FIELD_MATCH__KIND_REGEX, (char *)"(?s)application/grpc(\\+.*)?");
 }
 
+static void take_runtime_value(struct making *m, const char *key, Headgate__Fraction *fraction) {
+    const struct xds_runtime_value *value = xds_runtime_find(m->made->runtime, key);
+    m->made->reads_runtime = true;
+    if (!value || value->of == 0)
+        return;
+    fraction->numerator = value->numerator;
+    fraction->of = value->of;
+}
+
 static void match_fraction(struct making *m, const struct xds_at *at,
                            const Envoy__Config__Core__V3__RuntimeFractionalPercent *from, Headgate__Match *match) {
     static const uint32_t denominators[] = {100, 10000, 1000000};
@@ -317,6 +326,8 @@ static void match_fraction(struct making *m, const struct xds_at *at,
     match->fraction->has_numerator = match->fraction->has_of = true;
     match->fraction->numerator = value->numerator;
     match->fraction->of = denominators[(unsigned)value->denominator < 3 ? value->denominator : 0];
+    if (from->runtime_key[0])
+        take_runtime_value(m, from->runtime_key, match->fraction);
 }
 
 static void check_counts(struct making *m, const struct xds_at *at, const Headgate__Match *match) {

@@ -66,6 +66,7 @@ static int listener(const struct xds_material *from, struct xds_made *ret, struc
     struct decoded d = decode(&envoy__config__listener__v3__listener__descriptor, from->bytes, errors);
     const Envoy__Config__Listener__V3__Listener *m = (const Envoy__Config__Listener__V3__Listener *)d.m;
     struct xds_scopes scopes = {0};
+    ret->runtime = from->runtime;
     if (!m || decode_scopes(&d, from, &scopes, errors) < 0)
         return end(&d, -1);
     return end(&d, xds_translate_listener(m, &scopes, ret, errors));
@@ -97,6 +98,7 @@ static int translate_routes(struct str bytes, struct xds_made *ret, struct error
 static int routes(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
     struct strbuf all = {0};
     int status = -1;
+    ret->runtime = from->runtime;
     add_hosts(from, &all);
     if (all.failed)
         error_addf(errors, ERROR_MEMORY, "out of memory");

@@ -8,6 +8,7 @@
 #include "common/arena.h"
 #include "common/error.h"
 #include "controlplane/config/config.h"
+#include "controlplane/xds/translate/runtime.h"
 #include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
 #include "proto/envoy/config/core/v3/extension.pb-c.h"
 #include "proto/envoy/config/endpoint/v3/endpoint.pb-c.h"
@@ -54,6 +55,12 @@ struct xds_made {
     struct xds_given       *givens;     /* secrets whose content stood in the message itself; each name once */
     size_t                  given_count, given_capacity;
     bool                    is_hollow;  /* nothing is in it, but parts may still come */
+    struct xds_runtime_value *values;   /* of a runtime layer: shares, and what is none */
+    size_t                  value_count, value_capacity;
+    /* Set by the caller: the values that fields with a `runtime_key` go by; NULL: their defaults. And whether there was such
+     * a field. */
+    const struct xds_runtime *runtime;
+    bool                    reads_runtime;
     struct arena            arena;      /* of needs and givens */
 };
 
@@ -62,8 +69,8 @@ void xds_made_finish(struct xds_made *made);
  * 0, or -1 without memory. */
 int xds_made_need(struct xds_made *made, const char *type, struct str name, enum xds_awaited awaited);
 
-/* `ret` is empty before; finish it in any case. Return 0, or -1 after adding at least one error, each with the path of the
- * field in the server's message. */
+/* `ret` is empty before, but for `runtime`; finish it in any case. Return 0, or -1 after adding at least one error, each
+ * with the path of the field in the server's message. */
 
 /* A KIND_CLUSTER and the KIND_ENDPOINT_SET of its name, which is empty where the endpoints are found by discovery. */
 int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct xds_made *ret, struct error_list *errors);
@@ -95,7 +102,7 @@ int xds_translate_scope(const Envoy__Config__Route__V3__ScopedRouteConfiguration
  * what is valid in a listener that matters. */
 int xds_translate_extension(const Envoy__Config__Core__V3__TypedExtensionConfig *m, struct xds_made *ret,
                             struct error_list *errors);
-/* A layer of runtime values. Nothing. */
+/* A layer of runtime values: ret->values. */
 int xds_translate_runtime(const Envoy__Service__Runtime__V3__Runtime *m, struct xds_made *ret, struct error_list *errors);
 /* One of ret->givens, and no resource. */
 int xds_translate_secret(const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m, struct xds_made *ret,

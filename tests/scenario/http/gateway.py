@@ -21,11 +21,19 @@ POLL_SECONDS = 0.02
 START_SECONDS = 60
 
 
+given_ports = set()
+
+
 def free_port():
-    """A port that the system picks, and that nobody has at the moment."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that the system picks, that nobody has at the moment, and that this process has not been given before: the system
+    may pick the same one again as long as nobody listens there."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def wait_until(what, condition, seconds=START_SECONDS):

@@ -221,7 +221,7 @@ static void what_else_stands_in_envoys_examples(void **state) {
     warned(f, "b:4:112: dynamic_resources.lds_config.api_config_source.set_node_on_first_message_only: is ignored: the node "
               "goes with the first request of a stream\n"
               "b:1:8: admin: is ignored: the gateway has its own options for that\n"
-              "b:19:29: layered_runtime.layers[0].static_layer: is ignored: the gateway has no runtime flags\n");
+              "b:19:29: layered_runtime.layers[0].static_layer: is ignored: values come from the servers, by RTDS, alone\n");
 }
 
 #define TLS(inside)                                                                                                  \

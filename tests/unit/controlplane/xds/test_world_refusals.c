@@ -67,6 +67,144 @@ static void test_late_refusal_is_tried_again(void **state) {
     play_end(&y);
 }
 
+/* Longer and longer waits, up to a minute and its fifth. */
+static void test_late_refusals_are_tried_again_less_and_less(void **state) {
+    struct play y;
+    (void)state;
+    begin_with_all(&y);
+    says(&y, XDS_LISTENERS, "name:l v:2 rds:q");
+    play_time(&y, 3 * SECOND);
+    y.e.refuses = "listener/l";
+    says(&y, XDS_ROUTES, "name:q v:1 to:c");
+    uint64_t refused = xds_world_counters(y.w)->refused_layers, began = y.now, last = y.now;
+    for (unsigned i = 0; i < 12; i++) {
+        uint64_t wait = (i < 6 ? UINT64_C(1) << i : 60) * SECOND;
+        while (xds_world_counters(y.w)->refused_layers == refused + i && y.now < began + 3600 * SECOND)
+            play_time(&y, SECOND / 10);
+        assert_in_range(y.now - last, wait * 8 / 10, wait * 12 / 10 + SECOND / 10);
+        last = y.now;
+    }
+    y.e.refuses = NULL;
+    play_time(&y, 72 * SECOND);
+    assert_int_equal(port_of(&y, "listener/l"), 2);
+    play_end(&y);
+}
+
+/* ---- refusals in delta, where a server sends on a stream what has changed, and nothing twice ---- */
+
+static size_t stream_for(const struct play *y, enum xds_role role) {
+    return xds_protocol_stream_of(y->p, role);
+}
+
+static bool must_reopen(const struct play *y, enum xds_role role) {
+    return xds_protocol_must_reopen(y->p, stream_for(y, role), y->now);
+}
+
+/* As the owner does; another stream begins a second later. */
+static void reopen_one(struct play *y, enum xds_role role) {
+    xds_protocol_closed(y->p, stream_for(y, role), STR("opened anew"), y->now);
+    play_time(y, 2 * SECOND);
+    play_open(y);
+    follow(y);
+}
+
+static void begin_in_delta(struct play *y, bool is_aggregated) {
+    play_options(y, XDS_DELTA, is_aggregated);
+    assert_true(play_begin(y));
+    follow(y);
+}
+
+/* Streams for types by themselves begin when something of the type is needed. */
+static void sends(struct play *y, enum xds_role role, const char *said) {
+    play_open(y);
+    follow(y);
+    says(y, role, said);
+}
+
+static void sends_all(struct play *y) {
+    sends(y, XDS_CLUSTERS, "name:c v:1 eds:e");
+    sends(y, XDS_LISTENERS, "name:l v:1 rds:r");
+    sends(y, XDS_ENDPOINTS, "name:e v:1");
+    sends(y, XDS_ROUTES, "name:r v:1 to:c");
+}
+
+/* An address that another process has for a moment must not keep the first snapshot out until it changes. */
+static void test_what_was_refused_for_a_moment_is_asked_for_again(void **state) {
+    (void)state;
+    for (int is_aggregated = 0; is_aggregated < 2; is_aggregated++) {
+        struct play y;
+        begin_in_delta(&y, is_aggregated);
+        y.e.refuses = "listener/l";
+        sends_all(&y);
+        assert_true(y.was_refused[XDS_LISTENERS]);
+        assert_int_equal(cluster_value(&y, "cluster/c"), 1);
+        y.e.refuses = NULL;
+        assert_false(must_reopen(&y, XDS_LISTENERS));
+        play_time(&y, 2 * SECOND);
+        assert_true(must_reopen(&y, XDS_LISTENERS));
+        assert_true(is_aggregated || !must_reopen(&y, XDS_CLUSTERS));
+        reopen_one(&y, XDS_LISTENERS);
+        assert_int_equal(y.last[XDS_LISTENERS].initial_version_count, 0);
+        sends(&y, XDS_LISTENERS, "name:l v:1 rds:r");
+        assert_int_equal(port_of(&y, "listener/l"), 1);
+        play_time(&y, 100 * SECOND);
+        assert_false(must_reopen(&y, XDS_LISTENERS));
+        play_end(&y);
+    }
+}
+
+/* A pair that cannot be given yet. */
+static void test_secret_that_was_refused_for_a_moment(void **state) {
+    struct play y;
+    (void)state;
+    begin_in_delta(&y, false);
+    y.e.refuses_secret = "sds:s";
+    sends(&y, XDS_CLUSTERS, "name:c v:1");
+    sends(&y, XDS_LISTENERS, "name:l v:1 rds:r sds:s");
+    sends(&y, XDS_ROUTES, "name:r v:1 to:c");
+    sends(&y, XDS_SECRETS, "name:s v:1");
+    assert_true(y.was_refused[XDS_SECRETS]);
+    y.e.refuses_secret = NULL;
+    play_time(&y, 2 * SECOND);
+    assert_true(must_reopen(&y, XDS_SECRETS));
+    reopen_one(&y, XDS_SECRETS);
+    sends(&y, XDS_SECRETS, "name:s v:1");
+    assert_int_equal(port_of(&y, "listener/l"), 1);
+    play_end(&y);
+}
+
+/* One that is bad for good costs a stream a minute in the end. */
+static void test_streams_for_what_stays_refused_get_rare(void **state) {
+    struct play y;
+    (void)state;
+    begin_in_delta(&y, false);
+    sends_all(&y);
+    y.e.refuses = "listener/m";
+    for (unsigned i = 0; i < 9; i++) {
+        uint64_t wait = (i < 6 ? UINT64_C(1) << i : 60) * SECOND, began = y.now;
+        sends(&y, XDS_LISTENERS, "name:m v:3 rds:r");
+        while (!must_reopen(&y, XDS_LISTENERS) && y.now < began + 1000 * SECOND)
+            play_time(&y, SECOND / 10);
+        assert_in_range(y.now - began, wait * 8 / 10, wait * 12 / 10 + SECOND / 10);
+        reopen_one(&y, XDS_LISTENERS);
+    }
+    assert_int_equal(port_of(&y, "listener/l"), 1);
+    play_end(&y);
+}
+
+/* What is refused for what it is would be refused again. */
+static void test_what_is_bad_is_not_asked_for_again(void **state) {
+    struct play y;
+    (void)state;
+    begin_in_delta(&y, false);
+    sends_all(&y);
+    sends(&y, XDS_CLUSTERS, "name:d v:2 bad");
+    assert_true(y.was_refused[XDS_CLUSTERS]);
+    play_time(&y, 100 * SECOND);
+    assert_false(must_reopen(&y, XDS_CLUSTERS));
+    play_end(&y);
+}
+
 /* The engine cannot say whose fault it is: the one among many is found. */
 static void test_nameless_refusal_is_searched(void **state) {
     struct play y;
@@ -190,6 +328,11 @@ int main(void) {
         cmocka_unit_test(test_engine_refuses_one),
         cmocka_unit_test(test_refused_update_keeps_the_copy),
         cmocka_unit_test(test_late_refusal_is_tried_again),
+        cmocka_unit_test(test_late_refusals_are_tried_again_less_and_less),
+        cmocka_unit_test(test_what_was_refused_for_a_moment_is_asked_for_again),
+        cmocka_unit_test(test_secret_that_was_refused_for_a_moment),
+        cmocka_unit_test(test_streams_for_what_stays_refused_get_rare),
+        cmocka_unit_test(test_what_is_bad_is_not_asked_for_again),
         cmocka_unit_test(test_nameless_refusal_is_searched),
         cmocka_unit_test(test_ill_engine_is_tried_again),
         cmocka_unit_test(test_changes_gather),

@@ -3,7 +3,8 @@
  * A resource is words: "name:a v:3 eds:a rds:b sds:c ext:d to:e bad": its name and value, what it needs, the clusters that
  * its routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. "parts"
  * says that scopes or virtual hosts belong to it; the sum of their values is the backlog of a listener, and is added to the
- * value of a route table. Of those with "clash" there can be one. "default" and "early" say that its filter "ext" has a
+ * value of a route table. Of those with "clash" there can be one. The value of a runtime layer is that of the key "share",
+ * which is added to a route table that is "shared". "default" and "early" say that its filter "ext" has a
  * default, and that this is used before the filter comes. */
 #pragma once
 
@@ -31,7 +32,7 @@ struct words {
     unsigned value;
     char    *eds, *rds, *sds, *ext, *to[WORDS_MAX];
     size_t   to_count;
-    bool     is_bad, has_parts, is_clashing, has_default, is_early;
+    bool     is_bad, has_parts, is_clashing, has_default, is_early, is_shared;
     unsigned sum;                       /* of the values of parts */
 };
 
@@ -42,6 +43,7 @@ static inline void take_word(struct words *words, char *word) {
     words->is_clashing |= strcmp(word, "clash") == 0;
     words->has_default |= strcmp(word, "default") == 0;
     words->is_early |= strcmp(word, "early") == 0;
+    words->is_shared |= strcmp(word, "shared") == 0;
     if (!colon)
         return;
     *colon++ = '\0';
@@ -242,6 +244,12 @@ static inline void fill_rule(struct route_parts *parts, size_t i, char *cluster)
     parts->rules[i].name = cluster;
 }
 
+static inline unsigned share_of(const struct xds_material *from, struct xds_made *made) {
+    const struct xds_runtime_value *value = xds_runtime_find(from->runtime, "share");
+    made->reads_runtime = true;
+    return value ? value->numerator : 0;
+}
+
 static inline int translate_routes(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
     Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
@@ -250,6 +258,8 @@ static inline int translate_routes(const struct xds_material *from, struct xds_m
     char domain[32], *domains[] = {domain};
     if (read_words(&words, from->bytes, errors) < 0 || add_parts(&words, from, XDS_HOSTS, made, errors) < 0)
         return -1;
+    if (words.is_shared)
+        words.sum += share_of(from, made);
     snprintf(domain, sizeof domain, "v%u.example", words.value + words.sum);
     host.domains = domains;
     host.n_domains = 1;
@@ -277,6 +287,18 @@ static inline int translate_secret(const struct xds_material *from, struct xds_m
     return 0;
 }
 
+static inline int translate_runtime(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
+    struct words words;
+    if (read_words(&words, from->bytes, errors) < 0)
+        return -1;
+    made->values = hg_calloc(1, sizeof *made->values);
+    if (!made->values)
+        return out_of_memory(errors);
+    made->value_count = made->value_capacity = 1;
+    made->values[0] = (struct xds_runtime_value){"share", words.value, 100};
+    return 0;
+}
+
 static const struct xds_translation small_translations[XDS_ROLES] = {
     [XDS_CLUSTERS] = {"envoy.config.cluster.v3.Cluster", translate_cluster},
     [XDS_ENDPOINTS] = {"envoy.config.endpoint.v3.ClusterLoadAssignment", translate_endpoints},
@@ -286,7 +308,7 @@ static const struct xds_translation small_translations[XDS_ROLES] = {
     [XDS_HOSTS] = {"envoy.config.route.v3.VirtualHost", translate_part},
     [XDS_SECRETS] = {"envoy.extensions.transport_sockets.tls.v3.Secret", translate_secret},
     [XDS_EXTENSIONS] = {"envoy.config.core.v3.TypedExtensionConfig", translate_part},
-    [XDS_RUNTIMES] = {"envoy.service.runtime.v3.Runtime", translate_part},
+    [XDS_RUNTIMES] = {"envoy.service.runtime.v3.Runtime", translate_runtime},
 };
 
 /* ---- the engine ---- */
