@@ -64,10 +64,15 @@ static void keep_failure(struct file_source *f, const Headgate__PushReply *reply
     log_error("configuration file changes nothing", LOG_S("file", f->path));
 }
 
-/* Nobody objected to what the file says: a data plane went away, or the control plane was short of something. */
+static bool is_passing(const Headgate__Problem *p) {
+    return p->is_warning || (p->code && strcmp(p->code, error_code_name(ERROR_STATE)) == 0);
+}
+
+/* Nobody objected to what the file says: a data plane went away, the control plane was short of something, or a Secret that
+ * it names is not there yet. */
 static bool is_worth_a_retry(const Headgate__PushReply *reply) {
     for (size_t i = 0; i < reply->n_problems; i++)
-        if (!reply->problems[i]->is_warning)
+        if (!is_passing(reply->problems[i]))
             return false;
     for (size_t i = 0; i < reply->n_data_planes; i++)
         if (reply->data_planes[i]->state == HEADGATE__DATA_PLANE_RESULT__STATE__NACKED)

@@ -1,7 +1,9 @@
 /* file_source.h — a configuration file that is pushed when it, or what it includes, changes.
  *
  * A file that is not valid, or that data planes refuse, changes nothing; what was wrong stays to be seen until a later state
- * of the file is accepted. While a rollback has pinned intent, the file is not pushed. Thread: the loop's. */
+ * of the file is accepted. Where nothing is wrong with the file itself (a Secret that it names is not there yet) it is
+ * pushed again, after a second at first and then up to once a minute. While a rollback has pinned intent, the file is not
+ * pushed. Thread: the loop's. */
 #pragma once
 
 #include "controlplane/engine/engine.h"

@@ -287,7 +287,7 @@ int followed_check(const struct engine *e, const struct config_secrets *want, st
         const char *reason = !e->config.kubernetes   ? "no API server is known: --kubernetes-server names one"
                              : f && problem_of(f) ? problem_of(f)
                                                   : "the API server has not answered in time";
-        struct error *error = error_addf(errors, ERROR_REFERENCE, "%s: %s", s->name, reason);
+        struct error *error = error_addf(errors, ERROR_STATE, "%s: %s", s->name, reason); /* it may come */
         error_set_resource(errors, error, s->resource, s->path);
         status = -1;
     }

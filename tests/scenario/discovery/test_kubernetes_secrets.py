@@ -3,6 +3,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import json
 import ssl
 
 import pytest
@@ -125,6 +126,21 @@ def test_it_has_to_be_there_first(place, authority, tmp_path):
     api.secret("web-tls", pair(authority, tmp_path, "late"))
     gateway.serve(site(gateway))
     assert api.counted("fieldSelector=metadata.name%3Dweb-tls") == api.counted("/secrets")
+
+
+def test_a_watched_file_is_served_once_it_comes(authority, tmp_path):
+    """Without anybody pushing it again."""
+    with double() as (api, gateway):
+        file = gateway.folder / "watched.json"
+        file.write_text(json.dumps(site(gateway)))
+        gateway.kill_control_plane()
+        gateway.control_arguments += ["--config", file]
+        gateway.start_control_plane()
+        wait_until("it is told", lambda: f"{PAIR}: there is no such Secret" in text_of(gateway))
+        late = pair(authority, tmp_path, "late")
+        api.secret("web-tls", late)
+        wait_until("it is served", lambda: gateway.status().get("version") == 1)
+        assert shown(gateway) == print_of(late)
 
 
 def test_others_are_forbidden(kubernetes):
