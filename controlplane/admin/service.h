@@ -29,6 +29,7 @@ struct admin {
     const struct xds_csds *csds;    /* NULL: no management server is configured */
     const struct xds_client *xds;   /* NULL: no management server is asked */
     const struct etcd_layer *etcd;  /* NULL: none is followed */
+    const struct etcd_registry *registry; /* likewise */
     uint64_t keep_versions;         /* what Gc keeps unless told otherwise */
     uint64_t started_at;            /* microseconds since 1970 */
     uint64_t calls[ADMIN_METHODS];

@@ -17,6 +17,8 @@ static const struct option_spec run_options[] = {
     {"listen", 'l', "ADDRESS", "listen there instead of reading a file; may be repeated"},
     {"to", 't', "ADDRESS", "send requests there; may be repeated"},
     {"xds-bootstrap", '\0', "FILE", "ask the management servers of FILE (xDS), besides or instead of a file of our own"},
+    {"xds-resources", '\0', "N", "resources of theirs that may be held; what comes beyond is refused by name (1000000)"},
+    {"xds-memory", '\0', "MIB", "memory for what they send, likewise (1024)"},
     {"etcd", '\0', "ADDRESS", "follow the configuration and endpoints of an etcd, etcd://HOST:PORT[,HOST:PORT...]/PREFIX"},
     ETCD_OPTIONS,
     {"state-dir", 's', "DIR", "where versions and the last good snapshot are kept ($HEADGATE_STATE_DIR)"},
@@ -40,6 +42,11 @@ static const struct option_spec run_options[] = {
 
 static const struct option_spec change_options[] = {PUSH_OPTIONS, {0}};
 
+#define OF_ETCD(what) {"to", '\0', "ADDRESS", what " of an etcd, etcd://HOST:PORT[,HOST:PORT...]/PREFIX"}, ETCD_OPTIONS
+
+static const struct option_spec rollback_options[] = {PUSH_OPTIONS, OF_ETCD("the configuration"), {0}};
+static const struct option_spec diff_options[] = {OF_ETCD("the versions"), {0}};
+
 static const struct option_spec push_options[] = {
     PUSH_OPTIONS,
     {"embed", '\0', NULL, "send the files of certificates and keys, too, instead of having the control plane read them"},
@@ -53,6 +60,7 @@ static const struct option_spec log_options[] = {{"limit", 'n', "N", "at most N 
 static const struct option_spec show_options[] = {
     {"effective", 'e', NULL, "with defaults, and with what routes inherit, filled in"},
     {"pushed", '\0', NULL, "only what was pushed, without what servers say"},
+    OF_ETCD("the configuration"),
     {0},
 };
 
@@ -62,6 +70,7 @@ static const struct option_spec explain_options[] = {
     {"version", '\0', "N", "by another version"},
     {"xds", '\0', "FILE", "by a RouteConfiguration of Envoy's, as JSON or YAML, in its words"},
     {"random", '\0', "N", "with --xds: the number by which a cluster of several, or a route that takes a share, is chosen"},
+    {"runtime", '\0', "KEY=N", "with --xds: a value of the runtime: percent, for routes that name KEY; may be repeated"},
     {0},
 };
 
@@ -118,15 +127,19 @@ const struct command commands[] = {
     {"log", "", "list versions", "Newest first, with who serves each now.", log_options, ARGUMENT_NONE, 0, 0,
      command_log},
     {"show", "[VERSION] [KIND/NAME]", "print a version or one resource",
-     "As the YAML that would make it; JSON with --output json.", show_options, ARGUMENT_RESOURCE, 0, 2,
+     "As the YAML that would make it; JSON with --output json. With --to etcd://... what etcd has: the present version, or "
+     "the one before.",
+     show_options, ARGUMENT_RESOURCE, 0, 2,
      command_show},
     {"diff", "[A [B]] [FILE]", "compare versions, or a version and a file",
      "Without arguments: what the current version changed. With A: from A to the current one. With FILE: from A, or the "
-     "current version, to FILE. The exit code is 1 when there are differences.",
-     no_options, ARGUMENT_FILE, 0, 2, command_diff},
+     "current version, to FILE. The exit code is 1 when there are differences. With --to etcd://... the versions are those "
+     "of etcd: from its version before to the present one, or from that to FILE.",
+     diff_options, ARGUMENT_FILE, 0, 2, command_diff},
     {"rollback", "[VERSION]", "make a new version with the intent of an old one",
-     "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push.",
-     change_options, ARGUMENT_NONE, 0, 1, command_rollback},
+     "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push. With "
+     "--to etcd://... etcd's version before becomes its next one: it keeps no other.",
+     rollback_options, ARGUMENT_NONE, 0, 1, command_rollback},
     {"status", "", "say what runs, and what is wrong now",
      "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.", no_options,
      ARGUMENT_NONE, 0, 0, command_status},

@@ -1,4 +1,5 @@
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/read_etcd.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 
@@ -43,6 +44,8 @@ static int diff_file(struct cli *cli, const char *path, Headgate__DiffRequest *r
 
 /* [A [B]] are versions; the last may be a file. */
 int command_diff(struct cli *cli, const struct options *options) {
+    if (options_has(options, "to"))
+        return diff_of_etcd(cli, options);
     Headgate__DiffRequest request = HEADGATE__DIFF_REQUEST__INIT;
     size_t count = options->argument_count;
     const char *last = count ? options->arguments[count - 1] : NULL;

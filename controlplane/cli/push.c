@@ -30,6 +30,8 @@ int command_push(struct cli *cli, const struct options *options) {
 }
 
 int command_rollback(struct cli *cli, const struct options *options) {
+    if (options_has(options, "to"))
+        return rollback_in_etcd(cli, options);
     Headgate__PushRequest request = HEADGATE__PUSH_REQUEST__INIT;
     Headgate__Rollback rollback = HEADGATE__ROLLBACK__INIT;
     rollback.has_version = options->argument_count > 0;

@@ -1,4 +1,5 @@
-/* push --to etcd://...: checked here as a control plane would, written in one transaction, or so that one makes it count. */
+/* push --to etcd://..., rollback --to: checked here as a control plane would, written in one transaction, or so that one
+ * makes it count. */
 #include "controlplane/cli/push_etcd.h"
 
 #include <inttypes.h>
@@ -21,6 +22,7 @@ struct push {
     struct etcd_made        before;     /* what of it counts */
     struct etcd_values      values;
     struct etcd_pointer     after;
+    char                    message[64]; /* unless one is given */
     struct etcd_write       write;
     bool                    is_refused; /* a transaction: somebody else was faster */
     struct etcd_pointer     other;      /* then: what they made of `current` */
@@ -173,13 +175,16 @@ static int write_all(struct push *p) {
 
 static int write_new(struct push *p) {
     const char *message = options_get(p->options, "message");
-    p->after = (struct etcd_pointer){.version = p->before.pointer.version + 1, .values = p->values.count,
+    const struct etcd_pointer *before = &p->before.pointer;
+    p->after = (struct etcd_pointer){.version = before->version + 1, .values = p->values.count,
                                      .time_us = clock_realtime_us(), .author = cli_author(),
-                                     .message = message ? message : ""};
+                                     .message = message ? message : p->message,
+                                     .previous = {.version = before->version, .values = before->values}};
+    memcpy(p->after.previous.name, before->generation, sizeof before->generation);
     etcd_generation_name(p->after.version, arc4random(), p->after.generation);
     p->write.prefix = etcd_prefix(p->session.etcd);
     p->write.values = &p->values;
-    p->write.before = &p->before.pointer;
+    p->write.before = before;
     p->write.after = &p->after;
     return write_all(p);
 }
@@ -219,13 +224,40 @@ static int finish(struct push *p, struct counts *c) {
     return is_same || is_dry ? EXIT_DONE : write_new(p);
 }
 
-static int push(struct push *p) {
+static int open_and_look(struct push *p) {
+    int exit_code = etcd_session_open(&p->session, p->cli, p->options, options_get(p->options, "to"));
+    return exit_code == EXIT_DONE ? look(p) : exit_code;
+}
+
+static int prepare_file(struct push *p) {
+    return compile(p) < 0 ? EXIT_REFUSED : open_and_look(p);
+}
+
+/* What counted before, as a new version. */
+static int prepare_rollback(struct push *p) {
+    struct etcd_made made = {0};
+    uint64_t version = 0;
+    if (p->options->argument_count && cli_parse_version(p->cli, p->options->arguments[0], &version) < 0)
+        return EXIT_WRONG_USAGE;
+    int exit_code = open_and_look(p);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    int status = etcd_intent_make_previous(&p->there, &made, &p->errors);
+    if (status == 0 && version && version != made.pointer.version) {
+        error_addf(&p->errors, ERROR_REFERENCE, "of the versions before the present one etcd has %" PRIu64 " alone, not %"
+                   PRIu64, made.pointer.version, version);
+        status = -1;
+    }
+    snprintf(p->message, sizeof p->message, "rollback to %" PRIu64, made.pointer.version);
+    p->set = made.set;
+    made.set = (struct config_resources){0};
+    etcd_made_finish(&made);
+    return status == 0 && etcd_values_make(&p->set, &p->values, &p->errors) == 0 ? EXIT_DONE : EXIT_REFUSED;
+}
+
+static int push(struct push *p, int (*prepare)(struct push *p)) {
     struct counts c = {0};
-    int exit_code = compile(p) < 0 ? EXIT_REFUSED : EXIT_DONE;
-    if (exit_code == EXIT_DONE)
-        exit_code = etcd_session_open(&p->session, p->cli, p->options, options_get(p->options, "to"));
-    if (exit_code == EXIT_DONE)
-        exit_code = look(p);
+    int exit_code = prepare(p);
     if (exit_code == EXIT_DONE)
         exit_code = check_version(p);
     if (exit_code == EXIT_DONE)
@@ -241,18 +273,14 @@ static int push(struct push *p) {
     return exit_code;
 }
 
-int push_to_etcd(struct cli *cli, const struct options *options) {
+static int run(struct cli *cli, const struct options *options, int (*prepare)(struct push *p)) {
     struct push p = {.cli = cli, .options = options, .other = {.author = "", .message = ""},
                      .reply = HEADGATE__PUSH_REPLY__INIT};
     if (!etcd_address_is_one(options_get(options, "to"))) {
         cli_error(cli, "--to wants an address such as etcd://host:2379/prefix, not %s", options_get(options, "to"));
         return EXIT_WRONG_USAGE;
     }
-    if (options_has(options, "embed")) {
-        cli_error(cli, "--embed does not go with --to: keys are not put into etcd, each node reads its own files");
-        return EXIT_WRONG_USAGE;
-    }
-    int exit_code = push(&p);
+    int exit_code = push(&p, prepare);
     etcd_session_close(&p.session);
     etcd_intent_finish(&p.there);
     etcd_made_finish(&p.before);
@@ -262,4 +290,16 @@ int push_to_etcd(struct cli *cli, const struct options *options) {
     error_list_finish(&p.warnings);
     arena_finish(&p.arena);
     return exit_code;
+}
+
+int push_to_etcd(struct cli *cli, const struct options *options) {
+    if (options_has(options, "embed")) {
+        cli_error(cli, "--embed does not go with --to: keys are not put into etcd, each node reads its own files");
+        return EXIT_WRONG_USAGE;
+    }
+    return run(cli, options, prepare_file);
+}
+
+int rollback_in_etcd(struct cli *cli, const struct options *options) {
+    return run(cli, options, prepare_rollback);
 }

@@ -157,6 +157,8 @@ static void add_children(struct run *r) {
     child_add(control, "--runtime-dir", r->runtime_dir);
     child_add(control, "--config", r->file[0] ? r->file : NULL);
     child_add(control, "--xds-bootstrap", options_get(r->options, "xds-bootstrap"));
+    child_add(control, "--xds-resources", options_get(r->options, "xds-resources"));
+    child_add(control, "--xds-memory", options_get(r->options, "xds-memory"));
     child_add(control, "--etcd", options_get(r->options, "etcd"));
     child_add(control, "--etcd-ca", options_get(r->options, "etcd-ca"));
     child_add(control, "--etcd-cert", options_get(r->options, "etcd-cert"));

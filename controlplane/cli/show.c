@@ -1,4 +1,5 @@
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/read_etcd.h"
 
 /* "7" is a version, "cluster/web" a resource, in either order. */
 static int parse_arguments(const struct cli *cli, const struct options *options,
@@ -24,6 +25,8 @@ int command_show(struct cli *cli, const struct options *options) {
     int exit_code = EXIT_DONE;
     if (parse_arguments(cli, options, &request) < 0)
         return EXIT_WRONG_USAGE;
+    if (options_has(options, "to"))
+        return show_of_etcd(cli, options, &request);
     request.has_effective = request.has_json = request.has_pushed = true;
     request.effective = options_has(options, "effective");
     request.pushed = options_has(options, "pushed");

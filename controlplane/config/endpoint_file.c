@@ -51,14 +51,23 @@ static Headgate__EndpointSet *fill_set(struct builder *b, struct tree_node *root
     return m && b->fill.faults == 0 ? detach(b, m) : NULL;
 }
 
-Headgate__EndpointSet *config_read_endpoints(const char *path, struct str text, struct error_list *errors) {
+static Headgate__EndpointSet *read_text(const char *path, struct str text, bool is_json, struct error_list *errors) {
     struct builder b;
     struct tree_budget budget = {TREE_NODES_MAX, TREE_EXPANSION_MAX};
     const struct tree_variables none = {0};
     size_t before = errors->count + errors->dropped;
     builder_init(&b, errors, NULL);
-    struct tree_node *root = tree_read(&b.arena, path, text, &none, &budget, errors);
+    struct tree_node *root = is_json ? tree_read_json(&b.arena, path, text, &budget, errors)
+                                     : tree_read(&b.arena, path, text, &none, &budget, errors);
     Headgate__EndpointSet *set = root && errors->count + errors->dropped == before ? fill_set(&b, root) : NULL;
     builder_finish(&b);
     return set;
+}
+
+Headgate__EndpointSet *config_read_endpoints(const char *path, struct str text, struct error_list *errors) {
+    return read_text(path, text, false, errors);
+}
+
+Headgate__EndpointSet *config_read_endpoints_json(const char *path, struct str text, struct error_list *errors) {
+    return read_text(path, text, true, errors);
 }

@@ -11,3 +11,5 @@
  * file, line and column. NULL after at least one error; otherwise for headgate__endpoint_set__free_unpacked, in the order
  * of the file, with addresses in canonical form, each once. */
 Headgate__EndpointSet *config_read_endpoints(const char *path, struct str text, struct error_list *errors);
+/* The same of JSON alone, many times faster. */
+Headgate__EndpointSet *config_read_endpoints_json(const char *path, struct str text, struct error_list *errors);

@@ -237,6 +237,7 @@ static int start_etcd(struct control_daemon *d, struct error_list *errors) {
         return 0;
     d->etcd_layer = etcd_layer_create(d->etcd, &sink);
     d->admin.etcd = d->etcd_layer;
+    d->admin.registry = d->registry;
     if (!d->etcd_layer)
         error_addf(errors, ERROR_MEMORY, "no memory to follow etcd");
     return d->etcd_layer ? 0 : -1;

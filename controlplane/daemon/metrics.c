@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "controlplane/etcd/layer.h"
+#include "controlplane/etcd/registry.h"
 
 /* ---- lines of the text format ---- */
 
@@ -255,6 +257,74 @@ static void add_xds(struct strbuf *out, const struct xds_client *xds) {
     }
 }
 
+/* ---- etcd ---- */
+
+static void add_of_each_member(struct strbuf *out, const struct etcd *e, const char *name, size_t offset) {
+    for (size_t i = 0; i < etcd_member_count(e); i++) {
+        struct etcd_member_status s;
+        uint64_t value;
+        etcd_member_status(e, i, &s);
+        memcpy(&value, (const char *)&s + offset, sizeof value);
+        strbuf_printf(out, "%s{member=", name);
+        strbuf_add_json(out, str_of(s.name));
+        strbuf_printf(out, "} %" PRIu64 "\n", value);
+    }
+}
+
+static void add_members(struct strbuf *out, const struct etcd *e) {
+    static const char state[] = "headgate_controlplane_etcd_member";
+    static const char failures[] = "headgate_controlplane_etcd_member_failures_total";
+    head(out, state, "gauge", "Members; `used`: the one that is asked.");
+    for (size_t i = 0; i < etcd_member_count(e); i++) {
+        struct etcd_member_status s;
+        etcd_member_status(e, i, &s);
+        strbuf_printf(out, "%s{member=", state);
+        strbuf_add_json(out, str_of(s.name));
+        strbuf_printf(out, ",used=\"%s\",connected=\"%s\"} 1\n", s.is_used ? "yes" : "no", s.is_connected ? "yes" : "no");
+    }
+    head(out, failures, "counter", "Calls and watches that failed there.");
+    add_of_each_member(out, e, failures, offsetof(struct etcd_member_status, failures));
+}
+
+static void add_followed(struct strbuf *out, const struct etcd_follower_counters *configuration,
+                         const struct etcd_follower_counters *endpoints) {
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } series[] = {
+        {"lists", "Times that all keys were asked for.", offsetof(struct etcd_follower_counters, lists)},
+        {"watches", "Watches that were begun.", offsetof(struct etcd_follower_counters, watches)},
+        {"events", "Answers of watches that said something.", offsetof(struct etcd_follower_counters, events)},
+        {"failures", "Lists and watches that failed.", offsetof(struct etcd_follower_counters, failures)},
+    };
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "headgate_controlplane_etcd_%s_total", series[i].name);
+        head(out, name, "counter", series[i].help);
+        labelled(out, name, "of", "configuration", *(const uint64_t *)((const char *)configuration + series[i].offset));
+        labelled(out, name, "of", "endpoints", *(const uint64_t *)((const char *)endpoints + series[i].offset));
+    }
+}
+
+static void add_etcd(struct strbuf *out, const struct etcd_layer *layer, const struct etcd_registry *registry) {
+    const struct etcd *e = etcd_layer_etcd(layer);
+    struct etcd_follower_counters endpoints;
+    struct etcd_layer_status s;
+    etcd_layer_status(layer, &s);
+    etcd_registry_counters(registry, &endpoints);
+    head(out, "headgate_controlplane_etcd_configuration", "gauge", "State of the configuration that etcd has.");
+    labelled(out, "headgate_controlplane_etcd_configuration", "state", etcd_layer_state_name(s.state), 1);
+    single(out, "headgate_controlplane_etcd_version", "gauge", "Version of it that is in use; 0: none since the start.",
+           s.version);
+    single(out, "headgate_controlplane_etcd_pushed_version", "gauge", "Version that was pushed last; 0: none.",
+           s.pushed.version);
+    single(out, "headgate_controlplane_etcd_registrations", "gauge", "Endpoints that are registered, of all services.",
+           etcd_registry_count(registry));
+    single(out, "headgate_controlplane_etcd_logins_total", "counter", "Tokens that were fetched.", etcd_logins(e));
+    add_members(out, e);
+    add_followed(out, &s.counters, &endpoints);
+}
+
 /* ---- the process ---- */
 
 static uint64_t resident_bytes(void) {
@@ -298,6 +368,8 @@ static void add_all(struct strbuf *out, const struct admin *admin) {
     add_calls(out, admin);
     if (admin->xds)
         add_xds(out, admin->xds);
+    if (admin->etcd)
+        add_etcd(out, admin->etcd, admin->registry);
     add_process(out, admin);
 }
 

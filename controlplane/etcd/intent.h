@@ -25,12 +25,19 @@ enum {
 
 /* ---- `current` ---- */
 
+struct etcd_generation {
+    uint64_t version;
+    char     name[ETCD_GENERATION_MAX + 1];
+    uint64_t values;                    /* that it has */
+};
+
 struct etcd_pointer {
     uint64_t    version;                /* one more with each push */
     char        generation[ETCD_GENERATION_MAX + 1];
     uint64_t    values;                 /* that the generation has */
     uint64_t    time_us;                /* since 1970 */
     const char *author, *message;       /* "": none; as long as the text or arena they came from */
+    struct etcd_generation previous;    /* that counted before, and is kept; version 0: there is none, or nobody has said */
 };
 
 /* Texts go into the arena. 0, or -1 with errors about the key ETCD_CURRENT. */
@@ -90,4 +97,6 @@ struct etcd_made {
 /* The resources that `current` names. 0, or -1 with errors, which name key and field: `set` is empty. Finish it in both
  * cases. */
 int  etcd_intent_make(const struct etcd_intent *i, struct etcd_made *ret, struct error_list *errors);
+/* The same of the generation that counted before; `pointer` is of that one, with nothing of who pushed it. */
+int  etcd_intent_make_previous(const struct etcd_intent *i, struct etcd_made *ret, struct error_list *errors);
 void etcd_made_finish(struct etcd_made *m);

@@ -241,9 +241,8 @@ static int compile(struct making *m) {
     return status;
 }
 
-static int make(struct making *m) {
+static int read_current(struct making *m) {
     const struct etcd_entry *current = map_get(&m->intent->by_key, STR(ETCD_CURRENT));
-    char prefix[sizeof ETCD_GENERATIONS + ETCD_GENERATION_MAX + 1];
     if (m->intent->left_out) {
         error_addf(m->errors, ERROR_RANGE, "there are more than %d MiB below " ETCD_CONFIG, ETCD_INTENT_MAX >> 20);
         return -1;
@@ -252,7 +251,24 @@ static int make(struct making *m) {
         error_addf(m->errors, ERROR_MISSING, "there is no key " ETCD_CONFIG ETCD_CURRENT ": nothing was pushed to etcd");
         return -1;
     }
-    if (etcd_pointer_parse(current->value, &m->made->arena, &m->made->pointer, m->errors) < 0)
+    return etcd_pointer_parse(current->value, &m->made->arena, &m->made->pointer, m->errors);
+}
+
+static int turn_back(struct making *m) {
+    const struct etcd_generation previous = m->made->pointer.previous;
+    if (!previous.version) {
+        error_addf(m->errors, ERROR_MISSING, "etcd has no version from before that could be gone back to");
+        return -1;
+    }
+    m->made->pointer = (struct etcd_pointer){.version = previous.version, .values = previous.values, .author = "",
+                                             .message = ""};
+    memcpy(m->made->pointer.generation, previous.name, sizeof previous.name);
+    return 0;
+}
+
+static int make(struct making *m, bool is_previous) {
+    char prefix[sizeof ETCD_GENERATIONS + ETCD_GENERATION_MAX + 1];
+    if (read_current(m) < 0 || (is_previous && turn_back(m) < 0))
         return -1;
     int n = snprintf(prefix, sizeof prefix, ETCD_GENERATIONS "%s/", m->made->pointer.generation);
     if (collect(m, (size_t)n, prefix) < 0 || make_pieces(m, (size_t)n) < 0 || join(m) < 0)
@@ -278,16 +294,24 @@ uint64_t etcd_intent_mark(const struct etcd_intent *i) {
     return mark + i->left_out;
 }
 
-int etcd_intent_make(const struct etcd_intent *i, struct etcd_made *ret, struct error_list *errors) {
+static int make_generation(const struct etcd_intent *i, bool is_previous, struct etcd_made *ret, struct error_list *errors) {
     *ret = (struct etcd_made){0};
     struct making m = {.intent = i, .made = ret, .errors = errors};
-    int status = make(&m);
+    int status = make(&m, is_previous);
     for (size_t p = 0; p < m.piece_count; p++)
         strbuf_finish(&m.pieces[p].text);
     hg_free(m.pieces);
     hg_free(m.entries);
     strbuf_finish(&m.text);
     return status;
+}
+
+int etcd_intent_make(const struct etcd_intent *i, struct etcd_made *ret, struct error_list *errors) {
+    return make_generation(i, false, ret, errors);
+}
+
+int etcd_intent_make_previous(const struct etcd_intent *i, struct etcd_made *ret, struct error_list *errors) {
+    return make_generation(i, true, ret, errors);
 }
 
 void etcd_made_finish(struct etcd_made *m) {

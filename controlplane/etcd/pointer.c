@@ -29,7 +29,7 @@ static int read_text(const cJSON *o, const char *name, struct arena *arena, cons
     return *ret ? 0 : refuse(errors, ERROR_MEMORY, name, "out of memory");
 }
 
-static int read_generation(const cJSON *o, char *ret, struct error_list *errors) {
+static int read_generation(const cJSON *o, char ret[ETCD_GENERATION_MAX + 1], struct error_list *errors) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, "generation");
     const char *text = cJSON_IsString(item) ? item->valuestring : "";
     size_t n = strlen(text);
@@ -38,6 +38,17 @@ static int read_generation(const cJSON *o, char *ret, struct error_list *errors)
                       "a name of small letters, digits and - is expected");
     memcpy(ret, text, n + 1);
     return 0;
+}
+
+static int read_previous(const cJSON *o, struct etcd_generation *ret, struct error_list *errors) {
+    const cJSON *p = cJSON_GetObjectItemCaseSensitive(o, "previous");
+    if (!p)
+        return 0;
+    if (!cJSON_IsObject(p))
+        return refuse(errors, ERROR_TYPE, "previous", "an object is expected");
+    int status = read_number(p, "version", &ret->version, errors);
+    status |= read_generation(p, ret->name, errors);
+    return status | read_number(p, "values", &ret->values, errors);
 }
 
 static int read_members(const cJSON *o, struct arena *arena, struct etcd_pointer *ret, struct error_list *errors) {
@@ -52,7 +63,7 @@ static int read_members(const cJSON *o, struct arena *arena, struct etcd_pointer
     status |= read_text(o, "message", arena, &ret->message, errors);
     if (cJSON_GetObjectItemCaseSensitive(o, "time_us"))
         status |= read_number(o, "time_us", &ret->time_us, errors);
-    return status;
+    return status | read_previous(o, &ret->previous, errors);
 }
 
 int etcd_pointer_parse(struct str text, struct arena *arena, struct etcd_pointer *ret, struct error_list *errors) {
@@ -72,5 +83,8 @@ void etcd_pointer_write(const struct etcd_pointer *p, struct strbuf *out) {
     strbuf_add_json(out, str_of(p->author));
     strbuf_puts(out, ", \"message\": ");
     strbuf_add_json(out, str_of(p->message));
+    if (p->previous.version)
+        strbuf_printf(out, ", \"previous\": {\"version\": %" PRIu64 ", \"generation\": \"%s\", \"values\": %" PRIu64 "}",
+                      p->previous.version, p->previous.name, p->previous.values);
     strbuf_puts(out, "}");
 }

@@ -134,6 +134,14 @@ static void note_fault(struct instance *i, const struct error_list *errors, cons
     strbuf_finish(&text);
 }
 
+/* What programs write is JSON, which is read fast. Anything else, and what is wrong with it, is the other reader's. */
+static Headgate__EndpointSet *read_list(const char *path, struct str list, struct error_list *errors) {
+    struct error_list ignored = {0};
+    Headgate__EndpointSet *set = config_read_endpoints_json(path, list, &ignored);
+    error_list_finish(&ignored);
+    return set ? set : config_read_endpoints(path, list, errors);
+}
+
 /* False: no memory. What is wrong with the value is noted, and what it was before stays. */
 static bool read_value(struct instance *i, struct str value) {
     struct error_list errors = {0};
@@ -142,7 +150,7 @@ static bool read_value(struct instance *i, struct str value) {
     strbuf_printf(&path, ETCD_ENDPOINTS "%.*s", STR_FMT(key_of(i)));
     strbuf_printf(&list, "[%.*s]", STR_FMT(value));
     if (value.n <= ETCD_INSTANCE_BYTES_MAX && !path.failed && !list.failed)
-        set = config_read_endpoints(path.p, strbuf_str(&list), &errors);
+        set = read_list(path.p, strbuf_str(&list), &errors);
     bool has_memory = !path.failed && !list.failed && !(errors.count && errors.items[0].code == ERROR_MEMORY) &&
                       (set || value.n > ETCD_INSTANCE_BYTES_MAX || errors.count);
     if (set && set->n_endpoints == 1) {
@@ -324,6 +332,16 @@ Headgate__EndpointSet *etcd_registry_endpoints(const struct etcd_service_followe
     if (!errors->count)
         error_addf(errors, ERROR_REFERENCE, "there is no registration of %s: the last endpoints are kept", s->name);
     return NULL;
+}
+
+/* ---- for metrics ---- */
+
+size_t etcd_registry_count(const struct etcd_registry *r) {
+    return r->instances.count;
+}
+
+void etcd_registry_counters(const struct etcd_registry *r, struct etcd_follower_counters *ret) {
+    *ret = r->follower ? *etcd_follower_counters(r->follower) : (struct etcd_follower_counters){0};
 }
 
 /* ---- life ---- */

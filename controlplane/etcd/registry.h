@@ -46,5 +46,10 @@ bool etcd_registry_is_known(const struct etcd_service_follower *f);
 Headgate__EndpointSet *etcd_registry_endpoints(const struct etcd_service_follower *f, struct arena *arena,
                                                struct error_list *errors);
 
+/* ---- for metrics ---- */
+
+size_t etcd_registry_count(const struct etcd_registry *r);
+void   etcd_registry_counters(const struct etcd_registry *r, struct etcd_follower_counters *ret);
+
 /* The functions of struct etcd_mirror_ops, with the registry as their context. */
 extern const struct etcd_mirror_ops etcd_registry_ops;

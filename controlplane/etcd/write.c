@@ -7,6 +7,10 @@ void etcd_generation_name(uint64_t version, uint32_t random, char ret[ETCD_GENER
     snprintf(ret, ETCD_GENERATION_MAX + 1, "%016" PRIx64 "-%08" PRIx32, version, random);
 }
 
+enum { LAST_OPS = 3 };                  /* of put_current, at most */
+
+#define GENERATIONS_END "generations0"  /* behind all keys that begin with ETCD_GENERATIONS */
+
 /* One transaction that is being made. */
 struct txn {
     struct arena             *arena;
@@ -92,7 +96,8 @@ static int begin(struct txn *t, struct arena *arena) {
 static int put_values(struct etcd_write *w, struct txn *t) {
     for (; w->next < w->values->count; w->next++) {
         const struct etcd_value *v = &w->values->items[w->next];
-        if (t->request->n_success + 2 == ETCD_WRITE_OPS_MAX || (t->bytes && t->bytes + v->text.n > ETCD_WRITE_BYTES_MAX))
+        bool is_long = t->bytes && t->bytes + v->text.n > ETCD_WRITE_BYTES_MAX;
+        if (t->request->n_success + LAST_OPS == ETCD_WRITE_OPS_MAX || is_long)
             return 0;
         const char *key = arena_printf(t->arena, "%s/" ETCD_CONFIG ETCD_GENERATIONS "%s/%s", w->prefix, w->after->generation,
                                        v->key);
@@ -107,6 +112,29 @@ static bool may_drop(const struct etcd_write *w) {
     return w->before->version && strcmp(w->before->generation, w->after->generation) < 0;
 }
 
+static const char *generations(const struct etcd_write *w, struct txn *t, const char *end) {
+    return arena_printf(t->arena, "%s/" ETCD_CONFIG "%s", w->prefix, end);
+}
+
+static const char *generation(const struct etcd_write *w, struct txn *t, const struct etcd_pointer *p, const char *end) {
+    return arena_printf(t->arena, "%s/" ETCD_CONFIG ETCD_GENERATIONS "%s%s", w->prefix, p->generation, end);
+}
+
+/* Without a `current` nobody reads any of those that are there, and whoever is writing one finds this one counting. */
+static int drop_all_others(const struct etcd_write *w, struct txn *t) {
+    if (drop_range(t, generations(w, t, ETCD_GENERATIONS), generation(w, t, w->after, "/")) < 0)
+        return -1;
+    return drop_range(t, generation(w, t, w->after, "0"), generations(w, t, GENERATIONS_END));
+}
+
+static int drop_older(const struct etcd_write *w, struct txn *t) {
+    if (w->modified == 0)
+        return drop_all_others(w, t);
+    if (!may_drop(w))
+        return 0;
+    return drop_range(t, generations(w, t, ETCD_GENERATIONS), generation(w, t, w->before, ""));
+}
+
 /* The generation before stays, for whoever reads it now and to go back to. */
 static int put_current(struct etcd_write *w, struct txn *t, const char *current) {
     struct strbuf text = {0};
@@ -114,10 +142,8 @@ static int put_current(struct etcd_write *w, struct txn *t, const char *current)
     struct str value = arena_str(t->arena, strbuf_str(&text));
     int status = text.failed || !value.p ? -1 : put(t, current, value);
     strbuf_finish(&text);
-    if (status == 0 && may_drop(w))
-        status = drop_range(t, arena_printf(t->arena, "%s/" ETCD_CONFIG ETCD_GENERATIONS, w->prefix),
-                            arena_printf(t->arena, "%s/" ETCD_CONFIG ETCD_GENERATIONS "%s", w->prefix,
-                                         w->before->generation));
+    if (status == 0)
+        status = drop_older(w, t);
     w->is_over = status == 0;
     return status;
 }

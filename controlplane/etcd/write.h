@@ -1,8 +1,9 @@
 /* write.h — a configuration into etcd, as transactions: all of them fail once somebody else has changed `current`.
  *
  * One transaction where all fits into it; otherwise the values first, under their new generation, and then the one that
- * makes it count. That last one also drops what is older than the generation before, which stays. Each may be sent again:
- * `current` says whether the last one has come through. Thread: one at a time. */
+ * makes it count. That last one also drops what is older than the generation before, which stays; where there is no
+ * `current` (somebody has deleted it), all other generations. Each may be sent again: `current` says whether the last one
+ * has come through. Thread: one at a time. */
 #pragma once
 
 #include "controlplane/etcd/intent.h"

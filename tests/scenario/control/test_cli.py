@@ -167,6 +167,23 @@ def test_explain(site):
     assert "no endpoint: 503" in text
 
 
+def test_explain_by_values_of_the_runtime(folders):
+    share = {"default_value": {"numerator": 30}, "runtime_key": "canary.share"}
+    routes = folders.write("shared.yaml", {"virtual_hosts": [{"name": "site", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "runtime_fraction": share}, "route": {"cluster": "canary"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "stable"}}]}]})
+
+    def cluster(*options):
+        asked = ["explain", "GET", "http://a.example/", "--xds", routes, "--random", 40, "-o", "json", *options]
+        return folders.ok(*asked).json["cluster_name"]
+    assert cluster() == "stable"
+    assert cluster("--runtime", "canary.share=41") == "canary"
+    assert cluster("--runtime", "canary.share=100", "--runtime", "canary.share=40") == "stable"
+    assert cluster("--runtime", "other=100") == "stable"
+    for wrong in ("canary.share", "=1", "canary.share=x", "canary.share=101"):
+        assert folders.headgate("explain", "GET", "http://a.example/", "--xds", routes, "--runtime", wrong).code == 2
+
+
 def test_explain_of_a_servers_routes_needs_no_control_plane(folders):
     clusters = [{"name": "one", "weight": 1}, {"name": "two", "weight": 99}]
     action = {"weighted_clusters": {"clusters": clusters}, "prefix_rewrite": "/v1", "request_mirror_policies": [{"cluster": "m"}]}
@@ -182,6 +199,7 @@ def test_explain_of_a_servers_routes_needs_no_control_plane(folders):
     assert folders.headgate("explain", "GET", "http://a.example/", "--xds", "/nowhere").code == 2
     assert folders.headgate("explain", "GET", "http://a.example/", "--xds", routes, "--random", "x").code == 2
     assert folders.headgate("explain", "GET", "http://a.example/", "--random", 1).code == 2
+    assert folders.headgate("explain", "GET", "http://a.example/", "--runtime", "a=1").code == 2
     bad = folders.write("bad.yaml", {"virtual_hosts": [{"name": "h", "domains": ["*"], "routes": [{"match": {"path": "x"}}]}]})
     refused = folders.headgate("explain", "GET", "http://a.example/", "--xds", bad)
     assert refused.code == 1 and "virtual_hosts[0].routes[0].match.path" in refused.err

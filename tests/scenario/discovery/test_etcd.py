@@ -97,6 +97,65 @@ def test_a_push_is_served_by_every_node(place):
     assert gateway.headgate("log", "-o", "json").stdout.count('"author":"etcd"') == 4
 
 
+def of_etcd(gateway, etcd, command, *more):
+    return gateway.headgate(command, "--to", etcd.address(), *more)
+
+
+def test_what_etcd_has_is_shown_compared_and_gone_back_to(place):
+    etcd, gateway = place
+    assert "nothing was pushed" in of_etcd(gateway, etcd, "show").stderr
+    pushed(gateway, etcd, saying(gateway, "first"))
+    assert "no version from before" in of_etcd(gateway, etcd, "rollback").stderr
+    second = gateway.folder / "second.json"
+    second.write_text(json.dumps(saying(gateway, "second")))
+    differing = of_etcd(gateway, etcd, "diff", second)
+    assert differing.returncode == 1 and "route-table/site" in differing.stdout and "second" in differing.stdout, differing
+    pushed(gateway, etcd, second.read_text())
+    assert of_etcd(gateway, etcd, "diff", second).returncode == 0
+    changed = json.loads(of_etcd(gateway, etcd, "diff", "-o", "json").stdout)
+    assert [change["name"] for change in changed["changes"]] == ["site"], changed
+    assert "second" in of_etcd(gateway, etcd, "show", "route-table/site").stdout
+    assert "first" in of_etcd(gateway, etcd, "show", "1", "route-table/site").stdout
+    assert of_etcd(gateway, etcd, "show", "7").returncode == 1
+    shown = gateway.folder / "shown.json"
+    shown.write_text(of_etcd(gateway, etcd, "show", "-o", "json").stdout)
+    assert of_etcd(gateway, etcd, "diff", shown).returncode == 0
+    wait_body(gateway, "second")
+    assert of_etcd(gateway, etcd, "rollback", "7").returncode == 1
+    assert json.loads(of_etcd(gateway, etcd, "rollback", "-o", "json").stdout)["version"] == 3
+    wait_body(gateway, "first")
+    assert seen(gateway)["message"] == "rollback to 1"
+    assert of_etcd(gateway, etcd, "rollback", "2").returncode == 0
+    wait_body(gateway, "second")
+
+
+def test_generations_that_nobody_counts_go_with_the_next_push(place):
+    etcd, gateway = place
+    for text in ("first", "second", "third"):
+        pushed(gateway, etcd, saying(gateway, text))
+    wait_body(gateway, "third")
+    etcd.delete("/fleet/config/current")
+    assert pushed(gateway, etcd, saying(gateway, "anew"))["version"] == 1
+    wait_body(gateway, "anew")
+    assert len({key.split("/")[4] for key in etcd.keys("/fleet/config/generations/")}) == 1
+
+
+def test_metrics_tell_of_etcd(place):
+    etcd, gateway = place
+    pushed(gateway, etcd, saying(gateway, "counted"))
+    wait_body(gateway, "counted")
+    wait_state(gateway, "in-use")
+    text = gateway.metrics_text(gateway.control_admin_port)
+    member = f'{{member="{etcd.endpoints}"'
+    assert f'headgate_controlplane_etcd_member{member},used="yes",connected="yes"}} 1' in text
+    assert f"headgate_controlplane_etcd_member_failures_total{member}}} 0" in text
+    assert 'headgate_controlplane_etcd_configuration{state="in-use"} 1' in text
+    assert "headgate_controlplane_etcd_version 1\n" in text and "headgate_controlplane_etcd_pushed_version 1\n" in text
+    assert 'headgate_controlplane_etcd_lists_total{of="configuration"} 1' in text
+    assert 'headgate_controlplane_etcd_lists_total{of="endpoints"} 0' in text
+    assert "headgate_controlplane_etcd_registrations 0\n" in text
+
+
 def test_what_is_pushed_here_hides_what_the_fleet_has(place):
     etcd, gateway = place
     pushed(gateway, etcd, saying(gateway, "fleet"))

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "controlplane/etcd/intent_internal.h"
 #include "controlplane/etcd/write.h"
 
 enum { BIG = 30000 };
@@ -30,11 +31,24 @@ static void compile(const char *text, struct config_resources *ret) {
 
 /* ---- an etcd of keys ---- */
 
+static struct str key_below(const ProtobufCBinaryData *key) {
+    struct str text = {(const char *)key->data, key->len}, prefix = STR("/p/config/");
+    assert_true(str_starts(text, prefix));
+    return (struct str){text.p + prefix.n, text.n - prefix.n};
+}
+
 static void apply_put(struct etcd_intent *i, const Etcdserverpb__PutRequest *put, int64_t revision) {
-    struct str key = {(const char *)put->key.data, put->key.len}, prefix = STR("/p/config/");
-    assert_true(str_starts(key, prefix));
-    assert_true(etcd_intent_set(i, (struct str){key.p + prefix.n, key.n - prefix.n},
-                                (struct str){(const char *)put->value.data, put->value.len}, revision));
+    struct str value = {(const char *)put->value.data, put->value.len};
+    assert_true(etcd_intent_set(i, key_below(&put->key), value, revision));
+}
+
+static void apply_drop(struct etcd_intent *i, const Etcdserverpb__DeleteRangeRequest *range) {
+    struct str from = key_below(&range->key), to = key_below(&range->range_end);
+    for (struct etcd_entry *e = i->first, *next; e; e = next) {
+        next = e->next;
+        if (str_cmp(e->key, from) >= 0 && str_cmp(e->key, to) < 0)
+            etcd_intent_removed(i, e->key);
+    }
 }
 
 /* Returns false when the comparison does not hold, as etcd would say. Limits are those of etcd. */
@@ -48,6 +62,8 @@ static bool apply(struct etcd_intent *i, const Etcdserverpb__TxnRequest *t, int6
     for (size_t op = 0; op < t->n_success; op++)
         if (t->success[op]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
             apply_put(i, t->success[op]->request_put, revision);
+        else
+            apply_drop(i, t->success[op]->request_delete_range);
     return true;
 }
 
@@ -57,10 +73,12 @@ static size_t push(struct etcd_intent *i, const struct config_resources *set, ui
     struct error_list errors = {0};
     struct arena arena = {0};
     struct etcd_pointer before = {.version = version - 1};
-    struct etcd_pointer after = {.version = version, .author = "me", .message = "\"why\""};
+    struct etcd_pointer after = {.version = version, .author = "me", .message = "\"why\"",
+                                 .previous = {.version = version - 1, .values = 3}};
     assert_int_equal(etcd_values_make(set, &values, &errors), 0);
     after.values = values.count;
-    etcd_generation_name(version - 1, 1, before.generation);
+    etcd_generation_name(version - 1, (uint32_t)version - 1, before.generation);
+    etcd_generation_name(version - 1, (uint32_t)version - 1, after.previous.name);
     etcd_generation_name(version, (uint32_t)version, after.generation);
     struct etcd_write w = {.prefix = "/p", .values = &values, .before = &before, .modified = modified, .after = &after};
     const Etcdserverpb__TxnRequest *t;
@@ -124,6 +142,60 @@ static void what_is_pushed_is_read(void **state) {
     etcd_made_finish(&m);
     assert_int_equal(push(&i, &set, 2, 0), 0); /* `current` has another revision now */
     assert_int_equal(push(&i, &set, 2, 1), 1);
+    config_resources_finish(&set);
+    etcd_intent_finish(&i);
+}
+
+static bool has(const struct etcd_intent *i, const char *key) {
+    return map_get(&i->by_key, str_of(key)) != NULL;
+}
+
+/* The generation before stays, and is a configuration, too. */
+static void what_was_pushed_before_is_read(void **state) {
+    (void)state;
+    struct etcd_intent i = {0};
+    struct config_resources set = {0};
+    struct etcd_made m;
+    struct error_list errors = {0};
+    compile(small, &set);
+    assert_int_equal(push(&i, &set, 1, 0), 1);
+    assert_int_equal(etcd_intent_make_previous(&i, &m, &errors), -1);
+    assert_string_equal(errors.items[0].message, "etcd has no version from before that could be gone back to");
+    error_list_finish(&errors);
+    etcd_made_finish(&m);
+    assert_int_equal(push(&i, &set, 2, 1), 1);
+    assert_int_equal(push(&i, &set, 3, 2), 1);
+    assert_false(has(&i, "generations/0000000000000001-00000001/cluster/web/0000"));
+    errors = (struct error_list){0};
+    assert_int_equal(etcd_intent_make_previous(&i, &m, &errors), 0);
+    assert_true(m.pointer.version == 2 && m.pointer.values == 3 && m.set.count == 4);
+    assert_string_equal(m.pointer.generation, "0000000000000002-00000002");
+    etcd_made_finish(&m);
+    etcd_intent_removed(&i, STR("generations/0000000000000002-00000002/cluster/web/0000"));
+    assert_int_equal(etcd_intent_make_previous(&i, &m, &errors), -1); /* it is not whole */
+    error_list_finish(&errors);
+    etcd_made_finish(&m);
+    config_resources_finish(&set);
+    etcd_intent_finish(&i);
+}
+
+/* Somebody has deleted `current`: nothing counts, and nothing of it is left behind by the next push. */
+static void what_nobody_counts_goes(void **state) {
+    (void)state;
+    struct etcd_intent i = {0};
+    struct config_resources set = {0};
+    compile(small, &set);
+    assert_int_equal(push(&i, &set, 8, 0), 1);
+    assert_int_equal(push(&i, &set, 9, 1), 1);
+    put(&i, "generations/0000000000000001-00000000/cluster/x/0000", "rubbish");
+    put(&i, "generations/zz/cluster/x/0000", "rubbish");
+    etcd_intent_removed(&i, STR("current"));
+    assert_int_equal(push(&i, &set, 1, 0), 1);
+    assert_null(made(&i, &set));
+    assert_int_equal(i.by_key.count, 4); /* `current` and its three values */
+    put(&i, "generations/zz/cluster/x/0000", "of somebody who writes now");
+    assert_int_equal(push(&i, &set, 2, 1), 1);
+    assert_true(has(&i, "generations/zz/cluster/x/0000"));
     config_resources_finish(&set);
     etcd_intent_finish(&i);
 }
@@ -251,7 +323,8 @@ static void without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_pushed_is_read), cmocka_unit_test(what_is_large_is_cut),
+        cmocka_unit_test(what_is_pushed_is_read), cmocka_unit_test(what_was_pushed_before_is_read),
+        cmocka_unit_test(what_nobody_counts_goes), cmocka_unit_test(what_is_large_is_cut),
         cmocka_unit_test(faults_name_key_and_field), cmocka_unit_test(faults_of_current),
         cmocka_unit_test(a_list_takes_away_what_it_lacks_at_its_end), cmocka_unit_test(without_memory),
     };
