@@ -111,15 +111,27 @@ static int on_protocols(SSL *ssl, const unsigned char **ret, unsigned char *ret_
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static bool has_extension(SSL *ssl, unsigned type) {
+    const unsigned char *bytes;
+    size_t n;
+    return SSL_client_hello_get0_ext(ssl, type, &bytes, &n) == 1;
+}
+
 /* Without ALPN it is HTTP/1.1 (RFC 9113 section 3.2): refused where that is not served, and always over QUIC (RFC 9001
  * section 8.1). */
+static bool may_lack_protocols(const struct tls_session *session, const SSL *ssl) {
+    return !session->is_quic && (server_of(ssl)->protocols == 0 || (server_of(ssl)->protocols & TLS_HTTP1));
+}
+
 static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
     (void)arg;
     struct tls_session *session = SSL_get_app_data(ssl);
-    const unsigned char *bytes;
-    size_t n;
-    if ((server_of(ssl)->protocols == 0 && !session->is_quic) || (protocols_of(session, ssl) & TLS_HTTP1) ||
-        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &bytes, &n))
+    if (session->is_quic && !has_extension(ssl, TLSEXT_TYPE_quic_transport_parameters)) { /* RFC 9001 section 8.2 */
+        session->failure = TLS_FAILURE_MALFORMED;
+        *ret_alert = SSL_AD_MISSING_EXTENSION;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (may_lack_protocols(session, ssl) || has_extension(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation))
         return SSL_CLIENT_HELLO_SUCCESS;
     session->failure = TLS_FAILURE_PROTOCOL;
     *ret_alert = SSL_AD_NO_APPLICATION_PROTOCOL;
