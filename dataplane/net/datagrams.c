@@ -2,8 +2,10 @@
 
 #include <stddef.h>
 
-#include "dataplane/core/view.h"
+#include "dataplane/core/worker.h"
 #include "dataplane/net/listener.h"
+
+enum { AGAIN_US = 50000 };
 
 static void put_first(struct datagram_server *s, struct listener_runtime *l) {
     s->listener = l;
@@ -22,6 +24,9 @@ static void destroy_server(struct datagram_server *s) {
     struct socket_use *use = s->socket.use;
     struct listener_runtime *l = s->listener;
     unlink_server(s);
+    wheel_remove(&l->worker->wheel, &s->look);
+    if (!s->has_ended)
+        atomic_fetch_sub(&use->busy, 1);
     l->holds++; /* connections that end with it are still its */
     s->ops->destroy(s);
     l->holds--;
@@ -29,10 +34,24 @@ static void destroy_server(struct datagram_server *s) {
     use->on_release(use);
 }
 
-void datagrams_ended(struct datagram_server *s) {
+static void look(struct timer *t) {
+    struct datagram_server *s = (struct datagram_server *)((char *)t - offsetof(struct datagram_server, look));
     struct listener_runtime *l = s->listener;
+    if (atomic_load(&s->socket.use->busy) > 0) {
+        worker_set_timer(l->worker, &s->look, l->worker->now + AGAIN_US);
+        return;
+    }
     destroy_server(s);
     listener_free_if_done(l);
+}
+
+void datagrams_ended(struct datagram_server *s) {
+    if (s->has_ended)
+        return;
+    s->has_ended = true;
+    atomic_fetch_sub(&s->socket.use->busy, 1);
+    s->look.fire = look;
+    look(&s->look);
 }
 
 void datagrams_stop(struct listener_runtime *l) {
@@ -107,7 +126,9 @@ static void open_server(struct listener_runtime *l, const struct datagram_ops *o
         return;
     s->ops = ops;
     s->socket = *socket;
-    atomic_fetch_add_explicit(&socket->use->users, 1, memory_order_relaxed);
+    s->has_ended = false;
+    atomic_fetch_add(&socket->use->users, 1);
+    atomic_fetch_add(&socket->use->busy, 1);
     put_first(s, l);
 }
 
@@ -115,6 +136,11 @@ static void open_server(struct listener_runtime *l, const struct datagram_ops *o
 static void take_over(struct datagram_server *s, struct listener_runtime *l) {
     unlink_server(s);
     put_first(s, l);
+    if (s->has_ended) {
+        wheel_remove(&l->worker->wheel, &s->look);
+        s->has_ended = false;
+        atomic_fetch_add(&s->socket.use->busy, 1);
+    }
     s->ops->resume(s);
     s->ops->renew(s);
 }

@@ -12,13 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/core/wheel.h"
+
 struct datagram_server;
 struct listener_runtime;
 
-/* How many workers still read from a held socket. The main thread's; it closes the socket when it is wanted by no snapshot
- * and used by nobody. */
+/* Who still reads from the sockets of one address. The main thread's; it closes them when they are wanted by no snapshot and
+ * used by nobody. As long as one worker has connections the others read, too: what comes to them may be for that one, and
+ * clients that begin are to hear that nobody is there. */
 struct socket_use {
-    _Atomic unsigned users;
+    _Atomic unsigned users;                             /* servers */
+    _Atomic unsigned busy;                              /* of them, those that were not stopped, or have something left */
     void           (*on_release)(struct socket_use *);  /* one user less. Called on a worker's thread */
 };
 
@@ -32,9 +36,10 @@ struct datagram_ops {
     struct datagram_server *(*open)(struct listener_runtime *l, int fd);
     /* The listener's definition is another one, or the server has come to another listener: for what begins from now on. */
     void (*renew)(struct datagram_server *);
-    /* Nothing new begins. Once nothing is left, perhaps within this call, the server calls datagrams_ended. */
+    /* Nothing new begins. Once nothing is left, perhaps within this call, the server calls datagrams_ended; it goes on to
+     * refuse what comes until it is destroyed. */
     void (*stop)(struct datagram_server *);
-    void (*resume)(struct datagram_server *);           /* it was stopped and has not ended; `renew` follows */
+    void (*resume)(struct datagram_server *);           /* it was stopped, and may have ended; `renew` follows */
     void (*destroy)(struct datagram_server *);          /* at once, with all that it has left */
 };
 
@@ -44,6 +49,8 @@ struct datagram_server {
     struct listener_runtime   *listener;
     struct datagram_server    *next;                    /* of the listener */
     struct held_socket         socket;
+    bool                       has_ended;
+    struct timer               look;                    /* once it has ended: whether all others have, too */
 };
 
 /* Before the listener is given another definition, which wants `ops` (NULL: no datagrams) on these sockets: servers that it
@@ -58,5 +65,6 @@ void datagrams_serve(struct listener_runtime *l, struct listener_runtime *list, 
 void datagrams_stop(struct listener_runtime *l);
 /* Destroys the listener's servers, and perhaps it, when it drains and has nothing left. */
 void datagrams_destroy(struct listener_runtime *l);
-/* The server has been stopped, and nothing of it is left: destroys it, and perhaps its listener. */
+/* The server has been stopped, and nothing of it is left. Destroys it when the same holds for all workers, perhaps at once, and
+ * perhaps its listener with it. */
 void datagrams_ended(struct datagram_server *s);

@@ -305,7 +305,7 @@ static int make_parts(struct process *p) {
     const struct dataplane_options *o = p->options;
     grpc_logs_set_node(o->node);
     p->dataplane = dataplane_create(p->loop, o->workers);
-    p->sockets = listen_sockets_create(p->holder, o->workers);
+    p->sockets = listen_sockets_create(p->holder, p->loop, o->workers);
     p->log = log_output_create(p->holder, o->workers);
     if (!p->dataplane || !p->sockets || !p->log)
         return -1;

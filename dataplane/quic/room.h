@@ -18,7 +18,7 @@ enum {
 
 struct quic_process {
     struct quic_process_options options;
-    struct worker *workers[UINT8_MAX + 1];               /* by index */
+    _Atomic(struct worker *) workers[UINT8_MAX + 1];     /* by index; each writes its own */
 };
 
 /* An ID by which datagrams find a connection. */

@@ -27,7 +27,7 @@ struct adopt_ops {
     const struct snapshot *(*current)(const struct dataplane *dataplane);
     void (*set_access_log)(struct dataplane *dataplane, unsigned worker, struct log_ring *ring);
     int (*switch_to)(struct dataplane *dataplane, struct snapshot *snapshot,
-                     const struct listen_sockets *sockets, void (*done)(void *arg, uint64_t switch_us),
+                     struct listen_sockets *sockets, void (*done)(void *arg, uint64_t switch_us),
                      void *arg);
 };
 extern const struct adopt_ops adopt_real_ops;

@@ -10,13 +10,17 @@
 #include "dataplane/codec/h1/server.h"
 #include "dataplane/codec/h2/server.h"
 #include "dataplane/codec/raw/server.h"
+#include "dataplane/holder/protocol.h"
 #include "dataplane/http/access_log.h"
 #include "dataplane/http/exchange.h"
+#include "dataplane/net/datagrams.h"
 #include "dataplane/net/gather.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
 #include "dataplane/snapshot/http3.h"
+#include "dataplane/quic/endpoint.h"
 #include "dataplane/snapshot/listen_sockets.h"
+#include "dataplane/snapshot/quic_listener.h"
 #include "dataplane/snapshot/sweep.h"
 #include "dataplane/tls/session.h"
 
@@ -26,9 +30,10 @@ struct dataplane;
 
 /* The descriptors of one served address, for one worker. */
 struct address_sockets {
-    const int *fds;
-    unsigned   count;
-    bool       is_served;               /* the worker has a listener for it already */
+    const int                *fds;      /* TCP */
+    const struct held_socket *udp;
+    unsigned                  count, udp_count;
+    bool                      is_served; /* the worker has a listener for it already */
 };
 
 /* A snapshot on its way to one worker. Owned by the worker's seat; used again for the next one. */
@@ -37,7 +42,9 @@ struct switch_message {
     struct snapshot        *snapshot;
     struct address_sockets *sockets;    /* one per snapshot->addresses */
     int                    *fds;
+    struct held_socket     *udp;
     struct log_ring        *access_log;
+    struct quic_process    *quic;       /* NULL: there is no socket of UDP */
 };
 
 struct drain_message {
@@ -52,6 +59,7 @@ struct seat {                           /* a worker and what belongs to it */
     struct switch_message    switching;
     struct sweep             sweep;
     bool                     is_draining;
+    bool                     has_quic;  /* the worker is part of the process's QUIC */
     struct drain_message     draining;
     struct log_ring         *access_log;
 };
@@ -61,6 +69,7 @@ struct dataplane {
     struct seat      *seats;
     unsigned          worker_count;
     struct ip_caps   *caps;
+    struct quic_process *quic;          /* NULL until the first socket of UDP */
     struct ejection_log *ejections;
     ev_async          news;             /* a worker has switched or ejected, or a snapshot has become quiet */
     _Atomic unsigned  switched;
@@ -89,10 +98,34 @@ static void on_view_quiet(struct worker *w, struct snapshot_view *view) {
     ev_async_send(d->loop, &d->news);
 }
 
-static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept, .raw = raw_server_accept};
+static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept, .raw = raw_server_accept,
+                                            .quic = &quic_listener_ops};
 
-static void define(struct listener_runtime *l, const struct listener_definition *d) {
+static uint64_t drain_time(const struct listener_runtime *l) {
+    return l->definition ? l->definition->settings->timeouts.drain : 0;
+}
+
+static const struct datagram_ops *datagrams_of(const struct listener_opening *o) {
+    return o->http3 ? codecs.quic : o->pass ? codecs.pass : NULL;
+}
+
+static void define(struct seat *s, struct listener_runtime *l, const struct listener_definition *d,
+                   const struct address_sockets *sockets) {
+    const struct datagram_ops *ops = datagrams_of(&d->opening);
+    if (ops == codecs.quic && !s->has_quic)
+        ops = NULL;
+    datagrams_part(l, &s->listeners, ops, sockets->udp, sockets->udp_count, drain_time(l));
     listener_set_definition(l, d, &d->opening, d->settings->connections_per_ip, d->settings->connections);
+    datagrams_serve(l, s->listeners, ops, sockets->udp, sockets->udp_count);
+}
+
+static bool has_tcp(const struct listener_opening *o) {
+    return o->http1 || o->http2 || o->raw;
+}
+
+/* The address stays, and whether it is listened on with TCP, too: those sockets come and go with the listener. */
+static bool stays(const struct listener_runtime *l, const struct served_address *a) {
+    return a && has_tcp(l->opening) == has_tcp(&a->listener->opening);
 }
 
 /* Listeners that stay get their new definition, and the others end. */
@@ -102,11 +135,11 @@ static void renew_listeners(struct seat *s, const struct snapshot *snapshot, str
         next = l->next;
         if (l->is_draining)
             continue;
-        if (a) {
+        if (stays(l, a)) {
             sockets[a - snapshot->addresses].is_served = true;
-            define(l, a->listener);
+            define(s, l, a->listener, &sockets[a - snapshot->addresses]);
         } else {
-            listener_drain(l, l->definition ? l->definition->settings->timeouts.drain : 0);
+            listener_drain(l, drain_time(l));
         }
     }
 }
@@ -116,14 +149,15 @@ static void open_listener(struct seat *s, const struct served_address *a, const 
     struct listener_runtime *l = listener_create(&s->worker, &s->listeners, &a->address, sockets->fds, sockets->count,
                                                  &codecs, s->dataplane->caps);
     if (l)
-        define(l, a->listener);
+        define(s, l, a->listener, sockets);
 }
 
 static void take_addresses(struct seat *s, const struct snapshot *snapshot, struct address_sockets *sockets) {
     renew_listeners(s, snapshot, sockets);
     for (size_t i = 0; !s->is_draining && i < snapshot->address_count; i++)
-        if (!sockets[i].is_served && sockets[i].count)
+        if (!sockets[i].is_served && (sockets[i].count || sockets[i].udp_count))
             open_listener(s, &snapshot->addresses[i], &sockets[i]);
+    listeners_free_done(s->listeners);
 }
 
 /* A quarter is for exchanges and their heads, the rest for bodies: neither can starve the other. */
@@ -143,6 +177,8 @@ static void take_snapshot(struct worker *w, struct worker_message *m) {
     view_ref(w->view);
     set_budgets(w, &snapshot->settings);
     w->access_log = message->access_log;
+    if (message->quic && !s->has_quic) /* without memory other workers serve HTTP/3 */
+        s->has_quic = quic_process_add_worker(message->quic, w) == 0;
     take_addresses(s, snapshot, message->sockets);
     grpc_logs_renew(w->log_services, snapshot->log_services, snapshot->log_service_count, snapshot->settings.timeouts.drain);
     sweep_begin(&s->sweep, w, w->view, old);
@@ -213,7 +249,44 @@ static int gather_sockets(struct dataplane *d, struct seat *s, const struct snap
     return 0;
 }
 
-static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets) {
+static unsigned udp_count(const struct served_address *a, const struct listen_sockets *sockets) {
+    return datagrams_of(&a->listener->opening) ? listen_udp_count(sockets, &a->address) : 0;
+}
+
+/* Likewise of UDP, behind those of TCP. */
+static int gather_udp(struct dataplane *d, struct seat *s, const struct snapshot *snapshot, struct listen_sockets *sockets) {
+    struct switch_message *m = &s->switching;
+    size_t total = 0, at = 0;
+    hg_free(m->udp);
+    for (size_t i = 0; i < snapshot->address_count; i++)
+        total += udp_count(&snapshot->addresses[i], sockets);
+    m->udp = hg_calloc(total, sizeof *m->udp);
+    if (!m->udp)
+        return -1;
+    for (size_t i = 0; i < snapshot->address_count; i++) {
+        const struct served_address *a = &snapshot->addresses[i];
+        unsigned count = udp_count(a, sockets);
+        m->sockets[i].udp = m->udp + at;
+        for (unsigned k = s->worker.index; k < count; k += d->worker_count, m->sockets[i].udp_count++)
+            m->udp[at++] = listen_udp_socket(sockets, &a->address, k);
+    }
+    return 0;
+}
+
+/* With the first socket of UDP the holder has said what connection IDs are made of. */
+static int prepare_quic(struct dataplane *d, const struct listen_sockets *sockets) {
+    const struct holder_udp *steering = listen_sockets_steering(sockets);
+    if (d->quic || !steering)
+        return 0;
+    struct quic_process_options o = {.generation = steering->generation};
+    _Static_assert(sizeof o.secret == sizeof steering->key, "the secret is the holder's key");
+    memcpy(o.ids_key, steering->key, sizeof o.ids_key);
+    memcpy(o.secret, steering->key, sizeof o.secret);
+    d->quic = quic_process_create(&o);
+    return d->quic ? 0 : -1;
+}
+
+static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, struct listen_sockets *sockets) {
     hg_free(snapshot->views); /* of an attempt that failed */
     snapshot->views = hg_calloc(d->worker_count, sizeof *snapshot->views);
     if (!snapshot->views)
@@ -221,18 +294,20 @@ static int prepare_messages(struct dataplane *d, struct snapshot *snapshot, cons
     for (unsigned i = 0; i < d->worker_count; i++) {
         struct seat *s = &d->seats[i];
         snapshot->views[i] = (struct snapshot_view){.snapshot = snapshot, .quiet = on_view_quiet};
-        if (gather_sockets(d, s, snapshot, sockets) < 0)
+        if (gather_sockets(d, s, snapshot, sockets) < 0 || gather_udp(d, s, snapshot, sockets) < 0)
             return -1;
         s->switching.snapshot = snapshot;
         s->switching.access_log = s->access_log;
+        s->switching.quic = d->quic;
         s->switching.message.handle = take_snapshot;
     }
     return 0;
 }
 
-int dataplane_switch(struct dataplane *d, struct snapshot *snapshot, const struct listen_sockets *sockets,
+int dataplane_switch(struct dataplane *d, struct snapshot *snapshot, struct listen_sockets *sockets,
                      void (*done)(void *arg, uint64_t switch_us), void *arg) {
-    if (snapshot_name_ports(snapshot, sockets) < 0 || prepare_messages(d, snapshot, sockets) < 0)
+    if (prepare_quic(d, sockets) < 0 || snapshot_name_ports(snapshot, sockets) < 0 ||
+        prepare_messages(d, snapshot, sockets) < 0)
         return -1;
     if (d->current) {
         d->current->next_retired = d->retired;
@@ -346,6 +421,10 @@ static void seat_finish(struct seat *s) {
     grpc_logs_end(s->worker.log_services);
     if (s->worker.loop)
         worker_end_turn(&s->worker);
+    for (struct listener_runtime *l = s->listeners, *next; l; l = next) {
+        next = l->next;
+        datagrams_destroy(l); /* their connections have said farewell */
+    }
     grpc_logs_destroy(s->worker.log_services);
     clusters_finish(&s->worker);
     if (s->worker.loop)
@@ -354,11 +433,13 @@ static void seat_finish(struct seat *s) {
         view_unref(&s->worker, s->worker.view);
     exchange_free_cache(&s->worker);
     tls_io_free(&s->worker);
+    quic_worker_free(&s->worker);
     route_scratch_destroy(s->worker.route_scratch);
     hg_free(s->worker.gather);
     worker_finish(&s->worker);
     hg_free(s->switching.sockets);
     hg_free(s->switching.fds);
+    hg_free(s->switching.udp);
 }
 
 static void log_exchange(struct exchange *x) {
@@ -410,6 +491,7 @@ void dataplane_destroy(struct dataplane *d) {
         snapshot_free(s);
     }
     snapshot_free(d->current);
+    quic_process_destroy(d->quic);
     ip_caps_destroy(d->caps);
     ejection_log_destroy(d->ejections);
     hg_free(d->seats);

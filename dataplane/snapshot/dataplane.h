@@ -28,7 +28,7 @@ const struct stats *dataplane_worker_stats(const struct dataplane *, unsigned wo
  * it at a loop boundary; exchanges under way keep the one that they began with. `done` is called when all have, with the
  * microseconds from this call. Listening sockets must be held by `sockets` for every address of the snapshot. At most one
  * switch is under way. */
-int dataplane_switch(struct dataplane *, struct snapshot *, const struct listen_sockets *sockets,
+int dataplane_switch(struct dataplane *, struct snapshot *, struct listen_sockets *sockets,
                      void (*done)(void *arg, uint64_t switch_us), void *arg);
 const struct snapshot *dataplane_snapshot(const struct dataplane *);   /* the newest; NULL before the first */
 

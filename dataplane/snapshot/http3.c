@@ -44,7 +44,7 @@ static int build_transport(const Headgate__Listener *m, const char *name, struct
         return fault(errors, name, "quic.server_id", ERROR_RANGE, "the server id, its nonce or its key cannot be used");
     if (d->quic.initial_stream_window > d->settings->limits.buffer)
         d->quic.initial_stream_window = (uint32_t)d->settings->limits.buffer;
-    return fault(errors, name, "protocols", ERROR_UNSUPPORTED, "this version does not serve HTTP/3");
+    return 0;
 }
 
 /* ---- Alt-Svc ---- */

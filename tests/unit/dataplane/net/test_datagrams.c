@@ -116,7 +116,7 @@ static int tear_down(void **state) {
         listener_destroy(list);
     for (unsigned i = 0; i < opened; i++)
         assert_true(fakes[i].is_destroyed);
-    assert_int_equal(uses[0].users + uses[1].users, 0);
+    assert_int_equal(uses[0].users + uses[1].users + uses[0].busy + uses[1].busy, 0);
     assert_int_equal(releases, opened);
     assert_int_equal(view.references, 1);
     ip_caps_destroy(caps);
@@ -224,6 +224,29 @@ static void listener_that_drains_hands_its_server_to_the_next(void **state) {
     assert_null(next->next);
 }
 
+/* Its worker is not the last one. */
+static void ended_server_waits_for_those_of_other_workers(void **state) {
+    (void)state;
+    uses[0].busy++;
+    struct listener_runtime *l = listen_with(&ops, 1);
+    define(l, NULL, 0);
+    assert_true(fakes[0].is_stopped);
+    assert_false(fakes[0].is_destroyed);
+    assert_int_equal(uses[0].busy, 1);
+    define(l, &ops, 1);
+    assert_false(fakes[0].is_stopped);
+    assert_int_equal(uses[0].busy, 2);
+    define(l, NULL, 0);
+    for (int i = 0; i < 10; i++)
+        turn();
+    assert_false(fakes[0].is_destroyed);
+    uses[0].busy--;
+    TURN_UNTIL(fakes[0].is_destroyed);
+    assert_int_equal(releases, 1);
+    assert_ptr_equal(list, l);
+    assert_null(l->next);
+}
+
 static void another_kind_of_server_takes_the_socket(void **state) {
     (void)state;
     struct held busy;
@@ -279,6 +302,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(connections_leave_with_their_server_and_others_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(server_comes_back_while_it_drains, set_up, tear_down),
         cmocka_unit_test_setup_teardown(listener_that_drains_hands_its_server_to_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ended_server_waits_for_those_of_other_workers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_kind_of_server_takes_the_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_left_is_cut_in_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_there_is_none, set_up, tear_down),

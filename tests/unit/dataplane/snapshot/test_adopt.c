@@ -75,7 +75,7 @@ static void fake_set_access_log(struct dataplane *dataplane, unsigned worker, st
 }
 
 static int fake_switch(struct dataplane *dataplane, struct snapshot *snapshot,
-                       const struct listen_sockets *held, void (*done)(void *arg, uint64_t switch_us),
+                       struct listen_sockets *held, void (*done)(void *arg, uint64_t switch_us),
                        void *arg) {
     (void)dataplane;
     (void)snapshot;
@@ -149,7 +149,7 @@ static int set_up(void **state) {
     ev_io_init(&holder_watcher, serve, pair[1], EV_READ);
     ev_io_start(loop, &holder_watcher);
     client = holder_client_create(loop, pair[0], on_lost, NULL);
-    sockets = listen_sockets_create(client, WORKERS);
+    sockets = listen_sockets_create(client, loop, WORKERS);
     output = log_output_create(client, WORKERS);
     adopter = (struct adopter){
         .ops = &ops, .loop = loop, .workers = WORKERS, .sockets = sockets, .log = output};

@@ -27,6 +27,21 @@ unsigned listen_socket_count(const struct listen_sockets *s, const struct addres
     return address_equal(&s->address, a) ? WORKERS : 0;
 }
 
+unsigned listen_udp_count(const struct listen_sockets *s, const struct address *a) {
+    (void)s, (void)a;
+    return 0;
+}
+
+struct held_socket listen_udp_socket(struct listen_sockets *s, const struct address *a, unsigned index) {
+    (void)s, (void)a, (void)index;
+    return (struct held_socket){.fd = -1};
+}
+
+const struct holder_udp *listen_sockets_steering(const struct listen_sockets *s) {
+    (void)s;
+    return NULL;
+}
+
 const struct address *listen_socket_bound(const struct listen_sockets *s, const struct address *a) {
     return listen_socket_count(s, a) ? a : NULL;
 }

@@ -52,7 +52,7 @@ static int set_up(void **state) {
     ev_io_init(&holder_watcher, serve, pair[1], EV_READ);
     ev_io_start(loop, &holder_watcher);
     client = holder_client_create(loop, pair[0], on_lost, NULL);
-    sockets = listen_sockets_create(client, 2);
+    sockets = listen_sockets_create(client, loop, 2);
     return client && sockets ? 0 : -1;
 }
 

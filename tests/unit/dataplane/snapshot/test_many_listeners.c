@@ -33,6 +33,21 @@ unsigned listen_socket_count(const struct listen_sockets *s, const struct addres
     return s->fds[index_of(s, a)] >= 0;
 }
 
+unsigned listen_udp_count(const struct listen_sockets *s, const struct address *a) {
+    (void)s, (void)a;
+    return 0;
+}
+
+struct held_socket listen_udp_socket(struct listen_sockets *s, const struct address *a, unsigned index) {
+    (void)s, (void)a, (void)index;
+    return (struct held_socket){.fd = -1};
+}
+
+const struct holder_udp *listen_sockets_steering(const struct listen_sockets *s) {
+    (void)s;
+    return NULL;
+}
+
 const struct address *listen_socket_bound(const struct listen_sockets *s, const struct address *a) {
     return listen_socket_count(s, a) ? a : NULL;
 }
@@ -179,7 +194,7 @@ static void on_switched(void *arg, uint64_t us) {
     ev_break(arg, EVBREAK_ALL);
 }
 
-static struct many *serve(struct ev_loop *loop, struct dataplane *d, const struct listen_sockets *sockets, size_t from) {
+static struct many *serve(struct ev_loop *loop, struct dataplane *d, struct listen_sockets *sockets, size_t from) {
     struct many *m = calloc(1, sizeof *m);
     struct snapshot *s = NULL;
     struct error_list errors = {0};
