@@ -142,8 +142,9 @@ static bool on_open(struct h3_stream *stream) {
     return true;
 }
 
+/* RFC 9114 section 4.3.1 leaves no choice about a request without an authority. */
 static void refuse(struct h3_stream *stream, enum section_error error) {
-    if (section_error_is_malformed(error)) {
+    if (section_error_is_malformed(error) || error == SECTION_AUTHORITY_MISSING) {
         h3_stream_refuse(stream, section_error_word(error));
         return;
     }

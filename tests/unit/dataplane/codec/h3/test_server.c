@@ -324,6 +324,40 @@ static void an_early_answer_stops_the_request(void **state) {
     assert_true(call->ended);
 }
 
+/* It gives up its request by itself: the answer is complete, and on its way. */
+static void an_answer_outlives_the_rest_of_its_request(void **state) {
+    (void)state;
+    struct call *call = post(STR("x"));
+    call->is_held = true;
+    settle();
+    fake.holds_acks = true;
+    fake.window = 0;
+    answer_with(&backs[0], STR("no"));
+    settle();
+    fake.window = 1;
+    quic_mark_dirty(&fake);
+    settle();
+    fake.user->ops->on_stream_reset(fake.user, call->id, H3_REQUEST_CANCELLED);
+    assert_false(fake_stream(call->id)->was_reset);
+    fake.window = 1 << 20;
+    quic_mark_dirty(&fake);
+    settle();
+    assert_string_equal(text(&call->body), "no");
+    assert_true(call->ended);
+}
+
+static void a_response_shorter_than_it_says_is_reset(void **state) {
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    backs[0].loop.to_send = STR("half");
+    answer(&backs[0], 200, 10, false);
+    push_all(&backs[0]);
+    settle();
+    assert_int_equal(fake_stream(call->id)->reset_code, H3_INTERNAL_ERROR);
+    assert_false(call->ended);
+}
+
 static void a_cut_response_is_reset(void **state) {
     (void)state;
     struct call *call = get("/");
@@ -386,11 +420,13 @@ static void a_head_that_does_not_come_ends_its_stream(void **state) {
 static void malformed_requests_end_their_streams(void **state) {
     const nghttp3_nv upper[] = {BASIC("GET", "/"), nv("connection", "close")};
     const nghttp3_nv no_path[] = {nv(":method", "GET"), nv(":scheme", "https"), nv(":authority", "a")};
+    const nghttp3_nv nobody[] = {nv(":method", "GET"), nv(":scheme", "https"), nv(":path", "/")};
     const nghttp3_nv shorter[] = {BASIC("POST", "/"), nv("content-length", "5")};
     (void)state;
     struct call *a = request_fields(upper, 5, STR(""), false), *b = request_fields(no_path, 3, STR(""), false);
-    struct call *c = request_fields(shorter, 5, STR("abcd"), true);
+    struct call *d = request_fields(nobody, 3, STR(""), false), *c = request_fields(shorter, 5, STR("abcd"), true);
     settle();
+    assert_int_equal(fake_stream(d->id)->reset_code, H3_MESSAGE_ERROR);
     assert_int_equal(fake_stream(a->id)->reset_code, H3_MESSAGE_ERROR);
     assert_int_equal(fake_stream(b->id)->reset_code, H3_MESSAGE_ERROR);
     assert_int_equal(fake_stream(c->id)->reset_code, H3_MESSAGE_ERROR);
@@ -414,6 +450,42 @@ static void urgent_responses_go_first(void **state) {
     settle();
     assert_int_equal(fake.takes[0], b->id);
     assert_int_equal(fake.takes[1], a->id);
+}
+
+static void equal_responses_go_by_their_ids(void **state) {
+    (void)state;
+    struct call *a = get("/"), *b = get("/");
+    settle();
+    fake.window = 0;
+    answer_with(&backs[1], STR("second"));
+    answer_with(&backs[0], STR("first"));
+    settle();
+    fake.take_count = 0;
+    fake.window = 1 << 20;
+    quic_mark_dirty(&fake);
+    settle();
+    assert_int_equal(fake.takes[0], a->id);
+    assert_int_equal(fake.takes[1], b->id);
+}
+
+/* PRIORITY_UPDATE may name a stream that is still to come, as far as streams were allowed. */
+static void a_priority_may_come_before_its_stream(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        get("/");
+    settle();
+    for (int i = 0; i < 3; i++)
+        answer_with(&backs[i], STR("x"));
+    settle();
+    assert_int_equal(fake.extended[1], 3);
+    fake_receive(2, "\x80\x0f\x07\x00\x05\x41\x98u=1", 10, false); /* 408: the 103rd */
+    assert_false(fake.is_closed);
+    client.next_id = 408;
+    get("/");
+    settle();
+    assert_int_equal(h3_stream_find((struct h3_session *)fake.user, 408)->urgency, 1);
+    fake_receive(2, "\x80\x0f\x07\x00\x02\x41\x9c", 7, false);
+    assert_int_equal(fake.code, 0x108);
 }
 
 static void incremental_responses_take_turns(void **state) {
@@ -537,12 +609,16 @@ int main(void) {
         TEST(a_client_that_goes_away_ends_its_exchange),
         TEST(a_response_that_nobody_wants_ends_its_exchange),
         TEST(an_early_answer_stops_the_request),
+        TEST(an_answer_outlives_the_rest_of_its_request),
+        TEST(a_response_shorter_than_it_says_is_reset),
         TEST(a_cut_response_is_reset),
         TEST(draining_lets_everything_end),
         TEST(an_idle_connection_ends),
         TEST(a_head_that_does_not_come_ends_its_stream),
         TEST(malformed_requests_end_their_streams),
         TEST(urgent_responses_go_first),
+        TEST(equal_responses_go_by_their_ids),
+        TEST(a_priority_may_come_before_its_stream),
         TEST(incremental_responses_take_turns),
         TEST(a_websocket_is_a_tunnel),
         TEST(safe_early_requests_go_on_and_say_so),
