@@ -60,6 +60,26 @@ def test_data_plane_has_no_privileges(fresh):
         assert int(status["CapEff"], 16) == 0
 
 
+# Of linux/capability.h: ports below 1024, the data plane's user, signals to it, the paths that are given.
+CAPABILITIES_OF_HOLDER = {"CHOWN": 0, "DAC_OVERRIDE": 1, "DAC_READ_SEARCH": 2, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7,
+                          "SETPCAP": 8, "NET_BIND_SERVICE": 10}
+
+
+def bpf_descriptors(pid):
+    return [link for each in pathlib.Path(f"/proc/{pid}/fd").iterdir() if "bpf" in (link := os.readlink(each))]
+
+
+def test_holder_keeps_few_privileges(fresh):
+    """What was loaded with more of them is still there, and the data plane has none of it."""
+    fresh.serve(configuration(fresh, 1))
+    holder = status_of(fresh.holder.pid)
+    for kind in ("CapEff", "CapPrm") + (("CapBnd",) if os.geteuid() == 0 else ()):
+        assert int(holder[kind], 16) & ~sum(1 << bit for bit in CAPABILITIES_OF_HOLDER.values()) == 0, kind
+    steers_by_classic = "datagrams are steered by classic BPF" in fresh.logs()
+    assert bool(bpf_descriptors(fresh.holder.pid)) is not steers_by_classic
+    assert bpf_descriptors(fresh.dataplane_pid()) == []
+
+
 def test_probes_say_when_it_is_ready(fresh):
     assert fresh.probe(fresh.admin_port, "livez") == 200
     assert fresh.probe(fresh.admin_port, "readyz") == 503
