@@ -65,6 +65,6 @@ void datagrams_serve(struct listener_runtime *l, struct listener_runtime *list, 
 void datagrams_stop(struct listener_runtime *l);
 /* Destroys the listener's servers, and perhaps it, when it drains and has nothing left. */
 void datagrams_destroy(struct listener_runtime *l);
-/* The server has been stopped, and nothing of it is left. Destroys it when the same holds for all workers, perhaps at once, and
- * perhaps its listener with it. */
+/* The server has been stopped, and nothing of it is left. Destroys it when the same holds for all workers, perhaps at once,
+ * and perhaps its listener with it. */
 void datagrams_ended(struct datagram_server *s);

@@ -193,6 +193,180 @@ static void address_in_use_names_listener_and_field(void **state) {
     resource_set_unref(set);
 }
 
+/* ---- UDP ---- */
+
+enum { TCP = 1, UDP = 2 };
+
+static struct resource_set *listener_over(unsigned transports, const char *address, uint64_t receive_buffer) {
+    struct manifest m = {0};
+    Headgate__Listener listener = HEADGATE__LISTENER__INIT;
+    Headgate__QuicOptions quic = HEADGATE__QUIC_OPTIONS__INIT;
+    Headgate__Listener__Protocol protocols[] = {HEADGATE__LISTENER__PROTOCOL__HTTP1, HEADGATE__LISTENER__PROTOCOL__HTTP3};
+    char *addresses[] = {(char *)address};
+    listener.addresses = addresses;
+    listener.n_addresses = 1;
+    listener.protocols = protocols + (transports & TCP ? 0 : 1);
+    listener.n_protocols = transports == (TCP | UDP) ? 2 : 1;
+    listener.quic = &quic;
+    quic.has_receive_buffer = 1;
+    quic.receive_buffer = receive_buffer;
+    made_set(&m.intent, HEADGATE__KIND__KIND_LISTENER, "one", &listener.base);
+    manifest_seal(&m, 1, 1);
+    return manifest_set(&m);
+}
+
+static void serve_set(struct resource_set *set) {
+    prepare(set);
+    assert_true(error_list_is_empty(&errors));
+    listen_sockets_release(sockets, set);
+    settle();
+    resource_set_unref(set);
+}
+
+static uint16_t port_of(int fd) {
+    struct address a = {.length = sizeof a.u};
+    assert_int_equal(getsockname(fd, &a.u.any, &a.length), 0);
+    return address_port(&a);
+}
+
+static int type_of(int fd) {
+    int type;
+    socklen_t n = sizeof type;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n), 0);
+    return type;
+}
+
+static void udp_has_the_port_of_tcp(void **state) {
+    (void)state;
+    struct address a = address_of("127.0.0.1:0");
+    assert_null(listen_sockets_steering(sockets));
+    serve_set(listener_over(TCP | UDP, "127.0.0.1:0", 100000));
+    assert_int_equal(listen_socket_count(sockets, &a), 2);
+    assert_int_equal(listen_udp_count(sockets, &a), 2);
+    int tcp = listen_socket_fd(sockets, &a, 0), udp = listen_udp_socket(sockets, &a, 1).fd;
+    assert_int_equal(type_of(tcp), SOCK_STREAM);
+    assert_int_equal(type_of(udp), SOCK_DGRAM);
+    assert_int_equal(port_of(udp), port_of(tcp));
+    assert_int_equal(address_port(listen_socket_bound(sockets, &a)), port_of(tcp));
+    assert_int_equal(listen_udp_socket(sockets, &a, 2).fd, -1);
+    assert_non_null(listen_sockets_steering(sockets));
+    serve_set(listener_over(UDP, "127.0.0.1:0", 100000)); /* TCP goes, and nothing else changes */
+    assert_int_equal(listen_socket_count(sockets, &a), 0);
+    assert_int_equal(listen_udp_socket(sockets, &a, 1).fd, udp);
+    assert_int_equal(address_port(listen_socket_bound(sockets, &a)), port_of(udp));
+    assert_int_equal(holder.sockets.addresses, 1);
+}
+
+static void udp_comes_to_tcp_that_is_there(void **state) {
+    (void)state;
+    struct address a = address_of("127.0.0.1:0");
+    serve_set(listener_over(TCP, "127.0.0.1:0", 100000));
+    assert_int_equal(listen_udp_count(sockets, &a), 0);
+    serve_set(listener_over(TCP | UDP, "127.0.0.1:0", 100000));
+    assert_int_equal(port_of(listen_udp_socket(sockets, &a, 0).fd), port_of(listen_socket_fd(sockets, &a, 0)));
+    serve_set(listener_over(UDP, "127.0.0.3:0", 100000)); /* alone it has a port of its own */
+    a = address_of("127.0.0.3:0");
+    assert_true(address_port(listen_socket_bound(sockets, &a)) > 0);
+    assert_int_equal(holder.sockets.addresses, 1);
+}
+
+static void udp_address_in_use_says_so(void **state) {
+    (void)state;
+    struct address any = address_of("127.0.0.1:0"), taken = {.length = sizeof taken.u};
+    char text[ADDRESS_TEXT_MAX];
+    int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(other, &any.u.any, any.length), 0);
+    assert_int_equal(getsockname(other, &taken.u.any, &taken.length), 0);
+    address_format(&taken, text);
+    struct resource_set *set = listener_over(TCP | UDP, text, 100000);
+    prepare(set);
+    assert_int_equal(errors.count, 1);
+    assert_int_equal(errors.items[0].code, ERROR_ADDRESS_IN_USE);
+    assert_non_null(strstr(errors.items[0].message, "is in use for UDP"));
+    assert_string_equal(errors.items[0].path, "addresses[0]");
+    listen_sockets_abort(sockets);
+    settle();
+    assert_int_equal(holder.sockets.addresses, 0);
+    close(other);
+    resource_set_unref(set);
+}
+
+/* TCP is refused: UDP, which waits for its port, is not asked for, and one error says it. */
+static void udp_that_waits_for_tcp_ends_with_it(void **state) {
+    (void)state;
+    struct resource_set *set = listener_over(TCP | UDP, "192.0.2.1:0", 100000);
+    prepare(set);
+    assert_int_equal(errors.count, 1);
+    listen_sockets_abort(sockets);
+    listen_sockets_prepare(sockets, set, &errors, on_done, NULL);
+    listen_sockets_abort(sockets); /* before the answer */
+    settle();
+    assert_int_equal(holder.sockets.addresses, 0);
+    resource_set_unref(set);
+}
+
+static void udp_stays_as_long_as_it_is_used(void **state) {
+    (void)state;
+    struct address a = address_of("127.0.0.1:0");
+    struct resource_set *again = listener_over(TCP | UDP, "127.0.0.1:0", 100000);
+    serve_set(listener_over(TCP | UDP, "127.0.0.1:0", 100000));
+    struct held_socket held = listen_udp_socket(sockets, &a, 0);
+    held.use->users = 1;
+    serve_set(listener_over(TCP, "127.0.0.1:0", 100000));
+    assert_int_equal(holder.sockets.addresses, 2);
+    prepare(again); /* wanted again, and then not */
+    held.use->users = 0;
+    held.use->on_release(held.use);
+    settle();
+    assert_int_equal(listen_udp_socket(sockets, &a, 0).fd, held.fd);
+    held.use->users = 1;
+    listen_sockets_abort(sockets);
+    assert_int_equal(listen_udp_socket(sockets, &a, 0).fd, held.fd);
+    serve_set(again); /* wanted again: the same sockets */
+    assert_int_equal(listen_udp_socket(sockets, &a, 0).fd, held.fd);
+    serve_set(listener_over(TCP, "127.0.0.1:0", 100000));
+    held.use->users = 0;
+    held.use->on_release(held.use);
+    settle();
+    assert_int_equal(listen_udp_count(sockets, &a), 0);
+    assert_int_equal(holder.sockets.addresses, 1);
+}
+
+static int receive_buffer(int fd) {
+    int bytes;
+    socklen_t n = sizeof bytes;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &n), 0);
+    return bytes;
+}
+
+static void buffers_are_asked_for_and_change(void **state) {
+    (void)state;
+    struct address a = address_of("127.0.0.1:0");
+    serve_set(listener_over(UDP, "127.0.0.1:0", 20000));
+    int fd = listen_udp_socket(sockets, &a, 1).fd, before = receive_buffer(fd);
+    assert_in_range(before, 20000, 2 * 20000);
+    serve_set(listener_over(UDP, "127.0.0.1:0", 50000));
+    assert_int_equal(listen_udp_socket(sockets, &a, 1).fd, fd);
+    assert_in_range(receive_buffer(fd), 50000, 2 * 50000);
+}
+
+static void udp_with_every_allocation_failed_in_turn(void **state) {
+    (void)state;
+    struct resource_set *set = listener_over(TCP | UDP, "127.0.0.1:0", 100000);
+    bool is_good = false;
+    for (long nth = 0; !is_good; nth++) {
+        error_list_finish(&errors);
+        hg_alloc_fail_at(nth, 0);
+        prepare(set);
+        hg_alloc_fail_at(-1, 0);
+        is_good = error_list_is_empty(&errors);
+        if (!is_good)
+            listen_sockets_abort(sockets);
+    }
+    serve_set(set);
+    assert_int_equal(holder.sockets.addresses, 2);
+}
+
 /* ---- beside the admin listener ---- */
 
 static struct address admin_bound;
@@ -297,6 +471,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sockets_of_every_address_are_there_when_it_is_done, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(udp_has_the_port_of_tcp, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(udp_comes_to_tcp_that_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(udp_address_in_use_says_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(udp_that_waits_for_tcp_ends_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(udp_stays_as_long_as_it_is_used, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(buffers_are_asked_for_and_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(udp_with_every_allocation_failed_in_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_that_leaves_is_closed_and_the_others_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_closes_what_was_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_before_the_answer_leaves_nothing, set_up, tear_down),
