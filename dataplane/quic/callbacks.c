@@ -56,8 +56,9 @@ static int on_crypto(ngtcp2_conn *ng, ngtcp2_encryption_level level, uint64_t of
     if (!tls_quic_can_read(c->tls))
         return refuse_crypto(ng, ALERT_UNEXPECTED_MESSAGE);
     int status = ngtcp2_crypto_recv_crypto_data_cb(ng, level, offset, bytes, n, user);
-    if (status != 0 && !c->wants_close)
-        tls_quic_on_failure(c->tls);
+    uint8_t alert = status != 0 && !c->wants_close ? tls_quic_on_failure(c->tls) : 0;
+    if (alert)
+        ngtcp2_conn_set_tls_alert(ng, alert);
     return status;
 }
 

@@ -99,10 +99,11 @@ enum tls_status tls_quic_on_done(struct tls_session *s) {
     return s->state == SESSION_HANDSHAKE ? tls_session_finish(s) : TLS_OK;
 }
 
-void tls_quic_on_failure(struct tls_session *s) {
+uint8_t tls_quic_on_failure(struct tls_session *s) {
     if (s->state != SESSION_FAILED)
         tls_session_fail(s, s->ssl ? tls_failure_of(s->ssl) : TLS_FAILURE_MALFORMED);
     ERR_clear_error();
+    return s->alert;
 }
 
 void tls_quic_rest(struct tls_session *s) {

@@ -27,8 +27,9 @@ void            tls_quic_detach(struct tls_session *s);
 int             tls_quic_on_keys(struct tls_session *s);
 /* The handshake is done. TLS_OK or TLS_FAILED. */
 enum tls_status tls_quic_on_done(struct tls_session *s);
-/* OpenSSL has refused what came: finds and counts the reason. */
-void            tls_quic_on_failure(struct tls_session *s);
+/* OpenSSL has refused what came: finds and counts the reason. Returns the alert that says it; 0: the one that OpenSSL gave.
+ * */
+uint8_t         tls_quic_on_failure(struct tls_session *s);
 /* A server's handshake is done and everything that it had to say is with the connection: OpenSSL's object goes. */
 void            tls_quic_rest(struct tls_session *s);
 /* False: it rests, and what comes as CRYPTO data is against the rules (RFC 9001 sections 4.4 and 6). */

@@ -128,6 +128,7 @@ static int on_client_hello(SSL *ssl, int *ret_alert, void *arg) {
     struct tls_session *session = SSL_get_app_data(ssl);
     if (session->is_quic && !has_extension(ssl, TLSEXT_TYPE_quic_transport_parameters)) { /* RFC 9001 section 8.2 */
         session->failure = TLS_FAILURE_MALFORMED;
+        session->alert = TLS13_AD_MISSING_EXTENSION; /* OpenSSL has not chosen a version yet, and says an older one's */
         *ret_alert = SSL_AD_MISSING_EXTENSION;
         return SSL_CLIENT_HELLO_ERROR;
     }

@@ -35,6 +35,7 @@ struct tls_session {
     uint64_t           begun_at;         /* monotonic; 0: nothing has come yet */
     uint64_t           early_limits;     /* of a server over QUIC: what its tickets say of 0-RTT; 0: it takes none */
     enum tls_failure   failure;
+    uint8_t            alert;            /* over QUIC: that says why it failed; 0: the one that OpenSSL has said */
     uint8_t            state;            /* enum session_state */
     uint8_t            protocol;         /* a single enum tls_protocols; 0: none agreed */
     bool               is_client, is_resumed, has_said_goodbye, offers_nothing, is_quic;
