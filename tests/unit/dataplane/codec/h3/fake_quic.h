@@ -274,7 +274,8 @@ static inline void fake_take(int64_t id, bool end, const struct iovec *vec, size
 }
 
 static inline void fake_gone(enum quic_cause cause) {
-    const struct quic_closing why = {.cause = cause, .space = fake.space, .code = fake.code, .was_open = true};
+    const struct quic_closing why = {.cause = cause, .space = fake.space, .code = fake.code, .was_open = true,
+                                     .tls_failure = ""};
     if (fake.is_gone)
         return;
     fake.is_gone = true;
