@@ -42,10 +42,12 @@ struct hash_rule {
 };
 
 /* What a cluster of HTTP/3 does where UDP does not get through. Microseconds. */
+#define FALLBACK_TIME_MOST (30 * UINT64_C(86400000000))
 struct fallback_rules {
     const struct client_codec *codec;      /* over TCP; NULL: there is none */
     uint64_t after;                        /* a handshake is late: TCP is tried beside it. 0: at once */
-    uint64_t remember, remember_most;      /* how long a failure keeps HTTP/3 from being tried: the first, and at most */
+    uint64_t remember, remember_most;      /* how long a failure keeps HTTP/3 from being tried: the first, and at most;
+                                            * up to FALLBACK_TIME_MOST */
 };
 
 struct cluster_definition {

@@ -8,6 +8,8 @@
 
 #include "dataplane/back/pool_private.h"
 
+enum { DOUBLINGS = 32 };
+
 static struct endpoint_runtime *endpoint_of(const struct client_connection *c) {
     return c->endpoint;
 }
@@ -39,7 +41,7 @@ static void remember_failure(const struct endpoint_runtime *e) {
     const struct fallback_rules *rules = &e->cluster->fallback;
     uint32_t failures = atomic_fetch_add_explicit(&e->shared->http3_failures, 1, memory_order_relaxed);
     uint64_t time = rules->remember;
-    while (failures-- > 0 && time < rules->remember_most)
+    for (unsigned i = 0; i < failures && i < DOUBLINGS && time < rules->remember_most; i++)
         time *= 2;
     time = time < rules->remember_most ? time : rules->remember_most;
     atomic_store_explicit(&e->shared->http3_not_before, e->cluster->worker->now + time, memory_order_relaxed);

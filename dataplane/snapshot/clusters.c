@@ -5,9 +5,12 @@
 #include "common/alloc.h"
 #include "dataplane/codec/h1/client.h"
 #include "dataplane/codec/h2/client.h"
+#include "dataplane/codec/h3/client.h"
 #include "dataplane/codec/raw/client.h"
 #include "dataplane/http/http2_options.h"
+#include "dataplane/http/http3_options.h"
 #include "dataplane/snapshot/members.h"
+#include "dataplane/snapshot/quic_options.h"
 #include "dataplane/snapshot/sticky.h"
 #include "dataplane/snapshot/tls.h"
 
@@ -15,6 +18,8 @@
 struct owned_definition {
     struct cluster_definition  definition;      /* first */
     struct http2_options       http2;
+    struct http3_options       http3;
+    struct quic_options        quic;
     struct arena               arena;
     struct resource_id         cluster_id, endpoints_id, settings_id, sticky_id; /* the last where cookies are signed */
     bool                       has_endpoints, has_settings;
@@ -45,6 +50,7 @@ void cluster_definition_unref(struct cluster_definition *d) {
     if (!d || --d->references)
         return;
     tls_client_unref(d->options.tls);
+    tls_client_unref(d->options.quic_tls);
     cluster_members_unref(d->members);
     cluster_shared_unref(d->shared);
     arena_finish(&o->arena);
@@ -116,9 +122,24 @@ static int take_sticky(struct owned_definition *o, const struct resource *cluste
     return d->sticky ? 0 : -1;
 }
 
+/* What HTTP/3 and its fallback have of their own. */
+static void fill_http3(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
+    struct cluster_definition *d = &o->definition;
+    const Headgate__Http3Fallback *fallback = m->http3_fallback;
+    http3_options_init(&o->http3, m->http3, settings->limits.header_bytes);
+    quic_options_init(&o->quic, m->quic, m->http3, 0); /* a cluster has no server id, which is all that could be wrong */
+    d->options.http3 = &o->http3;
+    d->options.quic = &o->quic;
+    d->codec = &h3_client_codec;
+    if (fallback)
+        d->fallback = (struct fallback_rules){.codec = &h2_client_codec, .after = fallback->after,
+                                              .remember = fallback->remember, .remember_most = fallback->remember_most};
+}
+
 static void fill_options(struct owned_definition *o, const Headgate__Cluster *m, const struct settings *settings) {
     struct cluster_definition *d = &o->definition;
-    bool is_http2 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
+    bool is_http3 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
+    bool is_http2 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2 || (is_http3 && m->http3_fallback);
     const struct timeouts *t = &settings->timeouts;
     d->options = (struct client_options){
         .connect_timeout = m->has_connect_timeout ? m->connect_timeout : 0,
@@ -140,12 +161,23 @@ static void fill_options(struct owned_definition *o, const Headgate__Cluster *m,
     d->idle_connections = m->idle_connections;
     d->requests_per_connection = m->requests_per_connection;
     d->codec = is_http2 ? &h2_client_codec : &h1_client_codec;
+    if (is_http3)
+        fill_http3(o, m, settings);
+}
+
+static bool is_good_fallback(const Headgate__Http3Fallback *m) {
+    return m->after <= FALLBACK_TIME_MOST && m->remember <= FALLBACK_TIME_MOST && m->remember_most <= FALLBACK_TIME_MOST;
 }
 
 static int check_served(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
     size_t before = errors->count;
-    if (m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
-        fault(errors, "cluster", name, "protocol", ERROR_UNSUPPORTED, "protocol is not supported by this version");
+    bool is_http3 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
+    if (is_http3 && !m->tls)
+        fault(errors, "cluster", name, "tls", ERROR_MISSING, "HTTP/3 is always encrypted");
+    if (is_http3 && m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
+        fault(errors, "cluster", name, "send_proxy", ERROR_CONFLICT, "there is no PROXY header over UDP");
+    if (m->http3_fallback && !is_good_fallback(m->http3_fallback))
+        fault(errors, "cluster", name, "http3_fallback", ERROR_RANGE, "no time of it is above 30 days");
     if (m->breakers && (!m->breakers->connections || !m->breakers->requests || !m->breakers->pending))
         fault(errors, "cluster", name, "breakers", ERROR_RANGE, "connections, requests and pending are at least 1");
     return errors->count == before ? 0 : -1;
@@ -199,8 +231,13 @@ static int fill_outliers(struct cluster_definition *d, const Headgate__OutlierDe
 /* What a definition is made of. */
 struct ingredients {
     const struct resource *cluster, *endpoints, *secret; /* the last two may be NULL */
-    struct tls_client     *tls;
+    struct tls_client     *tls, *quic_tls;               /* likewise */
 };
+
+static void give_up_tls(const struct ingredients *from) {
+    tls_client_unref(from->tls);
+    tls_client_unref(from->quic_tls);
+}
 
 /* The TLS of `from` is the definition's from here on. */
 static struct cluster_definition *make(const struct ingredients *from, const struct cluster_definition *previous,
@@ -209,7 +246,7 @@ static struct cluster_definition *make(const struct ingredients *from, const str
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {
-        tls_client_unref(from->tls);
+        give_up_tls(from);
         return NULL;
     }
     struct cluster_definition *d = &o->definition;
@@ -224,6 +261,7 @@ static struct cluster_definition *make(const struct ingredients *from, const str
     fill_options(o, m, &s->settings);
     breakers_fill(&d->breakers, m->breakers);
     d->options.tls = from->tls;
+    d->options.quic_tls = from->quic_tls;
     int status = check_served(m, cluster->name, errors);
     if (fill_outliers(d, m->outliers, errors) < 0)
         status = -1;
@@ -239,7 +277,8 @@ static struct cluster_definition *make(const struct ingredients *from, const str
 
 static bool is_same(const struct cluster_definition *d, const struct ingredients *from, const struct resource *settings) {
     const struct owned_definition *o = (const struct owned_definition *)d;
-    if (d->options.tls != from->tls || !resource_id_equal(&o->cluster_id, &from->cluster->id) ||
+    if (d->options.tls != from->tls || d->options.quic_tls != from->quic_tls ||
+        !resource_id_equal(&o->cluster_id, &from->cluster->id) ||
         o->has_endpoints != (from->endpoints != NULL) || o->has_settings != (settings != NULL))
         return false;
     return (!from->endpoints || resource_id_equal(&o->endpoints_id, &from->endpoints->id)) &&
@@ -247,15 +286,29 @@ static bool is_same(const struct cluster_definition *d, const struct ingredients
            (!settings || resource_id_equal(&o->settings_id, &settings->id));
 }
 
+/* That over TCP (of HTTP/3: of its fallback and of tunnels), and that of QUIC. */
+static int find_tls(struct ingredients *from, const struct resource_set *resources, struct error_list *errors) {
+    const Headgate__Cluster *m = (const Headgate__Cluster *)from->cluster->message;
+    bool is_http3 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
+    enum tls_protocols over_tcp = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP1 ? TLS_HTTP1 : TLS_HTTP2;
+    if (!m->tls)
+        return 0;
+    if (snapshot_cluster_tls(from->cluster, over_tcp, resources, &from->tls, errors) < 0)
+        return -1;
+    if (!is_http3 || snapshot_cluster_tls(from->cluster, TLS_HTTP3, resources, &from->quic_tls, errors) == 0)
+        return 0;
+    tls_client_unref(from->tls);
+    return -1;
+}
+
 /* Takes the previous definition `d` over, or makes one. NULL: errors has more now, or memory is short. */
 static struct cluster_definition *reuse_or_make(struct snapshot *s, struct ingredients *from,
                                                 const struct resource_set *resources, struct cluster_definition *d,
                                                 struct error_list *errors) {
-    bool has_tls = ((const Headgate__Cluster *)from->cluster->message)->tls != NULL;
-    if (has_tls && snapshot_cluster_tls(from->cluster, resources, &from->tls, errors) < 0)
+    if (find_tls(from, resources, errors) < 0)
         return NULL;
     if (d && is_same(d, from, s->settings_resource)) {
-        tls_client_unref(from->tls);
+        give_up_tls(from);
         d->references++;
         return d;
     }

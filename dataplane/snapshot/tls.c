@@ -38,10 +38,9 @@ int snapshot_listener_tls(const struct resource *listener, const struct resource
     return 0;
 }
 
-int snapshot_cluster_tls(const struct resource *cluster, const struct resource_set *resources, struct tls_client **ret,
-                         struct error_list *errors) {
+int snapshot_cluster_tls(const struct resource *cluster, enum tls_protocols protocol, const struct resource_set *resources,
+                         struct tls_client **ret, struct error_list *errors) {
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
-    enum tls_protocols protocol = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2 ? TLS_HTTP2 : TLS_HTTP1;
     char name[PLACE_MAX];
     const struct tls_secrets secrets = {find_secret, resources};
     const struct tls_place place = {name, "tls", errors};

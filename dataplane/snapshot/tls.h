@@ -9,5 +9,6 @@
  * `errors`. What an earlier snapshot has of equal messages and secrets is taken over. */
 int snapshot_listener_tls(const struct resource *listener, const struct resource_set *resources, struct tls_server **ret,
                           struct error_list *errors);
-int snapshot_cluster_tls(const struct resource *cluster, const struct resource_set *resources, struct tls_client **ret,
-                         struct error_list *errors);
+/* `protocol`: what is to be spoken inside. */
+int snapshot_cluster_tls(const struct resource *cluster, enum tls_protocols protocol, const struct resource_set *resources,
+                         struct tls_client **ret, struct error_list *errors);

@@ -47,11 +47,41 @@ void check_balancing(struct fill *f, const struct fill_at *at, const ProtobufCMe
         conflict(f, at, "load-bound", "nobody can have less than the mean", "off, or 100 and more");
 }
 
+void check_http3_fallback(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Http3Fallback *fallback = (const Headgate__Http3Fallback *)m;
+    if (fallback->remember > fallback->remember_most)
+        conflict(f, at, "remember", "remember is above remember-most", "a duration that is not above remember-most");
+}
+
+static void check_beside_http3(struct fill *f, const struct fill_at *at, const Headgate__Cluster *cluster) {
+    struct fill_at below = fill_down(at, "tls");
+    if (!cluster->tls)
+        conflict(f, at, "protocol", "HTTP/3 is always encrypted", "tls beside it");
+    else if (cluster->tls->max_version == HEADGATE__TLS_VERSION__TLS_1_2)
+        conflict(f, &below, "max-version", "HTTP/3 is TLS 1.3 or nothing", "max-version: \"1.3\"");
+    if (cluster->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
+        conflict(f, at, "proxy-protocol", "there is no PROXY header over UDP", "off");
+    if (cluster->http2 && !cluster->http3_fallback)
+        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "http3-fallback beside it");
+}
+
+static void check_beside_others(struct fill *f, const struct fill_at *at, const Headgate__Cluster *cluster) {
+    static const char *const keys[] = {"http3", "quic", "http3-fallback"};
+    const bool is_there[] = {cluster->http3 != NULL, cluster->quic != NULL, cluster->http3_fallback != NULL};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_there[i])
+            conflict(f, at, keys[i], "the cluster does not speak HTTP/3", "protocol: http3 beside it");
+    if (cluster->http2 && cluster->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP2)
+        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "protocol: http2 beside it");
+}
+
 void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
     bool is_tls_checked = cluster->health && cluster->health->kind_case == HEADGATE__HEALTH_CHECK__KIND_TLS;
-    if (cluster->http2 && cluster->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP2)
-        conflict(f, at, "http2", "the cluster does not speak HTTP/2", "protocol: http2 beside it");
+    if (cluster->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3)
+        check_beside_http3(f, at, cluster);
+    else
+        check_beside_others(f, at, cluster);
     if (is_tls_checked && !cluster->tls)
         conflict(f, at, "health", "a check of TLS needs the cluster's tls", "tls beside it");
 }

@@ -315,8 +315,28 @@ static const struct schema_object health = {
 static const struct schema_word cluster_protocols[] = {
     {"http1", HEADGATE__CLUSTER__PROTOCOL__HTTP1, "HTTP/1.1."},
     {"http2", HEADGATE__CLUSTER__PROTOCOL__HTTP2, "HTTP/2: agreed by ALPN with TLS, by prior knowledge without."},
-    {"http3", SCHEMA_LATER, NULL},
+    {"http3", HEADGATE__CLUSTER__PROTOCOL__HTTP3, "HTTP/3, over QUIC: UDP at the endpoint's port. Needs `tls`."},
     {0},
+};
+
+static const struct schema_key http3_fallback_keys[] = {
+    {.key = "after", .type = SCHEMA_DURATION, .min = 0, .max = DAY,
+     .description = "How long the handshake of a new connection may take until another one over TCP is begun beside it. "
+                    "Requests go to whichever is ready first. 0: both begin at once."},
+    {.key = "remember", .type = SCHEMA_DURATION, .min = MS, .max = DAY,
+     .description = "How long HTTP/3 to an endpoint is not tried after it has failed; twice as long after each further "
+                    "failure."},
+    {.key = "remember-most", .type = SCHEMA_DURATION, .min = MS, .max = 30 * DAY, .description = "At most so long."},
+    {0},
+};
+
+static const struct schema_object http3_fallback = {
+    .title = "http3-fallback",
+    .description = "HTTP/2 over TCP and TLS, at the same address, where UDP does not get through to an endpoint. Once "
+                   "HTTP/3 works, connections over TCP take no more requests.",
+    .message = &headgate__http3_fallback__descriptor,
+    .keys = http3_fallback_keys,
+    .check = check_http3_fallback,
 };
 
 static const struct schema_word send_proxy[] = {
@@ -357,6 +377,12 @@ static const struct schema_key cluster_keys[] = {
      .description = "TLS towards its endpoints; `{}` is enough."},
     {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_CLUSTER,
      .description = "Bounds of HTTP/2 towards its endpoints."},
+    {.key = "http3", .type = SCHEMA_OBJECT, .object = &schema_http3, .scope = SCOPE_CLUSTER,
+     .description = "Bounds of HTTP/3 towards its endpoints."},
+    {.key = "quic", .type = SCHEMA_OBJECT, .object = &schema_quic, .scope = SCOPE_CLUSTER,
+     .description = "The transport of HTTP/3 towards its endpoints."},
+    {.key = "http3-fallback", .type = SCHEMA_OBJECT, .object = &http3_fallback, .absent = "HTTP/3 alone",
+     .description = "What to do where HTTP/3 does not get through; `{}` is enough."},
     {.key = "proxy-protocol", .field = "send_proxy", .type = SCHEMA_WORD, .words = send_proxy,
      .description = "Tells endpoints who the client is, before anything else. Such a connection serves one client only."},
     {0},

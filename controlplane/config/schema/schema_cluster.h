@@ -12,6 +12,7 @@ extern const struct schema_object schema_metadata;
 
 void check_cluster(struct fill *f, const struct fill_at *at, const ProtobufCMessage *cluster);
 void check_endpoint_set(struct fill *f, const struct fill_at *at, const ProtobufCMessage *set);
+void check_http3_fallback(struct fill *f, const struct fill_at *at, const ProtobufCMessage *fallback);
 void check_balancing(struct fill *f, const struct fill_at *at, const ProtobufCMessage *balancing);
 void check_dns_discovery(struct fill *f, const struct fill_at *at, const ProtobufCMessage *dns);
 /* check_tables.c: tables of hash balancers that these endpoints need are within the cluster's bound. `at` is the cluster, or

@@ -323,7 +323,8 @@ static bool has_company(const struct schema_key *k)
     static const char *const keys[] = {"min-version", "max-version", "insecure", "http2", "connect", "upgrades",
                                        "proxy-protocol", "client-certificates", "key", "certificate",
                                        "priority", "records", "min-refresh", "max-refresh", "any-name", "match-names",
-                                       "ticket-keys", "protocols", "action", "http3", "quic", "alt-svc"};
+                                       "ticket-keys", "protocols", "protocol", "action", "http3", "quic", "alt-svc",
+                                       "http3-fallback"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
             return true;
