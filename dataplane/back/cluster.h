@@ -221,6 +221,9 @@ struct pick {
 void pick_note_tried(struct pick *, const struct endpoint_runtime *);
 /* NULL: no endpoint is available. What is returned lives until the end of the turn, or longer between began and ended. */
 struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct pick *);
+/* The endpoint with this address, whether it is well or not: for what has begun there. `place`: where it probably stands.
+ * NULL: it is not in the cluster. */
+struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *, const struct address *, uint32_t place);
 /* Neither unhealthy, draining nor ejected. */
 bool endpoint_is_available(const struct endpoint_runtime *);
 

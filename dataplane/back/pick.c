@@ -174,6 +174,24 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *c, const struct pi
     return pick_with_care(c, p);
 }
 
+/* Seldom asked for: a pass over all of them, where it does not stand where it was. */
+static uint32_t place_of(const struct cluster_members *m, const struct address *a, uint32_t place) {
+    if (place < m->count && address_equal(&m->endpoints[place].address, a))
+        return place;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (address_equal(&m->endpoints[i].address, a))
+            return i;
+    return NO_PLACE;
+}
+
+struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *c, const struct address *a, uint32_t place) {
+    place = c->members ? place_of(c->members, a, place) : NO_PLACE;
+    if (place == NO_PLACE)
+        return NULL;
+    struct candidate *e = c->endpoints[place] ? c->endpoints[place] : cluster_make_endpoint(c, place);
+    return (struct endpoint_runtime *)e;
+}
+
 /* ---- attempts ---- */
 
 static const struct balance_rules *rules_of(const struct endpoint_runtime *e) {

@@ -106,12 +106,30 @@
     X(udp_send_errors_total, "Bursts of datagrams that could not be sent")                         \
     X(udp_forwarded_total, "Datagrams passed on to the worker that they belong to")                \
     X(udp_forwards_dropped_total, "Datagrams for another worker that found no room or no socket there") \
+    X(quic_pass_flows_total, "QUIC flows begun by listeners that pass QUIC through")               \
+    X(quic_pass_proven_total, "Of those, the ones whose clients have shown that they receive answers") \
+    X(quic_pass_moved_total, "Of those, the ones of connections that were known, from another address") \
+    X(quic_pass_received_bytes_total, "Bytes of datagrams from clients of listeners that pass QUIC through") \
+    X(quic_pass_sent_bytes_total, "Bytes of datagrams from origins, passed on to such clients")    \
+    X(quic_pass_evicted_total, "Unproven flows given up for newer ones")                           \
+    X(quic_pass_unanswered_total, "Flows whose endpoint did not answer in time")                   \
+    X(quic_pass_refused_total, "Times that the network said that an endpoint of a flow cannot be reached") \
+    X(quic_pass_dropped_malformed_total, "Datagrams dropped: no QUIC packet that a client can send") \
+    X(quic_pass_dropped_small_total, "Datagrams dropped: too short to begin a connection")         \
+    X(quic_pass_dropped_unroutable_total, "Datagrams dropped: nothing says where their connection lives") \
+    X(quic_pass_dropped_no_endpoint_total, "Datagrams dropped: their cluster had no usable endpoint") \
+    X(quic_pass_dropped_full_total, "Datagrams dropped: no room for a new flow")                   \
+    X(quic_pass_dropped_hello_total, "Datagrams dropped: no ClientHello, or one beyond the bounds") \
+    X(quic_pass_dropped_unsent_total, "Datagrams dropped: a socket had no room, or they were too large for the path") \
+    X(quic_pass_dropped_system_total, "Datagrams dropped: out of memory or descriptors")           \
     X(snapshots_total, "Snapshots switched to")
 
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "Open client connections")                                                      \
     X(tunnels, "Open tunnels")                                                                     \
     X(tcp_connections, "Open connections of TCP listeners")                                        \
+    X(quic_pass_flows, "QUIC flows that are passed through")                                       \
+    X(quic_pass_hellos, "Of those, the ones whose ClientHello has not come whole")                 \
     X(exchanges, "Open exchanges")                                                                 \
     X(requests_pending, "Requests that wait for room or an endpoint")                              \
     X(origin_connections, "Open origin connections")                                               \

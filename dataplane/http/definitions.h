@@ -20,6 +20,7 @@
 
 struct cluster_definition;
 struct filter;
+struct pass_definition;
 struct scope_table;
 
 struct limits {                        /* bytes, counts */
@@ -80,5 +81,6 @@ struct listener_definition {
     unsigned                  filter_count;
     const struct log_service *const *log_services;
     unsigned                  log_service_count;
+    const struct pass_definition *pass;      /* QUIC is passed through (l4/definition.h); NULL: it is not */
     bool                      is_internal;   /* its requests are ours: they are no traffic, for counters and logs */
 };
