@@ -148,10 +148,15 @@ static void choose_scope(struct explained *x, struct arena *arena, const Headgat
     error_list_finish(&errors);
 }
 
+static bool serves_requests(const Headgate__Listener *l) {
+    return l->route_table || l->scoped_routes;
+}
+
 static void use_listener(struct explained *x, struct arena *arena, const struct config_resource *r,
                          const Headgate__Listener *l) {
     x->listener = r->name;
     x->is_tcp = l->tcp != NULL;
+    x->is_quic = !l->tcp && !serves_requests(l);
     x->route_table = arena_strdup(arena, l->route_table ? l->route_table : "");
     if (l->scoped_routes)
         choose_scope(x, arena, l->scoped_routes);
@@ -163,9 +168,9 @@ static void look_at_listener(struct explained *x, struct arena *arena, const str
     Headgate__Listener *l = r->kind == HEADGATE__KIND__KIND_LISTENER ? decode_listener(r) : NULL;
     if (!l)
         return;
-    if (!x->listener && (by_port ? listens_on(l, x->port) : !l->tcp))
+    if (!x->listener && (by_port ? listens_on(l, x->port) : serves_requests(l)))
         use_listener(x, arena, r, l);
-    *count += !l->tcp;
+    *count += serves_requests(l);
     headgate__listener__free_unpacked(l, NULL);
 }
 
@@ -192,8 +197,9 @@ static ProtobufCMessage *decode(const struct config_resources *set, Headgate__Ki
 }
 
 static int compile_table(const struct config_resources *set, struct explained *x, struct error_list *errors) {
-    if (x->is_tcp) {
-        error_addf(errors, ERROR_UNSUPPORTED, "the listener \"%s\" relays TCP: it looks at no request", x->listener);
+    if (x->is_tcp || x->is_quic) {
+        error_addf(errors, ERROR_UNSUPPORTED, "the listener \"%s\" relays %s: it looks at no request", x->listener,
+                   x->is_quic ? "QUIC" : "TCP");
         return -1;
     }
     if (!x->route_table)

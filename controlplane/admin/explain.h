@@ -29,7 +29,7 @@ struct explained {
     struct fields fields;                   /* of the request */
     uint16_t port;
     const char *listener, *listener_note;   /* the note: how it was chosen when the port did not say */
-    bool is_tcp;                            /* it relays connections: there is nothing to explain */
+    bool is_tcp, is_quic;                   /* it relays connections: there is nothing to explain */
     const char *route_table;                /* NULL: no scope has the request's key, so 404 */
     const char *scope;                      /* how it was chosen among several tables; NULL: there is one */
     enum path_error path_error;             /* not PATH_OK: 400, and nothing below is set */

@@ -51,7 +51,7 @@ static int decode_endpoints(struct render *r, const struct config_resource *clus
 
 /* What an empty list of a listener stands for; the message then frees it like its own. */
 static int add_protocols(struct render *r, Headgate__Listener *m) {
-    if (!r->unfill.is_effective || m->n_protocols || m->tcp)
+    if (!r->unfill.is_effective || m->n_protocols || !(m->route_table || m->scoped_routes))
         return 0;
     m->protocols = hg_calloc(2, sizeof *m->protocols);
     if (!m->protocols)

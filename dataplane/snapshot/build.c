@@ -9,6 +9,7 @@
 #include "dataplane/snapshot/http3.h"
 #include "dataplane/snapshot/log_services.h"
 #include "dataplane/snapshot/members.h"
+#include "dataplane/snapshot/quic_pass.h"
 #include "dataplane/snapshot/settings.h"
 #include "dataplane/snapshot/tcp_rule.h"
 #include "dataplane/snapshot/tls.h"
@@ -195,10 +196,18 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
     return errors->count == before ? status : -1;
 }
 
+static bool is_udp_only(const Headgate__Listener *m) {
+    return m->quic_pass && !m->route_table && !m->scoped_routes && !m->tcp;
+}
+
 /* Without a word HTTP/1.1, and with TLS HTTP/2 as well. */
 static int add_protocols(struct snapshot *s, const Headgate__Listener *m, const char *name, struct listener_definition *d,
                          struct error_list *errors) {
     struct listener_opening *o = &d->opening;
+    if (m->quic_pass && snapshot_build_quic_pass(s, m, name, d, errors) < 0)
+        return -1;
+    if (is_udp_only(m))
+        return 0;
     o->raw = m->tcp != NULL;
     if (o->raw)
         return tcp_rule_check(m, name, errors);
@@ -268,6 +277,8 @@ static int add_scopes(struct snapshot *s, const char *name, const Headgate__Scop
 static int add_routes(struct snapshot *s, struct resource *r, const struct snapshot *previous, struct listener_definition *d,
                       struct error_list *errors) {
     const Headgate__Listener *m = (const Headgate__Listener *)r->message;
+    if (is_udp_only(m))
+        return 0;
     if (m->tcp) {
         d->routes = add_table(s, r, previous, errors);
         return d->routes ? 0 : -1;
@@ -363,6 +374,7 @@ void snapshot_free(struct snapshot *s) {
         return;
     snapshot_drop_clusters(s);
     snapshot_drop_log_services(s);
+    snapshot_drop_quic_passes(s);
     for (size_t i = 0; i < s->table_count; i++)
         table_unref(s->tables[i]);
     for (size_t i = 0; i < s->tls_count; i++)

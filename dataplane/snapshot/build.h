@@ -58,6 +58,7 @@ struct snapshot {
     struct map                   table_by_name;  /* name -> struct bound_table */
     struct tls_server          **tls;            /* of listeners; held for them */
     size_t                       tls_count;
+    struct pass_definition      *passes;         /* by next */
     const struct log_service   **log_services;   /* of all listeners, without duplicates */
     unsigned                     log_service_count;
     struct unnamed_port         *unnamed_ports;  /* of listeners that speak of a port that the system picks */

@@ -14,6 +14,8 @@
 #include "dataplane/http/access_log.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/net/datagrams.h"
+#include "dataplane/l4/id_directory.h"
+#include "dataplane/l4/quic_pass.h"
 #include "dataplane/net/gather.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
@@ -69,6 +71,7 @@ struct dataplane {
     struct seat      *seats;
     unsigned          worker_count;
     struct ip_caps   *caps;
+    struct id_directory *connection_ids; /* of QUIC that is passed through */
     struct quic_process *quic;          /* NULL until the first socket of UDP */
     struct ejection_log *ejections;
     ev_async          news;             /* a worker has switched or ejected, or a snapshot has become quiet */
@@ -99,7 +102,7 @@ static void on_view_quiet(struct worker *w, struct snapshot_view *view) {
 }
 
 static const struct server_codecs codecs = {.http1 = h1_server_accept, .http2 = h2_server_accept, .raw = raw_server_accept,
-                                            .quic = &quic_listener_ops};
+                                            .quic = &quic_listener_ops, .pass = &quic_pass_ops};
 
 static uint64_t drain_time(const struct listener_runtime *l) {
     return l->definition ? l->definition->settings->timeouts.drain : 0;
@@ -460,11 +463,13 @@ struct dataplane *dataplane_create(struct ev_loop *main_loop, unsigned workers) 
     d->loop = main_loop;
     d->seats = hg_calloc(workers, sizeof *d->seats);
     d->caps = ip_caps_create();
+    d->connection_ids = id_directory_create();
+    quic_pass_set_directory(d->connection_ids);
     d->ejections = ejection_log_create(wake_main, d);
     ev_async_init(&d->news, on_news);
     d->news.data = d;
     ev_async_start(main_loop, &d->news);
-    bool ok = d->seats && d->caps && d->ejections;
+    bool ok = d->seats && d->caps && d->connection_ids && d->ejections;
     for (; ok && d->worker_count < workers; d->worker_count++)
         ok = seat_init(d, d->worker_count) == 0;
     for (unsigned i = 0; ok && i < workers; i++) {
@@ -493,6 +498,7 @@ void dataplane_destroy(struct dataplane *d) {
     snapshot_free(d->current);
     quic_process_destroy(d->quic);
     ip_caps_destroy(d->caps);
+    id_directory_destroy(d->connection_ids);
     ejection_log_destroy(d->ejections);
     hg_free(d->seats);
     hg_free(d);

@@ -2,8 +2,12 @@
 
 #include "dataplane/snapshot/quic_options.h"
 
+/* TCP is for requests and for what is relayed; UDP for HTTP/3, and for QUIC that is passed through. */
 unsigned listener_transports(const Headgate__Listener *m) {
-    unsigned transports = m->n_protocols == 0 ? LISTENS_ON_TCP : 0;
+    bool has_more = m->route_table || m->scoped_routes || m->tcp;
+    unsigned transports = m->quic_pass ? LISTENS_ON_UDP : 0;
+    if (m->n_protocols == 0 && (has_more || !m->quic_pass))
+        transports |= LISTENS_ON_TCP;
     for (size_t i = 0; i < m->n_protocols; i++)
         transports |= m->protocols[i] == HEADGATE__LISTENER__PROTOCOL__HTTP3 ? LISTENS_ON_UDP : LISTENS_ON_TCP;
     return transports;
@@ -22,6 +26,6 @@ struct holder_udp_wish udp_wish(const Headgate__Listener *m) {
     return (struct holder_udp_wish){
         .receive_buffer = bounded(q->receive_buffer),
         .send_buffer = bounded(q->send_buffer),
-        .id_length = (uint32_t)quic_ids_length(&options.server_id),
+        .id_length = m->quic_pass ? 0 : (uint32_t)quic_ids_length(&options.server_id), /* IDs of others say no worker */
     };
 }

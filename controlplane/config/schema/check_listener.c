@@ -3,6 +3,7 @@
 #include "controlplane/config/message/fill.h"
 #include "controlplane/config/schema/schema_http3.h"
 #include "controlplane/config/schema/schema_listener.h"
+#include "controlplane/config/schema/schema_quic_pass.h"
 #include "dataplane/routing/scopes.h"
 
 static void conflict(struct fill *f, const struct fill_at *at, const char *key, const char *message, const char *expected) {
@@ -81,12 +82,7 @@ void check_scoped_routes(struct fill *f, const struct fill_at *at, const Protobu
 
 /* ---- the listener ---- */
 
-void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
-    const Headgate__Listener *listener = (const Headgate__Listener *)m;
-    if (listener->tcp) {
-        check_beside_tcp(f, at, listener);
-        return;
-    }
+static void check_requests(struct fill *f, const struct fill_at *at, const Headgate__Listener *listener) {
     if (listener->http2 && !speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2))
         conflict(f, at, "http2", "the listener does not speak HTTP/2", "http2 among its protocols, or tls");
     if (speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP3))
@@ -98,4 +94,21 @@ void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMes
     if (listener->alt_svc && !has_tcp)
         conflict(f, at, "alt-svc", "the listener has no responses over HTTP/1.1 or HTTP/2 to say it",
                  "http1 or http2 beside http3");
+}
+
+static void report_incomplete(struct fill *f, const struct fill_at *at) {
+    struct error *e = fill_report(f, at, ERROR_MISSING, "the listener is not complete");
+    error_set_expected(f->errors, e, "route-table, scoped-routes, tcp or quic-pass", NULL);
+}
+
+void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__Listener *listener = (const Headgate__Listener *)m;
+    if (listener->quic_pass)
+        check_beside_quic_pass(f, at, listener);
+    if (listener->tcp)
+        check_beside_tcp(f, at, listener);
+    else if (listener->route_table || listener->scoped_routes)
+        check_requests(f, at, listener);
+    else if (!listener->quic_pass)
+        report_incomplete(f, at);
 }

@@ -1,4 +1,5 @@
 #include "controlplane/config/schema/schema_listener.h"
+#include "controlplane/config/schema/schema_quic_pass.h"
 #include "controlplane/config/schema/schema_rule.h"
 
 #define MS  ((uint64_t)1000)
@@ -133,6 +134,10 @@ static const struct schema_key listener_keys[] = {
      .description = "Or several route tables, chosen by header fields of a request."},
     {.key = "tcp", .type = SCHEMA_OBJECT, .object = &tcp_proxy, .group = 1,
      .description = "Where its connections go, when it does not serve HTTP."},
+    {.key = "quic-pass", .type = SCHEMA_OBJECT, .object = &schema_quic_pass,
+     .absent = "no QUIC is passed through",
+     .description = "Where QUIC connections go, which are passed through as they are. Beside one of the keys above it is "
+                    "the other half of the address, on UDP; alone it listens on UDP only."},
     {.key = "protocols", .type = SCHEMA_WORD, .words = listener_protocols, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 8,
      .absent = "http1; with TLS http1 and http2", .description = "What it speaks."},
     {.key = "backlog", .type = SCHEMA_INTEGER, .min = 1, .max = 65535,
@@ -160,11 +165,11 @@ static const char *const listener_later[] = {"filters", NULL};
 
 const struct schema_object schema_listener = {
     .title = "listener",
-    .description = "An address, or several, on which clients connect. Exactly one of route-table, scoped-routes and tcp.",
+    .description = "An address, or several, on which clients connect. One of route-table, scoped-routes and tcp, or "
+                   "quic-pass, or both.",
     .message = &headgate__listener__descriptor,
     .keys = listener_keys,
     .later = listener_later,
-    .groups = 1 << 1,
     .check = check_listener,
 };
 

@@ -184,6 +184,16 @@ static const char *check_dns_name(struct arena *arena, struct str text, struct s
     return to_lower(arena, text, canonical);
 }
 
+static const char *check_server_name(struct arena *arena, struct str text, struct str *canonical) {
+    struct str rest = text, ignored;
+    if (!str_starts(text, STR("*.")))
+        return check_dns_name(arena, text, canonical);
+    rest.p += 2;
+    rest.n -= 2;
+    const char *wrong = check_dns_name(arena, rest, &ignored);
+    return wrong ? wrong : to_lower(arena, text, canonical);
+}
+
 /* Of a Service or namespace of Kubernetes: RFC 1123 section 2.1. */
 static const char *check_dns_label(struct arena *arena, struct str text, struct str *canonical) {
     (void)arena, (void)canonical;
@@ -220,6 +230,8 @@ const struct text_form text_prefix = {"prefix", "a range of addresses such as 10
                                       "^([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$", check_prefix, NULL};
 const struct text_form text_dns_name = {"dns-name", "a name such as api.internal", "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$",
                                         check_dns_name, NULL};
+const struct text_form text_server_name = {"server-name", "a name such as example.com or *.example.com",
+                                           "^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", check_server_name, NULL};
 const struct text_form text_dns_label = {"dns-label", "a name such as api", "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
                                          check_dns_label, NULL};
 const struct text_form text_service_port = {"service-port", "a name such as http, or a number",

@@ -26,6 +26,7 @@ extern const struct text_form text_prefix;          /* range of IP addresses */
 extern const struct text_form text_domain;          /* of a virtual host; lower case */
 extern const struct text_form text_host;            /* host with or without a port */
 extern const struct text_form text_dns_name;        /* host without a port, no address; lower case */
+extern const struct text_form text_server_name;     /* likewise, or "*." and one */
 extern const struct text_form text_dns_label;       /* RFC 1123; lower case */
 extern const struct text_form text_service_port;    /* name or number of a port of a Service */
 extern const struct text_form text_scheme;          /* http or https */

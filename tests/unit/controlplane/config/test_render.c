@@ -324,7 +324,7 @@ static bool has_company(const struct schema_key *k)
                                        "proxy-protocol", "client-certificates", "key", "certificate",
                                        "priority", "records", "min-refresh", "max-refresh", "any-name", "match-names",
                                        "ticket-keys", "protocols", "protocol", "action", "http3", "quic", "alt-svc",
-                                       "http3-fallback"};
+                                       "http3-fallback", "quic-pass"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(k->key, keys[i]) == 0 && !(k->flags & SCHEMA_REQUIRED)) {
             return true;
@@ -398,7 +398,7 @@ static void pick_groups(struct chance *c, const struct schema_object *o, unsigne
                 picks[group] = (unsigned)(k - o->keys);
             }
         }
-        bool is_needed = o->groups & 1u << group || o == &schema_redirect;
+        bool is_needed = o->groups & 1u << group || o == &schema_redirect || o == &schema_listener;
         if (!is_needed && draw(c, 2)) {
             picks[group] = NONE;
         }
