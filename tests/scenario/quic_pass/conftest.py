@@ -1,0 +1,56 @@
+"""Fixtures of the scenarios with listeners that pass QUIC through."""
+import pathlib
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control"), str(HERE.parent / "versions"),
+                str(HERE.parents[1] / "http3_peers")]
+
+import http3_peers  # noqa: E402  (found by the line above)
+from certificates import Authority  # noqa: E402
+from gateway import Gateway  # noqa: E402
+from loop import Loop  # noqa: E402
+
+collect_ignore = ["passed.py"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if http3_peers.reason and HERE in pathlib.Path(item.fspath).parents:
+            item.add_marker(pytest.mark.skip(reason=http3_peers.reason))
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    """With four workers: which of them gets a datagram is by chance."""
+    gateway = Gateway(workers=4)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture
+def own():
+    """A gateway of the test's own."""
+    gateway = Gateway(workers=2)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quic_pass")
+    return Authority(folder / "authority").pair(folder / "site", "site", ["a.test", "*.b.test"])
+
+
+@pytest.fixture
+def loop():
+    loop = Loop()
+    yield loop
+    for pipe in list(loop.pipes):
+        pipe.close()
