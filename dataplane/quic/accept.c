@@ -41,12 +41,13 @@ void quic_send_versions(struct quic_endpoint *e, const struct quic_arrival *a) {
 }
 
 static void send_retry(struct quic_endpoint *e, const struct udp_datagram *d, const ngtcp2_pkt_hd *initial) {
-    uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE], token[QUIC_TOKEN_MAX];
+    uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE], token[QUIC_TOKEN_MAX], nonce[QUIC_TOKEN_NONCE];
     ngtcp2_cid id = {.datalen = e->ids.n};
     if (!quic_ids_make(&e->ids, (uint8_t)e->worker->index, id.data))
         return;
+    quic_random(e->room, nonce, sizeof nonce);
     size_t token_n = quic_token_retry(&e->room->tokens, initial->version, d->remote, &id, &initial->dcid,
-                                      clock_realtime_us(), token);
+                                      clock_realtime_us(), nonce, token);
     ngtcp2_ssize n = token_n ? ngtcp2_crypto_write_retry(packet, sizeof packet, initial->version, &initial->scid, &id,
                                                          &initial->dcid, token, token_n)
                              : 0;
@@ -98,9 +99,12 @@ static int make_id(struct quic_conn *c, ngtcp2_cid *id, ngtcp2_stateless_reset_t
 
 /* For its next connection, so that it is not asked for its address again. */
 static void give_token(struct quic_conn *c) {
-    uint8_t token[QUIC_TOKEN_MAX];
+    uint8_t token[QUIC_TOKEN_MAX], nonce[QUIC_TOKEN_NONCE];
     struct conn_ends ends;
-    size_t n = quic_get_ends(c, &ends) ? quic_token_regular(&c->room->tokens, &ends.remote, clock_realtime_us(), token) : 0;
+    if (!quic_get_ends(c, &ends))
+        return;
+    quic_random(c->room, nonce, sizeof nonce);
+    size_t n = quic_token_regular(&c->room->tokens, &ends.remote, clock_realtime_us(), nonce, token);
     if (n > 0)
         ngtcp2_conn_submit_new_token(c->ng, token, n); /* without memory it gets none */
 }

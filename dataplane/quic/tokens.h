@@ -14,7 +14,8 @@
 #include "common/address.h"
 
 enum {
-    QUIC_TOKEN_MAX = 256,
+    QUIC_TOKEN_MAX = 80,
+    QUIC_TOKEN_NONCE = 12,
     QUIC_KEY_SIZE = 32,
 };
 #define QUIC_TOKEN_PERIOD    3600000000ULL          /* microseconds */
@@ -22,10 +23,11 @@ enum {
 #define QUIC_TOKEN_LIFETIME  3600000000ULL          /* of NEW_TOKEN; at most one period */
 
 struct quic_tokens {
-    uint8_t *secret;                                /* QUIC_KEY_SIZE bytes each, in secret memory */
-    uint8_t *reset_key;
-    uint8_t *keys;                                  /* of the present period, then of the one before */
-    uint64_t period;                                /* what they are of; 0: none yet */
+    uint8_t                  *secret;               /* QUIC_KEY_SIZE bytes, in secret memory */
+    struct evp_cipher_ctx_st *seal;                 /* AES-256-GCM with the key of the present period */
+    struct evp_cipher_ctx_st *open[2];              /* the same, and with the key before */
+    struct evp_cipher_ctx_st *reset;                /* AES-256 */
+    uint64_t                  period;               /* what the keys are of; 0: none yet */
 };
 
 enum quic_token_state {
@@ -39,10 +41,12 @@ enum quic_token_state {
 int  quic_tokens_init(struct quic_tokens *t, const uint8_t *secret);
 void quic_tokens_finish(struct quic_tokens *t);
 
-/* `wall`: microseconds since 1970. Each writes at most QUIC_TOKEN_MAX bytes and returns how many; 0: it failed. */
+/* `wall`: microseconds since 1970. `nonce`: unpredictable bytes, QUIC_TOKEN_NONCE of them, new for each token. Each writes
+ * at most QUIC_TOKEN_MAX bytes and returns how many; 0: it failed. */
 size_t quic_token_retry(struct quic_tokens *t, uint32_t version, const struct address *remote, const ngtcp2_cid *retry_id,
-                        const ngtcp2_cid *original, uint64_t wall, uint8_t *token);
-size_t quic_token_regular(struct quic_tokens *t, const struct address *remote, uint64_t wall, uint8_t *token);
+                        const ngtcp2_cid *original, uint64_t wall, const uint8_t *nonce, uint8_t *token);
+size_t quic_token_regular(struct quic_tokens *t, const struct address *remote, uint64_t wall, const uint8_t *nonce,
+                          uint8_t *token);
 /* Of an Initial of `version` to `id`. */
 enum quic_token_state quic_token_check(struct quic_tokens *t, const uint8_t *token, size_t n, uint32_t version,
                                        const struct address *remote, const ngtcp2_cid *id, uint64_t wall,

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "dataplane/quic/tokens.h"
-#include "dataplane/tls/quic.h"
 
 static const uint8_t secret[QUIC_KEY_SIZE + 1] = "0123456789abcdef0123456789abcdef";
+static const uint8_t nonce[QUIC_TOKEN_NONCE] = "a nonce.....";
 enum { VERSION = 1 };
 #define NOW (1700000000ULL * 1000000)
 
@@ -32,7 +32,7 @@ static void retry_tokens(void **state) {
     ngtcp2_cid retry = id_of("the second"), first = id_of("the first one"), odd = id_of("another"), original = {0};
     assert_int_equal(quic_tokens_init(&made, secret), 0);
     assert_int_equal(quic_tokens_init(&other, secret), 0);
-    size_t n = quic_token_retry(&made, VERSION, &client, &retry, &first, NOW, token);
+    size_t n = quic_token_retry(&made, VERSION, &client, &retry, &first, NOW, nonce, token);
     assert_true(n > 0);
     /* Another worker, or another process, has the same keys. */
     assert_int_equal(quic_token_check(&other, token, n, VERSION, &client, &retry, NOW + 1000000, &original),
@@ -62,7 +62,7 @@ static void keys_change(void **state) {
     ngtcp2_cid any = id_of("any"), original;
     uint64_t late = (NOW / QUIC_TOKEN_PERIOD + 1) * QUIC_TOKEN_PERIOD - 1000000; /* a second before the change */
     assert_int_equal(quic_tokens_init(&t, secret), 0);
-    size_t n = quic_token_regular(&t, &client, late, token);
+    size_t n = quic_token_regular(&t, &client, late, nonce, token);
     assert_true(n > 0);
     assert_int_equal(quic_token_check(&t, token, n, VERSION, &new_port, &any, late, &original), QUIC_TOKEN_REGULAR);
     assert_int_equal(quic_token_check(&t, token, n, VERSION, &elsewhere, &any, late, &original), QUIC_TOKEN_NONE);
@@ -85,6 +85,11 @@ static void reset_tokens(void **state) {
     assert_int_equal(quic_tokens_init(&t, secret) | quic_tokens_init(&same, secret) | quic_tokens_init(&other, odd), 0);
     assert_int_equal(quic_token_reset(&t, &one, &a) | quic_token_reset(&same, &one, &b), 0);
     assert_memory_equal(a.data, b.data, sizeof a.data);
+    /* of all lengths, and long ones that differ in their last byte */
+    ngtcp2_cid long_one = id_of("an ID of twenty byte"), long_two = id_of("an ID of twenty bytf");
+    ngtcp2_stateless_reset_token c;
+    assert_int_equal(quic_token_reset(&t, &long_one, &b) | quic_token_reset(&t, &long_two, &c), 0);
+    assert_memory_not_equal(b.data, c.data, sizeof b.data);
     assert_int_equal(quic_token_reset(&t, &two, &b), 0);
     assert_memory_not_equal(a.data, b.data, sizeof a.data);
     assert_int_equal(quic_token_reset(&other, &one, &b), 0);
@@ -95,7 +100,6 @@ static void reset_tokens(void **state) {
 }
 
 int main(void) {
-    tls_quic_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(retry_tokens),
         cmocka_unit_test(keys_change),
