@@ -58,10 +58,11 @@ static void apply(struct etcd_intent *i, struct place *p, struct str line) {
     }
 }
 
-static void check_made(const struct etcd_intent *i) {
+static void check_made(const struct etcd_intent *i, int (*make)(const struct etcd_intent *, struct etcd_made *,
+                                                                struct error_list *)) {
     struct etcd_made made;
     struct error_list errors = {0}, warnings = {0};
-    int status = etcd_intent_make(i, &made, &errors);
+    int status = make(i, &made, &errors);
     CHECK((status < 0) == !error_list_is_empty(&errors));
     CHECK(status == 0 || made.set.count == 0);
     if (status == 0)
@@ -94,7 +95,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         apply(&intent, &place, str_cut(&rest, '\n'));
     etcd_registry_ops.settled(place.registry);
     CHECK(place.is_told && etcd_registry_is_known(&place.follower));
-    check_made(&intent);
+    check_made(&intent, etcd_intent_make);
+    check_made(&intent, etcd_intent_make_previous);
     etcd_intent_mark(&intent);
     etcd_registry_leave(&place.follower);
     etcd_registry_destroy(place.registry);

@@ -136,6 +136,19 @@ static void check_names(const struct xds_made *made)
     }
 }
 
+/* The table of all values has each, as it came last. */
+static void check_values(const struct xds_made *made)
+{
+    struct xds_runtime all = {0};
+    for (size_t i = 0; i < made->value_count; i++) {
+        must(made->values[i].numerator <= made->values[i].of, "a share of more than all");
+        must(xds_runtime_set(&all, &made->values[i]) == 0, "memory");
+        const struct xds_runtime_value *found = xds_runtime_find(&all, made->values[i].key);
+        must(found && found->numerator == made->values[i].numerator && found->of == made->values[i].of, "another value");
+    }
+    xds_runtime_finish(&all);
+}
+
 static void check_again(const struct kind *kind, const ProtobufCMessage *m, const struct xds_made *first)
 {
     struct xds_made again = {0};
@@ -163,6 +176,7 @@ static void take(const struct kind *kind, const ProtobufCMessage *m, unsigned fa
     if (status == 0) {
         check_resources(&made);
         check_names(&made);
+        check_values(&made);
         check_again(kind, m, &made);
     }
     xds_made_finish(&made);
