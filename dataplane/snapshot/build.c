@@ -7,6 +7,7 @@
 #include "dataplane/routing/scopes.h"
 #include "dataplane/snapshot/clusters.h"
 #include "dataplane/snapshot/http3.h"
+#include "dataplane/snapshot/listener_transports.h"
 #include "dataplane/snapshot/log_services.h"
 #include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/quic_pass.h"
@@ -170,15 +171,26 @@ static int build_tables(struct snapshot *s, const struct resource_set *resources
 
 /* ---- listeners ---- */
 
-static int add_address(struct snapshot *s, const struct address *a, const struct listener_definition *d) {
+static int add_address(struct snapshot *s, const struct address *a, unsigned transports,
+                       const struct listener_definition *d) {
     struct served_address *served = &s->addresses[s->address_count++];
+    int status = 0;
     *served = (struct served_address){*a, d};
-    return map_set(&s->by_address, address_key(&served->address), served);
+    for (unsigned i = 0; i < 2; i++)
+        if (transports & (i ? LISTENS_ON_UDP : LISTENS_ON_TCP))
+            status |= map_set(&s->by_address[i], address_key(&served->address), served);
+    return status;
+}
+
+static bool is_taken(const struct snapshot *s, const struct address *a, unsigned transports) {
+    return (transports & LISTENS_ON_TCP && map_get(&s->by_address[0], address_key(a))) ||
+           (transports & LISTENS_ON_UDP && map_get(&s->by_address[1], address_key(a)));
 }
 
 static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const char *name,
                          const struct listener_definition *d, struct error_list *errors) {
     size_t before = errors->count;
+    unsigned transports = listener_transports(m);
     int status = 0;
     for (size_t i = 0; i < m->n_addresses; i++) {
         struct address a;
@@ -186,10 +198,10 @@ static int add_addresses(struct snapshot *s, const Headgate__Listener *m, const 
         snprintf(path, sizeof path, "addresses[%zu]", i);
         if (address_parse(str_of(m->addresses[i]), &a) < 0)
             fault(errors, "listener", name, path, ERROR_SYNTAX, "\"%s\" is not an address and port", m->addresses[i]);
-        else if (map_get(&s->by_address, address_key(&a)))
+        else if (is_taken(s, &a, transports))
             fault(errors, "listener", name, path, ERROR_CONFLICT, "\"%s\" is another listener's too", m->addresses[i]);
         else
-            status |= add_address(s, &a, d);
+            status |= add_address(s, &a, transports, d);
     }
     if (m->n_addresses == 0)
         fault(errors, "listener", name, "addresses", ERROR_MISSING, "%s", "there is no address");
@@ -383,7 +395,8 @@ void snapshot_free(struct snapshot *s) {
     resource_part_finish(&s->intent);
     resource_part_finish(&s->state);
     map_finish(&s->table_by_name);
-    map_finish(&s->by_address);
+    map_finish(&s->by_address[0]);
+    map_finish(&s->by_address[1]);
     hg_free(s->views);
     arena_finish(&s->arena);
     hg_free(s);

@@ -14,7 +14,7 @@
 #include "dataplane/http/definitions.h"
 #include "dataplane/snapshot/resource_set.h"
 
-/* One address that is listened on, and what serves it. */
+/* One address that is listened on with TCP, UDP or both, and what serves it. Another may have the same for the other one. */
 struct served_address {
     struct address                    address;
     const struct listener_definition *listener;
@@ -47,7 +47,7 @@ struct snapshot {
     struct resource             *settings_resource; /* NULL: all defaults */
     struct served_address       *addresses;
     size_t                       address_count;
-    struct map                   by_address;     /* to struct served_address, by address_key */
+    struct map                   by_address[2];  /* of TCP and of UDP, to struct served_address, by address_key */
     struct cluster_definition  **clusters;       /* by name; those of the groups in one list */
     size_t                       cluster_count;
     struct definition_group    **groups;

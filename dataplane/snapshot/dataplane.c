@@ -126,19 +126,21 @@ static bool has_tcp(const struct listener_opening *o) {
     return o->http1 || o->http2 || o->raw;
 }
 
-/* The address stays, and whether it is listened on with TCP, too: those sockets come and go with the listener. */
-static bool stays(const struct listener_runtime *l, const struct served_address *a) {
-    return a && has_tcp(l->opening) == has_tcp(&a->listener->opening);
+/* What serves its address now. TCP and UDP may be two listeners'; the sockets of TCP come and go with theirs. */
+static const struct served_address *address_of(const struct listener_runtime *l, const struct snapshot *snapshot) {
+    bool is_udp = !has_tcp(l->opening);
+    const struct served_address *a = snapshot ? map_get(&snapshot->by_address[is_udp], address_key(&l->address)) : NULL;
+    return a && has_tcp(&a->listener->opening) == !is_udp ? a : NULL;
 }
 
 /* Listeners that stay get their new definition, and the others end. */
 static void renew_listeners(struct seat *s, const struct snapshot *snapshot, struct address_sockets *sockets) {
     for (struct listener_runtime *l = s->listeners, *next; l; l = next) {
-        const struct served_address *a = snapshot ? map_get(&snapshot->by_address, address_key(&l->address)) : NULL;
         next = l->next;
         if (l->is_draining)
             continue;
-        if (stays(l, a)) {
+        const struct served_address *a = address_of(l, snapshot);
+        if (a) {
             sockets[a - snapshot->addresses].is_served = true;
             define(s, l, a->listener, &sockets[a - snapshot->addresses]);
         } else {
@@ -229,6 +231,10 @@ static void on_news(struct ev_loop *loop, ev_async *watcher, int events) {
     ejection_log_write(d->ejections);
 }
 
+static unsigned tcp_count(const struct served_address *a, const struct listen_sockets *sockets) {
+    return has_tcp(&a->listener->opening) ? listen_socket_count(sockets, &a->address) : 0;
+}
+
 /* Fills the message's socket table: worker w of n serves the descriptors w, w + n, ... of each address. */
 static int gather_sockets(struct dataplane *d, struct seat *s, const struct snapshot *snapshot,
                           const struct listen_sockets *sockets) {
@@ -237,14 +243,14 @@ static int gather_sockets(struct dataplane *d, struct seat *s, const struct snap
     hg_free(m->sockets);
     hg_free(m->fds);
     for (size_t i = 0; i < snapshot->address_count; i++)
-        total += listen_socket_count(sockets, &snapshot->addresses[i].address);
+        total += tcp_count(&snapshot->addresses[i], sockets);
     m->sockets = hg_calloc(snapshot->address_count, sizeof *m->sockets);
     m->fds = hg_calloc(total, sizeof *m->fds);
     if (!m->sockets || !m->fds)
         return -1;
     for (size_t i = 0; i < snapshot->address_count; i++) {
         const struct address *a = &snapshot->addresses[i].address;
-        unsigned count = listen_socket_count(sockets, a);
+        unsigned count = tcp_count(&snapshot->addresses[i], sockets);
         m->sockets[i].fds = m->fds + at;
         for (unsigned k = s->worker.index; k < count; k += d->worker_count, m->sockets[i].count++)
             m->fds[at++] = listen_socket_fd(sockets, a, k);

@@ -56,6 +56,9 @@ struct error *fill_report(struct fill *f, const struct fill_at *at, enum error_c
 /* Likewise at the key. */
 struct error *fill_report_key(struct fill *f, const struct fill_at *at, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Whether nothing in the configuration has that key yet, which a check has made of `text`; otherwise that is an error at the
+ * value, and says where the other one stands. The key lives in the arena. */
+bool fill_is_first(struct fill *f, const struct fill_at *at, struct str key, struct str text);
 /* Counts the fault that was reported when the scalar was read (node->is_broken), and gives it its path. */
 void fill_adopt(struct fill *f, const struct fill_at *at);
 void fill_warn(struct fill *f, const struct fill_at *at, const char *format, ...) __attribute__((format(printf, 3, 4)));

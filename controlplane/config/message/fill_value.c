@@ -103,11 +103,6 @@ struct seen {
     const char       *resource;
 };
 
-/* Each listener with port 0 is given a port of its own. */
-static bool is_port_picked(struct str text) {
-    return str_ends(text, STR(":0")) && !str_starts(text, STR("unix:"));
-}
-
 static void report_again(struct fill *f, const struct fill_at *at, struct str text, const struct seen *first) {
     if (!first->place.file)
         fill_report(f, at, ERROR_CONFLICT, "\"%s\" is already used by %s", text.p, first->resource);
@@ -116,8 +111,8 @@ static void report_again(struct fill *f, const struct fill_at *at, struct str te
                     first->place.column);
 }
 
-static bool is_first(struct fill *f, struct map *texts, const struct fill_at *at, struct str text) {
-    const struct seen *first = map_get(texts, text);
+static bool is_first(struct fill *f, struct map *texts, const struct fill_at *at, struct str key, struct str text) {
+    const struct seen *first = map_get(texts, key);
     if (first) {
         report_again(f, at, text, first);
         return false;
@@ -125,11 +120,15 @@ static bool is_first(struct fill *f, struct map *texts, const struct fill_at *at
     struct seen *seen = arena_alloc(f->arena, sizeof *seen);
     if (seen)
         *seen = (struct seen){at->node->place, f->resource};
-    if (!seen || map_set(texts, text, seen) < 0) {
+    if (!seen || map_set(texts, key, seen) < 0) {
         fill_out_of_memory(f);
         return false;
     }
     return true;
+}
+
+bool fill_is_first(struct fill *f, const struct fill_at *at, struct str key, struct str text) {
+    return is_first(f, &f->unique_in_all, at, key, text);
 }
 
 static bool add_reference(struct fill *f, const struct schema_key *k, const struct fill_at *at, struct str name) {
@@ -181,9 +180,7 @@ static bool fill_text(struct fill *f, const struct schema_key *k, const struct f
         report_text(f, k, at, why);
         return false;
     }
-    if (k->flags & SCHEMA_UNIQUE && !is_first(f, &f->unique, at, canonical))
-        return false;
-    if (k->flags & SCHEMA_UNIQUE_IN_ALL && !is_port_picked(canonical) && !is_first(f, &f->unique_in_all, at, canonical))
+    if (k->flags & SCHEMA_UNIQUE && !is_first(f, &f->unique, at, canonical, canonical))
         return false;
     ret->text = canonical;
     return k->kind ? add_reference(f, k, at, canonical) : true;

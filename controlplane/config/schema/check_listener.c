@@ -80,6 +80,35 @@ void check_scoped_routes(struct fill *f, const struct fill_at *at, const Protobu
     arena_finish(&arena);
 }
 
+/* ---- addresses ---- */
+
+/* Each listener with port 0 is given a port of its own. */
+static bool is_port_picked(struct str text) {
+    return str_ends(text, STR(":0")) && !str_starts(text, STR("unix:"));
+}
+
+static bool is_free(struct fill *f, const struct fill_at *at, const char *transport, const char *address) {
+    char *key = arena_printf(f->arena, "%s %s", transport, address);
+    if (!key)
+        fill_out_of_memory(f);
+    return key && fill_is_first(f, at, str_of(key), str_of(address));
+}
+
+/* An address can be one listener's for TCP and another's for UDP. */
+static void check_addresses(struct fill *f, const struct fill_at *at, const Headgate__Listener *listener) {
+    struct fill_at addresses = fill_down(at, "address");
+    bool is_pass_alone = listener->quic_pass && !listener->route_table && !listener->scoped_routes && !listener->tcp;
+    bool is_udp = listener->quic_pass || (!listener->tcp && speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP3));
+    bool is_tcp = !is_pass_alone && (speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP1) ||
+                                     speaks(listener, HEADGATE__LISTENER__PROTOCOL__HTTP2));
+    for (size_t i = 0; i < listener->n_addresses; i++) {
+        const char *address = listener->addresses[i];
+        struct fill_at one = addresses.node->type == TREE_LIST ? fill_down_to(&addresses, i) : addresses;
+        if (!is_port_picked(str_of(address)) && (!is_tcp || is_free(f, &one, "tcp", address)) && is_udp)
+            is_free(f, &one, "udp", address);
+    }
+}
+
 /* ---- the listener ---- */
 
 static void check_requests(struct fill *f, const struct fill_at *at, const Headgate__Listener *listener) {
@@ -103,6 +132,7 @@ static void report_incomplete(struct fill *f, const struct fill_at *at) {
 
 void check_listener(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__Listener *listener = (const Headgate__Listener *)m;
+    check_addresses(f, at, listener);
     if (listener->quic_pass)
         check_beside_quic_pass(f, at, listener);
     if (listener->tcp)

@@ -31,10 +31,13 @@ class Site:
         certificate, key = map(str, self.authority.pair(gateway.folder / "http3", "site", [NAME]))
         self.tls = {"certificates": [{"certificate": certificate, "key": key}]}
 
-    def configuration(self, origin, protocols, port=None, **more):
-        fast = listener(self.gateway, name="fast", address=f"127.0.0.1:{self.port if port is None else port}", tls=self.tls,
+    def listener(self, protocols, port=None, name="fast", **more):
+        return listener(self.gateway, name=name, address=f"127.0.0.1:{self.port if port is None else port}", tls=self.tls,
                         protocols=protocols, **more)
-        return configure(self.gateway, [cluster("origin", origin)], listeners=[listener(self.gateway), fast])
+
+    def configuration(self, origin, *arguments, **more):
+        return configure(self.gateway, [cluster("origin", origin)],
+                         listeners=[listener(self.gateway), self.listener(*arguments, **more)])
 
     def serve(self, *arguments, **more):
         self.gateway.serve(self.configuration(*arguments, **more))
@@ -146,6 +149,29 @@ def test_off_and_on_under_a_request(gateway, site, scripted):
     scripted.drop_connections()
 
 
+def test_two_listeners_at_one_address(gateway, site, scripted):
+    """One has TCP, the other UDP, which then goes over to the first."""
+    def serve(*listeners):
+        gateway.serve(configure(gateway, [cluster("origin", scripted)], listeners=[listener(gateway), *listeners]))
+
+    serve(site.listener(TCP, name="slow"), site.listener(QUIC))
+    with subprocess.Popen(site.command("--http3-only", target="/one"), stdout=subprocess.PIPE, text=True) as client:
+        served, _others = scripted.accept_request("/one")
+        served.receive_request()
+        serve(site.listener(ALL, name="slow"))
+        with subprocess.Popen(site.command("--http3-only", target="/two"), stdout=subprocess.PIPE, text=True) as second:
+            another, _others = scripted.accept_request("/two")
+            another.receive_request()
+            another.send(response(200, body=b"two"))
+            assert second.communicate()[0].endswith("two")
+        served.send(response(200, body=b"one"))
+        assert client.communicate()[0].endswith("one") and client.returncode == 0
+    records = [gateway.wait_log(lambda r, target=target: r.get("target") == target) for target in ("/one", "/two")]
+    assert [r["listener"] for r in records] == ["fast", "slow"]
+    gateway.serve(configure(gateway, [cluster("origin", scripted)]))
+    scripted.drop_connections()
+
+
 def test_a_listener_that_goes_and_comes_back(gateway, site, scripted):
     site.serve(scripted, ALL)
     with subprocess.Popen(site.command("--http3-only", target="/slow"), stdout=subprocess.PIPE, text=True) as client:
@@ -159,3 +185,15 @@ def test_a_listener_that_goes_and_comes_back(gateway, site, scripted):
     gateway.serve(configure(gateway, [cluster("origin", scripted)]))
     wait_until("the socket of UDP is closed", lambda: is_free(site.port))
     scripted.drop_connections()
+
+
+def test_the_data_plane_comes_back(gateway, site, teller):
+    """With the same sockets, which the holder has; a client of the dead one hears of it by a stateless reset or in time."""
+    site.serve(teller, ALL)
+    assert site.speaks("--http3-only")
+    gateway.kill_dataplane()
+    assert not is_free(site.port)
+    wait_until("HTTP/3 is served again", lambda: site.speaks("--http3-only"))
+    assert site.speaks("--http2")
+    gateway.serve(configure(gateway, [cluster("origin", teller)]))
+    wait_until("the socket of UDP is closed", lambda: is_free(site.port))

@@ -147,9 +147,9 @@ static void each_of_thousands_is_found(void **state) {
     make_many(m, THOUSANDS);
     assert_int_equal(snapshot_build(&m->resources, NULL, &s, &errors), 0);
     assert_int_equal(s->address_count, THOUSANDS);
-    assert_int_equal(s->by_address.count, THOUSANDS);
+    assert_int_equal(s->by_address[0].count, THOUSANDS);
     for (size_t i = 0; i < THOUSANDS; i++) {
-        const struct served_address *a = map_get(&s->by_address, address_key(&s->addresses[i].address));
+        const struct served_address *a = map_get(&s->by_address[0], address_key(&s->addresses[i].address));
         assert_ptr_equal(a, &s->addresses[i]);
         assert_true(str_eq(a->listener->name, str_of(m->items[i]->name)));
     }
@@ -241,7 +241,7 @@ static void every_allocation_may_fail(void **state) {
         assert_int_equal(status, s ? 0 : -1);
         error_list_finish(&errors);
     }
-    assert_int_equal(s->by_address.count, 40);
+    assert_int_equal(s->by_address[0].count, 40);
     snapshot_free(s);
     free_many(m);
 }
