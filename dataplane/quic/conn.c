@@ -67,6 +67,7 @@ void quic_fill_params(const struct quic_options *o, ngtcp2_transport_params *p) 
     p->max_idle_timeout = o->idle_timeout * 1000;
     p->active_connection_id_limit = NGTCP2_DEFAULT_ACTIVE_CONNECTION_ID_LIMIT;
     p->grease_quic_bit = 1;
+    p->max_datagram_frame_size = UINT16_MAX; /* RFC 9221: taken, and dropped; who says H3_DATAGRAM must say this */
 }
 
 /* ---- the end ---- */

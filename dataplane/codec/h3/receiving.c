@@ -317,6 +317,8 @@ void h3_stream_release(struct h3_stream *s) {
     }
     if (ends && !is_useless(s))
         h3_stream_receive(s, NULL, 0, true);
+    if (s->is_gone && !s->is_closed && !s->is_held)
+        h3_stream_end(s, s->session->role->gone);
 }
 
 static void retry_section(struct h3_stream *s) {

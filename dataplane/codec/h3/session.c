@@ -369,10 +369,10 @@ static void on_stream_close(struct quic_user *user, int64_t id, uint64_t code) {
         h3_session_fail(s, is_own_channel(s, id) ? H3_FAULT_CRITICAL_STREAM : end_uni(s, id));
     if (!stream)
         return;
-    if (stream->leg.exchange)
-        exchange_on_abort(&stream->leg, meaning_of(stream, code));
-    h3_stream_close(stream);
-    s->role->on_closed(stream);
+    if (stream->is_held && stream->kept_end && !stream->is_reset) /* all of it has come, and waits here */
+        stream->is_gone = true;
+    else
+        h3_stream_end(stream, meaning_of(stream, code));
 }
 
 static void open_pending(struct h3_session *s) {

@@ -162,6 +162,7 @@ struct h3_stream {
     bool                is_waiting_for_entries; /* its section, `decoding`, waits for QPACK, or */
     bool                is_waiting_for_handshake; /* the request may be a replay */
     bool                kept_end;          /* the end has come, too */
+    bool                is_gone;           /* for the transport: it is closed once nothing is held any more */
     bool                kept_is_end;       /* of a head that waits: nothing follows it */
     bool                asks_head;         /* a request of ours is HEAD */
     uint8_t             urgency;
@@ -242,6 +243,8 @@ struct h3_stream *h3_stream_find(struct h3_session *, int64_t id);
 void h3_stream_set_id(struct h3_stream *, int64_t id);
 /* Gone from every list; the memory goes at the end of the turn. The leg is detached. */
 void h3_stream_close(struct h3_stream *);
+/* The same; an exchange that is still there hears `abort`. */
+void h3_stream_end(struct h3_stream *, enum abort_code abort);
 /* The peer broke the rules of messages: the exchange ends and the stream is reset. */
 void h3_stream_refuse(struct h3_stream *, const char *detail);
 /* Ends both halves; the leg is detached, or is before the turn ends. One without an id is closed. */

@@ -184,10 +184,17 @@ void h3_stream_close(struct h3_stream *s) {
     worker_reap_later(s->worker, &s->reapable);
 }
 
+void h3_stream_end(struct h3_stream *s, enum abort_code abort) {
+    if (s->leg.exchange)
+        exchange_on_abort(&s->leg, abort);
+    h3_stream_close(s);
+    s->session->role->on_closed(s);
+}
+
 void h3_stream_reset(struct h3_stream *s, uint64_t code) {
     struct h3_session *session = s->session;
     s->head = NULL;
-    if (s->id < 0) {
+    if (s->id < 0 || s->is_gone) {
         h3_stream_close(s);
         session->role->on_closed(s);
         return;

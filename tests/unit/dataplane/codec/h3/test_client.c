@@ -68,6 +68,21 @@ static void interim_heads_go_before_the_final_one(void **state) {
     assert_answered(c, 200);
 }
 
+/* The transport is done with the stream by then. */
+static void a_head_may_wait_for_entries(void **state) {
+    (void)state;
+    struct call *c = ask_open(STR(""), false);
+    fake_receive(0, "\x01\x04\x02\x00\xd9\x80\x00\x01x", 9, true);
+    settle();
+    assert_true(fake_stream(0)->is_closed && !c->loop.received_end);
+    fake_receive(7, "\x02\x3f\xe1\x1f\x43" "abc\x01v", 10, false);
+    settle();
+    assert_answered(c, 200);
+    assert_non_null(strstr(text(&c->fields), "abc: v\n"));
+    assert_string_equal(text(&c->loop.received), "x");
+    assert_int_equal(logged.abort, ABORT_NONE);
+}
+
 static void answers_without_content_may_state_a_length(void **state) {
     (void)state;
     struct call *c = ask_fields("HEAD", STR(""), false, -1, 0, NULL);
@@ -549,6 +564,7 @@ int main(void) {
         TEST(a_request_is_answered),
         TEST(bodies_go_both_ways),
         TEST(interim_heads_go_before_the_final_one),
+        TEST(a_head_may_wait_for_entries),
         TEST(answers_without_content_may_state_a_length),
         TEST(one_connection_carries_them_all),
         TEST(what_the_origin_allows_is_the_capacity),
