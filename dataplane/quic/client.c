@@ -97,6 +97,7 @@ static int make_ng(struct quic_client *client, const struct quic_target *to) {
     settings.token = token;
     settings.tokenlen = origin_tokens_take(&c->room->origin_tokens, (struct str){client->origin, client->origin_n}, token);
     params.initial_max_streams_bidi = 0; /* origins open none (RFC 9114 section 6.1) */
+    params.initial_max_streams_uni = QUIC_PEER_UNI_STREAMS;
     return ngtcp2_conn_client_new(&c->ng, &first, &own, &path, NGTCP2_PROTO_VER_V1, &quic_callbacks, &settings, &params,
                                   quic_memory(c), c) == 0 ? 0 : ENOMEM;
 }

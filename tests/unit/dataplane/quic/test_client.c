@@ -22,6 +22,23 @@ static void words_come_back(void **state) {
     assert_int_equal(client->cause, QUIC_BY_US);
 }
 
+/* HTTP/3 needs three at least; of streams both ways origins open none. */
+static void origin_opens_streams_of_its_own(void **state) {
+    struct talk *talk = *state;
+    struct talker *client = talk_connect(talk, "site.example");
+    TURN_UNTIL(talk_server(talk) && talk_server(talk)->is_done && client->is_done);
+    struct talker *server = talk_server(talk);
+    int64_t id;
+    assert_int_equal(quic_open_stream(server->user.conn, true, &id), -1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(quic_open_stream(server->user.conn, false, &server->id), 0);
+    memcpy(server->says, "settings", server->says_n = 8);
+    quic_mark_dirty(server->user.conn);
+    TURN_UNTIL(client->got_n == 8);
+    assert_int_equal(client->id, server->id);
+    talk_close(client);
+}
+
 /* ---- what an origin has to prove */
 
 static void expect_refused(struct talk *talk, const char *hostname, const char *word) {
@@ -189,6 +206,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, talk_set_up, talk_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(words_come_back),
+        TEST(origin_opens_streams_of_its_own),
         TEST(origin_of_another_name_is_refused),
         TEST(address_is_a_name_too),
         TEST(origin_without_a_name_is_refused),
