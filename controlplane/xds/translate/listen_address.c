@@ -4,7 +4,7 @@
 enum { PORT_MAX = 65535 };
 
 static const struct xds_fields socket_address = XDS_TABLE(envoy__config__core__v3__socket_address,
-    XDS_NOTE("protocol", "TCP"), XDS_NOTE("address", "an IP address"), XDS_READ("port_value"));
+    XDS_NOTE("protocol", "TCP; UDP of a listener of QUIC"), XDS_NOTE("address", "an IP address"), XDS_READ("port_value"));
 
 static const struct xds_fields pipe_address = XDS_TABLE(envoy__config__core__v3__pipe, XDS_READ("path"));
 
@@ -23,9 +23,10 @@ static char *take_text(struct making *m, const struct xds_at *at, char *text) {
     return text ? making_text(m, canonical) : NULL;
 }
 
-static char *take_socket(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__SocketAddress *a) {
-    if (a->protocol != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__TCP) {
-        making_unsupported(m, XDS_AT(at, "protocol"), "only TCP is");
+static char *take_socket(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__SocketAddress *a,
+                         bool is_udp) {
+    if ((a->protocol == ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__UDP) != is_udp) {
+        making_unsupported(m, XDS_AT(at, "protocol"), is_udp ? "QUIC is over UDP" : "only TCP is");
         return NULL;
     }
     if (a->port_specifier_case != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE ||
@@ -38,10 +39,11 @@ static char *take_socket(struct making *m, const struct xds_at *at, const Envoy_
                      arena_printf(&m->arena, "%s%s%s:%u", is_v6 ? "[" : "", a->address, is_v6 ? "]" : "", a->port_value));
 }
 
-char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address) {
+char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address,
+                     bool is_udp) {
     switch (address ? (int)address->address_case : 0) {
     case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS:
-        return take_socket(m, XDS_AT(at, "socket_address"), address->socket_address);
+        return take_socket(m, XDS_AT(at, "socket_address"), address->socket_address, is_udp);
     case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_PIPE:
         return take_text(m, XDS_AT(at, "pipe.path"), arena_printf(&m->arena, "unix:%s", address->pipe->path));
     default: making_refuse(m, at, ERROR_MISSING, "there is no address"); return NULL;

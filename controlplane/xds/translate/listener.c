@@ -1,5 +1,6 @@
 /* Listener -> Listener: addresses, filter chains, TLS. */
 #include "controlplane/xds/translate/listener.h"
+#include "controlplane/xds/translate/quic.h"
 
 #include <stdlib.h>
 
@@ -21,7 +22,7 @@ static const struct xds_fields match_table = XDS_TABLE(
         "server_names",
         "of the chains of one listener, which must have the same filters: a certificate is chosen by its "
         "own names"),
-    XDS_NOTE("transport_protocol", "tls in chains with TLS, raw_buffer in those without"),
+    XDS_NOTE("transport_protocol", "tls in chains with TLS, raw_buffer in those without, quic over UDP"),
     XDS_NOTE("application_protocols", "where the transport socket offers the same by ALPN"));
 
 static const struct xds_fields network_filter_table = XDS_TABLE(envoy__config__listener__v3__filter,
@@ -29,7 +30,8 @@ static const struct xds_fields network_filter_table = XDS_TABLE(envoy__config__l
 
 static const struct xds_fields raw_table = XDS_EMPTY_TABLE(envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer);
 static const struct xds_fields socket_table = XDS_TABLE(envoy__config__core__v3__transport_socket,
-    XDS_IGNORE("name", "its type says what it is"), XDS_TYPES("typed_config", &xds_read_downstream_tls, &raw_table));
+    XDS_IGNORE("name", "its type says what it is"),
+    XDS_TYPES("typed_config", &xds_read_downstream_tls, &xds_read_quic_transport, &raw_table));
 
 static const struct xds_fields chain_table = XDS_TABLE(envoy__config__listener__v3__filter_chain,
     XDS_INSIDE("filter_chain_match", &match_table), XDS_INSIDE("filters", &network_filter_table),
@@ -61,7 +63,7 @@ const struct xds_fields xds_read_listener = XDS_TABLE(envoy__config__listener__v
     XDS_IGNORE("per_connection_buffer_limit_bytes", "what is held of an exchange is bounded by the settings"),
     XDS_IGNORE("metadata", "nothing reads it"),
     XDS_IGNORE("drain_type", "a listener drains when it changes or goes, and when the gateway ends"),
-    XDS_INSIDE("listener_filters", &listener_filter_table),
+    XDS_INSIDE("listener_filters", &listener_filter_table), XDS_INSIDE("udp_listener_config", &xds_read_udp_listener),
     XDS_NOTE("listener_filters_timeout", "with the TLS handshake in one time"),
     XDS_IGNORE("tcp_fast_open_queue_length", "connections are made without it"),
     XDS_IGNORE("traffic_direction", "nothing reads it"),
@@ -76,24 +78,25 @@ const struct xds_fields xds_read_listener = XDS_TABLE(envoy__config__listener__v
 
 /* ---- addresses ---- */
 
-static void add_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *from,
-                        Headgate__Listener *to) {
-    char *text = listen_address(m, at, from);
+static void add_address(struct listener_making *l, const struct xds_at *at, const Envoy__Config__Core__V3__Address *from) {
+    char *text = listen_address(l->making, at, from, l->is_quic);
     if (text)
-        to->addresses[to->n_addresses++] = text;
+        l->to->addresses[l->to->n_addresses++] = text;
 }
 
-static void addresses(struct making *m, const Envoy__Config__Listener__V3__Listener *from, Headgate__Listener *to) {
+static void addresses(struct listener_making *l, const Envoy__Config__Listener__V3__Listener *from) {
+    struct making *m = l->making;
+    Headgate__Listener *to = l->to;
     to->addresses = making_array(m, from->n_additional_addresses + 1, sizeof *to->addresses);
     if (!to->addresses)
         return;
     if (from->n_additional_addresses >= ADDRESSES_MAX)
         making_refuse(m, XDS_AT(NULL, "additional_addresses"), ERROR_RANGE, "are %zu; fewer than %d are possible",
                       from->n_additional_addresses, ADDRESSES_MAX);
-    add_address(m, XDS_AT(NULL, "address"), from->address, to);
+    add_address(l, XDS_AT(NULL, "address"), from->address);
     for (size_t i = 0; i < from->n_additional_addresses; i++)
-        add_address(m, XDS_AT(XDS_AT_ITEM(NULL, "additional_addresses", i), "address"),
-                    from->additional_addresses[i]->address, to);
+        add_address(l, XDS_AT(XDS_AT_ITEM(NULL, "additional_addresses", i), "address"),
+                    from->additional_addresses[i]->address);
 }
 
 /* ---- chains ---- */
@@ -111,23 +114,37 @@ Headgate__Timeouts *listener_timeouts(struct listener_making *l) {
 }
 
 /* The context of a chain's TLS, or NULL: plaintext, or after an error. */
-static Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *open_tls(struct making *m, const struct chain *c,
-                                                                                   const struct xds_at **ret_at) {
+static Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
+open_tls(struct listener_making *l, const struct chain *c, const struct xds_at *at) {
     const Envoy__Config__Core__V3__TransportSocket *socket = c->m->transport_socket;
-    if (!socket || !socket->typed_config)
+    ProtobufCMessage *opened = socket && socket->typed_config ? making_open(l->making, at, socket->typed_config) : NULL;
+    bool is_quic = opened && opened->descriptor == xds_read_quic_transport.type;
+    if (is_quic != l->is_quic) {
+        making_unsupported(l->making, at,
+                           l->is_quic ? "that of QUIC is QuicDownstreamTransport" : "it is that of QUIC, over UDP");
         return NULL;
-    ProtobufCMessage *opened = making_open(m, *ret_at, socket->typed_config);
+    }
+    if (is_quic)
+        return quic_tls(l, at, (const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *)opened);
     bool is_tls = opened &&
                   opened->descriptor == &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor;
     return is_tls ? (Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *)opened : NULL;
 }
 
-static void check_match(struct making *m, const struct chain *c, bool has_tls) {
+static void check_alpn(struct listener_making *l, const struct xds_at *at, const struct tls_alpn *alpn) {
+    if (alpn->is_said && alpn->has_http3 != l->is_quic)
+        making_unsupported(l->making, XDS_AT(at, "common_tls_context.alpn_protocols"),
+                           "h3 is for QUIC, and for nothing else");
+}
+
+static void check_match(struct listener_making *l, const struct chain *c, bool has_tls) {
+    struct making *m = l->making;
+    const char *transport = l->is_quic ? "quic" : has_tls ? "tls" : "raw_buffer";
     const Envoy__Config__Listener__V3__FilterChainMatch *match = c->m->filter_chain_match;
     const struct xds_at *at = XDS_AT(c->at, "filter_chain_match");
     if (!match)
         return;
-    if (match->transport_protocol[0] && strcmp(match->transport_protocol, has_tls ? "tls" : "raw_buffer") != 0)
+    if (match->transport_protocol[0] && strcmp(match->transport_protocol, transport) != 0)
         making_unsupported(m, XDS_AT(at, "transport_protocol"), "it is not that of the chain's transport socket");
     if (match->n_server_names && !has_tls)
         making_unsupported(m, XDS_AT(at, "server_names"), "without TLS there are none");
@@ -180,11 +197,13 @@ static bool has_same_rules(struct making *m, const Headgate__ServerTls *a, const
 }
 
 static void chain_tls(struct listener_making *l, const struct chain *c, bool is_first) {
-    const struct xds_at *at = XDS_AT(XDS_AT(c->at, "transport_socket"), "typed_config");
+    const struct xds_at *socket = XDS_AT(XDS_AT(c->at, "transport_socket"), "typed_config");
+    const struct xds_at *inner = XDS_AT(socket, "downstream_tls_context"), *at = l->is_quic ? inner : socket;
     struct tls_alpn alpn = {0};
-    Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context = open_tls(l->making, c, &at);
+    Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context = open_tls(l, c, socket);
     Headgate__ServerTls *tls = context ? tls_make_server(l->making, at, context, &alpn) : NULL;
-    check_match(l->making, c, context != NULL);
+    check_alpn(l, at, &alpn);
+    check_match(l, c, context != NULL);
     if (is_first) {
         l->to->tls = tls;
         l->has_tls = context != NULL;
@@ -219,6 +238,8 @@ static void chain_filter(struct listener_making *l, const struct chain *c) {
         listener_http(
             l, at,
             (const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *)m);
+    else if (l->is_quic)
+        making_unsupported(l->making, at, "over UDP only HTTP/3 is served");
     else
         listener_tcp(l, at, (const Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy *)m);
 }
@@ -314,7 +335,8 @@ static void handshake_time(struct listener_making *l, const Envoy__Config__Liste
 
 static void make_listener(struct listener_making *l, const Envoy__Config__Listener__V3__Listener *from) {
     struct making *m = l->making;
-    addresses(m, from, l->to);
+    listener_udp(l, XDS_AT(NULL, "udp_listener_config"), from->udp_listener_config);
+    addresses(l, from);
     if (from->bind_to_port && !from->bind_to_port->value)
         making_unsupported(m, XDS_AT(NULL, "bind_to_port"), "connections cannot come from another listener");
     if (from->tcp_backlog_size)

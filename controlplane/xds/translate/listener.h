@@ -24,6 +24,7 @@ struct listener_making {
     Envoy__Config__Route__V3__ScopedRouteConfiguration *const *scopes;  /* that came by themselves */
     size_t              scope_count;
     bool                has_tls;
+    bool                is_quic;        /* on UDP */
     struct tls_alpn     alpn;
 };
 
@@ -32,8 +33,9 @@ struct listener_making {
 void listener_access_logs(struct listener_making *l, const struct xds_at *at,
                           Envoy__Config__Accesslog__V3__AccessLog *const *logs, size_t count);
 
-/* "0.0.0.0:80", "[::]:80" or "unix:/run/x"; NULL after an error. */
-char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address);
+/* "0.0.0.0:80", "[::]:80" or "unix:/run/x"; NULL after an error. is_udp: it has to be an address of UDP. */
+char *listen_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address,
+                     bool is_udp);
 
 void listener_http(struct listener_making *l, const struct xds_at *at,
                    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *from);

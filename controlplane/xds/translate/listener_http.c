@@ -2,6 +2,7 @@
 #include "controlplane/xds/translate/listener.h"
 #include "controlplane/xds/translate/names.h"
 #include "controlplane/xds/translate/parts.h"
+#include "controlplane/xds/translate/quic.h"
 #include "controlplane/xds/translate/routes.h"
 #include "controlplane/xds/translate/values.h"
 
@@ -38,13 +39,14 @@ static const struct xds_fields upgrade_table = HCM_TABLE(http_connection_manager
     XDS_NOTE("enabled", "true"));
 
 const struct xds_fields xds_read_http_manager = HCM_TABLE(
-    http_connection_manager, XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2"),
+    http_connection_manager, XDS_NOTE("codec_type", "AUTO, HTTP1, HTTP2; HTTP3 of a listener of QUIC"),
     XDS_IGNORE("stat_prefix", "metrics are named by the listener"), XDS_INSIDE("rds", &rds_table),
     XDS_INSIDE("route_config", &xds_read_routes), XDS_INSIDE("scoped_routes", &xds_read_scoped_routes),
     XDS_INSIDE("http_filters", &xds_read_http_filter),
     XDS_IGNORE("tracing", NO_TRACES), XDS_INSIDE("common_http_protocol_options", &common_table),
     XDS_INSIDE("http_protocol_options", &http1_table),
     XDS_INSIDE("http2_protocol_options", &xds_read_http2_options),
+    XDS_INSIDE("http3_protocol_options", &xds_read_http3_options),
     XDS_IGNORE("server_name", "`server-name` of the settings holds"),
     XDS_IGNORE("server_header_transformation", "the Server field of an origin is passed on"),
     XDS_IGNORE("max_request_headers_kb", "the limit of the settings holds"),
@@ -78,6 +80,14 @@ static void add_protocol(Headgate__Listener *to, Headgate__Listener__Protocol pr
     to->protocols[to->n_protocols++] = protocol;
 }
 
+/* QUIC carries HTTP/3 and nothing else. */
+static void http3_alone(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
+    if (from->codec_type != HCM_VALUE(CODEC_TYPE__AUTO) && from->codec_type != HCM_VALUE(CODEC_TYPE__HTTP3))
+        making_unsupported(l->making, XDS_AT(at, "codec_type"), "over QUIC only HTTP3 is");
+    add_protocol(l->to, HEADGATE__LISTENER__PROTOCOL__HTTP3);
+    listener_http3(l, from->http3_protocol_options);
+}
+
 /* With TLS and AUTO those that ALPN offers; a listener that offers nothing gets HTTP/1. */
 static void protocols(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
     bool is_auto = from->codec_type == HCM_VALUE(CODEC_TYPE__AUTO);
@@ -86,6 +96,10 @@ static void protocols(struct listener_making *l, const struct xds_at *at, const 
     l->to->protocols = making_array(l->making, 2, sizeof *l->to->protocols);
     if (!l->to->protocols)
         return;
+    if (l->is_quic) {
+        http3_alone(l, at, from);
+        return;
+    }
     if (!is_auto && !is_http1 && !is_http2)
         making_unsupported(l->making, XDS_AT(at, "codec_type"), "AUTO, HTTP1 and HTTP2 are");
     if (is_auto) {

@@ -11,7 +11,7 @@
 
 /* What a context of a listener says about the protocols inside, by ALPN. */
 struct tls_alpn {
-    bool is_said, has_http1, has_http2;
+    bool is_said, has_http1, has_http2, has_http3;
 };
 
 /* Towards clients; NULL after an error. */

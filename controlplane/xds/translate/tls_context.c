@@ -65,7 +65,8 @@ static const struct xds_fields client_combined = XDS_TABLE(
 
 const struct xds_fields tls_read_common_server = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__common_tls_context,
-    COMMON(&server_validation, &server_combined), XDS_NOTE("alpn_protocols", "h2, http/1.1: the protocols of the listener"));
+    COMMON(&server_validation, &server_combined),
+    XDS_NOTE("alpn_protocols", "h2, http/1.1: the protocols of the listener; of QUIC h3"));
 
 const struct xds_fields tls_read_common_client = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__common_tls_context,

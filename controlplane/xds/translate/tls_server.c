@@ -32,6 +32,8 @@ static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSA
             ret->has_http2 = true;
         else if (str_eq(name, STR("http/1.1")))
             ret->has_http1 = true;
+        else if (str_eq(name, STR("h3")))
+            ret->has_http3 = true;
         else
             making_unsupported(m, XDS_AT_ITEM(at, "alpn_protocols", i), "only h2 and http/1.1 are");
     }

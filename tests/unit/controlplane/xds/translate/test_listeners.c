@@ -2,6 +2,7 @@
 #include "tests/unit/controlplane/xds/translate/cases.h"
 
 #include "controlplane/xds/translate/listener.h"
+#include "controlplane/xds/translate/quic.h"
 
 static int translate(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors) {
     return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, NULL, ret, errors);
@@ -32,7 +33,8 @@ static void tables_are_sound(void **state) {
     (void)state;
     const struct xds_fields *const all[] = {
         &xds_read_listener, &xds_read_http_manager, &xds_read_http_filter, &xds_read_tcp_proxy,
-        &xds_read_listen_address, &xds_read_access_log,
+        &xds_read_listen_address, &xds_read_access_log, &xds_read_udp_listener, &xds_read_quic_transport,
+        &xds_read_http3_options,
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         assert_null(xds_fields_fault(all[i]));

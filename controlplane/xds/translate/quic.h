@@ -1,0 +1,18 @@
+/* quic.h — QUIC and HTTP/3 of a listener in the making. Thread: one at a time. */
+#pragma once
+
+#include "controlplane/xds/translate/listener.h"
+#include "proto/envoy/config/core/v3/protocol.pb-c.h"
+#include "proto/envoy/extensions/transport_sockets/quic/v3/quic_transport.pb-c.h"
+
+extern const struct xds_fields xds_read_udp_listener, xds_read_quic_transport, xds_read_http3_options;
+
+/* Makes a listener of QUIC of it; NULL: it is one of TCP. */
+void listener_udp(struct listener_making *l, const struct xds_at *at,
+                  const Envoy__Config__Listener__V3__UdpListenerConfig *from);
+/* The TLS of a chain's transport; NULL after an error. */
+Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
+quic_tls(struct listener_making *l, const struct xds_at *at,
+         const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *from);
+/* NULL: the gateway's defaults. */
+void listener_http3(struct listener_making *l, const Envoy__Config__Core__V3__Http3ProtocolOptions *from);
