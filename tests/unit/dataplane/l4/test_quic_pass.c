@@ -528,6 +528,40 @@ static void trains(void **state) {
     }
 }
 
+/* The next datagram's ECN bits. */
+static int ecn_of_next(int fd) {
+    uint8_t bytes[65536], control[256];
+    struct iovec v = {bytes, sizeof bytes};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    TURN_UNTIL(is_readable(fd));
+    assert_true(recvmsg(fd, &m, 0) > 0);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+            return *CMSG_DATA(c) & 3;
+    return -1;
+}
+
+static void mark(int fd, int ecn) {
+    assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &ecn, sizeof ecn), 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &(int){1}, sizeof(int)), 0);
+}
+
+/* Both ends validate ECN by what arrives. */
+static void ecn_bits(void **state) {
+    (void)state;
+    struct address from;
+    int fd = client(), origin = origins[proven(fd, "origin-id", &from)];
+    assert_int_equal(setsockopt(held.fd, IPPROTO_IP, IP_RECVTOS, &(int){1}, sizeof(int)), 0); /* as the holder does */
+    for (int ecn = 0; ecn < 4; ecn++) {
+        mark(fd, ecn);
+        mark(origin, 3 - ecn);
+        say_short(fd, "origin-id");
+        assert_int_equal(ecn_of_next(origin), ecn);
+        assert_int_equal(sendto(origin, "\x40 answer", 8, 0, &from.u.any, from.length), 8);
+        assert_int_equal(ecn_of_next(fd), 3 - ecn);
+    }
+}
+
 static void what_is_dropped(void **state) {
     (void)state;
     uint8_t bytes[DATAGRAM];
@@ -579,7 +613,8 @@ int main(void) {
         TEST(there_and_back), TEST(what_proves_a_client), TEST(forged_clients_give_way), TEST(all_are_proven),
         TEST(bounds_of_connections), TEST(a_known_id_from_elsewhere), TEST(ids_of_forged_clients_are_not_known), TEST(names),
         TEST(retransmissions), TEST(connections_of_one_address), TEST(an_id_that_names_a_server),
-        TEST(an_endpoint_that_refuses), TEST(time_passes), TEST(draining), TEST(trains), TEST(what_is_dropped),
+        TEST(an_endpoint_that_refuses), TEST(time_passes), TEST(draining), TEST(trains), TEST(ecn_bits),
+        TEST(what_is_dropped),
         TEST(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
