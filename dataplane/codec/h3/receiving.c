@@ -283,7 +283,7 @@ static void keep_back(struct h3_stream *s, const uint8_t *bytes, size_t n, bool 
 
 void h3_stream_receive(struct h3_stream *s, const uint8_t *bytes, size_t n, bool ends) {
     struct quic_conn *conn = s->session->user.conn;
-    struct piece piece = {.at = bytes, .end = bytes + n, .ends = ends};
+    struct piece piece = {.at = bytes, .end = n ? bytes + n : bytes, .ends = ends};
     if (s->is_held) {
         keep_back(s, bytes, n, ends);
         return;

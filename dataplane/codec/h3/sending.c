@@ -4,6 +4,7 @@
 enum {
     HELD_MOST = 1 << 20,                   /* bytes that a session may hold until they are acknowledged ... */
     HELD_SHORT = 64 << 10,                 /* ... while the worker's budget is short */
+    CHUNK_LEAST = 1024,                    /* pulled although the stream's window is full: so the peer is told that it is */
     FRAME_HEAD_MAX = 2 * H3_NUMBER_MAX,
 };
 
@@ -75,9 +76,19 @@ static uint64_t most_held(const struct h3_session *s) {
     return s->worker->buffer_used < s->worker->buffer_limit ? HELD_MOST : HELD_SHORT;
 }
 
+/* What streams hold whose windows are full does not count: others must not wait for a peer that opens them late. */
+static uint64_t counted(const struct h3_session *s) {
+    return s->held - s->parked;
+}
+
+void h3_stream_park(struct h3_stream *s, size_t bytes) {
+    s->session->parked += bytes - s->parked;
+    s->parked = bytes;
+}
+
 /* Nothing is pulled any more until the peer has acknowledged some of it. */
 static bool is_full(struct h3_stream *s) {
-    if (s->session->held < most_held(s->session))
+    if (counted(s->session) < most_held(s->session))
         return false;
     s->is_starved = true;
     s->session->is_starved = true;
@@ -85,7 +96,7 @@ static bool is_full(struct h3_stream *s) {
 }
 
 static void feed_starved(struct h3_session *session) {
-    if (!session->is_starved || session->held > most_held(session) / 2)
+    if (!session->is_starved || counted(session) > most_held(session) / 2)
         return;
     session->is_starved = false;
     for (struct h3_stream *s = session->streams; s; s = s->next) {
@@ -150,12 +161,19 @@ static enum pull pull_one(struct h3_stream *s, size_t most, bool is_first, struc
     return result == PULL_ROOM && is_first ? exchange_pull(&s->leg, 4 * H3_CHUNK, ret) : result;
 }
 
-/* Pulls what there is, up to a chunk. Returns what the last pull said; *ret_trailers is what there was before it. */
-static enum pull pull_chunk(struct h3_stream *s, struct slice_queue *chunk, struct fields **ret_trailers) {
+/* Not more than the stream's window takes. */
+static size_t chunk_size(const struct h3_stream *s) {
+    uint64_t window = quic_stream_window_left(s->session->user.conn, s->id);
+    uint64_t room = window > s->out.unsent ? window - s->out.unsent : 0;
+    return room < CHUNK_LEAST ? CHUNK_LEAST : room < H3_CHUNK ? (size_t)room : H3_CHUNK;
+}
+
+/* Pulls what there is, up to `most`. Returns what the last pull said; *ret_trailers is what there was before it. */
+static enum pull pull_chunk(struct h3_stream *s, size_t most, struct slice_queue *chunk, struct fields **ret_trailers) {
     enum pull result = PULL_DATA;
-    while (chunk->bytes < H3_CHUNK || s->to_send == 0) {
+    while (chunk->bytes < most || s->to_send == 0) {
         struct slice *slice;
-        size_t room = chunk->bytes < H3_CHUNK ? H3_CHUNK - chunk->bytes : 1;
+        size_t room = chunk->bytes < most ? most - chunk->bytes : 1;
         *ret_trailers = exchange_trailers(&s->leg);
         result = pull_one(s, room, !chunk->first, &slice);
         if (result != PULL_DATA)
@@ -195,7 +213,7 @@ static void end_body(struct h3_stream *s, const struct fields *trailers) {
 static void fill_body(struct h3_stream *s) {
     struct slice_queue chunk = {0};
     struct fields *trailers = NULL;
-    enum pull result = pull_chunk(s, &chunk, &trailers);
+    enum pull result = pull_chunk(s, chunk_size(s), &chunk, &trailers);
     bool is_short = result == PULL_END && s->to_send > 0 && !s->has_no_body;
     if (result == PULL_ABORT || is_short) {
         slice_queue_clear(&chunk, &s->worker->pool);
@@ -300,6 +318,8 @@ void h3_session_acked(struct quic_user *user, int64_t id, uint64_t n) {
     size_t before = out->queue.bytes;
     h3_out_acked(out, &s->worker->pool, n);
     h3_session_hold(s, before, out->queue.bytes);
+    if (stream && stream->parked)
+        h3_stream_park(stream, out->queue.bytes);
     feed_starved(s);
 }
 
@@ -313,6 +333,7 @@ void h3_session_blocked(struct quic_user *user, int64_t id) {
         return;
     h3_stream_unready(stream);
     stream->is_blocked = true;
+    h3_stream_park(stream, stream->out.queue.bytes);
     if (!stream->block.since)
         stream->block = (struct h3_block){.since = s->worker->now};
     h3_stream_await_window(stream, true);
@@ -326,6 +347,7 @@ void h3_session_window(struct quic_user *user, int64_t id) {
         own->is_blocked = false;
     if (stream) {
         stream->is_blocked = false;
+        h3_stream_park(stream, 0);
         h3_stream_make_ready(stream);
     }
     quic_mark_dirty(user->conn);

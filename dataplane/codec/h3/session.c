@@ -214,7 +214,7 @@ static enum h3_fault receive_instructions(struct h3_session *s, uint8_t type, co
 }
 
 static enum h3_fault receive_uni(struct h3_session *s, int64_t id, const uint8_t *at, size_t n, bool ends) {
-    const uint8_t *end = at + n;
+    const uint8_t *end = n ? at + n : at;
     struct h3_uni *uni = find_uni(s, id);
     if (!uni && !(uni = find_uni(s, -1)))
         return H3_FAULT_OTHER_STREAMS;

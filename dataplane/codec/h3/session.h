@@ -118,6 +118,7 @@ struct h3_session {
     unsigned               early_priority_count, early_priority_at;
     uint64_t               header_bytes;   /* of heads and trailers that came, of all open streams */
     uint64_t               held;           /* bytes in `out` of all streams, charged to the worker's budget */
+    uint64_t               parked;         /* of these, what streams hold that wait for their windows */
     uint64_t               sent_at;        /* when the peer last took bytes of a body */
     uint64_t               write_timeout, min_rate; /* microseconds; bytes a second. 0: none */
     enum h3_fault          fault;          /* that ended the connection */
@@ -181,6 +182,7 @@ struct h3_stream {
     uint64_t            received;
     uint64_t            began;             /* receiving the body */
     struct h3_out       out;
+    size_t              parked;            /* part of the session's */
     uint64_t            body_deadline, write_deadline;
     struct h3_block     block;             /* the stream's window */
     char                digits[32];        /* of the head that is out */
@@ -226,6 +228,8 @@ void   h3_session_taken(struct quic_user *, int64_t id, size_t n);
 void   h3_session_acked(struct quic_user *, int64_t id, uint64_t n);
 void   h3_session_blocked(struct quic_user *, int64_t id);
 void   h3_session_window(struct quic_user *, int64_t id);
+/* It waits for its window, with so many bytes that are held; 0: not any more. */
+void   h3_stream_park(struct h3_stream *, size_t bytes);
 /* It has something to send, unless its window is full. */
 void   h3_stream_make_ready(struct h3_stream *);
 void   h3_stream_unready(struct h3_stream *);

@@ -177,6 +177,7 @@ void h3_stream_close(struct h3_stream *s) {
         s->next->prev = s->prev;
     session->stream_count--;
     session->header_bytes -= s->header_bytes;
+    h3_stream_park(s, 0);
     h3_session_hold(session, s->out.queue.bytes + s->kept.bytes, 0);
     h3_out_clear(&s->out, pool);
     slice_queue_clear(&s->kept, pool);

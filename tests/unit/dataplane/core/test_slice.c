@@ -177,6 +177,37 @@ static void hot_buffer_has_room_until_it_is_used_up(void **state) {
     assert_true(HOT_SIZE - pool.hot_used < READ_MAX);
 }
 
+static void put_shared(struct slice_queue *q, size_t from, size_t n) {
+    uint8_t *room = slice_pool_room(&pool, n);
+    assert_non_null(room);
+    memcpy(room, text + from, n);
+    assert_int_equal(slice_queue_take(q, &pool, n), 0);
+}
+
+/* What belongs together is one slice; a block that nobody has a part of any more is begun anew. */
+static void queues_share_a_block(void **state) {
+    (void)state;
+    struct slice_queue a = {0}, b = {0};
+    put_shared(&a, 0, 100);
+    put_shared(&a, 100, 100);
+    put_shared(&b, 500, 50);
+    put_shared(&a, 200, 100);
+    assert_holds(&a, 0, 300);
+    assert_holds(&b, 500, 50);
+    assert_ptr_equal(a.first->block, b.first->block);
+    assert_int_equal(a.first->n, 200);
+    put_shared(&b, 550, BLOCK_SIZE);
+    assert_holds(&b, 500, 50 + BLOCK_SIZE);
+    assert_holds(&a, 0, 300);
+    const struct block *shared = pool.shared;
+    slice_queue_clear(&a, &pool);
+    slice_queue_clear(&b, &pool);
+    put_shared(&a, 0, BLOCK_SIZE);
+    assert_ptr_equal(a.first->block, shared);
+    assert_holds(&a, 0, BLOCK_SIZE);
+    slice_queue_clear(&a, &pool);
+}
+
 static void what_is_kept_for_reuse_is_bounded(void **state) {
     (void)state;
     struct slice_queue q = {0};
@@ -287,6 +318,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(settling_copies_what_is_borrowed_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(split_of_a_borrowed_slice_is_borrowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hot_buffer_has_room_until_it_is_used_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(queues_share_a_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_kept_for_reuse_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_copy_leaves_the_queue_as_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_settling_loses_no_byte, set_up, tear_down),

@@ -248,6 +248,37 @@ static void a_window_that_is_full_holds_its_stream_only(void **state) {
     assert_true(slow->ended);
 }
 
+/* What the others hold does not count when one of them can go on. */
+static void many_full_windows_hold_nobody_else(void **state) {
+    enum { COUNT = 100, SIZE = 100000, WINDOW = 40000 };
+    (void)state;
+    fake.first_window = WINDOW;
+    struct call *calls[COUNT];
+    fill_large();
+    for (int i = 0; i < COUNT; i++)
+        calls[i] = get("/");
+    settle();
+    for (int i = 0; i < COUNT; i++) {
+        backs[i].loop.to_send = (struct str){large, SIZE};
+        answer(&backs[i], 200, SIZE, false);
+    }
+    for (int turns = 0; turns < 100; turns++) {
+        for (int i = 0; i < COUNT; i++)
+            push_all(&backs[i]);
+        exchange_bytes();
+    }
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(fake_stream(calls[i]->id)->sent.n, WINDOW);
+    fake_stream(calls[50]->id)->window = SIZE;
+    fake.user->ops->on_stream_window(fake.user, calls[50]->id);
+    for (int turns = 0; turns < 30; turns++) {
+        push_all(&backs[50]);
+        exchange_bytes();
+    }
+    assert_true(calls[50]->ended);
+    assert_int_equal(calls[50]->body.n, SIZE);
+}
+
 static void a_window_that_stays_full_ends_its_stream(void **state) {
     (void)state;
     fake.first_window = 100;
@@ -604,6 +635,7 @@ int main(void) {
         TEST(trailers_go_both_ways),
         TEST(a_large_body_waits_for_acknowledgements),
         TEST(a_window_that_is_full_holds_its_stream_only),
+        TEST(many_full_windows_hold_nobody_else),
         TEST(a_window_that_stays_full_ends_its_stream),
         TEST(windows_are_credit),
         TEST(a_client_that_goes_away_ends_its_exchange),
