@@ -129,14 +129,21 @@ static int on_retired_id(ngtcp2_conn *ng, const ngtcp2_cid *id, void *user) {
     return 0;
 }
 
+/* A path that is tried has the one before to fall back on; one that is only looked at again has none. */
+static bool is_move(const ngtcp2_path *path, const ngtcp2_path *fallback) {
+    struct address now, before;
+    return fallback && quic_address_of(&path->remote, &now) && quic_address_of(&fallback->remote, &before) &&
+           !address_equal(&now, &before);
+}
+
 static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback,
                              ngtcp2_path_validation_result result, void *user) {
     struct quic_conn *c = user;
-    (void)ng, (void)flags, (void)path, (void)fallback;
+    (void)ng;
     if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
         return 0;
-    stats_add(&c->worker->stats->quic_migrations_total, 1);
-    if (c->role->on_new_path)
+    stats_add(&c->worker->stats->quic_migrations_total, is_move(path, fallback));
+    if ((flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) && c->role->on_new_path)
         c->role->on_new_path(c);
     return goes_on(c);
 }

@@ -36,7 +36,7 @@ struct quic_role {
     /* NEW_TOKEN: of an origin, for the next connection; valid in the call. NULL: not wanted. */
     void                (*on_token)(struct quic_conn *, const uint8_t *token, size_t n);
     void                (*on_done)(struct quic_conn *);        /* handshake done; the user hears of it next. NULL: nothing */
-    void                (*on_new_path)(struct quic_conn *);    /* the peer's new address is validated. NULL: nothing */
+    void                (*on_new_path)(struct quic_conn *);    /* the peer's new host is validated. NULL: nothing */
     /* Its socket is: to be marked dirty when it is writable again. NULL: whoever owns the socket does that. */
     void                (*on_blocked)(struct quic_conn *);
     /* The first packets were read: no connection begins. `retry`: the client's address is to be validated. NULL: impossible
