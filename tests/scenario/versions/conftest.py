@@ -22,7 +22,7 @@ def site():
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "pairs(front, back): only for pairs with these versions")
+    config.addinivalue_line("markers", "pairs(front, back): only for pairs with one of these versions")
 
 
 def pytest_generate_tests(metafunc):
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc):
     if "pair" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("pairs")
         wanted = mark.kwargs if mark else {}
-        pairs = [pair for pair in ALL if all(getattr(pair, side) == version for side, version in wanted.items())]
+        pairs = [pair for pair in ALL if all(getattr(pair, side) in versions for side, versions in wanted.items())]
         metafunc.parametrize("pair", pairs, ids=repr, indirect=True)
 
 

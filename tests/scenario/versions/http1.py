@@ -204,6 +204,13 @@ class Connection:
         if not self.is_client and self.is_sent and talk.is_complete:
             next(self.parser)
 
+    def send_half_a_head(self):
+        self.pipe.write(b"GET /half HTTP/1.1\r\nHost: ")
+
+    def send_nonsense(self, _talk):
+        """In the place of a response."""
+        self.pipe.write(b"what is this?\r\n\r\n" * 10)
+
     def unsent(self, _talk):
         return len(self.pipe.out)
 

@@ -260,6 +260,13 @@ class Connection:
     def unsent(self, stream):
         return len(stream.waiting) + len(self.pipe.out)
 
+    def send_half_a_head(self):
+        """HEADERS without END_HEADERS."""
+        self.pipe.write(frame(HEADERS, END_STREAM, 1, self.encoder.encode([(":method", "GET"), (":path", "/half")])))
+
+    def send_nonsense(self, _stream):
+        self.pipe.write(b"what is this?\r\n\r\n" * 10)
+
     def reset(self, stream, code):
         self.pipe.write(frame(RST_STREAM, 0, stream.number, struct.pack(">I", code)))
         stream.waiting.clear()

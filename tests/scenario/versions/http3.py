@@ -319,6 +319,16 @@ class Connection:
         # pylint: disable-next=protected-access
         return len(stream.waiting) + (sender._buffer_stop - sender.highest_offset if sender else 0)
 
+    def send_half_a_head(self):
+        """The beginning of HEADERS."""
+        self.loop.until("the handshake", lambda: self.control is not None)
+        self.quic.send_stream_data(self.quic.get_next_available_stream_id(), frame(HEADERS, bytes(50))[:20])
+        self.pipe.push()
+
+    def send_nonsense(self, stream):
+        """A body before a head."""
+        self.send_raw(stream, frame(DATA, b"what is this?"))
+
     def reset(self, stream, code):
         """Both halves, as far as they are open."""
         number = CODES.get(code, code)

@@ -2,9 +2,10 @@
 import pytest
 
 from bodies import Flow, bytes_at, carry
+from pairs import IS_LONG
 
 SIZES = [0, 1, 16383, 16384, 16385, 1 << 20]
-LARGE = 100 << 20
+LARGE, LARGE_FOR_PYTHON = 100 << 20, 4 << 20
 
 
 def exchange(client, origin, request, response, is_known=True):
@@ -55,10 +56,12 @@ def test_the_response_runs_beside_the_request(client, origin, length):
     assert asked.rest() == b""
 
 
-def test_100_mib_both_ways_at_once(client, origin):
-    asked = client.ask("POST", "/large", length=LARGE, is_open=True)
+def test_100_mib_both_ways_at_once(pair, client, origin):
+    """Over HTTP/3 that much is for the soak: most of the time would be aioquic's."""
+    size = LARGE_FOR_PYTHON if pair.has_http3 and not IS_LONG else LARGE
+    asked = client.ask("POST", "/large", length=size, is_open=True)
     served = origin.request()
     served.respond(200, is_open=True)
     asked.answer()
-    up = Flow(asked, served, LARGE)
-    carry(up, Flow(served, asked, LARGE, after=up))
+    up = Flow(asked, served, size)
+    carry(up, Flow(served, asked, size, after=up))

@@ -19,7 +19,7 @@ def expect_the_connection_goes_on(pair, client, origin):
 
 def expect_told(pair, served):
     """The origin hears that nobody waits any more."""
-    assert served.fate() == (CANCEL if pair.back == 2 else CUT)
+    assert served.fate() == (CANCEL if pair.back > 1 else CUT)
 
 
 # ---- by the client
@@ -47,7 +47,7 @@ def test_while_the_answer_is_waited_for(pair, client, origin):
     asked = client.ask(target="/cancel")
     served = origin.request()
     asked.cancel()
-    if pair.back == 2:
+    if pair.back > 1:
         client.loop.until("the origin is told", lambda: hasattr(served, "reset_code"))
         assert served.reset_code == CANCEL
     else:
@@ -61,7 +61,7 @@ def test_while_the_response_body_comes(pair, client, origin):
     served.respond(200, length=1000, is_open=True).send("some")
     assert asked.receive(4) == b"some"
     asked.cancel()
-    if pair.back == 2:
+    if pair.back > 1:
         client.loop.until("the origin is told", lambda: hasattr(served, "reset_code"))
         assert served.reset_code == CANCEL
     else:
@@ -72,11 +72,7 @@ def test_while_the_response_body_comes(pair, client, origin):
 def test_before_the_head_is_whole(pair, site, client, origin):
     """Nothing of it reaches the origin."""
     connection = client.connection()
-    if pair.front == 1:
-        connection.pipe.write(b"GET /half HTTP/1.1\r\nHost: ")
-    else:
-        block = connection.encoder.encode([(":method", "GET"), (":scheme", "http"), (":path", "/half")])
-        connection.pipe.write(b"\0\0" + bytes([len(block)]) + b"\x01\x01\0\0\0\x01" + block)  # without END_HEADERS
+    connection.send_half_a_head()
     site.gateway.wait_metric("connections", lambda count: count >= 1)
     connection.pipe.close(reset=True)
     client.connections.clear()
@@ -106,12 +102,13 @@ def test_while_the_gateway_connects(pair, site, client, origin):
 
 class NeverAccepting:
     """A listener whose queue is full: further connections do not come about. Over TLS a connection may come about, and
-    nobody answers the handshake."""
+    nobody answers the handshake; nor of QUIC."""
 
     def __init__(self, pair):
-        self.sock, self.fill = socket.socket(), []
+        self.sock, self.fill = socket.socket(type=socket.SOCK_DGRAM if pair.back == 3 else socket.SOCK_STREAM), []
         self.sock.bind(("127.0.0.1", 0))
-        self.sock.listen(0 if not pair.is_secure else 8)
+        if pair.back < 3:
+            self.sock.listen(0 if not pair.is_secure else 8)
         self.is_secure = pair.is_secure
 
     def __enter__(self):
@@ -158,7 +155,7 @@ def test_the_origin_gives_up_in_its_body(pair, client, origin, framing):
     served.respond(200, length=1000 if framing == "known" else None, is_open=True).send("some")
     assert asked.answer().status == 200 and asked.receive(4) == b"some"
     served.cancel(INTERNAL_ERROR)
-    assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
+    assert asked.fate() == (INTERNAL_ERROR if pair.front > 1 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
 
 
@@ -169,14 +166,14 @@ def test_the_origin_closes_in_its_body(pair, client, origin):
     served.respond(200, is_open=True).send("some").flush()
     assert asked.receive(4) == b"some"
     served.connection.close()
-    assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
+    assert asked.fate() == (INTERNAL_ERROR if pair.front > 1 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
 
 
 def test_an_answer_that_is_not_http(pair, client, origin):
     asked = client.ask("POST", "/nonsense", body="x")
     served = origin.request()
-    served.connection.pipe.write(b"what is this?\r\n\r\n" * 10)
+    served.connection.send_nonsense(served)
     assert asked.answer().status == 502 and asked.rest()
     expect_the_connection_goes_on(pair, client, origin)
 
@@ -188,7 +185,7 @@ def test_a_request_that_is_longer_than_it_said(pair, client, origin):
     asked = client.ask("POST", "/long", length=4, is_open=True)
     served = origin.request()
     asked.send("four and more").end()
-    if pair.front == 2:
+    if pair.front > 1:
         assert asked.fate() == PROTOCOL_ERROR
         assert served.fate() != END
     else:
@@ -204,7 +201,7 @@ def test_a_request_that_is_shorter_than_it_said(pair, client, origin):
     served = origin.request()
     asked.send("thr")
     assert served.receive(3) == b"thr"
-    if pair.front == 2:
+    if pair.front > 1:
         asked.end()
         assert asked.fate() == PROTOCOL_ERROR
     else:
@@ -221,7 +218,7 @@ def test_a_response_that_is_longer_than_it_said(pair, client, origin):
     if pair.back == 1:
         assert asked.rest() == b"four"
     else:
-        assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
+        assert asked.fate() == (INTERNAL_ERROR if pair.front > 1 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
 
 
@@ -230,11 +227,11 @@ def test_a_response_that_is_shorter_than_it_said(pair, client, origin):
     served = origin.request()
     served.respond(200, length=4, is_open=True).send("thr")
     assert asked.receive(3) == b"thr"
-    if pair.back == 2:
+    if pair.back > 1:
         served.end()
     else:
         served.connection.close()
-    assert asked.fate() == (INTERNAL_ERROR if pair.front == 2 else CUT)
+    assert asked.fate() == (INTERNAL_ERROR if pair.front > 1 else CUT)
     expect_the_connection_goes_on(pair, client, origin)
 
 
@@ -252,15 +249,22 @@ def expect_502(pair, client, origin, method, go_wrong, **response):
     expect_the_connection_goes_on(pair, client, origin)
 
 
-FAULTS = {
+FAULTS = {  # of all versions with streams
     "reset": ({}, lambda served: served.cancel(INTERNAL_ERROR)),
     "reset-in-body": ({"length": 9}, lambda served: served.send("some").cancel(INTERNAL_ERROR)),
     "refused": ({}, lambda served: served.cancel(REFUSED_STREAM)),
     "longer": ({"length": 4}, lambda served: served.send("four and more").end()),
     "shorter": ({"length": 4}, lambda served: served.send("thr").end()),
-    "stream": ({}, lambda served: served.connection.pipe.write(frame(PRIORITY, 0, served.number, own_parent(served)))),
-    "connection": ({}, lambda served: served.connection.pipe.write(frame(DATA, 0, 0, b"on no stream"))),
-    "compression": ({}, lambda served: served.connection.pipe.write(frame(HEADERS, 0x5, served.number, b"\x80"))),
+}
+FAULTS_OF_HTTP2 = {
+    "stream": lambda served: served.connection.pipe.write(frame(PRIORITY, 0, served.number, own_parent(served))),
+    "connection": lambda served: served.connection.pipe.write(frame(DATA, 0, 0, b"on no stream")),
+    "compression": lambda served: served.connection.pipe.write(frame(HEADERS, 0x5, served.number, b"\x80")),
+}
+FAULTS_OF_HTTP3 = {
+    "connection": lambda served: served.connection.send_raw(served, b"\x04\x00"),  # SETTINGS
+    "compression": lambda served: served.connection.send_raw(served, b"\x01\x03\0\0\x80"),  # HEADERS with an unknown entry
+    "frame": lambda served: served.connection.send_raw(served, b"\x00\x04x", True),  # DATA that is cut off
 }
 
 
@@ -268,7 +272,7 @@ def own_parent(served):
     return served.number.to_bytes(4, "big") + b"\0"
 
 
-@pytest.mark.pairs(back=2)
+@pytest.mark.pairs(back=[2, 3])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_together_with_the_head(pair, client, origin, name, method):
@@ -276,7 +280,21 @@ def test_a_fault_together_with_the_head(pair, client, origin, name, method):
     expect_502(pair, client, origin, method, go_wrong, **response)
 
 
-@pytest.mark.pairs(back=1)
+@pytest.mark.pairs(back=[2])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("name", FAULTS_OF_HTTP2)
+def test_a_fault_of_http2_together_with_the_head(pair, client, origin, name, method):
+    expect_502(pair, client, origin, method, FAULTS_OF_HTTP2[name])
+
+
+@pytest.mark.pairs(back=[3])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("name", FAULTS_OF_HTTP3)
+def test_a_fault_of_http3_together_with_the_head(pair, client, origin, name, method):
+    expect_502(pair, client, origin, method, FAULTS_OF_HTTP3[name])
+
+
+@pytest.mark.pairs(back=[1])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_broken_chunk_together_with_the_head(pair, client, origin, method):
     expect_502(pair, client, origin, method, lambda served: served.connection.pipe.write(b"no number\r\n"))
@@ -321,7 +339,7 @@ def test_other_requests_on_a_kept_connection(client, origin):
     assert client.loop.is_quiet(origin.arrived)
 
 
-@pytest.mark.pairs(back=2)
+@pytest.mark.pairs(back=[2, 3])
 def test_a_stream_that_the_origin_refuses(client, origin):
     """It says that it has done nothing: any method goes out again."""
     for method in ("GET", "POST"):
@@ -331,7 +349,7 @@ def test_a_stream_that_the_origin_refuses(client, origin):
         assert asked.rest() == b"taken"
 
 
-@pytest.mark.pairs(back=2)
+@pytest.mark.pairs(back=[2, 3])
 def test_a_stream_that_the_origin_refuses_with_its_body(client, origin):
     """What was sent of it is kept, and begins anew."""
     asked = client.ask("POST", "/refused", body=b"x")
@@ -344,7 +362,7 @@ def test_a_stream_that_the_origin_refuses_with_its_body(client, origin):
     assert asked.answer().status == 200
 
 
-@pytest.mark.pairs(back=2)
+@pytest.mark.pairs(back=[2, 3])
 def test_a_large_upload_that_the_origin_refuses(client, origin):
     """More than is kept has left the gateway: the client is told that it may ask again."""
     body = b"x" * 30000
@@ -356,7 +374,7 @@ def test_a_large_upload_that_the_origin_refuses(client, origin):
     assert client.loop.is_quiet(origin.arrived)
 
 
-@pytest.mark.pairs(back=2)
+@pytest.mark.pairs(back=[2, 3])
 def test_an_origin_that_goes_away(client, origin):
     """GOAWAY: what it has seen is finished there, and new requests take another connection."""
     first = client.ask("GET", "/seen")

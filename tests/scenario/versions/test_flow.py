@@ -4,9 +4,16 @@ from gateway import resident_bytes
 from wire import kernels_hold
 
 MIB = 1 << 20
-LARGE, PIECE = (kernels_hold() // MIB + 8) * MIB, 1000  # more than is on the way when nobody takes anything
+PIECE = 1000
 HELD_MAX = 512 << 10  # body bytes of one exchange, both ways (`limits.buffer` is 256 KiB for each)
 GROWTH_MAX = 32 << 20  # of the process: sanitizers keep what was freed for a while
+
+
+def more_than_fits(pair):
+    """More than is on the way when nobody takes anything; over HTTP/3 kernels hold nothing of it."""
+    tcp = (pair.front, pair.back)
+    kernels = kernels_hold() * sum(version < 3 for version in tcp) // 2
+    return (kernels // MIB + 8) * MIB
 
 
 def expect_others_go_on(client, origin, count=20):
@@ -19,31 +26,33 @@ def expect_others_go_on(client, origin, count=20):
         assert asked.rest() == bytes_at(number, 30000)
 
 
-def test_a_client_that_stops_reading(site, client, origin):
+def test_a_client_that_stops_reading(site, pair, client, origin):
+    large = more_than_fits(pair)
     before = resident_bytes(site.gateway.dataplane_pid())
     asked = client.ask(target="/large")
     served = origin.request()
-    served.respond(200, length=LARGE, is_open=True)
+    served.respond(200, length=large, is_open=True)
     assert asked.answer().status == 200
-    fill(served, LARGE)
+    fill(served, large)
     assert 0 < site.gateway.metric("buffered_bytes") <= HELD_MAX
     assert resident_bytes(site.gateway.dataplane_pid()) - before < GROWTH_MAX
     expect_others_go_on(client, origin)
-    for at in range(0, LARGE, MIB):
+    for at in range(0, large, MIB):
         assert asked.receive(MIB) == bytes_at(at, MIB)
     served.end()
     assert asked.rest() == b""
 
 
-def test_an_origin_that_stops_reading(site, client, origin):
+def test_an_origin_that_stops_reading(site, pair, client, origin):
+    large = more_than_fits(pair)
     before = resident_bytes(site.gateway.dataplane_pid())
-    asked = client.ask("POST", "/large", length=LARGE, is_open=True)
+    asked = client.ask("POST", "/large", length=large, is_open=True)
     served = origin.request()
-    fill(asked, LARGE)
+    fill(asked, large)
     assert 0 < site.gateway.metric("buffered_bytes") <= HELD_MAX
     assert resident_bytes(site.gateway.dataplane_pid()) - before < GROWTH_MAX
     expect_others_go_on(client, origin)
-    for at in range(0, LARGE, MIB):
+    for at in range(0, large, MIB):
         assert served.receive(MIB) == bytes_at(at, MIB)
     asked.end()
     assert served.rest() == b""
@@ -51,12 +60,13 @@ def test_an_origin_that_stops_reading(site, client, origin):
     assert asked.answer().status == 200
 
 
-def test_a_client_that_stops_reading_and_leaves(site, client, origin):
+def test_a_client_that_stops_reading_and_leaves(site, pair, client, origin):
+    large = more_than_fits(pair)
     asked = client.ask(target="/large")
     served = origin.request()
-    served.respond(200, length=2 * LARGE, is_open=True)
+    served.respond(200, length=2 * large, is_open=True)
     assert asked.answer().status == 200
-    fill(served, LARGE)
+    fill(served, large)
     asked.cancel()
     site.gateway.wait_metric("exchanges", lambda count: count == 0)
     site.gateway.wait_metric("buffered_bytes", lambda count: count == 0)
@@ -94,9 +104,9 @@ def test_a_hundred_exchanges_at_once(site, pair, client, origin):
     asked = [client.ask("POST", f"/{number}", length=50000, is_open=True) for number in range(100)]
     served = [origin.request(f"/{number}") for number in range(100)]
     assert site.gateway.metric("exchanges") == 100
-    if pair.front == 2:
+    if pair.front > 1:
         assert len(client.connections) == 1
-    if pair.back == 2:
+    if pair.back > 1:
         assert len(origin.open_connections) < 100
     for number in reversed(range(100)):
         asked[number].send(bytes_at(number, 50000)).end()

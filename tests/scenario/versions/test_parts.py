@@ -113,7 +113,7 @@ def test_an_early_answer(pair, client, origin):
     served.receive(1000)
     served.respond(413, body="too much")
     assert asked.answer().status == 413 and asked.rest() == b"too much"
-    if pair.front == 2:
+    if pair.front > 1:
         client.loop.until("the request is stopped", lambda: hasattr(asked, "reset_code"))
         assert asked.reset_code == NO_ERROR
         again = client.ask(target="/again")
