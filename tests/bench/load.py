@@ -1,4 +1,7 @@
 """Load and the checks that go with it: single requests, wrk, h2load and tests/bench/handshakes.c."""
+import functools
+import os
+import pathlib
 import re
 import socket
 import subprocess
@@ -10,7 +13,16 @@ CONNECTIONS = 64
 H2_CONNECTIONS, H2_STREAMS = 16, 16
 UNDER_WAY_MAX = 2 * H2_CONNECTIONS * H2_STREAMS
 RESPONSE_HEAD_MAX = 8192
+BUILD_H2LOAD = pathlib.Path(__file__).resolve().parent.parent / "http3_peers/build_h2load"
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
+
+
+@functools.cache
+def h2load_with_http3():
+    """Where it is; None when it has not been built."""
+    done = subprocess.run([BUILD_H2LOAD], env={**os.environ, "HEADGATE_ONLY_LOOK": "1"}, capture_output=True, text=True,
+                          check=False)
+    return pathlib.Path(done.stdout.strip()) / "h2load" if done.returncode == 0 else None
 
 
 def connect(port, context=None, limit=5.0):
@@ -143,7 +155,7 @@ class CheckedLoad:
 
     def for_seconds(self, proxy, kind, size, seconds):
         """Load of one kind: (requests, seconds, p99 in milliseconds)."""
-        kinds = {"h1": self._wrk, "h1-tls": self._wrk, "h2": self._h2load, "full": self._handshakes,
+        kinds = {"h1": self._wrk, "h1-tls": self._wrk, "h2": self._h2load, "h3": self._h2load, "full": self._handshakes,
                  "resumed": self._handshakes}
         return kinds[kind](proxy, kind, f"/{size}", seconds)
 
@@ -160,8 +172,11 @@ class CheckedLoad:
     def _h2load(self, proxy, kind, path, seconds):
         """16 connections of 16 streams. What was under way at the end is reported as neither failed nor succeeded."""
         self.log.unlink(missing_ok=True)
-        text, at_origin = self._run(["h2load", "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
+        program = [h2load_with_http3(), "--alpn-list=h3"] if kind == "h3" else ["h2load"]
+        text, at_origin = self._run([*program, "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
                                      f"--log-file={self.log}", url(proxy, kind, path)])
+        if kind == "h3" and "Application protocol: h3" not in text:
+            raise BenchError(f"h2load did not speak HTTP/3:\n{text}")
         requests = succeeded(text)
         check_counts("h2load", requests, at_origin)
         times = sorted(int(line.rsplit("\t", 1)[1]) for line in self.log.read_text().splitlines())

@@ -1,7 +1,7 @@
 """The proxies that are measured: how each is configured, started with one worker, and found ready.
 
-All do the same: take HTTP/1.1 on one port of loopback, and HTTP/1.1 and HTTP/2 over TLS on another; keep connections on both
-sides, name the client in X-Forwarded-For, write no access log. Beyond that each has the defaults of its package. Where one
+All do the same: take HTTP/1.1 on one port of loopback, and HTTP/1.1 and HTTP/2 over TLS on another, with HTTP/3 on the UDP port
+of the same number where they can; keep connections on both sides, name the client in X-Forwarded-For, write no access log. Beyond that each has the defaults of its package. Where one
 needs memory for many connections its limit is raised.
 """
 import os
@@ -33,6 +33,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         listen 127.0.0.1:{tls_port} ssl {http2};
+        {http3}
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate {work}/bench.pem;
         ssl_certificate_key {work}/bench.key;
@@ -61,6 +62,7 @@ defaults
 frontend clients
     bind 127.0.0.1:{port}
     bind 127.0.0.1:{tls_port} ssl crt {pair} alpn h2,http/1.1
+    {http3}
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin}
@@ -74,6 +76,7 @@ listeners:
   - name: tls
     address: "127.0.0.1:{tls_port}"
     route-table: bench
+    protocols: [http1, http2, http3]
     tls: {{certificates: [{{certificate: {work}/bench.pem, key: {work}/bench.key}}]}}
 route-tables:
   - name: bench
@@ -112,6 +115,9 @@ class Proxy:
     def openssl(self):
         """The version of its OpenSSL, or None."""
         raise NotImplementedError
+
+    def speaks_http3(self):
+        return False
 
     def start(self, origin_port):
         self.port, self.tls_port = free_port(), free_port()
@@ -194,8 +200,12 @@ class Nginx(Peer):
         is_old = tuple(map(int, self.version().split("."))) < (1, 25, 1)
         path = self.write("nginx.conf", NGINX.format(
             work=work, files=FILES_MAX, origin=origin_port, port=self.port, tls_port=self.tls_port, kept=KEPT,
-            http2="http2" if is_old else "; http2 on", buffers=self.buffers))
+            http2="http2" if is_old else "; http2 on", buffers=self.buffers,
+            http3=f"listen 127.0.0.1:{self.tls_port} quic reuseport;" if self.speaks_http3() else ""))
         self.run(self.place.command(["nginx", "-e", "stderr", "-c", path]))
+
+    def speaks_http3(self):
+        return "http_v3_module" in self.place.output(["nginx", "-V"])
 
 
 class NginxLarge(Nginx):
@@ -203,7 +213,7 @@ class NginxLarge(Nginx):
     defaults are what the comparison is about; this shows what they cost it."""
 
     name = "nginx-128k"
-    scenarios = {"h1-64k", "h2-64k"}
+    scenarios = {"h1-64k", "h2-64k", "h3-64k"}
     buffers = "proxy_buffers 4 128k; proxy_buffer_size 128k; proxy_busy_buffers_size 128k;"
 
 
@@ -214,9 +224,13 @@ class Haproxy(Peer):
 
     def launch(self, origin_port):
         pair = self.write("pair.pem", self.material.certificate + self.material.key)
+        http3 = f"bind quic4@127.0.0.1:{self.tls_port} ssl crt {pair} alpn h3" if self.speaks_http3() else ""
         text = HAPROXY.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port, tls_port=self.tls_port,
-                              pair=pair)
+                              pair=pair, http3=http3)
         self.run(self.place.command(["haproxy", "-db", "-f", self.write("haproxy.cfg", text)]))
+
+    def speaks_http3(self):
+        return "+QUIC" in self.place.output(["haproxy", "-vv"])
 
 
 class Nghttpx(Peer):
@@ -259,6 +273,9 @@ class Headgate(Proxy):
     def stop(self):
         self.gateway.stop()
         self.programs = []
+
+    def speaks_http3(self):
+        return True
 
     def traffic_pids(self):
         return self.gateway.holder.pids()

@@ -21,6 +21,8 @@ THROUGHPUT = {
     "h1-tls": Traffic("h1-tls", 12, "HTTP/1.1 over TLS, 12-byte bodies", 1.0),
     "h2": Traffic("h2", 12, "HTTP/2 over TLS, 12-byte bodies", 0.8),
     "h2-64k": Traffic("h2", 65536, "HTTP/2 over TLS, 64 KiB bodies", 1.0),
+    "h3": Traffic("h3", 12, "HTTP/3, 12-byte bodies", 0.8),
+    "h3-64k": Traffic("h3", 65536, "HTTP/3, 64 KiB bodies", 0.8),
     "full": Traffic("full", 12, "A TLS 1.3 connection for each request, full handshakes", 1.0),
     "resumed": Traffic("resumed", 12, "A TLS 1.3 connection for each request, resumed sessions", 1.0),
 }

@@ -24,13 +24,13 @@ def key_hash(certificate):
 class Browser:
     """Shows one page for as long as it is open."""
 
-    def __init__(self, folder, certificate, name):
+    def __init__(self, folder, certificate, name, *flags):
         self.folder, self.process = folder, None
         self.arguments = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                           "--no-first-run", "--disable-background-networking", "--disable-component-update",
                           "--remote-debugging-port=0", f"--user-data-dir={folder}/profile",
                           f"--host-resolver-rules=MAP {name} 127.0.0.1",
-                          f"--ignore-certificate-errors-spki-list={key_hash(certificate)}"]
+                          f"--ignore-certificate-errors-spki-list={key_hash(certificate)}", *flags]
 
     def open(self, url):
         with open(self.folder / "browser.log", "ab") as log:

@@ -1,4 +1,4 @@
-"""A browser as the client: a page of many parts, an upload and a WebSocket, over each version that it speaks over TCP."""
+"""A browser as the client: a page of many parts, an upload and a WebSocket, over each version that it speaks."""
 import json
 import pathlib
 import sys
@@ -49,10 +49,10 @@ def pages(version):
     return {"/": ("text/html", text.encode()), **{f"/part/{i}": ("text/plain", b"x" * (i * 997)) for i in range(PARTS)}}
 
 
-def serve(gateway, certificate, versions, origin, teller):
+def serve(gateway, certificate, versions, origin, teller, **more):
     path, key = map(str, certificate)
     secure = listener(gateway, address=f"127.0.0.1:{gateway.port}", protocols=versions,
-                      tls={"certificates": [{"certificate": path, "key": key}]})
+                      tls={"certificates": [{"certificate": path, "key": key}]}, **more)
     gateway.serve(configure(gateway, [cluster("page", origin), cluster("teller", teller)], [under("/tell", "teller")],
                             listeners=[secure]))
 
@@ -67,3 +67,40 @@ def test_a_browser_loads_a_page_uploads_and_chats(gateway, certificate, teller, 
         report = json.loads(origin.text)
     assert report == {"parts": [i * 997 for i in range(PARTS)], "upload": True, "protocols": [reported], "echo": True}
     assert gateway.wait_log(lambda record: record.get("target") == f"/chat?{reported}")["protocol"] == logged
+
+
+# Gets parts again and again until all of a round came over HTTP/3, uploads a body, and reports over a WebSocket.
+PAGE_OF_ALT_SVC = """<!doctype html><title>page</title><script>
+async function round() {
+  performance.clearResourceTimings();
+  const answers = await Promise.all([...Array(PARTS).keys()].map(i => fetch(`/part/${i}`, {cache: "no-store"}).then(r => r.text())));
+  const protocols = new Set(performance.getEntriesByType("resource").map(e => e.nextHopProtocol));
+  return {parts: answers.map(a => a.length), protocols: [...protocols]};
+}
+async function run() {
+  let report, rounds = 0;
+  do { report = await round(); } while (++rounds < 200 && String(report.protocols) !== "h3");
+  const told = await (await fetch("/tell", {method: "POST", body: new Uint8Array(MIB)})).json();
+  report.upload = told.length === MIB;
+  report.page = performance.getEntriesByType("navigation")[0].nextHopProtocol;
+  const socket = new WebSocket(`wss://${location.host}/chat`);
+  await new Promise((yes, no) => { socket.onopen = yes; socket.onerror = no; });
+  socket.send(JSON.stringify(report));
+}
+run();
+</script>"""
+
+
+def test_a_browser_goes_on_with_http3(gateway, certificate, teller, tmp_path):
+    """By Alt-Svc, as it says itself."""
+    text = PAGE_OF_ALT_SVC.replace("PARTS", str(PARTS)).replace("MIB", str(MIB))
+    served = {**pages(""), "/": ("text/html", text.encode())}
+    # An authority that is not public is allowed for QUIC where it is forced: for that name, here on a port that is not used.
+    flags = ("--enable-quic", f"--origin-to-force-quic-on={NAME}:1")
+    with PageOrigin(served) as origin, Browser(tmp_path, certificate[0], NAME, *flags) as browser:
+        serve(gateway, certificate, ["http1", "http2", "http3"], origin, teller, **{"alt-svc": {}})
+        browser.open(f"https://{NAME}:{gateway.port}/")
+        assert origin.reported.wait(START_SECONDS), f"no report; asked: {origin.asked}\n{browser.log()}"
+        report = json.loads(origin.text)
+    assert report == {"parts": [i * 997 for i in range(PARTS)], "protocols": ["h3"], "upload": True, "page": "h2"}
+    assert gateway.wait_log(lambda record: record.get("target") == "/part/7" and record["protocol"] == "HTTP/3.0")
