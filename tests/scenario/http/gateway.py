@@ -102,7 +102,7 @@ class Gateway:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="headgate-"))
         self.folder.chmod(0o777)  # the data plane may run as another user
         self.workers, self.config, self.holder, self.control_plane = workers, None, None, None
-        self.control_arguments = []  # more of them, for the control plane
+        self.control_arguments, self.holder_arguments = [], []  # more of them
         self.runtime, self.state = self.folder / "run", self.folder / "state"
         for folder in (self.runtime, self.state):
             folder.mkdir()
@@ -141,7 +141,7 @@ class Gateway:
     def start_holder(self):
         self.holder = self.run_program("holder", "--dataplane", PROGRAMS / "headgate-dataplane", "--workers",
                                        self.workers,
-                                       "--admin-listen", f"127.0.0.1:{self.admin_port}")
+                                       "--admin-listen", f"127.0.0.1:{self.admin_port}", *self.holder_arguments)
         wait_until("the data plane is alive", lambda: self.is_up(self.admin_port, "livez", self.holder))
 
     def is_up(self, port, probe, process):

@@ -69,8 +69,8 @@ class EmbeddingGateway(Gateway):
 class Site:
     """The gateway, its certificates, and an origin for each cluster, all on one loop."""
 
-    def __init__(self):
-        self.loop, self.gateway = Loop(), EmbeddingGateway(workers=1)
+    def __init__(self, workers=1):
+        self.loop, self.gateway = Loop(), EmbeddingGateway(workers=workers)
         self.authority = Authority(self.gateway.folder / "authority")
         certificates = self.gateway.folder / "certs"
         self.pair_of_gateway = self.authority.pair(certificates, "gateway", ["site.example", "*.site.example"])
