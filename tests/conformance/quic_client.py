@@ -215,9 +215,7 @@ class Client:
     def take_events(self):
         seen = self.seen
         while event := self.quic.next_event():
-            if isinstance(event, events.ConnectionTerminated):
-                seen.closed = event
-            elif isinstance(event, events.HandshakeCompleted):
+            if isinstance(event, events.HandshakeCompleted):
                 self.is_done = True
             elif isinstance(event, events.StreamReset):
                 seen.resets[event.stream_id] = event.error_code
@@ -231,6 +229,7 @@ class Client:
                 seen.octets[event.stream_id] = seen.octets.get(event.stream_id, b"") + event.data
                 if event.end_stream:
                     seen.ended.add(event.stream_id)
+        seen.closed = self.quic._close_event  # there before aioquic tells of it, which is after a while
 
     def wait(self, condition, seconds=PATIENCE):
         """Until it holds, or the connection is over."""

@@ -1,0 +1,103 @@
+"""HTTP/3 at length: all pairs of versions with large bodies, and what attacks over QUIC cost everybody else. Each stage yields
+(what, figure as text, whether it is as wanted)."""
+import os
+import re
+import subprocess
+import sys
+
+import load
+from attack_stages import HERE, Attack, Growth, Site, beside, finish, judge
+from processes import BenchError
+
+CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
+PAIRS_SECONDS = 3600
+FAULTS = ("quic_protocol_errors_total", "h3_faults_total")
+UNKNOWN = ("quic_unknown_total", "quic_malformed_total", "quic_resets_sent_total", "quic_version_negotiations_total",
+           "quic_overload_total", "quic_retries_total")
+ENDED = (*FAULTS, "quic_handshakes_total")
+ATTACKS = [
+    *[Attack(name, "secure", 64, UNKNOWN) for name in (
+        "Initials", "broken Initials", "unknown versions", "datagrams of no connection")],
+    *[Attack(name, "secure", 48, FAULTS) for name in (
+        "rapid reset", "NEW_CONNECTION_ID", "ACK of unsent packets", "RETIRE_CONNECTION_ID of none", "reserved frames",
+        "PRIORITY_UPDATE", "empty DATA", "bad instructions of QPACK", "bad increments of QPACK", "blocked streams of QPACK",
+        "critical streams reopened", "critical streams closed")],
+    *[Attack(name, "secure", 48, ENDED) for name in (
+        "handshakes", "PING", "PATH_CHALLENGE", "MAX_STREAM_DATA", "entries of QPACK")],
+]
+
+
+class Http3Site(Site):
+    """Whoever is attacked, and everybody else, is a client of HTTP/3."""
+
+    def describe(self, certificate, key):
+        configuration = super().describe(certificate, key)
+        configuration["listeners"][1]["protocols"] = ["http1", "http2", "http3"]
+        return configuration
+
+    def h2load(self, *arguments):
+        return self.on_load_cpu(load.h2load_with_http3(), "--alpn-list=h3", "-t1", *arguments,
+                                f"https://127.0.0.1:{self.ports['secure']}/12")
+
+    def honest(self, listener, seconds):
+        return self.h2load(f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}")
+
+    def attack(self, attack, seconds):
+        return self.on_load_cpu(sys.executable, HERE / "http3_attack_client.py", attack.name, self.ports["secure"], seconds)
+
+    def victims(self, seconds):
+        log = self.work / "victims.log"
+        log.unlink(missing_ok=True)
+        text = finish(self.h2load(f"-c{VICTIMS}", "-m1", f"-D{seconds}", f"--log-file={log}"), seconds)
+        done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+        times = sorted(int(line.rsplit("\t", 1)[1]) for line in log.read_text().splitlines())
+        if not done or not times:
+            raise BenchError(f"h2load said:\n{text}")
+        return {"requests": int(done[1]), "p99_ms": times[len(times) * 99 // 100] / 1000, "bad_statuses": int(done[2]),
+                "connect": int(done[3]), "read": 0, "write": 0, "timeout": int(done[4])}
+
+
+def http3_attacks(run):
+    """Every flood over QUIC beside other clients: their tail, compared with the tail beside equal honest load."""
+    if not load.h2load_with_http3():
+        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
+    amounts = run.amounts
+    with Http3Site(run.programs, run.work) as site:
+        pid = site.gateway.dataplane_pid()
+        site.honest("secure", amounts.attack_seconds).communicate()  # what a warm gateway keeps is no growth
+        yield "p99 of others alone", f"{site.victims(amounts.attack_seconds)['p99_ms']:.2f} ms", True
+        for attack in ATTACKS:
+            yield one_attack(site, attack, amounts)
+            run.progress(f"attacked by {attack.name}")
+        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
+
+
+def one_attack(site, attack, amounts):
+    before = {name: site.metric(name) for name in attack.counters}
+    honest, attacked, made, most = [], [], 0, 0
+    for _ in range(amounts.attack_rounds):
+        honest.append(beside(site, lambda s: site.honest(attack.listener, s), amounts.attack_seconds)[0])
+        with Growth(site.gateway.dataplane_pid()) as growth:
+            report, text = beside(site, lambda s: site.attack(attack, s), amounts.attack_seconds)
+        attacked.append(report)
+        made, most = made + int(text), max(most, growth.most)
+    risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
+    return judge(attack, honest, attacked, made, most, risen)
+
+
+def http3_pairs(run):
+    """All pairs of versions, with bodies of 100 MiB over HTTP/3, too, and on a bad network."""
+    environment = {**os.environ, "HEADGATE_LONG": "1", "HEADGATE_BIN": str(run.programs), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = run.work / "pairs.log"
+    with open(log, "wb") as output:
+        done = subprocess.run([run.project / "tests/alone", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short",
+                               run.project / "tests/scenario/versions"], stdin=subprocess.DEVNULL, stdout=output,
+                              stderr=subprocess.STDOUT, env=environment, timeout=PAIRS_SECONDS, check=False)
+    text = log.read_text(errors="replace")
+    last = text.strip().splitlines()[-1]
+    for line in re.findall(r"(?m)^(?:FAILED|ERROR) .*", text):
+        yield "a scenario", line, False
+    yield "scenarios of all pairs", last, done.returncode == 0 and " passed" in last
+
+
+STAGES = {"http3-attacks": http3_attacks, "http3-pairs": http3_pairs}
