@@ -67,7 +67,8 @@ def block_too_many(client):
 
 
 def blocked_then_not(client):
-    octets = prefix(encoded_count(client, 1), 0) + section(client.fields())[2:] + integer(0, 4, 0x10)
+    """The base is below it: it is named from there upwards."""
+    octets = integer(encoded_count(client, 1), 8) + b"\x80" + section(client.fields())[2:] + integer(0, 4, 0x10)
     client.write(REQUEST, frame(HEADERS, octets), True)
     client.settle()
     client.seen.pings.clear()

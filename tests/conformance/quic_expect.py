@@ -107,6 +107,16 @@ class Answered(Says):
         return seen.closed or seen.resets.get(self.stream)
 
 
+class ClosedOrPassedOver(Expectation):
+    """Packets that anybody could have made may be dropped as a whole (RFC 9000 5.2); the request behind them is answered then."""
+
+    def __init__(self, *codes):
+        self.closed, self.answered = Transport(*codes), Answered()
+
+    def wrong(self, client):
+        return self.closed.wrong(client) if client.seen.closed else self.answered.wrong(client)
+
+
 class Unanswered(Expectation):
     """Anything but that the request is taken for good: an error of the stream, a status that is none of success."""
 
