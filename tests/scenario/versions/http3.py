@@ -14,6 +14,7 @@ DATA, HEADERS, CANCEL_PUSH, SETTINGS, PUSH_PROMISE, GOAWAY, MAX_PUSH_ID = 0, 1, 
 CONTROL, PUSH, ENCODER, DECODER = range(4)
 TABLE_CAPACITY, BLOCKED_STREAMS, ENABLE_CONNECT_PROTOCOL = 1, 7, 8
 TABLE, BLOCKED, PIECE, AHEAD = 4096, 16, 16384, 262144
+ENCODED_MAX = 2000  # octets of a field that pylsqpack takes, and some more
 NO_ERROR, GENERAL_PROTOCOL_ERROR, INTERNAL_ERROR, MESSAGE_ERROR = 0x100, 0x101, 0x102, 0x10e
 REQUEST_REJECTED, REQUEST_CANCELLED, EXCESSIVE_LOAD = 0x10b, 0x10c, 0x107
 CODES = {talk.NO_ERROR: NO_ERROR, talk.PROTOCOL_ERROR: MESSAGE_ERROR, talk.INTERNAL_ERROR: INTERNAL_ERROR,
@@ -238,8 +239,11 @@ class Connection:
     def write_fields(self, number, pairs, end):
         """HEADERS, and the end of the stream with it."""
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
-        of_encoder, block = self.encoder.encode(number, encoded)
-        self.quic.send_stream_data(self.of_encoder, of_encoder)
+        if any(len(name) + len(value) > ENCODED_MAX for name, value in encoded):
+            block = bytes(2) + b"".join(map(literal, encoded))
+        else:
+            of_encoder, block = self.encoder.encode(number, encoded)
+            self.quic.send_stream_data(self.of_encoder, of_encoder)
         self.send_raw(self.streams[number], frame(HEADERS, block), end)
 
     def send_raw(self, stream, data, end=False):
@@ -352,6 +356,24 @@ class Connection:
 
     def close(self):
         self.pipe.close()
+
+
+def prefixed(value, bits, first=0):
+    """An integer of RFC 7541 5.1 whose first octet has other bits, too."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes([first | value])
+    octets, value = [first | most], value - most
+    while value >= 128:
+        octets.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*octets, value])
+
+
+def literal(pair):
+    """A field in no table, as long as it may be."""
+    name, value = pair
+    return prefixed(len(name), 3, 0x20) + name + prefixed(len(value), 7) + value
 
 
 def lowered(fields):

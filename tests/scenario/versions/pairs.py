@@ -4,13 +4,14 @@ import functools
 import os
 import socket
 import ssl
+import time
 
 import http1
 import http2
 import http3_peers
 from certificates import Authority
 from configuration import cluster, configure, listener
-from gateway import Gateway
+from gateway import POLL_SECONDS, START_SECONDS, Gateway
 from loop import Listening, Loop, Pipe
 from talk import Client, Origin
 from wire import PATIENCE
@@ -60,7 +61,19 @@ def first_of(chain):
 
 
 class EmbeddingGateway(Gateway):
-    """Files of certificates are sent along."""
+    """Files of certificates are sent along. While a metric is waited for, both ends go on: over QUIC they would not by
+    themselves."""
+
+    def __init__(self, loop, **options):
+        super().__init__(**options)
+        self.loop = loop
+
+    def wait_metric(self, name, condition):
+        deadline = time.monotonic() + START_SECONDS
+        while not condition(value := self.metric(name)):
+            assert time.monotonic() < deadline, f"{name} is {value}"
+            self.loop.turn(POLL_SECONDS)
+        return value
 
     def headgate(self, *arguments):
         return super().headgate(*arguments, *(["--embed"] if arguments[0] == "push" else []))
@@ -70,7 +83,8 @@ class Site:
     """The gateway, its certificates, and an origin for each cluster, all on one loop."""
 
     def __init__(self, workers=1):
-        self.loop, self.gateway = Loop(), EmbeddingGateway(workers=workers)
+        self.loop = Loop()
+        self.gateway = EmbeddingGateway(self.loop, workers=workers)
         self.authority = Authority(self.gateway.folder / "authority")
         certificates = self.gateway.folder / "certs"
         self.pair_of_gateway = self.authority.pair(certificates, "gateway", ["site.example", "*.site.example"])
