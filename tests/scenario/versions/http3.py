@@ -67,8 +67,7 @@ class Connection:
     def feed(self, event):
         if isinstance(event, events.HandshakeCompleted):
             assert event.alpn_protocol == "h3"
-        elif isinstance(event, events.ProtocolNegotiated):
-            self.open_one_way()
+            self.open_one_way()  # not before: aioquic would not know yet that it may
         elif isinstance(event, events.StreamDataReceived):
             if event.stream_id & 2:
                 self.on_one_way(event)
