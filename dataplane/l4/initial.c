@@ -34,13 +34,13 @@ static const struct version_rules rules[] = {
      "tls13 quicv2 key", "tls13 quicv2 iv", "tls13 quicv2 hp"},
 };
 
-struct pass_crypto *pass_crypto_create(void) {
+struct pass_crypto *pass_crypto_create(OSSL_LIB_CTX *context) {
     struct pass_crypto *c = hg_calloc(1, sizeof *c);
-    EVP_KDF *hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    EVP_KDF *hkdf = EVP_KDF_fetch(context, "HKDF", NULL);
     if (c) {
         c->hkdf = hkdf ? EVP_KDF_CTX_new(hkdf) : NULL;
-        c->block = EVP_CIPHER_fetch(NULL, "AES-128-ECB", NULL);
-        c->aead = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
+        c->block = EVP_CIPHER_fetch(context, "AES-128-ECB", NULL);
+        c->aead = EVP_CIPHER_fetch(context, "AES-128-GCM", NULL);
         c->block_context = EVP_CIPHER_CTX_new();
         c->aead_context = EVP_CIPHER_CTX_new();
     }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <openssl/types.h>
+
 #include "dataplane/l4/packet.h"
 
 enum { PASS_INITIAL_MAX = 16384 }; /* octets of a packet that is opened */
@@ -13,7 +15,9 @@ enum { PASS_INITIAL_MAX = 16384 }; /* octets of a packet that is opened */
 /* What the library of ciphers wants to be asked once. */
 struct pass_crypto;
 
-struct pass_crypto *pass_crypto_create(void);             /* NULL without memory */
+/* From OpenSSL's library context of the thread (tls/library.h), which outlives it; NULL: the default one. Returns NULL
+ * without memory. */
+struct pass_crypto *pass_crypto_create(OSSL_LIB_CTX *);
 void                pass_crypto_destroy(struct pass_crypto *);
 
 enum pass_sender { PASS_CLIENT, PASS_SERVER };

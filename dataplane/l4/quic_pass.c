@@ -6,6 +6,7 @@
 #include "dataplane/core/stats.h"
 #include "dataplane/http/definitions.h"
 #include "dataplane/l4/pass_flow.h"
+#include "dataplane/tls/library.h"
 
 enum {
     FIRST_DATAGRAM_MIN = 1200,   /* RFC 9000 section 14.1 */
@@ -174,7 +175,8 @@ static struct datagram_server *open_pass(struct listener_runtime *l, int fd) {
     p->server.listener = l;
     p->worker = l->worker;
     p->reapable.reap = free_pass;
-    p->crypto = pass_crypto_create();
+    struct tls_worker *tls = tls_worker_of(l->worker);
+    p->crypto = tls ? pass_crypto_create(tls->library.context) : NULL;
     if (p->crypto && flow_table_init(&p->table, pass_definition_of(p)->max_flows) == 0 &&
         udp_open(&p->socket, l->worker, fd, &client_ops) == 0) {
         renew(&p->server);

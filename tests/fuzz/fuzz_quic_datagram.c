@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     static struct pass_crypto *crypto;
     struct pass_packet p;
     if (!crypto)
-        crypto = pass_crypto_create();
+        crypto = pass_crypto_create(NULL);
     uint8_t *copy = malloc(size ? size : 1);
     CHECK(crypto && copy);
     memcpy(copy, bytes, size);

@@ -21,7 +21,7 @@ static void assert_hex(const uint8_t *bytes, size_t n, const char *expected) {
 }
 
 static void assert_keys(uint32_t version, enum pass_sender sender, const char *key, const char *iv, const char *hp) {
-    struct pass_crypto *c = pass_crypto_create();
+    struct pass_crypto *c = pass_crypto_create(NULL);
     struct pass_initial_keys keys;
     assert_non_null(c);
     for (int i = 0; i < 2; i++) { /* the second time nothing is left of the first */
@@ -47,7 +47,7 @@ static void test_keys(void **state) {
 
 static void test_other_versions_have_none(void **state) {
     (void)state;
-    struct pass_crypto *c = pass_crypto_create();
+    struct pass_crypto *c = pass_crypto_create(NULL);
     struct pass_initial_keys keys;
     assert_int_equal(pass_initial_keys_make(c, 0xff00001d, PASS_CLIENT, dcid, sizeof dcid, &keys), -1);
     pass_crypto_destroy(c);
@@ -72,7 +72,7 @@ static int open_it(struct pass_crypto *c, const struct packet *p, const uint8_t 
 }
 
 static void assert_opens(const char *hex) {
-    struct pass_crypto *c = pass_crypto_create();
+    struct pass_crypto *c = pass_crypto_create(NULL);
     struct packet p = packet_of(hex), same = packet_of(hex);
     uint8_t expected[sizeof initial_frames / 2];
     const uint8_t *frames;
@@ -98,7 +98,7 @@ static void test_packets_of_the_rfcs(void **state) {
 /* Every octet is protected. */
 static void test_a_changed_packet(void **state) {
     (void)state;
-    struct pass_crypto *c = pass_crypto_create();
+    struct pass_crypto *c = pass_crypto_create(NULL);
     const uint8_t *frames;
     size_t n;
     for (size_t i = 0; i < 1200; i += 13) {
@@ -116,7 +116,7 @@ static void test_a_changed_packet(void **state) {
 /* Too short for a sample or a tag. */
 static void test_short_packets(void **state) {
     (void)state;
-    struct pass_crypto *c = pass_crypto_create();
+    struct pass_crypto *c = pass_crypto_create(NULL);
     char hex[2 * 64 + 1] = "c000000001088394c8f03e51570800004000";
     const uint8_t *frames;
     size_t n, header = strlen(hex) / 2;
@@ -135,7 +135,7 @@ static void test_short_packets(void **state) {
 static void test_without_memory(void **state) {
     (void)state;
     hg_alloc_fail_at(0, 1);
-    assert_null(pass_crypto_create());
+    assert_null(pass_crypto_create(NULL));
     hg_alloc_fail_at(-1, 0);
 }
 

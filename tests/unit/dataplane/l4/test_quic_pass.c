@@ -16,6 +16,7 @@
 #include "dataplane/net/datagrams.h"
 #include "dataplane/net/ip_caps.h"
 #include "dataplane/net/listener.h"
+#include "dataplane/tls/session.h"
 #include "tests/unit/dataplane/back/make_members.h"
 #include "tests/unit/dataplane/l4/vectors.h"
 
@@ -241,6 +242,8 @@ static int tear_down(void **state) {
     close(held.fd);
     id_directory_destroy(directory);
     ip_caps_destroy(caps);
+    tls_io_free(&worker);
+    tls_libraries_free();
     return worker_tear_down(state);
 }
 
