@@ -42,7 +42,8 @@ struct quic_room *quic_room_of(struct worker *w) {
 
 int quic_process_add_worker(struct quic_process *p, struct worker *w) {
     struct quic_room *r = quic_room_of(w);
-    if (!r || quic_tokens_init(&r->tokens, p->options.secret) < 0)
+    const struct tls_worker *tls = r ? tls_worker_of(w) : NULL;
+    if (!tls || quic_tokens_init(&r->tokens, &tls->library, p->options.secret) < 0)
         return -1;
     r->process = p;
     p->workers[w->index] = w;
@@ -67,7 +68,8 @@ void quic_worker_free(struct worker *w) {
 
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n) {
     if (n > r->random_left) {
-        if (RAND_bytes(r->random, sizeof r->random) != 1)
+        const struct tls_worker *tls = tls_worker_of(r->worker);
+        if (!tls || RAND_bytes_ex(tls->library.context, r->random, sizeof r->random, 0) != 1)
             abort(); /* as OpenSSL's own protocol code: nothing can be secured any more */
         r->random_left = sizeof r->random;
     }

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "common/secret_memory.h"
 
@@ -23,32 +22,34 @@ _Static_assert(QUIC_TOKEN_MAX >= OVERHEAD + PLAIN_MAX, "room for the longest tok
 /* ---- keys ---- */
 
 /* HMAC-SHA-256 of a label and a number. */
-static int derive(const uint8_t *secret, char label, uint64_t number, uint8_t *ret) {
+static int derive(const struct quic_tokens *t, char label, uint64_t number, uint8_t *ret) {
     uint8_t input[1 + sizeof number];
-    unsigned n = 0;
+    size_t n = 0;
     uint64_t wire = htobe64(number);
     input[0] = (uint8_t)label;
     memcpy(input + 1, &wire, sizeof wire);
-    return HMAC(EVP_sha256(), secret, QUIC_KEY_SIZE, input, sizeof input, ret, &n) && n == QUIC_KEY_SIZE ? 0 : -1;
+    bool ok = EVP_Q_mac(t->library->context, "HMAC", NULL, "SHA256", NULL, t->secret, QUIC_KEY_SIZE, input, sizeof input,
+                        ret, QUIC_KEY_SIZE, &n) != NULL;
+    return ok && n == QUIC_KEY_SIZE ? 0 : -1;
 }
 
 static int set_key(struct quic_tokens *t, EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, bool is_sealing, char label,
                    uint64_t number) {
     uint8_t key[QUIC_KEY_SIZE];
-    int status = derive(t->secret, label, number, key);
+    int status = derive(t, label, number, key);
     if (status == 0 && EVP_CipherInit_ex(context, cipher, NULL, key, NULL, is_sealing) != 1)
         status = -1;
     secret_clear(key, sizeof key);
     return status;
 }
 
-int quic_tokens_init(struct quic_tokens *t, const uint8_t *secret) {
-    *t = (struct quic_tokens){.secret = secret_alloc(QUIC_KEY_SIZE), .seal = EVP_CIPHER_CTX_new(),
+int quic_tokens_init(struct quic_tokens *t, const struct tls_library *library, const uint8_t *secret) {
+    *t = (struct quic_tokens){.library = library, .secret = secret_alloc(QUIC_KEY_SIZE), .seal = EVP_CIPHER_CTX_new(),
                               .open = {EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_new()}, .reset = EVP_CIPHER_CTX_new()};
     if (!t->secret || !t->seal || !t->open[0] || !t->open[1] || !t->reset)
         return -1;
     memcpy(t->secret, secret, QUIC_KEY_SIZE);
-    int status = set_key(t, t->reset, EVP_aes_256_ecb(), true, 'r', 0);
+    int status = set_key(t, t->reset, library->ticket_cipher, true, 'r', 0);
     EVP_CIPHER_CTX_set_padding(t->reset, 0);
     return status;
 }
@@ -64,7 +65,7 @@ void quic_tokens_finish(struct quic_tokens *t) {
 
 /* Whose turn it is. False: no keys. */
 static bool turn(struct quic_tokens *t, uint64_t wall) {
-    const EVP_CIPHER *cipher = EVP_aes_256_gcm();
+    const EVP_CIPHER *cipher = t->library->aes256;
     uint64_t period = wall / QUIC_TOKEN_PERIOD + 1;
     if (t->period == period)
         return true;
@@ -213,18 +214,14 @@ enum quic_token_state quic_token_check(struct quic_tokens *t, const uint8_t *tok
 
 /* CBC-MAC of the ID with its length before it: of one block, or two of a long one. */
 int quic_token_reset(const struct quic_tokens *t, const ngtcp2_cid *id, ngtcp2_stateless_reset_token *ret) {
+    static const uint8_t zeros[BLOCK];
     uint8_t input[2 * BLOCK] = {(uint8_t)id->datalen}, output[2 * BLOCK];
-    int written;
+    int n = id->datalen < BLOCK ? BLOCK : 2 * BLOCK, written;
     memcpy(input + 1, id->data, id->datalen);
-    if (EVP_EncryptUpdate(t->reset, output, &written, input, BLOCK) != 1 || written != BLOCK)
+    if (EVP_EncryptInit_ex2(t->reset, NULL, NULL, zeros, NULL) != 1 ||
+        EVP_EncryptUpdate(t->reset, output, &written, input, n) != 1 || written != n)
         return -1;
-    if (id->datalen >= BLOCK) {
-        for (int i = 0; i < BLOCK; i++)
-            input[BLOCK + i] ^= output[i];
-        if (EVP_EncryptUpdate(t->reset, output, &written, input + BLOCK, BLOCK) != 1 || written != BLOCK)
-            return -1;
-    }
     _Static_assert(sizeof ret->data == BLOCK, "a token is a block");
-    memcpy(ret->data, output, BLOCK);
+    memcpy(ret->data, output + n - BLOCK, BLOCK);
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <ngtcp2/ngtcp2.h>
 
 #include "common/address.h"
+#include "dataplane/tls/library.h"
 
 enum {
     QUIC_TOKEN_MAX = 80,
@@ -23,10 +24,11 @@ enum {
 #define QUIC_TOKEN_LIFETIME  3600000000ULL          /* of NEW_TOKEN; at most one period */
 
 struct quic_tokens {
+    const struct tls_library *library;              /* of the thread */
     uint8_t                  *secret;               /* QUIC_KEY_SIZE bytes, in secret memory */
     struct evp_cipher_ctx_st *seal;                 /* AES-256-GCM with the key of the present period */
     struct evp_cipher_ctx_st *open[2];              /* the same, and with the key before */
-    struct evp_cipher_ctx_st *reset;                /* AES-256 */
+    struct evp_cipher_ctx_st *reset;                /* AES-256-CBC */
     uint64_t                  period;               /* what the keys are of; 0: none yet */
 };
 
@@ -37,8 +39,9 @@ enum quic_token_state {
     QUIC_TOKEN_REGULAR,                             /* good, of an earlier connection */
 };
 
-/* The secret (QUIC_KEY_SIZE bytes) is copied. 0, or -1 without memory. A zeroed struct can be finished. */
-int  quic_tokens_init(struct quic_tokens *t, const uint8_t *secret);
+/* The secret (QUIC_KEY_SIZE bytes) is copied; the library outlives it. 0, or -1 without memory. A zeroed struct can be
+ * finished. */
+int  quic_tokens_init(struct quic_tokens *t, const struct tls_library *library, const uint8_t *secret);
 void quic_tokens_finish(struct quic_tokens *t);
 
 /* `wall`: microseconds since 1970. `nonce`: unpredictable bytes, QUIC_TOKEN_NONCE of them, new for each token. Each writes

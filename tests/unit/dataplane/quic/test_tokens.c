@@ -30,8 +30,8 @@ static void retry_tokens(void **state) {
     uint8_t token[QUIC_TOKEN_MAX];
     struct address client = address_of("192.0.2.1", 1000), elsewhere = address_of("192.0.2.2", 1000);
     ngtcp2_cid retry = id_of("the second"), first = id_of("the first one"), odd = id_of("another"), original = {0};
-    assert_int_equal(quic_tokens_init(&made, secret), 0);
-    assert_int_equal(quic_tokens_init(&other, secret), 0);
+    assert_int_equal(quic_tokens_init(&made, tls_main_library(), secret), 0);
+    assert_int_equal(quic_tokens_init(&other, tls_main_library(), secret), 0);
     size_t n = quic_token_retry(&made, VERSION, &client, &retry, &first, NOW, nonce, token);
     assert_true(n > 0);
     /* Another worker, or another process, has the same keys. */
@@ -61,7 +61,7 @@ static void keys_change(void **state) {
     struct address elsewhere = address_of("192.0.2.2", 1000);
     ngtcp2_cid any = id_of("any"), original;
     uint64_t late = (NOW / QUIC_TOKEN_PERIOD + 1) * QUIC_TOKEN_PERIOD - 1000000; /* a second before the change */
-    assert_int_equal(quic_tokens_init(&t, secret), 0);
+    assert_int_equal(quic_tokens_init(&t, tls_main_library(), secret), 0);
     size_t n = quic_token_regular(&t, &client, late, nonce, token);
     assert_true(n > 0);
     assert_int_equal(quic_token_check(&t, token, n, VERSION, &new_port, &any, late, &original), QUIC_TOKEN_REGULAR);
@@ -82,7 +82,8 @@ static void reset_tokens(void **state) {
     uint8_t odd[QUIC_KEY_SIZE];
     memcpy(odd, secret, sizeof odd);
     odd[0] ^= 1;
-    assert_int_equal(quic_tokens_init(&t, secret) | quic_tokens_init(&same, secret) | quic_tokens_init(&other, odd), 0);
+    const struct tls_library *l = tls_main_library();
+    assert_int_equal(quic_tokens_init(&t, l, secret) | quic_tokens_init(&same, l, secret) | quic_tokens_init(&other, l, odd), 0);
     assert_int_equal(quic_token_reset(&t, &one, &a) | quic_token_reset(&same, &one, &b), 0);
     assert_memory_equal(a.data, b.data, sizeof a.data);
     /* of all lengths, and long ones that differ in their last byte */
@@ -105,5 +106,7 @@ int main(void) {
         cmocka_unit_test(keys_change),
         cmocka_unit_test(reset_tokens),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int status = cmocka_run_group_tests(tests, NULL, NULL);
+    tls_libraries_free();
+    return status;
 }
