@@ -83,7 +83,8 @@ static void reset_tokens(void **state) {
     memcpy(odd, secret, sizeof odd);
     odd[0] ^= 1;
     const struct tls_library *l = tls_main_library();
-    assert_int_equal(quic_tokens_init(&t, l, secret) | quic_tokens_init(&same, l, secret) | quic_tokens_init(&other, l, odd), 0);
+    assert_int_equal(quic_tokens_init(&t, l, secret) | quic_tokens_init(&same, l, secret), 0);
+    assert_int_equal(quic_tokens_init(&other, l, odd), 0);
     assert_int_equal(quic_token_reset(&t, &one, &a) | quic_token_reset(&same, &one, &b), 0);
     assert_memory_equal(a.data, b.data, sizeof a.data);
     /* of all lengths, and long ones that differ in their last byte */
