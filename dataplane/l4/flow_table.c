@@ -7,10 +7,15 @@
 
 enum { KEYS_OF_FLOW = 4 };
 
-int flow_table_init(struct flow_table *t, uint32_t max) {
+static size_t size_for(uint32_t max) {
     size_t size = 16;
     while (size < (size_t)max * KEYS_OF_FLOW / 2)
         size *= 2;
+    return size;
+}
+
+int flow_table_init(struct flow_table *t, uint32_t max) {
+    size_t size = size_for(max);
     *t = (struct flow_table){.mask = size - 1, .max = max};
     t->proven_list.next = t->proven_list.prev = &t->proven_list;
     t->others.next = t->others.prev = &t->others;
@@ -36,6 +41,30 @@ static uint64_t hash_of(const struct address *client, const uint8_t *id, size_t 
     return n ? hash ^ map_hash((struct str){(const char *)id, n}) * 0x9e3779b97f4a7c15u : hash;
 }
 
+static void link_key(struct flow_key **bucket, struct flow_key *k) {
+    k->next = *bucket;
+    k->link = bucket;
+    if (k->next)
+        k->next->link = &k->next;
+    *bucket = k;
+}
+
+void flow_table_set_max(struct flow_table *t, uint32_t max) {
+    size_t size = size_for(max);
+    struct flow_key **buckets = size > t->mask + 1 ? hg_calloc(size, sizeof(struct flow_key *)) : NULL;
+    t->max = max;
+    if (!buckets)
+        return;
+    for (size_t i = 0; i <= t->mask; i++)
+        for (struct flow_key *k = t->buckets[i], *next; k; k = next) {
+            next = k->next;
+            link_key(&buckets[k->hash & (size - 1)], k);
+        }
+    hg_free(t->buckets);
+    t->buckets = buckets;
+    t->mask = size - 1;
+}
+
 static struct flow_node *find_key(const struct flow_table *t, const struct address *client, const uint8_t *id, size_t n) {
     n = compared(n);
     uint64_t hash = hash_of(client, id, n);
@@ -51,12 +80,7 @@ static void put_key(struct flow_table *t, struct flow_node *node, struct flow_ke
     k->n = (uint8_t)n;
     memcpy(k->id, id, n);
     k->hash = hash_of(&node->client, id, n);
-    struct flow_key **bucket = &t->buckets[k->hash & t->mask];
-    k->next = *bucket;
-    k->link = bucket;
-    if (k->next)
-        k->next->link = &k->next;
-    *bucket = k;
+    link_key(&t->buckets[k->hash & t->mask], k);
 }
 
 static void remove_key(struct flow_key *k) {

@@ -6,7 +6,7 @@
  *
  * A flow is *proven* when its client has shown that it receives what is sent to its address; before that it may be forged.
  * The table has room for so many flows; when it is full, a new one takes the place of the oldest that is not proven, never
- * that of a proven one. No call takes memory but _init. Thread: one. */
+ * that of a proven one. No call takes memory but _init and _set_max. Thread: one. */
 #pragma once
 
 #include <stdbool.h>
@@ -52,6 +52,8 @@ struct flow_table {
 /* 0, or -1 without memory. A zeroed struct can be finished; flows that are left are no concern of the table any more. */
 int  flow_table_init(struct flow_table *, uint32_t max);
 void flow_table_finish(struct flow_table *);
+/* Another bound, for flows from now on. Takes memory where it is larger; without, finding takes longer. */
+void flow_table_set_max(struct flow_table *, uint32_t max);
 
 /* The flow of a packet from `client`, or NULL: none, or it cannot be told which. `first` is the first packet of the
  * datagram. */

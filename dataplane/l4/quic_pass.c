@@ -157,7 +157,7 @@ static void renew(struct datagram_server *s) {
     struct pass *p = pass_of(s);
     const struct pass_definition *d = pass_definition_of(p);
     renew_lb(p, d->lb);
-    p->table.max = d->max_flows;
+    flow_table_set_max(&p->table, d->max_flows);
 }
 
 static void free_pass(struct reapable *r) {

@@ -162,6 +162,32 @@ static void test_long_ids(void **state) {
     flow_table_remove(t, &f);
 }
 
+static void test_another_bound(void **state) {
+    struct flow_table *t = *state;
+    enum { MANY = 200 };
+    static struct flow_node f[MANY];
+    for (unsigned i = 0; i < 4; i++)
+        add(t, &f[i], i + 1, "first-id", "own");
+    hg_alloc_fail_at(0, 1);
+    flow_table_set_max(t, MANY);
+    hg_alloc_fail_at(-1, 0);
+    assert_false(flow_table_is_full(t));
+    for (unsigned i = 4; i < 8; i++) /* in the old buckets */
+        add(t, &f[i], i + 1, "first-id", "own");
+    size_t before = t->mask;
+    flow_table_set_max(t, MANY);
+    assert_true(t->mask > before);
+    for (unsigned i = 8; i < MANY; i++)
+        add(t, &f[i], i + 1, "first-id", "own");
+    assert_true(flow_table_is_full(t));
+    for (unsigned i = 0; i < MANY; i++)
+        assert_ptr_equal(find(t, i + 1, PASS_INITIAL, "first-id", ""), &f[i]);
+    flow_table_set_max(t, 2);
+    assert_ptr_equal(flow_table_victim(t), &f[0]);
+    for (unsigned i = 0; i < MANY; i++)
+        flow_table_remove(t, &f[i]);
+}
+
 static void test_without_memory(void **state) {
     (void)state;
     struct flow_table t;
@@ -178,6 +204,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_ids_of_the_origin, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_who_gives_way, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_long_ids, make_table, free_table),
+        cmocka_unit_test_setup_teardown(test_another_bound, make_table, free_table),
         cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
