@@ -1,10 +1,10 @@
 #include "dataplane/quic/ids.h"
 
 #include <string.h>
+#include <sys/random.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include "common/alloc.h"
 #include "common/halfsiphash.h"
@@ -189,7 +189,7 @@ void quic_ids_finish(struct quic_ids *ids) {
 bool quic_ids_make(const struct quic_ids *ids, uint8_t worker, uint8_t id[QUIC_ID_MAX]) {
     uint8_t random[QUIC_LB_BLOCK_MAX], *routing = id + ids->n - QUIC_ID_ROUTING;
     size_t n = ids->lb ? ids->lb->form.nonce_n : HASHED;
-    if (RAND_bytes(random, (int)n) != 1)
+    if (getrandom(random, n, 0) != (ssize_t)n) /* OpenSSL's are those of a context that workers would share */
         return false;
     if (ids->lb && !quic_lb_encode(ids->lb, ids->server_id, random, ids->n, id))
         return false;
