@@ -29,11 +29,17 @@ static void print_head(const struct cli *cli, const Headgate__StatusReply *r) {
     cli_print(cli, STYLE_PLAIN, "\n");
 }
 
+/* Behind an address. */
+static const char *transport_of(const Headgate__ListenerReport *l) {
+    return !l->udp ? "" : l->tcp ? "+udp" : "/udp";
+}
+
 static void add_listeners(struct table *t, const Headgate__Report *report) {
     struct strbuf text = {0};
     for (size_t i = 0; report && i < report->n_listeners; i++)
         for (size_t j = 0; j < report->listeners[i]->n_addresses; j++)
-            strbuf_printf(&text, "%s%s", text.n ? " " : "", report->listeners[i]->addresses[j]);
+            strbuf_printf(&text, "%s%s%s", text.n ? " " : "", report->listeners[i]->addresses[j],
+                          transport_of(report->listeners[i]));
     table_add(t, STYLE_PLAIN, "%s", text.p ? text.p : "");
     strbuf_finish(&text);
 }

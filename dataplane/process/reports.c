@@ -3,6 +3,7 @@
 #include "common/address.h"
 #include "common/clock.h"
 #include "dataplane/snapshot/listen_sockets.h"
+#include "dataplane/snapshot/listener_transports.h"
 
 /* As bound; what is not held, or is not an address, as it was written. */
 static char *bound_text(struct reports *r, const char *asked) {
@@ -23,6 +24,9 @@ static Headgate__ListenerReport *report_listener(struct reports *r, const struct
         return NULL;
     *m = (Headgate__ListenerReport)HEADGATE__LISTENER_REPORT__INIT;
     m->name = (char *)resource->name;
+    m->has_tcp = m->has_udp = true;
+    m->tcp = listener_transports(listener) & LISTENS_ON_TCP;
+    m->udp = listener_transports(listener) & LISTENS_ON_UDP;
     m->addresses = arena_calloc(&r->arena, listener->n_addresses, sizeof *m->addresses);
     for (size_t i = 0; m->addresses && i < listener->n_addresses; i++)
         if ((m->addresses[m->n_addresses] = bound_text(r, listener->addresses[i])))

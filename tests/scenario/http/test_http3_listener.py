@@ -81,6 +81,7 @@ def bound_ports(gateway, name):
 
 def test_beside_tcp(gateway, site, teller):
     site.serve(teller, ALL, **{"alt-svc": {"max-age": "1h"}})
+    assert f"127.0.0.1:{site.port}+udp" in gateway.headgate("status").stdout
     code, head, body = site.curl("--http3-only", target="/by-http3")
     assert code == 0 and head[0].startswith("HTTP/3 200"), (code, head)
     assert ["via", "3 headgate"] in [[name.lower(), value] for name, value in json.loads(body)["fields"]]
@@ -116,6 +117,7 @@ def test_a_port_that_is_in_use(gateway, site, teller):
 def test_without_tcp(gateway, site, teller):
     site.serve(teller, QUIC)
     assert site.speaks("--http3-only")
+    assert f"127.0.0.1:{site.port}/udp" in gateway.headgate("status").stdout
     with socket.socket() as sock:
         assert sock.connect_ex(("127.0.0.1", site.port)) == errno.ECONNREFUSED
     site.serve(teller, ALL)
