@@ -210,10 +210,11 @@ static void refuse(struct h3_stream *stream, enum section_error error) {
                     error == SECTION_TOO_MUCH_HELD ? H3_EXCESSIVE_LOAD : H3_REQUEST_CANCELLED);
 }
 
-/* The origin sees the whole credit of the response, unless what it announced fits into what it has. */
+/* The origin sees the whole credit of the response, unless what it announced fits into what it has. Half of that may go into
+ * heads of frames and the like: ngtcp2 says that more is allowed only when it is half of the first window. */
 static void open_window(struct h3_stream *stream) {
     uint64_t window = client_of(stream->session)->window, credit = exchange_credit(&stream->leg);
-    bool fits = stream->to_receive >= 0 && (uint64_t)stream->to_receive <= window;
+    bool fits = stream->to_receive >= 0 && (uint64_t)stream->to_receive <= window / 2;
     if (credit > window && !fits)
         h3_stream_grant(&stream->leg, credit - window);
     else

@@ -351,6 +351,15 @@ static void small_response_needs_no_more_credit(void **state) {
     assert_true(fake_stream(0)->credit < 16384);
 }
 
+/* Its head and those of its frames take of the window, too. */
+static void response_as_large_as_the_window_gets_more(void **state) {
+    (void)state;
+    ask_open(STR(""), false);
+    SAY_HEAD(0, false, ":status", "200", "content-length", "16383");
+    settle();
+    assert_true(fake_stream(0)->credit >= 8192);
+}
+
 static void unread_response_is_bounded(void **state) {
     (void)state;
     static uint8_t block[16000];
@@ -585,6 +594,7 @@ int main(void) {
         TEST(head_beyond_the_limit_is_refused),
         TEST(response_is_seen_with_its_whole_credit),
         TEST(small_response_needs_no_more_credit),
+        TEST(response_as_large_as_the_window_gets_more),
         TEST(unread_response_is_bounded),
         TEST(tunnel_waits_for_settings_and_opens),
         TEST(origin_that_knows_no_tunnels_gets_a_request),
