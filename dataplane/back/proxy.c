@@ -161,9 +161,10 @@ void proxy_init(void) {
 
 /* ---- begin and end ---- */
 
-/* An origin of HTTP/2 may refuse a stream that has begun, whatever the route says of retries. */
+/* An origin of HTTP/2 or HTTP/3 may refuse a stream that has begun, whatever the route says of retries. */
 static uint64_t kept_body(const struct exchange *x) {
-    bool may_be_refused = proxy_of((struct exchange *)(uintptr_t)x)->cluster->options.http2 != NULL;
+    const struct client_options *options = &proxy_of((struct exchange *)(uintptr_t)x)->cluster->options;
+    bool may_be_refused = options->http2 || options->http3;
     return x->route->retry.body ? x->route->retry.body : may_be_refused ? REFUSED_KEPT : 0;
 }
 

@@ -222,6 +222,19 @@ static void rejected_request_is_asked_again(void **state) {
     assert_int_equal(logged.attempts, 2);
 }
 
+/* What was sent of its body is kept, and begins anew. */
+static void rejected_request_has_its_body_again(void **state) {
+    (void)state;
+    struct call *c = ask_open(STR("question"), true);
+    say_reset(0, H3_REQUEST_REJECTED);
+    settle();
+    assert_true(hears(4, "POST"));
+    assert_memory_equal(hear(4)->body.p, "question", 8);
+    answer(4, "200", STR(""));
+    settle();
+    assert_answered(c, 200);
+}
+
 static void other_resets_are_answered(void **state) {
     (void)state;
     ask_open(STR("a"), true);
@@ -582,6 +595,7 @@ int main(void) {
         TEST(clusters_own_bound_holds),
         TEST(goaway_gives_back_what_was_not_looked_at),
         TEST(rejected_request_is_asked_again),
+        TEST(rejected_request_has_its_body_again),
         TEST(other_resets_are_answered),
         TEST(lost_connection_is_answered),
         TEST(what_was_not_sent_is_asked_again),
