@@ -76,7 +76,7 @@ CADDY = """
     auto_https off
     skip_install_trust
 }}
-https://origin.example:{port} {{
+https://:{port} {{
     bind 127.0.0.1
     tls {certificate} {key}
     root * {folder}/files
