@@ -27,7 +27,7 @@ from quic_case import Asking  # noqa: E402
 from quic_client import CONTROL_ID, DECODER_ID, ENCODER_ID, PING, Fault, Silence, Target, Ways  # noqa: E402
 from quic_h3 import DATA, HEADERS, frame, increment, insert_literal, section, set_capacity  # noqa: E402
 
-GREASE, PRIORITY_UPDATE, SOCKETS, INITIALS, BURST = 0x21, 0xf0700, 64, 100, 32
+GREASE, PRIORITY_UPDATE, SOCKETS, INITIALS, BURST = 0x21, 0xf0700, 61, 1000, 32
 
 
 class Datagrams:
