@@ -204,9 +204,10 @@ static void fill_params(const struct quic_server *s, const struct admission *a, 
 
 /* Version 2 for who says in its handshake that it speaks both (RFC 9368: without another round trip); whatever a client that
  * says nothing begins with. */
-static void fill_settings(const struct quic_server *s, const struct admission *a, ngtcp2_settings *to) {
+static void fill_settings(const struct quic_server *s, const struct admission *a, const struct address *remote,
+                          ngtcp2_settings *to) {
     static const uint32_t preferred[] = {NGTCP2_PROTO_VER_V2, NGTCP2_PROTO_VER_V1};
-    quic_fill_settings(&s->conn, s->conn.endpoint->options, to);
+    quic_fill_settings(&s->conn, s->conn.endpoint->options, remote, to);
     to->preferred_versions = preferred;
     to->preferred_versionslen = sizeof preferred / sizeof *preferred;
     if (a->token != QUIC_TOKEN_RETRY && a->token != QUIC_TOKEN_REGULAR)
@@ -224,7 +225,7 @@ static int make_library(struct quic_server *s, const struct admission *a, const 
     ngtcp2_path path = quic_path(d->local, d->remote);
     if (!quic_ids_make(&c->endpoint->ids, (uint8_t)c->worker->index, id.data))
         return -1;
-    fill_settings(s, a, &settings);
+    fill_settings(s, a, d->remote, &settings);
     fill_params(s, a, &id, &params);
     if (ngtcp2_conn_server_new(&c->ng, &a->initial->scid, &id, &path, a->initial->version, &quic_callbacks, &settings,
                                &params, quic_memory(c), c) != 0)

@@ -90,7 +90,7 @@ static int make_ng(struct quic_client *client, const struct quic_target *to) {
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
     random_id(c, &first);
-    quic_fill_settings(c, to->options, &settings);
+    quic_fill_settings(c, to->options, to->address, &settings);
     quic_fill_params(to->options, &params);
     if (to->handshake_timeout)
         settings.handshake_timeout = to->handshake_timeout * NGTCP2_MICROSECONDS;

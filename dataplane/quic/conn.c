@@ -46,13 +46,28 @@ void quic_set_user(struct quic_conn *c, struct quic_user *user) {
         user->conn = c;
 }
 
-void quic_fill_settings(const struct quic_conn *c, const struct quic_options *o, ngtcp2_settings *s) {
+/* Datagrams above what Ethernet takes are tried one size after the other: jumbo frames where users say so, and a peer on this
+ * host. There a datagram for each 1,452 bytes would cost both sides most of what they do. */
+static void fill_datagram_sizes(const struct quic_options *o, const struct address *remote, ngtcp2_settings *s) {
+    static const uint16_t sizes[] = {1444, 4052, 8952, 16336, 32720, QUIC_LOOPBACK_PAYLOAD};
+    uint32_t most = o->max_udp_payload;
+    if (most == QUIC_ETHERNET_PAYLOAD && address_is_loopback(remote))
+        most = QUIC_LOOPBACK_PAYLOAD;
+    s->max_tx_udp_payload_size = most < QUIC_BURST_SIZE ? most : QUIC_BURST_SIZE;
+    if (most <= QUIC_ETHERNET_PAYLOAD)
+        return; /* the library's own sizes */
+    s->pmtud_probes = sizes;
+    s->pmtud_probeslen = sizeof sizes / sizeof *sizes;
+}
+
+void quic_fill_settings(const struct quic_conn *c, const struct quic_options *o, const struct address *remote,
+                        ngtcp2_settings *s) {
     static const uint32_t versions[] = {NGTCP2_PROTO_VER_V1, NGTCP2_PROTO_VER_V2};
     ngtcp2_settings_default(s);
     s->initial_ts = quic_now(c);
     s->cc_algo = o->congestion == QUIC_BBR ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
     s->handshake_timeout = o->handshake_timeout * 1000;
-    s->max_tx_udp_payload_size = o->max_udp_payload;
+    fill_datagram_sizes(o, remote, s);
     s->rand_ctx.native_handle = c->room;
     s->available_versions = versions;
     s->available_versionslen = sizeof versions / sizeof *versions;

@@ -92,7 +92,8 @@ void quic_conn_init(struct quic_conn *c, const struct quic_role *role, struct wo
 struct quic_conn *quic_alloc_conn(struct worker *w, size_t size);      /* zeroed, from the free lists; NULL: no memory */
 void quic_free_conn(struct quic_conn *c);
 /* The defaults of settings and transport parameters, from options. */
-void quic_fill_settings(const struct quic_conn *c, const struct quic_options *o, ngtcp2_settings *s);
+void quic_fill_settings(const struct quic_conn *c, const struct quic_options *o, const struct address *remote,
+                        ngtcp2_settings *s);
 void quic_fill_params(const struct quic_options *o, ngtcp2_transport_params *p);
 const ngtcp2_mem *quic_memory(struct quic_conn *c);                    /* lives with the connection */
 extern const ngtcp2_callbacks quic_callbacks;                          /* callbacks.c; user_data is the connection */

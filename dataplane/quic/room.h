@@ -10,7 +10,9 @@
 #include "dataplane/quic/tokens.h"
 
 enum {
-    QUIC_BURST_SIZE = 64000,
+    QUIC_BURST_SIZE = 64000,       /* no packet is larger */
+    QUIC_ETHERNET_PAYLOAD = 1452,  /* of a datagram over IPv6 on Ethernet; what quic.max-udp-payload is unless said */
+    QUIC_LOOPBACK_PAYLOAD = 63000, /* likewise towards a peer on this host */
     QUIC_CLOSING_MAX = 4096,       /* of a worker, that still answer; more: the oldest is forgotten */
     QUIC_RANDOM_POOL = 512,
     QUIC_PEER_UNI_STREAMS = 100,   /* that a peer may have open: HTTP/3 needs three, and takes unknown ones */

@@ -5,7 +5,6 @@
 #include "dataplane/core/free_lists.h"
 
 enum { FRAME_HEAD_MAX = 2 * H3_NUMBER_MAX, PREFIX_MAX = 24, DECODER_ROOM = 4096 };
-enum { PEER_BLOCKED_MAX = 100 };           /* streams of the peer that may wait for our entries */
 
 _Static_assert(sizeof(struct field_pair) == sizeof(nghttp3_nv) &&
                    offsetof(struct field_pair, value) == offsetof(nghttp3_nv, value) &&
@@ -55,11 +54,12 @@ void h3_qpack_finish(struct h3_qpack *q) {
     nghttp3_buf_free(&q->instructions, &q->memory);
 }
 
+/* Whatever the peer allows, no section of ours refers to an entry that it has not acknowledged (the encoder's default): a lost
+ * packet would hold up streams that have lost nothing, and libnghttp3 drops a response that still waits when its stream is
+ * complete, so a client with it (curl) would get nothing. */
 void h3_qpack_set_peer(struct h3_qpack *q, const struct h3_settings *s) {
     nghttp3_qpack_encoder_set_max_dtable_capacity(q->encoder, s->table_capacity < q->capacity ? s->table_capacity
                                                                                               : q->capacity);
-    nghttp3_qpack_encoder_set_max_blocked_streams(q->encoder, s->blocked_streams < PEER_BLOCKED_MAX ? s->blocked_streams
-                                                                                                    : PEER_BLOCKED_MAX);
 }
 
 /* ---- writing */

@@ -1,13 +1,26 @@
 /* Requests and responses over HTTP/3, one aspect at a time. */
 #include "tests/unit/dataplane/codec/h3/peer.h"
 
-static int set_up(void **state) {
+static int begin(void **state, const nghttp3_settings *own) {
     if (gateway_set_up(state) < 0)
         return -1;
-    client_init(NULL);
+    client_init(own);
     assert_true(connect_gateway());
     settle();
     return 0;
+}
+
+static int set_up(void **state) {
+    return begin(state, NULL);
+}
+
+/* A client with a dynamic table, as curl has it. */
+static int set_up_with_table(void **state) {
+    nghttp3_settings own;
+    nghttp3_settings_default(&own);
+    own.qpack_max_dtable_capacity = 4096;
+    own.qpack_blocked_streams = 100;
+    return begin(state, &own);
 }
 
 static int tear_down(void **state) {
@@ -60,6 +73,40 @@ static void a_small_response_is_one_piece(void **state) {
     answer_with(&backs[0], STR("hello"));
     settle();
     assert_int_equal(fake.piece_count, before + 1);
+}
+
+/* Of the HEADERS frame that a response begins with; 0: it refers to no entry of the dynamic table (RFC 9204 section 4.5.1). */
+static uint8_t entries_needed_by(const struct call *call) {
+    const uint8_t *sent = (const uint8_t *)fake_stream(call->id)->sent.p;
+    assert_int_equal(sent[0], H3_HEADERS);
+    return sent[sent[1] < 64 ? 2 : 3];
+}
+
+static void answer_with_hints(struct back *b) {
+    struct head hints;
+    head_init(&hints);
+    hints.status = 103;
+    hints.version = 11;
+    assert_int_equal(fields_add(&hints.fields, exchange_arena(b->x), STR("link"), STR("</style.css>")), 0);
+    exchange_on_head(&b->loop.leg, &hints, false);
+    answer_with(b, STR("hello"));
+}
+
+/* Its client may drop one that waits when its stream is complete. */
+static void no_response_waits_for_entries(void **state) {
+    (void)state;
+    uint8_t needed = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        struct call *at_once = get("/"), *beside = get("/");
+        settle();
+        answer_with_hints(&backs[2 * i]);
+        answer_with_hints(&backs[2 * i + 1]);
+        settle();
+        assert_true(at_once->ended && beside->ended);
+        needed = entries_needed_by(at_once) | entries_needed_by(beside);
+        assert_true(i > 0 || needed == 0);
+    }
+    assert_int_not_equal(needed, 0); /* once it has them, they are used */
 }
 
 static void many_requests_run_beside_each_other(void **state) {
@@ -625,6 +672,7 @@ int main(void) {
         TEST(settings_say_what_it_can_do),
         TEST(a_request_is_answered),
         TEST(a_small_response_is_one_piece),
+        cmocka_unit_test_setup_teardown(no_response_waits_for_entries, set_up_with_table, tear_down),
         TEST(many_requests_run_beside_each_other),
         TEST(bodies_go_both_ways),
         TEST(bytes_may_come_one_by_one),
