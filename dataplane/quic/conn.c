@@ -46,8 +46,8 @@ void quic_set_user(struct quic_conn *c, struct quic_user *user) {
         user->conn = c;
 }
 
-/* Datagrams above what Ethernet takes are tried one size after the other: jumbo frames where users say so, and a peer on this
- * host. There a datagram for each 1,452 bytes would cost both sides most of what they do. */
+/* Datagrams above what Ethernet takes are tried one size after the other: jumbo frames where users say so, and a peer on
+ * this host. There a datagram for each 1,452 bytes would cost both sides most of what they do. */
 static void fill_datagram_sizes(const struct quic_options *o, const struct address *remote, ngtcp2_settings *s) {
     static const uint16_t sizes[] = {1444, 4052, 8952, 16336, 32720, QUIC_LOOPBACK_PAYLOAD};
     uint32_t most = o->max_udp_payload;

@@ -54,9 +54,9 @@ void h3_qpack_finish(struct h3_qpack *q) {
     nghttp3_buf_free(&q->instructions, &q->memory);
 }
 
-/* Whatever the peer allows, no section of ours refers to an entry that it has not acknowledged (the encoder's default): a lost
- * packet would hold up streams that have lost nothing, and libnghttp3 drops a response that still waits when its stream is
- * complete, so a client with it (curl) would get nothing. */
+/* Whatever the peer allows, no section of ours refers to an entry that it has not acknowledged (the encoder's default): a
+ * lost packet would hold up streams that have lost nothing, and libnghttp3 drops a response that still waits when its stream
+ * is complete, so a client with it (curl) would get nothing. */
 void h3_qpack_set_peer(struct h3_qpack *q, const struct h3_settings *s) {
     nghttp3_qpack_encoder_set_max_dtable_capacity(q->encoder, s->table_capacity < q->capacity ? s->table_capacity
                                                                                               : q->capacity);

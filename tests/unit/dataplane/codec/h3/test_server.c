@@ -75,7 +75,7 @@ static void a_small_response_is_one_piece(void **state) {
     assert_int_equal(fake.piece_count, before + 1);
 }
 
-/* Of the HEADERS frame that a response begins with; 0: it refers to no entry of the dynamic table (RFC 9204 section 4.5.1). */
+/* Of the HEADERS frame that a response begins with; 0: it refers to no entry of the dynamic table (RFC 9204, 4.5.1). */
 static uint8_t entries_needed_by(const struct call *call) {
     const uint8_t *sent = (const uint8_t *)fake_stream(call->id)->sent.p;
     assert_int_equal(sent[0], H3_HEADERS);
