@@ -78,6 +78,7 @@
     X(quic_version_negotiations_total, "QUIC clients told which versions there are")               \
     X(quic_resets_sent_total, "Stateless resets sent for connections that nobody knows")           \
     X(quic_resets_received_total, "QUIC connections ended by a stateless reset")                   \
+    X(quic_unanswered_total, "Datagrams without a connection left unanswered: too many of their kind in a second") \
     X(quic_unknown_total, "Datagrams for QUIC connections that nobody knows")                      \
     X(quic_malformed_total, "Datagrams that cannot be QUIC, or no connection can begin with")      \
     X(quic_astray_total, "Datagrams of QUIC connections of other workers, given to them")          \

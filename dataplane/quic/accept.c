@@ -27,6 +27,8 @@ void quic_send_versions(struct quic_endpoint *e, const struct quic_arrival *a) {
         stats_add(&e->worker->stats->quic_malformed_total, 1);
         return;
     }
+    if (!quic_take_stateless(e->room, QUIC_STATELESS_VERSIONS))
+        return;
     quic_random(e->room, &noise, 1);
     versions[0] = 0x0a0a0a0au | (uint32_t)(noise & 0xf0) << 8;
     if (versions[0] == a->ids.version)
@@ -59,6 +61,8 @@ static void send_retry(struct quic_endpoint *e, const struct udp_datagram *d, co
 
 static void refuse(struct quic_endpoint *e, const struct udp_datagram *d, const ngtcp2_pkt_hd *initial, uint64_t code) {
     uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE];
+    if (!quic_take_stateless(e->room, QUIC_STATELESS_REFUSAL))
+        return;
     ngtcp2_ssize n = ngtcp2_crypto_write_connection_close(packet, sizeof packet, initial->version, &initial->scid,
                                                           &initial->dcid, code, NULL, 0);
     if (n > 0)

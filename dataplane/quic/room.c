@@ -66,6 +66,17 @@ void quic_worker_free(struct worker *w) {
     w->quic = NULL;
 }
 
+/* Each bucket is kept as the time at which it is full. */
+bool quic_take_stateless(struct quic_room *r, enum quic_stateless kind) {
+    const uint64_t cost = 1000000 / QUIC_STATELESS_PER_SECOND;
+    uint64_t now = r->worker->now, full_at = r->full_at[kind] > now ? r->full_at[kind] : now;
+    bool is_left = full_at + cost <= now + cost * QUIC_STATELESS_BURST;
+    if (is_left)
+        r->full_at[kind] = full_at + cost;
+    stats_add(&r->worker->stats->quic_unanswered_total, !is_left);
+    return is_left;
+}
+
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n) {
     if (n > r->random_left) {
         const struct tls_worker *tls = tls_worker_of(r->worker);

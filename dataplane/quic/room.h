@@ -15,8 +15,14 @@ enum {
     QUIC_LOOPBACK_PAYLOAD = 63000, /* likewise towards a peer on this host */
     QUIC_CLOSING_MAX = 4096,       /* of a worker, that still answer; more: the oldest is forgotten */
     QUIC_RANDOM_POOL = 512,
+    QUIC_STATELESS_PER_SECOND = 1000, /* of each kind */
+    QUIC_STATELESS_BURST = 100,
     QUIC_PEER_UNI_STREAMS = 100,   /* that a peer may have open: HTTP/3 needs three, and takes unknown ones */
 };
+
+/* What is answered without a connection, to whoever may have put whatever address on it: each so often in a second at most,
+ * for each worker. A Retry has no bound: under an attack it is how honest clients get in. */
+enum quic_stateless { QUIC_STATELESS_RESET, QUIC_STATELESS_VERSIONS, QUIC_STATELESS_REFUSAL, QUIC_STATELESS_KINDS };
 
 struct quic_process {
     struct quic_process_options options;
@@ -40,13 +46,15 @@ struct quic_room {
     struct origin_tokens  origin_tokens;   /* for clients of ours */
     struct quic_conn     *first_closing, *last_closing;
     size_t                closing_count;
-    uint64_t              resets_full_at;  /* bucket of stateless resets: when it is full again, microseconds */
+    uint64_t              full_at[QUIC_STATELESS_KINDS]; /* when a bucket of such answers is full again */
     uint8_t               random[QUIC_RANDOM_POOL];
     size_t                random_left;
 };
 
 /* The worker's, made on first use. NULL: no memory. */
 struct quic_room *quic_room_of(struct worker *w);
+/* Takes one of the answers of that kind. False: there is none left now, which is counted. */
+bool quic_take_stateless(struct quic_room *r, enum quic_stateless kind);
 /* Unpredictable bytes: OpenSSL's, taken in larger pieces. */
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n);
 

@@ -6,19 +6,7 @@ enum {
     LONG_HEADER = 0x80,
     RESET_LEAST = 43,              /* shorter ones might be answered by a reset of the other side for ever: 10.3.3 */
     RESET_MOST = 64,
-    RESETS_PER_SECOND = 1000,
-    RESET_BURST = 100,
 };
-
-/* A bucket, kept as the time at which it is full. False: it is empty. */
-static bool take_reset(struct quic_room *r) {
-    const uint64_t cost = 1000000 / RESETS_PER_SECOND;
-    uint64_t now = r->worker->now, full_at = r->resets_full_at > now ? r->resets_full_at : now;
-    if (full_at + cost > now + cost * RESET_BURST)
-        return false;
-    r->resets_full_at = full_at + cost;
-    return true;
-}
 
 /* As long as a packet of one byte less than the one that came, so that two sides that know nothing end (section 10.3). */
 static void reset(struct quic_endpoint *e, const struct quic_arrival *a) {
@@ -27,7 +15,8 @@ static void reset(struct quic_endpoint *e, const struct quic_arrival *a) {
     ngtcp2_cid id;
     size_t n = a->datagram->n - 1 < RESET_MOST ? a->datagram->n - 1 : RESET_MOST;
     ngtcp2_cid_init(&id, a->ids.dcid, a->ids.dcidlen);
-    if (a->datagram->n < RESET_LEAST || !take_reset(e->room) || quic_token_reset(&e->room->tokens, &id, &token) < 0)
+    if (a->datagram->n < RESET_LEAST || !quic_take_stateless(e->room, QUIC_STATELESS_RESET) ||
+        quic_token_reset(&e->room->tokens, &id, &token) < 0)
         return;
     quic_random(e->room, noise, n - sizeof token.data);
     ngtcp2_ssize written = ngtcp2_pkt_write_stateless_reset2(packet, n, &token, noise, n - sizeof token.data);

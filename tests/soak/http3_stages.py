@@ -13,6 +13,7 @@ CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
 PAIRS_SECONDS = 3600
 FAULTS = ("quic_protocol_errors_total", "h3_faults_total")
 UNKNOWN = ("quic_unknown_total", "quic_malformed_total", "quic_resets_sent_total", "quic_version_negotiations_total",
+           "quic_unanswered_total",
            "quic_overload_total", "quic_retries_total", "quic_connections_total", "quic_handshake_timeouts_total")
 ENDED = (*FAULTS, "quic_handshakes_total")
 ATTACKS = [

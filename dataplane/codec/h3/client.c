@@ -265,6 +265,13 @@ static void on_body_deadline(struct h3_stream *stream) {
         h3_stream_break(stream, ABORT_ORIGIN_BODY_TIMEOUT, H3_REQUEST_CANCELLED);
 }
 
+/* Nothing is open on the connection from here on, whenever our last packet is acknowledged: if it breaks while the next
+ * request is on its way, that one goes out again as on any connection that was kept. */
+static void on_done(struct h3_stream *stream) {
+    stream->is_done = true;
+    report_available(client_of(stream->session));
+}
+
 /* Another request may go out in its place. */
 static void on_stream_closed(struct h3_stream *stream) {
     struct h3_client *c = client_of(stream->session);
@@ -272,7 +279,8 @@ static void on_stream_closed(struct h3_stream *stream) {
     if (c->session.stream_count == 0)
         quic_set_keep_alive(c->session.user.conn, 0);
     update_capacity(c);
-    report_available(c);
+    if (!stream->is_done)
+        report_available(c);
 }
 
 static void on_sign(struct h3_session *session) {
@@ -295,7 +303,8 @@ static const struct leg_ops client_leg_ops = {
 static const struct h3_role client_role = {
     .is_server = false, .gone = ABORT_ORIGIN_STREAM_RESET, .refused = ABORT_ORIGIN_REFUSED,
     .malformed = ABORT_ORIGIN_PROTOCOL, .too_large = ABORT_ORIGIN_TOO_LARGE, .write_timeout = ABORT_ORIGIN_TIMEOUT,
-    .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_closed = on_stream_closed,
+    .on_open = on_open, .on_head = on_head, .on_body_deadline = on_body_deadline, .on_done = on_done,
+    .on_closed = on_stream_closed,
     .open = open_stream, .write_head = write_head, .on_settings = on_settings, .on_streams = on_streams,
     .on_goaway = on_goaway, .on_sign = on_sign,
     .on_over = on_over, .destroy = destroy_session, .leg_ops = &client_leg_ops,

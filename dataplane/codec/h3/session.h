@@ -49,6 +49,9 @@ struct h3_role {
     void (*on_head)(struct h3_stream *, bool end);
     /* The stream's deadline for what it is to receive has passed. */
     void (*on_body_deadline)(struct h3_stream *);
+    /* Both halves have ended well, though the peer has not acknowledged all of ours; its leg is detached. May end the
+     * session. NULL: nothing to do before on_closed. */
+    void (*on_done)(struct h3_stream *);
     /* The stream is closed and gone from the list; its leg is detached. */
     void (*on_closed)(struct h3_stream *);
     /* A stream that has a head to send and no id yet may get one: quic_open_stream. Returns 0, or -1: not now. NULL: all
@@ -149,6 +152,7 @@ struct h3_stream {
     bool                has_head;          /* a final head has been received */
     bool                has_trailers;      /* so have trailers */
     bool                received_end;
+    bool                is_done;           /* a client's: its owner knows that the exchange has ended */
     bool                ends;              /* our half ends behind what is in `out` ... */
     bool                sent_end;          /* ... and that is in a packet */
     bool                is_stopped;        /* what comes is thrown away */

@@ -300,6 +300,8 @@ void h3_stream_receive_end(struct h3_stream *s) {
     exchange_on_end(&s->leg, s->trailers);
     if (!s->leg.exchange && !s->ends && !s->session->role->is_server)
         quic_reset_stream(s->session->user.conn, s->id, H3_NO_ERROR); /* the rest of the request is of no use */
+    if (!s->leg.exchange && s->sent_end && s->session->role->on_done)
+        s->session->role->on_done(s);
 }
 
 /* ---- bodies that go */

@@ -189,6 +189,21 @@ static void other_versions_are_told_ours(void **state) {
     assert_int_equal(net.endpoint->count, 0);
 }
 
+static void version_negotiations_are_bounded(void **state) {
+    (void)state;
+    uint8_t datagram[1200] = {0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 5, 9, 9, 9, 9, 9};
+    struct address client = loopback_address(5000);
+    struct udp_datagram d = {.bytes = datagram, .n = sizeof datagram, .remote = &client, .local = &net.server};
+    for (int i = 0; i < 1000; i++)
+        net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
+    assert_int_equal(stats()->quic_version_negotiations_total, 100);
+    assert_int_equal(stats()->quic_unanswered_total, 900);
+    net.worker.now += 10000;
+    for (int i = 0; i < 1000; i++)
+        net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
+    assert_int_equal(stats()->quic_version_negotiations_total, 110);
+}
+
 /* ---- addresses ---- */
 
 static void retry_always(void **state) {
@@ -710,6 +725,7 @@ int main(void) {
         NET_TEST(a_blocked_socket_loses_nothing),
         NET_TEST(both_versions),
         NET_TEST(other_versions_are_told_ours),
+        NET_TEST(version_negotiations_are_bounded),
         NET_TEST(retry_always),
         NET_TEST(retry_under_load),
         NET_TEST(tokens_are_for_one_address),

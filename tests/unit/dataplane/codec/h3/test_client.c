@@ -503,6 +503,29 @@ static void idle_connection_is_closed_in_time(void **state) {
     assert_int_equal(stats_read(&worker.stats->origin_connections), 0);
 }
 
+/* It is kept from the end of the exchange on, whenever its last packet is acknowledged: what is lost with it is asked
+ * again. */
+static void connection_is_kept_before_all_is_acknowledged(void **state) {
+    (void)state;
+    struct call *c = get();
+    settle();
+    fake.holds_acks = true;
+    open_connection();
+    settle();
+    answer(0, "200", STR(""));
+    settle();
+    assert_answered(c, 200);
+    assert_false(fake_stream(0)->is_closed);
+    assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 1);
+    get();
+    settle();
+    assert_true(hears(4, "GET"));
+    lose(QUIC_BY_PEER);
+    settle();
+    assert_int_equal(connects, 2);
+    assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 0);
+}
+
 static void kept_connection_that_is_lost_is_forgotten(void **state) {
     (void)state;
     struct call *c = ask_open(STR(""), false);
@@ -615,6 +638,7 @@ int main(void) {
         TEST(client_that_gives_up_resets_the_stream),
         TEST(silent_connection_ends_with_its_last_request),
         TEST(idle_connection_is_closed_in_time),
+        TEST(connection_is_kept_before_all_is_acknowledged),
         TEST(kept_connection_that_is_lost_is_forgotten),
         TEST(failed_handshake_is_a_failed_connect),
         TEST(origin_without_h3_is_told_so),
