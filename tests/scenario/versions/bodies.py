@@ -41,6 +41,10 @@ class Flow:
         self.compare()
         return self.sent + self.seen + self.is_ended > moved
 
+    def __str__(self):
+        return (f"{self.sent} of {self.size} given and {self.source.unsent} of them unsent, {self.seen} seen, "
+                f"{'ended' if self.is_ended else 'open'}, {'complete' if self.sink.is_complete else 'incomplete'}")
+
     def compare(self):
         """Whole blocks, and what is left at the end."""
         while len(self.pending) >= len(BLOCK) or (self.pending and self.seen == self.size):
@@ -61,8 +65,11 @@ def carry(*flows):
     def is_over():
         return all([flow.is_over for flow in flows])
 
+    def what():
+        return "bytes of a body: " + "; ".join(str(flow) for flow in flows)
+
     while not is_over():
-        flows[0].sink.loop.until("bytes of a body", lambda: any([flow.step() for flow in flows]) or is_over())
+        flows[0].sink.loop.until(what, lambda: any([flow.step() for flow in flows]) or is_over())
     for flow in flows:
         assert flow.seen == flow.size
 

@@ -35,11 +35,11 @@ class Loop:
             pipe.on_wake()
 
     def until(self, what, condition, patience=PATIENCE):
-        """Until the condition holds; returns what it returned."""
+        """Until the condition holds; returns what it returned. `what` is text, or gives it once it is needed."""
         deadline = time.monotonic() + patience
         while not (result := condition()):
             left = deadline - time.monotonic()
-            assert left > 0, f"{what}: it did not happen"
+            assert left > 0, f"{what() if callable(what) else what}: it did not happen"
             self.turn(left)
         return result
 
