@@ -169,16 +169,19 @@ def beside(site, begin, seconds):
 
 def attacks(run):
     """Every flood beside other clients: their tail, compared with the tail beside equal honest load."""
-    amounts = run.amounts
     with Site(run.programs, run.work) as site:
-        pid = site.gateway.dataplane_pid()
-        for listener in site.ports:  # what a warm gateway keeps is no growth
-            site.honest(listener, amounts.attack_seconds).communicate()
-        yield "p99 of others alone", f"{site.victims(amounts.attack_seconds)['p99_ms']:.2f} ms", True
-        for attack in ATTACKS:
-            yield one_attack(site, attack, amounts)
-            run.progress(f"attacked by {attack.name}")
-        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
+        yield from one_after_the_other(run, site, site.ports, ATTACKS)
+
+
+def one_after_the_other(run, site, listeners, attacks_on_it):
+    seconds, pid = run.amounts.attack_seconds, site.gateway.dataplane_pid()
+    for listener in listeners:  # what a warm gateway keeps is no growth
+        site.honest(listener, seconds).communicate()
+    yield "p99 of others alone", f"{site.victims(seconds)['p99_ms']:.2f} ms", True
+    for attack in attacks_on_it:
+        yield one_attack(site, attack, run.amounts)
+        run.progress(f"attacked by {attack.name}")
+    yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
 
 
 def one_attack(site, attack, amounts):

@@ -6,15 +6,14 @@ import subprocess
 import sys
 
 import load
-from attack_stages import HERE, Attack, Growth, Site, beside, finish, judge
+from attack_stages import HERE, Attack, Site, finish, one_after_the_other
 from processes import BenchError
 
 CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
 PAIRS_SECONDS = 3600
 FAULTS = ("quic_protocol_errors_total", "h3_faults_total")
 UNKNOWN = ("quic_unknown_total", "quic_malformed_total", "quic_resets_sent_total", "quic_version_negotiations_total",
-           "quic_unanswered_total",
-           "quic_overload_total", "quic_retries_total", "quic_connections_total", "quic_handshake_timeouts_total")
+           "quic_unanswered_total", "quic_overload_total", "quic_retries_total")  # none that honest load raises, too
 ENDED = (*FAULTS, "quic_handshakes_total")
 ATTACKS = [
     *[Attack(name, "secure", 64, UNKNOWN) for name in (
@@ -62,28 +61,8 @@ def http3_attacks(run):
     """Every flood over QUIC beside other clients: their tail, compared with the tail beside equal honest load."""
     if not load.h2load_with_http3():
         raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
-    amounts = run.amounts
     with Http3Site(run.programs, run.work) as site:
-        pid = site.gateway.dataplane_pid()
-        site.honest("secure", amounts.attack_seconds).communicate()  # what a warm gateway keeps is no growth
-        yield "p99 of others alone", f"{site.victims(amounts.attack_seconds)['p99_ms']:.2f} ms", True
-        for attack in ATTACKS:
-            yield one_attack(site, attack, amounts)
-            run.progress(f"attacked by {attack.name}")
-        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
-
-
-def one_attack(site, attack, amounts):
-    before = {name: site.metric(name) for name in attack.counters}
-    honest, attacked, made, most = [], [], 0, 0
-    for _ in range(amounts.attack_rounds):
-        honest.append(beside(site, lambda s: site.honest(attack.listener, s), amounts.attack_seconds)[0])
-        with Growth(site.gateway.dataplane_pid()) as growth:
-            report, text = beside(site, lambda s: site.attack(attack, s), amounts.attack_seconds)
-        attacked.append(report)
-        made, most = made + int(text), max(most, growth.most)
-    risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
-    return judge(attack, honest, attacked, made, most, risen)
+        yield from one_after_the_other(run, site, ["secure"], ATTACKS)
 
 
 def http3_pairs(run):
