@@ -16,7 +16,7 @@
 #include "proto/snapshot.pb-c.h"
 
 enum {
-    SCHEMA_LEVEL = 15,            /* raised by every new kind, field or enum value in resources.proto */
+    SCHEMA_LEVEL = 17,            /* raised by every new kind, field or enum value in resources.proto */
     RESOURCE_ID_SIZE = 32,        /* SHA-256 */
     LINEAGE_SIZE = 16,
     RESOURCE_NAME_MAX = 253,

@@ -61,13 +61,27 @@ static bool is_among(char *const *names, size_t count, const char *name) {
     return false;
 }
 
+static bool presents(const Headgate__ClientTls *tls, const char *secret) {
+    return tls && tls->certificate && strcmp(tls->certificate, secret) == 0;
+}
+
 static bool uses(const ProtobufCMessage *m, Headgate__Kind kind, const char *secret) {
     if (kind == HEADGATE__KIND__KIND_LISTENER) {
         const Headgate__ServerTls *tls = ((const Headgate__Listener *)m)->tls;
         return tls && is_among(tls->certificates, tls->n_certificates, secret);
     }
-    const Headgate__ClientTls *tls = ((const Headgate__Cluster *)m)->tls;
-    return tls && tls->certificate && strcmp(tls->certificate, secret) == 0;
+    const Headgate__Cluster *cluster = (const Headgate__Cluster *)m;
+    bool is_used = presents(cluster->tls, secret);
+    for (size_t i = 0; i < cluster->n_tls_choices && !is_used; i++)
+        is_used = presents(cluster->tls_choices[i]->tls, secret);
+    return is_used;
+}
+
+static bool is_insecure(const Headgate__Cluster *cluster) {
+    bool is_found = cluster->tls && cluster->tls->insecure;
+    for (size_t i = 0; i < cluster->n_tls_choices && !is_found; i++)
+        is_found = cluster->tls_choices[i]->tls && cluster->tls_choices[i]->tls->insecure;
+    return is_found;
 }
 
 static void add_user(struct arena *arena, Headgate__CertificateStatus *s, const Headgate__Entry *e) {
@@ -99,8 +113,7 @@ static void add_uses(struct arena *arena, const struct part *intent, size_t i, H
     for (size_t j = 0; j < reply->n_certificates; j++)
         if (uses(m, e->kind, reply->certificates[j]->name))
             add_user(arena, reply->certificates[j], e);
-    const Headgate__ClientTls *tls = e->kind == HEADGATE__KIND__KIND_CLUSTER ? ((Headgate__Cluster *)m)->tls : NULL;
-    if (tls && tls->insecure)
+    if (e->kind == HEADGATE__KIND__KIND_CLUSTER && is_insecure((const Headgate__Cluster *)m))
         note_insecure(arena, reply, e, intent->count);
     protobuf_c_message_free_unpacked(m, NULL);
 }

@@ -11,6 +11,7 @@ struct cluster_view {
     struct admin_call *call;
     const struct engine *engine;
     const char *name;
+    const struct blob *body;        /* the resource's bytes */
     const char *source;             /* of its endpoints */
     Headgate__ClusterStatus *status;
 };
@@ -38,16 +39,39 @@ static Headgate__EndpointStatus *endpoint_status(const struct cluster_view *v, c
     return to;
 }
 
-static void add_endpoints(const struct cluster_view *v, const Headgate__EndpointSet *set, size_t *room) {
+/* Without decoding any. */
+static void count_endpoints(struct endpoint_reader endpoints, size_t *ret_count, size_t *ret_unhealthy) {
+    const uint8_t *bytes;
+    size_t size, count = 0, unhealthy = 0;
+    for (; endpoint_reader_next(&endpoints, &bytes, &size); count++)
+        if (unhealthy == count) /* otherwise one is well, and how many are not does not matter */
+            unhealthy += endpoint_health_of(bytes, size) == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
+    *ret_count = count;
+    *ret_unhealthy = unhealthy;
+}
+
+static Headgate__EndpointStatus *next_endpoint(const struct cluster_view *v, struct endpoint_reader *endpoints) {
+    const uint8_t *bytes;
+    size_t size;
+    bool is_there = endpoint_reader_next(endpoints, &bytes, &size);
+    Headgate__Endpoint *e = is_there ? headgate__endpoint__unpack(NULL, size, bytes) : NULL;
+    if (!e)
+        return NULL;
+    Headgate__EndpointStatus *status = endpoint_status(v, e);
+    headgate__endpoint__free_unpacked(e, NULL);
+    return status;
+}
+
+/* Those for which there is room; of the others there is the number. */
+static void add_endpoints(const struct cluster_view *v, struct endpoint_reader endpoints, size_t count, size_t *room) {
     Headgate__ClusterStatus *c = v->status;
-    size_t count = set ? set->n_endpoints : 0;
     c->has_endpoint_count = true;
     c->endpoint_count = (uint32_t)count;
     if (count > *room)
         count = *room;
     c->endpoints = arena_calloc(&v->call->arena, count + 1, sizeof(Headgate__EndpointStatus *));
     for (size_t i = 0; i < count && c->endpoints; i++) {
-        Headgate__EndpointStatus *e = endpoint_status(v, set->endpoints[i]);
+        Headgate__EndpointStatus *e = next_endpoint(v, &endpoints);
         if (!e)
             break;
         c->endpoints[c->n_endpoints++] = e;
@@ -87,23 +111,35 @@ static void add_problem(const struct cluster_view *v, struct problem_list *probl
     reply_add_problem(&v->call->arena, problems, ERROR_STATE, resource, path, message);
 }
 
-static void add_unhealthy(const struct cluster_view *v, const Headgate__EndpointSet *set, struct problem_list *problems) {
+static bool speaks_http3(const struct blob *body) {
+    Headgate__Cluster *m = headgate__cluster__unpack(NULL, body->size, body->bytes);
+    bool is_http3 = m && m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
+    if (m)
+        headgate__cluster__free_unpacked(m, NULL);
+    return is_http3;
+}
+
+static void add_unhealthy(const struct cluster_view *v, size_t count, size_t unhealthy, struct problem_list *problems) {
     char message[128];
-    size_t unhealthy = 0, count = set ? set->n_endpoints : 0;
-    for (size_t i = 0; i < count; i++)
-        unhealthy += set->endpoints[i]->health == HEADGATE__ENDPOINT__HEALTH__UNHEALTHY;
     if (count == 0 || unhealthy < count)
         return;
-    snprintf(message, sizeof message, count == 1 ? "its endpoint is unhealthy" : "all %zu endpoints are unhealthy", count);
+    const char *why = speaks_http3(v->body) ? ": checks are made over TCP, and the cluster speaks HTTP/3" : "";
+    if (count == 1)
+        snprintf(message, sizeof message, "its endpoint is unhealthy%s", why);
+    else
+        snprintf(message, sizeof message, "all %zu endpoints are unhealthy%s", count, why);
     add_problem(v, problems, "health", message);
 }
 
 /* ---- clusters ---- */
 
-static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const struct snapshot *s, char *name, size_t *room,
+/* The cluster at that place of the intent. */
+static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const struct snapshot *s, size_t at, size_t *room,
                                                struct problem_list *problems) {
-    struct cluster_endpoints endpoints;
+    struct endpoint_reader endpoints;
     struct source_state source;
+    size_t count, unhealthy;
+    char *name = s->intent->entries[at]->name;
     Headgate__ClusterStatus *c = arena_alloc(&call->arena, sizeof *c);
     if (!c)
         return NULL;
@@ -112,17 +148,18 @@ static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const st
     c->layer = (char *)(uintptr_t)admin_layer_of(store_current(engine_store(call->admin->engine)),
                                                  HEADGATE__KIND__KIND_CLUSTER, name);
     const char *declared = c->layer ? c->layer : "static";
-    struct cluster_view v = {.call = call, .engine = call->admin->engine, .name = name, .source = declared, .status = c};
-    cluster_endpoints_init(&endpoints, s, name);
+    struct cluster_view v = {.call = call, .engine = call->admin->engine, .name = name, .source = declared, .status = c,
+                             .body = part_body(s->intent, at)};
+    endpoint_reader_init(&endpoints, s, name);
     if (engine_cluster_source(v.engine, name, &source)) {
         v.source = source.found_at ? source.kind : strcmp(endpoints.source, "state") == 0 ? "stored" : declared;
         c->discovery = discovery_status(call, &source);
         if (source.failure[0])
             add_problem(&v, problems, "discovery", source.failure);
     }
-    add_endpoints(&v, endpoints.set, room);
-    add_unhealthy(&v, endpoints.set, problems);
-    cluster_endpoints_finish(&endpoints);
+    count_endpoints(endpoints, &count, &unhealthy);
+    add_endpoints(&v, endpoints, count, room);
+    add_unhealthy(&v, count, unhealthy, problems);
     return c;
 }
 
@@ -131,10 +168,9 @@ void admin_add_clusters(struct admin_call *call, const struct snapshot *s, Headg
     size_t room = ENDPOINTS_LISTED_MAX;
     reply->clusters = arena_calloc(&call->arena, s->intent->count + 1, sizeof(Headgate__ClusterStatus *));
     for (size_t i = 0; i < s->intent->count && reply->clusters; i++) {
-        const Headgate__Entry *e = s->intent->entries[i];
-        if (e->kind != HEADGATE__KIND__KIND_CLUSTER)
+        if (s->intent->entries[i]->kind != HEADGATE__KIND__KIND_CLUSTER)
             continue;
-        Headgate__ClusterStatus *c = cluster_status(call, s, e->name, &room, problems);
+        Headgate__ClusterStatus *c = cluster_status(call, s, i, &room, problems);
         if (c)
             reply->clusters[reply->n_clusters++] = c;
     }

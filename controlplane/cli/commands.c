@@ -70,7 +70,9 @@ static const struct option_spec explain_options[] = {
     {"version", '\0', "N", "by another version"},
     {"xds", '\0', "FILE", "by a RouteConfiguration of Envoy's, as JSON or YAML, in its words"},
     {"random", '\0', "N", "with --xds: the number by which a cluster of several, or a route that takes a share, is chosen"},
-    {"runtime", '\0', "KEY=N", "with --xds: a value of the runtime: percent, for routes that name KEY; may be repeated"},
+    {"runtime", '\0', "KEY=N", "with --xds: a value of the runtime: percent or a share like 5/10000 for routes that name "
+     "KEY, a weight for clusters; may be repeated"},
+    {"metadata", '\0', "FILTER=OBJECT", "with --xds: what a filter says of the request, as JSON or YAML; may be repeated"},
     {0},
 };
 

@@ -2,6 +2,7 @@
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 #include "controlplane/xds/explain.h"
+#include "controlplane/xds/json.h"
 
 enum { FIELDS_MAX = 100 };
 
@@ -89,39 +90,104 @@ static int take_random(const struct cli *cli, const char *text, struct xds_expla
     return 0;
 }
 
-/* "KEY=NUMBER": so many of a hundred. */
-static int take_value(const struct cli *cli, const char *text, struct xds_runtime *ret) {
-    struct str rest = str_of(text), key = str_cut(&rest, '=');
-    struct strbuf name = {0};
-    uint64_t number = 0;
-    strbuf_add_str(&name, key);
-    strbuf_puts(&name, "");
-    bool is_right = key.n && str_to_uint64(rest, &number) == 0 && number <= 100;
-    const struct xds_runtime_value value = {name.p, (uint32_t)number, 100};
-    int status = is_right && !name.failed ? xds_runtime_set(ret, &value) : -1;
-    if (status < 0)
-        cli_error(cli, is_right ? "no memory for %s" : "--runtime wants KEY=NUMBER, the number from 0 to 100, not %s", text);
-    strbuf_finish(&name);
-    return status;
+/* "N/100", "N/10000" or "N/1000000". */
+static bool read_share(const char *text, struct xds_runtime_value *ret) {
+    struct str rest = str_of(text), numerator = str_cut(&rest, '/');
+    uint64_t n, of;
+    if (str_to_uint64(numerator, &n) < 0 || str_to_uint64(rest, &of) < 0 || (of != 100 && of != 10000 && of != 1000000)
+        || n > of)
+        return false;
+    ret->is_share = true;
+    ret->numerator = (uint32_t)n;
+    ret->of = (uint32_t)of;
+    return true;
 }
 
-static int take_values(const struct cli *cli, const struct options *options, struct xds_runtime *ret) {
+/* "KEY=NUMBER" or "KEY=SHARE". */
+static int take_value(const struct cli *cli, const char *text, struct arena *arena, struct xds_runtime *ret) {
+    char *key = arena_strdup(arena, text), *equals = key ? strchr(key, '=') : NULL;
+    if (!equals || equals == key) {
+        cli_error(cli, "--runtime wants KEY=NUMBER, not %s", text);
+        return -1;
+    }
+    *equals = '\0';
+    struct xds_runtime_value value = xds_runtime_of_text(key, equals + 1);
+    if (!value.is_number && !read_share(equals + 1, &value)) {
+        cli_error(cli, "--runtime wants a number, or a share like 5/10000, behind %s=, not %s", key, equals + 1);
+        return -1;
+    }
+    if (xds_runtime_set(ret, &value) == 0)
+        return 0;
+    cli_error(cli, "no memory for %s", text);
+    return -1;
+}
+
+static int take_values(const struct cli *cli, const struct options *options, struct arena *arena, struct xds_runtime *ret) {
     const char *text;
     int status = 0;
     for (size_t i = 0; status == 0 && (text = options_get_nth(options, "runtime", i)); i++)
-        status = take_value(cli, text, ret);
+        status = take_value(cli, text, arena, ret);
     return status;
 }
 
-static int explain_xds(const struct cli *cli, const struct options *options, const char *path,
+/* "FILTER=JSON": what the filter says of the request. */
+static int take_metadata(const struct cli *cli, const char *text, struct arena *arena,
+                         Google__Protobuf__Struct__FieldsEntry *ret) {
+    struct error_list errors = {0};
+    char *filter = arena_strdup(arena, text), *equals = filter ? strchr(filter, '=') : NULL;
+    Google__Protobuf__Value *value = arena_alloc(arena, sizeof *value);
+    if (!value || !equals || equals == filter) {
+        cli_error(cli, "--metadata wants FILTER=OBJECT, not %s", text);
+        return -1;
+    }
+    *equals = '\0';
+    google__protobuf__value__init(value);
+    value->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE;
+    value->struct_value = (Google__Protobuf__Struct *)xds_json_parse(&google__protobuf__struct__descriptor, "--metadata",
+                                                                     str_of(equals + 1), arena, &errors);
+    google__protobuf__struct__fields_entry__init(ret);
+    ret->key = filter;
+    ret->value = value;
+    if (!value->struct_value)
+        cli_fail(cli, &errors, EXIT_WRONG_USAGE);
+    error_list_finish(&errors);
+    return value->struct_value ? 0 : -1;
+}
+
+static bool is_told(const Google__Protobuf__Struct *metadata, const char *filter) {
+    size_t i = 0;
+    while (i < metadata->n_fields && strcmp(metadata->fields[i]->key, filter) != 0)
+        i++;
+    return i < metadata->n_fields;
+}
+
+static int take_all_metadata(const struct cli *cli, const struct options *options, struct arena *arena,
+                             Google__Protobuf__Struct *ret) {
+    const char *text;
+    ret->fields = arena_calloc(arena, FIELDS_MAX, sizeof *ret->fields);
+    while (ret->fields && ret->n_fields < FIELDS_MAX && (text = options_get_nth(options, "metadata", ret->n_fields))) {
+        Google__Protobuf__Struct__FieldsEntry *entry = arena_alloc(arena, sizeof *entry);
+        if (!entry || take_metadata(cli, text, arena, entry) < 0)
+            return -1;
+        if (is_told(ret, entry->key)) {
+            cli_error(cli, "--metadata says twice what there is of %s", entry->key);
+            return -1;
+        }
+        ret->fields[ret->n_fields++] = entry;
+    }
+    return ret->fields ? 0 : -1;
+}
+
+static int explain_xds(const struct cli *cli, const struct options *options, const char *path, struct arena *arena,
                        const Headgate__ExplainRequest *request) {
     struct xds_runtime runtime = {0};
-    struct xds_explain_options how = {.is_json = cli->is_json, .runtime = &runtime};
+    Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
+    struct xds_explain_options how = {.is_json = cli->is_json, .runtime = &runtime, .metadata = &metadata};
     struct strbuf text = {0}, out = {0};
     struct error_list errors = {0};
     int exit_code = EXIT_WRONG_USAGE;
-    if (take_random(cli, options_get(options, "random"), &how) == 0 && take_values(cli, options, &runtime) == 0 &&
-        read_file(cli, path, &text) == 0) {
+    if (take_random(cli, options_get(options, "random"), &how) == 0 && take_values(cli, options, arena, &runtime) == 0 &&
+        take_all_metadata(cli, options, arena, &metadata) == 0 && read_file(cli, path, &text) == 0) {
         if (xds_explain(path, strbuf_str(&text), request, &how, &out, &errors) == 0) {
             fputs(strbuf_str(&out).p, stdout);
             exit_code = EXIT_DONE;
@@ -140,7 +206,7 @@ static int explain_xds(const struct cli *cli, const struct options *options, con
 static int explain(struct cli *cli, const struct options *options, struct arena *arena, Headgate__ExplainRequest *request) {
     const char *file = options_get(options, "file"), *xds = options_get(options, "xds");
     if (xds)
-        return explain_xds(cli, options, xds, request);
+        return explain_xds(cli, options, xds, arena, request);
     return file ? ask_about_file(cli, file, arena, request) : ask(cli, request);
 }
 
@@ -157,8 +223,8 @@ int command_explain(struct cli *cli, const struct options *options) {
     request.has_version = version != NULL;
     if ((file != NULL) + (version != NULL) + (xds != NULL) > 1)
         cli_error(cli, "--file, --version and --xds exclude each other");
-    else if (!xds && (options_get(options, "random") || options_get(options, "runtime")))
-        cli_error(cli, "--random and --runtime are for --xds");
+    else if (!xds && (options_get(options, "random") || options_get(options, "runtime") || options_get(options, "metadata")))
+        cli_error(cli, "--random, --runtime and --metadata are for --xds");
     else if ((!version || cli_parse_version(cli, version, &request.version) == 0) &&
              take_fields(cli, options, &arena, &request) == 0)
         exit_code = explain(cli, options, &arena, &request);

@@ -149,6 +149,7 @@ static void fill_plane(struct top_plane *p, const struct sample *s, bool had_ans
     p->requests = now->requests;
     p->responses_5xx = now->responses_5xx;
     p->connections = now->connections;
+    p->quic_connections = now->quic_connections;
     p->exchanges = now->exchanges;
     p->left_out = now->clusters_left_out;
     p->requests_rate = rate(before->requests, now->requests, s->seconds);
@@ -250,8 +251,8 @@ static void add_plane_json(const struct top_plane *p, struct strbuf *out) {
     if (p->is_counted)
         strbuf_printf(out,
                       ",\"requests\":%" PRIu64 ",\"responses_5xx\":%" PRIu64 ",\"connections\":%" PRIu64
-                      ",\"exchanges\":%" PRIu64 ",\"clusters_left_out\":%" PRIu64,
-                      p->requests, p->responses_5xx, p->connections, p->exchanges, p->left_out);
+                      ",\"quic_connections\":%" PRIu64 ",\"exchanges\":%" PRIu64 ",\"clusters_left_out\":%" PRIu64,
+                      p->requests, p->responses_5xx, p->connections, p->quic_connections, p->exchanges, p->left_out);
     if (p->state == TOP_MEASURED)
         strbuf_printf(out,
                       ",\"requests_per_second\":%.3f,\"responses_4xx_per_second\":%.3f"

@@ -33,7 +33,7 @@ struct top_plane {
     bool                 is_counted;         /* the counts that have no rate are known */
     uint64_t             requests, responses_5xx; /* since it started */
     double               requests_rate, responses_4xx_rate, responses_5xx_rate;
-    uint64_t             connections, exchanges, left_out;
+    uint64_t             connections, quic_connections, exchanges, left_out;
 };
 
 /* Borrows the texts of `now`. */

@@ -93,7 +93,10 @@ static void add_plane(struct line *l, const struct top_plane *p) {
             add(l, p->responses_5xx_rate > 0 ? red : plain, " %6s 5xx/s", failed);
         } else
             add(l, yellow, p->state == TOP_SILENT ? " no answer in this interval" : " measuring");
-        add(l, plain, " %7" PRIu64 " conns %6" PRIu64 " under way", p->connections, p->exchanges);
+        add(l, plain, " %7" PRIu64 " conns", p->connections);
+        if (p->quic_connections)
+            add(l, plain, " (%" PRIu64 " QUIC)", p->quic_connections);
+        add(l, plain, " %6" PRIu64 " under way", p->exchanges);
         if (p->left_out)
             add(l, yellow, " (%" PRIu64 " clusters left out)", p->left_out);
     }

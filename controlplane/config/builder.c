@@ -41,6 +41,8 @@ static void add_endpoints(struct builder *b, struct str name, const struct fill_
         schema_endpoint_set.check(&b->fill, at, endpoints);
     if (is_right)
         check_tables(&b->fill, at, cluster, endpoints);
+    if (is_right)
+        check_endpoints_over_quic(&b->fill, at, cluster, endpoints);
     if (is_right && set->n_endpoints == 0 && !((const Headgate__Cluster *)cluster)->discovery)
         fill_warn(&b->fill, at, "the cluster \"%s\" has no endpoints: every request for it is answered 503", name.p);
 }

@@ -63,6 +63,7 @@ static void check_endpoints_of(struct builder *b, const struct fill_at *at, cons
         return;
     }
     check_tables(&b->fill, at, cluster, set->message);
+    check_endpoints_over_quic(&b->fill, at, cluster, set->message);
     protobuf_c_message_free_unpacked(cluster, NULL);
 }
 

@@ -221,9 +221,20 @@ static void name_cluster(struct builder *b, const struct fill_at *at, Headgate__
         tls->certificate = pair_name(b, at, tls->certificate_files);
     }
     tls->trust = trust_name(b, &tls->trust_file, at);
-    if (!tls->trust && !tls->insecure) {
+    if (!tls->trust && !tls->insecure && !(tls->pins && tls->pins->only)) {
         tls->trust = (char *)CONFIG_SYSTEM_TRUST;
         note_place(b, at);
+    }
+}
+
+static void name_clusters_tls(struct builder *b, const struct fill_at *at, Headgate__Cluster *cluster) {
+    struct fill_at tls = fill_down(at, "tls"), choices = fill_down(at, "tls-choices");
+    if (cluster->tls)
+        name_cluster(b, &tls, cluster->tls);
+    for (size_t i = 0; i < cluster->n_tls_choices; i++) {
+        struct fill_at choice = fill_down_to(&choices, i), below = fill_down(&choice, "tls");
+        if (cluster->tls_choices[i]->tls)
+            name_cluster(b, &below, cluster->tls_choices[i]->tls);
     }
 }
 
@@ -231,6 +242,6 @@ void secret_names_set(struct builder *b, Headgate__Kind kind, const struct fill_
     struct fill_at tls = fill_down(at, "tls");
     if (kind == HEADGATE__KIND__KIND_LISTENER && ((Headgate__Listener *)m)->tls)
         name_listener(b, &tls, ((Headgate__Listener *)m)->tls);
-    if (kind == HEADGATE__KIND__KIND_CLUSTER && ((Headgate__Cluster *)m)->tls)
-        name_cluster(b, &tls, ((Headgate__Cluster *)m)->tls);
+    if (kind == HEADGATE__KIND__KIND_CLUSTER)
+        name_clusters_tls(b, at, (Headgate__Cluster *)m);
 }

@@ -128,15 +128,27 @@ static int add_listener(struct collect *c, const Headgate__ServerTls *tls) {
     return add_trust(c, tls->client_trust, tls->client_trust_file, "tls.client-certificates.ca");
 }
 
-/* Sticky cookies are signed with a key that is derived from those of the tickets. */
-static int add_cluster(struct collect *c, const Headgate__Cluster *cluster) {
-    const Headgate__ClientTls *tls = cluster->tls;
-    c->wants_tickets |= cluster->sticky != NULL;
+/* `path` is that of the message. */
+static int add_client(struct collect *c, const Headgate__ClientTls *tls, const char *path) {
+    char ca[64];
+    snprintf(ca, sizeof ca, "%s.ca", path);
     if (!tls)
         return 0;
-    if (tls->certificate && tls->certificate_files && add_pair(c, tls->certificate, tls->certificate_files, "tls") < 0)
+    if (tls->certificate && tls->certificate_files && add_pair(c, tls->certificate, tls->certificate_files, path) < 0)
         return -1;
-    return tls->trust ? add_trust(c, tls->trust, tls->trust_file, tls->trust_file ? "tls.ca" : "tls") : 0;
+    return tls->trust ? add_trust(c, tls->trust, tls->trust_file, tls->trust_file ? ca : path) : 0;
+}
+
+/* Sticky cookies are signed with a key that is derived from those of the tickets. */
+static int add_cluster(struct collect *c, const Headgate__Cluster *cluster) {
+    char path[48];
+    int status = add_client(c, cluster->tls, "tls");
+    c->wants_tickets |= cluster->sticky != NULL;
+    for (size_t i = 0; status == 0 && i < cluster->n_tls_choices; i++) {
+        snprintf(path, sizeof path, "tls-choices[%zu].tls", i);
+        status = add_client(c, cluster->tls_choices[i]->tls, path);
+    }
+    return status;
 }
 
 static void take_settings(struct collect *c, const Headgate__Settings *settings) {

@@ -52,8 +52,8 @@ static int set_layer(void *context, struct config_resources *set,
 static int set_secret(void *context, const struct xds_given *given, struct error_list *errors) {
     struct management *m = context;
     const struct given_secret content = {.what = given->what, .certificate = given->certificate, .key = given->key,
-                                         .ocsp = given->ocsp, .crl = given->crl, .ticket_keys = given->ticket_keys,
-                                         .ticket_key_count = given->ticket_key_count};
+                                         .ocsp = given->ocsp, .crl = given->crl, .rules = given->rules,
+                                         .ticket_keys = given->ticket_keys, .ticket_key_count = given->ticket_key_count};
     return engine_set_given_secret(m->engine, given->name, &content, errors);
 }
 
@@ -153,8 +153,8 @@ static int create_world(struct management *m, struct endpoint_feed *feed, struct
     o.fixed = &m->fixed;
     o.wants_clusters = m->bootstrap.wants_clusters;
     o.wants_listeners = m->bootstrap.wants_listeners;
-    o.runtimes = m->bootstrap.runtimes;
-    o.runtime_count = m->bootstrap.runtime_count;
+    o.layers = m->bootstrap.layers;
+    o.layer_count = m->bootstrap.layer_count;
     m->world = xds_world_create(&o);
     if (!m->world)
         error_addf(errors, ERROR_MEMORY, "no memory for management servers");

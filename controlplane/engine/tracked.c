@@ -105,7 +105,8 @@ void tracked_set_checks(struct tracked *t) {
     struct error_list errors = {0};
     if (!e->endpoints.health || !m || !m->health)
         return;
-    const struct health_way way = {.check = m->health, .tls = m->tls, .protocol = m->protocol};
+    const struct health_way way = {.check = m->health, .tls = m->tls, .choices = m->tls_choices,
+                                   .choice_count = m->n_tls_choices, .protocol = m->protocol};
     if (e->config.checks->set_cluster(e->endpoints.health, t->name, &way, t->base, &errors) < 0)
         note_lack(t, errors.count ? errors.items[0].message : "");
     else

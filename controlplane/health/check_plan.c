@@ -103,14 +103,14 @@ static const char *wanted_host(const struct check_plan *p) {
     return host && *host ? host : NULL;
 }
 
+/* `before`: that of the plan before in the same place. */
 static struct transport *make_transport(const struct check_plan *p, const struct health_way *way,
-                                        const struct health_config *config, const struct check_plan *before,
-                                        struct error_list *errors) {
-    static const Headgate__ClientTls of_the_system = HEADGATE__CLIENT_TLS__INIT;
+                                        const Headgate__ClientTls *tls, const struct health_config *config,
+                                        struct transport *before, struct error_list *errors) {
     bool is_http2 = p->kind == PLAN_GRPC || way->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP2;
     bool only_connects = p->kind == PLAN_TCP && p->check->tcp->send.len == 0 && p->check->tcp->expect.len == 0;
     const struct transport_wish wish = {
-        .tls = only_connects ? NULL : way->tls ? way->tls : p->kind == PLAN_TLS ? &of_the_system : NULL,
+        .tls = only_connects ? NULL : tls,
         .is_http2 = p->kind != PLAN_TCP && is_http2,
         .has_alpn = p->kind != PLAN_TCP,
         .port = (uint16_t)p->check->port,
@@ -118,7 +118,29 @@ static struct transport *make_transport(const struct check_plan *p, const struct
         .secret = config->secret,
         .context = config->context,
     };
-    return transport_make(&wish, before ? before->transport : NULL, errors);
+    return transport_make(&wish, before, errors);
+}
+
+static int make_transports(struct check_plan *p, const struct health_way *way, const struct health_config *config,
+                           const struct check_plan *before, struct error_list *errors) {
+    static const Headgate__ClientTls of_the_system = HEADGATE__CLIENT_TLS__INIT;
+    size_t count = way->choice_count + 1, old_count = before ? before->transport_count : 0;
+    p->transports = hg_calloc(count, sizeof(struct transport *));
+    while (p->transports && p->transport_count < count) {
+        size_t i = p->transport_count;
+        bool is_last = i + 1 == count;
+        const Headgate__ClientTls *tls = is_last ? way->tls : way->choices[i]->tls;
+        struct transport *old = is_last && old_count ? before->transports[old_count - 1]
+                                : i + 1 < old_count  ? before->transports[i]
+                                                     : NULL;
+        if (is_last && !tls && p->kind == PLAN_TLS)
+            tls = &of_the_system;
+        p->transports[i] = make_transport(p, way, tls, config, old, errors);
+        if (!p->transports[i])
+            return -1;
+        p->transport_count++;
+    }
+    return p->transports ? 0 : -1;
 }
 
 static int fill(struct check_plan *p) {
@@ -137,6 +159,7 @@ struct check_plan *check_plan_make(const char *cluster, const struct health_way 
                        const struct check_plan *before, struct error_list *errors) {
     struct check_plan *p = hg_calloc(1, sizeof *p);
     size_t errors_before = errors->count;
+    int status = -1;
     if (p) {
         p->references = 1;
         p->cluster = hg_strdup(cluster);
@@ -144,9 +167,9 @@ struct check_plan *check_plan_make(const char *cluster, const struct health_way 
         if (p->check && set_kind(p) < 0)
             error_addf(errors, ERROR_MISSING, "the health check does not say what to check");
         else if (p->cluster && p->check)
-            p->transport = make_transport(p, way, config, before, errors);
+            status = make_transports(p, way, config, before, errors);
     }
-    if (p && p->transport && fill(p) == 0)
+    if (p && status == 0 && fill(p) == 0)
         return p;
     if (errors->count == errors_before)
         error_addf(errors, ERROR_MEMORY, "no memory for health checks");
@@ -162,7 +185,9 @@ struct check_plan *check_plan_ref(struct check_plan *p) {
 void check_plan_unref(struct check_plan *p) {
     if (!p || atomic_fetch_sub(&p->references, 1) != 1)
         return;
-    transport_unref(p->transport);
+    for (size_t i = 0; i < p->transport_count; i++)
+        transport_unref(p->transports[i]);
+    hg_free(p->transports);
     if (p->check)
         headgate__health_check__free_unpacked(p->check, NULL);
     strbuf_finish(&p->head);

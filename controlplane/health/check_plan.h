@@ -13,7 +13,8 @@ struct check_plan {
     enum check_plan_kind kind;
     char *cluster;                          /* name */
     Headgate__HealthCheck *check;           /* a copy */
-    struct transport *transport;
+    struct transport **transports;          /* of each of the cluster's choices, and behind them that of all others */
+    size_t transport_count;
     double interval, unhealthy_interval, timeout;           /* seconds */
     char timeout_text[24];                  /* "1s", "250ms" */
     struct strbuf head, tail;               /* of an HTTP/1.1 request, around the value of Host */

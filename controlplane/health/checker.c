@@ -14,13 +14,14 @@ enum { UNDER_WAY_MAX = 2048, DESCRIPTORS_MIN = 16, PULSES_PER_SECOND = 50, PULSE
 
 /* ---- endpoints ---- */
 
-struct endpoint *endpoint_create(const char *address, const char *hostname, uint64_t id) {
+struct endpoint *endpoint_create(const char *address, const char *hostname, size_t transport, uint64_t id) {
     size_t n = strlen(address) + 1;
     struct endpoint *e = hg_calloc(1, sizeof *e + n);
     if (!e)
         return NULL;
     memcpy(e->address, address, n);
     e->id = id;
+    e->transport = transport;
     e->hostname = hostname && *hostname ? hg_strdup(hostname) : NULL;
     if (e->hostname || !hostname || !*hostname)
         return e;
@@ -46,6 +47,7 @@ static void keep(struct checker *c, struct endpoint *old, struct endpoint *new) 
         schedule_rename(c, old, new->hostname);
         new->hostname = NULL;
     }
+    old->transport = new->transport;
     schedule_changed(c, old);
     endpoint_destroy(new);
 }

@@ -22,6 +22,7 @@ struct endpoint {
     struct probe    *probe;             /* the check under way, or a kept connection; NULL: neither */
     struct check_plan     *plan;              /* of the check under way */
     char            *hostname;          /* NULL: none */
+    size_t           transport;         /* which of the cluster's plan is its */
     char            *reason;            /* of the last failure; NULL: none, or no memory */
     uint64_t         id;                /* tells it from one with the same address before or after it */
     uint64_t         failed_at;         /* microseconds since 1970 */
@@ -105,7 +106,7 @@ void          checker_stop(struct checker *c);
 void          checker_send(struct checker *c, struct command *command);
 /* NULL: there is none. The caller frees it (hg_free). */
 struct batch *checker_take(struct checker *c);
-struct endpoint *endpoint_create(const char *address, const char *hostname, uint64_t id);
+struct endpoint *endpoint_create(const char *address, const char *hostname, size_t transport, uint64_t id);
 void          endpoint_destroy(struct endpoint *e);     /* one that the checker does not have (any more) */
 
 /* ---- between the files of the checker; its own thread */

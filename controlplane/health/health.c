@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/map.h"
 #include "controlplane/health/checker.h"
+#include "proto/tls_choice.h"
 
 struct known {
     uint64_t id;
@@ -116,6 +117,7 @@ static void on_arrived(struct ev_loop *loop, ev_async *arrived, int events) {
 /* The state of a cluster to come; either all of it is made, or none. */
 struct making {
     struct health        *health;
+    const struct health_way *way;
     struct known_cluster *before;       /* NULL: a new one */
     struct known_cluster *fresh;        /* of a new one */
     struct command       *command;
@@ -151,7 +153,8 @@ static int add_endpoint(struct making *m, const Headgate__Endpoint *message) {
         return -1;
     if (!can_be_checked(message->address))
         return 0;
-    struct endpoint *e = endpoint_create(message->address, message->hostname, id);
+    size_t transport = tls_choice_of(m->way->choices, m->way->choice_count, message->metadata, message->n_metadata);
+    struct endpoint *e = endpoint_create(message->address, message->hostname, transport, id);
     if (e && map_set(&m->command->endpoints, str_of(e->address), e) == 0)
         return 0;
     if (e)
@@ -246,7 +249,7 @@ static int forget_cluster(struct health *h, struct known_cluster *c, struct erro
 
 int health_set_cluster(struct health *h, const char *cluster, const struct health_way *way,
                        const Headgate__EndpointSet *endpoints, struct error_list *errors) {
-    struct making m = {.health = h, .before = map_get(&h->clusters, str_of(cluster))};
+    struct making m = {.health = h, .way = way, .before = map_get(&h->clusters, str_of(cluster))};
     if (!way)
         return forget_cluster(h, m.before, errors);
     if (make(&m, cluster, way, endpoints, errors) < 0) {

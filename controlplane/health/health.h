@@ -38,6 +38,8 @@ struct health_config {
 struct health_way {
     const Headgate__HealthCheck *check;
     const Headgate__ClientTls *tls;     /* NULL: plaintext, but for a TlsCheck, which then trusts what the system trusts */
+    Headgate__TlsChoice *const *choices; /* instead of `tls`, for endpoints whose metadata they fit */
+    size_t choice_count;
     Headgate__Cluster__Protocol protocol; /* HTTP2: HTTP checks are made over that, otherwise over HTTP/1.1 */
 };
 

@@ -224,7 +224,7 @@ static void on_connected(struct probe *p) {
 }
 
 static int find_address(const struct probe_target *target, struct address *ret) {
-    uint16_t port = htons(target->plan->transport->port);
+    uint16_t port = htons(target->transport->port);
     if (address_parse(str_of(target->address), ret) < 0)
         return -1;
     if (port && ret->u.any.sa_family == AF_INET)
@@ -250,7 +250,7 @@ static void open_wire(struct probe *p) {
     }
     p->all->open++;
     p->all->connects++;
-    p->transport = transport_ref(x->target.plan->transport);
+    p->transport = transport_ref(x->target.transport);
     ev_io_set(&p->io, p->wire.fd, EV_WRITE);
     if (status == WIRE_OK)
         ev_feed_event(p->all->loop, &p->io, EV_WRITE);
@@ -455,7 +455,7 @@ void probe_check(struct probe *p, const struct probe_target *target) {
     x->target = *target;
     answer_init(&x->answer, is_http ? check->http : NULL);
     http1_init(&x->http1, &x->answer, is_http && strcmp(check->http->method, "HEAD") == 0);
-    p->was_kept = is_kept && p->wire.fd >= 0 && p->transport == target->plan->transport;
+    p->was_kept = is_kept && p->wire.fd >= 0 && p->transport == target->transport;
     if (p->was_kept) {
         p->all->reused++;
         start_exchange(p);

@@ -36,6 +36,7 @@ struct probe_target {
     const struct check_plan *plan;        /* outlives the check */
     const char *address;            /* valid during the check, as `hostname` */
     const char *hostname;           /* of the endpoint; NULL: none */
+    struct transport *transport;    /* of the plan */
 };
 
 /* NULL: no memory. */

@@ -186,7 +186,7 @@ static void begin(struct checker *c, struct endpoint *e) {
         return;
     }
     start_timer(c, e, e->plan->timeout);
-    const struct probe_target target = {e->plan, e->address, e->hostname};
+    const struct probe_target target = {e->plan, e->address, e->hostname, e->plan->transports[e->transport]};
     probe_check(e->probe, &target);
 }
 

@@ -10,7 +10,6 @@
 #include "common/alloc.h"
 #include "controlplane/config/config.h"
 #include "controlplane/secrets/load.h"
-#include "dataplane/routing/peer_names.h"
 #include "proto/message.h"
 
 /* As the data plane has them; what this OpenSSL does not know of the groups is left out. */
@@ -23,7 +22,7 @@ struct making {
     const struct transport_wish *wish;
     struct error_list           *errors;
     SSL_CTX                     *context;
-    struct peer_names           *names;     /* NULL: transport_session has the names */
+    struct peer_rules           *rules;     /* of the transport; made with its trust */
 };
 
 static int fault(struct making *m, const char *what, const char *name) {
@@ -88,7 +87,30 @@ static int use_trust(struct making *m, const Headgate__Trust *t) {
 
 static int on_verify(int is_good, X509_STORE_CTX *store) {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    return peer_names_verify(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), is_good, store);
+    return peer_rules_verify(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), is_good, store);
+}
+
+static int on_pins_alone(X509_STORE_CTX *store, void *rules) {
+    return peer_rules_verify_pins_only(rules, store);
+}
+
+static bool counts_pins_alone(const Headgate__ClientTls *tls) {
+    return tls->pins && tls->pins->only && !tls->insecure;
+}
+
+/* As the data plane has them; `trust` may be NULL. */
+static int make_rules(struct making *m, const Headgate__Trust *trust) {
+    const Headgate__ClientTls *tls = m->wish->tls;
+    bool counts_names = tls->n_match_names || tls->any_name;
+    struct peer_wish wishes[2] = {{tls->match_names, tls->n_match_names, tls->pins}};
+    struct peer_fault why;
+    if (trust)
+        wishes[1] = (struct peer_wish){trust->match_names, counts_names ? trust->n_match_names : 0, trust->pins};
+    if (peer_rules_make(wishes, 2, m->rules, &why) == 0)
+        return 0;
+    error_addf(m->errors, why.field ? ERROR_RANGE : ERROR_MEMORY, "health check over TLS: %s[%zu]: %s",
+               why.field ? why.field : "certificates", why.item, why.why);
+    return -1;
 }
 
 static int set_trust(struct making *m) {
@@ -97,6 +119,11 @@ static int set_trust(struct making *m) {
         SSL_CTX_set_verify(m->context, SSL_VERIFY_NONE, NULL);
         return 0;
     }
+    if (counts_pins_alone(m->wish->tls)) {
+        SSL_CTX_set_verify(m->context, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_cert_verify_callback(m->context, on_pins_alone, m->rules);
+        return make_rules(m, NULL);
+    }
     Headgate__Secret *secret = find_secret(m, name);
     if (!secret)
         return -1;
@@ -104,8 +131,10 @@ static int set_trust(struct making *m) {
     int status = is_trust ? use_trust(m, secret->trust) : -1;
     if (status < 0)
         fault(m, "cannot be used as authorities:", name);
-    SSL_CTX_set_verify(m->context, SSL_VERIFY_PEER, m->names ? on_verify : NULL);
-    SSL_CTX_set_app_data(m->context, m->names);
+    else
+        status = make_rules(m, secret->trust);
+    SSL_CTX_set_verify(m->context, SSL_VERIFY_PEER, peer_rules_ask(m->rules) ? on_verify : NULL);
+    SSL_CTX_set_app_data(m->context, m->rules);
     headgate__secret__free_unpacked(secret, NULL);
     return status;
 }
@@ -187,8 +216,8 @@ static bool set_options(SSL_CTX *context, const struct transport_wish *wish) {
            set_known_groups(context, tls);
 }
 
-static SSL_CTX *make_context(const struct transport_wish *wish, struct peer_names *names, struct error_list *errors) {
-    struct making m = {wish, errors, SSL_CTX_new(TLS_client_method()), names};
+static SSL_CTX *make_context(const struct transport_wish *wish, struct peer_rules *rules, struct error_list *errors) {
+    struct making m = {wish, errors, SSL_CTX_new(TLS_client_method()), rules};
     int status = m.context ? 0 : fault(&m, "no memory", NULL);
     if (status == 0 && !set_options(m.context, wish))
         status = fault(&m, "versions, ciphers or groups that cannot be used", NULL);
@@ -229,7 +258,7 @@ static int add_tls(XXH3_state_t *sum, const struct transport_wish *wish) {
     headgate__client_tls__pack(wish->tls, packed);
     XXH3_128bits_update(sum, packed, n);
     hg_free(packed);
-    if (!wish->tls->insecure)
+    if (!wish->tls->insecure && !counts_pins_alone(wish->tls))
         add_secret(sum, wish, wish->tls->trust ? wish->tls->trust : CONFIG_SYSTEM_TRUST);
     add_secret(sum, wish, wish->tls->certificate);
     if (wish->host)
@@ -252,17 +281,6 @@ static int sum_up(const struct transport_wish *wish, uint64_t ret[2]) {
     return status;
 }
 
-static int make_names(struct transport *t, struct error_list *errors) {
-    char why[128];
-    size_t bad;
-    if (t->tls->n_match_names == 0)
-        return 0;
-    t->names = peer_names_create(t->tls->match_names, t->tls->n_match_names, &bad, why);
-    if (!t->names)
-        error_addf(errors, ERROR_RANGE, "health check over TLS: match_names[%zu]: %s", bad, why[0] ? why : "no memory");
-    return t->names ? 0 : -1;
-}
-
 struct transport *transport_make(const struct transport_wish *wish, struct transport *before, struct error_list *errors) {
     uint64_t sum[2];
     if (sum_up(wish, sum) < 0) {
@@ -281,8 +299,8 @@ struct transport *transport_make(const struct transport_wish *wish, struct trans
     t->tls = wish->tls ? copy_tls(wish->tls) : NULL;
     if (wish->tls && !t->tls)
         error_addf(errors, ERROR_MEMORY, "no memory for health checks");
-    if (t->tls && make_names(t, errors) == 0)
-        t->context = make_context(wish, t->names, errors);
+    if (t->tls)
+        t->context = make_context(wish, &t->rules, errors);
     if (!wish->tls || t->context)
         return t;
     transport_unref(t);
@@ -298,7 +316,7 @@ void transport_unref(struct transport *t) {
     if (!t || atomic_fetch_sub(&t->references, 1) != 1)
         return;
     SSL_CTX_free(t->context);
-    peer_names_destroy(t->names);
+    peer_rules_finish(&t->rules);
     if (t->tls)
         headgate__client_tls__free_unpacked(t->tls, NULL);
     hg_free(t);
@@ -322,6 +340,7 @@ static bool expect_name(SSL *ssl, const char *name) {
 
 static bool prepare(SSL *ssl, const Headgate__ClientTls *tls, int fd, const char *name) {
     bool ok = SSL_set_fd(ssl, fd) == 1, has_rules = !tls->insecure && !tls->any_name && !tls->n_match_names;
+    has_rules = has_rules && !counts_pins_alone(tls);
     for (size_t i = 0; ok && has_rules && i < tls->n_names; i++)
         ok = expect_name(ssl, tls->names[i]);
     if (ok && has_rules && tls->n_names == 0 && *name)

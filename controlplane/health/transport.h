@@ -9,6 +9,7 @@
 
 #include "common/error.h"
 #include "common/str.h"
+#include "dataplane/routing/peer_rules.h"
 #include "proto/resources.pb-c.h"
 
 struct transport_wish {
@@ -25,7 +26,7 @@ struct transport {
     atomic_uint references;
     SSL_CTX    *context;                /* NULL: plaintext */
     Headgate__ClientTls *tls;
-    struct peer_names   *names;         /* that the peer must have; NULL: transport_session says */
+    struct peer_rules    rules;         /* what the peer must be, beside what transport_session says */
     bool        is_http2, has_alpn;
     uint16_t    port;
     uint64_t    fingerprint[2];         /* of all that it was made of, secrets too */

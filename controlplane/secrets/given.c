@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/secret_memory.h"
 #include "controlplane/secrets/load.h"
+#include "proto/message.h"
 
 bool given_name_is_valid(const char *name) {
     struct str prefix = str_of(CONFIG_GIVEN), text = str_of(name);
@@ -14,6 +15,21 @@ bool given_name_is_valid(const char *name) {
 }
 
 /* ---- what is given ---- */
+
+/* What a peer must be, beside signed by the authorities. */
+static int take_rules(struct loading *loading, struct loaded *l, struct str rules) {
+    ProtobufCMessage *m = NULL;
+    if (!rules.n)
+        return 0;
+    if (message_unpack(&headgate__trust__descriptor, loading->arena, rules, &m) < 0) {
+        load_fault(loading, l->want, "", ERROR_MEMORY, "no memory for secrets");
+        return -1;
+    }
+    l->trust.match_names = ((Headgate__Trust *)m)->match_names;
+    l->trust.n_match_names = ((Headgate__Trust *)m)->n_match_names;
+    l->trust.pins = ((Headgate__Trust *)m)->pins;
+    return 0;
+}
 
 /* Authorities and revocation lists are one file elsewhere. */
 static int join_trust(struct loading *loading, struct loaded *l, const struct given_secret *content) {
@@ -29,7 +45,7 @@ static int join_trust(struct loading *loading, struct loaded *l, const struct gi
     if (all.failed)
         load_fault(loading, l->want, "", ERROR_MEMORY, "no memory for secrets");
     strbuf_finish(&all);
-    return status;
+    return status == 0 ? take_rules(loading, l, content->rules) : status;
 }
 
 static ProtobufCBinaryData part_of(struct str key, size_t from, size_t n) {

@@ -11,6 +11,7 @@ struct given_secret {
     struct str key;                     /* PEM; of a pair */
     struct str ocsp;                    /* DER; of a pair, empty where there is none */
     struct str crl;                     /* PEM; of a trust, empty where there is none */
+    struct str rules;                   /* of a trust: an encoded message Trust with names and pins alone; empty: none */
     const struct str *ticket_keys;      /* 80 bytes each, as Envoy has them: name, key of HMAC-SHA-256, key of AES-256 */
     size_t ticket_key_count;            /* 1 to GIVEN_TICKET_KEYS_MAX; the first encrypts */
 };

@@ -9,6 +9,7 @@
 #include "common/error.h"
 #include "controlplane/rpc/stream.h"
 #include "controlplane/xds/message.h"
+#include "controlplane/xds/translate/translate.h"
 #include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
 #include "proto/envoy/config/core/v3/base.pb-c.h"
 
@@ -49,8 +50,8 @@ struct xds_bootstrap {
     size_t                                  server_count;
     uint64_t                                resource_timeout;   /* 0: for ever */
     uint32_t                                request_tokens, requests_per_second;    /* 0 tokens: no limit */
-    const char *const                      *runtimes;   /* names of Runtime resources that are to be asked for */
-    size_t                                  runtime_count;
+    const struct xds_runtime_layer         *layers;     /* of runtime values, in their order */
+    size_t                                  layer_count;
     const struct xds_provider              *providers;
     size_t                                  provider_count;
     /* Static clusters of Envoy's form that are no management servers: resources like those that a server sends. */

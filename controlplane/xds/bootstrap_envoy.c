@@ -254,19 +254,59 @@ static void read_api_source(struct bootstrap_reader *r, const struct xds_at *at,
 
 /* ---- what is asked for ---- */
 
-static void read_runtimes(struct bootstrap_reader *r, const bootstrap *b, struct chosen *c) {
-    size_t count = b->layered_runtime ? b->layered_runtime->n_layers : 0;
-    const char **names = bootstrap_alloc(r, count, sizeof *names);
-    for (size_t i = 0; names && i < count; i++) {
-        const Envoy__Config__Bootstrap__V3__RuntimeLayer *layer = b->layered_runtime->layers[i];
-        const struct xds_at *at = XDS_AT_ITEM(XDS_AT(NULL, "layered_runtime"), "layers", i);
-        if (layer->layer_specifier_case != ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_RTDS_LAYER)
-            continue;
-        names[r->made->runtime_count++] = *layer->rtds_layer->name ? layer->rtds_layer->name : layer->name;
+typedef Envoy__Config__Bootstrap__V3__RuntimeLayer runtime_layer;
+
+/* Told here, so that what stands in the file cannot fail later. */
+static void check_static_layer(struct bootstrap_reader *r, const struct xds_at *at, const runtime_layer *layer) {
+    struct xds_made made = {0};
+    struct error_list errors = {0};
+    if (xds_translate_layer(layer->name, layer->static_layer, &made, &errors) < 0)
+        bootstrap_fault(r, XDS_AT(at, "static_layer"), errors.count ? errors.items[0].code : ERROR_MEMORY, "%s",
+                        errors.count ? errors.items[0].message : "no memory for it");
+    xds_made_finish(&made);
+    error_list_finish(&errors);
+}
+
+static bool is_named_before(const bootstrap *b, size_t i) {
+    size_t k = 0;
+    while (k < i && strcmp(b->layered_runtime->layers[k]->name, b->layered_runtime->layers[i]->name) != 0)
+        k++;
+    return k < i;
+}
+
+static void read_layer(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const runtime_layer *layer,
+                       struct chosen *c, struct xds_runtime_layer *to) {
+    switch (layer->layer_specifier_case) {
+    case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_STATIC_LAYER:
+        check_static_layer(r, at, layer);
+        to[r->made->layer_count++] = (struct xds_runtime_layer){layer->name, layer->static_layer};
+        return;
+    case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_RTDS_LAYER:
+        to[r->made->layer_count++] =
+            (struct xds_runtime_layer){*layer->rtds_layer->name ? layer->rtds_layer->name : layer->name, NULL};
         if (layer->rtds_layer->rtds_config)
             choose(r, XDS_AT(at, "rtds_layer.rtds_config"), layer->rtds_layer->rtds_config, b, c);
+        return;
+    default: return; /* what else there is the table tells of */
     }
-    r->made->runtimes = names;
+}
+
+static void read_layers(struct bootstrap_reader *r, const bootstrap *b, struct chosen *c) {
+    enum { LAYERS_MAX = 64 };
+    const struct xds_at *at = XDS_AT(NULL, "layered_runtime");
+    size_t count = b->layered_runtime ? b->layered_runtime->n_layers : 0;
+    struct xds_runtime_layer *layers = bootstrap_alloc(r, count, sizeof *layers);
+    if (count > LAYERS_MAX) {
+        bootstrap_fault(r, XDS_AT(at, "layers"), ERROR_RANGE, "are %zu; %d are possible", count, LAYERS_MAX);
+        return;
+    }
+    for (size_t i = 0; layers && i < count; i++) {
+        const struct xds_at *here = XDS_AT_ITEM(at, "layers", i);
+        if (is_named_before(b, i))
+            bootstrap_fault(r, XDS_AT(here, "name"), ERROR_CONFLICT, "is the name of two layers");
+        read_layer(r, here, b, b->layered_runtime->layers[i], c, layers);
+    }
+    r->made->layers = layers;
 }
 
 /* Returns where all comes from, or NULL after a fault. */
@@ -281,7 +321,7 @@ static const api_source *read_dynamic(struct bootstrap_reader *r, const bootstra
         choose(r, cds, d->cds_config, b, &c);
     r->made->wants_listeners = d->lds_config;
     r->made->wants_clusters = d->cds_config;
-    read_runtimes(r, b, &c);
+    read_layers(r, b, &c);
     if (!d->lds_config && !d->cds_config)
         bootstrap_fault(r, at, ERROR_MISSING, "needs lds_config or cds_config");
     else if (c.source)

@@ -103,9 +103,9 @@ static const struct xds_fields runtime_layer = {
     &envoy__config__bootstrap__v3__runtime_layer__descriptor,
     ROWS{
         {.name = "name"}, {.name = "rtds_layer", .inside = &rtds_layer},
-        {.name = "static_layer", .ignored = "values come from the servers, by RTDS, alone"},
-        {.name = "disk_layer", .ignored = "values come from the servers, by RTDS, alone"},
-        {.name = "admin_layer", .ignored = "values come from the servers, by RTDS, alone"}, {0},
+        {.name = "static_layer", .inside = &xds_everything},
+        {.name = "disk_layer", .ignored = "values come from this file and from servers, by RTDS"},
+        {.name = "admin_layer", .ignored = "no command changes values"}, {0},
     },
 };
 static const struct xds_fields layered_runtime = {

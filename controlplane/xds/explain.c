@@ -60,13 +60,15 @@ static struct str header_of(const struct explained *x, const char *name) {
     return STR("");
 }
 
+/* By the weights that were made of them, in which values of the runtime are. */
 static struct str weighted(const struct asking *a, const Envoy__Config__Route__V3__WeightedCluster *w) {
+    const Headgate__Forward *forward = a->x->route.match.route->rule->forward;
     uint64_t sum = 0, upto = 0;
-    for (size_t i = 0; i < w->n_clusters; i++)
-        sum += w->clusters[i]->weight ? w->clusters[i]->weight->value : 0;
+    for (size_t i = 0; i < forward->n_clusters; i++)
+        sum += forward->clusters[i]->weight;
     uint64_t drawn = sum && a->options->has_random ? a->options->random % sum : 0;
-    for (size_t i = 0; i < w->n_clusters; i++) {
-        upto += w->clusters[i]->weight ? w->clusters[i]->weight->value : 0;
+    for (size_t i = 0; i < forward->n_clusters && i < w->n_clusters; i++) {
+        upto += forward->clusters[i]->weight;
         if (drawn < upto)
             return str_of(w->clusters[i]->name);
     }
@@ -320,7 +322,7 @@ static void move_errors(struct error_list *from, struct error_list *to) {
 int xds_explain(const char *file, struct str text, const Headgate__ExplainRequest *request,
                 const struct xds_explain_options *options, struct strbuf *out, struct error_list *errors) {
     struct arena arena;
-    struct xds_made made = {.runtime = options->runtime};
+    struct xds_made made = {.runtime = options->runtime, .metadata = options->metadata};
     struct error_list problems = {0};
     int status = -1;
     arena_init(&arena, NULL, 0, 0);

@@ -8,6 +8,7 @@
 #include "common/str.h"
 #include "controlplane/xds/translate/runtime.h"
 #include "proto/admin.pb-c.h"
+#include "proto/google/protobuf/struct.pb-c.h"
 
 enum { XDS_EXPLAIN_MAX = 16 << 20 };        /* bytes of a file */
 
@@ -18,6 +19,7 @@ struct xds_explain_options {
     bool     has_random;
     uint32_t random;
     const struct xds_runtime *runtime;      /* values that there are; may be NULL */
+    const Google__Protobuf__Struct *metadata; /* the dynamic metadata of the request, by filter; may be NULL */
 };
 
 /* `text` is a RouteConfiguration as JSON or YAML, `file` its name for places. Appends to `out`. Returns 0, or -1 after

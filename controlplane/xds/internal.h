@@ -48,7 +48,8 @@ struct xds_type {
     bool               is_changed;      /* what is wanted is not what the server was told */
     struct str         version;         /* owned; the last accepted; state of the world only */
     uint32_t           nacks;           /* in a row */
-    uint64_t           nack_at;         /* no NACK before */
+    uint64_t           nack_at;         /* no NACK before, unless there is an answer behind it: then not before ... */
+    uint64_t           next_nack_at;    /* ... a wait after the last one went */
     uint64_t           poll_at;         /* no poll before, unless more is wanted */
     bool               has_answered;    /* on the present stream, or on the last one */
     /* Of the present stream. */

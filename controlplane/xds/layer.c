@@ -1,5 +1,6 @@
 /* One set of resources for the engine, and what it says of it. */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "common/alloc.h"
 #include "common/log.h"
@@ -140,6 +141,31 @@ static void add_text(struct strbuf *out, const char *before, const char *text) {
     strbuf_puts(out, text ? text : "refused");
 }
 
+/* What was made as a table, and the host in it that a path begins with; NULL: it is about none, or no memory. */
+static Headgate__RouteTable *table_of_path(const struct world_made *made, const char *path, size_t *ret_host) {
+    static const char word[] = "hosts[";
+    const struct config_resource *r = NULL;
+    if (!path || strncmp(path, word, sizeof word - 1) != 0)
+        return NULL;
+    for (size_t i = 0; i < made->resource_count && !r; i++)
+        r = made->resources[i].kind == HEADGATE__KIND__KIND_ROUTE_TABLE ? &made->resources[i] : NULL;
+    struct error_list errors = {0};
+    ProtobufCMessage *m = r ? resource_decode(r->kind, str_of(r->name), r->bytes, r->size, &errors) : NULL;
+    error_list_finish(&errors);
+    *ret_host = strtoul(path + sizeof word - 1, NULL, 10);
+    return (Headgate__RouteTable *)m;
+}
+
+/* A server knows its virtual hosts by their domains, not by our numbers. */
+static void add_domain(const struct world_made *made, const char *path, struct strbuf *out) {
+    size_t host;
+    Headgate__RouteTable *table = table_of_path(made, path, &host);
+    if (table && host < table->n_hosts && table->hosts[host]->n_domains > 0)
+        strbuf_printf(out, " (the virtual host of %s)", table->hosts[host]->domains[0]);
+    if (table)
+        headgate__route_table__free_unpacked(table, NULL);
+}
+
 static bool is_of_the_engine(const Headgate__Problem *problem) {
     static const enum error_code own[] = {ERROR_STATE, ERROR_IO, ERROR_MEMORY, ERROR_INTERNAL, ERROR_INTEGRITY};
     for (size_t i = 0; problem->code && i < sizeof own / sizeof *own; i++)
@@ -153,10 +179,13 @@ static void take_problem(struct xds_world *w, const Headgate__Problem *problem) 
     if (problem->is_warning)
         return;
     w->is_transient &= is_of_the_engine(problem);
-    if (it)
-        add_text(&it->blame, problem->path, problem->message);
-    else
+    if (!it) {
         add_text(&w->complaint, problem->resource, problem->message);
+        return;
+    }
+    add_text(&it->blame, problem->path, problem->message);
+    if (it->pushed)
+        add_domain(it->pushed, problem->path, &it->blame);
 }
 
 static void take_refusal(struct xds_world *w, const Headgate__PushReply *reply) {

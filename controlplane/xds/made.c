@@ -357,7 +357,7 @@ struct world_made *world_make_with(struct xds_world *w, struct world_item *it, s
 /* ---- giving secrets ---- */
 
 static uint64_t hash_given(const struct xds_given *g) {
-    const struct str parts[] = {g->certificate, g->key, g->ocsp, g->crl};
+    const struct str parts[] = {g->certificate, g->key, g->ocsp, g->crl, g->rules};
     uint64_t hash = (uint64_t)g->what + 1;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         hash = hash * UINT64_C(0x9e3779b97f4a7c15) + map_hash(parts[i]);

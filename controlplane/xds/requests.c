@@ -9,11 +9,25 @@ static bool goes_with_change(const struct xds_protocol *p, const struct xds_type
     return p->o.form == XDS_STATE_OF_THE_WORLD && t->is_changed;
 }
 
+/* Answers go in the order of responses, so NACKs in front of an ACK do not wait: no server sends again what it has
+ * replaced, and the ACK is to be heard now. */
+static bool goes_before_ack(const struct xds_type *t) {
+    const struct xds_answer *a = t->answers;
+    while (a && a->is_refusal)
+        a = a->next;
+    return a && !a->is_held;
+}
+
+/* One that has been replaced waits less, or a server that says something bad every other second would not be read on. */
+static uint64_t nack_due_at(const struct xds_type *t) {
+    return t->answers->next && t->next_nack_at < t->nack_at ? t->next_nack_at : t->nack_at;
+}
+
 static uint64_t answer_due_at(const struct xds_protocol *p, const struct xds_type *t) {
     const struct xds_answer *a = t->answers;
     if (!a || a->is_held)
         return UINT64_MAX;
-    return a->is_refusal && !goes_with_change(p, t) ? t->nack_at : 0;
+    return a->is_refusal && !goes_with_change(p, t) && !goes_before_ack(t) ? nack_due_at(t) : 0;
 }
 
 static uint64_t poll_due_at(const struct xds_protocol *p, const struct xds_type *t) {
@@ -239,8 +253,10 @@ static bool fill(struct xds_protocol *p, struct xds_stream *s, struct xds_type *
     }
     bool is_answer = t->has_asked && answer_due_at(p, t) <= now;
     bool is_change = !is_answer && (t->is_changed || !t->has_asked) && xds_type_due_at(p, t) <= now;
-    if (is_answer)
+    if (is_answer) {
         fill_answer(p, s, t, ret);
+        t->next_nack_at = ret->is_refusal ? now + p->o.nack_wait : t->next_nack_at;
+    }
     return is_answer || (is_change && fill_change(p, t, ret));
 }
 

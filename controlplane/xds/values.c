@@ -1,5 +1,5 @@
-/* Values of runtime layers (RTDS), by which routes take shares of requests: when one changes, what goes by them is made
- * anew, as what has parts is (parts.c). */
+/* Values of runtime layers (RTDS, the bootstrap file), by which routes take shares of requests: when one changes, what goes
+ * by them is made anew, as what has parts is (parts.c). */
 #include "common/alloc.h"
 #include "controlplane/xds/world_internal.h"
 
@@ -9,11 +9,22 @@ bool world_goes_by_values(const struct xds_world *w, const struct world_made *ma
 
 /* ---- what all layers come to ---- */
 
-static int add_layer(struct xds_world *w, const struct world_item *it, struct xds_runtime *to) {
+/* Of the server's, what is held; none, where nothing is. */
+static int translate_layer(const struct xds_world *w, const struct xds_runtime_layer *layer, struct xds_made *ret,
+                           struct error_list *errors) {
+    if (layer->values)
+        return xds_translate_layer(layer->name, layer->values, ret, errors);
+    const struct world_item *it = world_item_find(w, XDS_RUNTIMES, str_of(layer->name));
+    if (!it || !it->held)
+        return 0;
+    const struct xds_material from = {.bytes = strbuf_str(&it->held->source)};
+    return w->o.translations[XDS_RUNTIMES].translate(&from, ret, errors);
+}
+
+static int add_layer(const struct xds_world *w, const struct xds_runtime_layer *layer, struct xds_runtime *to) {
     struct xds_made made = {0};
     struct error_list errors = {0};
-    const struct xds_material from = {.bytes = strbuf_str(&it->held->source)};
-    int status = w->o.translations[XDS_RUNTIMES].translate(&from, &made, &errors);
+    int status = translate_layer(w, layer, &made, &errors);
     for (size_t i = 0; status == 0 && i < made.value_count; i++)
         status = xds_runtime_set(to, &made.values[i]);
     xds_made_finish(&made);
@@ -21,14 +32,15 @@ static int add_layer(struct xds_world *w, const struct world_item *it, struct xd
     return status;
 }
 
-static int add_layers(struct xds_world *w, struct xds_runtime *to) {
+static int add_layers(const struct xds_world *w, struct xds_runtime *to) {
     int status = 0;
-    for (size_t i = 0; status == 0 && i < w->o.runtime_count; i++) {
-        const struct world_item *it = world_item_find(w, XDS_RUNTIMES, str_of(w->o.runtimes[i]));
-        if (it && it->held)
-            status = add_layer(w, it, to);
-    }
+    for (size_t i = 0; status == 0 && i < w->o.layer_count; i++)
+        status = add_layer(w, &w->o.layers[i], to);
     return status;
+}
+
+int world_begin_values(struct xds_world *w) {
+    return add_layers(w, &w->runtime);
 }
 
 static void take_layers(struct xds_world *w) {
@@ -83,6 +95,7 @@ void world_follow_values(struct xds_world *w) {
     if (!w->must_go_by_values)
         return;
     w->must_go_by_values = false;
+    remake_role(w, XDS_CLUSTERS);
     remake_role(w, XDS_ROUTES);
     remake_role(w, XDS_LISTENERS);
 }
@@ -100,5 +113,6 @@ bool world_lacks_values(const struct xds_world *w) {
     bool is_any_unknown = false;
     for (const struct world_item *it = w->roles[XDS_RUNTIMES].first; it; it = it->next)
         is_any_unknown |= it->is_fed && it->known == WORLD_UNKNOWN;
-    return is_any_unknown && (is_any_reading(w, XDS_ROUTES) || is_any_reading(w, XDS_LISTENERS));
+    return is_any_unknown
+           && (is_any_reading(w, XDS_ROUTES) || is_any_reading(w, XDS_LISTENERS) || is_any_reading(w, XDS_CLUSTERS));
 }

@@ -18,8 +18,10 @@ void xds_world_options_defaults(struct xds_world_options *o) {
 
 /* They are wanted as long as the world lives, as if they were fed. */
 static int want_runtimes(struct xds_world *w) {
-    for (size_t i = 0; i < w->o.runtime_count; i++) {
-        struct world_item *it = world_item_get(w, XDS_RUNTIMES, str_of(w->o.runtimes[i]));
+    for (size_t i = 0; i < w->o.layer_count; i++) {
+        if (w->o.layers[i].values)
+            continue;
+        struct world_item *it = world_item_get(w, XDS_RUNTIMES, str_of(w->o.layers[i].name));
         if (!it)
             return -1;
         it->is_fed = true;
@@ -37,7 +39,7 @@ struct xds_world *xds_world_create(const struct xds_world_options *o) {
     for (size_t i = 0; i < XDS_ROLES; i++)
         w->roles[i].number = i;
     world_serve_feed(w);
-    if (want_runtimes(w) == 0)
+    if (want_runtimes(w) == 0 && world_begin_values(w) == 0)
         return w;
     xds_world_destroy(w);
     return NULL;

@@ -65,8 +65,8 @@ struct xds_world_options {
     struct endpoint_feed         *feed;         /* outlives the world */
     bool                          wants_clusters, wants_listeners;  /* all that the server has */
     const struct config_resources *fixed;       /* those that are there whatever the server has; outlives the world; NULL */
-    const char *const            *runtimes;     /* names of the layers that are wanted; read by xds_world_create alone */
-    size_t                        runtime_count;
+    const struct xds_runtime_layer *layers;     /* of runtime values, the last one counts first; outlive the world */
+    size_t                        layer_count;
     /* How long, in microseconds, ... */
     uint64_t hold;              /* an ACK waits for resources that are needed as well, so that READY comes first */
     uint64_t reference_wait;    /* routes that send to a new cluster wait for it */

@@ -120,7 +120,7 @@ struct xds_world {
     struct world_role         roles[XDS_ROLES];
     struct map                slots, secrets;
     bool                      has_other_parts;  /* than what was made of them */
-    struct xds_runtime        runtime;      /* what the runtime layers that are held come to */
+    struct xds_runtime        runtime;      /* what the runtime layers that there are come to */
     bool                      has_other_values, must_go_by_values;  /* layers changed; what was made goes by others */
     unsigned                  parts_answered;   /* bits of the roles of parts: what another machine had is gone */
     struct world_item        *touched;
@@ -205,6 +205,8 @@ void world_settle_parts(struct xds_world *w);
 
 /* Whether what was made goes by the present values, or by none. */
 bool world_goes_by_values(const struct xds_world *w, const struct world_made *made);
+/* Takes in the layers that are there from the beginning. 0, or -1 without memory. */
+int  world_begin_values(struct xds_world *w);
 /* Takes in layers that have changed, and makes anew what goes by them. What has parts is left to world_compose. */
 void world_follow_values(struct xds_world *w);
 /* Whether something would be made with defaults though its values may still come. */

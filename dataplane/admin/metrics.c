@@ -81,6 +81,27 @@ static void add_totals(struct strbuf *out, const struct dataplane *dataplane) {
     add_ejections(out, &t);
 }
 
+/* How work is spread over threads. Their number is the process's, not the configuration's. */
+static void add_workers(struct strbuf *out, const struct dataplane *dataplane) {
+    static const struct {
+        const char *name, *type, *help;
+        size_t at; /* in struct stats */
+    } series[] = {
+        {"worker_requests_total", "counter", "Requests received, by worker", offsetof(struct stats, requests_total)},
+        {"worker_connections", "gauge", "Open connections of clients, by worker", offsetof(struct stats, connections)},
+    };
+    add(out, "workers", "gauge", "Threads that serve traffic", dataplane_worker_count(dataplane));
+    for (size_t k = 0; k < sizeof series / sizeof *series; k++) {
+        strbuf_printf(out, "# HELP headgate_%s %s\n# TYPE headgate_%s %s\n", series[k].name, series[k].help, series[k].name,
+                      series[k].type);
+        for (unsigned i = 0; i < dataplane_worker_count(dataplane); i++) {
+            const char *stats = (const char *)dataplane_worker_stats(dataplane, i);
+            strbuf_printf(out, "headgate_%s{worker=\"%u\"} %" PRIu64 "\n", series[k].name, i,
+                          stats_read((const _Atomic uint64_t *)(const void *)(stats + series[k].at)));
+        }
+    }
+}
+
 static void add_snapshot(struct strbuf *out, const struct metrics_source *s) {
     const struct resource_set *serving = s->adopter->serving;
     add(out, "snapshot_version", "gauge", "Version of the intent that is served, 0: none",
@@ -117,7 +138,6 @@ static void add_log(struct strbuf *out, const struct log_output *log) {
 }
 
 static void add_process(struct strbuf *out, const struct metrics_source *s) {
-    add(out, "workers", "gauge", "Threads that serve traffic", dataplane_worker_count(s->dataplane));
     add(out, "draining", "gauge", "1: no new connections are taken", dataplane_is_draining(s->dataplane));
     add(out, "resident_bytes", "gauge", "Resident memory of the data plane",
         process_resident_bytes(s->usage));
@@ -129,6 +149,7 @@ static void add_process(struct strbuf *out, const struct metrics_source *s) {
 
 void metrics_render(const struct metrics_source *s, struct strbuf *out) {
     add_totals(out, s->dataplane);
+    add_workers(out, s->dataplane);
     add_snapshot(out, s);
     add_channel(out, s->channel);
     add_log(out, s->log);

@@ -1,5 +1,6 @@
-/* backlog.c — the clusters of a worker that have endpoints to be made, taken over, looked at or retired: some in each turn
- * of the loop for all of them together, so that neither a very large cluster nor very many of them hold up requests. */
+/* backlog.c — the clusters of a worker that have endpoints to be made, taken over, looked at, judged or retired: some in
+ * each turn of the loop for all of them together, so that neither a very large cluster nor very many of them hold up
+ * requests. */
 #include "dataplane/back/reconcile.h"
 
 enum { COST_OF_TURN = 1024, COST_OF_ONE = 256 };
@@ -23,7 +24,7 @@ static struct cluster_runtime *take_first(struct cluster_table *t) {
 }
 
 static bool has_work(const struct cluster_runtime *c) {
-    return c->leaving || c->round.is_under_way || filling_has_work(c);
+    return c->leaving || c->round.is_under_way || filling_has_work(c) || intervals_have_work(c);
 }
 
 /* Requests wait for those that come, and for nobody who leaves. */
@@ -33,6 +34,8 @@ static uint32_t go_on(struct cluster_runtime *c, uint32_t most) {
         cost += filling_go_on(c, most);
     if (cost < most && c->round.is_under_way)
         cost += rounds_go_on(c, most - cost);
+    if (cost < most && intervals_have_work(c))
+        cost += intervals_go_on(c, most - cost);
     if (cost < most && c->leaving)
         cost += leaving_go_on(c, most - cost);
     return cost;

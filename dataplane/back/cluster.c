@@ -31,10 +31,18 @@ void endpoint_forget_if_unused(struct endpoint_runtime *e) {
 
 /* ---- reconciling ---- */
 
+bool tls_choices_equal(const struct tls_choice *a, uint32_t a_count, const struct tls_choice *b, uint32_t b_count) {
+    bool is_same = a_count == b_count;
+    for (uint32_t i = 0; is_same && i < a_count; i++)
+        is_same = a[i].id == b[i].id && a[i].tcp == b[i].tcp && a[i].quic == b[i].quic;
+    return is_same;
+}
+
 /* Kept connections speak the old protocol, were verified by other rules or none, or did not begin with a PROXY header: those
  * of an older epoch are not used again. Returns what is to be seen to at all endpoints. */
 static unsigned note_protocol(struct cluster_runtime *c, const struct cluster_definition *d) {
     if (c->codec == d->codec && c->options.tls == d->options.tls && c->options.quic_tls == d->options.quic_tls &&
+        tls_choices_equal(c->tls_choices, c->tls_choice_count, d->tls_choices, d->tls_choice_count) &&
         c->options.proxy_version == d->options.proxy_version && c->fallback.codec == d->fallback.codec)
         return 0;
     c->epoch++;
@@ -52,6 +60,8 @@ static void reconcile(struct cluster_runtime *c, const struct cluster_definition
     unsigned tasks = note_protocol(c, d) | note_outliers(c, d);
     c->codec = d->codec;
     c->options = d->options;
+    c->tls_choices = d->tls_choices;
+    c->tls_choice_count = d->tls_choice_count;
     c->fallback = d->fallback;
     c->idle_timeout = d->idle_timeout;
     c->connection_lifetime = d->connection_lifetime;
@@ -88,7 +98,7 @@ static struct cluster_runtime *cluster_make(struct worker *w, const struct clust
     c->shared = cluster_shared_ref(d->shared);
     c->slot = d->slot;
     c->next_look = UINT64_MAX;
-    outliers_init(c);
+    intervals_init(c);
     t->slots[d->slot] = c;
     return c;
 }
@@ -143,8 +153,8 @@ void cluster_drop(struct worker *w, uint32_t slot) {
     t->slots[slot] = NULL;
     cluster_hold(c); /* until all endpoints are retired */
     cluster_retire_all(c);
-    outliers_finish(c);
     c->is_dropped = true;
+    intervals_finish(c);
     pending_wake(c);
     cluster_release(c);
 }

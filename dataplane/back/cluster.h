@@ -12,6 +12,7 @@
 #include "common/address.h"
 #include "dataplane/back/breakers.h"
 #include "dataplane/back/cluster_counts.h"
+#include "dataplane/back/intervals.h"
 #include "dataplane/back/members.h"
 #include "dataplane/back/outliers.h"
 #include "dataplane/back/pending.h"
@@ -31,7 +32,9 @@ struct cluster_shared {
     _Atomic uint32_t ejections;             /* counts them, and returns before their time */
     _Atomic uint32_t ejected;               /* places of the ejected that are taken */
     _Atomic uint64_t judged_until;          /* end of the last interval that was judged */
-    _Atomic(struct endpoint_shared *) handed_in; /* those of whom something was handed in, by next_handed_in; counted */
+    _Atomic bool     is_judging;            /* a worker judges */
+    _Atomic uint32_t reports_to_come;       /* workers that write one */
+    _Atomic(struct outlier_report *) reports; /* not judged yet */
     struct cluster_counts_list counts;
 };
 
@@ -50,12 +53,20 @@ struct fallback_rules {
                                             * up to FALLBACK_TIME_MOST */
 };
 
+/* What endpoints get instead of the cluster's own TLS; NULL: plaintext. */
+struct tls_choice {
+    uint64_t           id;                 /* what endpoint_definition.tls_choice says; 0 is none of them */
+    struct tls_client *tcp, *quic;         /* as in client_options */
+};
+
 struct cluster_definition {
     struct str                        name;
     uint32_t                          slot;      /* index of the name in every worker's table, for the process's life */
     uint64_t                          serial;    /* differs between any two definitions of the process */
     const struct client_codec        *codec, *tunnel_codec; /* the second for CONNECT */
     struct client_options             options;
+    struct tls_choice                *tls_choices;
+    uint32_t                          tls_choice_count;
     struct fallback_rules             fallback;
     uint64_t                          idle_timeout, connection_lifetime;
     uint32_t                          idle_connections, requests_per_connection;
@@ -93,9 +104,12 @@ struct endpoint_runtime {
     struct str                hostname;          /* owned */
     struct client_connection  open;              /* list head: connections with room, most recently used first */
     struct client_connection  connecting;        /* list head */
+    struct endpoint_runtime  *next_idle, *prev_idle; /* with idle_count above 0: of the cluster */
     uint32_t                  idle_count;        /* of `open`, those that carry nothing */
     uint32_t                  connections;       /* all, connecting ones too */
+    uint64_t                  tls_choice;        /* of the definition; connections made by another one are not used again */
     bool                      is_retired;        /* out of the cluster; freed with its last connection */
+    uint64_t                  leaving_since;     /* it drains, or is out of the cluster; 0: neither */
     bool                      is_new, is_kept;   /* while reconciling */
     struct str                next_hostname;     /* while reconciling; owned */
     struct placement         *next_placements;   /* while reconciling; owned, NULL where candidate.one does */
@@ -144,11 +158,14 @@ struct cluster_runtime {
     uint64_t                  serial;            /* of the definition that it was last reconciled with */
     const struct client_codec *codec;
     struct client_options     options;
+    const struct tls_choice  *tls_choices;       /* the definition's; read at connect only */
+    uint32_t                  tls_choice_count;
     struct fallback_rules     fallback;
     uint64_t                  idle_timeout, connection_lifetime;
     uint32_t                  idle_connections, requests_per_connection;
     struct outlier_rules      outliers;
     struct outlier_gathering  gathering;
+    struct outlier_judgement  judgement;
     struct breakers           breakers;
     struct pending_queue      queue;             /* of requests that wait for room */
     uint32_t                  epoch;             /* connections made before the last change of protocol are not used again */
@@ -160,6 +177,7 @@ struct cluster_runtime {
     struct endpoint_list     *earlier;           /* by place, of those that are not there yet: what they were until now.
                                                   * May be NULL */
     struct endpoint_list     *leaving;           /* by `next`; retired some at a time, from their ends */
+    struct endpoint_runtime  *idle_first, *idle_last; /* with connections that carry nothing, for longest first */
     struct group            **groups;            /* as in members */
     struct group_set         *sets;              /* by subset; the first is all endpoints */
     uint32_t                  group_count, set_count;
@@ -182,7 +200,9 @@ struct cluster_runtime {
 struct cluster_table {
     struct cluster_runtime **slots;
     size_t                   capacity;
-    struct ejection         *ejections;          /* outliers.c */
+    struct ejection         *ejections;          /* outliers.c, as the next two */
+    uint64_t                 ended_turn;         /* the worker's turn in which the last one has ended */
+    uint32_t                 ended;              /* ejections, in that turn */
     struct ejection_log     *ejection_log;       /* of all workers; NULL: none */
     struct worker_message    backlog;            /* posted while there are busy clusters */
     struct cluster_runtime  *busy_first, *busy_last;
@@ -221,9 +241,9 @@ struct pick {
 void pick_note_tried(struct pick *, const struct endpoint_runtime *);
 /* NULL: no endpoint is available. What is returned lives until the end of the turn, or longer between began and ended. */
 struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct pick *);
-/* The endpoint with this address, whether it is well or not: for what has begun there. `place`: where it probably stands.
- * NULL: it is not in the cluster. */
-struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *, const struct address *, uint32_t place);
+/* The endpoint with this address, whether it is well or not: for what has begun there. `place`: where it probably stands,
+ * and then where it does. NULL: it is not in the cluster. */
+struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *, const struct address *, uint32_t *place);
 /* Neither unhealthy, draining nor ejected. */
 bool endpoint_is_available(const struct endpoint_runtime *);
 
@@ -283,6 +303,9 @@ static inline struct endpoint_runtime *cluster_endpoint_at(const struct cluster_
     struct candidate *e = c->endpoints[place];
     return (struct endpoint_runtime *)(e || !c->earlier ? e : c->earlier->at[place]);
 }
+
+/* Whether both lead to the same connections. */
+bool tls_choices_equal(const struct tls_choice *a, uint32_t a_count, const struct tls_choice *b, uint32_t b_count);
 
 /* endpoint.c: makes the one at a place that has none yet, or takes it over. NULL: no memory. */
 struct candidate *cluster_make_endpoint(struct cluster_runtime *, uint32_t place);

@@ -66,7 +66,7 @@ static void take_hostname(struct endpoint_runtime *e) {
     hg_free((char *)(uintptr_t)e->hostname.p);
     e->hostname = e->next_hostname;
     e->next_hostname = (struct str){NULL, 0};
-    if ((c->options.tls || c->options.quic_tls) && e->connections) /* another name was verified */
+    if ((c->options.tls || c->options.quic_tls || c->tls_choice_count) && e->connections) /* another name was verified */
         c->epoch++;
 }
 
@@ -82,10 +82,15 @@ void endpoint_update(struct endpoint_runtime *e, const struct endpoint_definitio
     struct candidate *c = &e->candidate;
     take_hostname(e);
     note_end_of_ejection(e->cluster, e);
+    e->tls_choice = d->tls_choice;
     c->weight = d->weight;
     c->step = d->weight ? 1.0 / d->weight : 0;
     c->is_usable = d->is_usable;
     c->is_draining = d->is_draining;
+    if (!d->is_draining)
+        e->leaving_since = 0;
+    else if (!e->leaving_since)
+        e->leaving_since = e->cluster->worker->now;
     if (e->cluster->filling.is_beginning && e->is_new)
         c->was_available = true;
     e->is_new = false;

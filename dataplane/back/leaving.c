@@ -8,6 +8,8 @@ void endpoint_retire(struct endpoint_runtime *e) {
     endpoint_detach(e);
     outliers_leave(e, !c->is_passing); /* whatever is made for an older exchange says nothing of the newest definition */
     e->is_retired = true;
+    if (!e->leaving_since)
+        e->leaving_since = c->worker->now;
     e->candidate.is_usable = false;
     e->connections++; /* closing the last one would free it */
     pool_close_idle(e);

@@ -224,8 +224,8 @@ static bool is_same_metadata(const struct endpoint_definition *a, const struct e
 
 static bool is_same_endpoint(const struct endpoint_definition *a, const struct endpoint_definition *b) {
     return a->weight == b->weight && a->is_usable == b->is_usable && a->is_draining == b->is_draining &&
-           a->is_remote == b->is_remote && a->priority == b->priority && str_eq(a->hostname, b->hostname) &&
-           is_same_metadata(a, b);
+           a->is_remote == b->is_remote && a->priority == b->priority && a->tls_choice == b->tls_choice &&
+           str_eq(a->hostname, b->hostname) && is_same_metadata(a, b);
 }
 
 /* Whether an endpoint that has not changed is in the same groups. */
@@ -375,10 +375,24 @@ static int share(struct cluster_members *m, const struct cluster_members *previo
     return 0;
 }
 
+static void note_unwell(struct cluster_members *m) {
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct endpoint_definition *e = &m->endpoints[i];
+        uint32_t noted = m->unhealthy_count + m->draining_count;
+        if (e->is_usable)
+            continue;
+        if (noted < MEMBERS_UNWELL)
+            m->unwell[noted] = i;
+        m->draining_count += e->is_draining;
+        m->unhealthy_count += !e->is_draining;
+    }
+}
+
 int cluster_members_complete(struct cluster_members *m, const struct cluster_members *previous) {
     uint32_t *places = arena_alloc(&m->arena, (m->count + 1) * sizeof *places);
     if (!places || remove_doubles(m) < 0 || note_previous(m, previous, places) < 0)
         return -1;
+    note_unwell(m);
     if (share(m, previous) < 0 || note_removed(m, previous) < 0 || note_changed(m, previous) < 0)
         return -1;
     return make_ids(m) < 0 ? -1 : make_groups(m, previous);

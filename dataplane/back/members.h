@@ -23,12 +23,10 @@ struct endpoint_shared {
     _Atomic uint64_t last_ejected_until;
     _Atomic uint32_t ejections_in_row;      /* as of then */
     _Atomic bool     is_gone;               /* from the cluster: not ejected any more */
-    _Atomic bool     is_handed_in;          /* in the cluster's list of those */
-    _Atomic uint32_t interval_requests, interval_failures, interval_answers; /* handed in by workers, not judged yet */
-    _Atomic uint64_t interval_latency;
     _Atomic uint64_t http3_not_before;      /* monotonic; HTTP/3 has failed, and is not tried before then (fallback.c) */
     _Atomic uint32_t http3_failures;        /* one after the other */
-    struct endpoint_shared *next_handed_in;
+    uint32_t         judged_as;             /* of the worker that judges, as the next: its entry, in that judgement */
+    uint64_t         judged_until;
     char             text[];                /* "127.0.0.1:9001", for logs */
 };
 
@@ -40,6 +38,7 @@ struct endpoint_definition {
     struct address address;
     struct str     text;                   /* "127.0.0.1:9001" */
     struct str     hostname;               /* may be empty */
+    uint64_t       tls_choice;             /* id of one of the cluster's; 0: its own TLS */
     uint32_t       weight;                 /* 0: never chosen */
     bool           is_usable;              /* neither unhealthy nor draining */
     bool           is_draining;
@@ -58,6 +57,8 @@ struct subset_selector {
 
 enum { NO_PLACE = UINT32_MAX };
 
+enum { MEMBERS_UNWELL = 8 };              /* that are noted by place */
+
 struct endpoint_id {
     uint64_t id;
     uint32_t place;
@@ -73,6 +74,8 @@ struct cluster_members {
     bool                        subset_fallback;
     struct endpoint_definition *endpoints;
     uint32_t                    count;
+    uint32_t                    unhealthy_count, draining_count; /* one that drains is not counted as unhealthy */
+    uint32_t                    unwell[MEMBERS_UNWELL]; /* the first of both */
     const struct group_definition *groups;
     uint32_t                    group_count;
     uint64_t                    table_entries;  /* of the tables of all groups; above the rules' bound: completing failed */

@@ -1,7 +1,7 @@
 /* outliers.h — passive outlier detection: an endpoint whose answers or failures stand out is left alone for a time.
  *
  * Rows of failures are counted for all workers together; whoever counts one too many ejects, at once and for all. What is
- * judged by interval is gathered by each worker, handed in when the interval ends, and judged a little later by one of them.
+ * judged by interval is in intervals.h.
  * A cluster has places for those that are out, a share of its endpoints: a place is taken first, so that workers that race
  * do not take more together. docs/internals/clusters.md, "Outliers". Thread: the worker's. */
 #pragma once
@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "dataplane/core/stats.h"
-#include "dataplane/core/wheel.h"
 
 struct cluster_runtime;
 struct endpoint_runtime;
@@ -52,31 +51,17 @@ enum ejection_reason {
 #undef EJECTION_REASON
 };
 
-/* What an endpoint did on one worker in the present interval. In the cluster's list once there is something. */
-struct outlier_tally {
-    struct outlier_tally *next, *prev;
-    uint32_t requests, failures, answers;
-    uint64_t latency;                    /* of all answers, microseconds */
-};
-
-/* One worker's, of a cluster. */
-struct outlier_gathering {
-    struct outlier_tally tallies;        /* list head */
-    struct timer         end, judgement; /* of the interval */
-    uint64_t             interval_end, handed_in_until;
-};
-
 /* One that this worker has ejected, until its time is over. The worker's, whatever becomes of endpoint and cluster. */
 struct ejection;
 
-void outliers_init(struct cluster_runtime *);
 /* As endpoint_ended. Only with rules that are on. */
 void outliers_note(struct endpoint_runtime *, enum endpoint_outcome, uint64_t head_latency);
 /* If it is out, it comes back. Returns whether it was. */
 bool outliers_end(struct cluster_runtime *, struct endpoint_shared *);
 /* The endpoint has left the cluster on this worker. `is_for_good`: in the newest definition; then its place is free. */
 void outliers_leave(struct endpoint_runtime *, bool is_for_good);
-void outliers_finish(struct cluster_runtime *);   /* once all endpoints have left */
+/* Nothing happens when it is out already, or the cluster has no place. */
+void outliers_eject(struct cluster_runtime *, struct endpoint_shared *, enum ejection_reason);
 /* Forgets the ejections of this worker; those who are out come back by the clock. */
 void outliers_finish_worker(struct worker *);
 /* How many endpoints of a cluster of so many may be out. */

@@ -184,11 +184,12 @@ static uint32_t place_of(const struct cluster_members *m, const struct address *
     return NO_PLACE;
 }
 
-struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *c, const struct address *a, uint32_t place) {
-    place = c->members ? place_of(c->members, a, place) : NO_PLACE;
-    if (place == NO_PLACE)
+struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *c, const struct address *a, uint32_t *place) {
+    uint32_t at = c->members ? place_of(c->members, a, *place) : NO_PLACE;
+    if (at == NO_PLACE)
         return NULL;
-    struct candidate *e = c->endpoints[place] ? c->endpoints[place] : cluster_make_endpoint(c, place);
+    *place = at;
+    struct candidate *e = c->endpoints[at] ? c->endpoints[at] : cluster_make_endpoint(c, at);
     return (struct endpoint_runtime *)e;
 }
 

@@ -34,8 +34,26 @@ static void list_remove(struct client_connection *c) {
     c->next = c->prev = NULL;
 }
 
+/* Endpoints with connections that carry nothing, for close_some_idle. */
+static void list_idle(struct endpoint_runtime *e) {
+    struct cluster_runtime *c = e->cluster;
+    e->prev_idle = c->idle_last;
+    *(c->idle_last ? &c->idle_last->next_idle : &c->idle_first) = e;
+    c->idle_last = e;
+}
+
+static void unlist_idle(struct endpoint_runtime *e) {
+    struct cluster_runtime *c = e->cluster;
+    *(e->prev_idle ? &e->prev_idle->next_idle : &c->idle_first) = e->next_idle;
+    *(e->next_idle ? &e->next_idle->prev_idle : &c->idle_last) = e->prev_idle;
+    e->next_idle = e->prev_idle = NULL;
+}
+
 static void count_idle(struct endpoint_runtime *e, int change) {
+    bool had_some = e->idle_count > 0;
     e->idle_count += (uint32_t)change;
+    if (had_some != (e->idle_count > 0))
+        (had_some ? unlist_idle : list_idle)(e);
     stats_add(&stats_of(e)->origin_idle_connections, (uint64_t)(int64_t)change);
 }
 
@@ -80,7 +98,8 @@ static bool is_worn_out(const struct client_connection *c) {
     const struct cluster_runtime *cluster = e->cluster;
     bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
     return c->is_single || c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
-           c->exchanges >= cluster->requests_per_connection || (c->is_fallback && e->fallback.http3_works);
+           c->tls_choice != e->tls_choice || c->exchanges >= cluster->requests_per_connection ||
+           (c->is_fallback && e->fallback.http3_works);
 }
 
 /* Puts the connection where it belongs after something has changed. May close it. */
@@ -238,30 +257,17 @@ struct leg *pool_open(struct client_connection *c) {
     return leg;
 }
 
-static bool close_an_idle(struct endpoint_runtime *e) {
-    struct client_connection *c = e->open.next;
-    if (!e->idle_count)
+/* A connection that carries nothing gives its place to one that is needed elsewhere: of the endpoint that has had one for
+ * longest, the one that was used longest ago. */
+static bool close_some_idle(struct cluster_runtime *cluster) {
+    struct endpoint_runtime *e = cluster->idle_first;
+    if (!e)
         return false;
-    while (c != &e->open && c->active)
-        c = c->next;
-    if (c == &e->open)
-        return false;
+    struct client_connection *c = e->open.prev;
+    while (c->active)
+        c = c->prev;
     pool_close(c);
     return true;
-}
-
-/* A connection that carries nothing gives its place to one that is needed elsewhere. */
-static bool close_some_idle(struct cluster_runtime *cluster) {
-    for (uint32_t i = 0; i < cluster->endpoint_count; i++) {
-        struct endpoint_runtime *e = cluster_endpoint_at(cluster, i);
-        if (e && close_an_idle(e))
-            return true;
-    }
-    for (const struct endpoint_list *l = cluster->leaving; l; l = l->next)
-        for (uint32_t i = 0; i < l->count; i++)
-            if (l->at[i] && close_an_idle((struct endpoint_runtime *)l->at[i]))
-                return true;
-    return false;
 }
 
 /* 0, or -1 and errno: there are as many connections as there may be. */
@@ -280,6 +286,23 @@ static int count_connection(struct endpoint_runtime *e) {
     return -1;
 }
 
+/* 0, or -1: a choice that the cluster has no more, while the endpoint could not be told for want of memory. */
+static int choose_tls(const struct endpoint_runtime *e, struct client_options *options) {
+    const struct cluster_runtime *cluster = e->cluster;
+    uint32_t i = 0;
+    if (e->tls_choice == 0)
+        return 0;
+    while (i < cluster->tls_choice_count && cluster->tls_choices[i].id != e->tls_choice)
+        i++;
+    if (i == cluster->tls_choice_count) {
+        errno = ENOMEM;
+        return -1;
+    }
+    options->tls = cluster->tls_choices[i].tcp;
+    options->quic_tls = cluster->tls_choices[i].quic;
+    return 0;
+}
+
 static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_t connect_timeout,
                                              const struct client_codec *codec, struct str preamble) {
     struct cluster_runtime *cluster = e->cluster;
@@ -287,7 +310,7 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
     struct client_target target = {.address = &e->address, .hostname = e->hostname, .preamble = preamble, .endpoint = e};
     if (!options.connect_timeout)
         options.connect_timeout = connect_timeout;
-    if (count_connection(e) < 0)
+    if (choose_tls(e, &options) < 0 || count_connection(e) < 0)
         return NULL;
     struct client_connection *c = codec->connect(cluster->worker, &target, &options, &owner_ops);
     if (!c) {
@@ -299,6 +322,7 @@ static struct client_connection *connect_new(struct endpoint_runtime *e, uint64_
     stats_add(&stats_of(e)->origin_connects_total, 1);
     e->connections++;
     c->epoch = cluster->epoch;
+    c->tls_choice = e->tls_choice;
     list_add(&e->connecting, c);
     return c;
 }

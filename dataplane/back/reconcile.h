@@ -71,9 +71,10 @@ uint32_t rounds_go_on(struct cluster_runtime *, uint32_t most);
 /* ---- backlog.c */
 
 /* A turn of the loop has 1024 of these for all clusters together, well below a millisecond. */
-enum { COST_OF_MAKING = 4, COST_OF_RETIRING = 4, COST_OF_CLOSING = 32, LOOKS_PER_COST = 32, ROUND_LOOKS_PER_COST = 4 };
+enum { COST_OF_MAKING = 4, COST_OF_RETIRING = 4, COST_OF_CLOSING = 32, LOOKS_PER_COST = 32, ROUND_LOOKS_PER_COST = 4,
+       REPORTS_PER_COST = 2 };
 
-/* The cluster has endpoints to be made, looked at or retired. */
+/* The cluster has endpoints to be made, looked at, judged or retired. */
 void backlog_add(struct cluster_runtime *);
 /* All that is to be done for clusters that are dropped. */
 void backlog_finish(struct worker *);

@@ -42,10 +42,6 @@ struct cluster_shared *cluster_shared_ref(struct cluster_shared *s) {
 void cluster_shared_unref(struct cluster_shared *s) {
     if (!s || !is_last(&s->references))
         return;
-    for (struct endpoint_shared *e = atomic_load(&s->handed_in), *next; e; e = next) {
-        next = e->next_handed_in;
-        endpoint_shared_unref(e);
-    }
     cluster_counts_finish(&s->counts);
     hg_free(s);
 }

@@ -22,11 +22,23 @@ enum { TO_RESERVE = FREE_LISTS_COUNT, TO_HEAP }; /* further values of `list` */
 /* Of a size up to FREE_LISTS_MAX. */
 static size_t list_of(size_t size) {
     size_t last = size ? size - 1 : 0;
-    return last < FREE_LISTS_LARGE ? last / FREE_LISTS_SMALL : SMALL_COUNT + last / FREE_LISTS_LARGE;
+    if (last < FREE_LISTS_LARGE)
+        return last / FREE_LISTS_SMALL;
+    unsigned doublings = (unsigned)(__builtin_clzl(FREE_LISTS_LARGE) - __builtin_clzl(last));
+    if (doublings > FREE_LISTS_DOUBLINGS)
+        doublings = FREE_LISTS_DOUBLINGS;
+    size_t step = (FREE_LISTS_LARGE / FREE_LISTS_STEPS) << doublings;
+    return SMALL_COUNT + doublings * FREE_LISTS_STEPS + last / step - FREE_LISTS_STEPS;
 }
 
 static size_t room_in(size_t list) {
-    return list < SMALL_COUNT ? (list + 1) * FREE_LISTS_SMALL : (list - SMALL_COUNT + 1) * FREE_LISTS_LARGE;
+    if (list < SMALL_COUNT)
+        return (list + 1) * FREE_LISTS_SMALL;
+    size_t large = list - SMALL_COUNT, doublings = large / FREE_LISTS_STEPS;
+    if (doublings > FREE_LISTS_DOUBLINGS)
+        doublings = FREE_LISTS_DOUBLINGS;
+    size_t step = (FREE_LISTS_LARGE / FREE_LISTS_STEPS) << doublings;
+    return (large - doublings * FREE_LISTS_STEPS + FREE_LISTS_STEPS + 1) * step;
 }
 
 static void push(struct free_piece **list, struct free_piece *p) {
@@ -78,17 +90,28 @@ static void *alloc_from_heap(size_t list, size_t room) {
     return p ? p + 1 : NULL;
 }
 
-void *free_lists_alloc(struct free_lists *l, size_t size) {
-    if (size > FREE_LISTS_MAX)
-        return alloc_from_heap(TO_HEAP, size);
-    size_t list = list_of(size);
+/* NULL: there is none. */
+static void *pop(struct free_lists *l, size_t list) {
     struct free_piece *p = l->pieces[list];
     if (!p)
-        return alloc_from_heap(list, room_in(list));
+        return NULL;
     l->pieces[list] = p->next;
     l->kept -= p->room;
     p->list = list;
     return p + 1;
+}
+
+void *free_lists_take(struct free_lists *l, size_t size) {
+    size_t last = size - 1;
+    return last < FREE_LISTS_LARGE ? pop(l, last / FREE_LISTS_SMALL) : NULL;
+}
+
+void *free_lists_alloc(struct free_lists *l, size_t size) {
+    if (size > FREE_LISTS_MAX)
+        return alloc_from_heap(TO_HEAP, size);
+    size_t list = list_of(size);
+    void *piece = pop(l, list);
+    return piece ? piece : alloc_from_heap(list, room_in(list));
 }
 
 size_t free_lists_room(void *piece) {

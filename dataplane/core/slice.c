@@ -22,7 +22,8 @@ static struct slice *slice_new(struct slice_pool *pool) {
     if (!s)
         return hg_malloc(sizeof *s);
     pool->free_slices = s->next;
-    pool->kept_slices--;
+    if (--pool->kept_slices < pool->fewest_slices)
+        pool->fewest_slices = pool->kept_slices;
     return s;
 }
 
@@ -30,7 +31,8 @@ static struct block *block_new(struct slice_pool *pool) {
     struct block *b = pool->free_blocks;
     if (b) {
         pool->free_blocks = b->next_free;
-        pool->kept_blocks--;
+        if (--pool->kept_blocks < pool->fewest_blocks)
+            pool->fewest_blocks = pool->kept_blocks;
     } else if (!(b = hg_malloc(sizeof *b))) {
         return NULL;
     }
@@ -42,7 +44,7 @@ static struct block *block_new(struct slice_pool *pool) {
 static void block_unref(struct slice_pool *pool, struct block *b) {
     if (--b->references)
         return;
-    if (pool->kept_blocks >= BLOCKS_KEPT) {
+    if (pool->kept_blocks >= BLOCKS_KEPT_MOST) {
         hg_free(b);
         return;
     }
@@ -51,17 +53,42 @@ static void block_unref(struct slice_pool *pool, struct block *b) {
     pool->kept_blocks++;
 }
 
+static void drop_slices(struct slice_pool *pool, size_t count) {
+    pool->kept_slices -= count;
+    for (struct slice *s; count > 0; count--) {
+        s = pool->free_slices;
+        pool->free_slices = s->next;
+        hg_free(s);
+    }
+    pool->fewest_slices = pool->kept_slices;
+}
+
+static void drop_blocks(struct slice_pool *pool, size_t count) {
+    pool->kept_blocks -= count;
+    for (struct block *b; count > 0; count--) {
+        b = pool->free_blocks;
+        pool->free_blocks = b->next_free;
+        hg_free(b);
+    }
+    pool->fewest_blocks = pool->kept_blocks;
+}
+
+/* Of those that are kept: what is beyond the number for good and was not used. */
+static size_t unused(size_t kept, size_t fewest, size_t for_good) {
+    size_t beyond = kept > for_good ? kept - for_good : 0;
+    return fewest < beyond ? fewest : beyond;
+}
+
+void slice_pool_trim(struct slice_pool *pool) {
+    drop_slices(pool, unused(pool->kept_slices, pool->fewest_slices, SLICES_KEPT));
+    drop_blocks(pool, unused(pool->kept_blocks, pool->fewest_blocks, BLOCKS_KEPT));
+}
+
 void slice_pool_finish(struct slice_pool *pool) {
     if (pool->shared)
         block_unref(pool, pool->shared);
-    for (struct slice *s = pool->free_slices, *next; s; s = next) {
-        next = s->next;
-        hg_free(s);
-    }
-    for (struct block *b = pool->free_blocks, *next; b; b = next) {
-        next = b->next_free;
-        hg_free(b);
-    }
+    drop_slices(pool, pool->kept_slices);
+    drop_blocks(pool, pool->kept_blocks);
     hg_free(pool->hot);
     *pool = (struct slice_pool){0};
 }
@@ -71,7 +98,7 @@ void slice_free(struct slice_pool *pool, struct slice *s) {
         return;
     if (s->block)
         block_unref(pool, s->block);
-    if (pool->kept_slices >= SLICES_KEPT) {
+    if (pool->kept_slices >= SLICES_KEPT_MOST) {
         hg_free(s);
         return;
     }

@@ -14,8 +14,10 @@ enum {
     BLOCK_SIZE = 16384,               /* bytes of payload in a block */
     HOT_SIZE = 256 << 10,             /* the hot read buffer */
     READ_MAX = 128 << 10,             /* the most one read takes */
-    SLICES_KEPT = 1024,               /* free slices and blocks that a pool keeps instead of freeing */
+    SLICES_KEPT = 1024,               /* free slices and blocks that a pool keeps for good */
     BLOCKS_KEPT = 256,
+    SLICES_KEPT_MOST = 16384,         /* and as long as they are used again and again: slice_pool_trim */
+    BLOCKS_KEPT_MOST = 2048,
 };
 
 struct block {
@@ -41,6 +43,7 @@ struct slice_pool {
     struct slice *free_slices;
     struct block *free_blocks;
     size_t        kept_slices, kept_blocks;
+    size_t        fewest_slices, fewest_blocks; /* kept at any time since the last trim: nobody needed these */
     struct block *shared;             /* of slice_pool_room; NULL: none */
     uint8_t      *hot;                /* HOT_SIZE bytes */
     size_t        hot_used;
@@ -48,6 +51,12 @@ struct slice_pool {
 
 int           slice_pool_init(struct slice_pool *pool);        /* 0, or -1 without memory */
 void          slice_pool_finish(struct slice_pool *pool);
+/* What nobody has used since the last call is freed, down to what is kept for good. Called now and then while there is more:
+ * what waits for acknowledgements of HTTP/3 comes and goes by many MiB, and is not to come from the heap each time. */
+void          slice_pool_trim(struct slice_pool *pool);
+static inline bool slice_pool_has_spare(const struct slice_pool *pool) {
+    return pool->kept_blocks > BLOCKS_KEPT || pool->kept_slices > SLICES_KEPT;
+}
 
 /* Room of READ_MAX bytes in the hot buffer, or NULL when it has to be settled first. */
 uint8_t      *slice_pool_read_room(struct slice_pool *pool);

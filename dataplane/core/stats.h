@@ -19,10 +19,10 @@
     X(responses_3xx_total, "Responses sent with a 3xx status")                                     \
     X(responses_4xx_total, "Responses sent with a 4xx status")                                     \
     X(responses_5xx_total, "Responses sent with a 5xx status")                                     \
-    X(client_received_bytes_total, "Bytes read from clients")                                      \
-    X(client_sent_bytes_total, "Bytes written to clients")                                         \
-    X(origin_received_bytes_total, "Bytes read from origins")                                      \
-    X(origin_sent_bytes_total, "Bytes written to origins")                                         \
+    X(client_received_bytes_total, "Bytes read from clients; of QUIC, datagrams of connections")    \
+    X(client_sent_bytes_total, "Bytes written to clients; of QUIC, datagrams of connections")       \
+    X(origin_received_bytes_total, "Bytes read from origins; of QUIC, datagrams of connections")    \
+    X(origin_sent_bytes_total, "Bytes written to origins; of QUIC, datagrams of connections")       \
     X(client_protocol_errors_total, "Malformed requests")                                          \
     X(origin_protocol_errors_total, "Malformed responses")                                         \
     X(client_header_timeouts_total, "Requests whose head did not arrive in time")                  \
@@ -86,6 +86,7 @@
     X(quic_early_total, "QUIC clients whose early data (0-RTT) was taken")                         \
     X(quic_early_refused_total, "QUIC clients whose early data was refused: perhaps sent again")   \
     X(quic_migrations_total, "Changes of address of QUIC clients that were validated")             \
+    X(quic_paths_shrunk_total, "Times that QUIC sent small datagrams for a while, as larger ones were lost") \
     X(quic_protocol_errors_total, "QUIC connections closed: their peer broke the protocol")        \
     X(quic_packets_lost_total, "QUIC packets that were not acknowledged in time, of connections that ended") \
     X(access_log_dropped_total, "Access log records dropped because the writer was behind")        \
@@ -120,6 +121,9 @@
     X(quic_pass_dropped_unroutable_total, "Datagrams dropped: nothing says where their connection lives") \
     X(quic_pass_dropped_no_endpoint_total, "Datagrams dropped: their cluster had no usable endpoint") \
     X(quic_pass_dropped_full_total, "Datagrams dropped: no room for a new flow")                   \
+    X(quic_pass_dropped_overflow_total, "Datagrams dropped: as many connections to their cluster as there may be") \
+    X(quic_pass_dropped_rate_total, "Datagrams dropped: too many flows began at once")             \
+    X(quic_pass_drained_total, "Flows ended: their endpoint had drained, or been gone, for too long") \
     X(quic_pass_dropped_hello_total, "Datagrams dropped: no ClientHello, or one beyond the bounds") \
     X(quic_pass_dropped_unsent_total, "Datagrams dropped: a socket had no room, or they were too large for the path") \
     X(quic_pass_dropped_system_total, "Datagrams dropped: out of memory or descriptors")           \
@@ -131,6 +135,7 @@
     X(tcp_connections, "Open connections of TCP listeners")                                        \
     X(quic_pass_flows, "QUIC flows that are passed through")                                       \
     X(quic_pass_hellos, "Of those, the ones whose ClientHello has not come whole")                 \
+    X(quic_pass_leaving, "QUIC flows that are passed through whose endpoint drains or is gone")    \
     X(exchanges, "Open exchanges")                                                                 \
     X(requests_pending, "Requests that wait for room or an endpoint")                              \
     X(origin_connections, "Open origin connections")                                               \

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 
 #define TICK_SECONDS 0.02
+enum { TRIM_US = 1000000 };
 
 #ifdef HG_ARENA_EMULATE
 enum { KEEP = 0 }; /* late uses of freed pieces are to be seen */
@@ -63,6 +64,10 @@ static void resume_put_off(struct worker *w) {
     }
 }
 
+static void trim_pool(struct timer *t) {
+    slice_pool_trim(&((struct worker *)((char *)t - offsetof(struct worker, trimming)))->pool);
+}
+
 static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events) {
     (void)watcher;
     (void)events;
@@ -70,6 +75,8 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
     worker_end_turn(w);
     if (w->put_off.first)
         ev_async_send(loop, &w->mailbox_wakeup); /* the loop does not sleep, and needs no system call to know */
+    if (slice_pool_has_spare(&w->pool) && !w->trimming.deadline)
+        worker_set_timer(w, &w->trimming, w->now + TRIM_US);
     if (w->wheel.count && !ev_is_active(&w->ticker))
         ev_timer_again(loop, &w->ticker);
 }
@@ -141,6 +148,7 @@ int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
     pthread_mutex_init(&w->mailbox_lock, NULL);
     w->now = clock_monotonic_us();
     wheel_init(&w->wheel, w->now);
+    w->trimming.fire = trim_pool;
     if (getrandom(&w->random, sizeof w->random, 0) != (ssize_t)sizeof w->random)
         w->random = w->now;
     w->random |= 1;

@@ -68,6 +68,7 @@ struct worker {
     uint64_t           random;           /* state of worker_random() */
     struct slice_pool  pool;
     struct free_lists  free_lists;       /* what libraries allocate */
+    struct timer       trimming;         /* of the pool, while it has more than it keeps for good */
     struct page_pool   pages;            /* the same, for blocks of that size that are mostly empty */
     void              *frame_buffer;     /* of all HTTP/2 servers (codec/h2/memory.c); NULL before the first */
     struct gather     *gather;           /* net/gather.h; filled anew for each connection that is flushed */

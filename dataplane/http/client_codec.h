@@ -35,6 +35,7 @@ struct client_connection {
     uint64_t                       exchanges;        /* begun on it */
     uint32_t                       active;           /* exchanges open on it */
     uint32_t                       epoch;
+    uint64_t                       tls_choice;       /* the endpoint's, when it was made */
     uint32_t                       waiting;          /* length of `waiters` */
     uint32_t                       capacity;         /* the codec's: exchanges at once; 1 for HTTP/1 */
     bool                           is_connected;     /* the codec's */

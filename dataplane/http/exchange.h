@@ -49,6 +49,7 @@ struct leg_ops {                                         /* core -> codec; recor
 struct leg {                                             /* embedded in the codec's stream */
     const struct leg_ops *ops;
     struct exchange      *exchange;                      /* NULL: detached */
+    uint32_t              least_grant;                   /* as source: its peer does not hear of less; 0: of any */
 };
 
 enum flow_state { FLOW_HEAD, FLOW_BODY, FLOW_END, FLOW_ABORTED }; /* what the source has delivered; only moves right */

@@ -4,7 +4,8 @@
 #include "dataplane/http/exchange_private.h"
 
 enum { UNTAKEN_MAX = 64 << 10 }; /* of a response of which the client has taken nothing */
-enum { TRICKLE = 4096 };         /* what a flow that holds nothing may hold whatever the budget says, so that it can end */
+enum { TRICKLE = 4096 };         /* what a flow that holds nothing may hold whatever the budget says, so that it can end; or
+                                  * what its source has to be given at once */
 
 void flow_init(struct flow *f, uint64_t limit) {
     *f = (struct flow){.limit = limit};
@@ -57,6 +58,10 @@ static uint64_t room_of(const struct exchange *x, const struct flow *f) {
     return held < limit ? limit - held : 0;
 }
 
+static uint64_t trickle_of(const struct leg *source) {
+    return source->least_grant > TRICKLE ? source->least_grant : TRICKLE;
+}
+
 void flow_grant(struct exchange *x, struct flow *f) {
     if (!f->source || f->state != FLOW_BODY || (f == &x->request && x->withholds_credit))
         return;
@@ -68,7 +73,7 @@ void flow_grant(struct exchange *x, struct flow *f) {
     if (!f->is_on_demand && w->buffer_used + room > w->buffer_limit) {
         if (f->granted || f->used)
             return; /* short of memory: no new credit until this flow has drained */
-        room = room < TRICKLE ? room : TRICKLE;
+        room = room < trickle_of(f->source) ? room : trickle_of(f->source);
     }
     f->granted += room;
     charge_credit(x, f, room, 0);

@@ -132,31 +132,29 @@ static enum section_error read_protocol(struct section_reader *r, struct str val
 }
 
 struct pseudo_field {
-    struct str      name;
     enum pseudo     bit;
     enum section_kind section;
     enum section_error (*read)(struct section_reader *, struct str);
 };
 
-/* The third byte tells which one it can be. */
 static const struct pseudo_field *find_pseudo(struct str name) {
-    static const struct pseudo_field method = {{":method", 7}, PSEUDO_METHOD, SECTION_REQUEST, read_method},
-                                     scheme = {{":scheme", 7}, PSEUDO_SCHEME, SECTION_REQUEST, read_scheme},
-                                     authority = {{":authority", 10}, PSEUDO_AUTHORITY, SECTION_REQUEST, read_authority},
-                                     path = {{":path", 5}, PSEUDO_PATH, SECTION_REQUEST, read_path},
-                                     status = {{":status", 7}, PSEUDO_STATUS, SECTION_RESPONSE, read_status},
-                                     protocol = {{":protocol", 9}, PSEUDO_PROTOCOL, SECTION_REQUEST, read_protocol};
-    const struct pseudo_field *found = NULL;
-    switch (name.n > 2 ? name.p[2] : '\0') {
-    case 'e': found = &method; break;
-    case 'c': found = &scheme; break;
-    case 'u': found = &authority; break;
-    case 'a': found = &path; break;
-    case 't': found = &status; break;
-    case 'r': found = &protocol; break;
-    default: break;
-    }
-    return found && str_eq(name, found->name) ? found : NULL;
+    static const struct pseudo_field method = {PSEUDO_METHOD, SECTION_REQUEST, read_method},
+                                     path = {PSEUDO_PATH, SECTION_REQUEST, read_path},
+                                     scheme = {PSEUDO_SCHEME, SECTION_REQUEST, read_scheme},
+                                     authority = {PSEUDO_AUTHORITY, SECTION_REQUEST, read_authority},
+                                     status = {PSEUDO_STATUS, SECTION_RESPONSE, read_status},
+                                     protocol = {PSEUDO_PROTOCOL, SECTION_REQUEST, read_protocol};
+    if (str_eq(name, STR(":path")))
+        return &path;
+    if (str_eq(name, STR(":authority")))
+        return &authority;
+    if (str_eq(name, STR(":method")))
+        return &method;
+    if (str_eq(name, STR(":scheme")))
+        return &scheme;
+    if (str_eq(name, STR(":status")))
+        return &status;
+    return str_eq(name, STR(":protocol")) ? &protocol : NULL;
 }
 
 static enum section_error read_pseudo(struct section_reader *r, struct str name, struct str value) {

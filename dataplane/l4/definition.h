@@ -14,8 +14,8 @@ enum { PASS_CLUSTERS_MAX = 256 };
 struct pass_server {
     const struct cluster_definition *cluster;
     uint32_t                         place;        /* in cluster->members */
-    uint8_t                          id_n;
-    uint8_t                          id[QUIC_LB_BLOCK_MAX];
+    uint8_t                          key_n;
+    uint8_t                          key[1 + QUIC_LB_BLOCK_MAX]; /* the configuration, and the server ID in it */
 };
 
 struct pass_definition {
@@ -24,10 +24,10 @@ struct pass_definition {
     const struct cluster_definition  *fallback;    /* of all other names, and of none; NULL: they are dropped */
     const struct cluster_definition **clusters;    /* all of them, each once */
     uint32_t                          cluster_count;
-    uint64_t                          idle_timeout, handshake_timeout; /* microseconds */
-    uint32_t                          max_flows, max_hellos;           /* of a worker */
-    const struct quic_lb_form        *lb;          /* NULL: connection IDs name no servers */
-    struct map                        by_server;   /* the octets of a server ID, to a struct pass_server */
+    uint64_t                          idle_timeout, handshake_timeout, drain_timeout; /* microseconds */
+    uint32_t                          max_flows, max_hellos, new_flows_per_second;    /* of a worker */
+    const struct quic_lb_form        *lb[QUIC_LB_UNROUTABLE]; /* by configuration; NULL: its IDs name no servers */
+    struct map                        by_server;   /* its key, to a struct pass_server */
 };
 
 static inline bool pass_reads_names(const struct pass_definition *d) {

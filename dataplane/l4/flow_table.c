@@ -115,7 +115,7 @@ static void name_by_address(struct flow_table *t, struct flow_node *f) {
 
 /* ---- flows ---- */
 
-struct flow_node *flow_table_newest(const struct flow_table *t, const struct address *client) {
+struct flow_node *flow_table_first(const struct flow_table *t, const struct address *client) {
     return find_key(t, client, no_id, 0);
 }
 
@@ -136,46 +136,50 @@ static struct flow_node *find_short(const struct flow_table *t, const struct add
 
 struct flow_node *flow_table_find(const struct flow_table *t, const struct address *client,
                                   const struct pass_packet *first) {
-    struct flow_node *newest = flow_table_newest(t, client);
-    if (!newest)
+    struct flow_node *one = flow_table_first(t, client);
+    if (!one)
         return NULL;
     if (first->kind != PASS_SHORT)
         return find_long(t, client, first);
-    return newest->next_same == newest ? newest : find_short(t, client, first);
+    return one->next_same == one ? one : find_short(t, client, first);
 }
 
 struct flow_node *flow_table_victim(const struct flow_table *t) {
     return flow_table_is_full(t) && t->others.next != &t->others ? t->others.next : NULL;
 }
 
+/* Before the first of its address, which it becomes; behind all others while one of these is proven, and it is not. */
 static void join_address(struct flow_table *t, struct flow_node *f) {
-    struct flow_node *newest = flow_table_newest(t, &f->client);
+    struct flow_node *first = flow_table_first(t, &f->client);
     f->next_same = f->prev_same = f;
-    if (newest) {
-        f->next_same = newest;
-        f->prev_same = newest->prev_same;
-        f->prev_same->next_same = newest->prev_same = f;
-        remove_key(&newest->by_address);
+    if (first) {
+        f->next_same = first;
+        f->prev_same = first->prev_same;
+        f->prev_same->next_same = first->prev_same = f;
     }
+    if (first && first->is_proven && !f->is_proven)
+        return;
+    if (first)
+        remove_key(&first->by_address);
     name_by_address(t, f);
 }
 
 static void leave_address(struct flow_table *t, struct flow_node *f) {
-    bool was_newest = f->by_address.link != NULL;
+    bool was_first = f->by_address.link != NULL;
     remove_key(&f->by_address);
     f->prev_same->next_same = f->next_same;
     f->next_same->prev_same = f->prev_same;
-    if (was_newest && f->next_same != f)
+    if (was_first && f->next_same != f)
         name_by_address(t, f->next_same);
 }
 
 void flow_table_add(struct flow_table *t, struct flow_node *f, const struct pass_packet *first) {
+    f->is_proven = false;
     join_address(t, f);
     if (first->kind != PASS_SHORT && first->dcid_n)
         put_key(t, f, &f->by_first_id, first->dcid, first->dcid_n);
     if (first->kind != PASS_SHORT && first->scid_n)
         put_key(t, f, &f->by_client_id, first->scid, first->scid_n);
-    f->is_proven = false;
     list_add(&t->others, f);
     t->count++;
 }
@@ -202,18 +206,19 @@ static bool key_is(const struct flow_key *k, const uint8_t *id, size_t n) {
     return k->link && k->n == n && memcmp(k->id, id, n) == 0;
 }
 
-void flow_table_note_origin_id(struct flow_table *t, struct flow_node *f, const uint8_t *id, size_t n) {
+bool flow_table_note_origin_id(struct flow_table *t, struct flow_node *f, const uint8_t *id, size_t n) {
     struct flow_key *last = &f->by_origin_id[FLOW_ORIGIN_IDS - 1];
     n = compared(n);
     if (n == 0)
-        return;
+        return false;
     for (int i = 0; i < FLOW_ORIGIN_IDS; i++)
         if (key_is(&f->by_origin_id[i], id, n))
-            return;
+            return false;
     struct flow_key *k = f->by_origin_id[0].link ? last : &f->by_origin_id[0];
     forget_origin_id(t, k);
     put_key(t, f, k, id, n);
     t->lengths[n]++;
+    return true;
 }
 
 bool flow_node_knows_id(const struct flow_node *f, const struct pass_packet *p, size_t least) {
@@ -233,4 +238,6 @@ void flow_table_prove(struct flow_table *t, struct flow_node *f) {
     t->proven++;
     list_remove(f);
     list_add(&t->proven_list, f);
+    leave_address(t, f);
+    join_address(t, f);
 }

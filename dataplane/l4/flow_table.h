@@ -32,9 +32,9 @@ struct flow_key {
 /* Embedded in a flow. */
 struct flow_node {
     struct flow_node *next, *prev;         /* of the proven, or of the others, oldest first */
-    struct flow_node *next_same, *prev_same; /* a ring of the flows of one address */
+    struct flow_node *next_same, *prev_same; /* a ring of the flows of one address: first those that are proven */
     struct address    client;
-    struct flow_key   by_address;          /* in the table for one of the ring: the newest */
+    struct flow_key   by_address;          /* in the table for the first of the ring */
     struct flow_key   by_client_id;        /* the client's own, where it has one */
     struct flow_key   by_first_id;         /* what it first sent to */
     struct flow_key   by_origin_id[FLOW_ORIGIN_IDS];
@@ -58,8 +58,9 @@ void flow_table_set_max(struct flow_table *, uint32_t max);
 /* The flow of a packet from `client`, or NULL: none, or it cannot be told which. `first` is the first packet of the
  * datagram. */
 struct flow_node *flow_table_find(const struct flow_table *, const struct address *client, const struct pass_packet *first);
-/* The newest one of this address. */
-struct flow_node *flow_table_newest(const struct flow_table *, const struct address *client);
+/* Of the flows of this address the one that was proven last; the newest, where none is. Who forges the address cannot take
+ * this place from a client that is served. */
+struct flow_node *flow_table_first(const struct flow_table *, const struct address *client);
 
 /* The one that makes room; NULL: there is room, or all are proven. */
 struct flow_node *flow_table_victim(const struct flow_table *);
@@ -70,8 +71,8 @@ static inline bool flow_table_is_full(const struct flow_table *t) {
 /* A new flow, which `first` begins; node->client is set. There is room. */
 void flow_table_add(struct flow_table *, struct flow_node *, const struct pass_packet *first);
 void flow_table_remove(struct flow_table *, struct flow_node *);
-/* The origin has named itself by this ID. Of more than two the last ones count. */
-void flow_table_note_origin_id(struct flow_table *, struct flow_node *, const uint8_t *id, size_t n);
+/* The origin has named itself by this ID. Of more than two the last ones count. Whether it is a new one. */
+bool flow_table_note_origin_id(struct flow_table *, struct flow_node *, const uint8_t *id, size_t n);
 /* Whether a packet is sent to an ID that the origin of this flow has issued, one of at least `least` octets. */
 bool flow_node_knows_id(const struct flow_node *, const struct pass_packet *, size_t least);
 void flow_table_prove(struct flow_table *, struct flow_node *);

@@ -130,20 +130,32 @@ static void give_up(struct pass_flow *f, _Atomic uint64_t *counter) {
     pass_flow_close(f, ENDPOINT_CANCELLED);
 }
 
+/* An endpoint that cannot be reached may be known by the first of them: then the flow is over, and so is the rest. */
+static void send_waiting(struct pass_flow *f) {
+    struct waiting *w;
+    while (f->gathering && (w = f->gathering->first)) {
+        f->gathering->first = w->next;
+        pass_flow_send(f, w->bytes, w->n, w->ecn);
+        free_lists_free(&f->pass->worker->free_lists, w);
+    }
+    gathering_end(f);
+}
+
 static void go_on(struct pass_flow *f, const struct cluster_definition *cluster, const struct udp_datagram *d) {
-    struct pass *p = f->pass;
-    struct stats *s = p->worker->stats;
-    struct endpoint_runtime *e = cluster ? choose_in_cluster(p, cluster, &f->node.client, NULL, 0) : NULL;
-    if (!e) {
-        give_up(f, cluster ? &s->quic_pass_dropped_no_endpoint_total : &s->quic_pass_dropped_unroutable_total);
+    struct pass_choice choice;
+    if (!cluster) {
+        give_up(f, &f->pass->worker->stats->quic_pass_dropped_unroutable_total);
         return;
     }
-    if (pass_flow_connect(f, e, cluster->slot) < 0)
+    if (!choose_in_cluster(f->pass, cluster, &f->node.client, NULL, 0, &choice)) {
+        pass_flow_close(f, ENDPOINT_CANCELLED);
         return;
-    for (struct waiting *w = f->gathering->first; w; w = w->next)
-        pass_flow_send(f, w->bytes, w->n, w->ecn);
-    gathering_end(f);
-    pass_flow_send(f, d->bytes, d->n, d->ecn);
+    }
+    if (pass_flow_connect(f, choice.endpoint, &choice.home) < 0)
+        return;
+    send_waiting(f);
+    if (f->state != PASS_OVER)
+        pass_flow_send(f, d->bytes, d->n, d->ecn);
 }
 
 static void judge(struct pass_flow *f, const struct udp_datagram *d) {

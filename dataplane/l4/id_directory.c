@@ -8,11 +8,14 @@
 #include "common/map.h"
 #include "dataplane/l4/packet.h"
 
+#define SECOND UINT64_C(1000000)
+
 enum { WAYS = 8, BUCKETS = DIRECTORY_IDS / WAYS, LOCKS = 64 };
 
 struct entry {
     uint64_t expires;                    /* 0: free */
     uint32_t slot, place;
+    uint32_t until;                      /* seconds */
     uint8_t  n, address_n;
     uint8_t  id[PASS_ID_MAX];
     uint8_t  address[sizeof(struct sockaddr_in6)];
@@ -80,7 +83,8 @@ void id_directory_note(struct id_directory *d, const uint8_t *id, size_t n, cons
     pthread_mutex_lock(&d->locks[at % LOCKS]);
     struct entry *e = find_in(&d->buckets[at], id, n, now);
     e = e ? e : least_of(&d->buckets[at]);
-    *e = (struct entry){.expires = expires, .slot = home->slot, .place = home->place, .n = (uint8_t)n,
+    *e = (struct entry){.expires = expires, .slot = home->slot, .place = home->place,
+                        .until = (uint32_t)((home->until + SECOND - 1) / SECOND), .n = (uint8_t)n,
                         .address_n = (uint8_t)home->address.length};
     memcpy(e->id, id, n);
     memcpy(e->address, &home->address.u, e->address_n);
@@ -93,7 +97,8 @@ static bool find_exactly(struct id_directory *d, const uint8_t *id, size_t n, ui
     pthread_mutex_lock(&d->locks[at % LOCKS]);
     const struct entry *e = find_in(&d->buckets[at], id, n, now);
     if (e) {
-        *ret = (struct id_home){.slot = e->slot, .place = e->place, .address.length = e->address_n};
+        *ret = (struct id_home){.until = e->until * SECOND, .slot = e->slot, .place = e->place,
+                                .address.length = e->address_n};
         memcpy(&ret->address.u, e->address, e->address_n);
     }
     pthread_mutex_unlock(&d->locks[at % LOCKS]);

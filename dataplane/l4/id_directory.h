@@ -16,6 +16,8 @@ enum { DIRECTORY_IDS = 65536, DIRECTORY_ID_MIN = 4 };
 
 /* An endpoint. */
 struct id_home {
+    uint64_t       until;            /* it drains, or has left its cluster: its connections end then. Microseconds, kept to
+                                      * the second; 0: it does not */
     uint32_t       slot;             /* of the cluster, in workers' tables */
     uint32_t       place;            /* in the cluster as it was; a hint */
     struct address address;          /* IPv4 or IPv6 */

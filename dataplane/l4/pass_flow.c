@@ -13,25 +13,6 @@ enum {
     COMPARED_BY_GUESS = 8,           /* octets of IDs whose length is not known */
 };
 
-/* ---- time ---- */
-
-static uint64_t deadline_of(const struct pass_flow *f) {
-    const struct pass_definition *d = pass_definition_of(f->pass);
-    return f->state == PASS_ANSWERED ? f->last + d->idle_timeout : f->began + d->handshake_timeout;
-}
-
-static void on_timer(struct timer *t) {
-    struct pass_flow *f = (struct pass_flow *)((char *)t - offsetof(struct pass_flow, timer));
-    struct worker *w = f->pass->worker;
-    uint64_t due = deadline_of(f);
-    if (w->now < due) {
-        worker_set_timer(w, t, due);
-        return;
-    }
-    stats_add(&w->stats->quic_pass_unanswered_total, f->state == PASS_SENT);
-    pass_flow_close(f, f->state == PASS_ANSWERED ? ENDPOINT_SUCCESS : ENDPOINT_CANCELLED);
-}
-
 /* ---- IDs ---- */
 
 bool pass_flow_has_seen(const struct pass_flow *f, const struct pass_packet *p) {
@@ -46,17 +27,73 @@ void pass_flow_note_seen(struct pass_flow *f, const struct pass_packet *p) {
     memcpy(f->seen, p->dcid, f->seen_n);
 }
 
-/* Only what a client has shown that it knows by itself is noted, so that forged addresses fill nothing. */
-static void tell_directory(struct pass_flow *f) {
-    uint64_t now = f->pass->worker->now, idle = pass_definition_of(f->pass)->idle_timeout;
-    if ((!f->node.is_proven && !f->has_moved) || now < f->noted + idle / 4)
-        return;
-    f->noted = now;
+static void note_ids(const struct pass_flow *f, uint64_t expires) {
     for (int i = 0; i < FLOW_ORIGIN_IDS; i++) {
         const struct flow_key *k = &f->node.by_origin_id[i];
         if (k->link)
-            id_directory_note(pass_directory(), k->id, k->n, &f->home, now, now + idle);
+            id_directory_note(pass_directory(), k->id, k->n, &f->home, f->pass->worker->now, expires);
     }
+}
+
+/* The endpoint drains, or is out of its cluster: its flows may go on until then. 0: it does not leave. */
+static uint64_t leaves_at(const struct pass_flow *f) {
+    const struct endpoint_runtime *e = f->endpoint;
+    if (!e)
+        return f->home.until;
+    return e->leaving_since ? e->leaving_since + pass_definition_of(f->pass)->drain_timeout : 0;
+}
+
+/* Only what a client has shown that it knows by itself is noted, so that forged addresses fill nothing. */
+static bool is_known_by_ids(const struct pass_flow *f) {
+    return f->node.is_proven || f->has_moved;
+}
+
+static void tell_directory(struct pass_flow *f) {
+    uint64_t now = f->pass->worker->now, idle = pass_definition_of(f->pass)->idle_timeout;
+    if (!is_known_by_ids(f) || now < f->note_after)
+        return;
+    f->note_after = now + idle / 4;
+    f->home.until = leaves_at(f);
+    note_ids(f, now + idle);
+}
+
+/* ---- time ---- */
+
+static uint64_t falls_silent_at(const struct pass_flow *f) {
+    const struct pass_definition *d = pass_definition_of(f->pass);
+    return f->state == PASS_ANSWERED ? f->last + d->idle_timeout : f->began + d->handshake_timeout;
+}
+
+static void note_leaving(struct pass_flow *f, bool is_leaving) {
+    _Atomic uint64_t *gauge = &f->pass->worker->stats->quic_pass_leaving;
+    if (is_leaving && !f->is_leaving)
+        stats_add(gauge, 1);
+    if (!is_leaving && f->is_leaving)
+        stats_sub(gauge, 1);
+    f->is_leaving = is_leaving;
+}
+
+/* Whatever happens to its endpoint is noticed when a datagram comes; otherwise it falls silent. */
+static void set_deadline(struct pass_flow *f) {
+    uint64_t silent = falls_silent_at(f), leaves = leaves_at(f);
+    note_leaving(f, leaves != 0);
+    worker_set_timer(f->pass->worker, &f->timer, leaves && leaves < silent ? leaves : silent);
+}
+
+static void on_timer(struct timer *t) {
+    struct pass_flow *f = (struct pass_flow *)((char *)t - offsetof(struct pass_flow, timer));
+    struct worker *w = f->pass->worker;
+    uint64_t leaves = leaves_at(f);
+    bool has_left = leaves && leaves <= w->now;
+    if (!has_left && w->now < falls_silent_at(f)) {
+        set_deadline(f);
+        return;
+    }
+    if (has_left && is_known_by_ids(f))
+        note_ids(f, w->now); /* they lead nowhere now */
+    stats_add(&w->stats->quic_pass_drained_total, has_left);
+    stats_add(&w->stats->quic_pass_unanswered_total, !has_left && f->state == PASS_SENT);
+    pass_flow_close(f, f->state == PASS_ANSWERED ? ENDPOINT_SUCCESS : ENDPOINT_CANCELLED);
 }
 
 /* ---- proof ---- */
@@ -75,7 +112,7 @@ void pass_flow_prove(struct pass_flow *f) {
     if (f->node.is_proven)
         return;
     address_unmap(&peer);
-    if (!listener_admits(l, &peer, &slot)) {
+    if (!bounds_take(f) || !listener_admits(l, &peer, &slot)) {
         pass_flow_close(f, ENDPOINT_CANCELLED);
         return;
     }
@@ -97,7 +134,8 @@ static void note_answer(struct pass_flow *f) {
         return;
     f->state = PASS_ANSWERED;
     uint64_t latency = f->pass->worker->now - f->began;
-    endpoint_opened(f->endpoint, latency ? latency : 1);
+    if (f->endpoint)
+        endpoint_opened(f->endpoint, latency ? latency : 1);
 }
 
 /* An origin that wants no IDs says so in its long headers. A version negotiation has the client's. */
@@ -106,7 +144,8 @@ static void learn_ids(struct pass_flow *f, const uint8_t *bytes, size_t n) {
     if (pass_packet_read(bytes, n, &p) < 0 || p.kind == PASS_SHORT || p.kind == PASS_NEGOTIATION)
         return;
     f->has_no_ids = p.scid_n == 0;
-    flow_table_note_origin_id(&f->pass->table, &f->node, p.scid, p.scid_n);
+    if (flow_table_note_origin_id(&f->pass->table, &f->node, p.scid, p.scid_n))
+        f->note_after = 0; /* after a Retry another one counts */
 }
 
 static void on_origin_datagram(struct udp_socket *s, const struct udp_datagram *d) {
@@ -121,7 +160,7 @@ static void on_origin_datagram(struct udp_socket *s, const struct udp_datagram *
         pass_flow_prove(f);
     if (f->state == PASS_OVER)
         return;
-    worker_set_timer(p->worker, &f->timer, deadline_of(f));
+    set_deadline(f);
     stats_add(&p->worker->stats->quic_pass_sent_bytes_total, d->n);
     train_add(&p->train, &p->socket, &f->node.client, &f->local, d->ecn, d->bytes, d->n);
 }
@@ -130,7 +169,8 @@ static void on_origin_batch_end(struct udp_socket *s) {
     train_send(&flow_of_socket(s)->pass->train);
 }
 
-/* The client will send again what it has sent; it then goes to another endpoint. */
+/* The client will send again what it has sent; it then goes to another endpoint. A connection that has begun lives where it
+ * does. */
 static void try_elsewhere(struct pass_flow *f) {
     struct pass *p = f->pass;
     const struct flow_key *first = &f->node.by_first_id, *own = &f->node.by_client_id;
@@ -138,14 +178,15 @@ static void try_elsewhere(struct pass_flow *f) {
                                        .scid_n = own->n};
     const struct pass_beginning beginning = {&f->node.client, &f->local, &packet};
     const struct cluster_definition *cluster = choose_cluster_of_slot(p, f->home.slot);
+    struct pass_choice choice;
     uint8_t tries = f->tries;
     f->refused[tries++] = f->endpoint;
     pass_flow_close(f, ENDPOINT_CONNECT_FAILURE);
-    if (tries == PASS_TRIES || !cluster || first->n == 0 || p->is_stopped)
+    if (tries == PASS_TRIES || !cluster || first->n == 0 || f->has_moved || p->is_stopped ||
+        !choose_in_cluster(p, cluster, &f->node.client, f->refused, tries, &choice))
         return;
-    struct endpoint_runtime *e = choose_in_cluster(p, cluster, &f->node.client, f->refused, tries);
-    struct pass_flow *next = e ? pass_flow_begin(p, &beginning) : NULL;
-    if (!next || pass_flow_connect(next, e, cluster->slot) < 0)
+    struct pass_flow *next = pass_flow_begin(p, &beginning);
+    if (!next || pass_flow_connect(next, choice.endpoint, &choice.home) < 0)
         return;
     next->tries = tries;
     memcpy(next->refused, f->refused, sizeof next->refused);
@@ -191,23 +232,26 @@ void pass_flow_take(struct pass_flow *f, const struct udp_datagram *d, const str
     if (first->kind == PASS_SHORT)
         pass_flow_note_seen(f, first);
     tell_directory(f);
-    worker_set_timer(f->pass->worker, &f->timer, deadline_of(f));
+    set_deadline(f);
     pass_flow_send(f, d->bytes, d->n, d->ecn);
 }
 
 /* ---- life ---- */
 
+/* Where the bound has become lower, two go for each that comes. */
 static int make_room(struct pass *p) {
     struct stats *s = p->worker->stats;
-    if (!flow_table_is_full(&p->table))
-        return 0;
-    struct pass_flow *victim = pass_flow_of_node(flow_table_victim(&p->table));
-    if (!victim) {
-        stats_add(&s->quic_pass_dropped_full_total, 1);
-        return -1;
+    for (int i = 0; i < 2 && flow_table_is_full(&p->table); i++) {
+        struct pass_flow *victim = pass_flow_of_node(flow_table_victim(&p->table));
+        if (!victim && i == 0) {
+            stats_add(&s->quic_pass_dropped_full_total, 1);
+            return -1;
+        }
+        if (!victim)
+            break;
+        stats_add(&s->quic_pass_evicted_total, 1);
+        pass_flow_close(victim, ENDPOINT_CANCELLED);
     }
-    stats_add(&s->quic_pass_evicted_total, 1);
-    pass_flow_close(victim, ENDPOINT_CANCELLED);
     return 0;
 }
 
@@ -232,16 +276,17 @@ struct pass_flow *pass_flow_begin(struct pass *p, const struct pass_beginning *b
     p->alive++;
     stats_add(&w->stats->quic_pass_flows, 1);
     stats_add(&w->stats->quic_pass_flows_total, 1);
-    worker_set_timer(w, &f->timer, deadline_of(f));
+    set_deadline(f);
     return f;
 }
 
-int pass_flow_connect(struct pass_flow *f, struct endpoint_runtime *e, uint32_t slot) {
+int pass_flow_connect(struct pass_flow *f, struct endpoint_runtime *e, const struct id_home *home) {
     struct worker *w = f->pass->worker;
     f->endpoint = e;
-    f->home = (struct id_home){.slot = slot, .address = e->address};
-    endpoint_began(e);
-    int error = udp_connect(&f->socket, w, &e->address, ORIGIN_BUFFER, ORIGIN_BUFFER, &origin_ops);
+    f->home = *home;
+    if (e)
+        endpoint_began(e);
+    int error = udp_connect(&f->socket, w, &home->address, ORIGIN_BUFFER, ORIGIN_BUFFER, &origin_ops);
     if (error) {
         bool is_ours = error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
         stats_add(is_ours ? &w->stats->quic_pass_dropped_system_total : &w->stats->quic_pass_refused_total, 1);
@@ -254,6 +299,7 @@ int pass_flow_connect(struct pass_flow *f, struct endpoint_runtime *e, uint32_t 
 
 static void leave_endpoint(struct pass_flow *f, enum endpoint_outcome outcome) {
     struct endpoint_runtime *e = f->endpoint;
+    bounds_give(f);
     f->endpoint = NULL;
     if (!e)
         return;
@@ -271,6 +317,7 @@ void pass_flow_close(struct pass_flow *f, enum endpoint_outcome outcome) {
     if (f->state == PASS_OVER)
         return; /* what was sent was refused */
     gathering_end(f);
+    note_leaving(f, false);
     leave_endpoint(f, outcome);
     f->state = PASS_OVER;
     flow_table_remove(&p->table, &f->node);

@@ -11,6 +11,7 @@
 enum {
     FIRST_DATAGRAM_MIN = 1200,   /* RFC 9000 section 14.1 */
     FIRST_ID_MIN = 8,            /* section 7.2 */
+    FLOWS_LOOKED_AT = 8,
 };
 
 static struct id_directory *directory;
@@ -60,16 +61,12 @@ static bool choose(struct pass *p, const struct udp_datagram *d, const struct pa
         stats_add(&s->quic_pass_dropped_unroutable_total, 1);
         return false;
     }
-    *ret = (struct pass_choice){.cluster = definition->fallback,
-                                   .endpoint = choose_in_cluster(p, definition->fallback, d->remote, NULL, 0)};
-    if (!ret->endpoint)
-        stats_add(&s->quic_pass_dropped_no_endpoint_total, 1);
-    return ret->endpoint != NULL;
+    return choose_in_cluster(p, definition->fallback, d->remote, NULL, 0, ret);
 }
 
 static struct pass_flow *begin_chosen(struct pass *p, const struct pass_beginning *b, const struct pass_choice *choice) {
-    struct pass_flow *f = pass_flow_begin(p, b);
-    if (!f || pass_flow_connect(f, choice->endpoint, choice->cluster->slot) < 0)
+    struct pass_flow *f = bounds_may_begin(p, choice->is_known) ? pass_flow_begin(p, b) : NULL;
+    if (!f || pass_flow_connect(f, choice->endpoint, &choice->home) < 0)
         return NULL;
     f->has_moved = choice->is_known;
     flow_table_note_origin_id(&p->table, &f->node, b->first->dcid, choice->known_n);
@@ -83,21 +80,32 @@ static struct pass_flow *begin(struct pass *p, const struct udp_datagram *d, con
     if (is_refused(p, d, first))
         return NULL;
     if (first->kind == PASS_INITIAL && pass_reads_names(pass_definition_of(p)))
-        return pass_flow_begin(p, &b);
+        return bounds_may_begin(p, false) ? pass_flow_begin(p, &b) : NULL;
     return choose(p, d, first, &choice) ? begin_chosen(p, &b, &choice) : NULL;
 }
 
 /* ---- flows that are there ---- */
+
+/* A flow of the same address that goes there. Of many, which somebody has forged, not all are looked at. */
+static struct pass_flow *find_towards(struct pass_flow *f, const struct address *endpoint) {
+    struct flow_node *n = &f->node;
+    for (int i = 0; i < FLOWS_LOOKED_AT; i++, n = n->next_same) {
+        struct pass_flow *one = pass_flow_of_node(n);
+        if (one->state != PASS_GATHERING && address_equal(&one->home.address, endpoint))
+            return one;
+    }
+    return NULL;
+}
 
 /* A packet with an ID that its flow has not used: most often the client has taken another of those that it was given. But a
  * client behind the same address may have followed another one, or a connection come to where another one was. */
 static struct pass_flow *look_again(struct pass *p, struct pass_flow *f, const struct udp_datagram *d,
                                     const struct pass_packet *first) {
     struct pass_choice choice;
-    if (f->state == PASS_GATHERING || flow_node_knows_id(&f->node, first, 1) || !choose_by_id(p, first, &choice) ||
-        choice.endpoint == f->endpoint)
+    if (p->is_stopped || flow_node_knows_id(&f->node, first, 1) || !choose_by_id(p, first, &choice))
         return f;
-    return begin_chosen(p, &(struct pass_beginning){d->remote, d->local, first}, &choice);
+    struct pass_flow *there = find_towards(f, &choice.home.address);
+    return there ? there : begin_chosen(p, &(struct pass_beginning){d->remote, d->local, first}, &choice);
 }
 
 /* Packets that can only belong to a connection that has begun, whose IDs are not known. */
@@ -108,7 +116,7 @@ static bool is_of_some_flow(const struct pass_packet *first) {
 static struct pass_flow *flow_of(struct pass *p, const struct udp_datagram *d, const struct pass_packet *first) {
     struct pass_flow *f = pass_flow_of_node(flow_table_find(&p->table, d->remote, first));
     if (!f && is_of_some_flow(first))
-        f = pass_flow_of_node(flow_table_newest(&p->table, d->remote));
+        f = pass_flow_of_node(flow_table_first(&p->table, d->remote));
     if (!f)
         return begin(p, d, first);
     return first->kind == PASS_SHORT && !pass_flow_has_seen(f, first) ? look_again(p, f, d, first) : f;
@@ -144,19 +152,20 @@ static struct pass *pass_of(struct datagram_server *s) {
 }
 
 /* Without memory IDs that name servers are not read until the next change. */
-static void renew_lb(struct pass *p, const struct quic_lb_form *form) {
-    if (p->lb && form && memcmp(form, &p->lb_form, sizeof *form) == 0)
+static void renew_ids(struct pass_ids *ids, const struct quic_lb_form *form) {
+    if (ids->lb && form && memcmp(form, &ids->form, sizeof *form) == 0)
         return;
-    quic_lb_destroy(p->lb);
-    p->lb = form ? quic_lb_create(form) : NULL;
+    quic_lb_destroy(ids->lb);
+    ids->lb = form ? quic_lb_create(form) : NULL;
     if (form)
-        p->lb_form = *form;
+        ids->form = *form;
 }
 
 static void renew(struct datagram_server *s) {
     struct pass *p = pass_of(s);
     const struct pass_definition *d = pass_definition_of(p);
-    renew_lb(p, d->lb);
+    for (unsigned i = 0; i < QUIC_LB_UNROUTABLE; i++)
+        renew_ids(&p->ids[i], d->lb[i]);
     flow_table_set_max(&p->table, d->max_flows);
 }
 
@@ -164,7 +173,8 @@ static void free_pass(struct reapable *r) {
     struct pass *p = (struct pass *)((char *)r - offsetof(struct pass, reapable));
     flow_table_finish(&p->table);
     pass_crypto_destroy(p->crypto);
-    quic_lb_destroy(p->lb);
+    for (unsigned i = 0; i < QUIC_LB_UNROUTABLE; i++)
+        quic_lb_destroy(p->ids[i].lb);
     hg_free(p);
 }
 
@@ -179,6 +189,7 @@ static struct datagram_server *open_pass(struct listener_runtime *l, int fd) {
     p->crypto = tls ? pass_crypto_create(tls->library.context) : NULL;
     if (p->crypto && flow_table_init(&p->table, pass_definition_of(p)->max_flows) == 0 &&
         udp_open(&p->socket, l->worker, fd, &client_ops) == 0) {
+        p->overflows = p->socket.overflows;
         renew(&p->server);
         return &p->server;
     }
@@ -226,6 +237,7 @@ static void resume(struct datagram_server *s) {
 
 static void destroy(struct datagram_server *s) {
     struct pass *p = pass_of(s);
+    p->is_stopped = true; /* what is refused now is not tried elsewhere */
     close_all(&p->table.others);
     close_all(&p->table.proven_list);
     udp_close(&p->socket);

@@ -2,58 +2,10 @@
 
 #include "common/clock.h"
 #include "dataplane/admin/totals.h"
-#include "dataplane/back/cluster.h"
+#include "dataplane/process/unwell.h"
 #include "dataplane/snapshot/dataplane.h"
 
 _Static_assert(ENDPOINT_CANCELLED + 1 == CLUSTER_OUTCOMES, "every outcome has its count");
-
-/* ---- endpoints ---- */
-
-static bool is_unwell(const struct endpoint_definition *e, const struct endpoint_shared *shared, uint64_t now,
-                      Headgate__UnwellEndpoint__Why *ret) {
-    if (e->is_draining)
-        *ret = HEADGATE__UNWELL_ENDPOINT__WHY__DRAINING;
-    else if (!e->is_usable)
-        *ret = HEADGATE__UNWELL_ENDPOINT__WHY__UNHEALTHY;
-    else if (atomic_load_explicit(&shared->ejected_until, memory_order_relaxed) > now)
-        *ret = HEADGATE__UNWELL_ENDPOINT__WHY__EJECTED;
-    else
-        return false;
-    return true;
-}
-
-static void add_unwell(struct arena *arena, Headgate__ClusterCounts *c, const struct endpoint_definition *e,
-                       Headgate__UnwellEndpoint__Why why) {
-    if (!c->unwell)
-        c->unwell = arena_calloc(arena, OBSERVATION_UNWELL, sizeof *c->unwell);
-    Headgate__UnwellEndpoint *u = c->unwell && c->n_unwell < OBSERVATION_UNWELL ? arena_alloc(arena, sizeof *u) : NULL;
-    if (!u)
-        return;
-    headgate__unwell_endpoint__init(u);
-    u->address = (char *)(uintptr_t)arena_str(arena, e->text).p;
-    u->has_why = true;
-    u->why = why;
-    if (u->address)
-        c->unwell[c->n_unwell++] = u;
-}
-
-static void fill_endpoints(struct arena *arena, const struct cluster_members *m, Headgate__ClusterCounts *c) {
-    uint64_t now = clock_monotonic_us();
-    c->has_endpoints = c->has_unhealthy = c->has_draining = c->has_ejected = true;
-    c->endpoints = m->count;
-    for (uint32_t i = 0; i < m->count; i++) {
-        const struct endpoint_definition *e = &m->endpoints[i];
-        Headgate__UnwellEndpoint__Why why;
-        if (!is_unwell(e, e->shared, now, &why))
-            continue;
-        c->unhealthy += why == HEADGATE__UNWELL_ENDPOINT__WHY__UNHEALTHY;
-        c->draining += why == HEADGATE__UNWELL_ENDPOINT__WHY__DRAINING;
-        c->ejected += why == HEADGATE__UNWELL_ENDPOINT__WHY__EJECTED;
-        add_unwell(arena, c, e, why);
-    }
-}
-
-/* ---- clusters ---- */
 
 static void fill_latencies(struct arena *arena, const struct cluster_totals *t, Headgate__ClusterCounts *c) {
     size_t n = HISTOGRAM_BUCKETS;
@@ -80,7 +32,8 @@ static uint32_t read_gauge(const _Atomic uint32_t *gauge) {
     return atomic_load_explicit(gauge, memory_order_relaxed);
 }
 
-static Headgate__ClusterCounts *cluster_counts(struct arena *arena, const struct cluster_definition *d) {
+static Headgate__ClusterCounts *cluster_counts(struct arena *arena, const struct cluster_definition *d,
+                                               struct unwell_search *search) {
     struct cluster_totals totals;
     Headgate__ClusterCounts *c = arena_alloc(arena, sizeof *c);
     if (!c)
@@ -93,16 +46,17 @@ static Headgate__ClusterCounts *cluster_counts(struct arena *arena, const struct
     c->connections = read_gauge(&d->shared->connections);
     c->waiting = read_gauge(&d->shared->pending);
     fill_latencies(arena, &totals, c);
-    fill_endpoints(arena, d->members, c);
+    unwell_fill(arena, d, search, c);
     return c->name ? c : NULL;
 }
 
-static void fill_clusters(struct arena *arena, const struct snapshot *s, Headgate__Observation *ret) {
+static void fill_clusters(struct arena *arena, const struct snapshot *s, uint32_t number, Headgate__Observation *ret) {
+    struct unwell_search search = {.looks = UNWELL_LOOKS, .number = number};
     size_t bytes = 0;
     ret->clusters = arena_calloc(arena, s->cluster_count + 1, sizeof *ret->clusters);
     for (size_t i = 0; i < s->cluster_count; i++) {
         Headgate__ClusterCounts *c =
-            ret->clusters && bytes < OBSERVATION_BYTES ? cluster_counts(arena, s->clusters[i]) : NULL;
+            ret->clusters && bytes < OBSERVATION_BYTES ? cluster_counts(arena, s->clusters[i], &search) : NULL;
         if (!c) {
             ret->clusters_left_out++;
             continue;
@@ -120,7 +74,7 @@ void observations_fill(struct observations *o, Headgate__Observation *ret) {
     arena_finish(&o->arena);
     arena_init(&o->arena, NULL, 0, 0);
     ret->has_started_us = ret->has_at_us = ret->has_requests = ret->has_responses_4xx = ret->has_responses_5xx = true;
-    ret->has_connections = ret->has_exchanges = true;
+    ret->has_connections = ret->has_exchanges = ret->has_quic_connections = true;
     ret->started_us = o->started_us;
     ret->at_us = clock_monotonic_us();
     ret->requests = t.requests_total;
@@ -128,8 +82,9 @@ void observations_fill(struct observations *o, Headgate__Observation *ret) {
     ret->responses_5xx = t.responses_5xx_total;
     ret->connections = t.connections;
     ret->exchanges = t.exchanges;
+    ret->quic_connections = t.quic_connections;
     if (s)
-        fill_clusters(&o->arena, s, ret);
+        fill_clusters(&o->arena, s, o->answers++, ret);
 }
 
 void observations_finish(struct observations *o) {

@@ -8,13 +8,13 @@ struct dataplane;
 
 enum {
     OBSERVATION_BYTES = 1 << 20,     /* of clusters in one answer, about; further ones are left out and counted */
-    OBSERVATION_UNWELL = 8,          /* endpoints named for each cluster */
 };
 
 /* The memory behind one answer. */
 struct observations {
     const struct dataplane *dataplane;
     uint64_t                started_us;  /* monotonic */
+    uint32_t                answers;
     struct arena            arena;       /* of the last answer */
 };
 

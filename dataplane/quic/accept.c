@@ -11,7 +11,10 @@
 #include "dataplane/quic/endpoint_private.h"
 #include "dataplane/tls/quic.h"
 
-enum { INITIAL_LEAST = 1200 };     /* RFC 9000 section 14.1 */
+enum {
+    INITIAL_LEAST = 1200,          /* RFC 9000 section 14.1 */
+    ID_TRIES = 4,
+};
 
 static struct quic_server *server_of(struct quic_conn *c) {
     return (struct quic_server *)c;
@@ -44,8 +47,10 @@ void quic_send_versions(struct quic_endpoint *e, const struct quic_arrival *a) {
 
 static void send_retry(struct quic_endpoint *e, const struct udp_datagram *d, const ngtcp2_pkt_hd *initial) {
     uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE], token[QUIC_TOKEN_MAX], nonce[QUIC_TOKEN_NONCE];
-    ngtcp2_cid id = {.datalen = e->ids.n};
-    if (!quic_ids_make(&e->ids, (uint8_t)e->worker->index, id.data))
+    const struct quic_ids *ids = &e->issuer->ids;
+    ngtcp2_cid id = {.datalen = ids->n};
+    if (!quic_take_retry(e->room, d->remote, &initial->dcid) ||
+        !quic_ids_make(ids, (uint8_t)e->worker->index, id.data))
         return;
     quic_random(e->room, nonce, sizeof nonce);
     size_t token_n = quic_token_retry(&e->room->tokens, initial->version, d->remote, &id, &initial->dcid,
@@ -92,10 +97,25 @@ static struct tls_session *make_tls(struct quic_conn *c) {
     return tls_quic_accept(c->worker, c->endpoint->tls, c->ng, o->early_data ? hash_limits(o) : 0);
 }
 
+/* One that no connection of the worker has: QUIC-LB leaves as little as four random octets. 0 or -1. */
+static int invent_id(const struct quic_server *s, ngtcp2_cid *ret) {
+    const struct quic_ids *ids = &s->issuer->ids;
+    ngtcp2_cid made = {.datalen = ids->n};
+    for (int tries = 0; tries < ID_TRIES; tries++) {
+        if (!quic_ids_make(ids, (uint8_t)s->conn.worker->index, made.data))
+            return -1;
+        if (quic_name_find(s->conn.room, made.data, made.datalen))
+            continue;
+        *ret = made;
+        return 0;
+    }
+    return -1;
+}
+
 static int make_id(struct quic_conn *c, ngtcp2_cid *id, ngtcp2_stateless_reset_token *token) {
-    ngtcp2_cid made = {.datalen = c->endpoint->ids.n};
-    if (!quic_ids_make(&c->endpoint->ids, (uint8_t)c->worker->index, made.data) ||
-        quic_token_reset(&c->room->tokens, &made, token) < 0 || quic_name_add(c, made.data, made.datalen) < 0)
+    ngtcp2_cid made;
+    if (invent_id(server_of(c), &made) < 0 || quic_token_reset(&c->room->tokens, &made, token) < 0 ||
+        quic_name_add(c, made.data, made.datalen) < 0)
         return -1;
     *id = made;
     return 0;
@@ -159,6 +179,7 @@ static void on_over(struct quic_conn *c) {
 
 static void release(struct quic_conn *c) {
     quic_server_drop(server_of(c));
+    quic_issuer_drop(server_of(c)->issuer);
     quic_free_conn(c);
 }
 
@@ -225,9 +246,9 @@ static int make_library(struct quic_server *s, const struct admission *a, const 
     struct quic_conn *c = &s->conn;
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
-    ngtcp2_cid id = {.datalen = c->endpoint->ids.n};
+    ngtcp2_cid id;
     ngtcp2_path path = quic_path(d->local, d->remote);
-    if (!quic_ids_make(&c->endpoint->ids, (uint8_t)c->worker->index, id.data))
+    if (invent_id(s, &id) < 0)
         return -1;
     fill_settings(s, a, d->remote, &settings);
     fill_params(s, a, &id, &params);
@@ -259,6 +280,8 @@ static void begin(struct quic_endpoint *e, const struct admission *a, const stru
     }
     quic_conn_init(c, &server_role, e->worker, &e->socket);
     c->endpoint = e;
+    server_of(c)->issuer = e->issuer;
+    e->issuer->users++;
     if (make_library(server_of(c), a, d) == 0) {
         enlist(server_of(c), e);
         quic_conn_receive(c, d);
@@ -267,6 +290,7 @@ static void begin(struct quic_endpoint *e, const struct admission *a, const stru
     stats_add(&e->worker->stats->quic_overload_total, 1);
     quic_names_clear(c);
     ngtcp2_conn_del(c->ng);
+    quic_issuer_drop(server_of(c)->issuer);
     quic_free_conn(c);
 }
 

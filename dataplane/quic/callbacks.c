@@ -3,6 +3,7 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "dataplane/quic/conn_private.h"
+#include "dataplane/quic/keys.h"
 #include "dataplane/tls/quic.h"
 
 /* What a callback returns: nothing goes on once somebody has called quic_close. */
@@ -30,7 +31,7 @@ void quic_read_end(struct quic_conn *c) {
 static int on_encrypted(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
                         const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
                         size_t header_n) {
-    int status = ngtcp2_crypto_decrypt_cb(plain, aead, context, sealed, n, nonce, nonce_n, header, header_n);
+    int status = quic_unseal(plain, aead, context, sealed, n, nonce, nonce_n, header, header_n);
     if (status == 0 && reading && !(header[0] & LONG_HEADER))
         quic_peek(&reading->peeked, reading->role->is_server, plain, n - TAG_SIZE);
     return status;
@@ -143,6 +144,8 @@ static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path 
     if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
         return 0;
     stats_add(&c->worker->stats->quic_migrations_total, is_move(path, fallback));
+    if (is_move(path, fallback))
+        quic_path_changed(c);
     if ((flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) && c->role->on_new_path)
         c->role->on_new_path(c);
     return goes_on(c);
@@ -171,6 +174,7 @@ static int on_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t 
 static int on_acked(ngtcp2_conn *ng, int64_t id, uint64_t offset, uint64_t n, void *user, void *of_stream) {
     struct quic_conn *c = user;
     (void)ng, (void)offset, (void)of_stream;
+    quic_path_acked(c, n);
     if (c->user)
         c->user->ops->on_stream_acked(c->user, id, n);
     return goes_on(c);
@@ -180,6 +184,8 @@ static int on_stream_closed(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_
     struct quic_conn *c = user;
     (void)ng, (void)of_stream;
     bool has_code = flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET;
+    if (has_code)
+        quic_path_forget(c);
     if (c->user)
         c->user->ops->on_stream_close(c->user, id, has_code ? code : QUIC_NO_CODE);
     return goes_on(c);
@@ -214,7 +220,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
     .recv_crypto_data = on_crypto,
     .handshake_completed = on_handshake_done,
-    .encrypt = ngtcp2_crypto_encrypt_cb,
+    .encrypt = quic_seal,
     .decrypt = on_encrypted,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
     .recv_stream_data = on_stream_data,
@@ -225,12 +231,12 @@ const ngtcp2_callbacks quic_callbacks = {
     .extend_max_local_streams_uni = on_streams,
     .rand = on_random,
     .remove_connection_id = on_retired_id,
-    .update_key = ngtcp2_crypto_update_key_cb,
+    .update_key = quic_update_key,
     .path_validation = on_path_validated,
     .stream_reset = on_stream_reset,
     .extend_max_stream_data = on_window,
     .recv_new_token = on_new_token,
-    .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+    .delete_crypto_aead_ctx = quic_delete_context,
     .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
     .recv_tx_key = on_write_key,

@@ -121,6 +121,10 @@ static void give_up(struct quic_client *client) {
 }
 
 struct quic_conn *quic_connect(struct worker *w, const struct quic_target *to, struct quic_user *user) {
+    if (to->address->u.any.sa_family == AF_UNIX) { /* of discovery; the library has no room for it */
+        errno = EAFNOSUPPORT;
+        return NULL;
+    }
     struct quic_client *client = quic_room_of(w) ? (struct quic_client *)quic_alloc_conn(w, sizeof *client) : NULL;
     int error = client ? udp_connect(&client->socket, w, to->address, SOCKET_BUFFER, SOCKET_BUFFER, &socket_ops) : ENOMEM;
     if (!client) {

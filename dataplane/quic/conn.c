@@ -46,13 +46,18 @@ void quic_set_user(struct quic_conn *c, struct quic_user *user) {
         user->conn = c;
 }
 
+static bool is_on_this_host(const struct address *a) {
+    struct address plain = *a;
+    address_unmap(&plain);
+    return address_is_loopback(&plain);
+}
+
 /* Datagrams above what Ethernet takes are tried one size after the other: jumbo frames where users say so, and a peer on
  * this host. There a datagram for each 1,452 bytes would cost both sides most of what they do. */
 static void fill_datagram_sizes(const struct quic_options *o, const struct address *remote, ngtcp2_settings *s) {
     static const uint16_t sizes[] = {1444, 4052, 8952, 16336, 32720, QUIC_LOOPBACK_PAYLOAD};
-    uint32_t most = o->max_udp_payload;
-    if (most == QUIC_ETHERNET_PAYLOAD && address_is_loopback(remote))
-        most = QUIC_LOOPBACK_PAYLOAD;
+    uint32_t by_path = is_on_this_host(remote) ? QUIC_LOOPBACK_PAYLOAD : QUIC_ETHERNET_PAYLOAD;
+    uint32_t most = o->max_udp_payload ? o->max_udp_payload : by_path;
     s->max_tx_udp_payload_size = most < QUIC_BURST_SIZE ? most : QUIC_BURST_SIZE;
     if (most <= QUIC_ETHERNET_PAYLOAD)
         return; /* the library's own sizes */
@@ -203,6 +208,14 @@ void quic_fail(struct quic_conn *c, int error) {
 
 /* ---- datagrams ---- */
 
+void quic_count_bytes(const struct quic_conn *c, bool sent, size_t n) {
+    struct stats *s = c->worker->stats;
+    if (c->role->is_server)
+        stats_add(sent ? &s->client_sent_bytes_total : &s->client_received_bytes_total, n);
+    else
+        stats_add(sent ? &s->origin_sent_bytes_total : &s->origin_received_bytes_total, n);
+}
+
 static void act_on(struct quic_conn *c, int status, const struct udp_datagram *d) {
     switch (status) {
     case 0:
@@ -226,6 +239,7 @@ static void act_on(struct quic_conn *c, int status, const struct udp_datagram *d
 }
 
 void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d) {
+    quic_count_bytes(c, false, d->n);
     if (!c->ng) {
         quic_knock(c);
         return;

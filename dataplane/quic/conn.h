@@ -121,6 +121,10 @@ const struct tls_session *quic_tls(const struct quic_conn *c);               /* 
 struct str quic_protocol(const struct quic_conn *c);         /* by ALPN; from on_open on */
 bool quic_get_ends(const struct quic_conn *c, struct conn_ends *ret);        /* of the path that is used now. False: none */
 bool quic_is_handshake_done(const struct quic_conn *c);
+/* What the peer was told in the handshake, whatever options are in force now: bytes that it may send on a bidirectional
+ * stream, and how many of those it may open. */
+struct quic_allowance { uint64_t stream_window, streams; };
+struct quic_allowance quic_first_allowance(const struct quic_conn *c);
 uint64_t quic_window_left(const struct quic_conn *c);        /* bytes that the peer's connection window takes */
 uint64_t quic_stream_window_left(const struct quic_conn *c, int64_t id);
 uint64_t quic_congestion_left(const struct quic_conn *c);    /* bytes that the congestion window takes */

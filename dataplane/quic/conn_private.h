@@ -80,6 +80,10 @@ struct quic_conn {
     struct quic_stuck       last;            /* CLOSING: the packet that is sent again */
     uint32_t                knocks, next_knock;              /* datagrams since it was sent; how many bring it again */
     uint64_t                held;            /* bytes of memory, charged */
+    uint64_t                unacked;         /* about so many bytes of streams are sent and not acknowledged (path.c) */
+    uint64_t                stalled_since;   /* none was since then, as far as timers have looked; 0: they have not */
+    uint64_t                small_until;     /* until then datagrams are of the least size, then of what the path takes */
+    uint64_t                small_for;       /* how long they were; 0: never */
     uint8_t                 state;           /* enum quic_state */
     uint8_t                 cause;           /* enum quic_cause, if it is closing */
     bool                    wants_close, was_open, was_reset, is_listed_closing;
@@ -108,6 +112,17 @@ void quic_cut(struct quic_conn *c);          /* at once, without a word */
 /* The library returned an error: what the peer is told is noted, and said in the flush. */
 void quic_fail(struct quic_conn *c, int error);
 void quic_set_user(struct quic_conn *c, struct quic_user *user);
+/* Datagrams of the connection, as what other transports read and write: of clients, or of origins. */
+void quic_count_bytes(const struct quic_conn *c, bool sent, size_t n);
+
+/* ---- a path that has become smaller (path.c) */
+
+void quic_path_sent(struct quic_conn *c, size_t n);        /* of a stream, for the first time */
+void quic_path_acked(struct quic_conn *c, uint64_t n);
+void quic_path_forget(struct quic_conn *c);                /* a stream has ended: what was left of it may never come */
+void quic_path_check(struct quic_conn *c);                 /* a timer of the connection has fired */
+void quic_path_changed(struct quic_conn *c);               /* another address: what was known is nothing */
+size_t quic_path_limit(const struct quic_conn *c, size_t n);  /* the size of a datagram that may have n bytes */
 
 /* ---- writing (flush.c) and time (timers.c) */
 

@@ -1,5 +1,9 @@
 #include "dataplane/quic/endpoint_private.h"
 
+#include <string.h>
+
+#include <openssl/crypto.h>
+
 #include "common/alloc.h"
 
 static struct quic_endpoint *endpoint_of(struct udp_socket *s) {
@@ -12,12 +16,18 @@ void quic_answer(struct quic_endpoint *e, const struct udp_datagram *to, const u
     udp_send(&e->socket, to->remote, to->local, bytes, n, n, ECN_NOT_ECT); /* lost: it asks again */
 }
 
+/* Of a short header's ID, which says it. */
+static size_t short_length(uint8_t first) {
+    size_t n = quic_ids_length_by(first);
+    return n <= QUIC_ID_MAX ? n : (size_t)QUIC_ID_PLAIN;
+}
+
 static void on_datagram(struct udp_socket *socket, const struct udp_datagram *d) {
     struct quic_endpoint *e = endpoint_of(socket);
     struct quic_arrival a = {.datagram = d};
     int status = NGTCP2_ERR_INVALID_ARGUMENT;
-    if (d->n > 0) /* the library asserts it */
-        status = ngtcp2_pkt_decode_version_cid(&a.ids, d->bytes, d->n, e->ids.n);
+    if (d->n > 1) /* the library asserts 1 */
+        status = ngtcp2_pkt_decode_version_cid(&a.ids, d->bytes, d->n, short_length(d->bytes[1]));
     if (status != 0 && status != NGTCP2_ERR_VERSION_NEGOTIATION) {
         stats_add(&e->worker->stats->quic_malformed_total, 1);
         return;
@@ -43,19 +53,50 @@ static void on_writable(struct udp_socket *socket) {
 
 static const struct udp_ops socket_ops = {.on_datagram = on_datagram, .on_writable = on_writable};
 
+/* ---- IDs ---- */
+
+static struct quic_issuer *make_issuer(const struct quic_process *p, const struct quic_server_id *server_id) {
+    struct quic_issuer *i = hg_calloc(1, sizeof *i);
+    if (!i)
+        return NULL;
+    i->users = 1;
+    i->server_id = *server_id;
+    if (quic_ids_init(&i->ids, p->options.ids_key, p->options.generation, server_id) == 0)
+        return i;
+    hg_free(i);
+    return NULL;
+}
+
+void quic_issuer_drop(struct quic_issuer *i) {
+    if (!i || --i->users > 0)
+        return;
+    quic_ids_finish(&i->ids);
+    OPENSSL_cleanse(i, sizeof *i);
+    hg_free(i);
+}
+
+/* Without memory those before go on to be used. */
+static void renew_issuer(struct quic_endpoint *e, const struct quic_server_id *server_id) {
+    if (memcmp(server_id, &e->issuer->server_id, sizeof *server_id) == 0)
+        return;
+    struct quic_issuer *i = make_issuer(e->room->process, server_id);
+    if (!i)
+        return;
+    quic_issuer_drop(e->issuer);
+    e->issuer = i;
+}
+
 /* ---- life ---- */
 
 static void reap(struct reapable *r) {
     struct quic_endpoint *e = (struct quic_endpoint *)((char *)r - offsetof(struct quic_endpoint, reapable));
-    quic_ids_finish(&e->ids);
+    quic_issuer_drop(e->issuer);
     hg_free(e);
 }
 
 static int start(struct quic_endpoint *e, struct worker *w, int fd) {
-    const struct quic_process *p = e->room->process;
-    if (quic_ids_init(&e->ids, p->options.ids_key, p->options.generation, &e->options->server_id) < 0)
-        return -1;
-    return udp_open(&e->socket, w, fd, &socket_ops) == 0 ? 0 : -1;
+    e->issuer = make_issuer(e->room->process, &e->options->server_id);
+    return e->issuer && udp_open(&e->socket, w, fd, &socket_ops) == 0 ? 0 : -1;
 }
 
 struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struct quic_options *options,
@@ -68,7 +109,7 @@ struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struc
     e->reapable.reap = reap;
     if (start(e, w, fd) == 0)
         return e;
-    quic_ids_finish(&e->ids);
+    quic_issuer_drop(e->issuer);
     hg_free(e);
     return NULL;
 }
@@ -76,6 +117,7 @@ struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struc
 void quic_endpoint_renew(struct quic_endpoint *e, const struct quic_options *options, struct tls_server *tls) {
     e->options = options;
     e->tls = tls;
+    renew_issuer(e, &options->server_id);
 }
 
 static void tell_if_empty(struct quic_endpoint *e) {

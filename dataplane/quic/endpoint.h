@@ -51,7 +51,7 @@ struct quic_endpoint_ops {
  * endpoint is destroyed; connections keep what they need. NULL: no memory, or the socket cannot be watched. */
 struct quic_endpoint *quic_endpoint_create(struct worker *w, int fd, const struct quic_options *options,
                                            struct tls_server *tls, const struct quic_endpoint_ops *ops, void *owner);
-/* For connections from now on. */
+/* For connections from now on; the IDs of those that are there stay what they are. */
 void quic_endpoint_renew(struct quic_endpoint *e, const struct quic_options *options, struct tls_server *tls);
 /* First Initials are answered with CONNECTION_REFUSED; connections go on. */
 void quic_endpoint_stop(struct quic_endpoint *e);

@@ -3,12 +3,19 @@
 
 #include "dataplane/quic/conn_private.h"
 
+/* By what connection IDs are issued: as long as the endpoint or a connection has it. */
+struct quic_issuer {
+    struct quic_ids       ids;
+    struct quic_server_id server_id;
+    uint32_t              users;
+};
+
 struct quic_endpoint {
     struct udp_socket               socket;
     struct reapable                 reapable;
     struct worker                  *worker;
     struct quic_room               *room;
-    struct quic_ids                 ids;
+    struct quic_issuer             *issuer;        /* of new connections */
     const struct quic_options      *options;
     struct tls_server              *tls;
     const struct quic_endpoint_ops *ops;
@@ -24,6 +31,7 @@ struct quic_endpoint {
 struct quic_server {
     struct quic_conn    conn;                      /* first */
     struct quic_server *next, **link;
+    struct quic_issuer *issuer;                    /* a connection's IDs have one length, and name one server */
     bool                is_handshaking;
 };
 
@@ -33,6 +41,7 @@ struct quic_arrival {
     ngtcp2_version_cid         ids;
 };
 
+void quic_issuer_drop(struct quic_issuer *i);      /* one user less; NULL is allowed */
 /* It is nobody's and has a long header: perhaps the beginning of a connection (accept.c). */
 void quic_accept_initial(struct quic_endpoint *e, const struct quic_arrival *a);
 void quic_send_versions(struct quic_endpoint *e, const struct quic_arrival *a);

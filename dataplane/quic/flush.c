@@ -27,11 +27,16 @@ static void ask(struct quic_conn *c, struct piece *p) {
         p->count = c->user->ops->next(c->user, &p->id, &p->fin, p->vec, PIECES_MAX);
 }
 
+static void note_taken(struct quic_conn *c, int64_t id, size_t n) {
+    quic_path_sent(c, n);
+    c->user->ops->on_taken(c->user, id, n);
+}
+
 /* True: the packet has room for another piece, or this one could not be had. */
 static bool answer(struct quic_conn *c, const struct piece *p, ngtcp2_ssize written, ngtcp2_ssize taken) {
     switch (written) {
     case NGTCP2_ERR_WRITE_MORE:
-        c->user->ops->on_taken(c->user, p->id, (size_t)taken);
+        note_taken(c, p->id, (size_t)taken);
         return true;
     case NGTCP2_ERR_STREAM_DATA_BLOCKED:
         c->user->ops->on_blocked(c->user, p->id);
@@ -42,7 +47,7 @@ static bool answer(struct quic_conn *c, const struct piece *p, ngtcp2_ssize writ
         return true;
     default:
         if (taken >= 0)
-            c->user->ops->on_taken(c->user, p->id, (size_t)taken);
+            note_taken(c, p->id, (size_t)taken);
         return false;
     }
 }
@@ -53,6 +58,7 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *ng, ngtcp2_path *path, ngtcp2_pkt_
     struct piece p;
     ngtcp2_ssize written, taken;
     unsigned asked = 0;
+    n = quic_path_limit(c, n);
     do {
         ask(c, &p);
         uint32_t flags = (p.fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0u) |
@@ -83,7 +89,9 @@ static bool keep_stuck(struct quic_conn *c, const struct quic_stuck *burst) {
 
 /* False: the socket takes nothing more. What cannot be sent for another reason is lost like any datagram. */
 static bool send_burst(struct quic_conn *c, struct quic_stuck *b) {
-    if (udp_send(c->socket, &b->remote, &b->local, b->bytes, b->n, b->segment, b->ecn) != EAGAIN)
+    int error = udp_send(c->socket, &b->remote, &b->local, b->bytes, b->n, b->segment, b->ecn);
+    quic_count_bytes(c, true, c->socket->sent);
+    if (error != EAGAIN)
         return true;
     b->bytes += c->socket->sent;
     b->n -= c->socket->sent;
@@ -173,6 +181,7 @@ void quic_flush(struct flushable *f) {
 static void send_farewell(struct quic_conn *c, const uint8_t *bytes) {
     const struct quic_stuck *last = &c->last;
     udp_send(c->socket, &last->remote, &last->local, bytes, last->n, last->n, ECN_NOT_ECT); /* lost: the peer asks again */
+    quic_count_bytes(c, true, c->socket->sent);
 }
 
 void quic_say_goodbye(struct quic_conn *c) {

@@ -205,7 +205,7 @@ bool quic_ids_make(const struct quic_ids *ids, uint8_t worker, uint8_t id[QUIC_I
 }
 
 bool quic_ids_read(const struct quic_ids *ids, const uint8_t *id, size_t n, uint8_t *ret_worker, uint8_t *ret_generation) {
-    if (n != ids->n)
+    if (n < QUIC_ID_PLAIN || n > QUIC_ID_MAX || n != quic_ids_length_by(id[0]))
         return false;
     const uint8_t *routing = id + n - QUIC_ID_ROUTING;
     uint32_t word = read_word(routing - 1) ^ mask_of(ids, routing);

@@ -71,11 +71,15 @@ struct quic_ids {
 
 /* The length of IDs with this server ID (id_n 0: none), for who steers them. */
 size_t quic_ids_length(const struct quic_server_id *server_id);
+/* What an ID's first octet says of it. Any is possible: an ID need not be ours. */
+static inline size_t quic_ids_length_by(uint8_t first) {
+    return 1u + (first & 0x1f);
+}
 /* Key and generation are the holder's (holder/protocol.h). 0, or -1 without memory. A zeroed struct can be finished. */
 int    quic_ids_init(struct quic_ids *ids, const uint8_t key[QUIC_ID_KEY_SIZE], uint8_t generation,
                      const struct quic_server_id *server_id);
 void   quic_ids_finish(struct quic_ids *ids);
 /* A new ID of ids->n octets. Random, so the caller sees to it that it does not issue one twice. False: no randomness. */
 bool   quic_ids_make(const struct quic_ids *ids, uint8_t worker, uint8_t id[QUIC_ID_MAX]);
-/* Whether `id` is one of ours, of any generation, as far as can be seen. */
+/* Whether `id` is one of ours, of any generation and server ID, as far as can be seen. */
 bool   quic_ids_read(const struct quic_ids *ids, const uint8_t *id, size_t n, uint8_t *ret_worker, uint8_t *ret_generation);

@@ -21,7 +21,7 @@ struct quic_options {
     uint64_t              idle_timeout;          /* the lower of both sides' holds */
     uint64_t              keep_alive;            /* silence with open requests after which a PING is sent; 0: never */
     enum quic_congestion  congestion;
-    uint32_t              max_udp_payload;       /* what is sent at most, once the path is known to take it */
+    uint32_t              max_udp_payload;       /* what is sent at most, once the path is known to take it; 0: not said */
     uint32_t              initial_stream_window, initial_connection_window;
     uint32_t              max_concurrent_streams; /* bidirectional ones that the peer may open */
     bool                  early_data;            /* listeners */

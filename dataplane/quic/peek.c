@@ -97,6 +97,12 @@ static void read_other(struct quic_peeked *p, bool is_server, struct cursor *c, 
     case 0x1b:
         skip(c, 8);
         break;
+    case 0x30: /* DATAGRAM (RFC 9221), which nobody here reads; to the packet's end, or with its length */
+        c->at = c->end;
+        break;
+    case 0x31:
+        skip(c, take_number(c));
+        break;
     default:
         if (type >= 0x08 && type <= 0x0f)
             skip_stream(c, type);

@@ -1,6 +1,7 @@
 #include "dataplane/quic/room.h"
 
 #include <openssl/rand.h>
+#include <xxhash.h>
 
 #include "common/alloc.h"
 #include "common/secret_memory.h"
@@ -75,6 +76,17 @@ bool quic_take_stateless(struct quic_room *r, enum quic_stateless kind) {
         r->full_at[kind] = full_at + cost;
     stats_add(&r->worker->stats->quic_unanswered_total, !is_left);
     return is_left;
+}
+
+bool quic_take_retry(struct quic_room *r, const struct address *remote, const ngtcp2_cid *original) {
+    struct str address = address_key(remote);
+    uint64_t who = XXH3_64bits_withSeed(original->data, original->datalen, XXH3_64bits(address.p, address.n));
+    struct quic_retried *kept = &r->retried[who % QUIC_RETRIES_KEPT];
+    uint64_t now = r->worker->now;
+    if (kept->who == who && now - kept->at < QUIC_RETRY_AGAIN_US)
+        return false;
+    *kept = (struct quic_retried){who, now};
+    return true;
 }
 
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n) {

@@ -11,12 +11,14 @@
 
 enum {
     QUIC_BURST_SIZE = 64000,       /* no packet is larger */
-    QUIC_ETHERNET_PAYLOAD = 1452,  /* of a datagram over IPv6 on Ethernet; what quic.max-udp-payload is unless said */
+    QUIC_ETHERNET_PAYLOAD = 1452,  /* of a datagram over IPv6 on Ethernet: the most, unless quic.max-udp-payload says else */
     QUIC_LOOPBACK_PAYLOAD = 63000, /* likewise towards a peer on this host */
     QUIC_CLOSING_MAX = 4096,       /* of a worker, that still answer; more: the oldest is forgotten */
     QUIC_RANDOM_POOL = 512,
     QUIC_STATELESS_PER_SECOND = 1000, /* of each kind */
     QUIC_STATELESS_BURST = 100,
+    QUIC_RETRIES_KEPT = 256,
+    QUIC_RETRY_AGAIN_US = 20000,   /* no client repeats a first packet as soon as that */
     QUIC_PEER_UNI_STREAMS = 100,   /* that a peer may have open: HTTP/3 needs three, and takes unknown ones */
 };
 
@@ -27,6 +29,11 @@ enum quic_stateless { QUIC_STATELESS_RESET, QUIC_STATELESS_VERSIONS, QUIC_STATEL
 struct quic_process {
     struct quic_process_options options;
     _Atomic(struct worker *) workers[UINT8_MAX + 1];     /* by index; each writes its own */
+};
+
+/* A client that was sent a Retry: a hash of its address and the ID that it chose, and when. */
+struct quic_retried {
+    uint64_t who, at;
 };
 
 /* An ID by which datagrams find a connection. */
@@ -47,6 +54,7 @@ struct quic_room {
     struct quic_conn     *first_closing, *last_closing;
     size_t                closing_count;
     uint64_t              full_at[QUIC_STATELESS_KINDS]; /* when a bucket of such answers is full again */
+    struct quic_retried   retried[QUIC_RETRIES_KEPT];    /* by hash; whoever came last */
     uint8_t               random[QUIC_RANDOM_POOL];
     size_t                random_left;
 };
@@ -55,6 +63,8 @@ struct quic_room {
 struct quic_room *quic_room_of(struct worker *w);
 /* Takes one of the answers of that kind. False: there is none left now, which is counted. */
 bool quic_take_stateless(struct quic_room *r, enum quic_stateless kind);
+/* Whether a Retry is to go out. False: one just has, and this is the second datagram of the same ClientHello. */
+bool quic_take_retry(struct quic_room *r, const struct address *remote, const ngtcp2_cid *original);
 /* Unpredictable bytes: OpenSSL's, taken in larger pieces. */
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n);
 

@@ -30,7 +30,7 @@ static void reset(struct quic_endpoint *e, const struct quic_arrival *a) {
 static bool forward(struct quic_endpoint *e, const struct quic_arrival *a) {
     struct stats *stats = e->worker->stats;
     uint8_t worker, generation;
-    if (a->datagram->is_forwarded || !quic_ids_read(&e->ids, a->ids.dcid, a->ids.dcidlen, &worker, &generation))
+    if (a->datagram->is_forwarded || !quic_ids_read(&e->issuer->ids, a->ids.dcid, a->ids.dcidlen, &worker, &generation))
         return false;
     const struct quic_process *p = e->room->process;
     struct worker *other = p->workers[worker];

@@ -15,6 +15,13 @@ uint64_t quic_streams_left(const struct quic_conn *c, bool bidirectional) {
     return bidirectional ? ngtcp2_conn_get_streams_bidi_left(c->ng) : ngtcp2_conn_get_streams_uni_left(c->ng);
 }
 
+struct quic_allowance quic_first_allowance(const struct quic_conn *c) {
+    if (!c->ng)
+        return (struct quic_allowance){0};
+    const ngtcp2_transport_params *p = ngtcp2_conn_get_local_transport_params(c->ng);
+    return (struct quic_allowance){p->initial_max_stream_data_bidi_remote, p->initial_max_streams_bidi};
+}
+
 void quic_extend_streams(struct quic_conn *c, bool bidirectional, size_t n) {
     if (!c->ng)
         return;

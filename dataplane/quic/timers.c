@@ -67,6 +67,8 @@ static void expire(struct quic_conn *c) {
     } else {
         if (status != 0)
             quic_fail(c, status);
+        else
+            quic_path_check(c);
         worker_mark_dirty(c->worker, &c->flushable);
     }
 }

@@ -9,10 +9,10 @@
 #include "dataplane/codec/raw/client.h"
 #include "dataplane/http/http2_options.h"
 #include "dataplane/http/http3_options.h"
+#include "dataplane/snapshot/cluster_tls.h"
 #include "dataplane/snapshot/members.h"
 #include "dataplane/snapshot/quic_options.h"
 #include "dataplane/snapshot/sticky.h"
-#include "dataplane/snapshot/tls.h"
 
 /* What a definition was made of: unchanged parts mean that it can be shared. */
 struct owned_definition {
@@ -49,8 +49,7 @@ void cluster_definition_unref(struct cluster_definition *d) {
     struct owned_definition *o = (struct owned_definition *)d;
     if (!d || --d->references)
         return;
-    tls_client_unref(d->options.tls);
-    tls_client_unref(d->options.quic_tls);
+    cluster_tls_drop(d);
     cluster_members_unref(d->members);
     cluster_shared_unref(d->shared);
     arena_finish(&o->arena);
@@ -172,8 +171,6 @@ static bool is_good_fallback(const Headgate__Http3Fallback *m) {
 static int check_served(const Headgate__Cluster *m, const char *name, struct error_list *errors) {
     size_t before = errors->count;
     bool is_http3 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
-    if (is_http3 && !m->tls)
-        fault(errors, "cluster", name, "tls", ERROR_MISSING, "HTTP/3 is always encrypted");
     if (is_http3 && m->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
         fault(errors, "cluster", name, "send_proxy", ERROR_CONFLICT, "there is no PROXY header over UDP");
     if (m->http3_fallback && !is_good_fallback(m->http3_fallback))
@@ -231,22 +228,17 @@ static int fill_outliers(struct cluster_definition *d, const Headgate__OutlierDe
 /* What a definition is made of. */
 struct ingredients {
     const struct resource *cluster, *endpoints, *secret; /* the last two may be NULL */
-    struct tls_client     *tls, *quic_tls;               /* likewise */
+    struct cluster_tls     tls;
 };
 
-static void give_up_tls(const struct ingredients *from) {
-    tls_client_unref(from->tls);
-    tls_client_unref(from->quic_tls);
-}
-
 /* The TLS of `from` is the definition's from here on. */
-static struct cluster_definition *make(const struct ingredients *from, const struct cluster_definition *previous,
+static struct cluster_definition *make(struct ingredients *from, const struct cluster_definition *previous,
                                        const struct snapshot *s, struct error_list *errors) {
     const struct resource *cluster = from->cluster, *endpoints = from->endpoints;
     const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
     struct owned_definition *o = hg_calloc(1, sizeof *o);
     if (!o) {
-        give_up_tls(from);
+        cluster_tls_finish(&from->tls);
         return NULL;
     }
     struct cluster_definition *d = &o->definition;
@@ -260,8 +252,7 @@ static struct cluster_definition *make(const struct ingredients *from, const str
         o->settings_id = s->settings_resource->id;
     fill_options(o, m, &s->settings);
     breakers_fill(&d->breakers, m->breakers);
-    d->options.tls = from->tls;
-    d->options.quic_tls = from->quic_tls;
+    cluster_tls_move(&from->tls, d);
     int status = check_served(m, cluster->name, errors);
     if (fill_outliers(d, m->outliers, errors) < 0)
         status = -1;
@@ -277,8 +268,7 @@ static struct cluster_definition *make(const struct ingredients *from, const str
 
 static bool is_same(const struct cluster_definition *d, const struct ingredients *from, const struct resource *settings) {
     const struct owned_definition *o = (const struct owned_definition *)d;
-    if (d->options.tls != from->tls || d->options.quic_tls != from->quic_tls ||
-        !resource_id_equal(&o->cluster_id, &from->cluster->id) ||
+    if (!cluster_tls_is_of(&from->tls, d) || !resource_id_equal(&o->cluster_id, &from->cluster->id) ||
         o->has_endpoints != (from->endpoints != NULL) || o->has_settings != (settings != NULL))
         return false;
     return (!from->endpoints || resource_id_equal(&o->endpoints_id, &from->endpoints->id)) &&
@@ -286,29 +276,14 @@ static bool is_same(const struct cluster_definition *d, const struct ingredients
            (!settings || resource_id_equal(&o->settings_id, &settings->id));
 }
 
-/* That over TCP (of HTTP/3: of its fallback and of tunnels), and that of QUIC. */
-static int find_tls(struct ingredients *from, const struct resource_set *resources, struct error_list *errors) {
-    const Headgate__Cluster *m = (const Headgate__Cluster *)from->cluster->message;
-    bool is_http3 = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP3;
-    enum tls_protocols over_tcp = m->protocol == HEADGATE__CLUSTER__PROTOCOL__HTTP1 ? TLS_HTTP1 : TLS_HTTP2;
-    if (!m->tls)
-        return 0;
-    if (snapshot_cluster_tls(from->cluster, over_tcp, resources, &from->tls, errors) < 0)
-        return -1;
-    if (!is_http3 || snapshot_cluster_tls(from->cluster, TLS_HTTP3, resources, &from->quic_tls, errors) == 0)
-        return 0;
-    tls_client_unref(from->tls);
-    return -1;
-}
-
 /* Takes the previous definition `d` over, or makes one. NULL: errors has more now, or memory is short. */
 static struct cluster_definition *reuse_or_make(struct snapshot *s, struct ingredients *from,
                                                 const struct resource_set *resources, struct cluster_definition *d,
                                                 struct error_list *errors) {
-    if (find_tls(from, resources, errors) < 0)
+    if (cluster_tls_make(from->cluster, resources, &from->tls, errors) < 0)
         return NULL;
     if (d && is_same(d, from, s->settings_resource)) {
-        give_up_tls(from);
+        cluster_tls_finish(&from->tls);
         d->references++;
         return d;
     }

@@ -296,12 +296,12 @@ void listen_sockets_abort(struct listen_sockets *s) {
 
 /* ---- what is not wanted any more ---- */
 
-/* The length of connection IDs stays: those that are out have it. */
-static void renew_buffers(struct listen_address *a, const struct holder_udp_wish *wish) {
-    if (a->udp.receive_buffer == wish->receive_buffer && a->udp.send_buffer == wish->send_buffer)
+/* Connection IDs that are out keep their length: where that changes, they go by the hash, and are sent on. */
+static void renew_udp(struct listen_address *a, const struct holder_udp_wish *wish) {
+    if (a->udp.receive_buffer == wish->receive_buffer && a->udp.send_buffer == wish->send_buffer &&
+        a->udp.id_length == wish->id_length)
         return;
-    a->udp.receive_buffer = wish->receive_buffer;
-    a->udp.send_buffer = wish->send_buffer;
+    a->udp = *wish;
     holder_listen_udp(a->owner->holder, &a->held, a->count, &a->udp, NULL, NULL);
 }
 
@@ -312,7 +312,7 @@ static void keep(struct listen_sockets *s, const struct wanted *w) {
     if (!w->is_udp && a->backlog != w->backlog)
         holder_listen(s->holder, &a->held, a->count, w->backlog, NULL, NULL);
     if (w->is_udp)
-        renew_buffers(a, &w->udp);
+        renew_udp(a, &w->udp);
     a->backlog = w->backlog;
     a->is_wanted = true;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "dataplane/snapshot/cluster_tls.h"
+#include "proto/tls_choice.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -21,6 +23,11 @@ static void fault(struct error_list *errors, const char *kind, const char *name,
     char resource[RESOURCE_NAME_MAX + 32];
     snprintf(resource, sizeof resource, "%s/%s", kind, name);
     error_set_resource(errors, error_addf(errors, code, "%s", message), resource, path);
+}
+
+static const Headgate__Balancing *balancing_of(const Headgate__Cluster *m) {
+    static const Headgate__Balancing defaults = HEADGATE__BALANCING__INIT;
+    return m->balancing ? m->balancing : &defaults;
 }
 
 /* ---- rules ---- */
@@ -144,18 +151,24 @@ static bool is_elsewhere(const Headgate__Endpoint *m, const Headgate__Balancing 
     return b->prefer_zone && own_zone.n && !str_eq(str_of(m->zone), own_zone);
 }
 
+static uint64_t choice_of(const Headgate__Cluster *cluster, const Headgate__Endpoint *m) {
+    size_t i = tls_choice_of(cluster->tls_choices, cluster->n_tls_choices, m->metadata, m->n_metadata);
+    return i < cluster->n_tls_choices ? cluster_tls_id(cluster->tls_choices[i]) : 0;
+}
+
 /* 0, or -1 without memory. */
 static int fill_endpoint(struct cluster_members *members, struct endpoint_definition *e, const Headgate__Endpoint *m,
-                         const Headgate__Balancing *b) {
+                         const Headgate__Cluster *cluster) {
     char text[ADDRESS_TEXT_MAX];
     struct metadata *metadata = arena_calloc(&members->arena, m->n_metadata, sizeof *metadata);
     address_format(&e->address, text);
     e->text = arena_str(&members->arena, str_of(text));
     e->hostname = m->hostname ? arena_str(&members->arena, str_of(m->hostname)) : (struct str){NULL, 0};
     e->weight = m->weight;
+    e->tls_choice = choice_of(cluster, m);
     e->is_draining = m->health == HEADGATE__ENDPOINT__HEALTH__DRAINING;
     e->is_usable = !e->is_draining && m->health != HEADGATE__ENDPOINT__HEALTH__UNHEALTHY && m->weight > 0;
-    e->is_remote = is_elsewhere(m, b);
+    e->is_remote = is_elsewhere(m, balancing_of(cluster));
     e->priority = (uint8_t)m->priority;
     e->metadata = metadata;
     e->metadata_count = (uint32_t)m->n_metadata;
@@ -178,13 +191,13 @@ static void check_endpoint(const Headgate__Endpoint *m, size_t i, const char *na
         fault(errors, "endpoint-set", name, path, ERROR_RANGE, "priority is above 127");
 }
 
-static int fill_endpoints(struct cluster_members *m, const struct resource *r, const Headgate__Balancing *b,
+static int fill_endpoints(struct cluster_members *m, const struct resource *r, const Headgate__Cluster *cluster,
                           struct error_list *errors) {
     const Headgate__EndpointSet *set = (const Headgate__EndpointSet *)r->message;
     size_t before = errors->count;
     for (size_t i = 0; i < set->n_endpoints; i++) {
         check_endpoint(set->endpoints[i], i, r->name, &m->endpoints[i], errors);
-        if (errors->count == before && fill_endpoint(m, &m->endpoints[i], set->endpoints[i], b) < 0)
+        if (errors->count == before && fill_endpoint(m, &m->endpoints[i], set->endpoints[i], cluster) < 0)
             return -1;
     }
     return errors->count == before ? 0 : -1;
@@ -194,6 +207,10 @@ static int fill_endpoints(struct cluster_members *m, const struct resource *r, c
 
 uint64_t snapshot_members_print(const Headgate__Cluster *m) {
     uint64_t print = XXH3_64bits_withSeed(own_zone.p, own_zone.n, m->balancer * 2 + (m->sticky != NULL));
+    for (size_t i = 0; i < m->n_tls_choices; i++) {
+        uint64_t id = cluster_tls_id(m->tls_choices[i]);
+        print = XXH3_64bits_withSeed(&id, sizeof id, print);
+    }
     if (!m->balancing)
         return print;
     size_t size = headgate__balancing__get_packed_size(m->balancing);
@@ -203,11 +220,6 @@ uint64_t snapshot_members_print(const Headgate__Cluster *m) {
     print = XXH3_64bits_withSeed(packed, headgate__balancing__pack(m->balancing, packed), print);
     hg_free(packed);
     return print;
-}
-
-static const Headgate__Balancing *balancing_of(const Headgate__Cluster *m) {
-    static const Headgate__Balancing defaults = HEADGATE__BALANCING__INIT;
-    return m->balancing ? m->balancing : &defaults;
 }
 
 /* Each subset has a table of its own, and endpoints say how many there are. */
@@ -231,7 +243,7 @@ struct cluster_members *snapshot_members_make(const struct resource *cluster, co
         return NULL;
     fill_rules(&made->rules, m, b);
     made->wants_ids = m->sticky != NULL;
-    if (fill_selectors(made, b) == 0 && (!endpoints || fill_endpoints(made, endpoints, b, errors) == 0) &&
+    if (fill_selectors(made, b) == 0 && (!endpoints || fill_endpoints(made, endpoints, m, errors) == 0) &&
         cluster_members_complete(made, previous) == 0)
         return made;
     check_tables(made, cluster->name, errors);

@@ -46,7 +46,7 @@ int quic_options_init(struct quic_options *options, const Headgate__QuicOptions 
         .idle_timeout = q->idle_timeout,
         .keep_alive = q->keep_alive,
         .congestion = q->congestion_control == HEADGATE__QUIC_OPTIONS__CONGESTION_CONTROL__BBR ? QUIC_BBR : QUIC_CUBIC,
-        .max_udp_payload = q->max_udp_payload,
+        .max_udp_payload = q->has_max_udp_payload ? q->max_udp_payload : 0,
         .initial_stream_window = h->initial_stream_window,
         .initial_connection_window = h->initial_connection_window,
         .max_concurrent_streams = h->max_concurrent_streams,

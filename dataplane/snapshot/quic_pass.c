@@ -86,50 +86,71 @@ static int add_routes(const struct place *p, const Headgate__QuicPass *m) {
 
 /* ---- endpoints that connection IDs name ---- */
 
-static const struct metadata *server_id_of(const struct endpoint_definition *e) {
+static const struct metadata *find_metadata(const struct endpoint_definition *e, struct str key) {
     for (uint32_t i = 0; i < e->metadata_count; i++)
-        if (str_eq(e->metadata[i].key, STR("quic-server-id")))
+        if (str_eq(e->metadata[i].key, key))
             return &e->metadata[i];
     return NULL;
 }
 
+/* An ID of one configuration goes before that of all. */
+static const struct metadata *server_id_of(const struct endpoint_definition *e, unsigned rotation) {
+    char key[32];
+    snprintf(key, sizeof key, "quic-server-id-%u", rotation);
+    const struct metadata *own = find_metadata(e, str_of(key));
+    return own ? own : find_metadata(e, STR("quic-server-id"));
+}
+
 /* Of two with the same ID the first counts. */
-static int add_server(const struct place *p, const struct cluster_definition *cluster, uint32_t place) {
-    const struct metadata *id = server_id_of(&cluster->members->endpoints[place]);
-    uint8_t n = p->to->lb->id_n, octets[QUIC_LB_BLOCK_MAX];
+static int add_server(const struct place *p, const struct quic_lb_form *form, const struct cluster_definition *cluster,
+                      uint32_t place) {
+    const struct metadata *id = server_id_of(&cluster->members->endpoints[place], form->config);
+    uint8_t octets[1 + QUIC_LB_BLOCK_MAX] = {form->config}, n = (uint8_t)(1 + form->id_n);
     const struct str key = {(const char *)octets, n};
-    if (!id || hex_decode(id->value, octets, n) < 0 || map_get(&p->to->by_server, key))
+    if (!id || hex_decode(id->value, octets + 1, form->id_n) < 0 || map_get(&p->to->by_server, key))
         return 0;
     struct pass_server *s = arena_calloc(&p->snapshot->arena, 1, sizeof *s);
     if (!s)
         return -1;
-    *s = (struct pass_server){.cluster = cluster, .place = place};
-    memcpy(s->id, octets, n);
-    return map_set(&p->to->by_server, (struct str){(const char *)s->id, n}, s);
+    *s = (struct pass_server){.cluster = cluster, .place = place, .key_n = n};
+    memcpy(s->key, octets, n);
+    return map_set(&p->to->by_server, (struct str){(const char *)s->key, n}, s);
 }
 
-static int add_servers(const struct place *p) {
+static int add_servers(const struct place *p, const struct quic_lb_form *form) {
     int status = 0;
     for (uint32_t c = 0; c < p->to->cluster_count; c++)
         for (uint32_t i = 0; i < p->to->clusters[c]->members->count; i++)
-            status |= add_server(p, p->to->clusters[c], i);
+            status |= add_server(p, form, p->to->clusters[c], i);
     return status;
 }
 
-static int add_server_ids(const struct place *p, const Headgate__QuicServerIds *m) {
+static int add_server_ids(const struct place *p, const Headgate__QuicServerIds *m, const char *path) {
     struct quic_lb_form *form = arena_calloc(&p->snapshot->arena, 1, sizeof *form);
     uint32_t both = m->length + m->nonce_length;
     if (!form)
         return -1;
     if (m->rotation >= QUIC_LB_UNROUTABLE || m->length < 1 || m->length > QUIC_LB_BLOCK_MAX ||
         m->nonce_length < QUIC_LB_NONCE_MIN || m->nonce_length > QUIC_LB_BLOCK_MAX || both > QUIC_LB_BLOCK_MAX)
-        return fault(p, "quic_pass.server_ids", ERROR_RANGE, "%s", "rotation, length and nonce-length do not fit");
+        return fault(p, path, ERROR_RANGE, "%s", "rotation, length and nonce-length do not fit");
+    if (p->to->lb[m->rotation])
+        return fault(p, path, ERROR_CONFLICT, "%s", "two have the same rotation");
     *form = (struct quic_lb_form){.config = (uint8_t)m->rotation, .id_n = (uint8_t)m->length,
                                   .nonce_n = (uint8_t)m->nonce_length, .has_key = m->key != NULL};
     if (m->key && hex_decode(str_of(m->key), form->key, sizeof form->key) < 0)
-        return fault(p, "quic_pass.server_ids.key", ERROR_SYNTAX, "%s", "16 octets in hexadecimal are needed");
-    p->to->lb = form;
-    return add_servers(p);
+        return fault(p, path, ERROR_SYNTAX, "%s", "16 octets in hexadecimal are needed as a key");
+    p->to->lb[m->rotation] = form;
+    return add_servers(p, form);
+}
+
+static int add_all_server_ids(const struct place *p, const Headgate__QuicPass *m) {
+    int status = 0;
+    for (size_t i = 0; i < m->n_server_ids && status == 0; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "quic_pass.server_ids[%zu]", i);
+        status = add_server_ids(p, m->server_ids[i], path);
+    }
+    return status;
 }
 
 /* ---- the whole ---- */
@@ -137,7 +158,9 @@ static int add_server_ids(const struct place *p, const Headgate__QuicServerIds *
 static int check_bounds(const struct place *p, const Headgate__QuicPass *m) {
     if (m->max_flows < 1 || m->max_flows > 1000000 || m->max_hellos < 1)
         return fault(p, "quic_pass", ERROR_RANGE, "%s", "the bounds of flows are out of their range");
-    if (m->idle_timeout == 0 || m->handshake_timeout == 0)
+    if (m->new_flows_per_second < 1 || m->new_flows_per_second > 1000000)
+        return fault(p, "quic_pass.new_flows_per_second", ERROR_RANGE, "%s", "1 to 1000000 flows in a second are possible");
+    if (m->idle_timeout == 0 || m->handshake_timeout == 0 || m->drain_timeout == 0)
         return fault(p, "quic_pass", ERROR_RANGE, "%s", "the time-outs must be above 0");
     return 0;
 }
@@ -161,15 +184,14 @@ int snapshot_build_quic_pass(struct snapshot *s, const Headgate__Listener *m, co
     if (!to || !clusters)
         return -1;
     *to = (struct pass_definition){.clusters = clusters, .idle_timeout = pass->idle_timeout,
-                                   .handshake_timeout = pass->handshake_timeout, .max_flows = pass->max_flows,
-                                   .max_hellos = pass->max_hellos, .next = s->passes};
+                                   .handshake_timeout = pass->handshake_timeout, .drain_timeout = pass->drain_timeout,
+                                   .max_flows = pass->max_flows, .max_hellos = pass->max_hellos,
+                                   .new_flows_per_second = pass->new_flows_per_second, .next = s->passes};
     s->passes = to;
     d->pass = to;
     d->opening.pass = true;
     int status = check_beside(&p, m) | check_bounds(&p, pass) | add_routes(&p, pass);
-    if (status == 0 && pass->server_ids)
-        status = add_server_ids(&p, pass->server_ids);
-    return status;
+    return status == 0 ? add_all_server_ids(&p, pass) : status;
 }
 
 void snapshot_drop_quic_passes(struct snapshot *s) {

@@ -38,15 +38,14 @@ int snapshot_listener_tls(const struct resource *listener, const struct resource
     return 0;
 }
 
-int snapshot_cluster_tls(const struct resource *cluster, enum tls_protocols protocol, const struct resource_set *resources,
-                         struct tls_client **ret, struct error_list *errors) {
-    const Headgate__Cluster *m = (const Headgate__Cluster *)cluster->message;
+int snapshot_client_tls(const char *cluster, const char *path, const Headgate__ClientTls *m, enum tls_protocols protocol,
+                        const struct resource_set *resources, struct tls_client **ret, struct error_list *errors) {
     char name[PLACE_MAX];
     const struct tls_secrets secrets = {find_secret, resources};
-    const struct tls_place place = {name, "tls", errors};
-    snprintf(name, sizeof name, "cluster/%s", cluster->name);
-    struct tls_client *tls = m->tls ? tls_client_build(m->tls, protocol, &secrets, &place) : NULL;
-    if (m->tls && !tls)
+    const struct tls_place place = {name, path, errors};
+    snprintf(name, sizeof name, "cluster/%s", cluster);
+    struct tls_client *tls = tls_client_build(m, protocol, &secrets, &place);
+    if (!tls)
         return -1;
     *ret = tls;
     return 0;

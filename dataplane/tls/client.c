@@ -15,15 +15,28 @@ static const char default_groups[] = "*X25519MLKEM768:*X25519:secp256r1:secp384r
 
 static int on_verify(int is_good, X509_STORE_CTX *store) {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    return peer_names_verify(((struct tls_client *)definition_of(SSL_get_SSL_CTX(ssl)))->names, is_good, store);
+    return peer_rules_verify(&((struct tls_client *)definition_of(SSL_get_SSL_CTX(ssl)))->rules, is_good, store);
+}
+
+static int on_pins_alone(X509_STORE_CTX *store, void *arg) {
+    return peer_rules_verify_pins_only(&((struct tls_client *)arg)->rules, store);
+}
+
+static bool counts_pins_alone(const struct tls_client *c) {
+    return c->message->pins && c->message->pins->only && !c->message->insecure;
 }
 
 static int set_verification(struct tls_client *c, SSL_CTX *context, struct tls_library *l) {
+    if (counts_pins_alone(c)) {
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_cert_verify_callback(context, on_pins_alone, c);
+        return 0;
+    }
     if (!c->trust) {
         SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
         return 0;
     }
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, c->names ? on_verify : NULL);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, peer_rules_ask(&c->rules) ? on_verify : NULL);
     return trust_use(c->trust, context, c->message->only_verify_leaf_cert_crl, l);
 }
 
@@ -83,7 +96,7 @@ static void client_destroy(struct definition *d) {
     struct tls_client *c = (struct tls_client *)d;
     key_pair_unref(c->certificate);
     trust_unref(c->trust);
-    peer_names_destroy(c->names);
+    peer_rules_finish(&c->rules);
     if (c->message)
         headgate__client_tls__free_unpacked(c->message, NULL);
     hg_free(c);
@@ -94,7 +107,7 @@ static const struct definition_ops client_ops = {client_make, client_destroy};
 static int add_trust(struct tls_client *c, const struct tls_secrets *secrets, const struct tls_place *place) {
     const char *name = c->message->trust;
     struct tls_secret secret;
-    if (c->message->insecure)
+    if (c->message->insecure || counts_pins_alone(c))
         return 0;
     if (!name) {
         tls_fault(place, "trust", ERROR_MISSING, "needed to verify origins, unless insecure is set");
@@ -113,6 +126,13 @@ static int add_certificate(struct tls_client *c, const struct tls_secrets *secre
     if (tls_find_secret(secrets, name, HEADGATE__SECRET__KIND_KEY_PAIR, place, "certificate", &secret))
         c->certificate = key_pair_get(&secret, name, place);
     return c->certificate ? 0 : -1;
+}
+
+/* Where the name that was asked for is verified, or one of `names`, those that come with the trust do not count. */
+static int add_rules(struct tls_client *c, const struct tls_place *place) {
+    const Headgate__ClientTls *m = c->message;
+    const struct peer_wish own = {m->match_names, m->n_match_names, m->insecure ? NULL : m->pins};
+    return tls_make_rules(&own, c->trust, m->n_match_names || m->any_name, place, &c->rules);
 }
 
 static int fingerprint(const Headgate__ClientTls *m, enum tls_protocols protocol, const struct tls_secrets *secrets,
@@ -142,7 +162,7 @@ static struct tls_client *make(const Headgate__ClientTls *m, enum tls_protocols 
     c->message = copy_message(m);
     c->protocol = protocol;
     if (!c->message || (add_trust(c, secrets, place) | add_certificate(c, secrets, place)) < 0 ||
-        tls_make_names(c->message->match_names, c->message->n_match_names, place, &c->names) < 0) {
+        add_rules(c, place) < 0) {
         client_destroy(&c->definition);
         return NULL;
     }

@@ -114,16 +114,18 @@ void tls_options_common(SSL_CTX *context) {
     SSL_CTX_set_read_ahead(context, 0);
 }
 
-int tls_make_names(Headgate__NameMatch *const *matches, size_t count, const struct tls_place *place,
-                   struct peer_names **ret) {
-    char why[128], field[64];
-    size_t bad;
-    *ret = count ? peer_names_create(matches, count, &bad, why) : NULL;
-    if (!count || *ret)
+int tls_make_rules(const struct peer_wish *own, const struct trust *trust, bool counts_names, const struct tls_place *place,
+                   struct peer_rules *ret) {
+    struct peer_wish wishes[] = {*own, trust ? trust_wish(trust) : (struct peer_wish){0}};
+    struct peer_fault fault;
+    char field[64];
+    if (!counts_names)
+        wishes[1].name_count = 0;
+    if (peer_rules_make(wishes, 2, ret, &fault) == 0)
         return 0;
-    snprintf(field, sizeof field, "match_names[%zu]", bad);
-    if (why[0])
-        tls_fault(place, field, ERROR_RANGE, "%s", why);
+    snprintf(field, sizeof field, "%s%s[%zu]", fault.wish ? "trust." : "", fault.field ? fault.field : "", fault.item);
+    if (fault.field)
+        tls_fault(place, field, ERROR_RANGE, "%s", fault.why);
     else
         tls_memory_fault(place);
     return -1;

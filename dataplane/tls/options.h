@@ -1,10 +1,11 @@
-/* options.h — versions, suites and groups of a context, as a definition names them. */
+/* options.h — versions, suites and groups of a context, as a definition names them; what a peer's certificate must be. */
 #pragma once
 
 #include <openssl/types.h>
 
-#include "dataplane/routing/peer_names.h"
+#include "dataplane/routing/peer_rules.h"
 #include "dataplane/tls/secrets.h"
+#include "dataplane/tls/trust.h"
 
 struct tls_options {
     Headgate__TlsVersion min_version, max_version;
@@ -23,6 +24,7 @@ int tls_options_apply(SSL_CTX *context, const struct tls_options *o, const struc
 /* What holds for every context. */
 void tls_options_common(SSL_CTX *context);
 
-/* Which names a peer must have; *ret is NULL without any. Returns 0, or -1 with a fault. */
-int  tls_make_names(Headgate__NameMatch *const *matches, size_t count, const struct tls_place *place,
-                    struct peer_names **ret);
+/* What a peer's certificate must be: as the definition says it, and as the trust does (NULL: there is none); its names only
+ * where they count. Returns 0, or -1 with a fault. */
+int  tls_make_rules(const struct peer_wish *own, const struct trust *trust, bool counts_names, const struct tls_place *place,
+                    struct peer_rules *ret);

@@ -219,13 +219,14 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *known, const unsi
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
-static int id_of_names(const Headgate__ServerTls *m, struct resource_id *ret) {
-    Headgate__ServerTls names = HEADGATE__SERVER_TLS__INIT;
-    names.match_names = m->match_names;
-    names.n_match_names = m->n_match_names;
-    size_t n = headgate__server_tls__get_packed_size(&names);
+static int id_of_rules(const Headgate__ServerTls *m, struct resource_id *ret) {
+    Headgate__ServerTls rules = HEADGATE__SERVER_TLS__INIT;
+    rules.match_names = m->match_names;
+    rules.n_match_names = m->n_match_names;
+    rules.pins = m->pins;
+    size_t n = headgate__server_tls__get_packed_size(&rules);
     uint8_t *packed = hg_malloc(n + 1);
-    int status = packed ? resource_id_of(packed, headgate__server_tls__pack(&names, packed), ret) : -1;
+    int status = packed ? resource_id_of(packed, headgate__server_tls__pack(&rules, packed), ret) : -1;
     hg_free(packed);
     return status;
 }
@@ -235,14 +236,14 @@ static int set_session_context(struct tls_server *s, SSL_CTX *context) {
     struct resource_id id;
     struct {
         uint32_t           asked, leaf_alone;
-        struct resource_id trust, names;
+        struct resource_id trust, rules;
     } policy = {
         .asked = (uint32_t)s->message->client_certificates,
         .leaf_alone = (uint32_t)s->message->only_verify_leaf_cert_crl,
     };
     if (s->trust)
         policy.trust = ((const struct kept *)s->trust)->id;
-    if (id_of_names(s->message, &policy.names) < 0)
+    if (id_of_rules(s->message, &policy.rules) < 0)
         return -1;
     return resource_id_of(&policy, sizeof policy, &id) == 0 &&
                    SSL_CTX_set_session_id_context(context, id.bytes, sizeof id.bytes) == 1
@@ -269,19 +270,35 @@ static int set_tickets(struct tls_server *s, SSL_CTX *context) {
 
 static int on_verify(int is_good, X509_STORE_CTX *store) {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    return peer_names_verify(server_of(ssl)->names, is_good, store);
+    return peer_rules_verify(&server_of(ssl)->rules, is_good, store);
+}
+
+static int on_pins_alone(X509_STORE_CTX *store, void *arg) {
+    return peer_rules_verify_pins_only(&((struct tls_server *)arg)->rules, store);
+}
+
+static bool counts_pins_alone(const Headgate__ServerTls *m) {
+    return m->client_certificates != HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED && m->pins && m->pins->only;
+}
+
+static int mode_of(const struct tls_server *s) {
+    bool is_required = s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    return SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
 }
 
 static int set_client_certificates(struct tls_server *s, SSL_CTX *context, struct tls_library *l) {
+    if (counts_pins_alone(s->message)) {
+        SSL_CTX_set_verify(context, mode_of(s), NULL);
+        SSL_CTX_set_cert_verify_callback(context, on_pins_alone, s);
+        return 0;
+    }
     if (!s->trust)
         return 0;
     STACK_OF(X509_NAME) *names = trust_subjects(s->trust, l);
     if (!names)
         return -1;
     SSL_CTX_set_client_CA_list(context, names);
-    bool is_required = s->message->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-                       s->names ? on_verify : NULL);
+    SSL_CTX_set_verify(context, mode_of(s), peer_rules_ask(&s->rules) ? on_verify : NULL);
     return trust_use(s->trust, context, s->message->only_verify_leaf_cert_crl, l);
 }
 
@@ -339,7 +356,7 @@ static void server_destroy(struct definition *d) {
         key_pair_unref(s->pairs[i]);
     hg_free(s->pairs);
     trust_unref(s->trust);
-    peer_names_destroy(s->names);
+    peer_rules_finish(&s->rules);
     ticket_keys_unref(s->tickets);
     if (s->message)
         headgate__server_tls__free_unpacked(s->message, NULL);
@@ -388,7 +405,7 @@ static int add_pairs(struct tls_server *s, const struct building *b) {
 static int add_trust(struct tls_server *s, const struct building *b) {
     const Headgate__ServerTls *m = s->message;
     struct tls_secret secret;
-    if (m->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED)
+    if (m->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED || counts_pins_alone(m))
         return 0;
     if (!m->client_trust) {
         tls_fault(b->place, "client_trust", ERROR_MISSING, "needed to check certificates of clients");
@@ -431,11 +448,17 @@ static Headgate__ServerTls *copy_message(const Headgate__ServerTls *m) {
     return copy;
 }
 
+static int add_rules(struct tls_server *s, const struct building *b) {
+    const Headgate__ServerTls *m = s->message;
+    const struct peer_wish own = {m->match_names, m->n_match_names, m->pins};
+    return tls_make_rules(&own, s->trust, true, b->place, &s->rules);
+}
+
 static int fill(struct tls_server *s, const struct building *b) {
     int status = add_pairs(s, b);
     status |= add_trust(s, b);
     status |= add_tickets(s, b);
-    status |= tls_make_names(s->message->match_names, s->message->n_match_names, b->place, &s->names);
+    status |= add_rules(s, b);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* server_private.h — the inside of a server's definition: for this room. */
 #pragma once
 
-#include "dataplane/routing/peer_names.h"
+#include "dataplane/routing/peer_rules.h"
 #include "dataplane/tls/definition.h"
 #include "dataplane/tls/key_pair.h"
 #include "dataplane/tls/server.h"
@@ -16,8 +16,8 @@ struct tls_server {
     struct key_pair    **pairs;             /* at least one */
     size_t               pair_count;
     struct map           by_name;           /* -> struct key_pair; of two with one name the first counts */
-    struct trust        *trust;             /* NULL: clients are not asked for certificates */
-    struct peer_names   *names;             /* NULL: whatever they are called */
+    struct trust        *trust;             /* NULL: clients are not asked for certificates, or pins alone count */
+    struct peer_rules    rules;             /* for their certificates */
     struct ticket_keys  *tickets;           /* NULL: none are issued */
 };
 

@@ -92,7 +92,7 @@ static int expect_name(SSL *ssl, const char *name) {
 
 static int expect_names(struct tls_session *s, const Headgate__ClientTls *m, const char *hostname) {
     int status = 0;
-    if (m->insecure || m->any_name || m->n_match_names)
+    if (m->insecure || m->any_name || m->n_match_names || (m->pins && m->pins->only))
         return 0;
     for (size_t i = 0; i < m->n_names; i++)
         status |= expect_name(s->ssl, m->names[i]);
@@ -281,10 +281,12 @@ enum tls_status tls_handshake(struct tls_session *s) {
 static enum tls_status read_records(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {
     enum tls_failure why = TLS_FAILURE_MALFORMED;
     enum tls_status status = records_read(s->records, &s->worker->io, room, n, ret, &why);
-    ERR_clear_error();
     if (status == TLS_EOF)
         s->state = SESSION_ENDED;
-    return status == TLS_FAILED ? tls_session_fail(s, why) : status;
+    if (status != TLS_FAILED)
+        return status;
+    ERR_clear_error(); /* a thousand instructions, so only where there can be one */
+    return tls_session_fail(s, why);
 }
 
 enum tls_status tls_read(struct tls_session *s, uint8_t *room, size_t n, size_t *ret) {

@@ -5,6 +5,7 @@
 #include <openssl/x509_vfy.h>
 
 #include "common/alloc.h"
+#include "dataplane/routing/peer_rules.h"
 
 struct trust {
     struct kept  kept;             /* first */
@@ -12,6 +13,7 @@ struct trust {
     size_t      *sizes;
     size_t       certificates, lists;
     X509_STORE **stores;           /* one per slot */
+    Headgate__Trust *rules;        /* what came along with them, alone */
 };
 
 static void trust_destroy(struct kept *k) {
@@ -21,7 +23,13 @@ static void trust_destroy(struct kept *k) {
     hg_free(t->stores);
     hg_free(t->bytes);
     hg_free(t->sizes);
+    if (t->rules)
+        headgate__trust__free_unpacked(t->rules, NULL);
     hg_free(t);
+}
+
+struct peer_wish trust_wish(const struct trust *t) {
+    return (struct peer_wish){t->rules->match_names, t->rules->n_match_names, t->rules->pins};
 }
 
 void trust_unref(struct trust *t) {
@@ -107,6 +115,18 @@ static void copy_part(struct trust *t, size_t *at, const ProtobufCBinaryData *fr
     *at += from->len;
 }
 
+static int copy_rules(struct trust *t, const Headgate__Trust *m) {
+    Headgate__Trust rules = HEADGATE__TRUST__INIT;
+    rules.match_names = m->match_names;
+    rules.n_match_names = m->n_match_names;
+    rules.pins = m->pins;
+    uint8_t *packed = hg_malloc(headgate__trust__get_packed_size(&rules) + 1);
+    if (packed)
+        t->rules = headgate__trust__unpack(NULL, headgate__trust__pack(&rules, packed), packed);
+    hg_free(packed);
+    return t->rules ? 0 : -1;
+}
+
 static int copy(struct trust *t, const Headgate__Trust *m) {
     size_t all = 0, at = 0;
     for (size_t i = 0; i < m->n_certificates; i++)
@@ -122,7 +142,7 @@ static int copy(struct trust *t, const Headgate__Trust *m) {
         copy_part(t, &at, &m->certificates[t->certificates]);
     for (; t->lists < m->n_revocation_lists; t->lists++)
         copy_part(t, &at, &m->revocation_lists[t->lists]);
-    return 0;
+    return copy_rules(t, m);
 }
 
 static int check(struct trust *t, const char *name, const struct tls_place *place) {

@@ -8,10 +8,13 @@
 #include "dataplane/tls/secrets.h"
 
 struct trust;
+struct peer_wish;
 
 /* The trust of the secret `name`, with one reference. NULL: the faults have been added. Thread: main. */
 struct trust *trust_get(const struct tls_secret *secret, const char *name, const struct tls_place *place);
 void          trust_unref(struct trust *t);         /* NULL is allowed */
+/* What came along with it; the trust's. */
+struct peer_wish trust_wish(const struct trust *t);
 
 /* Of this thread's library; the trust's. NULL: no memory. */
 X509_STORE   *trust_store(struct trust *t, struct tls_library *l);

@@ -30,7 +30,6 @@ endfunction()
 
 hg_library(hg_protobuf_c libprotobuf-c)
 hg_library(hg_pcre2 libpcre2-8)
-hg_library(hg_nghttp2 libnghttp2)
 hg_library(hg_xxhash libxxhash)
 hg_library(hg_yaml yaml-0.1)
 hg_library(hg_cjson libcjson)
@@ -77,6 +76,29 @@ add_library(hg_quic INTERFACE)
 target_link_libraries(hg_quic INTERFACE hg_ngtcp2_crypto hg_nghttp3)
 
 set(is_data "$<STREQUAL:$<TARGET_PROPERTY:HG_PLANE>,data>")
+
+# --- nghttp2: the control plane's is shared, since libcurl brings that one along. The data plane's can be the archive of the
+# same package, whose functions call each other directly: 2 % of its instructions for a small request. Then fixes of the
+# distribution come with the next build only. With a static OpenSSL that is so anyway, so then it is the default.
+set(has_static_ssl OFF)
+if(EXISTS ${HG_DEPS_PREFIX}/lib/libssl.a)
+  set(has_static_ssl ON)
+endif()
+option(HG_STATIC_NGHTTP2 "Link the data plane with libnghttp2.a" ${has_static_ssl})
+hg_library(hg_shared_nghttp2 libnghttp2)
+set(nghttp2_of_data hg_shared_nghttp2)
+if(HG_STATIC_NGHTTP2)
+  find_library(HG_NGHTTP2_ARCHIVE libnghttp2.a HINTS ${hg_shared_nghttp2_pc_LIBDIR})
+  if(HG_NGHTTP2_ARCHIVE)
+    set(nghttp2_of_data ${HG_NGHTTP2_ARCHIVE})
+  else()
+    message(STATUS "No libnghttp2.a: the data plane loads libnghttp2.so")
+  endif()
+endif()
+add_library(hg_nghttp2 INTERFACE)
+target_include_directories(hg_nghttp2 SYSTEM INTERFACE ${hg_shared_nghttp2_pc_INCLUDE_DIRS})
+target_link_libraries(hg_nghttp2 INTERFACE "$<IF:${is_data},${nghttp2_of_data},hg_shared_nghttp2>")
+
 add_library(hg_crypto INTERFACE)
 target_link_libraries(hg_crypto INTERFACE "$<IF:${is_data},hg_new_crypto,hg_system_crypto>")
 add_library(hg_ssl INTERFACE)

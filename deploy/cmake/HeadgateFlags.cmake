@@ -35,6 +35,12 @@ if(HG_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# All is bound at the start (-z now): a call into a shared library can go to its address at once, without a stub on the way.
+if(CMAKE_BUILD_TYPE STREQUAL Release)
+  add_compile_options(-fno-plt)
+  add_link_options(-fno-plt) # with LTO the linker's call makes the code
+endif()
+
 # What only GCC knows is for releases: the static analysis reads the commands of a debug build with another compiler.
 if(CMAKE_BUILD_TYPE STREQUAL Release AND CMAKE_C_COMPILER_ID STREQUAL GNU)
   # At -O2 it takes most calls for rare. Functions here are short, and nearly all that run serve a request.

@@ -1,5 +1,6 @@
 """A case: what is done, and what is expected of the server then."""
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quic_client import REQUEST, Client, Fault, Silence, Ways
@@ -31,11 +32,48 @@ class Skipped(Exception):
     """The case cannot be held with this server."""
 
 
+class Refused(Exception):
+    """The server did not take early data."""
+
+
+TAKEN_SECONDS, PAUSE_SECONDS = 60, 0.2  # a server may take none for a while after its start
+
+
 def hold(case, target):
     """Has the dialogue of a case; returns what is wrong, or None."""
-    client = Asking(target, case.ways)
+    if not case.ways.early:
+        return talk(case, target, case.ways)
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return talk(case, target, replace(case.ways, ticket=ticket_of(target)))
+        except Refused:
+            time.sleep(PAUSE_SECONDS)
+    return f"early data was not taken for {TAKEN_SECONDS} s, though tickets allow it"
+
+
+def ticket_of(target):
+    """One that allows early data, of a connection for it."""
+    client = Client(target)
     try:
         client.begin()
+        client.wait(lambda: client.tickets)
+    except (Fault, Silence):
+        pass
+    finally:
+        client.close()
+    ticket = client.tickets[0] if client.tickets else None
+    if not ticket or not ticket.max_early_data_size:
+        raise Skipped("tickets of the server allow no early data")
+    return ticket
+
+
+def talk(case, target, ways):
+    client = Asking(target, ways)
+    try:
+        client.begin()
+        if ways.early and client.was_refused():
+            raise Refused
         if case.needs and not client.seen.closed and (reason := case.needs(client)):
             raise Skipped(reason)
         if case.do and not client.seen.closed:

@@ -46,6 +46,7 @@ class Ways:
     in_handshake: object = None     # (client): is called once the keys of Handshake packets are there, before its own go out
     versions: tuple = (QuicProtocolVersion.VERSION_1,)
     ticket: object = None           # of an earlier connection
+    early: object = None            # (client): is called when 0-RTT packets can be sent; the ticket is got before
     token: bytes = b""
     with_streams: bool = True       # control, encoder and decoder streams are opened, with SETTINGS
 
@@ -242,10 +243,17 @@ class Client:
 
     def begin(self):
         self.quic.connect((self.target.host, self.target.port), time.monotonic())
+        if self.ways.early:
+            self.flush()
+            self.ways.early(self)
         self.wait(lambda: self.is_done)
         if not self.seen.closed and self.ways.with_streams:
             self.open_streams()
             self.wait(lambda: self.quic._handshake_confirmed)
+
+    def was_refused(self):
+        """Its early data; once the handshake is done."""
+        return self.is_done and not self.seen.closed and not self.quic.tls.early_data_accepted
 
     def open_streams(self):
         """The request's, too, without an octet: what a case sends on it is not known to aioquic otherwise."""

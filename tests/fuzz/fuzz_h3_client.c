@@ -51,10 +51,6 @@ uint64_t quic_streams_left(const struct quic_conn *c, bool bidirectional) {
     return bidirectional ? c->bidi_left : c->uni_left;
 }
 
-void quic_set_keep_alive(struct quic_conn *c, uint64_t after) {
-    (void)c;
-    (void)after;
-}
 
 /* ---- the owner of the connection, which is a pool else */
 

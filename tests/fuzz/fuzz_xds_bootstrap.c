@@ -34,8 +34,8 @@ static void check(const struct xds_bootstrap *b)
     for (size_t i = 0; i < b->server_count; i++) {
         check_server(&b->servers[i]);
     }
-    for (size_t i = 0; i < b->runtime_count; i++) {
-        must(b->runtimes[i] != NULL, "a runtime without a name");
+    for (size_t i = 0; i < b->layer_count; i++) {
+        must(b->layers[i].name != NULL, "a layer without a name");
     }
 }
 

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "controlplane/xds/decode.h"
 #include "controlplane/xds/translate/translate.h"
+#include "dataplane/routing/peer_rules.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -24,8 +25,23 @@ static void must(bool holds, const char *what)
 
 /* ---- the kinds ---- */
 
+/* By which shares and weights go, made once. */
+static const struct xds_runtime *values(void)
+{
+    static struct xds_runtime all;
+    static bool is_made;
+    static const char *const numbers[][2] = {{"k", "30"}, {"k.a", "7"}, {"k.b", "5000000"}, {"k.c", "0.5"}};
+    for (size_t i = 0; !is_made && i < sizeof numbers / sizeof *numbers; i++) {
+        const struct xds_runtime_value value = xds_runtime_of_text(numbers[i][0], numbers[i][1]);
+        must(xds_runtime_set(&all, &value) == 0, "memory");
+    }
+    is_made = true;
+    return &all;
+}
+
 static int cluster(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
 {
+    ret->runtime = values();
     return xds_translate_cluster((const Envoy__Config__Cluster__V3__Cluster *)m, ret, errors);
 }
 
@@ -46,11 +62,13 @@ static int secret(const ProtobufCMessage *m, struct xds_made *ret, struct error_
 
 static int listener(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
 {
+    ret->runtime = values();
     return xds_translate_listener((const Envoy__Config__Listener__V3__Listener *)m, NULL, ret, errors);
 }
 
 static int routes(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors)
 {
+    ret->runtime = values();
     return xds_translate_route_configuration((const Envoy__Config__Route__V3__RouteConfiguration *)m, ret, errors);
 }
 
@@ -125,9 +143,23 @@ static void check_resources(const struct xds_made *made)
     config_resources_finish(&set);
 }
 
+/* What comes with authorities is what connections can go by. */
+static void check_rules(struct str rules)
+{
+    Headgate__Trust *t = headgate__trust__unpack(NULL, rules.n, (const uint8_t *)rules.p);
+    struct peer_rules made = {0};
+    struct peer_fault fault = {0};
+    must(t != NULL, "rules that cannot be read");
+    const struct peer_wish wish = {t->match_names, t->n_match_names, t->pins};
+    must(peer_rules_make(&wish, 1, &made, &fault) == 0, fault.why);
+    peer_rules_finish(&made);
+    headgate__trust__free_unpacked(t, NULL);
+}
+
 static void check_names(const struct xds_made *made)
 {
     for (size_t i = 0; i < made->given_count; i++) {
+        check_rules(made->givens[i].rules);
         must(resource_name_is_valid(str_of(made->givens[i].name)), "a secret of no valid name");
         must(str_starts(str_of(made->givens[i].name), STR("sds:")), "a secret that could be one of files");
     }
@@ -137,14 +169,25 @@ static void check_names(const struct xds_made *made)
 }
 
 /* The table of all values has each, as it came last. */
+static void check_value(const struct xds_runtime *all, const struct xds_runtime_value *v)
+{
+    uint32_t numerator = 0, of = 0;
+    bool is_share = xds_runtime_share(all, v->key, &numerator, &of);
+    must(!v->is_share || !v->is_number, "a value that is two things");
+    must(!v->is_share || (v->of > 0 && v->numerator <= v->of), "a share of more than all");
+    must(numerator <= of && is_share == (of > 0), "a share of more than all is asked for");
+    if (v->key[0]) {
+        must(!v->is_share || (numerator == v->numerator && of == v->of), "another share");
+        must(!v->is_number || xds_runtime_number(all, v->key, 0) == v->number, "another number");
+    }
+}
+
 static void check_values(const struct xds_made *made)
 {
     struct xds_runtime all = {0};
     for (size_t i = 0; i < made->value_count; i++) {
-        must(made->values[i].numerator <= made->values[i].of, "a share of more than all");
         must(xds_runtime_set(&all, &made->values[i]) == 0, "memory");
-        const struct xds_runtime_value *found = xds_runtime_find(&all, made->values[i].key);
-        must(found && found->numerator == made->values[i].numerator && found->of == made->values[i].of, "another value");
+        check_value(&all, &made->values[i]);
     }
     xds_runtime_finish(&all);
 }
@@ -187,6 +230,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct arena arena;
     ProtobufCMessage *m;
+    values();
     if (size < 2 || bytes[0] % KINDS_ROOM >= sizeof kinds / sizeof *kinds) {
         return 0;
     }

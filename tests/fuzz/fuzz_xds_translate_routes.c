@@ -142,15 +142,22 @@ static void take(const ProtobufCMessage *m, bool is_listener)
 static void explain(struct str text)
 {
     Headgate__ExplainRequest request = HEADGATE__EXPLAIN_REQUEST__INIT;
-    const struct xds_explain_options options = {.is_json = true, .has_random = text.n % 2, .random = (uint32_t)text.n};
+    static const struct str said = STR("{f: {k: a, n: 1.5, l: [a, 1, null], t: true, z: null, s: {k: Ab}}}");
     struct strbuf out = {0};
     struct error_list errors = {0};
+    struct arena arena;
+    arena_init(&arena, NULL, 0, MEMORY_MAX);
+    const ProtobufCMessage *metadata = xds_json_parse(&google__protobuf__struct__descriptor, "m", said, &arena, &errors);
+    const struct xds_explain_options options = {.is_json = true, .has_random = text.n % 2, .random = (uint32_t)text.n,
+                                                .metadata = (const Google__Protobuf__Struct *)metadata};
+    must(metadata != NULL, "no metadata");
     request.method = (char *)"GET";
     request.url = (char *)"http://a.example:8080/a/b?c=d";
     int status = xds_explain("f", text, &request, &options, &out, &errors);
     must(status == 0 ? out.n > 0 : !error_list_is_empty(&errors), "nothing was said");
     strbuf_finish(&out);
     error_list_finish(&errors);
+    arena_finish(&arena);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""A bad network: datagrams between clients and one server are lost, doubled, delayed, and overtake each other; and a client's
-address changes in the middle of it, as behind a NAT that forgets, or when it takes another way.
+"""A bad network: datagrams between clients and one server are lost, doubled, delayed, and overtake each other, or are too large
+for it; and a client's address changes in the middle of it, as behind a NAT that forgets, or when it takes another way.
 
-    udp_relay.py HOST:PORT [--loss SHARE] [--duplicate SHARE] [--reorder SHARE] [--delay MS] [--seed N] [--rebind-every N]
+    udp_relay.py HOST:PORT [--loss SHARE] [--duplicate SHARE] [--reorder SHARE] [--delay MS] [--mtu N] [--seed N]
+                 [--rebind-every N]
 
 As a program it prints its port, relays until its standard input ends, and then prints its counts as JSON; a line `rebind` or
 `migrate` on its standard input changes the addresses. As a module, Relay lives on the loop of the scenarios.
@@ -25,21 +26,22 @@ SOCKET_BUFFER, SO_RCVBUFFORCE = 4 << 20, 33
 
 class Plan:
     """What is done to datagrams: shares of them, and seconds of delay for each. `rebind_every`: after so many from a client it
-    has another address; 0: never."""
+    has another address; 0: never. `mtu`: the largest payload that passes, which may change; 0: any."""
 
-    def __init__(self, loss=0.0, duplicate=0.0, reorder=0.0, delay=0.0, seed=1, rebind_every=0):
+    def __init__(self, loss=0.0, duplicate=0.0, reorder=0.0, delay=0.0, seed=1, rebind_every=0, mtu=0):
         self.loss, self.duplicate, self.reorder, self.delay = loss, duplicate, reorder, delay
-        self.seed, self.rebind_every = seed, rebind_every
+        self.seed, self.rebind_every, self.mtu = seed, rebind_every, mtu
 
 
 class Way:
-    """One direction: decides, and counts."""
+    """One direction: decides, and counts. `longest` of what has passed."""
 
     def __init__(self, plan, name):
         self.plan, self.random = plan, random.Random(f"{plan.seed} {name}")
-        self.counts = dict.fromkeys(("came", "lost", "doubled", "overtaken", "sent"), 0)
+        self.counts = dict.fromkeys(("came", "lost", "too_large", "doubled", "overtaken", "sent"), 0)
+        self.longest = 0
 
-    def delays(self):
+    def delays(self, size):
         """Of the copies that go on; none when it is lost."""
         plan, counts = self.plan, self.counts
         loss, double, overtaken = (self.random.random() for _ in range(3))
@@ -47,6 +49,10 @@ class Way:
         if loss < plan.loss:
             counts["lost"] += 1
             return []
+        if plan.mtu and size > plan.mtu:
+            counts["too_large"] += 1
+            return []
+        self.longest = max(self.longest, size)
         delay = plan.delay
         if overtaken < plan.reorder:
             counts["overtaken"] += 1
@@ -126,11 +132,11 @@ class Relay:
         client.came += 1
         if self.plan.rebind_every and client.came % self.plan.rebind_every == 0:
             self.rebind(client)
-        for delay in self.there.delays():
+        for delay in self.there.delays(len(data)):
             self.go(delay, self.there, client.sides[-1].sock, data, self.server)
 
     def to_client(self, client, data):
-        for delay in self.back.delays():
+        for delay in self.back.delays(len(data)):
             self.go(delay, self.back, self.front.sock, data, client.address)
 
     def go(self, delay, way, sock, data, address):
@@ -193,7 +199,7 @@ def parse_arguments():
     parser.add_argument("server", metavar="HOST:PORT")
     for name in ("loss", "duplicate", "reorder", "delay"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
-    for name, usual in (("seed", 1), ("rebind-every", 0)):
+    for name, usual in (("seed", 1), ("rebind-every", 0), ("mtu", 0)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     return parser.parse_args()
 
@@ -205,7 +211,7 @@ def main():
     arguments = parse_arguments()
     host, _, port = arguments.server.rpartition(":")
     plan = Plan(arguments.loss, arguments.duplicate, arguments.reorder, arguments.delay / 1000, arguments.seed,
-                arguments.rebind_every)
+                arguments.rebind_every, arguments.mtu)
     loop = Loop()
     relay = Relay(loop, (host, int(port)), plan)
     commands = Commands(relay)

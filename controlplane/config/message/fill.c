@@ -159,7 +159,8 @@ static bool is_list_length_right(struct fill *f, const struct schema_key *k, con
 static void fill_list(struct fill *f, const struct schema_key *k, bool is_single, const struct fill_at *at,
                       ProtobufCMessage *m, const ProtobufCFieldDescriptor *field) {
     bool is_named = k->flags & SCHEMA_NAMED && at->node->type == TREE_MAP;
-    bool is_alone = is_single || (k->flags & SCHEMA_ONE_OK && at->node->type == TREE_SCALAR);
+    bool is_item = at->node->type == TREE_SCALAR || (at->node->type == TREE_MAP && k->type == SCHEMA_OBJECT);
+    bool is_alone = is_single || (k->flags & SCHEMA_ONE_OK && is_item && !is_named);
     if (!is_alone && !is_named && at->node->type != TREE_LIST) {
         struct strbuf found = {0};
         tree_describe(at->node, &found);

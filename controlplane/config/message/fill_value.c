@@ -127,6 +127,19 @@ static bool is_first(struct fill *f, struct map *texts, const struct fill_at *at
     return true;
 }
 
+/* Lists of this kind are short. */
+static bool is_first_in_list(struct fill *f, const struct schema_key *k, const struct fill_at *at, struct str text) {
+    const struct tree_item *i = at->up && at->up->node->type == TREE_LIST ? at->up->node->first : NULL;
+    for (; i && i != at->item; i = i->next) {
+        struct str other = i->node->text;
+        if (i->node->type != TREE_SCALAR || k->form->check(f->arena, other, &other) || !str_eq(other, text))
+            continue;
+        report_again(f, at, text, &(const struct seen){i->node->place, f->resource});
+        return false;
+    }
+    return true;
+}
+
 bool fill_is_first(struct fill *f, const struct fill_at *at, struct str key, struct str text) {
     return is_first(f, &f->unique_in_all, at, key, text);
 }
@@ -181,6 +194,8 @@ static bool fill_text(struct fill *f, const struct schema_key *k, const struct f
         return false;
     }
     if (k->flags & SCHEMA_UNIQUE && !is_first(f, &f->unique, at, canonical, canonical))
+        return false;
+    if (k->flags & SCHEMA_DISTINCT && !is_first_in_list(f, k, at, canonical))
         return false;
     ret->text = canonical;
     return k->kind ? add_reference(f, k, at, canonical) : true;

@@ -53,16 +53,46 @@ void check_http3_fallback(struct fill *f, const struct fill_at *at, const Protob
         conflict(f, at, "remember", "remember is above remember-most", "a duration that is not above remember-most");
 }
 
-static void check_beside_http3(struct fill *f, const struct fill_at *at, const Headgate__Cluster *cluster) {
+/* `at` is the cluster, or its endpoint set alone. */
+void check_endpoints_over_quic(struct fill *f, const struct fill_at *at, const ProtobufCMessage *cluster,
+                               const ProtobufCMessage *set) {
+    const Headgate__EndpointSet *endpoints = (const Headgate__EndpointSet *)set;
+    const struct fill_at list = fill_down(at, "endpoints");
+    if (((const Headgate__Cluster *)cluster)->protocol != HEADGATE__CLUSTER__PROTOCOL__HTTP3)
+        return;
+    for (size_t i = 0; i < endpoints->n_endpoints; i++) {
+        if (!str_starts(str_of(endpoints->endpoints[i]->address), STR("unix:")))
+            continue;
+        const struct fill_at one = list.node->type == TREE_LIST ? fill_down_to(&list, i) : list;
+        const struct fill_at address = fill_down(&one, "address");
+        struct error *e = fill_report(f, &address, ERROR_CONFLICT, "there is no HTTP/3 at a Unix-domain address");
+        error_set_expected(f->errors, e, "an IP address with a port, or another protocol of the cluster", NULL);
+    }
+}
+
+/* `at` is what has the key `tls`. */
+static void check_tls_of_http3(struct fill *f, const struct fill_at *at, const char *key, const Headgate__ClientTls *tls) {
     struct fill_at below = fill_down(at, "tls");
-    if (!cluster->tls)
-        conflict(f, at, "protocol", "HTTP/3 is always encrypted", "tls beside it");
-    else if (cluster->tls->max_version == HEADGATE__TLS_VERSION__TLS_1_2)
+    if (!tls)
+        conflict(f, at, key, "HTTP/3 is always encrypted", "tls beside it");
+    else if (tls->max_version == HEADGATE__TLS_VERSION__TLS_1_2)
         conflict(f, &below, "max-version", "HTTP/3 is TLS 1.3 or nothing", "max-version: \"1.3\"");
+}
+
+static void check_beside_http3(struct fill *f, const struct fill_at *at, const Headgate__Cluster *cluster) {
+    struct fill_at choices = fill_down(at, "tls-choices");
+    check_tls_of_http3(f, at, "protocol", cluster->tls);
+    for (size_t i = 0; i < cluster->n_tls_choices; i++) {
+        struct fill_at choice = fill_down_to(&choices, i);
+        check_tls_of_http3(f, &choice, "match", cluster->tls_choices[i]->tls);
+    }
     if (cluster->send_proxy != HEADGATE__CLUSTER__SEND_PROXY__SEND_OFF)
         conflict(f, at, "proxy-protocol", "there is no PROXY header over UDP", "off");
     if (cluster->http2 && !cluster->http3_fallback)
         conflict(f, at, "http2", "the cluster does not speak HTTP/2", "http3-fallback beside it");
+    const struct fill_at health = fill_down(at, "health");
+    if (cluster->health && !cluster->http3_fallback)
+        fill_warn(f, &health, "checks are made over TCP: an endpoint that speaks HTTP/3 alone is taken for unhealthy");
 }
 
 static void check_beside_others(struct fill *f, const struct fill_at *at, const Headgate__Cluster *cluster) {

@@ -18,10 +18,30 @@ void check_quic_server_ids(struct fill *f, const struct fill_at *at, const Proto
     error_set_expected(f->errors, e, "at most 19 octets", NULL);
 }
 
+static bool is_taken(const Headgate__QuicPass *pass, size_t place) {
+    for (size_t i = 0; i < place; i++)
+        if (pass->server_ids[i]->rotation == pass->server_ids[place]->rotation)
+            return true;
+    return false;
+}
+
+static void check_rotations(struct fill *f, const struct fill_at *at, const Headgate__QuicPass *pass) {
+    struct fill_at list = fill_down(at, "server-ids");
+    for (size_t i = 1; i < pass->n_server_ids; i++) {
+        if (!is_taken(pass, i))
+            continue;
+        struct fill_at item = fill_down_to(&list, i), rotation = fill_down(&item, "rotation");
+        struct error *e = fill_report(f, &rotation, ERROR_CONFLICT, "another one has rotation %u",
+                                      (unsigned)pass->server_ids[i]->rotation);
+        error_set_expected(f->errors, e, "a number from 0 to 6 that stands once", NULL);
+    }
+}
+
 void check_quic_pass(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__QuicPass *pass = (const Headgate__QuicPass *)m;
     if (pass->n_routes == 0 && !pass->cluster)
         fill_report(f, at, ERROR_MISSING, "nothing says where connections go: routes or cluster is needed");
+    check_rotations(f, at, pass);
 }
 
 static void check_addresses(struct fill *f, const struct fill_at *at, const Headgate__Listener *listener) {

@@ -24,21 +24,42 @@ void check_name_match(struct fill *f, const struct fill_at *at, const ProtobufCM
         conflict(f, at, "ignore-case", "a regular expression says itself what case means", "(?i) in the regular expression");
 }
 
+void check_pins(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
+    const Headgate__CertificatePins *pins = (const Headgate__CertificatePins *)m;
+    if (pins->n_certificates || pins->n_keys)
+        return;
+    struct error *e = fill_report(f, at, ERROR_MISSING, "there is no pin, so that no certificate would do");
+    error_set_expected(f->errors, e, "certificates, keys, or both", NULL);
+}
+
+static bool has_only_pins(const Headgate__CertificatePins *pins) {
+    return pins && pins->only;
+}
+
 /* ---- listeners ---- */
+
+static void check_ignored(struct fill *f, const struct fill_at *at, const Headgate__ServerTls *tls) {
+    static const char mode[] = "mode: if-given or mode: required beside it";
+    if (tls->client_trust_file)
+        conflict(f, at, "ca", "there is a ca, but mode is ignored: no client is asked for a certificate", mode);
+    else if (tls->n_match_names)
+        conflict(f, at, "match-names", "there are names, but mode is ignored: no client is asked for a certificate", mode);
+    else if (tls->pins)
+        conflict(f, at, "pins", "there are pins, but mode is ignored: no client is asked for a certificate", mode);
+}
 
 void check_client_certificates(struct fill *f, const struct fill_at *at, const ProtobufCMessage *m) {
     const Headgate__ServerTls *tls = (const Headgate__ServerTls *)m;
     bool is_ignored = tls->client_certificates == HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__IGNORED;
-    if (!is_ignored && !tls->client_trust_file) {
+    if (is_ignored) {
+        check_ignored(f, at, tls);
+    } else if (has_only_pins(tls->pins)) {
+        if (tls->client_trust_file || tls->n_match_names)
+            conflict(f, at, "pins", "with only, pins take the place of ca and match-names", "one of them");
+    } else if (!tls->client_trust_file) {
         struct error *e = fill_report(f, at, ERROR_MISSING, "the key \"ca\" is missing");
         error_set_expected(f->errors, e, "a PEM file with the authorities that may have signed certificates of clients",
                            NULL);
-    } else if (is_ignored && tls->client_trust_file) {
-        conflict(f, at, "ca", "there is a ca, but mode is ignored: no client is asked for a certificate",
-                 "mode: if-given or mode: required beside it");
-    } else if (is_ignored && tls->n_match_names) {
-        conflict(f, at, "match-names", "there are names, but mode is ignored: no client is asked for a certificate",
-                 "mode: if-given or mode: required beside it");
     }
 }
 
@@ -79,5 +100,9 @@ void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCM
                  "one of any-name, names and insecure");
     if (tls->n_match_names && (tls->insecure || tls->any_name || tls->n_names))
         conflict(f, at, "match-names", "match-names takes the place of names, any-name and insecure", "one of them");
+    if (tls->pins && tls->insecure)
+        conflict(f, at, "pins", "insecure verifies nothing, so that pins have no use", "insecure or pins, not both");
+    else if (has_only_pins(tls->pins) && (tls->trust_file || tls->any_name || tls->n_names || tls->n_match_names))
+        conflict(f, at, "pins", "with only, pins take the place of ca, names, any-name and match-names", "one of them");
     check_versions(f, at, tls->min_version, tls->max_version, tls->n_cipher_suites, tls->n_ciphers);
 }

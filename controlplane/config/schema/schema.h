@@ -36,6 +36,7 @@ enum schema_flag {
     SCHEMA_ELSEWHERE = 64,      /* read by other code: "include", and the name of a resource */
     SCHEMA_COMPANION = 128,     /* the field is one of the object's companion message */
     SCHEMA_UNIQUE = 256,        /* text: once in a resource */
+    SCHEMA_DISTINCT = 512,      /* text: once in its list */
     SCHEMA_ONE_SHOWN = 1024,    /* with SCHEMA_ONE_OK: a single item is also rendered without the list */
     SCHEMA_INLINE = 2048,       /* object: has no message of its own; its keys fill the one around it */
 };

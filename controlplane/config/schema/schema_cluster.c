@@ -346,6 +346,22 @@ static const struct schema_word send_proxy[] = {
     {0},
 };
 
+static const struct schema_key tls_choice_keys[] = {
+    {.key = "match", .type = SCHEMA_OBJECT, .object = &schema_metadata, .flags = SCHEMA_LIST | SCHEMA_NAMED, .max = 16,
+     .absent = "every endpoint",
+     .description = "What the endpoint's metadata must have, all of it: `{tls: mutual}`."},
+    {.key = "tls", .type = SCHEMA_OBJECT, .object = &schema_client_tls, .absent = "plaintext",
+     .description = "TLS towards such endpoints; `{}` is enough."},
+    {0},
+};
+
+static const struct schema_object tls_choice = {
+    .title = "tls-choice",
+    .description = "TLS, or none, towards those endpoints that are marked for it by their metadata.",
+    .message = &headgate__tls_choice__descriptor,
+    .keys = tls_choice_keys,
+};
+
 static const struct schema_key cluster_keys[] = {
     NAME_KEY("Its name, to which rules refer."),
     ENDPOINTS_KEY(SCHEMA_COMPANION),
@@ -375,6 +391,10 @@ static const struct schema_key cluster_keys[] = {
      .description = "Requests after which a connection is closed."},
     {.key = "tls", .type = SCHEMA_OBJECT, .object = &schema_client_tls, .absent = "plaintext",
      .description = "TLS towards its endpoints; `{}` is enough."},
+    {.key = "tls-choices", .type = SCHEMA_OBJECT, .object = &tls_choice, .flags = SCHEMA_LIST, .max = 64,
+     .absent = "`tls` is for all of them",
+     .description = "Where endpoints differ: the first choice that fits an endpoint counts for it, and for its checks, "
+                    "instead of `tls`."},
     {.key = "http2", .type = SCHEMA_OBJECT, .object = &schema_http2, .scope = SCOPE_CLUSTER,
      .description = "Bounds of HTTP/2 towards its endpoints."},
     {.key = "http3", .type = SCHEMA_OBJECT, .object = &schema_http3, .scope = SCOPE_CLUSTER,

@@ -105,8 +105,8 @@ static const struct schema_key quic_keys[] = {
      .description = "Clients may move a connection to another address of theirs. A NAT that gives them another port is no "
                     "such thing and always allowed."},
     {.key = "max-udp-payload", .type = SCHEMA_SIZE, .min = 1200, .max = 65527,
-     .description = "The largest datagram that is sent, once a path has been found to take it. With the default, peers on "
-                    "loopback get larger ones."},
+     .description = "The largest datagram that is sent, once a path has been found to take it. Where it is not said, peers "
+                    "on loopback get larger ones."},
     {.key = "receive-buffer", .type = SCHEMA_SIZE, .min = 64 * KIB, .max = 1024 * MIB, .scopes = SCOPE_LISTENER,
      .description = "What the system is asked to keep of each socket until it is read. It may give less, which is logged; "
                     "see docs/http3.md."},

@@ -20,7 +20,8 @@ static const struct schema_object route = {
 
 static const struct schema_key server_ids_keys[] = {
     {.key = "rotation", .type = SCHEMA_INTEGER, .min = 0, .max = 6,
-     .description = "The number of this configuration, which is in the first three bits of the IDs."},
+     .description = "The number of this configuration, which is in the first three bits of the IDs. Each number stands "
+                    "once."},
     {.key = "length", .type = SCHEMA_INTEGER, .min = 1, .max = 15, .flags = SCHEMA_REQUIRED,
      .description = "Octets of a server's ID."},
     {.key = "nonce-length", .type = SCHEMA_INTEGER, .min = 4, .max = 18,
@@ -33,8 +34,9 @@ static const struct schema_key server_ids_keys[] = {
 static const struct schema_object server_ids = {
     .title = "quic-server-ids",
     .description = "How the connection IDs of the endpoints name them (draft-ietf-quic-load-balancers): all endpoints were "
-                   "told the same. The ID of each is its metadata `quic-server-id`, in hexadecimal; one without it, or with "
-                   "another length, is not found by IDs.",
+                   "told the same. The ID of each is its metadata `quic-server-id`, in hexadecimal, or `quic-server-id-3` "
+                   "for the configuration with rotation 3 alone; one without it, or with another length, is not found by "
+                   "IDs.",
     .message = &headgate__quic_server_ids__descriptor,
     .keys = server_ids_keys,
     .check = check_quic_server_ids,
@@ -52,6 +54,9 @@ static const struct schema_key keys[] = {
                     "what closes a connection cannot be read."},
     {.key = "handshake-timeout", .type = SCHEMA_DURATION, .min = SECOND / 10, .max = 60 * SECOND,
      .description = "How long a flow is kept whose endpoint has not answered, or whose server name has not come whole."},
+    {.key = "drain-timeout", .type = SCHEMA_DURATION, .min = SECOND, .max = 86400 * SECOND,
+     .description = "How long flows may go on once their endpoint drains, or is out of its cluster. New ones go elsewhere "
+                    "at once."},
     {.key = "max-flows", .type = SCHEMA_INTEGER, .min = 16, .max = 1000000,
      .description = "Flows of each worker, each with a socket towards its endpoint. When there are so many, a new one takes "
                     "the place of the oldest whose client has not shown that it receives answers; if there is none, it is "
@@ -59,8 +64,15 @@ static const struct schema_key keys[] = {
     {.key = "max-hellos", .type = SCHEMA_INTEGER, .min = 1, .max = 100000,
      .description = "Of those, flows whose server name has not come whole; at most 44 KiB are held for each. Beyond it the "
                     "oldest is dropped."},
-    {.key = "server-ids", .type = SCHEMA_OBJECT, .object = &server_ids, .absent = "connection IDs name no endpoints",
-     .description = "Endpoints that are named by connection IDs."},
+    {.key = "new-flows-per-second", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000,
+     .description = "Flows that may begin on each worker, on average; those of a tenth of a second may come at once. To "
+                    "begin one costs far more than a datagram of one that is there, so this bounds what a flood of first "
+                    "packets takes from others. Beyond it first packets are dropped; connections that are known and come "
+                    "from another address have as much again."},
+    {.key = "server-ids", .type = SCHEMA_OBJECT, .object = &server_ids, .flags = SCHEMA_LIST | SCHEMA_ONE_OK, .max = 7,
+     .absent = "connection IDs name no endpoints",
+     .description = "Endpoints that are named by connection IDs. With several configurations the IDs of connections that "
+                    "are open are still known while endpoints begin to issue others."},
     {0},
 };
 

@@ -17,13 +17,13 @@ static const struct schema_word versions[] = {
     {.key = "min-version", .type = SCHEMA_WORD, .words = versions, .description = "The oldest version of TLS."}, \
     {.key = "max-version", .type = SCHEMA_WORD, .words = versions, .description = "The newest version of TLS."}, \
     {.key = "cipher-suites", .type = SCHEMA_TEXT, .form = &text_cipher_suite, .max = 8, \
-     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "all of them, AES-128-GCM first", \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT, .absent = "all of them, AES-128-GCM first", \
      .description = "Of TLS 1.3, in order of preference."}, \
     {.key = "ciphers", .type = SCHEMA_TEXT, .form = &text_cipher, .max = 16, \
-     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "all of them", \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT, .absent = "all of them", \
      .description = "Of TLS 1.2, in order of preference."}, \
     {.key = "groups", .type = SCHEMA_TEXT, .form = &text_group, .max = 16, \
-     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "[X25519MLKEM768, X25519, P-256, P-384]", \
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT, .absent = "[X25519MLKEM768, X25519, P-256, P-384]", \
      .description = "For the exchange of keys, in order of preference."}
 
 #define REVOCATION_KEY \
@@ -62,6 +62,27 @@ static const struct schema_object name_match = {
     .check = check_name_match,
     .shorthand = "exact",
     .groups = 1 << 1,
+};
+
+static const struct schema_key pins_keys[] = {
+    {.key = "certificates", .type = SCHEMA_TEXT, .form = &text_certificate_hash, .max = 100,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT,
+     .description = "SHA-256 of certificates in DER, in hexadecimal, as `openssl x509 -fingerprint -sha256` has it."},
+    {.key = "keys", .type = SCHEMA_TEXT, .form = &text_key_hash, .max = 100,
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT,
+     .description = "SHA-256 of their keys (SubjectPublicKeyInfo, RFC 7469), in base64: certificates may be renewed."},
+    {.key = "only", .type = SCHEMA_BOOL,
+     .description = "Nothing else is asked: not who signed the certificate, nor its names, nor whether it has expired."},
+    {0},
+};
+
+static const struct schema_object pins = {
+    .title = "pins",
+    .description = "Certificates that are known beforehand. The peer's must be one of them, beside all else that is "
+                   "verified.",
+    .message = &headgate__certificate_pins__descriptor,
+    .keys = pins_keys,
+    .check = check_pins,
 };
 
 /* ---- listeners ---- */
@@ -114,6 +135,8 @@ static const struct schema_key client_certificates_keys[] = {
     {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST, .max = 100,
      .absent = "whatever it is called",
      .description = "Subject alternative names of which a client's certificate must have one."},
+    {.key = "pins", .type = SCHEMA_OBJECT, .object = &pins, .absent = "any certificate",
+     .description = "Certificates of clients that are known beforehand. With `only` there is no `ca`."},
     {0},
 };
 
@@ -198,7 +221,7 @@ static const struct schema_key client_tls_keys[] = {
      .description = "Verify nothing: anybody between here and the endpoint can read and change everything. Shown in "
                     "`headgate status`."},
     {.key = "names", .type = SCHEMA_TEXT, .form = &text_dns_name, .max = 100,
-     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_UNIQUE, .absent = "the name that is asked for",
+     .flags = SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_DISTINCT, .absent = "the name that is asked for",
      .description = "Names of which the endpoint's certificate must have one."},
     {.key = "any-name", .type = SCHEMA_BOOL,
      .description = "Verify who signed the endpoint's certificate, but not for which name: every certificate of those "
@@ -206,6 +229,8 @@ static const struct schema_key client_tls_keys[] = {
     {.key = "match-names", .type = SCHEMA_OBJECT, .object = &name_match, .flags = SCHEMA_LIST, .max = 100,
      .absent = "`names` says it",
      .description = "Subject alternative names of which the endpoint's certificate must have one, instead of `names`."},
+    {.key = "pins", .type = SCHEMA_OBJECT, .object = &pins, .absent = "any certificate",
+     .description = "Certificates of endpoints that are known beforehand."},
     ALGORITHM_KEYS,
     {0},
 };

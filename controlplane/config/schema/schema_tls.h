@@ -6,5 +6,6 @@
 void check_server_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);
 void check_client_certificates(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);
 void check_name_match(struct fill *f, const struct fill_at *at, const ProtobufCMessage *name);
+void check_pins(struct fill *f, const struct fill_at *at, const ProtobufCMessage *pins);
 void check_client_tls(struct fill *f, const struct fill_at *at, const ProtobufCMessage *tls);
 void check_proxy_protocol(struct fill *f, const struct fill_at *at, const ProtobufCMessage *proxy);

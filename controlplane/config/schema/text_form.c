@@ -13,6 +13,8 @@ static bool is_token_char(char c) {
     return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+const char text_no_memory[] = "out of memory";
+
 static bool is_token(struct str text) {
     for (size_t i = 0; i < text.n; i++)
         if (!is_token_char(text.p[i]))
@@ -23,7 +25,7 @@ static bool is_token(struct str text) {
 static const char *to_lower(struct arena *arena, struct str text, struct str *canonical) {
     char *lower = arena_memdup(arena, text.p, text.n + 1);
     if (!lower)
-        return "out of memory";
+        return text_no_memory;
     for (size_t i = 0; i < text.n; i++)
         lower[i] = (char)tolower((unsigned char)lower[i]);
     *canonical = (struct str){lower, text.n};
@@ -87,7 +89,7 @@ static const char *format_address(struct arena *arena, const struct address *a, 
     char text[ADDRESS_TEXT_MAX];
     struct str copy = arena_str(arena, (struct str){text, address_format(a, text)});
     if (!copy.p)
-        return "out of memory";
+        return text_no_memory;
     *canonical = copy;
     return NULL;
 }
@@ -122,7 +124,7 @@ static const char *check_prefix(struct arena *arena, struct str text, struct str
         return "not a range of addresses";
     struct str copy = arena_str(arena, (struct str){formatted, prefix_format(&p, formatted)});
     if (!copy.p)
-        return "out of memory";
+        return text_no_memory;
     *canonical = copy;
     return NULL;
 }
@@ -132,7 +134,7 @@ static const char *parse_host(struct arena *arena, struct str text, struct str *
     struct str host;
     char *lower = arena_memdup(arena, text.p, text.n + 1);
     if (!lower)
-        return "out of memory";
+        return text_no_memory;
     if (authority_parse(lower, text.n, &host, ret_port) < 0)
         return "not a host";
     *canonical = (struct str){lower, text.n};
@@ -156,13 +158,14 @@ static const char *check_domain(struct arena *arena, struct str text, struct str
         return "not ASCII; write an international domain in its xn-- form";
     char *name = arena_memdup(arena, text.p, text.n + 1);
     if (!name)
-        return "out of memory";
+        return text_no_memory;
     if (text.n > 1 && name[0] == '*')
         name[0] = 'x';
     else if (text.n > 1 && name[text.n - 1] == '*')
         name[text.n - 1] = 'x';
-    if (parse_host(arena, (struct str){name, text.n}, &lower, &port) || str_ends(text, STR(".")))
-        return "not a domain";
+    const char *wrong = parse_host(arena, (struct str){name, text.n}, &lower, &port);
+    if (wrong || str_ends(text, STR(".")))
+        return wrong == text_no_memory ? wrong : "not a domain";
     return to_lower(arena, text, canonical);
 }
 
@@ -177,8 +180,9 @@ static const char *check_dns_name(struct arena *arena, struct str text, struct s
     struct str lower;
     if (!is_ascii(text))
         return "not ASCII; write an international domain in its xn-- form";
-    if (parse_host(arena, text, &lower, &port) || port || text.p[0] == '[' || str_ends(text, STR(".")))
-        return "not a name of a host";
+    const char *wrong = parse_host(arena, text, &lower, &port);
+    if (wrong || port || text.p[0] == '[' || str_ends(text, STR(".")))
+        return wrong == text_no_memory ? wrong : "not a name of a host";
     if (prefix_parse(text, &ignored) == 0)
         return "an address is not a name";
     return to_lower(arena, text, canonical);

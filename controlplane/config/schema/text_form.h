@@ -14,6 +14,9 @@ struct text_form {
     const char *const *known;   /* the only right texts, ended by NULL: for suggestions; may be NULL */
 };
 
+/* What a check says, by this address, when memory was short: nothing is known of the text then. */
+extern const char text_no_memory[];
+
 extern const struct text_form text_any;             /* one line or more of anything */
 extern const struct text_form text_body;            /* likewise, NUL too */
 extern const struct text_form text_name;            /* of a resource */
@@ -43,6 +46,8 @@ extern const struct text_form text_hex;             /* octets; lower case */
 extern const struct text_form text_cipher_suite;    /* of TLS 1.3, by IANA name */
 extern const struct text_form text_cipher;          /* of TLS 1.2, by OpenSSL's name */
 extern const struct text_form text_group;           /* for key exchange */
+extern const struct text_form text_certificate_hash; /* SHA-256 in hexadecimal; lower case without colons */
+extern const struct text_form text_key_hash;        /* SHA-256 in base64 */
 extern const struct text_form text_regex;           /* PCRE2 */
 extern const struct text_form text_substitution;    /* with \0 to \9 */
 

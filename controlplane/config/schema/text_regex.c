@@ -13,9 +13,9 @@ static const char *check_regex(struct arena *arena, struct str text, struct str 
         return NULL;
     }
     if (!why[0])
-        return "out of memory";
+        return text_no_memory;
     const char *message = arena_printf(arena, "the regular expression is wrong at offset %zu: %s", offset, why);
-    return message ? message : "out of memory";
+    return message ? message : text_no_memory;
 }
 
 const struct text_form text_regex = {"regex", "a regular expression of PCRE2", NULL, check_regex, NULL};

@@ -46,6 +46,8 @@ const struct xds_fields xds_read_cluster = XDS_TABLE(envoy__config__cluster__v3_
     XDS_INSIDE("round_robin_lb_config", &cluster_read_round_robin),
     XDS_INSIDE("common_lb_config", &cluster_read_common),
     XDS_INSIDE("transport_socket", &cluster_read_socket),
+    XDS_INSIDE_NOTE("transport_socket_matches", &cluster_read_socket_match, "at most 64; `tls-choices`, where the metadata "
+                    "`envoy.transport_socket_match` of endpoints has keys that begin so; health checks go by them, too"),
     XDS_IGNORE("metadata", "nothing asks what is known of a cluster"),
     XDS_INSIDE("upstream_connection_options", &connection),
     XDS_IGNORE("ignore_health_on_host_removal", "an endpoint that is gone from discovery is gone at once"),

@@ -48,11 +48,11 @@ void cluster_take_transport(struct cluster_making *c);
 /* Their tables. */
 extern const struct xds_fields cluster_read_slow_start, cluster_read_round_robin, cluster_read_least_request,
     cluster_read_ring_hash, cluster_read_maglev, cluster_read_common, cluster_read_subsets;     /* cluster_balancing.c */
-extern const struct xds_fields cluster_read_runtime_double;
+extern const struct xds_fields cluster_read_aggression, cluster_read_bias;                      /* cluster_balancing.c */
 extern const struct xds_fields cluster_read_policy;                                             /* cluster_policy.c */
 extern const struct xds_fields cluster_read_outliers, cluster_read_breakers;                    /* cluster_limits.c */
 extern const struct xds_fields cluster_read_check;                                              /* cluster_health.c */
 extern const struct xds_fields cluster_read_eds, cluster_read_failure_refresh, cluster_read_resolvers;  /* ..._discovery.c */
 extern const struct xds_fields cluster_read_http, cluster_read_common_http, cluster_read_http1,
     cluster_read_upstream_http;                                                                 /* cluster_http.c */
-extern const struct xds_fields cluster_read_socket;                                             /* cluster_transport.c */
+extern const struct xds_fields cluster_read_socket, cluster_read_socket_match;                  /* cluster_transport.c */

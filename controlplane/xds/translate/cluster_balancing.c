@@ -13,13 +13,17 @@ enum {
 
 /* ---- what is read ---- */
 
-const struct xds_fields cluster_read_runtime_double = XDS_TABLE(envoy__config__core__v3__runtime_double,
-    XDS_READ("default_value"),
-    XDS_IGNORE("runtime_key", "values of runtime layers count for routes alone: default_value holds"));
+const struct xds_fields cluster_read_aggression = XDS_TABLE(envoy__config__core__v3__runtime_double,
+    XDS_NOTE("default_value", "0.01 to 100"),
+    XDS_NOTE("runtime_key", "a number of 0.01 to 100 that a layer has (RTDS, the bootstrap file) counts, otherwise the "
+             "default"));
+
+const struct xds_fields cluster_read_bias = XDS_TABLE(envoy__config__core__v3__runtime_double,
+    XDS_NOTE("default_value", "1"), XDS_IGNORE("runtime_key", "there is no other bias: default_value holds"));
 
 const struct xds_fields cluster_read_slow_start = XDS_TABLE(envoy__config__cluster__v3__cluster__slow_start_config,
     XDS_READ("slow_start_window"),
-    XDS_INSIDE_NOTE("aggression", &cluster_read_runtime_double, "0.01 to 100"),
+    XDS_INSIDE("aggression", &cluster_read_aggression),
     XDS_INSIDE_NOTE("min_weight_percent", &xds_read_percent, "whole percent of 1 to 100"));
 
 const struct xds_fields cluster_read_round_robin = XDS_TABLE(envoy__config__cluster__v3__cluster__round_robin_lb_config,
@@ -27,7 +31,7 @@ const struct xds_fields cluster_read_round_robin = XDS_TABLE(envoy__config__clus
 
 const struct xds_fields cluster_read_least_request = XDS_TABLE(envoy__config__cluster__v3__cluster__least_request_lb_config,
     XDS_NOTE("choice_count", "2 to 32"),
-    XDS_INSIDE_NOTE("active_request_bias", &cluster_read_runtime_double, "1"),
+    XDS_INSIDE("active_request_bias", &cluster_read_bias),
     XDS_INSIDE("slow_start_config", &cluster_read_slow_start));
 
 const struct xds_fields cluster_read_ring_hash = XDS_TABLE(envoy__config__cluster__v3__cluster__ring_hash_lb_config,
@@ -68,15 +72,22 @@ const struct xds_fields cluster_read_subsets = XDS_TABLE(envoy__config__cluster_
 
 /* ---- parts ---- */
 
-/* A number that is a whole one when multiplied by 100. */
-static void take_hundredths(struct cluster_making *c, const struct xds_at *at, double value, uint32_t max,
-                            protobuf_c_boolean *has, uint32_t *ret) {
-    if (!(value * 100 >= 1 && value * 100 <= max)) {
-        making_refuse(c->making, at, ERROR_RANGE, "is %g; 0.01 to %g are possible", value, max / 100.);
+static bool is_aggression(double value) {
+    return value * 100 >= 1 && value * 100 <= AGGRESSION_MAX;
+}
+
+/* A value of the runtime counts where it has a meaning; ours are hundredths. */
+static void take_aggression(struct cluster_making *c, const struct xds_at *at,
+                            const Envoy__Config__Core__V3__RuntimeDouble *from, Headgate__SlowStart *to) {
+    double value = xds_runtime_number(c->making->made->runtime, from->runtime_key, from->default_value);
+    c->making->made->reads_runtime |= from->runtime_key[0] != '\0';
+    if (!is_aggression(from->default_value)) {
+        making_refuse(c->making, XDS_AT(at, "default_value"), ERROR_RANGE, "is %g; 0.01 to %g are possible",
+                      from->default_value, AGGRESSION_MAX / 100.);
         return;
     }
-    *has = true;
-    *ret = (uint32_t)(value * 100 + .5);
+    to->has_aggression = true;
+    to->aggression = (uint32_t)((is_aggression(value) ? value : from->default_value) * 100 + .5);
 }
 
 void cluster_take_slow_start(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__Duration *window,
@@ -89,8 +100,7 @@ void cluster_take_slow_start(struct cluster_making *c, const struct xds_at *at, 
         return;
     value_duration(c->making, XDS_AT(at, "slow_start_window"), window, XDS_MS, XDS_DAY, &to->has_window, &to->window);
     if (aggression)
-        take_hundredths(c, XDS_AT(at, "aggression.default_value"), aggression->default_value, AGGRESSION_MAX,
-                        &to->has_aggression, &to->aggression);
+        take_aggression(c, XDS_AT(at, "aggression"), aggression, to);
     value_percent(c->making, XDS_AT(at, "min_weight_percent"), min_weight, 1, &to->has_min_percent, &to->min_percent);
     c->to->balancing->slow_start = to;
 }

@@ -69,7 +69,7 @@ static void take_host(struct cluster_making *c, const struct xds_at *at, const c
     struct str name = str_of(c->from->name), canonical = name;
     if (said[0])
         value_text(c->making, at, said, &text_host, TEXT_MAX, ret);
-    else if (name.n && !text_host.check(&c->making->arena, name, &canonical))
+    else if (name.n && value_fits(c->making, &text_host, name, &canonical))
         *ret = making_text(c->making, canonical);
 }
 

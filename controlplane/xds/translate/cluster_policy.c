@@ -21,7 +21,7 @@ enum { POLICY_DEPTH_MAX = 4 };          /* policies within policies */
 static const struct xds_fields slow_start =
     XDS_TABLE(envoy__extensions__load_balancing_policies__common__v3__slow_start_config,
     XDS_READ("slow_start_window"),
-    XDS_INSIDE_NOTE("aggression", &cluster_read_runtime_double, "0.01 to 100"),
+    XDS_INSIDE("aggression", &cluster_read_aggression),
     XDS_INSIDE_NOTE("min_weight_percent", &xds_read_percent, "whole percent of 1 to 100"));
 
 static const struct xds_fields zone_aware = XDS_TABLE(
@@ -48,7 +48,7 @@ static const struct xds_fields round_robin = XDS_TABLE(
 static const struct xds_fields least_request = XDS_TABLE(
     envoy__extensions__load_balancing_policies__least_request__v3__least_request,
     XDS_NOTE("choice_count", "2 to 32"),
-    XDS_INSIDE_NOTE("active_request_bias", &cluster_read_runtime_double, "1"),
+    XDS_INSIDE("active_request_bias", &cluster_read_bias),
     XDS_INSIDE("slow_start_config", &slow_start), XDS_INSIDE("locality_lb_config", &locality),
     XDS_NOTE("enable_full_scan", "false"));
 

@@ -24,7 +24,8 @@ static const struct xds_fields endpoint_table = XDS_TABLE(envoy__config__endpoin
     XDS_READ("hostname"));
 
 static const struct xds_fields endpoint_metadata = XDS_TABLE(envoy__config__core__v3__metadata,
-    XDS_NOTE("filter_metadata", "of `envoy.lb`: texts, numbers, true and false; what other names say is not looked at"),
+    XDS_NOTE("filter_metadata", "of `envoy.lb` and `envoy.transport_socket_match`: texts, numbers, true and false; what "
+             "other names say is not looked at"),
     XDS_IGNORE("typed_filter_metadata", "endpoints are chosen by filter_metadata alone"));
 
 static const struct xds_fields item_table = XDS_TABLE(envoy__config__endpoint__v3__lb_endpoint,
@@ -38,9 +39,13 @@ static const struct xds_fields locality_table = XDS_TABLE(envoy__config__core__v
     XDS_NOTE("region", "with zone and sub_zone the endpoint's `zone`: `region/zone/sub_zone`"),
     XDS_READ("zone"), XDS_READ("sub_zone"));
 
+static const struct xds_fields locality_metadata = XDS_TABLE(envoy__config__core__v3__metadata,
+    XDS_NOTE("filter_metadata", "not of `envoy.transport_socket_match`; what other names say is not looked at"),
+    XDS_IGNORE("typed_filter_metadata", "nothing asks what is known of a locality"));
+
 static const struct xds_fields group_table = XDS_TABLE(envoy__config__endpoint__v3__locality_lb_endpoints,
     XDS_INSIDE("locality", &locality_table),
-    XDS_IGNORE("metadata", "nothing asks what is known of a locality"),
+    XDS_INSIDE("metadata", &locality_metadata),
     XDS_INSIDE("lb_endpoints", &item_table),
     XDS_NOTE("load_balancing_weight", "counts where the cluster says so (locality_weighted_lb_config, WrrLocality)"),
     XDS_NOTE("priority", "priorities without endpoints are left out"),
@@ -114,7 +119,7 @@ static void fill_endpoint(struct making *m, const struct xds_at *at, const struc
     to->health = health_of(from->health_status);
     to->has_health = to->health != HEADGATE__ENDPOINT__HEALTH__UNKNOWN;
     value_text(m, XDS_AT(at, "endpoint.hostname"), from->endpoint->hostname, &text_host, 8192, &to->hostname);
-    part_metadata(m, XDS_AT(at, "metadata"), from->metadata, &to->metadata, &to->n_metadata);
+    part_endpoint_metadata(m, XDS_AT(at, "metadata"), from->metadata, &to->metadata, &to->n_metadata);
 }
 
 /* An address that has come before: the first one counts, as in Envoy. */
@@ -188,6 +193,9 @@ static void take_group(struct gathering *g, const struct xds_at *at,
     }
     if (m->load_balancing_weight && m->load_balancing_weight->value == 0)
         making_refuse(g->making, XDS_AT(at, "load_balancing_weight"), ERROR_RANGE, "is 0; 1 is the least");
+    if (part_metadata_is_of_transport(m->metadata))
+        making_unsupported(g->making, XDS_AT_KEY(XDS_AT(at, "metadata"), "filter_metadata", "envoy.transport_socket_match"),
+                           "each endpoint has its own");
     group.factor = factor_of(m, is_weighted);
     group.zone = take_zone(g->making, XDS_AT(at, "locality"), m->locality);
     for (size_t i = 0; group.factor > 0 && i < m->n_lb_endpoints; i++)

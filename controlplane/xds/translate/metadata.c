@@ -4,10 +4,20 @@
 #include "controlplane/xds/translate/parts.h"
 #include "controlplane/xds/translate/values.h"
 #include "proto/google/protobuf/struct.pb-c.h"
+#include "proto/tls_choice.h"
 
-#define BALANCER_METADATA "envoy.lb"
+#define BALANCER_METADATA  "envoy.lb"
+#define TRANSPORT_METADATA "envoy.transport_socket_match"
+#define TRANSPORT_KEY      TRANSPORT_METADATA "."    /* what such keys begin with here, where all are together */
 
 enum { ENTRIES_MAX = 64, KEY_MAX = 128, VALUE_MAX = 1024 };
+
+/* Entries under way to one list. */
+struct entries {
+    struct making            *making;
+    Headgate__MetadataEntry **items;
+    size_t                    count, room;
+};
 
 char *part_metadata_value(struct making *m, const struct xds_at *at, const Google__Protobuf__Value *value) {
     char *text = NULL;
@@ -30,15 +40,29 @@ char *part_metadata_value(struct making *m, const struct xds_at *at, const Googl
     return text;
 }
 
+/* A key of `prefix` and the text; NULL after an error. */
+static char *take_key(struct making *m, const struct xds_at *at, const char *text, const char *prefix) {
+    char *key = NULL;
+    if (!text[0])
+        making_refuse(m, at, ERROR_MISSING, "has no name");
+    if (!prefix[0] && str_starts(str_of(text), STR(TRANSPORT_KEY)))
+        making_unsupported(m, at, "such keys are of transport sockets here");
+    value_text(m, at, text, &text_word, KEY_MAX - strlen(prefix), &key);
+    if (!key || !prefix[0])
+        return key;
+    char *whole = arena_printf(&m->arena, "%s%s", prefix, key);
+    if (!whole)
+        making_out_of_memory(m);
+    return whole;
+}
+
 static Headgate__MetadataEntry *take_entry(struct making *m, const struct xds_at *at,
-                                           const Google__Protobuf__Struct__FieldsEntry *field) {
+                                           const Google__Protobuf__Struct__FieldsEntry *field, const char *prefix) {
     const struct xds_at *here = XDS_AT_KEY(at, "fields", field->key);
     Headgate__MetadataEntry *entry = making_new(m, &headgate__metadata_entry__descriptor);
     if (!entry)
         return NULL;
-    if (!field->key[0])
-        making_refuse(m, here, ERROR_MISSING, "has no name");
-    value_text(m, here, field->key, &text_word, KEY_MAX, &entry->key);
+    entry->key = take_key(m, here, field->key, prefix);
     entry->value = part_metadata_value(m, here, field->value);
     return entry->key && entry->value ? entry : NULL;
 }
@@ -49,41 +73,76 @@ static int compare(const void *a, const void *b) {
 }
 
 /* A map that was encoded oddly may have a key twice: the last one counts, as protobuf has it. */
-static size_t place_of(Headgate__MetadataEntry *const *items, size_t count, const char *key) {
+static size_t place_of(const struct entries *e, const char *key) {
     size_t i = 0;
-    while (i < count && strcmp(items[i]->key, key) != 0)
+    while (i < e->count && strcmp(e->items[i]->key, key) != 0)
         i++;
     return i;
 }
 
-static void take_struct(struct making *m, const struct xds_at *at, const Google__Protobuf__Struct *fields,
-                        Headgate__MetadataEntry ***ret_items, size_t *ret_count) {
-    if (fields->n_fields > ENTRIES_MAX) {
-        making_refuse(m, at, ERROR_RANGE, "has %zu entries; %d are possible", fields->n_fields, ENTRIES_MAX);
+static void take_struct(struct entries *e, const struct xds_at *at, const Google__Protobuf__Struct *fields,
+                        const char *prefix) {
+    if (fields->n_fields > e->room - e->count) {
+        making_refuse(e->making, at, ERROR_RANGE, "has %zu entries; %zu are possible", fields->n_fields, e->room - e->count);
         return;
     }
-    Headgate__MetadataEntry **items = making_array(m, fields->n_fields, sizeof *items);
-    size_t count = 0;
-    for (size_t i = 0; items && i < fields->n_fields; i++) {
-        Headgate__MetadataEntry *entry = take_entry(m, at, fields->fields[i]);
-        size_t place = entry ? place_of(items, count, entry->key) : 0;
+    if (!e->items)
+        e->items = making_array(e->making, e->room, sizeof *e->items);
+    for (size_t i = 0; e->items && i < fields->n_fields; i++) {
+        Headgate__MetadataEntry *entry = take_entry(e->making, at, fields->fields[i], prefix);
+        size_t place = entry ? place_of(e, entry->key) : 0;
         if (!entry)
             continue;
-        items[place] = entry;
-        count += place == count;
+        e->items[place] = entry;
+        e->count += place == e->count;
     }
-    if (!count)
+}
+
+static void hand_out(const struct entries *e, Headgate__MetadataEntry ***ret_items, size_t *ret_count) {
+    if (!e->count)
         return;
-    qsort(items, count, sizeof *items, compare);
-    *ret_items = items;
-    *ret_count = count;
+    qsort(e->items, e->count, sizeof *e->items, compare);
+    *ret_items = e->items;
+    *ret_count = e->count;
+}
+
+/* ---- of endpoints and of those who choose among them ---- */
+
+static void take_of(struct entries *e, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
+                    const char *name, const char *prefix) {
+    for (size_t i = 0; metadata && i < metadata->n_filter_metadata; i++) {
+        const Envoy__Config__Core__V3__Metadata__FilterMetadataEntry *item = metadata->filter_metadata[i];
+        if (strcmp(item->key, name) == 0 && item->value)
+            take_struct(e, XDS_AT_KEY(at, "filter_metadata", name), item->value, prefix);
+    }
 }
 
 void part_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
                    Headgate__MetadataEntry ***ret_items, size_t *ret_count) {
-    for (size_t i = 0; metadata && i < metadata->n_filter_metadata; i++) {
-        const Envoy__Config__Core__V3__Metadata__FilterMetadataEntry *e = metadata->filter_metadata[i];
-        if (strcmp(e->key, BALANCER_METADATA) == 0 && e->value)
-            take_struct(m, XDS_AT_KEY(at, "filter_metadata", BALANCER_METADATA), e->value, ret_items, ret_count);
-    }
+    struct entries e = {.making = m, .room = ENTRIES_MAX};
+    take_of(&e, at, metadata, BALANCER_METADATA, "");
+    hand_out(&e, ret_items, ret_count);
+}
+
+void part_endpoint_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
+                            Headgate__MetadataEntry ***ret_items, size_t *ret_count) {
+    struct entries e = {.making = m, .room = ENTRIES_MAX};
+    take_of(&e, at, metadata, BALANCER_METADATA, "");
+    take_of(&e, at, metadata, TRANSPORT_METADATA, TRANSPORT_KEY);
+    hand_out(&e, ret_items, ret_count);
+}
+
+void part_transport_match(struct making *m, const struct xds_at *at, const Google__Protobuf__Struct *match,
+                          Headgate__MetadataEntry ***ret_items, size_t *ret_count) {
+    struct entries e = {.making = m, .room = TLS_CHOICE_KEYS_MAX};
+    if (match)
+        take_struct(&e, at, match, TRANSPORT_KEY);
+    hand_out(&e, ret_items, ret_count);
+}
+
+bool part_metadata_is_of_transport(const Envoy__Config__Core__V3__Metadata *metadata) {
+    for (size_t i = 0; metadata && i < metadata->n_filter_metadata; i++)
+        if (strcmp(metadata->filter_metadata[i]->key, TRANSPORT_METADATA) == 0)
+            return true;
+    return false;
 }

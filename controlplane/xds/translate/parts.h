@@ -31,5 +31,13 @@ Headgate__Http2Options *part_http2(struct making *m, const struct xds_at *at,
  * is nothing. */
 void part_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
                    Headgate__MetadataEntry ***ret_items, size_t *ret_count);
+/* Of an endpoint: beside that what "envoy.transport_socket_match" says, under keys that begin so. */
+void part_endpoint_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
+                            Headgate__MetadataEntry ***ret_items, size_t *ret_count);
+/* What a cluster matches it with. */
+void part_transport_match(struct making *m, const struct xds_at *at, const Google__Protobuf__Struct *match,
+                          Headgate__MetadataEntry ***ret_items, size_t *ret_count);
+/* Whether it says anything of transport sockets. */
+bool part_metadata_is_of_transport(const Envoy__Config__Core__V3__Metadata *metadata);
 /* One value of it as a text, in the arena: "v2", "true", "8"; NULL after an error. */
 char *part_metadata_value(struct making *m, const struct xds_at *at, const Google__Protobuf__Value *value);

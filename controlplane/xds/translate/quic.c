@@ -1,4 +1,4 @@
-/* QUIC and HTTP/3 towards clients: a listener on UDP, its transport, its bounds. */
+/* QUIC and HTTP/3: their bounds on both sides; towards clients a listener on UDP and its transport. */
 #include "controlplane/xds/translate/quic.h"
 
 #include "controlplane/xds/translate/values.h"
@@ -21,7 +21,7 @@ static const struct xds_fields keep_alive_table = XDS_TABLE(envoy__config__core_
     XDS_NOTE("max_interval", "becomes `keep-alive`: a PING after so much silence of a connection with open requests"),
     XDS_IGNORE("initial_interval", "it is for the network to forget nothing, which one interval does"));
 
-static const struct xds_fields transport_table = XDS_TABLE(envoy__config__core__v3__quic_protocol_options,
+const struct xds_fields quic_read_options = XDS_TABLE(envoy__config__core__v3__quic_protocol_options,
     XDS_NOTE("max_concurrent_streams", "more than 100,000 " AS_THAT),
     XDS_NOTE("initial_stream_window_size", "more than 64 MiB " AS_THAT),
     XDS_NOTE("initial_connection_window_size", "more than 1 GiB " AS_THAT),
@@ -29,7 +29,7 @@ static const struct xds_fields transport_table = XDS_TABLE(envoy__config__core__
     XDS_NOTE("max_packet_length", "becomes `max-udp-payload`"));
 
 static const struct xds_fields quic_table = XDS_TABLE(envoy__config__listener__v3__quic_protocol_options,
-    XDS_INSIDE("quic_protocol_options", &transport_table), XDS_READ("idle_timeout"), XDS_READ("crypto_handshake_timeout"),
+    XDS_INSIDE("quic_protocol_options", &quic_read_options), XDS_READ("idle_timeout"), XDS_READ("crypto_handshake_timeout"),
     XDS_IGNORE("packets_to_read_to_connection_count_ratio", "what a socket delivers in one turn is bounded"),
     XDS_READ("send_disable_active_migration"));
 
@@ -57,52 +57,68 @@ static void take_bound(struct making *m, const struct xds_at *at, const Google__
         value_number(m, at, v->value > max ? max : v->value, min, max, has, ret);
 }
 
-static Headgate__Http3Options *http3_of(struct listener_making *l) {
-    if (!l->to->http3)
-        l->to->http3 = making_new(l->making, &headgate__http3_options__descriptor);
-    return l->to->http3;
+static Headgate__Http3Options *http3_of(const struct quic_making *q) {
+    if (!*q->http3)
+        *q->http3 = making_new(q->making, &headgate__http3_options__descriptor);
+    return *q->http3;
 }
 
-static void take_windows(struct listener_making *l, const struct xds_at *at,
+static void take_windows(const struct quic_making *q, const struct xds_at *at,
                          const Envoy__Config__Core__V3__QuicProtocolOptions *o) {
-    Headgate__Http3Options *h = http3_of(l);
+    Headgate__Http3Options *h = http3_of(q);
     if (!h)
         return;
-    take_bound(l->making, XDS_AT(at, "max_concurrent_streams"), o->max_concurrent_streams, 1, STREAMS_MAX,
+    take_bound(q->making, XDS_AT(at, "max_concurrent_streams"), o->max_concurrent_streams, 1, STREAMS_MAX,
                &h->has_max_concurrent_streams, &h->max_concurrent_streams);
-    take_bound(l->making, XDS_AT(at, "initial_stream_window_size"), o->initial_stream_window_size, WINDOW_MIN,
+    take_bound(q->making, XDS_AT(at, "initial_stream_window_size"), o->initial_stream_window_size, WINDOW_MIN,
                STREAM_WINDOW_MAX, &h->has_initial_stream_window, &h->initial_stream_window);
-    take_bound(l->making, XDS_AT(at, "initial_connection_window_size"), o->initial_connection_window_size, WINDOW_MIN,
+    take_bound(q->making, XDS_AT(at, "initial_connection_window_size"), o->initial_connection_window_size, WINDOW_MIN,
                CONNECTION_WINDOW_MAX, &h->has_initial_connection_window, &h->initial_connection_window);
 }
 
-static void take_transport(struct listener_making *l, const struct xds_at *at, Headgate__QuicOptions *q,
-                           const Envoy__Config__Core__V3__QuicProtocolOptions *o) {
+void quic_take_options(const struct quic_making *q, const struct xds_at *at,
+                       const Envoy__Config__Core__V3__QuicProtocolOptions *o) {
+    Headgate__QuicOptions *to = q->quic;
     uint64_t payload = 0;
     protobuf_c_boolean has_payload = false;
     if (o->max_concurrent_streams || o->initial_stream_window_size || o->initial_connection_window_size)
-        take_windows(l, at, o);
-    value_duration(l->making, XDS_AT(at, "idle_network_timeout"), o->idle_network_timeout, XDS_SEC, IDLE_MAX,
-                   &q->has_idle_timeout, &q->idle_timeout);
-    value_uint64(l->making, XDS_AT(at, "max_packet_length"), o->max_packet_length, PAYLOAD_MIN, PAYLOAD_MAX, &has_payload,
+        take_windows(q, at, o);
+    value_duration(q->making, XDS_AT(at, "idle_network_timeout"), o->idle_network_timeout, XDS_SEC, IDLE_MAX,
+                   &to->has_idle_timeout, &to->idle_timeout);
+    value_uint64(q->making, XDS_AT(at, "max_packet_length"), o->max_packet_length, PAYLOAD_MIN, PAYLOAD_MAX, &has_payload,
                  &payload);
     if (has_payload) {
-        q->has_max_udp_payload = true;
-        q->max_udp_payload = (uint32_t)payload;
+        to->has_max_udp_payload = true;
+        to->max_udp_payload = (uint32_t)payload;
     }
     if (o->connection_keepalive)
-        value_duration(l->making, XDS_AT(at, "connection_keepalive.max_interval"), o->connection_keepalive->max_interval, 0,
-                       IDLE_MAX, &q->has_keep_alive, &q->keep_alive);
+        value_duration(q->making, XDS_AT(at, "connection_keepalive.max_interval"), o->connection_keepalive->max_interval, 0,
+                       IDLE_MAX, &to->has_keep_alive, &to->keep_alive);
+}
+
+void quic_take_table(const struct quic_making *q, const Envoy__Config__Core__V3__Http3ProtocolOptions *from) {
+    Headgate__Http3Options *h = from->disable_qpack ? http3_of(q) : NULL;
+    if (!h)
+        return;
+    h->has_qpack_table_capacity = h->has_qpack_blocked_streams = true;
+    h->qpack_table_capacity = h->qpack_blocked_streams = 0;
+}
+
+/* ---- towards clients ---- */
+
+static struct quic_making making_of(struct listener_making *l) {
+    return (struct quic_making){.making = l->making, .http3 = &l->to->http3, .quic = l->to->quic};
 }
 
 /* Every row of it that has a meaning. */
 static void take_quic(struct listener_making *l, const struct xds_at *at,
                       const Envoy__Config__Listener__V3__QuicProtocolOptions *o) {
+    const struct quic_making both = making_of(l);
     Headgate__QuicOptions *q = l->to->quic;
     uint64_t handshake = 0;
     protobuf_c_boolean has_handshake = false;
     if (o->quic_protocol_options)
-        take_transport(l, XDS_AT(at, "quic_protocol_options"), q, o->quic_protocol_options);
+        quic_take_options(&both, XDS_AT(at, "quic_protocol_options"), o->quic_protocol_options);
     value_duration(l->making, XDS_AT(at, "idle_timeout"), o->idle_timeout, XDS_SEC, IDLE_MAX, &q->has_idle_timeout,
                    &q->idle_timeout);
     value_duration(l->making, XDS_AT(at, "crypto_handshake_timeout"), o->crypto_handshake_timeout, XDS_MS, XDS_DAY,
@@ -142,13 +158,11 @@ quic_tls(struct listener_making *l, const struct xds_at *at,
 }
 
 void listener_http3(struct listener_making *l, const Envoy__Config__Core__V3__Http3ProtocolOptions *from) {
-    Headgate__Http3Options *h = from ? http3_of(l) : NULL;
+    const struct quic_making both = making_of(l);
+    Headgate__Http3Options *h = from ? http3_of(&both) : NULL;
     if (!h)
         return;
     h->has_extended_connect = true;
     h->extended_connect = from->allow_extended_connect;
-    if (!from->disable_qpack)
-        return;
-    h->has_qpack_table_capacity = h->has_qpack_blocked_streams = true;
-    h->qpack_table_capacity = h->qpack_blocked_streams = 0;
+    quic_take_table(&both, from);
 }

@@ -28,7 +28,8 @@ static const struct xds_fields weight_table = XDS_TABLE(envoy__config__route__v3
 
 static const struct xds_fields weighted_table = XDS_TABLE(envoy__config__route__v3__weighted_cluster,
     XDS_INSIDE("clusters", &weight_table), XDS_IGNORE("total_weight", "weights are shares of their sum"),
-    XDS_IGNORE("runtime_key_prefix", "values of runtime layers count for runtime_fraction alone: the weights hold"));
+    XDS_NOTE("runtime_key_prefix", "with a dot and the name of a cluster it is the key of its weight; where no cluster "
+             "would get a request by the values of runtime layers, the weights here hold"));
 
 const struct xds_fields xds_read_replacement = XDS_TABLE(envoy__type__matcher__v3__regex_match_and_substitute,
     XDS_INSIDE("pattern", &xds_read_regex), XDS_READ("substitution"));
@@ -132,6 +133,24 @@ static void add_changes(struct making *m, const struct xds_at *at,
     }
 }
 
+/* Values of the runtime take the place of weights; those that are beyond our bound become smaller together. */
+static void take_values(struct making *m, const Envoy__Config__Route__V3__WeightedCluster *w, Headgate__Forward *forward) {
+    uint64_t values[CLUSTERS_MAX], largest = 0;
+    m->made->reads_runtime = true;
+    for (size_t i = 0; i < w->n_clusters; i++) {
+        char *key = arena_printf(&m->arena, "%s.%s", w->runtime_key_prefix, w->clusters[i]->name);
+        if (!key) {
+            making_out_of_memory(m);
+            return;
+        }
+        values[i] = xds_runtime_integer(m->made->runtime, key, forward->clusters[i]->weight);
+        largest = values[i] > largest ? values[i] : largest;
+    }
+    uint64_t divisor = (largest + WEIGHT_MAX - 1) / WEIGHT_MAX;
+    for (size_t i = 0; largest > 0 && i < w->n_clusters; i++)
+        forward->clusters[i]->weight = (uint32_t)(values[i] / divisor + (values[i] > 0 && values[i] < divisor));
+}
+
 static void weighted(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteAction *from,
                      Headgate__Forward *forward) {
     const Envoy__Config__Route__V3__WeightedCluster *w = from->weighted_clusters;
@@ -155,6 +174,8 @@ static void weighted(struct making *m, const struct xds_at *at, const Envoy__Con
     }
     if (sum == 0)
         making_refuse(m, XDS_AT(at, "clusters"), ERROR_RANGE, "have no weight: none would get a request");
+    else if (w->runtime_key_prefix[0])
+        take_values(m, w, forward);
 }
 
 /* What cannot be said here; passed over where somebody only asks which route is taken. */

@@ -14,7 +14,7 @@ const struct xds_fields xds_read_regex = XDS_TABLE(envoy__type__matcher__v3__reg
     XDS_IGNORE("google_re2", "it bounds the size of programs of RE2; here steps are bounded"),
     XDS_NOTE("regex", "by PCRE2, for the whole text, with bounds on steps"));
 
-static const struct xds_fields string_table = XDS_TABLE(envoy__type__matcher__v3__string_matcher,
+const struct xds_fields xds_read_string_match = XDS_TABLE(envoy__type__matcher__v3__string_matcher,
     XDS_READ("exact"), XDS_READ("prefix"), XDS_READ("suffix"), XDS_INSIDE("safe_regex", &xds_read_regex),
     XDS_READ("contains"), XDS_NOTE("ignore_case", "not with safe_regex, as in Envoy"));
 
@@ -25,19 +25,19 @@ const struct xds_fields xds_read_header_match = XDS_TABLE(envoy__config__route__
     XDS_NOTE("name", "also :method, :authority, :scheme and :path"),
     XDS_READ("exact_match"), XDS_INSIDE("safe_regex_match", &xds_read_regex), XDS_INSIDE("range_match", &range_table),
     XDS_READ("present_match"), XDS_READ("prefix_match"), XDS_READ("suffix_match"), XDS_READ("contains_match"),
-    XDS_INSIDE("string_match", &string_table), XDS_READ("invert_match"),
+    XDS_INSIDE("string_match", &xds_read_string_match), XDS_READ("invert_match"),
     XDS_NOTE("treat_missing_header_as_empty", "not where an empty value would meet the condition"));
 
 static const struct xds_fields query_table = XDS_TABLE(envoy__config__route__v3__query_parameter_matcher,
     XDS_NOTE("name", "a parameter that comes several times meets the condition with any of its values"),
-    XDS_INSIDE("string_match", &string_table), XDS_READ("present_match"));
+    XDS_INSIDE("string_match", &xds_read_string_match), XDS_READ("present_match"));
 
 static const struct xds_fields percent_table = XDS_TABLE(envoy__type__v3__fractional_percent,
     XDS_READ("numerator"), XDS_READ("denominator"));
 
 static const struct xds_fields fraction_table = XDS_TABLE(envoy__config__core__v3__runtime_fractional_percent,
     XDS_INSIDE("default_value", &percent_table),
-    XDS_NOTE("runtime_key", "a value that a layer of the server has (RTDS) counts, otherwise the default"));
+    XDS_NOTE("runtime_key", "a value that a layer has (RTDS, the bootstrap file) counts, otherwise the default"));
 
 static const struct xds_fields grpc_table =
     XDS_EMPTY_TABLE(envoy__config__route__v3__route_match__grpc_route_match_options);
@@ -48,7 +48,8 @@ const struct xds_fields xds_read_route_match = XDS_TABLE(envoy__config__route__v
     XDS_INSIDE("safe_regex", &xds_read_regex), XDS_INSIDE("connect_matcher", &connect_table),
     XDS_READ("path_separated_prefix"), XDS_NOTE("case_sensitive", "safe_regex says it itself, as in Envoy"),
     XDS_INSIDE("runtime_fraction", &fraction_table), XDS_INSIDE("headers", &xds_read_header_match),
-    XDS_INSIDE("query_parameters", &query_table), XDS_INSIDE("grpc", &grpc_table));
+    XDS_INSIDE("query_parameters", &query_table), XDS_INSIDE("grpc", &grpc_table),
+    XDS_INSIDE("dynamic_metadata", &xds_read_metadata_match));
 
 /* ---- the path ---- */
 
@@ -107,26 +108,29 @@ static void match_path(struct making *m, const struct xds_at *at, const Envoy__C
 
 /* ---- conditions on values ---- */
 
-/* Whether an empty value meets the condition, without regard to `invert`. */
-static bool holds_for_empty(struct making *m, const Headgate__FieldMatch *f) {
+bool route_regex_meets(struct making *m, const char *regex, struct str text) {
     size_t offset;
     char reason[128];
+    struct regex *made = regex_create(str_of(regex), REGEX_WHOLE, &offset, reason);
+    struct regex_scratch *scratch = made ? regex_scratch_create() : NULL;
+    bool is_met = scratch && regex_match(made, text, 0, true, scratch) == REGEX_YES;
+    if (!scratch && !m->faults)
+        making_out_of_memory(m); /* one that is wrong was told of */
+    regex_scratch_destroy(scratch);
+    regex_destroy(made);
+    return is_met;
+}
+
+/* Whether an empty value meets the condition, without regard to `invert`. */
+static bool holds_for_empty(struct making *m, const Headgate__FieldMatch *f) {
     switch (f->kind_case) {
     case HEADGATE__FIELD_MATCH__KIND_EXACT: return !f->exact[0];
     case HEADGATE__FIELD_MATCH__KIND_PREFIX: return !f->prefix[0];
     case HEADGATE__FIELD_MATCH__KIND_SUFFIX: return !f->suffix[0];
     case HEADGATE__FIELD_MATCH__KIND_CONTAINS: return !f->contains[0];
-    case HEADGATE__FIELD_MATCH__KIND_REGEX: break;
+    case HEADGATE__FIELD_MATCH__KIND_REGEX: return route_regex_meets(m, f->regex, STR(""));
     default: return false;
     }
-    struct regex *regex = regex_create(str_of(f->regex), REGEX_WHOLE, &offset, reason);
-    struct regex_scratch *scratch = regex ? regex_scratch_create() : NULL;
-    bool holds = scratch && regex_match(regex, STR(""), 0, true, scratch) == REGEX_YES;
-    if (regex && !scratch)
-        making_out_of_memory(m);
-    regex_scratch_destroy(scratch);
-    regex_destroy(regex);
-    return holds;
 }
 
 /* An empty prefix, suffix or part is in every value. */
@@ -303,13 +307,14 @@ static void match_grpc(struct making *m, Headgate__Match *match) {
         set_text(m, NULL, f, HEADGATE__FIELD_MATCH__KIND_REGEX, (char *)"(?s)application/grpc(\\+.*)?");
 }
 
-static void take_runtime_value(struct making *m, const char *key, Headgate__Fraction *fraction) {
-    const struct xds_runtime_value *value = xds_runtime_find(m->made->runtime, key);
-    m->made->reads_runtime = true;
-    if (!value || value->of == 0)
+/* The route of no request: it takes none of a hundred. */
+static void match_nothing(struct making *m, Headgate__Match *match) {
+    match->fraction = making_new(m, &headgate__fraction__descriptor);
+    if (!match->fraction)
         return;
-    fraction->numerator = value->numerator;
-    fraction->of = value->of;
+    match->fraction->has_numerator = match->fraction->has_of = true;
+    match->fraction->numerator = 0;
+    match->fraction->of = 100;
 }
 
 static void match_fraction(struct making *m, const struct xds_at *at,
@@ -326,8 +331,8 @@ static void match_fraction(struct making *m, const struct xds_at *at,
     match->fraction->has_numerator = match->fraction->has_of = true;
     match->fraction->numerator = value->numerator;
     match->fraction->of = denominators[(unsigned)value->denominator < 3 ? value->denominator : 0];
-    if (from->runtime_key[0])
-        take_runtime_value(m, from->runtime_key, match->fraction);
+    m->made->reads_runtime |= from->runtime_key[0] != '\0';
+    xds_runtime_share(m->made->runtime, from->runtime_key, &match->fraction->numerator, &match->fraction->of);
 }
 
 static void check_counts(struct making *m, const struct xds_at *at, const Headgate__Match *match) {
@@ -358,6 +363,8 @@ void route_match(struct making *m, const struct xds_at *at, const Envoy__Config_
     match_query(m, at, from, match);
     if (from->runtime_fraction)
         match_fraction(m, XDS_AT(at, "runtime_fraction"), from->runtime_fraction, match);
+    if (!route_metadata_is_met(m, at, from))
+        match_nothing(m, match);
     check_counts(m, at, match);
     rule->match = is_empty(match) ? NULL : match;
 }

@@ -16,6 +16,8 @@ enum {
 extern const struct xds_fields xds_read_route_match;            /* route_match.c */
 extern const struct xds_fields xds_read_header_match;           /* route_match.c */
 extern const struct xds_fields xds_read_regex;                  /* route_match.c */
+extern const struct xds_fields xds_read_string_match;           /* route_match.c */
+extern const struct xds_fields xds_read_metadata_match;         /* route_metadata.c */
 extern const struct xds_fields xds_read_route_action;           /* route_action.c */
 extern const struct xds_fields xds_read_redirect;               /* route_answer.c */
 extern const struct xds_fields xds_read_direct_response;        /* route_answer.c */
@@ -67,6 +69,10 @@ void route_match(struct making *m, const struct xds_at *at, const Envoy__Config_
 /* Conditions on headers as ours, appended: those that stand for one may be two. */
 void route_headers(struct making *m, const struct xds_at *at, Envoy__Config__Route__V3__HeaderMatcher **from, size_t count,
                    Headgate__Match *to);
+/* Whether all of the text is what the expression, which is valid, describes. */
+bool route_regex_meets(struct making *m, const char *regex, struct str text);
+/* Whether all of its conditions on dynamic metadata are met, which is no matter of requests. */
+bool route_metadata_is_met(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteMatch *from);
 void route_forward(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__Route *from,
                    const struct route_defaults *defaults, Headgate__Rule *rule);
 void route_retry(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__RouteAction *from,

@@ -22,7 +22,13 @@ static const struct xds_fields trust = XDS_TABLE(
     XDS_INSIDE_NOTE("trusted_ca", &inline_source, "PEM, " INLINE_ONLY),
     XDS_INSIDE_NOTE("crl", &inline_source, "PEM"),
     XDS_IGNORE("watched_directory", "there is no file"),
-    XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either"));
+    XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either"),
+    XDS_INSIDE_NOTE("match_typed_subject_alt_names", &tls_read_typed_name_matcher, "beside those of the context that names "
+                    "the secret: any of either"),
+    XDS_INSIDE_NOTE("match_subject_alt_names", &tls_read_name_matcher, "of any type, where match_typed_subject_alt_names is "
+                    "not there"),
+    XDS_NOTE("verify_certificate_hash", "beside those of the context"),
+    XDS_NOTE("verify_certificate_spki", "beside those of the context"));
 
 const struct xds_fields tls_read_ticket_keys = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__tls_session_ticket_keys,
@@ -32,7 +38,7 @@ const struct xds_fields xds_read_secret = XDS_TABLE(envoy__extensions__transport
     XDS_READ("name"),
     XDS_INSIDE("tls_certificate", &certificate),
     XDS_INSIDE("session_ticket_keys", &tls_read_ticket_keys),
-    XDS_INSIDE_NOTE("validation_context", &trust, "rules about names stand in the context that names the secret"));
+    XDS_INSIDE_NOTE("validation_context", &trust, "with authorities"));
 
 /* What is there, inline; an empty text otherwise. */
 static struct str take(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__DataSource *from) {
@@ -57,11 +63,28 @@ static void take_pair(struct making *m, const TLS_MESSAGE(TlsCertificate) *from,
     to->ocsp = take(m, XDS_AT(at, "ocsp_staple"), from->ocsp_staple);
 }
 
+/* They go with the authorities, wherever these are named. */
+static struct str take_rules(struct making *m, const struct xds_at *at,
+                             const TLS_MESSAGE(CertificateValidationContext) *from) {
+    Headgate__Trust rules = HEADGATE__TRUST__INIT;
+    struct tls_names names = {0};
+    tls_take_names(m, at, from, false, &names);
+    rules.match_names = names.matches;
+    rules.n_match_names = names.match_count;
+    rules.pins = tls_take_pins(m, at, from);
+    if (m->faults)
+        return (struct str){0};
+    size_t size = headgate__trust__get_packed_size(&rules);
+    uint8_t *bytes = making_array(m, size, 1);
+    return bytes ? (struct str){(char *)bytes, headgate__trust__pack(&rules, bytes)} : (struct str){0};
+}
+
 static void take_trust(struct making *m, const TLS_MESSAGE(CertificateValidationContext) *from, struct xds_given *to) {
     const struct xds_at *at = XDS_AT(NULL, "validation_context");
     to->what = CONFIG_SECRET_TRUST;
     to->certificate = take_required(m, XDS_AT(at, "trusted_ca"), from->trusted_ca);
     to->crl = take(m, XDS_AT(at, "crl"), from->crl);
+    to->rules = take_rules(m, at, from);
 }
 
 void tls_read_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(TlsSessionTicketKeys) *from,

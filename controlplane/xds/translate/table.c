@@ -28,6 +28,7 @@ static int end(struct decoded *d, int status) {
 
 static int cluster(const struct xds_material *from, struct xds_made *ret, struct error_list *errors) {
     struct decoded d = decode(&envoy__config__cluster__v3__cluster__descriptor, from->bytes, errors);
+    ret->runtime = from->runtime;
     return end(&d, d.m ? xds_translate_cluster((const Envoy__Config__Cluster__V3__Cluster *)d.m, ret, errors) : -1);
 }
 

@@ -21,7 +21,7 @@ Headgate__ServerTls *tls_make_server(struct making *m, const struct xds_at *at,
 
 /* What a cluster says elsewhere about TLS towards its endpoints. */
 struct tls_client_wishes {
-    bool is_http2;
+    const char *protocol;               /* that the cluster speaks, by ALPN's name */
     bool wants_sni;                     /* upstream_http_protocol_options.auto_sni */
     bool verifies_sni;                  /* upstream_http_protocol_options.auto_san_validation */
 };
@@ -61,6 +61,7 @@ struct tls_trust {
     bool  is_there;                     /* a trust was named, by any of: */
     char *name;                         /* of a secret */
     char *file;                         /* where it comes from; of what is given its name; NULL: the system's */
+    bool  is_given_by_name;             /* names and pins may come with it, too */
     bool  is_untrusted_accepted, is_leaf_only;
     const TLS_MESSAGE(CertificateValidationContext) *rules;    /* NULL: there are none */
     const char *rules_field;            /* where they stand, below the context */
@@ -80,6 +81,10 @@ struct tls_names {
 
 void tls_take_names(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CertificateValidationContext) *rules,
                     bool has_hosts, struct tls_names *ret);
+
+/* Certificates that a peer must have one of; NULL: any, or after an error. */
+Headgate__CertificatePins *tls_take_pins(struct making *m, const struct xds_at *at,
+                                         const TLS_MESSAGE(CertificateValidationContext) *rules);
 
 /* Whether a source has something; an error where it has in a form that is not understood. Exactly one of the two results is
  * set where it has. */

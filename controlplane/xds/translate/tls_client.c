@@ -7,8 +7,8 @@ enum { SNI_MAX = 255 };
 
 const struct xds_fields xds_read_upstream_tls = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__upstream_tls_context,
-    XDS_INSIDE_NOTE("common_tls_context", &tls_read_common_client, "one certificate; without authorities nothing is "
-                    "verified, without matchers of names whoever they signed is believed"),
+    XDS_INSIDE_NOTE("common_tls_context", &tls_read_common_client, "one certificate; without authorities and "
+                    "hashes nothing is verified, without matchers of names whoever they signed is believed"),
     XDS_NOTE("sni", "without it the endpoint's host name is asked for, otherwise the Host that it gets"),
     XDS_NOTE("auto_host_sni", "takes the place of sni"),
     XDS_NOTE("auto_sni_san_validation", "the certificate must be for the name that is asked for"),
@@ -17,10 +17,10 @@ const struct xds_fields xds_read_upstream_tls = XDS_TABLE(
 
 /* ---- who is believed ---- */
 
-static void take_names(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CertificateValidationContext) *rules,
-                       Headgate__ClientTls *to) {
+/* Beside names that may come with authorities all of them are matchers. */
+static void take_names(struct making *m, const struct xds_at *at, const struct tls_trust *trust, Headgate__ClientTls *to) {
     struct tls_names names = {0};
-    tls_take_names(m, at, rules, true, &names);
+    tls_take_names(m, at, trust->rules, !trust->is_given_by_name, &names);
     to->names = names.hosts;
     to->n_names = names.host_count;
     to->match_names = names.matches;
@@ -31,13 +31,19 @@ static void take_trust(struct making *m, const struct xds_at *at, const TLS_MESS
                        bool verifies_sni, Headgate__ClientTls *to) {
     struct tls_trust trust = {0};
     tls_take_trust(m, at, common, &trust);
-    to->has_insecure = to->insecure = !trust.is_there || trust.is_untrusted_accepted;
+    to->pins = trust.rules ? tls_take_pins(m, XDS_AT(at, trust.rules_field), trust.rules) : NULL;
+    to->has_insecure = to->insecure = trust.is_untrusted_accepted || (!trust.is_there && !to->pins);
     if (!verifies_sni && trust.rules)
-        take_names(m, XDS_AT(at, trust.rules_field), trust.rules, to);
+        take_names(m, XDS_AT(at, trust.rules_field), &trust, to);
     if (!trust.is_there && (to->n_names || to->n_match_names || verifies_sni))
         making_unsupported(m, at, "names are matched, but there are no authorities");
     if (to->insecure) {
         to->n_names = to->n_match_names = 0;
+        to->pins = NULL;
+        return;
+    }
+    if (!trust.is_there) {
+        to->pins->has_only = to->pins->only = true;
         return;
     }
     to->trust = trust.name;
@@ -80,8 +86,7 @@ static void take_algorithms(struct making *m, const struct xds_at *at, const TLS
 
 /* What is offered is what the cluster speaks. */
 static void check_alpn(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common,
-                       bool is_http2) {
-    const char *own = is_http2 ? "h2" : "http/1.1";
+                       const char *own) {
     size_t i = 0;
     while (i < common->n_alpn_protocols && strcmp(common->alpn_protocols[i], own) != 0)
         i++;
@@ -106,6 +111,6 @@ Headgate__ClientTls *tls_make_client(struct making *m, const struct xds_at *at,
     take_trust(m, below, common, wishes->verifies_sni || context->auto_sni_san_validation, to);
     take_certificate(m, below, common, to);
     take_algorithms(m, XDS_AT(below, "tls_params"), common->tls_params, to);
-    check_alpn(m, below, common, wishes->is_http2);
+    check_alpn(m, below, common, wishes->protocol);
     return m->faults == before ? to : NULL;
 }

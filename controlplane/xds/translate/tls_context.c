@@ -29,19 +29,21 @@ static const struct xds_fields system_roots = XDS_EMPTY_TABLE(
     XDS_IGNORE("watched_directory", "files are watched where they are"), \
     XDS_IGNORE("require_signed_certificate_timestamp", "Envoy does not use it either")
 
-#define NAMES \
+#define RULES \
+    XDS_NOTE("verify_certificate_hash", "with or without colons; without authorities it alone counts, as do keys"), \
+    XDS_NOTE("verify_certificate_spki", "a certificate that is in either list will do"), \
     XDS_INSIDE("match_typed_subject_alt_names", &tls_read_typed_name_matcher), \
     XDS_INSIDE_NOTE("match_subject_alt_names", &tls_read_name_matcher, "of any type, where " \
                     "match_typed_subject_alt_names is not there")
 
 static const struct xds_fields server_validation = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__certificate_validation_context, AUTHORITIES,
-    NAMES, XDS_READ("only_verify_leaf_cert_crl"));
+    RULES, XDS_READ("only_verify_leaf_cert_crl"));
 
 static const struct xds_fields client_validation = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__certificate_validation_context, AUTHORITIES,
     XDS_INSIDE("system_root_certs", &system_roots),
-    NAMES,
+    RULES,
     XDS_NOTE("trust_chain_verification", "ACCEPT_UNTRUSTED becomes `insecure`"),
     XDS_READ("only_verify_leaf_cert_crl"));
 

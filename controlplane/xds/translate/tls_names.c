@@ -1,4 +1,4 @@
-/* Matchers of subject alternative names. */
+/* What a peer's certificate must be: matchers of subject alternative names, and pins. */
 #include "controlplane/config/schema/text_form.h"
 #include "controlplane/xds/translate/routes.h"
 #include "controlplane/xds/translate/tables.h"
@@ -9,7 +9,7 @@
 #define PATTERN(name)  ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_##name
 #define TYPE(name)     HEADGATE__NAME_MATCH__TYPE__##name
 
-enum { NAMES_MAX = 100, NAME_MAX_BYTES = 4096, HOST_MAX = 255, TYPES = 4 };
+enum { NAMES_MAX = 100, NAME_MAX_BYTES = 4096, HOST_MAX = 255, TYPES = 4, PINS_MAX = 100, PIN_MAX_BYTES = 95 };
 
 typedef Envoy__Type__Matcher__V3__StringMatcher string_matcher;
 
@@ -68,8 +68,8 @@ static void add_match(struct making *m, Headgate__NameMatch__Type type, const st
 /* ---- plain names of hosts ---- */
 
 static bool is_host(struct making *m, const char *text) {
-    struct str canonical = str_of(text);
-    return text[0] && strlen(text) <= HOST_MAX && !text_dns_name.check(&m->arena, canonical, &canonical);
+    struct str ignored;
+    return text[0] && strlen(text) <= HOST_MAX && value_fits(m, &text_dns_name, str_of(text), &ignored);
 }
 
 static bool is_plain(struct making *m, const string_matcher *matcher, int type) {
@@ -152,4 +152,39 @@ void tls_take_names(struct making *m, const struct xds_at *at, const TLS_MESSAGE
     ret->matches = making_array(m, s.count * TYPES, sizeof *ret->matches);
     if (ret->hosts && ret->matches)
         take(m, &s, are_plain, ret);
+}
+
+/* ---- pins ---- */
+
+/* What stands there twice counts once. */
+static void take_pins(struct making *m, const struct xds_at *at, const char *field, char *const *from, size_t count,
+                      const struct text_form *form, char ***ret, size_t *ret_count) {
+    char **items = making_array(m, count, sizeof *items);
+    if (count > PINS_MAX)
+        making_refuse(m, XDS_AT(at, field), ERROR_RANGE, "has %zu items; %d are possible", count, PINS_MAX);
+    for (size_t i = 0; items && count <= PINS_MAX && i < count; i++) {
+        char *pin = NULL;
+        size_t k = 0;
+        if (!from[i][0])
+            making_refuse(m, XDS_AT_ITEM(at, field, i), ERROR_MISSING, "is empty");
+        value_text(m, XDS_AT_ITEM(at, field, i), from[i], form, PIN_MAX_BYTES, &pin);
+        while (pin && k < *ret_count && strcmp(items[k], pin) != 0)
+            k++;
+        if (pin && k == *ret_count)
+            items[(*ret_count)++] = pin;
+    }
+    *ret = items;
+}
+
+Headgate__CertificatePins *tls_take_pins(struct making *m, const struct xds_at *at,
+                                         const TLS_MESSAGE(CertificateValidationContext) *rules) {
+    bool is_there = rules->n_verify_certificate_hash || rules->n_verify_certificate_spki;
+    Headgate__CertificatePins *to = is_there ? making_new(m, &headgate__certificate_pins__descriptor) : NULL;
+    if (!to)
+        return NULL;
+    take_pins(m, at, "verify_certificate_hash", rules->verify_certificate_hash, rules->n_verify_certificate_hash,
+              &text_certificate_hash, &to->certificates, &to->n_certificates);
+    take_pins(m, at, "verify_certificate_spki", rules->verify_certificate_spki, rules->n_verify_certificate_spki,
+              &text_key_hash, &to->keys, &to->n_keys);
+    return to;
 }

@@ -11,8 +11,8 @@
 const struct xds_fields xds_read_downstream_tls = XDS_TABLE(
     envoy__extensions__transport_sockets__tls__v3__downstream_tls_context,
     XDS_INSIDE("common_tls_context", &tls_read_common_server),
-    XDS_NOTE("require_client_certificate", "with authorities to verify it; without it a client's certificate is optional "
-             "where there are authorities"),
+    XDS_NOTE("require_client_certificate", "with authorities or hashes to verify it; without it a client's certificate is "
+             "optional where there are some"),
     XDS_NOTE("require_sni", "a name that no certificate has is refused"),
     XDS_NOTE("disable_stateless_session_resumption", "no tickets"),
     XDS_INSIDE("session_ticket_keys", &tls_read_ticket_keys),
@@ -39,10 +39,13 @@ static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSA
     }
 }
 
-static void take_names(struct making *m, const struct xds_at *at, const struct tls_trust *trust, Headgate__ServerTls *to) {
+static void take_rules(struct making *m, const struct xds_at *at, const struct tls_trust *trust, Headgate__ServerTls *to) {
     struct tls_names names = {0};
     if (!trust->rules)
         return;
+    to->pins = tls_take_pins(m, XDS_AT(at, trust->rules_field), trust->rules);
+    if (to->pins && !trust->is_there)
+        to->pins->has_only = to->pins->only = true;
     tls_take_names(m, XDS_AT(at, trust->rules_field), trust->rules, false, &names);
     to->match_names = names.matches;
     to->n_match_names = names.match_count;
@@ -55,10 +58,10 @@ static void take_clients(struct making *m, const struct xds_at *at, const TLS_ME
     struct tls_trust trust = {0};
     bool is_required = context->require_client_certificate && context->require_client_certificate->value;
     tls_take_trust(m, XDS_AT(at, "common_tls_context"), context->common_tls_context, &trust);
-    if (is_required && !trust.is_there)
+    take_rules(m, XDS_AT(at, "common_tls_context"), &trust, to);
+    if (is_required && !trust.is_there && !to->pins)
         making_unsupported(m, XDS_AT(at, "require_client_certificate"), "there are no authorities to verify it");
-    take_names(m, XDS_AT(at, "common_tls_context"), &trust, to);
-    if (!trust.is_there)
+    if (!trust.is_there && !to->pins)
         return;
     to->has_client_certificates = true;
     to->client_certificates = is_required ? HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED

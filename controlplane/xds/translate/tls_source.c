@@ -73,7 +73,7 @@ static bool copy_ticket_keys(struct making *m, struct xds_given *g) {
 }
 
 static bool copy_given(struct making *m, struct xds_given *g) {
-    struct str *texts[] = {&g->certificate, &g->key, &g->ocsp, &g->crl};
+    struct str *texts[] = {&g->certificate, &g->key, &g->ocsp, &g->crl, &g->rules};
     bool is_whole = (g->name = arena_strdup(&m->made->arena, g->name)) != NULL;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i]->n)
@@ -256,7 +256,7 @@ static void take_combined(struct making *m, const struct xds_at *at,
         making_refuse(m, XDS_AT(at, "validation_context_sds_secret_config"), ERROR_MISSING, "is missing");
         return;
     }
-    ret->is_there = true;
+    ret->is_there = ret->is_given_by_name = true;
     ret->file = ret->name = tls_take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
                                        from->validation_context_sds_secret_config);
 }
@@ -269,7 +269,7 @@ void tls_take_trust(struct making *m, const struct xds_at *at, const TLS_MESSAGE
         ret->rules_field = "validation_context";
         break;
     case VALIDATION_CASE(VALIDATION_CONTEXT_SDS_SECRET_CONFIG):
-        ret->is_there = true;
+        ret->is_there = ret->is_given_by_name = true;
         ret->file = ret->name = tls_take_named(m, XDS_AT(at, "validation_context_sds_secret_config"),
                                            from->validation_context_sds_secret_config);
         break;

@@ -43,6 +43,7 @@ struct xds_given {
     struct str             key;         /* PEM; of a pair */
     struct str             ocsp;        /* DER; of a pair, empty where there is none */
     struct str             crl;         /* PEM; of a trust, empty where there is none */
+    struct str             rules;       /* of a trust: as of given_secret */
     const struct str      *ticket_keys; /* of ticket keys: XDS_TICKET_KEY_SIZE bytes each, newest first */
     size_t                 ticket_key_count;
 };
@@ -55,12 +56,15 @@ struct xds_made {
     struct xds_given       *givens;     /* secrets whose content stood in the message itself; each name once */
     size_t                  given_count, given_capacity;
     bool                    is_hollow;  /* nothing is in it, but parts may still come */
-    struct xds_runtime_value *values;   /* of a runtime layer: shares, and what is none */
+    struct xds_runtime_value *values;   /* of a runtime layer */
     size_t                  value_count, value_capacity;
     /* Set by the caller: the values that fields with a `runtime_key` go by; NULL: their defaults. And whether there was such
      * a field. */
     const struct xds_runtime *runtime;
     bool                    reads_runtime;
+    /* Likewise: what is to be taken as the dynamic metadata of requests, a member for each filter; NULL: none, as it is in
+     * the gateway. */
+    const Google__Protobuf__Struct *metadata;
     struct arena            arena;      /* of needs and givens */
 };
 
@@ -69,8 +73,14 @@ void xds_made_finish(struct xds_made *made);
  * 0, or -1 without memory. */
 int xds_made_need(struct xds_made *made, const char *type, struct str name, enum xds_awaited awaited);
 
-/* `ret` is empty before, but for `runtime`; finish it in any case. Return 0, or -1 after adding at least one error, each
- * with the path of the field in the server's message. */
+/* A layer of runtime values: where it comes from. */
+struct xds_runtime_layer {
+    const char                     *name;       /* of the server's Runtime resource, or for people */
+    const Google__Protobuf__Struct *values;     /* that stand in the bootstrap file; NULL: the server has them */
+};
+
+/* `ret` is empty before, but for `runtime` and `metadata`; finish it in any case. Return 0, or -1 after adding at least one
+ * error, each with the path of the field in the server's message. */
 
 /* A KIND_CLUSTER and the KIND_ENDPOINT_SET of its name, which is empty where the endpoints are found by discovery. */
 int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct xds_made *ret, struct error_list *errors);
@@ -104,6 +114,9 @@ int xds_translate_extension(const Envoy__Config__Core__V3__TypedExtensionConfig 
                             struct error_list *errors);
 /* A layer of runtime values: ret->values. */
 int xds_translate_runtime(const Envoy__Service__Runtime__V3__Runtime *m, struct xds_made *ret, struct error_list *errors);
+/* The same for a layer that stands in the bootstrap file. */
+int xds_translate_layer(const char *name, const Google__Protobuf__Struct *layer, struct xds_made *ret,
+                        struct error_list *errors);
 /* One of ret->givens, and no resource. */
 int xds_translate_secret(const Envoy__Extensions__TransportSockets__Tls__V3__Secret *m, struct xds_made *ret,
                          struct error_list *errors);

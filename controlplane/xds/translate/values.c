@@ -86,6 +86,16 @@ void value_percent(struct making *m, const struct xds_at *at, const Envoy__Type_
 
 /* ---- texts ---- */
 
+bool value_fits(struct making *m, const struct text_form *form, struct str text, struct str *canonical) {
+    struct str own = text;
+    const char *fault = form->check(&m->arena, text, &own);
+    if (fault == text_no_memory)
+        making_out_of_memory(m);
+    if (!fault)
+        *canonical = own;
+    return !fault;
+}
+
 void value_text(struct making *m, const struct xds_at *at, const char *text, const struct text_form *form, size_t max,
                 char **ret) {
     struct str found = str_of(text), canonical = found;

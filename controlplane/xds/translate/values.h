@@ -26,6 +26,8 @@ void value_uint64(struct making *m, const struct xds_at *at, const Google__Proto
 /* Whole percent of 0 to 100, at least `min`. */
 void value_percent(struct making *m, const struct xds_at *at, const Envoy__Type__V3__Percent *p, uint32_t min,
                    protobuf_c_boolean *has, uint32_t *ret);
+/* Whether a text is of that form, and then the form's own in *canonical. Without memory it is not, which is an error. */
+bool value_fits(struct making *m, const struct text_form *form, struct str text, struct str *canonical);
 /* A text of that form, at most `max` bytes. An empty one is not there. */
 void value_text(struct making *m, const struct xds_at *at, const char *text, const struct text_form *form, size_t max,
                 char **ret);

@@ -62,7 +62,7 @@ static void drain(struct h2_client *c) {
 static void end_stream(struct h2_stream *stream, enum abort_code code) {
     if (stream->leg.exchange)
         exchange_on_abort(&stream->leg, code);
-    h2_stream_close(stream);
+    h2_stream_abandon(stream);
 }
 
 /* Nothing of its request is with the kernel: its head was not made yet, or is in what could not be written at all. */

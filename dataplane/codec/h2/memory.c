@@ -57,8 +57,9 @@ static void *alloc_reserved(struct h2_session *s, size_t size) {
     return piece ? charge(s, piece, free_lists_room(piece)) : NULL;
 }
 
-static void *mem_malloc(size_t size, void *user) {
-    struct h2_session *s = user;
+/* Out of line, as free_table is: nearly all that the library wants is small and there already, and needs no registers saved
+ * then. */
+__attribute__((noinline)) static void *alloc_other(struct h2_session *s, size_t size) {
     if (size > FRAME_BUFFER_LEAST && is_shared_buffer(s, size))
         return shared_buffer(s->worker);
     void *piece = free_lists_alloc(&s->worker->free_lists, size);
@@ -69,17 +70,32 @@ static void *mem_malloc(size_t size, void *user) {
     return charge(s, piece, free_lists_room(piece));
 }
 
+static void *mem_malloc(size_t size, void *user) {
+    struct h2_session *s = user;
+    void *piece = free_lists_take(&s->worker->free_lists, size);
+    return piece ? charge(s, piece, free_lists_room(piece)) : alloc_other(s, size);
+}
+
+static void discharge(struct h2_session *s, size_t room) {
+    s->worker->session_memory.used -= room;
+    stats_sub(&s->worker->stats->h2_session_bytes, room);
+}
+
+__attribute__((noinline)) static void free_table(struct h2_session *s) {
+    discharge(s, PAGE_BYTES);
+    page_drop(&s->worker->pages, &s->table);
+}
+
 static void mem_free(void *piece, void *user) {
     struct h2_session *s = user;
     if (!piece || piece == s->worker->frame_buffer)
         return;
-    size_t room = room_of(s, piece);
-    s->worker->session_memory.used -= room;
-    stats_sub(&s->worker->stats->h2_session_bytes, room);
-    if (piece == s->table.bytes)
-        page_drop(&s->worker->pages, &s->table);
-    else
-        free_lists_free(&s->worker->free_lists, piece);
+    if (piece == s->table.bytes) {
+        free_table(s);
+        return;
+    }
+    discharge(s, free_lists_room(piece));
+    free_lists_free(&s->worker->free_lists, piece);
 }
 
 /* The table of streams is a page, until there are very many. */

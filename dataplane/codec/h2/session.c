@@ -155,7 +155,7 @@ static int on_data_chunk(nghttp2_session *library, uint8_t flags, int32_t id, co
     int status = nghttp2_session_consume_connection(library, n);
     if (stream)
         h2_stream_receive(stream, bytes, n);
-    return nghttp2_is_fatal(status) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    return h2_is_fatal(status) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static void on_data_frame(struct h2_session *s, const nghttp2_frame *frame) {
@@ -389,7 +389,7 @@ void h2_session_drop_streams(struct h2_session *s, enum abort_code code) {
     while ((stream = s->streams)) {
         if (stream->leg.exchange)
             exchange_on_abort(&stream->leg, code);
-        h2_stream_close(stream);
+        h2_stream_abandon(stream);
     }
 }
 
@@ -408,9 +408,7 @@ bool h2_session_is_over(const struct h2_session *s) {
 }
 
 /* The connection is not closed here: this may be far down in a callback. It is dirty, and over. */
-void h2_session_check(struct h2_session *s, int status) {
-    if (!nghttp2_is_fatal(status) && !s->is_short)
-        return;
+void h2_session_fail(struct h2_session *s) {
     s->is_failed = true;
     conn_mark_dirty(&s->conn);
 }

@@ -160,8 +160,8 @@ void h2_session_give_up(struct h2_session *, enum abort_code);
 void h2_session_terminate(struct h2_session *, uint32_t code);
 /* Nothing more will be read or written: what is in conn.out is the last. */
 bool h2_session_is_over(const struct h2_session *);
-/* A call into the library failed: 0 and codes that concern one stream only are fine, others end the connection. */
-void h2_session_check(struct h2_session *, int status);
+/* The connection is of no more use. */
+void h2_session_fail(struct h2_session *);
 
 /* ---- sending.c */
 
@@ -181,8 +181,11 @@ bool h2_memory_is_spent(const struct worker *);
 
 /* A stream with its leg set up, in the session's list. NULL without memory. */
 struct h2_stream *h2_stream_create(struct h2_session *, int32_t id);
-/* Gone from every list; the memory goes at the end of the turn. The leg is detached. */
+/* Gone from every list; the memory goes at the end of the turn. The leg is detached. The library has closed the stream, or
+ * never knew of ours. */
 void h2_stream_close(struct h2_stream *);
+/* The same, where the library may go on with the stream. */
+void h2_stream_abandon(struct h2_stream *);
 /* The peer broke the rules of messages: the exchange ends and the stream is reset. */
 void h2_stream_refuse(struct h2_stream *, const char *detail);
 /* Resets the stream; its leg is detached. One that the library does not know is closed. */
@@ -226,6 +229,17 @@ _Static_assert((int)PAIR_NEVER_INDEXED == NGHTTP2_NV_FLAG_NO_INDEX && (int)PAIR_
 
 static inline const nghttp2_nv *h2_pairs(const struct field_pair *pairs) {
     return (const nghttp2_nv *)pairs;
+}
+
+/* As nghttp2_is_fatal, without a call. */
+static inline bool h2_is_fatal(int status) {
+    return status < NGHTTP2_ERR_FATAL;
+}
+
+/* What a call into the library said: 0 and codes that concern one stream only are fine, others end the connection. */
+static inline void h2_session_check(struct h2_session *s, int status) {
+    if (h2_is_fatal(status) || s->is_short)
+        h2_session_fail(s);
 }
 
 static inline struct h2_stream *h2_stream_of(struct leg *leg) {

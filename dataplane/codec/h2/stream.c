@@ -155,8 +155,12 @@ void h2_stream_close(struct h2_stream *s) {
     session->header_bytes -= s->header_bytes;
     slice_queue_clear(&s->frame, &session->conn.worker->pool);
     wheel_remove(&session->conn.worker->wheel, &s->timer);
-    nghttp2_session_set_stream_user_data(session->library, s->id, NULL);
     worker_reap_later(session->conn.worker, &s->reapable);
+}
+
+void h2_stream_abandon(struct h2_stream *s) {
+    nghttp2_session_set_stream_user_data(s->session->library, s->id, NULL);
+    h2_stream_close(s);
 }
 
 void h2_stream_reset(struct h2_stream *s, uint32_t code) {

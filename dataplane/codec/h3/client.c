@@ -20,7 +20,6 @@ struct h3_client {
     struct http3_options     options;
     struct timer             idle;
     uint64_t                 idle_at;      /* 0: it carries something */
-    uint64_t                 keep_alive;   /* while it does */
     uint64_t                 received_at, asked_at; /* a sign of life; when it was given something to do */
     uint32_t                 window;       /* of a stream, to begin with */
     uint32_t                 most;         /* exchanges at once, by our own configuration */
@@ -276,8 +275,6 @@ static void on_done(struct h3_stream *stream) {
 static void on_stream_closed(struct h3_stream *stream) {
     struct h3_client *c = client_of(stream->session);
     c->opened -= stream->id >= 0;
-    if (c->session.stream_count == 0)
-        quic_set_keep_alive(c->session.user.conn, 0);
     update_capacity(c);
     if (!stream->is_done)
         report_available(c);
@@ -392,7 +389,7 @@ static int connect_to(struct h3_client *c, struct worker *w, const struct client
     options.initial_stream_window = c->window = least(options.initial_stream_window, FIRST_WINDOW);
     c->options = *o->http3;
     c->most = options.max_concurrent_streams;
-    c->keep_alive = options.keep_alive;
+    c->session.keep_alive = options.keep_alive;
     c->idle.fire = on_idle;
     c->session.user.ops = &connecting_ops;
     const struct quic_target target = {
@@ -425,10 +422,8 @@ static struct leg *open_leg(struct client_connection *link) {
     if (!stream)
         return NULL;
     c->idle_at = 0;
-    if (c->session.stream_count == 1) {
+    if (c->session.stream_count == 1)
         c->asked_at = quic_worker_of(conn)->now;
-        quic_set_keep_alive(conn, c->keep_alive);
-    }
     return &stream->leg;
 }
 

@@ -16,21 +16,22 @@ static bool is_useless(const struct h3_stream *s) {
 
 /* ---- field sections */
 
+static void free_section(struct h3_session *session, struct h3_section *section) {
+    nghttp3_qpack_stream_context_del(section->context);
+    if (section->bytes)
+        quic_free(session->user.conn, section->bytes);
+    *section = (struct h3_section){0};
+}
+
 void h3_stream_forget_section(struct h3_stream *s) {
     struct h3_session *session = s->session;
+    bool was_begun = s->section.context != NULL;
     if (s->is_waiting_for_entries)
         session->blocked_count--;
     s->is_waiting_for_entries = false;
-    if (s->decoding) {
-        nghttp3_qpack_stream_context_del(s->decoding);
-        s->decoding = NULL;
-        if (session->options.qpack_table_capacity && h3_qpack_cancel(&session->qpack, s->id) < 0)
-            h3_session_break(session);
-    }
-    if (s->section)
-        quic_free(session->user.conn, s->section);
-    s->section = NULL;
-    s->section_n = s->section_room = s->section_at = 0;
+    free_section(session, &s->section);
+    if (was_begun && session->options.qpack_table_capacity && h3_qpack_cancel(&session->qpack, s->id) < 0)
+        h3_session_break(session);
 }
 
 /* The state of QPACK depends on it, so it is decoded, and not kept. */
@@ -99,9 +100,6 @@ static void end_trailers(struct h3_stream *s) {
 static void end_section(struct h3_stream *s, bool ends) {
     struct h3_stream *reading = s->session->reading;
     s->session->reading = NULL;
-    nghttp3_qpack_stream_context_del(s->decoding);
-    s->decoding = NULL;
-    h3_stream_forget_section(s);
     if (is_useless(s))
         return;
     if (!reading || !s->leg.exchange) {
@@ -117,53 +115,59 @@ static void end_section(struct h3_stream *s, bool ends) {
 /* A whole section waits, and what follows it. */
 static void wait_for_entries(struct h3_stream *s, const uint8_t *at, const uint8_t *end) {
     struct h3_session *session = s->session;
+    struct h3_section *section = &s->section;
     size_t n = (size_t)(end - at);
-    if (s->is_waiting_for_entries)
-        return; /* still */
     if (session->blocked_count >= session->options.qpack_blocked_streams) {
         h3_session_fail(session, H3_FAULT_QPACK_BLOCKED);
         return;
     }
-    if (!s->section) {
-        if (!(s->section = quic_alloc(session->user.conn, n))) {
+    if (!section->bytes) {
+        if (!(section->bytes = quic_alloc(session->user.conn, n))) {
             h3_session_break(session);
             return;
         }
-        memcpy(s->section, at, n);
-        s->section_n = n;
-        s->section_at = 0;
+        memcpy(section->bytes, at, n);
+        section->n = n;
+        section->at = 0;
     } else {
-        s->section_at = (size_t)(at - s->section);
+        section->at = (size_t)(at - section->bytes);
     }
     session->blocked_count++;
     s->is_waiting_for_entries = s->is_held = true;
 }
 
-/* Nothing is read before the first field comes, so that a section that waits has not begun an exchange. */
+/* Nothing is read before the first field comes, so that a section that waits has not begun an exchange. Once it has, the
+ * stream can be reset by what a field leads to: all the same the section is decoded to its end, as QPACK counts it. */
 static void decode(struct h3_stream *s, const uint8_t *at, const uint8_t *end, bool ends) {
     struct h3_session *session = s->session;
+    struct h3_section section = s->section;
     enum h3_fault fault = H3_FAULT_NONE;
     enum h3_step step;
     nghttp3_qpack_nv field;
     bool has_begun = false;
+    s->section = (struct h3_section){0};
     do {
-        step = h3_qpack_step(&session->qpack, s->decoding, &at, end, &field, &fault);
+        step = h3_qpack_step(&session->qpack, section.context, &at, end, &field, &fault);
         if (!has_begun && (step == H3_STEP_FIELD || step == H3_STEP_DONE))
             begin_section(s);
         has_begun = true;
         if (step == H3_STEP_FIELD)
             read_field(session, &field);
     } while (step == H3_STEP_FIELD && !session->is_over);
+    if (step == H3_STEP_BLOCKED) {
+        s->section = section;
+        wait_for_entries(s, at, end);
+        return;
+    }
+    free_section(session, &section);
     if (step == H3_STEP_DONE)
         end_section(s, ends);
-    else if (step == H3_STEP_BLOCKED)
-        wait_for_entries(s, at, end);
     else
         h3_session_fail(session, fault);
 }
 
 static void begin_decoding(struct h3_stream *s, const uint8_t *at, const uint8_t *end, bool ends) {
-    if (nghttp3_qpack_stream_context_new(&s->decoding, s->id, &s->session->qpack.memory) == 0)
+    if (nghttp3_qpack_stream_context_new(&s->section.context, s->id, &s->session->qpack.memory) == 0)
         decode(s, at, end, ends);
     else
         h3_session_break(s->session);
@@ -171,29 +175,30 @@ static void begin_decoding(struct h3_stream *s, const uint8_t *at, const uint8_t
 
 /* One that comes in pieces is put together: what it announces is not believed before it has come. */
 static bool gather(struct h3_stream *s, const uint8_t *bytes, size_t n) {
-    if (s->section_n + n > s->section_room) {
-        size_t room = s->section_room ? 2 * s->section_room : SECTION_FIRST_ROOM;
-        while (room < s->section_n + n)
+    struct h3_section *section = &s->section;
+    if (section->n + n > section->room) {
+        size_t room = section->room ? 2 * section->room : SECTION_FIRST_ROOM;
+        while (room < section->n + n)
             room *= 2;
-        uint8_t *grown = quic_realloc(s->session->user.conn, s->section, room);
+        uint8_t *grown = quic_realloc(s->session->user.conn, section->bytes, room);
         if (!grown)
             return false;
-        s->section = grown;
-        s->section_room = room;
+        section->bytes = grown;
+        section->room = room;
     }
-    memcpy(s->section + s->section_n, bytes, n);
-    s->section_n += n;
+    memcpy(section->bytes + section->n, bytes, n);
+    section->n += n;
     return true;
 }
 
 static void receive_section(struct h3_stream *s, struct piece *p, size_t n) {
     bool is_whole = n == s->frame.left, ends = is_whole && p->ends && p->at + n == p->end;
-    if (is_whole && !s->section)
+    if (is_whole && !s->section.bytes)
         begin_decoding(s, p->at, p->at + n, ends);
     else if (!gather(s, p->at, n))
         h3_session_break(s->session);
     else if (is_whole)
-        begin_decoding(s, s->section, s->section + s->section_n, ends);
+        begin_decoding(s, s->section.bytes, s->section.bytes + s->section.n, ends);
 }
 
 /* ---- frames */
@@ -289,14 +294,14 @@ void h3_stream_receive(struct h3_stream *s, const uint8_t *bytes, size_t n, bool
         return;
     }
     walk(s, &piece);
+    size_t rest = (size_t)(piece.end - piece.at);
+    bool is_kept = s->is_held && !is_useless(s);
     if (piece.overhead && !is_useless(s))
         quic_consume_stream(conn, s->id, piece.overhead);
-    quic_consume_connection(conn, (size_t)(piece.at - bytes));
-    if (is_useless(s))
-        return;
-    if (s->is_held)
-        keep_back(s, piece.at, (size_t)(piece.end - piece.at), ends);
-    else if (ends)
+    quic_consume_connection(conn, is_kept ? n - rest : n);
+    if (is_kept)
+        keep_back(s, piece.at, rest, ends);
+    else if (ends && !is_useless(s))
         receive_end(s);
 }
 
@@ -311,6 +316,8 @@ void h3_stream_release(struct h3_stream *s) {
     while ((slice = slice_queue_pop(&kept))) {
         if (!is_useless(s))
             h3_stream_receive(s, slice->p, slice->n, ends && !kept.first);
+        else
+            quic_consume_connection(s->session->user.conn, slice->n);
         slice_free(pool, slice);
         if (!kept.first)
             ends = false;
@@ -325,7 +332,7 @@ static void retry_section(struct h3_stream *s) {
     s->session->blocked_count--;
     s->is_waiting_for_entries = false;
     bool ends = s->kept_end && s->kept.bytes == 0;
-    decode(s, s->section + s->section_at, s->section + s->section_n, ends);
+    decode(s, s->section.bytes + s->section.at, s->section.bytes + s->section.n, ends);
     if (!is_useless(s) && !s->is_waiting_for_entries && !s->is_waiting_for_handshake)
         h3_stream_release(s);
 }
@@ -335,7 +342,7 @@ void h3_session_retry_sections(struct h3_session *session) {
     struct h3_stream *s = session->streams;
     while (s && session->blocked_count && !session->is_over) {
         struct h3_stream *next = s->next;
-        if (s->is_waiting_for_entries && h3_qpack_is_unblocked(&session->qpack, s->decoding))
+        if (s->is_waiting_for_entries && h3_qpack_is_unblocked(&session->qpack, s->section.context))
             retry_section(s);
         s = next && next->is_closed ? session->streams : next;
     }

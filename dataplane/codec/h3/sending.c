@@ -65,13 +65,6 @@ static void take_turns(struct h3_stream *s) {
 
 /* ---- what is held */
 
-void h3_session_hold(struct h3_session *s, size_t before, size_t after) {
-    struct worker *w = s->worker;
-    s->held += after - before;
-    w->buffer_used += after - before;
-    stats_add(&w->stats->buffered_bytes, after - before);
-}
-
 static uint64_t most_held(const struct h3_session *s) {
     return s->worker->buffer_used < s->worker->buffer_limit ? HELD_MOST : HELD_SHORT;
 }
@@ -81,12 +74,7 @@ static uint64_t counted(const struct h3_session *s) {
     return s->held - s->parked;
 }
 
-void h3_stream_park(struct h3_stream *s, size_t bytes) {
-    s->session->parked += bytes - s->parked;
-    s->parked = bytes;
-}
-
-/* Nothing is pulled any more until the peer has acknowledged some of it. */
+/* Nothing is pulled any more until less is held. */
 static bool is_full(struct h3_stream *s) {
     if (counted(s->session) < most_held(s->session))
         return false;
@@ -95,8 +83,9 @@ static bool is_full(struct h3_stream *s) {
     return true;
 }
 
+/* Whatever makes it less: acknowledgements, streams that end, or full windows of others. */
 static void feed_starved(struct h3_session *session) {
-    if (!session->is_starved || counted(session) > most_held(session) / 2)
+    if (!session->is_starved || session->is_over || counted(session) > most_held(session) / 2)
         return;
     session->is_starved = false;
     for (struct h3_stream *s = session->streams; s; s = s->next) {
@@ -106,6 +95,20 @@ static void feed_starved(struct h3_session *session) {
         h3_stream_make_ready(s);
     }
     quic_mark_dirty(session->user.conn);
+}
+
+void h3_session_hold(struct h3_session *s, size_t before, size_t after) {
+    struct worker *w = s->worker;
+    s->held += after - before;
+    w->buffer_used += after - before;
+    stats_add(&w->stats->buffered_bytes, after - before);
+    feed_starved(s);
+}
+
+void h3_stream_park(struct h3_stream *s, size_t bytes) {
+    s->session->parked += bytes - s->parked;
+    s->parked = bytes;
+    feed_starved(s->session);
 }
 
 /* ---- heads */
@@ -142,7 +145,9 @@ static int write_trailers(struct h3_stream *s, const struct fields *trailers) {
     struct field_pair *nv = free_lists_alloc(lists, (trailers->count + 1) * sizeof *nv);
     size_t n = nv ? section_write_trailers(trailers, nv) : 0;
     int status = nv ? 0 : -1;
-    if (n)
+    if (!nv)
+        h3_session_break(s->session);
+    else if (n)
         status = h3_stream_write_section(s, nv, n);
     free_lists_free(lists, nv);
     return status;
@@ -320,7 +325,6 @@ void h3_session_acked(struct quic_user *user, int64_t id, uint64_t n) {
     h3_session_hold(s, before, out->queue.bytes);
     if (stream && stream->parked)
         h3_stream_park(stream, out->queue.bytes);
-    feed_starved(s);
 }
 
 void h3_session_blocked(struct quic_user *user, int64_t id) {

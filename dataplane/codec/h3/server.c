@@ -34,6 +34,7 @@ static void renew_definition(struct h3_server *s) {
     s->origin.listener = d;
     s->session.write_timeout = d->timeouts.write;
     s->session.min_rate = l->min_body_rate;
+    s->session.keep_alive = d->quic.keep_alive;
     s->session.limits = (struct section_limits){l->header_bytes, l->headers, l->uri_bytes, l->trailer_bytes};
 }
 
@@ -130,7 +131,7 @@ static bool on_open(struct h3_stream *stream) {
     struct h3_session *session = stream->session;
     struct h3_server *s = server_of(session);
     renew_definition(s);
-    s->origin.initial_credit = s->origin.listener->quic.initial_stream_window;
+    s->origin.initial_credit = session->first_window;
     struct exchange *x = exchange_open(session->worker, &stream->leg, &s->origin);
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
     if (!head) {
@@ -362,7 +363,7 @@ struct quic_user *h3_server_accept(struct listener_runtime *l, struct quic_conn 
     s->membership.close = close_connection;
     s->membership.is_datagram = true;
     listener_add(l, &s->membership, cap_slot);
-    s->session.streams_granted = d->quic.max_concurrent_streams;
+    s->session.streams_granted = quic_first_allowance(conn).streams;
     s->origin = (struct exchange_origin){.version = VERSION_30, .tls = quic_tls(conn)};
     s->origin.peer = (struct str){s->peer, write_peer(conn, s->peer)};
     renew_definition(s);

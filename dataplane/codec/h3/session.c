@@ -348,11 +348,11 @@ static void on_stop_sending(struct quic_user *user, int64_t id, uint64_t code) {
     if (!stream || stream->is_reset)
         return;
     h3_stream_unready(stream);
-    bool goes_on = !s->role->is_server || exchange_is_tunnel(stream->leg.exchange);
+    bool goes_on = !s->role->is_server || exchange_is_tunnel(stream->leg.exchange), is_news = !stream->sent_end;
     stream->ends = stream->sent_end = true;
     if (!goes_on)
         give_stream_up(s, stream, code);
-    else if (stream->leg.exchange)
+    else if (stream->leg.exchange && is_news) /* it is said again when it seems lost */
         exchange_on_stop(&stream->leg);
 }
 
@@ -422,9 +422,13 @@ static void on_handshake_done(struct quic_user *user) {
         s->role->on_handshake_done(s);
 }
 
-/* Our half was reset: on_stop_sending says why, or the stream is about to be closed. */
+/* Our half was reset: on_stop_sending says why, or the stream is about to be closed. Of many of them at once it is not
+ * called (quic/peek.h). */
 static void on_shut(struct quic_user *user, int64_t id) {
-    struct h3_stream *stream = h3_stream_find(session_of(user), id);
+    struct h3_session *s = session_of(user);
+    struct h3_stream *stream = h3_stream_find(s, id);
+    if (is_own_channel(s, id))
+        h3_session_fail(s, H3_FAULT_CRITICAL_STREAM);
     if (!stream)
         return;
     h3_stream_unready(stream);
@@ -461,6 +465,7 @@ int h3_session_init(struct h3_session *s, struct quic_conn *conn, const struct h
     s->worker = quic_worker_of(conn);
     s->options = *o;
     s->costs.limits = &s->options;
+    s->first_window = (uint32_t)quic_first_allowance(conn).stream_window;
     h3_control_init(&s->control, role->is_server ? H3_CLIENT : H3_ORIGIN_SERVER);
     for (int i = 0; i < H3_OWN_COUNT; i++)
         s->own[i].id = -1;

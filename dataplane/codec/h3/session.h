@@ -124,10 +124,19 @@ struct h3_session {
     uint64_t               parked;         /* of these, what streams hold that wait for their windows */
     uint64_t               sent_at;        /* when the peer last took bytes of a body */
     uint64_t               write_timeout, min_rate; /* microseconds; bytes a second. 0: none */
+    uint64_t               keep_alive;     /* microseconds; while a stream is open. 0: not */
+    uint32_t               first_window;   /* of each stream that it sends on, to begin with */
     enum h3_fault          fault;          /* that ended the connection */
     bool                   is_early;       /* what is being received came as 0-RTT */
     bool                   is_starved;     /* streams wait until less is held */
     bool                   is_over;        /* nothing more is read or written */
+};
+
+/* A field section that is not decoded yet. */
+struct h3_section {
+    nghttp3_qpack_stream_context *context; /* NULL: none is begun */
+    uint8_t *bytes;                        /* what came, when it came in pieces, or waits */
+    size_t   n, room, at;
 };
 
 /* How long the peer's window has been the limit, and what went meanwhile. */
@@ -164,7 +173,7 @@ struct h3_stream {
     bool                is_blocked;        /* the peer's window of the stream is full */
     bool                is_starved;        /* it waits until the session holds less */
     bool                is_held;           /* what comes is kept in `kept` for now: */
-    bool                is_waiting_for_entries; /* its section, `decoding`, waits for QPACK, or */
+    bool                is_waiting_for_entries; /* its section waits for QPACK, or */
     bool                is_waiting_for_handshake; /* the request may be a replay */
     bool                kept_end;          /* the end has come, too */
     bool                is_gone;           /* for the transport: it is closed once nothing is held any more */
@@ -174,9 +183,7 @@ struct h3_stream {
     bool                is_incremental;
     struct str          asks_tunnel;       /* towards an origin: the protocol of the extended CONNECT sent; empty: none */
     struct h3_frame     frame;
-    nghttp3_qpack_stream_context *decoding; /* NULL: no section is begun */
-    uint8_t            *section;           /* of a field section: what came, when it came in pieces */
-    size_t              section_n, section_room, section_at;
+    struct h3_section   section;
     struct slice_queue  kept;
     struct fields      *trailers;          /* received, in the exchange's arena */
     struct head        *kept_head;         /* that waits for the handshake */

@@ -142,18 +142,24 @@ void h3_stream_note_sent(struct h3_stream *s, size_t n) {
 
 /* ---- life */
 
+/* The transport says that more is allowed when it is more than a quarter of the first window. */
+static uint32_t least_grant(const struct h3_session *session) {
+    return session->first_window / 4 + 1;
+}
+
 struct h3_stream *h3_stream_create(struct h3_session *session, int64_t id) {
     struct h3_stream *s = free_lists_alloc(&session->worker->free_lists, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct h3_stream){.leg.ops = session->role->leg_ops, .reapable.reap = reap, .timer.fire = on_timer,
-                            .worker = session->worker, .session = session, .id = -1, .next = session->streams,
-                            .to_receive = -1, .to_send = -1, .urgency = PRIORITY_DEFAULT_URGENCY,
-                            .asked = PRIORITY_UNSTATED, .answered = PRIORITY_UNSTATED};
+    *s = (struct h3_stream){.leg = {.ops = session->role->leg_ops, .least_grant = least_grant(session)},
+                            .reapable.reap = reap, .timer.fire = on_timer, .worker = session->worker, .session = session,
+                            .id = -1, .next = session->streams, .to_receive = -1, .to_send = -1,
+                            .urgency = PRIORITY_DEFAULT_URGENCY, .asked = PRIORITY_UNSTATED, .answered = PRIORITY_UNSTATED};
     if (s->next)
         s->next->prev = s;
     session->streams = s;
-    session->stream_count++;
+    if (++session->stream_count == 1)
+        quic_set_keep_alive(session->user.conn, session->keep_alive);
     if (id >= 0)
         h3_stream_set_id(s, id);
     return s;
@@ -175,9 +181,11 @@ void h3_stream_close(struct h3_stream *s) {
     *(s->prev ? &s->prev->next : &session->streams) = s->next;
     if (s->next)
         s->next->prev = s->prev;
-    session->stream_count--;
+    if (--session->stream_count == 0)
+        quic_set_keep_alive(session->user.conn, 0);
     session->header_bytes -= s->header_bytes;
     h3_stream_park(s, 0);
+    quic_consume_connection(session->user.conn, s->kept.bytes); /* which nobody will read */
     h3_session_hold(session, s->out.queue.bytes + s->kept.bytes, 0);
     h3_out_clear(&s->out, pool);
     slice_queue_clear(&s->kept, pool);

@@ -180,8 +180,29 @@ def test_explain_by_values_of_the_runtime(folders):
     assert cluster("--runtime", "canary.share=41") == "canary"
     assert cluster("--runtime", "canary.share=100", "--runtime", "canary.share=40") == "stable"
     assert cluster("--runtime", "other=100") == "stable"
-    for wrong in ("canary.share", "=1", "canary.share=x", "canary.share=101"):
+    assert cluster("--runtime", "canary.share=41/10000") == "canary"
+    assert cluster("--runtime", "canary.share=40/10000") == "stable"
+    for wrong in ("canary.share", "=1", "canary.share=x", "canary.share=1/1000", "canary.share=101/100"):
         assert folders.headgate("explain", "GET", "http://a.example/", "--xds", routes, "--runtime", wrong).code == 2
+
+
+def test_explain_by_metadata(folders):
+    condition = {"filter": "auth", "path": [{"key": "user"}, {"key": "role"}], "value": {"string_match": {"exact": "admin"}}}
+    routes = folders.write("metadata.yaml", {"virtual_hosts": [{"name": "site", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "dynamic_metadata": [condition]}, "route": {"cluster": "admins"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "others"}}]}]})
+
+    def explained(*options):
+        return folders.headgate("explain", "GET", "http://a.example/", "--xds", routes, "-o", "json", *options)
+    said = explained().json
+    assert (said["cluster_name"], said["not_supported"]) == ("others", [])
+    assert explained("--metadata", 'auth={"user": {"role": "admin"}}').json["cluster_name"] == "admins"
+    assert explained("--metadata", "other={a: 1}", "--metadata", "auth={user: {role: admin}}").json["cluster_name"] == "admins"
+    assert explained("--metadata", "auth={user: {role: guest}}").json["cluster_name"] == "others"
+    for wrong in ("auth", "={}", "auth=[", "auth=1"):
+        assert explained("--metadata", wrong).code == 2
+    assert explained("--metadata", "auth={}", "--metadata", "auth={}").code == 2
+    assert folders.headgate("explain", "GET", "http://a.example/", "--metadata", "auth={}").code == 2
 
 
 def test_explain_of_a_servers_routes_needs_no_control_plane(folders):

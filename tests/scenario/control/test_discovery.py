@@ -330,8 +330,16 @@ def test_a_cluster_without_a_healthy_endpoint_is_told(site, origins):
     origins.sick.add("127.0.0.1")
     check = {"http": "/", "interval": "200ms", "unhealthy-interval": "100ms", "unhealthy-after": 1}
     assert site.push(configuration(endpoints=[f"127.0.0.1:{port}"], health=check)).code == 0
-    wait_until("it is told", lambda: any(p.get("resource") == "cluster/web" and "unhealthy" in p["message"]
-                                         for p in site.status()["problems"]))
+
+    def told():
+        return [p["message"] for p in site.status()["problems"] if p.get("resource") == "cluster/web"]
+
+    wait_until("it is told", lambda: told() == ["its endpoint is unhealthy"])
+    over_quic = configuration(endpoints=[f"127.0.0.1:{port}"], health=check, protocol="http3", tls={"insecure": True})
+    pushed = site.push(over_quic)
+    assert pushed.code == 0 and "checks are made over TCP" in pushed.out + pushed.err
+    unhealthy = "its endpoint is unhealthy: checks are made over TCP, and the cluster speaks HTTP/3"
+    wait_until("it is told how it is checked", lambda: unhealthy in told())
 
 
 def test_a_cluster_that_leaves_takes_its_endpoints_with_it(site, dns):

@@ -1,4 +1,6 @@
 """A real etcd: one member or several, started, killed and started again, and what etcdctl does with it."""
+import base64
+import http.client
 import json
 import os
 import subprocess
@@ -7,6 +9,11 @@ import urllib.request
 from gateway import free_port, wait_until
 
 PATIENCE = 30
+OPERATIONS_MAX = 128        # of one transaction, as etcd has it unless told
+
+
+def coded(text):
+    return base64.b64encode(text.encode()).decode()
 
 
 class Member:
@@ -45,7 +52,7 @@ class Etcd:
 
     def __init__(self, folder, members=1, pair=None, ca=None, client=None, arguments=()):
         folder.mkdir()
-        self.folder, self.ca, self.client, self.user = folder, ca, client, []
+        self.folder, self.ca, self.client, self.user, self.connection = folder, ca, client, [], None
         self.members = [Member(folder, f"m{i}", pair, ca if client else None, arguments) for i in range(members)]
         self.cluster = ",".join(f"{m.name}={m.peer_url}" for m in self.members)
         self.start()
@@ -121,6 +128,23 @@ class Etcd:
     def compact(self):
         """Nothing of what was before is left but what there is now."""
         self.run("compact", self.revision())
+
+    # ---- very many keys, without a process for each
+
+    def change(self, put, delete=()):
+        """Puts {key: value} and deletes keys, in one transaction as far as there is room in it."""
+        operations = [{"requestDeleteRange": {"key": coded(key)}} for key in delete]
+        operations += [{"requestPut": {"key": coded(key), "value": coded(json.dumps(value))}} for key, value in put.items()]
+        for first in range(0, len(operations), OPERATIONS_MAX):
+            self.transact(operations[first:first + OPERATIONS_MAX])
+
+    def transact(self, operations):
+        if not self.connection:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.members[0].port, timeout=PATIENCE)
+        self.connection.request("POST", "/v3/kv/txn", json.dumps({"success": operations}))
+        answer = self.connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, f"etcd: {answer.status} {text[:200]}"
 
     def metric(self, name):
         text = urllib.request.urlopen(f"{self.members[0].url}/metrics", timeout=PATIENCE).read().decode()

@@ -27,6 +27,7 @@ TYPES = {
     "listener": "envoy.config.listener.v3.Listener",
     "routes": "envoy.config.route.v3.RouteConfiguration",
     "secret": "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "runtime": "envoy.service.runtime.v3.Runtime",
 }
 MODULES = {
     "envoy/config/cluster/v3/cluster", "envoy/config/endpoint/v3/endpoint", "envoy/config/listener/v3/listener",
@@ -34,6 +35,7 @@ MODULES = {
     "envoy/extensions/transport_sockets/tls/v3/tls", "envoy/extensions/filters/http/router/v3/router",
     "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager",
     "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy", "envoy/service/discovery/v3/discovery",
+    "envoy/service/runtime/v3/rtds",
 }
 
 

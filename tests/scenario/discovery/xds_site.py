@@ -13,15 +13,16 @@ class XdsSite(Site):
             {"server_uri": s if isinstance(s, str) else f"127.0.0.1:{s.port}", "channel_creds": credentials} for s in servers],
             **more})
 
-    def envoy_bootstrap(self, server, api_type="GRPC", tls=None, clusters=(), is_aggregated=True):
-        """Envoy's form; `tls` is an UpstreamTlsContext; `clusters` are static ones besides that of the server."""
+    def envoy_bootstrap(self, server, api_type="GRPC", tls=None, clusters=(), is_aggregated=True, layers=()):
+        """Envoy's form; `tls` is an UpstreamTlsContext; `clusters` are static ones besides that of the server; `layers` are of
+        runtime values."""
         kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
         socket = {"transport_socket": {"name": "tls", "typed_config": {"@type": kind, **tls}}} if tls else {}
         address = {"socket_address": {"address": "127.0.0.1", "port_value": server.port}}
         api = {"api_type": api_type, "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}
         source = {"resource_api_version": "V3", **({"ads": {}} if is_aggregated else {"api_config_source": api})}
         return self.write("bootstrap.json", {
-            "node": {"id": "gw", "cluster": "edge"},
+            "node": {"id": "gw", "cluster": "edge"}, "layered_runtime": {"layers": list(layers)},
             "dynamic_resources": {
                 **({"ads_config": api} if is_aggregated else {}), "lds_config": source, "cds_config": source},
             "static_resources": {"clusters": [*clusters, {

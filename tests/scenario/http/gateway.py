@@ -1,8 +1,10 @@
 """The whole gateway as a test sees it: control plane, holder and data plane in folders of their own, pushes
 through the `headgate` program, metrics, logs, and an end that has to be clean."""
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -21,19 +23,22 @@ POLL_SECONDS = 0.02
 START_SECONDS = 60
 
 
+GIVEN_FIRST, GIVEN_LAST = 10240, 20999  # below what the system gives to who names no port
 given_ports = set()
 
 
 def free_port():
-    """A port that the system picks, that nobody has at the moment, and that this process has not been given before: the system
-    may pick the same one again as long as nobody listens there."""
-    while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        if port not in given_ports:
+    """A port that nobody has at the moment, and that this process has not been given before. The system does not pick it: the
+    same one it would give to an origin or a connection that asks for any, before somebody listens here."""
+    while len(given_ports) < GIVEN_LAST - GIVEN_FIRST:
+        port = random.randint(GIVEN_FIRST, GIVEN_LAST)
+        if port in given_ports:
+            continue
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
             given_ports.add(port)
             return port
+    raise AssertionError("all ports have been given")
 
 
 def wait_until(what, condition, seconds=START_SECONDS):

@@ -133,6 +133,9 @@ class Client:
         """Another port, as after a NAT has forgotten the old one: the connection ID stays. A client that only listens would never
         learn of it, so it says something."""
         self.endpoint.rebind()
+        self.ping()
+
+    def ping(self):
         self.quic.send_ping(next(self.pings))
         self.link.push()
 
@@ -149,9 +152,9 @@ def passing(gateway, name=NAME, address=None, **quic_pass):
     return {"name": name, "address": address or f"127.0.0.1:{gateway.port_of(name)}", "quic-pass": quic_pass}
 
 
-def serve(gateway, clusters, **quic_pass):
-    """A listener with these keys. `clusters`: names, and lists of servers or endpoints."""
-    more = {"balancer": "maglev"}
+def serve(gateway, clusters, bounds=None, **quic_pass):
+    """A listener with these keys. `clusters`: names, and lists of servers or endpoints; `bounds`: their circuit breakers."""
+    more = {"balancer": "maglev", **({"circuit-breakers": bounds} if bounds else {})}
     clusters = [cluster(name, *servers, **more) for name, servers in clusters.items()]
     gateway.serve(configure(gateway, clusters, listeners=[passing(gateway, **quic_pass)], timeouts={"drain": "1s"}))
 

@@ -90,6 +90,63 @@ def test_ids_that_name_servers(gateway, loop, certificate, key):
     assert sum(s.accepted for s in servers) == 3
 
 
+def test_ids_of_another_form_while_connections_are_open(gateway, loop, certificate):
+    """Endpoints go over to longer server IDs, encrypted, by another configuration. Who has IDs of the first one still moves."""
+    first, second = {"rotation": 3, "length": 2, "nonce-length": 5}, {"rotation": 4, "length": 3, "nonce-length": 4, "key": KEY.hex()}
+    servers = [Server(loop, f"server {i}", certificate, ids_of(bytes([0xab, i]), 3)) for i in range(3)]
+    endpoints = [{"address": s.endpoint, "metadata": {"quic-server-id": f"ab{i:02x}", "quic-server-id-4": f"cdef{i:02x}"}}
+                 for i, s in enumerate(servers)]
+    serve(gateway, {"all": endpoints}, cluster="all", **{"server-ids": first})
+    before = connect(gateway, loop)
+    name = before.whose()
+    loop.until("IDs to move with", lambda: len(before.quic._peer_cid_available) >= 4)  # pylint: disable=protected-access
+    serve(gateway, {"all": endpoints}, cluster="all", **{"server-ids": [first, second]})
+    for i, server in enumerate(servers):
+        server.make_id = ids_of(bytes([0xcd, 0xef, i]), 4, KEY)
+    after = connect(gateway, loop)
+    names = {before: name, after: after.whose()}
+    for client in (before, after, before, after):
+        client.migrate()
+        assert client.whose() == names[client]
+    assert sum(s.accepted for s in servers) == 2
+
+
+def test_no_more_connections_than_there_may_be(own, loop, servers):
+    """The bound of the cluster, over both workers. Once another one is silent there is room."""
+    serve(own, {"all": servers}, cluster="all", bounds={"connections": 2}, **{"idle-timeout": "1s"})
+    clients = [connect(own, loop) for _ in range(2)]
+    assert all(client.whose() for client in clients)
+    third = connect(own, loop)
+    loop.until("it is refused", lambda: own.metric("quic_pass_dropped_overflow_total") > 0)
+    assert sum(s.accepted for s in servers) == 2
+    clients[0].endpoint.close()
+
+    def has_room():
+        clients[1].ping()
+        return third.quic.is_ready
+    loop.until("there is room", has_room)
+    assert third.whose() and clients[1].whose()
+    assert sum(s.accepted for s in servers) == 3
+
+
+def test_an_endpoint_that_left_keeps_its_flows_for_a_while(own, loop, servers):
+    one, two, _ = servers
+    serve(own, {"all": [one]}, cluster="all")
+    client = connect(own, loop)
+    assert client.whose() == "one"
+    serve(own, {"all": [two]}, cluster="all")
+    assert client.whose() == "one"
+    assert own.metric("quic_pass_leaving") == 1
+    serve(own, {"all": [two]}, cluster="all", **{"drain-timeout": "1s"})
+
+    def is_cut():
+        client.ping()
+        return own.metric("quic_pass_drained_total") == 1
+    loop.until("it is cut", is_cut)
+    assert own.metric("quic_pass_leaving") == 0
+    assert connect(own, loop).whose() == "two"
+
+
 def test_the_example_of_the_draft():
     assert encrypted(bytes.fromhex("fdf726a9893ec05c0632d3956680baf0"), bytes.fromhex("31441a9c69c275")).hex() == "67947d29be054a"
 

@@ -15,7 +15,7 @@ from curl import curl_command
 from gateway import free_port, wait_until
 from origins import Nginx, Running, Teller
 from proxy_headers import LINE, SOURCE, TARGET, binary, parse_binary, parse_line
-from relayed import connect, ended, joined, relay, relay_to, tcp_listener
+from relayed import connect, ended, expect_reset, joined, relay, relay_to, tcp_listener
 from wire import Connection, Origin, request
 
 NAME = "site.example"
@@ -169,8 +169,7 @@ def test_tls_is_put_on(gateway, files, front, protocol):
 def test_an_origin_that_is_somebody_else_is_not_connected_to(gateway, files):
     with tls_endpoint(files) as (origin, _):
         relay_to(gateway, origin, tls=files.connecting(names=["other.example"]))
-        with connect(gateway) as client:
-            client.expect_closed_or_reset()
+        expect_reset(gateway)
         ended(gateway, error="connect-failed", request_bytes=0)
 
 

@@ -45,6 +45,16 @@ class Engine(QuicConnection):
         else:
             buf.pull_bytes(8)
 
+    def _handle_stop_sending_frame(self, context, frame_type, buf):
+        """Nor is one of STOP_SENDING, whose acknowledgement may have been late, nor one for what has been reset anyway."""
+        at = buf.tell()
+        stream = self._streams.get(buf.pull_uint_var())
+        if stream and stream.sender._reset_error_code is not None:  # pylint: disable=protected-access
+            buf.pull_uint_var()
+            return
+        buf.seek(at)
+        super()._handle_stop_sending_frame(context, frame_type, buf)
+
     def stream(self, number):
         """As aioquic has it; None: not yet, or not any more."""
         return self._streams.get(number)

@@ -11,7 +11,9 @@ from udp_relay import Plan, Relay
 if http3_peers.reason:
     pytest.skip(http3_peers.reason, allow_module_level=True)
 
-import http3  # noqa: E402  (there may be no aioquic)
+from aioquic.buffer import Buffer, encode_uint_var  # noqa: E402  (there may be no aioquic)
+
+import http3  # noqa: E402
 import quic  # noqa: E402
 
 MIB = 1 << 20
@@ -135,3 +137,17 @@ def test_a_bad_network(origin):
     counts = relay.counts()
     assert all(counts[way]["lost"] and counts[way]["overtaken"] for way in ("there", "back"))
     relay.close()
+
+
+def test_a_second_copy_of_a_stop_is_no_error(client, origin):
+    asked = client.ask("POST", "/", is_open=True)
+    served = origin.request()
+    served.respond(200, is_open=True)
+    engine, frame = served.connection.quic, encode_uint_var(served.number) + encode_uint_var(http3.REQUEST_CANCELLED)
+    for _ in range(2):
+        engine._handle_stop_sending_frame(None, 5, Buffer(data=frame))  # pylint: disable=protected-access
+    served.connection.pipe.go_on()
+    assert asked.fate() == 0
+    other = client.ask(target="/other")
+    origin.request("/other").respond(200, body="still here")
+    assert other.rest() == b"still here"

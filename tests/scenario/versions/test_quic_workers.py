@@ -46,6 +46,9 @@ def test_clients_that_move(site):
     astray = site.gateway.metric("quic_astray_total")
     assert astray == 0 if site.steering != "hash" else astray > 0, f"{astray} of {relay.counts()}"
     assert site.gateway.metric("quic_astray_dropped_total") == 0
+    assert site.gateway.metric("worker_requests_total") == site.gateway.metric("requests_total") == CLIENTS
+    assert site.gateway.metric("worker_connections") == site.gateway.metric("connections") == CLIENTS
+    assert site.gateway.metric("client_received_bytes_total") > CLIENTS * SIZE < site.gateway.metric("client_sent_bytes_total")
     for client in clients:
         client.close()
     site.expect_nothing_left()

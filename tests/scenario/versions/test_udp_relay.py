@@ -45,7 +45,7 @@ def take_all(server, arrived, addresses):
 def test_a_good_network_changes_nothing():
     counts, arrived, addresses = relayed(Plan())
     assert arrived == list(range(ROUNDS)) and len(addresses) == 1
-    assert counts["there"] == {"came": ROUNDS, "lost": 0, "doubled": 0, "overtaken": 0, "sent": ROUNDS}
+    assert counts["there"] == {"came": ROUNDS, "lost": 0, "too_large": 0, "doubled": 0, "overtaken": 0, "sent": ROUNDS}
 
 
 def test_what_was_told_happens_and_is_counted():
@@ -56,6 +56,12 @@ def test_what_was_told_happens_and_is_counted():
     assert len(set(arrived)) == ROUNDS - there["lost"]
     assert len(arrived) == there["sent"] == ROUNDS - there["lost"] + there["doubled"]
     assert len(addresses) == counts["changes"] + 1 == ROUNDS // 47 + 1
+
+
+def test_what_is_too_large_does_not_arrive():
+    counts, arrived, _ = relayed(Plan(mtu=2))
+    assert arrived == list(range(100))
+    assert (counts["there"]["too_large"], counts["there"]["sent"]) == (ROUNDS - 100, 100)
 
 
 def test_a_seed_decides_it():

@@ -304,6 +304,30 @@ static void narrow_screens_have_fewer_columns(void **state) {
     top_view_finish(&v);
 }
 
+static void connections_of_quic_are_told_apart(void **state) {
+    struct top_view v;
+    struct top_screen s = {.width = 120, .height = 24};
+    struct strbuf json = {0};
+    (void)state;
+    sample_init(&first, 1, 5, 1000000, 1);
+    sample_init(&second, 2, 5, 2000000, 1);
+    second.observation.connections = 12;
+    make(&v);
+    char *text = render(&s, &v);
+    assert_non_null(strstr(text, "     12 conns      0 under way"));
+    hg_free(text);
+    top_view_finish(&v);
+    second.observation.quic_connections = 3;
+    make(&v);
+    text = render(&s, &v);
+    assert_non_null(strstr(text, "     12 conns (3 QUIC)      0 under way"));
+    hg_free(text);
+    top_view_add_json(&v, &json);
+    assert_non_null(strstr(strbuf_str(&json).p, "\"connections\":12,\"quic_connections\":3,"));
+    strbuf_finish(&json);
+    top_view_finish(&v);
+}
+
 static void scrolling_ends_at_the_end(void **state) {
     struct top_view v;
     struct top_screen s = {.width = 80, .height = 24, .first = UINT32_MAX, .order = TOP_BY_NAME};
@@ -359,6 +383,7 @@ int main(void) {
         cmocka_unit_test(without_memory),
         cmocka_unit_test(every_size_is_kept),
         cmocka_unit_test(narrow_screens_have_fewer_columns),
+        cmocka_unit_test(connections_of_quic_are_told_apart),
         cmocka_unit_test(scrolling_ends_at_the_end),
         cmocka_unit_test(names_cannot_move_the_cursor),
         cmocka_unit_test(nobody_is_there),

@@ -178,6 +178,21 @@ static void warnings_do_not_refuse(void **state)
     outcome_finish(&o);
 }
 
+static void checks_of_http3_are_over_tcp(void **state)
+{
+    (void)state;
+    struct outcome o = compile_text("clusters:\n"
+                                    "  - {name: a, endpoints: [\"[::1]:1\"], protocol: http3, tls: {}, health: {http: /}}\n"
+                                    "  - {name: b, endpoints: [\"[::1]:1\"], protocol: http3, tls: {}, health: {http: /}, "
+                                    "http3-fallback: {}}\n"
+                                    "  - {name: c, endpoints: [\"[::1]:1\"], protocol: http3, tls: {}}\n"
+                                    "  - {name: d, endpoints: [\"[::1]:1\"], health: {http: /}}\n");
+    assert_int_equal(o.status, 0);
+    assert_problems(&o, "warning: test.yaml:2:73: clusters[0].health: checks are made over TCP: an endpoint that speaks "
+                        "HTTP/3 alone is taken for unhealthy\n");
+    outcome_finish(&o);
+}
+
 /* ---- variables ---- */
 
 static void variables_are_typed_like_what_they_stand_for(void **state)
@@ -646,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_cluster_does_not_change_with_its_endpoints),
         cmocka_unit_test(the_same_input_gives_the_same_bytes_in_order),
         cmocka_unit_test(warnings_do_not_refuse),
+        cmocka_unit_test(checks_of_http3_are_over_tcp),
         cmocka_unit_test(variables_are_typed_like_what_they_stand_for),
         cmocka_unit_test(a_sender_cannot_read_our_environment),
         cmocka_unit_test(includes_are_joined_in_the_order_of_their_names),

@@ -256,6 +256,9 @@ static const char *random_text(struct chance *c, const struct schema_key *k)
         {"dns-label", "web", "a-1"}, {"service-port", "http", "80"},
         {"cipher-suite", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}, {"group", "X25519", "P-256"},
         {"cipher", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"},
+        {"certificate-hash", "A0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1",
+         "00:01:02:03:04:05:06:07:08:09:0a:0b:0c:0d:0e:0f:10:11:12:13:14:15:16:17:18:19:1a:1b:1c:1d:1e:1f"},
+        {"key-hash", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
         {"word", "w-1", "on"}, {"location", "/x?y=${z}", "/"}, {"file", "/var/log/x", "log file.txt"},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -297,7 +300,7 @@ static struct tree_node *random_list(struct chance *c, const struct schema_key *
     bool is_map = k->flags & SCHEMA_NAMED && draw(c, 2);
     struct tree_node *list = tree_create(&c->arena, is_map ? TREE_MAP : TREE_LIST);
     size_t count = (schema_bounds_items(k) ? 0 : k->min) + draw(c, 4);
-    if (k->flags & SCHEMA_UNIQUE && k->form != &text_domain) {
+    if (k->flags & (SCHEMA_UNIQUE | SCHEMA_DISTINCT) && k->form != &text_domain) {
         count = 1; /* there are few different texts to draw from */
     }
     if (strcmp(k->key, "key") == 0 || strcmp(k->key, "scopes") == 0) {
@@ -351,6 +354,9 @@ static bool is_wanted(struct chance *c, const struct schema_object *o, const str
     }
     if (strcmp(o->title, "dns-discovery") == 0 && strcmp(k->key, "port") == 0) {
         return true;
+    }
+    if (strcmp(o->title, "pins") == 0) {
+        return strcmp(k->key, "only") != 0; /* which wants no authorities */
     }
     bool relays = o == &schema_listener && picks[1] != NONE && strcmp(o->keys[picks[1]].key, "tcp") == 0;
     if (strcmp(k->key, "any-name") == 0 || (relays && (strcmp(k->key, "protocols") == 0 || strcmp(k->key, "http2") == 0))) {

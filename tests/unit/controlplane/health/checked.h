@@ -226,6 +226,8 @@ struct checked {
     Headgate__TlsCheck  tls_check;
     Headgate__ClientTls tls;
     struct health_way   way;
+    Headgate__MetadataEntry **metadata;     /* of all endpoints */
+    size_t              metadata_count;
     struct error_list   errors;
     struct seen_change  changes[CHANGES_MAX];
     size_t              count, batches;
@@ -288,7 +290,7 @@ static inline struct checked *checked_create(void) {
     c->check.unhealthy_after = 1;
     c->check.has_healthy_after = true;
     c->check.healthy_after = 1;
-    c->way = (struct health_way){&c->check, NULL, HEADGATE__CLUSTER__PROTOCOL__HTTP1};
+    c->way = (struct health_way){.check = &c->check, .protocol = HEADGATE__CLUSTER__PROTOCOL__HTTP1};
     ev_init(&c->guard, checked_on_guard);
     ev_timer_set(&c->guard, GUARD_SECONDS, 0);
     ev_timer_start(c->loop, &c->guard);
@@ -315,6 +317,8 @@ static inline int checked_try(struct checked *c, const char *const *addresses, s
         headgate__endpoint__init(&items[i]);
         items[i].address = (char *)(uintptr_t)addresses[i];
         items[i].hostname = has_name ? (char *)(uintptr_t)"site.test" : NULL;
+        items[i].metadata = c->metadata;
+        items[i].n_metadata = c->metadata_count;
         set.endpoints[i] = &items[i];
     }
     int status = health_set_cluster(c->health, "c", &c->way, &set, &c->errors);

@@ -113,6 +113,81 @@ static void test_matched_names(void **state) {
     expect_healthy(c, true);
 }
 
+static void pin(const struct material *m, char ret[65]) {
+    unsigned char hash[32];
+    assert_int_equal(X509_digest(m->x, EVP_sha256(), hash, NULL), 1);
+    hex_encode(hash, sizeof hash, ret);
+}
+
+static void test_pins(void **state) {
+    struct checked *c = *state;
+    Headgate__CertificatePins pins = HEADGATE__CERTIFICATE_PINS__INIT;
+    char hex[65], *list[] = {hex};
+    pins.certificates = list;
+    pins.n_certificates = 1;
+    c->tls.pins = &pins;
+    pin(&other, hex);
+    expect_unhealthy(c, true, "TLS handshake: certificate rejected");
+    pin(&site, hex);
+    expect_healthy(c, true);
+    serve(c, &expired);
+    pin(&expired, hex);
+    expect_unhealthy(c, true, "TLS handshake: certificate has expired");
+    pins.has_only = pins.only = true;
+    expect_healthy(c, true);
+    pin(&site, hex);
+    expect_unhealthy(c, true, "TLS handshake: certificate rejected");
+}
+
+static void test_names_that_come_with_authorities(void **state) {
+    struct checked *c = *state;
+    Headgate__NameMatch match = HEADGATE__NAME_MATCH__INIT, *list[] = {&match};
+    match.kind_case = HEADGATE__NAME_MATCH__KIND_SUFFIX;
+    match.suffix = (char *)".no-such-name";
+    free((void *)(uintptr_t)c->trust.p);
+    c->trust = material_trust_with(&authority, list, 1);
+    expect_healthy(c, true); /* the endpoint's name is verified */
+    c->tls.has_any_name = c->tls.any_name = true;
+    expect_unhealthy(c, true, "TLS handshake: hostname mismatch");
+    match.suffix = (char *)"site.test";
+    free((void *)(uintptr_t)c->trust.p);
+    c->trust = material_trust_with(&authority, list, 1);
+    expect_healthy(c, true);
+}
+
+static void test_tls_of_the_endpoint(void **state) {
+    struct checked *c = *state;
+    Headgate__MetadataEntry mark = HEADGATE__METADATA_ENTRY__INIT, *marks[] = {&mark};
+    Headgate__TlsChoice choice = HEADGATE__TLS_CHOICE__INIT, plain = HEADGATE__TLS_CHOICE__INIT;
+    Headgate__TlsChoice *choices[] = {&choice, &plain};
+    Headgate__ClientTls wrong = HEADGATE__CLIENT_TLS__INIT;
+    mark.key = (char *)"tls";
+    mark.value = (char *)"yes";
+    wrong.sni = (char *)"nobody.test";
+    choice.match = marks;
+    choice.n_match = 1;
+    choice.tls = &c->tls;
+    c->way.tls = &wrong;
+    c->way.choices = choices;
+    c->way.choice_count = 1;
+    expect_unhealthy(c, true, "TLS handshake: hostname mismatch");
+    c->metadata = marks;
+    c->metadata_count = 1;
+    expect_healthy(c, true);
+    c->metadata_count = 0;
+    expect_unhealthy(c, true, "TLS handshake: hostname mismatch");
+    c->way.choice_count = 2; /* whoever is not marked is asked in plaintext */
+    SSL_CTX_free(c->server.tls);
+    c->server.tls = NULL;
+    expect_healthy(c, true);
+    use_tls_check(c);
+    server_drop_connections(&c->server);
+    unsigned before = c->server.accepted;
+    checked_one(c, true);
+    RUN_UNTIL(c, c->server.accepted >= before + 2);
+    assert_int_equal(c->changes[c->count - 1].health, HEALTHY); /* where there is no TLS, connecting is enough */
+}
+
 static void test_any_name(void **state) {
     struct checked *c = *state;
     serve(c, &other);
@@ -201,7 +276,8 @@ static void test_no_tls_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_well), TEST(test_handshake_alone), TEST(test_wrong_name), TEST(test_any_name),
-        TEST(test_matched_names), TEST(test_expired),
+        TEST(test_matched_names), TEST(test_expired), TEST(test_pins), TEST(test_names_that_come_with_authorities),
+        TEST(test_tls_of_the_endpoint),
         TEST(test_unknown_authority),
         TEST(test_missing_secret), TEST(test_client_certificate), TEST(test_versions), TEST(test_no_tls_there),
     };

@@ -58,17 +58,23 @@ static inline struct str material_pack(const Headgate__Secret *secret) {
 }
 
 /* The encoded secret; free(p). */
-static inline struct str material_trust(const struct material *authority) {
+static inline struct str material_trust_with(const struct material *authority, Headgate__NameMatch **names, size_t count) {
     Headgate__Secret secret = HEADGATE__SECRET__INIT;
     Headgate__Trust trust = HEADGATE__TRUST__INIT;
     ProtobufCBinaryData der = material_der(authority);
     trust.certificates = &der;
     trust.n_certificates = 1;
+    trust.match_names = names;
+    trust.n_match_names = count;
     secret.kind_case = HEADGATE__SECRET__KIND_TRUST;
     secret.trust = &trust;
     struct str packed = material_pack(&secret);
     OPENSSL_free(der.data);
     return packed;
+}
+
+static inline struct str material_trust(const struct material *authority) {
+    return material_trust_with(authority, NULL, 0);
 }
 
 static inline struct str material_pair(const struct material *m) {

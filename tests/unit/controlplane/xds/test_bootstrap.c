@@ -203,6 +203,7 @@ static void what_else_stands_in_envoys_examples(void **state) {
               "layered_runtime:\n"
               "  layers:\n"
               "  - {name: r, static_layer: {a: 1}}\n"
+              "  - {name: d, disk_layer: {symlink_root: /srv}}\n"
               "  - {name: l, rtds_layer: {name: runtime-0, rtds_config: {api_config_source: {api_type: GRPC, "
               "grpc_services: {envoy_grpc: {cluster_name: x}}}}}}\n");
     assert_int_equal(f->b.server_count, 3);
@@ -214,14 +215,18 @@ static void what_else_stands_in_envoys_examples(void **state) {
     assert_int_equal(f->b.resource_timeout, 20000000);
     assert_int_equal(f->b.request_tokens, 7);
     assert_int_equal(f->b.requests_per_second, 2);
-    assert_int_equal(f->b.runtime_count, 1);
-    assert_string_equal(f->b.runtimes[0], "runtime-0");
+    assert_int_equal(f->b.layer_count, 2);
+    assert_string_equal(f->b.layers[0].name, "r");
+    assert_string_equal(f->b.layers[0].values->fields[0]->key, "a");
+    assert_string_equal(f->b.layers[1].name, "runtime-0");
+    assert_null(f->b.layers[1].values);
     assert_int_equal(f->b.cluster_count, 1);
     assert_string_equal(f->b.clusters[0]->name, "logs");
     warned(f, "b:4:112: dynamic_resources.lds_config.api_config_source.set_node_on_first_message_only: is ignored: the node "
               "goes with the first request of a stream\n"
               "b:1:8: admin: is ignored: the gateway has its own options for that\n"
-              "b:19:29: layered_runtime.layers[0].static_layer: is ignored: values come from the servers, by RTDS, alone\n");
+              "b:20:27: layered_runtime.layers[1].disk_layer: is ignored: values come from this file and from servers, by "
+              "RTDS\n");
 }
 
 #define TLS(inside)                                                                                                  \

@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "controlplane/xds/explain.h"
+#include "controlplane/xds/json.h"
 
 static const char routes[] =
     "request_headers_to_add: [{header: {key: a, value: '%REQ(:path)%'}}]\n"
@@ -174,6 +175,74 @@ static void what_cannot_be_told_apart_is_refused(void **state) {
     }
 }
 
+/* ---- what filters say, and values of the runtime ---- */
+
+static const char conditional[] =
+    "virtual_hosts:\n- name: h\n  domains: ['*']\n  routes:\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}, {key: b}], value: {string_match: {exact: Yes,\n"
+    "     ignore_case: true}}}]}, route: {cluster: text}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: n}], value: {double_match: {range: {start: 1,\n"
+    "     end: 2}}}}]}, route: {cluster: range}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: n}], value: {or_match: {value_matchers:\n"
+    "     [{double_match: {exact: 7}}, {bool_match: false}]}}}]}, route: {cluster: any}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: l}], value: {list_match: {one_of: {string_match:\n"
+    "     {safe_regex: {regex: 'x+'}}}}}}]}, route: {cluster: list}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: g, path: [{key: z}], value: {null_match: {}}}]},\n"
+    "     route: {cluster: nothing}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: g, path: [{key: p}], value: {string_match: {prefix: a}}},\n"
+    "     {filter: g, path: [{key: p}], value: {string_match: {suffix: c}}}, {filter: g, path: [{key: p}],\n"
+    "     value: {string_match: {contains: b}}}]}, route: {cluster: parts}}\n"
+    "  - {match: {prefix: /, dynamic_metadata: [{filter: g, path: [{key: y}], value: {present_match: true},\n"
+    "     invert: true}]}, route: {weighted_clusters: {runtime_key_prefix: w, clusters: [{name: one, weight: 1},\n"
+    "     {name: two, weight: 0}]}}}\n"
+    "  - {match: {prefix: /}, route: {cluster: last}}\n";
+
+static void expect_with(const char *metadata, const struct xds_runtime *runtime, const char *cluster) {
+    struct arena arena;
+    struct error_list errors = {0};
+    struct asked a;
+    arena_init(&arena, NULL, 0, 0);
+    ProtobufCMessage *m = xds_json_parse(&google__protobuf__struct__descriptor, "m", str_of(metadata), &arena, &errors);
+    assert_non_null(m);
+    const struct xds_explain_options options = {.is_json = true, .runtime = runtime,
+                                                .metadata = (const Google__Protobuf__Struct *)m};
+    ask(&a, conditional, "GET", "http://h/", NULL, NULL, &options);
+    assert_int_equal(a.status, 0);
+    assert_string_equal(text_of(&a, "cluster_name"), cluster);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(a.json, "not_supported")), 0);
+    forget(&a);
+    error_list_finish(&errors);
+    arena_finish(&arena);
+}
+
+static void metadata_decides(void **state) {
+    static const struct { const char *metadata, *cluster; } cases[] = {
+        {"{f: {a: {b: yES}}}", "text"}, {"{f: {a: yes}}", "one"}, {"{f: {a: {b: 1}}}", "one"}, {"{g: {a: {b: yes}}}", "one"},
+        {"{f: {n: 1}}", "range"}, {"{f: {n: 2}}", "one"}, {"{f: {n: 7}}", "any"}, {"{f: {n: false}}", "any"},
+        {"{f: {n: true}}", "one"}, {"{f: {n: '7'}}", "one"}, {"{f: {l: [y, xx]}}", "list"}, {"{f: {l: [y, xz]}}", "one"},
+        {"{f: {l: xx}}", "one"}, {"{g: {z: null}}", "nothing"}, {"{g: {z: {}}}", "one"}, {"{g: {p: abc}}", "parts"},
+        {"{g: {p: ac}}", "one"}, {"{g: {y: null}}", "last"}, {"{g: {y: [0]}}", "last"}, {"{}", "one"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_with(cases[i].metadata, NULL, cases[i].cluster);
+}
+
+static void weights_go_by_values(void **state) {
+    static const struct { const char *one, *two, *cluster; } cases[] = {
+        {"0", "5", "two"}, {"1", "5", "one"}, {"0", "0", "one"}, {"none", "5", "one"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct xds_runtime runtime = {0};
+        const struct xds_runtime_value one = xds_runtime_of_text("w.one", cases[i].one),
+                                       two = xds_runtime_of_text("w.two", cases[i].two);
+        assert_int_equal(xds_runtime_set(&runtime, &one) | xds_runtime_set(&runtime, &two), 0);
+        expect_with("{}", &runtime, cases[i].cluster);
+        xds_runtime_finish(&runtime);
+    }
+}
+
 static void every_allocation_may_fail(void **state) {
     (void)state;
     for (long i = 0, status = -1; status < 0; i++) {
@@ -192,6 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_server),      cmocka_unit_test(what_a_gateway_refuses_is_told),
         cmocka_unit_test(people_get_lines),                     cmocka_unit_test(what_cannot_be_told_apart_is_refused),
+        cmocka_unit_test(metadata_decides),                     cmocka_unit_test(weights_go_by_values),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -496,6 +496,66 @@ static void rule_15_requests_are_paced(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* The second NACK waits for a second, unless an ACK is behind it: both go at once then, in the order of responses. One that
+ * is held back does not hurry it. */
+static void rule_15_an_ack_does_not_wait_for_a_nack(void **state) {
+    (void)state;
+    for (int is_delta = 0; is_delta < 2; is_delta++) {
+        struct machine m = machine_defaults(is_delta ? XDS_DELTA : XDS_STATE_OF_THE_WORLD);
+        m.is_held = true;
+        assert_true(machine_create(&m));
+        want(&m, ENDPOINTS, "a");
+        open_streams(&m);
+        flush(&m, ENDPOINTS);
+        say(&m, ENDPOINTS, "1", "n1", "a=bad");
+        assert_int_equal(flush(&m, ENDPOINTS), 1);
+        say(&m, ENDPOINTS, "2", "n2", "a=bad");
+        say(&m, ENDPOINTS, "3", "n3", "a=3@3");
+        assert_int_equal(flush(&m, ENDPOINTS), 0);
+        xds_protocol_ready(m.p, xds_protocol_ticket(m.p));
+        assert_int_equal(xds_protocol_deadline(m.p), 0);
+        assert_true(ask(&m, ENDPOINTS));
+        assert_true(m.request.is_refusal);
+        assert_str(m.request.response_nonce, "n2");
+        sent(&m, ENDPOINTS);
+        assert_true(ask(&m, ENDPOINTS));
+        assert_false(m.request.is_refusal);
+        assert_str(m.request.response_nonce, "n3");
+        sent(&m, ENDPOINTS);
+        assert_false(ask(&m, ENDPOINTS));
+        xds_protocol_destroy(m.p);
+    }
+}
+
+/* A server that says something bad every other second is read on: each NACK goes a second after the one before, but for the
+ * last, which nothing has replaced. */
+static void rule_15_a_nack_of_what_was_replaced_waits_less(void **state) {
+    (void)state;
+    for (int is_delta = 0; is_delta < 2; is_delta++) {
+        struct machine m = asked(is_delta ? XDS_DELTA : XDS_STATE_OF_THE_WORLD);
+        unsigned nacks = 0;
+        ask_for_all(&m);
+        for (unsigned second = 0; second < 120; second++) {
+            assert_true(xds_protocol_can_receive(m.p, stream_of(&m, ENDPOINTS)));
+            say(&m, ENDPOINTS, "1", "n", "a=bad");
+            nacks += flush(&m, ENDPOINTS);
+            pass_time(&m, 2 * SECOND);
+        }
+        assert_in_range(nacks, 119, 120);
+        nacks = 0;
+        assert_int_equal(say(&m, ENDPOINTS, "1", "n", "a=bad"), XDS_OK);
+        assert_int_equal(flush(&m, ENDPOINTS), 1);
+        while (xds_protocol_can_receive(m.p, stream_of(&m, ENDPOINTS))) /* and faster: one a second, however many wait */
+            assert_int_equal(say(&m, ENDPOINTS, "1", "n", "a=bad"), XDS_OK);
+        for (unsigned ms = 0; ms < 10000; ms++) {
+            pass_time(&m, SECOND / 1000);
+            nacks += flush(&m, ENDPOINTS);
+        }
+        assert_int_equal(nacks, 10);
+        xds_protocol_destroy(m.p);
+    }
+}
+
 static void rule_16_a_nack_keeps_the_stream(void **state) {
     (void)state;
     struct machine m = asked(XDS_STATE_OF_THE_WORLD);
@@ -577,6 +637,8 @@ int main(void) {
         cmocka_unit_test(rule_13_any_order_is_survived),
         cmocka_unit_test(rule_14_a_heartbeat_prolongs_the_time_to_live),
         cmocka_unit_test(rule_15_requests_are_paced),
+        cmocka_unit_test(rule_15_an_ack_does_not_wait_for_a_nack),
+        cmocka_unit_test(rule_15_a_nack_of_what_was_replaced_waits_less),
         cmocka_unit_test(rule_16_a_nack_keeps_the_stream),
         cmocka_unit_test(rule_17_what_go_control_plane_does),
         cmocka_unit_test(rule_17_a_name_that_does_not_come_back),

@@ -49,10 +49,10 @@ static void write_resource(size_t type, unsigned name, const struct served *serv
 
 static void begin_game(struct game *g, enum xds_form form, bool is_aggregated, uint64_t seed) {
     *g = (struct game){.s = {.form = form, .urls = role_urls, .write = write_resource}, .random = seed * 7919 + 1};
-    static const char *const layers[] = {"a", "b"};
+    static const struct xds_runtime_layer layers[] = {{"a", NULL}, {"b", NULL}};
     play_options(&g->y, form, is_aggregated);
-    g->y.o.runtimes = layers;
-    g->y.o.runtime_count = 2;
+    g->y.o.layers = layers;
+    g->y.o.layer_count = 2;
     g->y.machine.random = seed + 1;
     g->y.machine.nack_wait_max = g->y.machine.retry_wait_max = 2 * SECOND;
     g->y.machine.fail_on_data_errors = draw(g, 2);
@@ -263,7 +263,7 @@ static void check_joined(const struct game *g, unsigned name) {
 static void check_runtime(const struct game *g, unsigned name) {
     const char text[] = {(char)('a' + name), '\0'};
     const struct xds_resource *r = xds_protocol_find(g->y.p, XDS_RUNTIMES, str_of(text));
-    assert_int_equal(r != NULL, name < g->y.o.runtime_count);
+    assert_int_equal(r != NULL, name < g->y.o.layer_count);
     if (r && is_served(g, XDS_RUNTIMES, text))
         assert_int_equal(r->state, XDS_ACKED);
 }

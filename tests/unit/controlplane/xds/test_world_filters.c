@@ -81,12 +81,12 @@ static void test_a_default(void **state) {
 /* ---- runtime values ---- */
 
 static void test_layers_are_held(void **state) {
-    static const char *const layers[] = {"base", "canary"};
+    static const struct xds_runtime_layer layers[] = {{"base", NULL}, {"canary", NULL}};
     struct play y;
     (void)state;
     play_options(&y, XDS_STATE_OF_THE_WORLD, true);
-    y.o.runtimes = layers;
-    y.o.runtime_count = 2;
+    y.o.layers = layers;
+    y.o.layer_count = 2;
     assert_true(play_begin(&y));
     follow(&y);
     assert_string_equal(y.names[XDS_RUNTIMES], "base canary");
@@ -105,12 +105,12 @@ static void test_layers_are_held(void **state) {
 }
 
 static void test_layers_without_memory(void **state) {
-    static const char *const layers[] = {"base", "canary"};
+    static const struct xds_runtime_layer layers[] = {{"base", NULL}, {"canary", NULL}};
     struct play y;
     (void)state;
     play_options(&y, XDS_STATE_OF_THE_WORLD, true);
-    y.o.runtimes = layers;
-    y.o.runtime_count = 2;
+    y.o.layers = layers;
+    y.o.layer_count = 2;
     y.o.feed = endpoint_feed_create();
     assert_non_null(y.o.feed);
     struct xds_world *w = NULL;

@@ -32,6 +32,26 @@ static void test_engine_refuses_one(void **state) {
     play_end(&y);
 }
 
+/* What is wrong with a host of a table is told with a domain of it. */
+static void test_a_host_is_named(void **state) {
+    static const struct { const char *path, *reason; } cases[] = {
+        {"hosts[0].rules[1]", "r: hosts[0].rules[1]: is in use (the virtual host of v2.example)"},
+        {"hosts[1]", "r: hosts[1]: is in use"},
+        {"name", "r: name: is in use"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct play y;
+        begin_with_all(&y);
+        y.e.refuses = "route-table/r";
+        y.e.path = cases[i].path;
+        says(&y, XDS_ROUTES, "name:r v:2 to:c");
+        assert_true(y.was_refused[XDS_ROUTES]);
+        assert_string_equal(y.reason[XDS_ROUTES], cases[i].reason);
+        play_end(&y);
+    }
+}
+
 static void test_refused_update_keeps_the_copy(void **state) {
     struct play y;
     (void)state;
@@ -326,6 +346,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_resource_is_alone),
         cmocka_unit_test(test_engine_refuses_one),
+        cmocka_unit_test(test_a_host_is_named),
         cmocka_unit_test(test_refused_update_keeps_the_copy),
         cmocka_unit_test(test_late_refusal_is_tried_again),
         cmocka_unit_test(test_late_refusals_are_tried_again_less_and_less),

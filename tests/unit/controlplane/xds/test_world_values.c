@@ -1,12 +1,14 @@
 /* Values of runtime layers: what goes by them is made anew when they change, and nothing else. */
+#include "controlplane/xds/json.h"
+#include "proto/google/protobuf/struct.pb-c.h"
 #include "tests/unit/controlplane/xds/world_play.h"
 
-static const char *const layers[] = {"base", "canary"};
+static const struct xds_runtime_layer layers[] = {{"base", NULL}, {"canary", NULL}};
 
 static void begin_with_layers(struct play *y, enum xds_form form) {
     play_options(y, form, true);
-    y->o.runtimes = layers;
-    y->o.runtime_count = 2;
+    y->o.layers = layers;
+    y->o.layer_count = 2;
     assert_true(play_begin(y));
     follow(y);
 }
@@ -39,6 +41,47 @@ static void test_the_last_layer_counts(void **state) {
         assert_int_equal(y.e.layers, pushed + 1);           /* the one behind it counts */
         play_end(&y);
     }
+}
+
+static ProtobufCMessage *read_struct(const char *yaml, struct arena *arena) {
+    struct error_list errors = {0};
+    ProtobufCMessage *m = xds_json_parse(&google__protobuf__struct__descriptor, "s", str_of(yaml), arena, &errors);
+    assert_non_null(m);
+    error_list_finish(&errors);
+    return m;
+}
+
+/* Layers of the bootstrap file are there from the beginning; they count in their order among those of the server. */
+static void test_layers_of_the_file(void **state) {
+    struct arena arena;
+    (void)state;
+    arena_init(&arena, NULL, 0, 0);
+    const Google__Protobuf__Struct *five = (const Google__Protobuf__Struct *)read_struct("{share: 5, other: 1}", &arena);
+    const struct xds_runtime_layer below[] = {{"static", five}, {"base", NULL}}, alone[] = {{"static", five}},
+                                   above[] = {{"base", NULL}, {"static", five}};
+    struct play y;
+    play_options(&y, XDS_STATE_OF_THE_WORLD, true);
+    y.o.layers = alone;
+    y.o.layer_count = 1;
+    assert_true(play_begin(&y));
+    follow(&y);
+    says_shared(&y);
+    assert_string_equal(domain_of(&y, "route-table/r"), "v6.example");      /* nobody is waited for */
+    assert_string_equal(y.names[XDS_RUNTIMES], "");
+    play_end(&y);
+    for (unsigned is_above = 0; is_above < 2; is_above++) {
+        play_options(&y, XDS_STATE_OF_THE_WORLD, true);
+        y.o.layers = is_above ? above : below;
+        y.o.layer_count = 2;
+        assert_true(play_begin(&y));
+        follow(&y);
+        assert_string_equal(y.names[XDS_RUNTIMES], "base");
+        says_shared(&y);
+        says(&y, XDS_RUNTIMES, "name:base v:10");
+        assert_string_equal(domain_of(&y, "route-table/r"), is_above ? "v6.example" : "v11.example");
+        play_end(&y);
+    }
+    arena_finish(&arena);
 }
 
 /* It is waited for as long as for any resource, and only where something goes by it. */
@@ -122,6 +165,7 @@ static void test_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_last_layer_counts),
+        cmocka_unit_test(test_layers_of_the_file),
         cmocka_unit_test(test_layers_that_do_not_come),
         cmocka_unit_test(test_routes_that_come_back),
         cmocka_unit_test(test_what_has_parts),

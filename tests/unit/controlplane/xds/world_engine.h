@@ -245,9 +245,8 @@ static inline void fill_rule(struct route_parts *parts, size_t i, char *cluster)
 }
 
 static inline unsigned share_of(const struct xds_material *from, struct xds_made *made) {
-    const struct xds_runtime_value *value = xds_runtime_find(from->runtime, "share");
     made->reads_runtime = true;
-    return value ? value->numerator : 0;
+    return (unsigned)xds_runtime_integer(from->runtime, "share", 0);
 }
 
 static inline int translate_routes(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
@@ -295,7 +294,7 @@ static inline int translate_runtime(const struct xds_material *from, struct xds_
     if (!made->values)
         return out_of_memory(errors);
     made->value_count = made->value_capacity = 1;
-    made->values[0] = (struct xds_runtime_value){"share", words.value, 100};
+    made->values[0] = (struct xds_runtime_value){.key = "share", .is_number = true, .number = words.value};
     return 0;
 }
 
@@ -328,6 +327,7 @@ struct fake_engine {
     unsigned                secrets_set, secrets_dropped, changes;
     /* What it refuses: the resource by its name, or as something that it cannot name, when it is otherwise than in use. */
     const char             *refuses, *chokes_on, *refuses_secret;
+    const char             *path;           /* what its refusals are about; NULL: an address */
     bool                    is_ill;         /* refuses all, for reasons of its own */
     struct config_refers    seen;
 };
@@ -377,7 +377,7 @@ static inline void engine_replies(struct fake_engine *e, Headgate__PushReply__Ou
     Headgate__Problem problem = HEADGATE__PROBLEM__INIT, *problems[] = {&problem};
     problem.code = (char *)(uintptr_t)code;
     problem.resource = (char *)(uintptr_t)resource;
-    problem.path = (char *)(uintptr_t)"addresses[0]";
+    problem.path = (char *)(uintptr_t)(e->path ? e->path : "addresses[0]");
     problem.message = (char *)(uintptr_t)"is in use";
     reply.has_outcome = true;
     reply.outcome = outcome;

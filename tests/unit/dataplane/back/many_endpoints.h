@@ -3,7 +3,11 @@
 
 #include "tests/unit/dataplane/back/fake_codec.h"
 
-enum { SECOND = 1000000, MANY = 5000, AT_ONCE = 1024, SLICE = 256, SPARE = 100 };
+#ifndef MANY_ENDPOINTS
+#define MANY_ENDPOINTS 5000
+#endif
+
+enum { SECOND = 1000000, MANY = MANY_ENDPOINTS, AT_ONCE = 1024, SLICE = 256, SPARE = 100 };
 
 static const uint32_t one[] = {1};
 static const enum balance_kind kinds[] = {BALANCE_ROUND_ROBIN,       BALANCE_RANDOM,    BALANCE_LEAST_REQUEST,
@@ -25,7 +29,7 @@ static inline void define_many(enum balance_kind kind) {
     d.rules.ewma_decay = 10 * SECOND;
     newest = NULL;
     for (unsigned i = 0; i < MANY + SPARE; i++) {
-        snprintf(texts[i], sizeof texts[i], "10.0.%u.%u:80", i / 256, i % 256);
+        snprintf(texts[i], sizeof texts[i], "10.%u.%u.%u:80", i / 65536, i / 256 % 256, i % 256);
         many[i] = (struct endpoint_definition){.text = str_of(texts[i]), .weight = 1 + i % 3, .is_usable = i % 7 != 0,
                                                .is_draining = i % 21 == 0, .priority = i % 5 == 4};
         assert_int_equal(address_parse(many[i].text, &many[i].address), 0);

@@ -116,9 +116,17 @@ static inline void site_end_many(struct endpoint_runtime *e, enum endpoint_outco
         site_end(e, outcome, latency);
 }
 
-static inline void site_set_worker_time(struct site *s, unsigned worker, uint64_t now) {
+/* A turn of its loop: what is due, and nothing of what is put off to the next turns. */
+static inline void site_wake(struct site *s, unsigned worker, uint64_t now) {
+    s->workers[worker].turn++;
     s->workers[worker].now = now;
     wheel_advance(&s->workers[worker].wheel, now);
+}
+
+/* As many turns as there is to do. */
+static inline void site_set_worker_time(struct site *s, unsigned worker, uint64_t now) {
+    site_wake(s, worker, now);
+    worker_empty_mailbox(&s->workers[worker]);
 }
 
 static inline void site_pass(struct site *s, uint64_t time) {
@@ -140,4 +148,31 @@ static inline uint64_t site_ejected(const struct site *s) {
     for (unsigned i = 0; i < OUTLIER_WORKERS; i++)
         sum += stats_read(&s->workers[i].stats->endpoints_ejected);
     return sum;
+}
+
+static inline bool is_out(struct cluster_runtime *c, unsigned port) {
+    return !endpoint_is_available(site_endpoint(c, port));
+}
+
+static inline unsigned count_out(struct cluster_runtime *c) {
+    unsigned count = 0;
+    for (uint32_t i = 0; i < c->endpoint_count; i++)
+        count += !endpoint_is_available((struct endpoint_runtime *)c->endpoints[i]);
+    return count;
+}
+
+/* Two workers' views of `count` endpoints. */
+static inline void site_begin(struct site *s, unsigned count, struct cluster_runtime *ret[2]) {
+    static struct site_definition d;
+    site_define(&d, count);
+    site_complete(s, &d, NULL);
+    ret[0] = site_bring(s, 0, &d);
+    ret[1] = site_bring(s, 1, &d);
+}
+
+/* To the end of the interval and past its judgement. */
+static inline void site_end_interval(struct site *s) {
+    uint64_t end = (s->now / s->outliers.interval + 1) * s->outliers.interval;
+    site_pass(s, end - s->now + 10000);
+    site_pass(s, 100000);
 }

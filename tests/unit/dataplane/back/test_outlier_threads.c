@@ -142,6 +142,7 @@ static void *race(void *arg) {
     uint32_t meetings = 0;
     for (unsigned i = 1; i <= ROUNDS; i++) {
         w->now = (uint64_t)i * ROUND;
+        w->turn++;
         meet(&meetings);
         endpoint_began(e);
         endpoint_ended(e, ENDPOINT_RESET, 0);

@@ -350,6 +350,57 @@ static void change_of_verification_leaves_old_connections_to_end(void **state) {
     expect_worn_out(c);
 }
 
+/* What it was made with, before an exchange brings the cluster's options. */
+static struct client_connection *connect_with(const char *tls, const char *quic_tls) {
+    struct client_connection *c = connect_for(endpoint, 17, &waiter);
+    assert_non_null(c);
+    assert_ptr_equal(((struct fake_connection *)c)->options.tls, tls);
+    assert_ptr_equal(((struct fake_connection *)c)->options.quic_tls, quic_tls);
+    report_connected(c);
+    c->owner->on_available(c);
+    return c;
+}
+
+/* Endpoints that are marked for it get a TLS of their own; one that changes its mark is not talked to over what was. */
+static void endpoints_have_tls_of_their_own(void **state) {
+    (void)state;
+    static char rules[4];
+    struct tls_choice choices[] = {{7, NULL, NULL},
+                                   {8, (struct tls_client *)&rules[1], (struct tls_client *)&rules[2]}};
+    definition.cluster.options.tls = (struct tls_client *)&rules[0];
+    definition.cluster.tls_choices = choices;
+    definition.cluster.tls_choice_count = 2;
+    definition.cluster.serial = ++next_serial;
+    bring(&definition);
+    struct client_connection *c = connect_with(&rules[0], NULL);
+    definition.endpoints[0].tls_choice = 8;
+    expect_worn_out(c);
+    c = connect_with(&rules[1], &rules[2]);
+    definition.endpoints[0].tls_choice = 7;
+    expect_worn_out(c);
+    c = connect_with(NULL, NULL);
+    choices[1].tcp = (struct tls_client *)&rules[3]; /* what others go by */
+    assert_true(tls_choices_equal(choices, 2, choices, 2));
+    struct tls_choice changed[] = {choices[1], {7, (struct tls_client *)&rules[3], NULL}};
+    assert_false(tls_choices_equal(choices, 2, changed, 2));
+    assert_false(tls_choices_equal(choices, 2, choices, 1));
+    definition.cluster.tls_choices = changed;
+    expect_worn_out(c);
+    connect_with(&rules[3], NULL);
+}
+
+/* An endpoint that could not be told of a change, for want of memory, gets no TLS that was meant for others. */
+static void tls_that_the_cluster_has_no_more_is_not_guessed(void **state) {
+    (void)state;
+    definition.endpoints[0].tls_choice = 9;
+    definition.cluster.serial = ++next_serial;
+    bring(&definition);
+    assert_int_equal(pool_wait(endpoint, 0, &waiter), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(endpoint->connections, 0);
+    assert_int_equal(atomic_load(&cluster_shared.connections), 0);
+}
+
 static void single_connection_is_neither_shared_nor_kept(void **state) {
     (void)state;
     fake_capacity = 10;
@@ -432,6 +483,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(kept_connections_end_when_headers_are_wanted, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_of_protocol_leaves_old_connections_to_end, set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(change_of_verification_leaves_old_connections_to_end, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(endpoints_have_tls_of_their_own, set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(tls_that_the_cluster_has_no_more_is_not_guessed, set_up, back_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

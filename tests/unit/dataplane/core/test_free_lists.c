@@ -12,7 +12,7 @@
 static void pieces_are_used_again(void **state) {
     (void)state;
     struct free_lists l = {.keep_max = FREE_LISTS_KEEP};
-    static const size_t sizes[] = {0, 1, 64, 65, 1024, 1025, 2048, 16500, FREE_LISTS_MAX};
+    static const size_t sizes[] = {0, 1, 64, 65, 1024, 1025, 2048, 2049, 4097, 8192, 8193, 16500, FREE_LISTS_MAX};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     void *pieces[COUNT];
     for (int round = 0; round < 3; round++) {
@@ -28,6 +28,47 @@ static void pieces_are_used_again(void **state) {
     }
     free_lists_finish(&l);
     assert_int_equal(l.kept, 0);
+}
+
+static void only_what_is_free_is_taken(void **state) {
+    (void)state;
+    struct free_lists l = {.keep_max = FREE_LISTS_KEEP};
+    static const size_t none[] = {0, FREE_LISTS_LARGE + 1, FREE_LISTS_MAX, SIZE_MAX};
+    assert_null(free_lists_take(&l, 100));
+    void *small = free_lists_alloc(&l, 100), *large = free_lists_alloc(&l, FREE_LISTS_MAX);
+    free_lists_free(&l, small);
+    free_lists_free(&l, large);
+    size_t kept = l.kept, room = free_lists_room(small);
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(free_lists_take(&l, none[i]));
+    assert_null(free_lists_take(&l, room + 1));
+    assert_ptr_equal(free_lists_take(&l, room), small);
+    assert_int_equal(l.kept, kept - room);
+    assert_null(free_lists_take(&l, room));
+    free_lists_free(&l, small);
+    assert_int_equal(l.kept, kept);
+    free_lists_finish(&l);
+}
+
+static void every_size_has_room_and_little_more(void **state) {
+    (void)state;
+    struct free_lists l = {.keep_max = FREE_LISTS_KEEP};
+    size_t before = 0;
+    for (size_t n = 1; n <= FREE_LISTS_MAX; n++) {
+        void *p = free_lists_alloc(&l, n);
+        assert_non_null(p);
+        size_t room = free_lists_room(p);
+        assert_in_range(room, n, n <= FREE_LISTS_LARGE ? n + FREE_LISTS_SMALL - 1 : n + n / FREE_LISTS_STEPS);
+        assert_true(room >= before);
+        before = room;
+        free_lists_free(&l, p);
+    }
+    assert_int_equal(before, FREE_LISTS_MAX);
+    size_t lists = 0;
+    for (size_t i = 0; i < FREE_LISTS_COUNT; i++)
+        lists += l.pieces[i] != NULL;
+    assert_int_equal(lists, FREE_LISTS_COUNT); /* none is without use, and none is beyond the last */
+    free_lists_finish(&l);
 }
 
 static void no_more_is_kept_than_wanted(void **state) {
@@ -104,6 +145,8 @@ static void without_memory_there_is_no_reserve(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_used_again),
+        cmocka_unit_test(only_what_is_free_is_taken),
+        cmocka_unit_test(every_size_has_room_and_little_more),
         cmocka_unit_test(no_more_is_kept_than_wanted),
         cmocka_unit_test(growing_keeps_the_bytes),
         cmocka_unit_test(without_memory_the_old_piece_stays),

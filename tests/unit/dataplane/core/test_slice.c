@@ -208,20 +208,41 @@ static void queues_share_a_block(void **state) {
     slice_queue_clear(&a, &pool);
 }
 
-static void what_is_kept_for_reuse_is_bounded(void **state) {
-    (void)state;
+static void use_at_once(unsigned blocks, unsigned slices) {
     struct slice_queue q = {0};
-    for (unsigned i = 0; i < 2 * BLOCKS_KEPT; i++)
+    for (unsigned i = 0; i < blocks; i++)
         assert_int_equal(slice_queue_copy(&q, &pool, text, BLOCK_SIZE), 0);
-    for (unsigned i = 0; i < 2 * SLICES_KEPT; i++)
+    for (unsigned i = blocks; i < slices; i++)
         slice_queue_push(&q, slice_borrow(&pool, text, 1));
     slice_queue_clear(&q, &pool);
-    assert_int_equal(pool.kept_blocks, BLOCKS_KEPT);
-    assert_int_equal(pool.kept_slices, SLICES_KEPT);
+}
+
+static void what_is_kept_for_reuse_is_bounded(void **state) {
+    (void)state;
+    use_at_once(BLOCKS_KEPT_MOST + 5, SLICES_KEPT_MOST + 5);
+    assert_int_equal(pool.kept_blocks, BLOCKS_KEPT_MOST);
+    assert_int_equal(pool.kept_slices, SLICES_KEPT_MOST);
     uint64_t before = hg_alloc_count();
-    assert_int_equal(slice_queue_copy(&q, &pool, text, TEXT_SIZE), 0);
-    slice_queue_clear(&q, &pool);
+    use_at_once(BLOCKS_KEPT_MOST, SLICES_KEPT_MOST);
     assert_int_equal(hg_alloc_count(), before);
+}
+
+static void what_nobody_uses_is_not_kept_for_long(void **state) {
+    (void)state;
+    assert_false(slice_pool_has_spare(&pool));
+    use_at_once(BLOCKS_KEPT + 100, SLICES_KEPT + 100);
+    assert_true(slice_pool_has_spare(&pool));
+    slice_pool_trim(&pool); /* all of it has just been used */
+    assert_int_equal(pool.kept_blocks, BLOCKS_KEPT + 100);
+    use_at_once(80, SLICES_KEPT + 60);
+    slice_pool_trim(&pool);
+    assert_int_equal(pool.kept_blocks, BLOCKS_KEPT);
+    assert_int_equal(pool.kept_slices, SLICES_KEPT + 60);
+    slice_pool_trim(&pool);
+    assert_int_equal(pool.kept_slices, SLICES_KEPT);
+    assert_false(slice_pool_has_spare(&pool));
+    slice_pool_trim(&pool);
+    assert_int_equal(pool.kept_blocks, BLOCKS_KEPT);
 }
 
 static void failed_copy_leaves_the_queue_as_it_was(void **state) {
@@ -320,6 +341,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hot_buffer_has_room_until_it_is_used_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(queues_share_a_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_kept_for_reuse_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_nobody_uses_is_not_kept_for_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_copy_leaves_the_queue_as_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failed_settling_loses_no_byte, set_up, tear_down),
         cmocka_unit_test_setup_teardown(random_use_behaves_as_one_run_of_bytes, set_up, tear_down),

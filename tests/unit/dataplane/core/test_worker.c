@@ -118,6 +118,26 @@ static void forgotten_things_are_left_alone(void **state) {
     }
 }
 
+/* The wheel alone goes on: the loop's own clock is that of the machine. */
+static void what_the_pool_does_not_use_is_given_back_in_time(void **state) {
+    static const char bytes[BLOCK_SIZE];
+    struct slice_queue q = {0};
+    (void)state;
+    for (int i = 0; i < BLOCKS_KEPT + 10; i++)
+        assert_int_equal(slice_queue_copy(&q, &worker.pool, bytes, sizeof bytes), 0);
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(worker.wheel.count, 0); /* all of them are used */
+    slice_queue_clear(&q, &worker.pool);
+    for (uint64_t seconds = 2; seconds <= 4; seconds += 2) {
+        assert_int_equal(worker.pool.kept_blocks, BLOCKS_KEPT + 10);
+        ev_run(worker.loop, EVRUN_NOWAIT);
+        wheel_advance(&worker.wheel, worker.now + seconds * 1000000);
+    }
+    assert_int_equal(worker.pool.kept_blocks, BLOCKS_KEPT);
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(worker.wheel.count, 0);
+}
+
 static void order_survives_forgetting_the_last_one(void **state) {
     (void)state;
     struct thing a = thing_of("1.."), b = thing_of("2.."), c = thing_of("3..");
@@ -364,6 +384,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_reaping_makes_dirty_is_flushed_in_the_same_turn, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(forgotten_things_are_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_pool_does_not_use_is_given_back_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(order_survives_forgetting_the_last_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_stay_whole_in_any_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up,

@@ -88,13 +88,39 @@ static void test_several_flows_of_an_address(void **state) {
     assert_null(find(t, 1, PASS_SHORT, "origin", "")); /* too short for any */
     assert_ptr_equal(find(t, 1, PASS_HANDSHAKE, "origin-a", "own-c"), &f[0]);
     assert_ptr_equal(find(t, 1, PASS_HANDSHAKE, "else", "own-c"), &f[2]);
-    assert_ptr_equal(flow_table_newest(t, &f[0].client), &f[2]);
+    assert_ptr_equal(flow_table_first(t, &f[0].client), &f[2]);
     flow_table_remove(t, &f[2]); /* another one is found by the address */
-    assert_non_null(flow_table_newest(t, &f[0].client));
+    assert_non_null(flow_table_first(t, &f[0].client));
     flow_table_remove(t, &f[0]);
     assert_ptr_equal(find(t, 1, PASS_SHORT, "anything", ""), &f[1]); /* alone again */
     flow_table_remove(t, &f[1]);
-    assert_null(flow_table_newest(t, &f[0].client));
+    assert_null(flow_table_first(t, &f[0].client));
+}
+
+/* Who is proven stands before those that are not, however new they are. */
+static void test_the_first_of_an_address(void **state) {
+    struct flow_table *t = *state;
+    struct flow_node f[4];
+    const struct address a = client(1);
+    add(t, &f[0], 1, "first-a", "");
+    add(t, &f[1], 1, "first-b", "");
+    assert_ptr_equal(flow_table_first(t, &a), &f[1]);
+    flow_table_prove(t, &f[0]);
+    assert_ptr_equal(flow_table_first(t, &a), &f[0]);
+    add(t, &f[2], 1, "first-c", "");
+    assert_ptr_equal(flow_table_first(t, &a), &f[0]);
+    flow_table_prove(t, &f[2]);
+    assert_ptr_equal(flow_table_first(t, &a), &f[2]);
+    add(t, &f[3], 1, "first-d", "");
+    flow_table_remove(t, &f[2]);
+    assert_ptr_equal(flow_table_first(t, &a), &f[0]);
+    flow_table_remove(t, &f[0]);
+    struct flow_node *other = flow_table_first(t, &a);
+    assert_true(other == &f[1] || other == &f[3]);
+    flow_table_remove(t, other);
+    assert_ptr_equal(flow_table_first(t, &a), other == &f[1] ? &f[3] : &f[1]);
+    flow_table_remove(t, &f[other == &f[1] ? 3 : 1]);
+    assert_null(flow_table_first(t, &a));
 }
 
 /* A Retry, then the server; more than two are the last. */
@@ -201,6 +227,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_flow_of_an_address, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_several_flows_of_an_address, make_table, free_table),
+        cmocka_unit_test_setup_teardown(test_the_first_of_an_address, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_ids_of_the_origin, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_who_gives_way, make_table, free_table),
         cmocka_unit_test_setup_teardown(test_long_ids, make_table, free_table),

@@ -57,6 +57,20 @@ static void test_time(void **state) {
     id_directory_destroy(d);
 }
 
+static void test_an_endpoint_that_leaves(void **state) {
+    (void)state;
+    struct id_directory *d = id_directory_create();
+    struct id_home a = home_at("192.0.2.1:443", 7), found;
+    note(d, "origin-a", &a, LATER);
+    assert_int_equal(find(d, "origin-a", NOW, &found), 8);
+    assert_int_equal(found.until, 0);
+    a.until = 1234567890123;
+    note(d, "origin-a", &a, LATER);
+    assert_int_equal(find(d, "origin-a", NOW, &found), 8);
+    assert_int_equal(found.until, 1234568000000); /* to the second, not before */
+    id_directory_destroy(d);
+}
+
 static void test_ids_that_can_be_guessed(void **state) {
     (void)state;
     struct id_directory *d = id_directory_create();
@@ -126,7 +140,8 @@ static void test_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finding), cmocka_unit_test(test_time), cmocka_unit_test(test_ids_that_can_be_guessed),
+        cmocka_unit_test(test_finding), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_an_endpoint_that_leaves), cmocka_unit_test(test_ids_that_can_be_guessed),
         cmocka_unit_test(test_more_than_there_is_room_for), cmocka_unit_test(test_from_several_threads),
         cmocka_unit_test(test_without_memory),
     };

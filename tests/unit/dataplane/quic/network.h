@@ -20,10 +20,11 @@
 #include "dataplane/net/udp_forward.h"
 #include "dataplane/quic/endpoint_private.h"
 #include "dataplane/tls/replay.h"
+#include "tests/unit/dataplane/quic/echo.h"
 #include "tests/unit/dataplane/tls/fixture.h"
 
 enum direction { TO_SERVER, TO_CLIENT };
-enum { PACKETS_MAX = 8192, PEERS_MAX = 64, DELAY_US = 5000 };
+enum { PACKETS_MAX = 8192, DELAY_US = 5000 };
 
 struct parcel {
     enum direction direction;
@@ -49,6 +50,12 @@ struct network {
     size_t                 peer_count;
     uint64_t               random;              /* of the network's own accidents */
     unsigned               loss_percent, disorder_percent, double_percent;
+    size_t                 mtu[2];              /* of each direction: a longer datagram is lost; 0: none is */
+    unsigned               marks[2];            /* so many of those that bear ECT get CE on their way */
+    unsigned               too_long, windows_filled; /* of the server's, lost so; how many filled its congestion window */
+    bool                   bleaches;            /* clears the bits of ECN */
+    uint64_t               ecn[2][4];           /* datagrams sent in each direction, by their bits */
+    size_t                 longest[2];          /* of them */
     uint64_t               bytes[2], packets[2]; /* sent in each direction */
     unsigned               forwarded;
     bool                   is_blocked;          /* the server's socket takes nothing */
@@ -62,6 +69,25 @@ static inline uint32_t chance(void) {
     return (uint32_t)(net.random >> 33) % 100;
 }
 
+/* The bits of ECN with which it arrives. */
+static inline uint8_t net_mark(enum direction direction, uint8_t ecn) {
+    net.ecn[direction][ecn & 3]++;
+    if (net.bleaches)
+        return ECN_NOT_ECT;
+    if (ecn == ECN_NOT_ECT || net.marks[direction] == 0)
+        return ecn;
+    net.marks[direction]--;
+    return ECN_CE;
+}
+
+static inline void net_note_too_long(enum direction direction) {
+    const struct quic_server *s = net.endpoint->first;
+    if (direction != TO_CLIENT || !s || !s->conn.ng)
+        return;
+    net.too_long++;
+    net.windows_filled += ngtcp2_conn_get_cwnd_left(s->conn.ng) == 0;
+}
+
 static inline void net_post(enum direction direction, const struct address *from, const struct address *to,
                             const uint8_t *bytes, size_t n, uint8_t ecn) {
     net.bytes[direction] += n;
@@ -71,6 +97,12 @@ static inline void net_post(enum direction direction, const struct address *from
         strbuf_add(&net.last, (const char *)bytes, n);
     }
     unsigned copies = chance() < net.double_percent ? 2 : 1;
+    ecn = net_mark(direction, ecn);
+    net.longest[direction] = n > net.longest[direction] ? n : net.longest[direction];
+    if (net.mtu[direction] && n > net.mtu[direction]) {
+        copies = 0;
+        net_note_too_long(direction);
+    }
     for (; copies > 0; copies--) {
         if (chance() < net.loss_percent)
             continue;
@@ -114,6 +146,7 @@ int udp_send(struct udp_socket *s, const struct address *remote, const struct ad
         return EAGAIN;
     for (size_t at = 0; at < n; at += segment)
         net_post(TO_CLIENT, local, remote, bytes + at, n - at < segment ? n - at : segment, ecn);
+    s->sent = n;
     return 0;
 }
 
@@ -124,195 +157,6 @@ bool udp_forward(struct udp_socket *s, struct worker *to, const struct udp_datag
     net.forwarded++;
     return true;
 }
-
-/* ---- what is spoken: every stream of the client's is sent back ---- */
-
-enum { STREAMS = 64, ECHO_MAX = 2 << 20 };
-
-/* What was sent stays where it is until it is acknowledged: nothing here moves. */
-struct echo_stream {
-    int64_t       id;
-    uint8_t      *bytes;
-    size_t        n, taken;
-    bool          is_used, has_end, end_taken, is_blocked, is_closed;
-};
-
-struct echo {
-    struct quic_user    user;
-    struct echo_stream  streams[STREAMS];
-    struct quic_closing closing;
-    bool                is_open, is_done, is_closed, is_destroyed, got_early;
-    uint64_t            early_bytes, resets, stops, code;
-    char                name[64], peer[256];
-    bool                is_resumed;
-};
-
-static struct echo echoes[PEERS_MAX];
-static unsigned    echo_count;
-static bool        refuses;
-
-static inline struct echo_stream *echo_stream(struct echo *e, int64_t id) {
-    for (unsigned i = 0; i < STREAMS; i++)
-        if (e->streams[i].is_used && e->streams[i].id == id)
-            return &e->streams[i];
-    return NULL;
-}
-
-static inline struct echo_stream *echo_stream_new(struct echo *e, int64_t id) {
-    for (unsigned i = 0; i < STREAMS; i++) {
-        struct echo_stream *s = &e->streams[i];
-        if (s->is_used)
-            continue;
-        *s = (struct echo_stream){.id = id, .is_used = true, .bytes = malloc(ECHO_MAX)};
-        assert_non_null(s->bytes);
-        return s;
-    }
-    return NULL;
-}
-
-static void echo_open(struct quic_user *u) {
-    struct echo *e = (struct echo *)u;
-    assert_false(e->is_open);
-    e->is_open = true;
-    struct str name = tls_server_name(quic_tls(u->conn));
-    snprintf(e->name, sizeof e->name, "%.*s", (int)name.n, name.p);
-    assert_true(str_eq(quic_protocol(u->conn), STR("h3")));
-}
-
-static void echo_done(struct quic_user *u) {
-    struct echo *e = (struct echo *)u;
-    assert_true(e->is_open && quic_is_handshake_done(u->conn));
-    struct str peer = tls_peer_text(quic_tls(u->conn));
-    snprintf(e->peer, sizeof e->peer, "%.*s", (int)peer.n, peer.p);
-    e->is_done = true;
-    e->is_resumed = tls_is_resumed(quic_tls(u->conn));
-}
-
-static int echo_data(struct quic_user *u, int64_t id, const uint8_t *bytes, size_t n, bool fin, bool early) {
-    struct echo *e = (struct echo *)u;
-    struct echo_stream *s = echo_stream(e, id);
-    assert_true(e->is_open && !e->is_closed);
-    s = s ? s : echo_stream_new(e, id);
-    if (!s || s->n + n > ECHO_MAX) { /* more than this user takes */
-        quic_stop_sending(u->conn, id, 1);
-        return 0;
-    }
-    if (n > 0)
-        memcpy(s->bytes + s->n, bytes, n);
-    s->n += n;
-    s->has_end |= fin;
-    e->got_early |= early;
-    e->early_bytes += early ? n : 0;
-    quic_consume_stream(u->conn, id, n);
-    quic_consume_connection(u->conn, n);
-    quic_mark_dirty(u->conn);
-    return 0;
-}
-
-static void echo_acked(struct quic_user *u, int64_t id, uint64_t n) {
-    (void)u, (void)id, (void)n;
-}
-
-static void echo_reset(struct quic_user *u, int64_t id, uint64_t code) {
-    struct echo *e = (struct echo *)u;
-    (void)id;
-    e->resets++;
-    e->code = code;
-}
-
-static void echo_stop(struct quic_user *u, int64_t id, uint64_t code) {
-    struct echo *e = (struct echo *)u;
-    (void)id;
-    e->stops++;
-    e->code = code;
-}
-
-static void echo_close(struct quic_user *u, int64_t id, uint64_t code) {
-    struct echo *e = (struct echo *)u;
-    struct echo_stream *s = echo_stream(e, id);
-    (void)code;
-    quic_extend_streams(u->conn, !(id & 2), 1);
-    if (!s)
-        return;
-    free(s->bytes);
-    *s = (struct echo_stream){0};
-}
-
-static void echo_window(struct quic_user *u, int64_t id) {
-    struct echo_stream *s = echo_stream((struct echo *)u, id);
-    if (s)
-        s->is_blocked = false;
-}
-
-static void echo_streams(struct quic_user *u) {
-    (void)u;
-}
-
-static size_t echo_next(struct quic_user *u, int64_t *ret_id, bool *ret_fin, struct iovec *vec, size_t most) {
-    struct echo *e = (struct echo *)u;
-    for (unsigned i = 0; i < STREAMS; i++) {
-        struct echo_stream *s = &e->streams[i];
-        if (!s->is_used || s->is_blocked || (s->id & 2) || (s->taken == s->n && (!s->has_end || s->end_taken)))
-            continue;
-        *ret_id = s->id;
-        *ret_fin = s->has_end;
-        assert_true(most > 0);
-        vec[0] = (struct iovec){s->bytes + s->taken, s->n - s->taken};
-        return vec[0].iov_len > 0;
-    }
-    return 0;
-}
-
-static void echo_taken(struct quic_user *u, int64_t id, size_t n) {
-    struct echo_stream *s = echo_stream((struct echo *)u, id);
-    assert_non_null(s);
-    s->taken += n;
-    s->end_taken = s->has_end && s->taken == s->n;
-}
-
-static void echo_blocked(struct quic_user *u, int64_t id) {
-    echo_stream((struct echo *)u, id)->is_blocked = true;
-}
-
-static void echo_closed(struct quic_user *u, const struct quic_closing *why) {
-    struct echo *e = (struct echo *)u;
-    assert_false(e->is_closed);
-    e->is_closed = true;
-    e->closing = *why;
-}
-
-static void echo_destroy(struct quic_user *u) {
-    struct echo *e = (struct echo *)u;
-    assert_true(e->is_closed);
-    for (unsigned i = 0; i < STREAMS; i++)
-        free(e->streams[i].bytes);
-    e->is_destroyed = true;
-}
-
-static const struct quic_ops echo_ops = {
-    echo_open, echo_done, echo_data, echo_acked, echo_reset, echo_stop, echo_close, echo_window, echo_streams, NULL,
-    echo_next, echo_taken, echo_blocked, echo_blocked, echo_closed, echo_destroy,
-};
-
-static struct quic_user *echo_accept(void *owner, struct quic_conn *c) {
-    assert_ptr_equal(owner, &net);
-    (void)c;
-    if (refuses)
-        return NULL;
-    assert_true(echo_count < PEERS_MAX);
-    struct echo *e = &echoes[echo_count++];
-    *e = (struct echo){.user.ops = &echo_ops};
-    return &e->user;
-}
-
-static unsigned empty_calls;
-
-static void echo_empty(void *owner) {
-    assert_ptr_equal(owner, &net);
-    empty_calls++;
-}
-
-static const struct quic_endpoint_ops echo_endpoint = {echo_accept, echo_empty};
 
 /* ---- a client ---- */
 
@@ -338,6 +182,7 @@ struct peer {
     uint64_t                closed_streams;
     bool                    is_done, was_reset, is_over, is_mute, got_retry, early_rejected;
     int                     error;              /* of the library; 0: none */
+    uint64_t                heard_ect0, heard_ce; /* what the server says to have received: its last ACK of 1-RTT packets */
 };
 
 struct peer_wish {
@@ -348,6 +193,7 @@ struct peer_wish {
     bool           early;
     const struct certificate *certificate;
     uint64_t       window;                      /* of its streams; 0: plenty */
+    const char    *host;                        /* NULL: loopback */
     uint16_t       port;                        /* 0: 40000 and the number */
     bool           wants_v2;
     const char    *groups;                      /* NULL: X25519, so that the first flight is one datagram */
@@ -456,12 +302,40 @@ static int peer_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead, const ngt
     return ngtcp2_crypto_encrypt_cb(dest, aead, context, plain, plain_n, nonce, nonce_n, header, header_n);
 }
 
+static struct peer *hearing;
+
+static uint64_t take_number(const uint8_t **at) {
+    size_t n = (size_t)1 << (**at >> 6);
+    uint64_t value = *(*at)++ & 0x3f;
+    while (--n > 0)
+        value = value << 8 | *(*at)++;
+    return value;
+}
+
+/* ACK is the first frame in packets of the library's; of type 3 it ends with the counts of ECN (RFC 9000 section 19.3.2). */
+static int peer_decrypt(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
+                        const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
+                        size_t header_n) {
+    int status = ngtcp2_crypto_decrypt_cb(plain, aead, context, sealed, n, nonce, nonce_n, header, header_n);
+    if (status != 0 || header[0] & 0x80 || plain[0] != 3)
+        return status;
+    const uint8_t *at = plain + 1;
+    take_number(&at), take_number(&at);
+    uint64_t numbers = 1 + 2 * take_number(&at);
+    while (numbers-- > 0)
+        take_number(&at);
+    hearing->heard_ect0 = take_number(&at);
+    take_number(&at);
+    hearing->heard_ce = take_number(&at);
+    return status;
+}
+
 static const ngtcp2_callbacks peer_callbacks = {
     .client_initial = ngtcp2_crypto_client_initial_cb,
     .recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
     .handshake_completed = peer_done,
     .encrypt = peer_encrypt,
-    .decrypt = ngtcp2_crypto_decrypt_cb,
+    .decrypt = peer_decrypt,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
     .recv_stream_data = peer_data,
     .stream_close = peer_closed_stream,
@@ -516,7 +390,10 @@ static inline struct peer *peer_connect(const struct peer_wish *w) {
     ngtcp2_cid dcid = {.datalen = 16}, scid = {.datalen = 8};
     RAND_bytes(dcid.data, 16);
     RAND_bytes(scid.data, 8);
-    p->local = p->inner = loopback_address(w->port ? w->port : (uint16_t)(40000 + net.peer_count));
+    p->local = loopback_address(w->port ? w->port : (uint16_t)(40000 + net.peer_count));
+    if (w->host)
+        assert_int_equal(inet_pton(AF_INET, w->host, &p->local.u.v4.sin_addr), 1);
+    p->inner = p->local;
     peer_tls(p, w);
     ngtcp2_settings_default(&settings);
     settings.initial_ts = net.worker.now * 1000;
@@ -601,6 +478,7 @@ static inline void peer_receive(struct peer *p, const struct parcel *parcel) {
     ngtcp2_pkt_info info = {.ecn = parcel->ecn};
     if (p->is_over)
         return;
+    hearing = p;
     int status = ngtcp2_conn_read_pkt(p->conn, &path, &info, parcel->bytes, parcel->n, net.worker.now * 1000);
     if (status != 0)
         peer_fail(p, status);
@@ -730,6 +608,7 @@ static inline int net_setup(void **state) {
     (void)state;
     net = (struct network){.random = 1, .server = loopback_address(4433)};
     echo_count = empty_calls = 0;
+    echo_owner = &net;
     instead.n = 0;
     refuses = false;
     fixture_init(&net.tls);
@@ -739,7 +618,7 @@ static inline int net_setup(void **state) {
     net.other.index = 1;
     net.options = (struct quic_options){
         .retry = QUIC_RETRY_UNDER_LOAD, .retry_above = 1000, .max_handshakes = 1000, .handshake_timeout = 10000000,
-        .idle_timeout = 30000000, .max_udp_payload = 1452, .initial_stream_window = 256 << 10,
+        .idle_timeout = 30000000, .initial_stream_window = 256 << 10,
         .initial_connection_window = 1 << 20, .max_concurrent_streams = 100, .active_migration = true,
     };
     struct quic_process_options process = {

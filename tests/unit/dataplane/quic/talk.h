@@ -209,7 +209,7 @@ static inline int talk_set_up(void **state) {
     fixture_build(talk->tls, TLS_HTTP3, TLS_HTTP3);
     talk->options = talk->client_options = (struct quic_options){
         .retry = QUIC_RETRY_NEVER, .retry_above = 100, .max_handshakes = 100, .handshake_timeout = 10000000,
-        .idle_timeout = 30000000, .max_udp_payload = 1452, .initial_stream_window = TALK_BYTES,
+        .idle_timeout = 30000000, .initial_stream_window = TALK_BYTES,
         .initial_connection_window = 1 << 20, .max_concurrent_streams = 16, .active_migration = true};
     if (worker_set_up(state) < 0)
         return -1;

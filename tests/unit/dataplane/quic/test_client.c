@@ -22,6 +22,19 @@ static void words_come_back(void **state) {
     assert_int_equal(client->cause, QUIC_BY_US);
 }
 
+static void datagrams_count_as_bytes_of_origins(void **state) {
+    struct talk *talk = *state;
+    const struct stats *s = worker.stats;
+    struct talker *client = talk_connect(talk, "site.example");
+    TURN_UNTIL(client->is_open);
+    talk_say(client, "hello");
+    TURN_UNTIL(talk_has_echo(client));
+    assert_in_range(stats_read(&s->origin_sent_bytes_total), 2400, UINT64_MAX); /* two datagrams of 1200 bytes at least */
+    TURN_UNTIL(stats_read(&s->origin_sent_bytes_total) == stats_read(&s->client_received_bytes_total));
+    TURN_UNTIL(stats_read(&s->origin_received_bytes_total) == stats_read(&s->client_sent_bytes_total));
+    talk_close(client);
+}
+
 /* HTTP/3 needs three at least; of streams both ways origins open none. */
 static void origin_opens_streams_of_its_own(void **state) {
     struct talk *talk = *state;
@@ -65,6 +78,15 @@ static void address_is_a_name_too(void **state) {
 static void origin_without_a_name_is_refused(void **state) {
     assert_null(talk_connect(*state, ""));
     assert_int_equal(errno, EPROTO);
+}
+
+static void there_is_no_quic_to_unix_domain_addresses(void **state) {
+    struct talk *talk = *state;
+    struct address kept = talk->address;
+    assert_int_equal(address_parse(STR("unix:/run/nobody.sock"), &talk->address), 0);
+    assert_null(talk_connect(talk, "site.example"));
+    assert_int_equal(errno, EAFNOSUPPORT);
+    talk->address = kept;
 }
 
 static void origin_of_another_authority_is_refused(void **state) {
@@ -206,10 +228,12 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, talk_set_up, talk_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(words_come_back),
+        TEST(datagrams_count_as_bytes_of_origins),
         TEST(origin_opens_streams_of_its_own),
         TEST(origin_of_another_name_is_refused),
         TEST(address_is_a_name_too),
         TEST(origin_without_a_name_is_refused),
+        TEST(there_is_no_quic_to_unix_domain_addresses),
         TEST(origin_of_another_authority_is_refused),
         TEST(insecure_means_that_nothing_is_asked),
         TEST(tls_1_2_alone_is_no_definition),

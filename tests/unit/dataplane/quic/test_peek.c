@@ -16,7 +16,8 @@ static const char others[] =
     "\x10\x44\x00\x11\x00\x44\x00\x12\x10\x13\x10"       /* MAX_DATA ... MAX_STREAMS */
     "\x14\x00\x15\x00\x00\x16\x00\x17\x00"               /* the blocked ones */
     "\x18\x02\x00\x04" "idid" "0123456789abcdef" "\x19\x00" /* NEW_CONNECTION_ID, RETIRE_CONNECTION_ID */
-    "\x1a" "12345678" "\x1b" "12345678";                 /* PATH_CHALLENGE, PATH_RESPONSE */
+    "\x1a" "12345678" "\x1b" "12345678"                  /* PATH_CHALLENGE, PATH_RESPONSE */
+    "\x31\x03" "abc";                                    /* DATAGRAM */
 
 /* On the heap, so that a read beyond the end is seen. */
 static struct quic_peeked peek(bool is_server, const char *bytes, size_t n) {
@@ -72,6 +73,7 @@ static void what_looks_like_a_frame(void **state) {
     (void)state;
     assert_int_equal(peek(true, "\x0a\x00\x03\x05\x04\x01", 6).stop_count, 0);
     assert_int_equal(peek(true, "\x08\x00\x05\x04\x01", 5).stop_count, 0);
+    assert_int_equal(peek(true, "\x30\x05\x04\x01", 4).stop_count, 0);
     assert_int_equal(peek(true, "\x40\x3f\x05\x04\x01", 5).stop_count, 0);
     assert_int_equal(peek(true, "\x1c\x05\x04\x01", 4).stop_count, 0);
 }

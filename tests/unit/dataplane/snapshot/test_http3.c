@@ -34,6 +34,7 @@ static void defaults_are_those_of_the_messages(void **state) {
     assert_int_equal(o.congestion, QUIC_CUBIC);
     assert_int_equal(o.handshake_timeout, 123);
     assert_int_equal(o.max_concurrent_streams, 128);
+    assert_int_equal(o.max_udp_payload, 0); /* the path says it */
     assert_false(o.early_data);
     assert_true(o.active_migration);
     assert_int_equal(o.server_id.id_n, 0);
@@ -47,6 +48,7 @@ static void words_and_numbers_are_taken(void **state) {
     q.retry = HEADGATE__QUIC_OPTIONS__RETRY__ALWAYS;
     q.congestion_control = HEADGATE__QUIC_OPTIONS__CONGESTION_CONTROL__BBR;
     q.early_data = true;
+    q.has_max_udp_payload = 1;
     q.max_udp_payload = 1300;
     h.initial_stream_window = 5000;
     assert_int_equal(quic_options_init(&o, &q, &h, 0), 0);

@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
+
 #include <cmocka.h>
 #include <ev.h>
 
 #include "common/alloc.h"
 #include "dataplane/holder/requests.h"
+#include "dataplane/quic/ids.h"
 #include "dataplane/snapshot/holder_client.h"
 #include "dataplane/snapshot/listen_sockets.h"
 #include "tests/unit/dataplane/snapshot/manifest_set.h"
@@ -197,6 +200,8 @@ static void address_in_use_names_listener_and_field(void **state) {
 
 enum { TCP = 1, UDP = 2 };
 
+static Headgate__QuicServerId *server_id;   /* of the listener; NULL: none */
+
 static struct resource_set *listener_over(unsigned transports, const char *address, uint64_t receive_buffer) {
     struct manifest m = {0};
     Headgate__Listener listener = HEADGATE__LISTENER__INIT;
@@ -208,6 +213,7 @@ static struct resource_set *listener_over(unsigned transports, const char *addre
     listener.protocols = protocols + (transports & TCP ? 0 : 1);
     listener.n_protocols = transports == (TCP | UDP) ? 2 : 1;
     listener.quic = &quic;
+    quic.server_id = server_id;
     quic.has_receive_buffer = 1;
     quic.receive_buffer = receive_buffer;
     made_set(&m.intent, HEADGATE__KIND__KIND_LISTENER, "one", &listener.base);
@@ -350,6 +356,49 @@ static void buffers_are_asked_for_and_change(void **state) {
     assert_in_range(receive_buffer(fd), 50000, 2 * 50000);
 }
 
+enum { SENDERS = 20 };
+
+/* From so many ports, with IDs that name the second worker: how many of them come to its socket. */
+static unsigned count_steered(const struct quic_server_id *id) {
+    struct address a = address_of("127.0.0.1:0");
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fds[] = {listen_udp_socket(sockets, &a, 0).fd, listen_udp_socket(sockets, &a, 1).fd};
+    const struct held_udp *udp = &holder.sockets.udp;
+    unsigned char datagram[64] = {0x40};
+    struct quic_ids ids;
+    unsigned count = 0;
+    to.sin_port = htons(port_of(fds[0]));
+    assert_int_equal(quic_ids_init(&ids, udp->key, udp->generation, id), 0);
+    for (int i = 0; i < SENDERS; i++) {
+        int sender = socket(AF_INET, SOCK_DGRAM, 0);
+        assert_true(quic_ids_make(&ids, 1, datagram + 1));
+        assert_int_equal(sendto(sender, datagram, sizeof datagram, 0, (struct sockaddr *)&to, sizeof to), sizeof datagram);
+        close(sender);
+    }
+    quic_ids_finish(&ids);
+    while (recv(fds[0], datagram, sizeof datagram, MSG_DONTWAIT) > 0)
+        ;
+    while (recv(fds[1], datagram, sizeof datagram, MSG_DONTWAIT) > 0)
+        count++;
+    return count;
+}
+
+static void a_server_id_that_changes_is_steered_by(void **state) {
+    (void)state;
+    Headgate__QuicServerId id = HEADGATE__QUIC_SERVER_ID__INIT;
+    const struct quic_server_id none = {0}, long_one = {.id = {1, 2, 3, 4}, .id_n = 4, .nonce_n = 12};
+    holder.sockets.udp.most = STEERING_CLASSIC;
+    id.id = (char *)"01020304";
+    id.has_nonce_length = 1;
+    id.nonce_length = 12;
+    serve_set(listener_over(UDP, "127.0.0.1:0", 20000));
+    assert_int_equal(count_steered(&none), SENDERS);
+    server_id = &id;
+    serve_set(listener_over(UDP, "127.0.0.1:0", 20000));
+    server_id = NULL;
+    assert_int_equal(count_steered(&long_one), SENDERS);
+}
+
 static void udp_with_every_allocation_failed_in_turn(void **state) {
     (void)state;
     struct resource_set *set = listener_over(TCP | UDP, "127.0.0.1:0", 100000);
@@ -477,6 +526,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(udp_that_waits_for_tcp_ends_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(udp_stays_as_long_as_it_is_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buffers_are_asked_for_and_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_server_id_that_changes_is_steered_by, set_up, tear_down),
         cmocka_unit_test_setup_teardown(udp_with_every_allocation_failed_in_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_that_leaves_is_closed_and_the_others_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(abort_closes_what_was_added, set_up, tear_down),

@@ -3,6 +3,7 @@
 #include "dataplane/snapshot/members.h"
 
 #include "common/alloc.h"
+#include "dataplane/snapshot/cluster_tls.h"
 #include "tests/unit/common/cmocka_all.h"
 
 enum { ENDPOINTS = 4 };
@@ -225,6 +226,37 @@ static void memory_may_be_short(void **state) {
     assert_int_equal(errors.count, 0);
 }
 
+/* The first choice that fits counts; metadata and matches have no order. */
+static void endpoints_choose_their_tls(void **state) {
+    (void)state;
+    Headgate__TlsChoice both = HEADGATE__TLS_CHOICE__INIT, one = both, any = both;
+    Headgate__TlsChoice *choices[] = {&both, &one, &any};
+    Headgate__MetadataEntry *reversed[] = {&stage, &version};
+    uint64_t print = snapshot_members_print(&cluster_message);
+    both.match = one.match = reversed;
+    both.n_match = 2;
+    one.n_match = 1;
+    cluster_message.tls_choices = choices;
+    cluster_message.n_tls_choices = 2;
+    endpoints[0].metadata = metadata, endpoints[0].n_metadata = 2;
+    endpoints[1].metadata = reversed, endpoints[1].n_metadata = 1;
+    endpoints[2].metadata = metadata, endpoints[2].n_metadata = 1;
+    assert_non_null(make());
+    assert_true(print != snapshot_members_print(&cluster_message));
+    assert_true(members->endpoints[0].tls_choice == cluster_tls_id(&both));
+    assert_true(members->endpoints[1].tls_choice == cluster_tls_id(&one));
+    assert_true(members->endpoints[2].tls_choice == 0 && members->endpoints[3].tls_choice == 0);
+    both.match = metadata;
+    assert_true(members->endpoints[0].tls_choice == cluster_tls_id(&both));
+    cluster_message.n_tls_choices = 3;
+    assert_non_null(make());
+    assert_true(members->endpoints[1].tls_choice == cluster_tls_id(&one));
+    assert_true(members->endpoints[2].tls_choice == cluster_tls_id(&any) && members->endpoints[2].tls_choice != 0);
+    assert_true(cluster_tls_id(&any) != cluster_tls_id(&one) && cluster_tls_id(&one) != cluster_tls_id(&both));
+    version.value = (char *)"3"; /* as it is in the match: both have changed */
+    assert_true(members->endpoints[0].tls_choice != cluster_tls_id(&both));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -233,6 +265,7 @@ int main(void) {
         TEST(faults_name_their_field),              TEST(zones_count_where_they_are_preferred),
         TEST(rules_find_subsets_whatever_the_order_of_keys), TEST(keys_without_subsets_are_refused),
         TEST(tables_are_bounded_in_all),            TEST(memory_may_be_short),
+        TEST(endpoints_choose_their_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,6 +153,33 @@ static void test_other_names_of_clients(void **state) {
     assert_string_equal(tls_failure(l->session[SERVER]), "name-mismatch");
 }
 
+/* Nor of one that knows other certificates. */
+static void test_other_pins_of_clients(void **state) {
+    struct fixture *f = *state;
+    Headgate__CertificatePins pins = HEADGATE__CERTIFICATE_PINS__INIT;
+    unsigned char hash[32];
+    char hex[65], *list[] = {hex};
+    X509_digest(f->visitor.x, EVP_sha256(), hash, NULL);
+    hex_encode(hash, sizeof hash, hex);
+    pins.certificates = list;
+    pins.n_certificates = 1;
+    f->client_message.certificate = (char *)"visitor";
+    f->server_message.has_client_certificates = 1;
+    f->server_message.client_certificates = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
+    f->server_message.client_trust = (char *)"ca";
+    f->server_message.pins = &pins;
+    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
+    assert_false(resumes(f, 1, "site.example"));
+    assert_true(resumes(f, 1, "site.example"));
+    hex[0] = hex[0] == '0' ? '1' : '0';
+    tls_server_unref(f->server);
+    f->server = tls_server_build(&f->server_message, TLS_HTTP1, &f->lookup, &f->server_place);
+    struct link *l = fixture_connect(f, 1, "site.example");
+    link_run(l);
+    assert_false(l->is_done[SERVER]);
+    assert_string_equal(tls_failure(l->session[SERVER]), "bad-certificate");
+}
+
 static bool once_more_resumed(struct fixture *f) {
     struct link *l = fixture_connect(f, 1, "site.example");
     link_run(l);
@@ -278,7 +305,7 @@ int main(void) {
         TLS_TEST(test_across_workers),      TLS_TEST(test_rotated_keys), TLS_TEST(test_own_keys),
         TLS_TEST(test_without_keys),
         TLS_TEST(test_switched_off),        TLS_TEST(test_other_client_policy), TLS_TEST(test_other_names_of_clients),
-        TLS_TEST(test_other_trust),
+        TLS_TEST(test_other_pins_of_clients), TLS_TEST(test_other_trust),
         TLS_TEST(test_bounded_cache),       TLS_TEST(test_expired_client), TLS_TEST(test_expired_origin),
         TLS_TEST(test_chain_of_tickets_ends), TLS_TEST(test_ticket_promises_what_is_left),
     };

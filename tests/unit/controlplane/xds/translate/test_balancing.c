@@ -45,6 +45,39 @@ static void slow_start(void **state) {
             "are possible");
 }
 
+static struct xds_runtime values;
+
+static int translate_by_values(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors) {
+    ret->runtime = &values;
+    return translate_cluster(m, ret, errors);
+}
+
+static void print_aggression(const struct xds_made *made, struct strbuf *out) {
+    const struct config_resource *r = &made->set.items[0];
+    Headgate__Cluster *c = headgate__cluster__unpack(NULL, r->size, r->bytes);
+    assert_non_null(c);
+    strbuf_printf(out, "%u %d", c->balancing->slow_start->aggression, made->reads_runtime);
+    headgate__cluster__free_unpacked(c, NULL);
+}
+
+/* A value that has no meaning leaves the default. */
+static void slow_start_goes_by_values(void **state) {
+    static const struct {
+        const char *value, *made;
+    } cases[] = {{"", "150 1"}, {"2.5", "250 1"}, {"0.01", "1 1"}, {"0", "150 1"}, {"101", "150 1"}, {"fast", "150 1"}};
+    static const struct translating by_values = {
+        &envoy__config__cluster__v3__cluster__descriptor, translate_by_values, print_aggression};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct xds_runtime_value value = xds_runtime_of_text("k", cases[i].value);
+        assert_int_equal(xds_runtime_set(&values, &value), 0);
+        assert_translated(&by_values, "name: a\nload_assignment: {cluster_name: a}\nround_robin_lb_config: "
+                          "{slow_start_config: {slow_start_window: 60s, aggression: {default_value: 1.5, "
+                          "runtime_key: k}}}\n", cases[i].made);
+    }
+    xds_runtime_finish(&values);
+}
+
 static void what_all_policies_have(void **state) {
     (void)state;
     MADE("common_lb_config: {healthy_panic_threshold: {value: 0}, zone_aware_lb_config: {min_cluster_size: 3},"
@@ -160,6 +193,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(policies_by_name),
         cmocka_unit_test(slow_start),
+        cmocka_unit_test(slow_start_goes_by_values),
         cmocka_unit_test(what_all_policies_have),
         cmocka_unit_test(subsets),
         cmocka_unit_test(policies_by_type),

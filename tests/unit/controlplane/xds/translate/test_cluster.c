@@ -32,7 +32,7 @@ static void the_rest_of_a_cluster(void **state) {
 
 static void what_has_no_meaning_here_is_refused(void **state) {
     static const char *const fields[] = {
-        "transport_socket_matches: [{name: x}]", "transport_socket_matcher: {}", "filters: [{name: x}]",
+        "transport_socket_matcher: {}", "filters: [{name: x}]",
         "lrs_server: {self: {}}", "preconnect_policy: {}", "connection_pool_per_downstream_connection: true",
         "close_connections_on_host_health_failure: true", "upstream_bind_config: {}", "upstream_config: {name: x}",
         "protocol_selection: USE_DOWNSTREAM_PROTOCOL", "cluster_type: {name: x}", "use_tcp_for_dns_lookups: true",
@@ -264,10 +264,7 @@ static void protocols(void **state) {
          "protocol: http2\nhttp2:\n  max-concurrent-streams: 100000\n  initial-stream-window: 64KiB\n"
          "  initial-connection-window: 1MiB\n  header-table-size: 64KiB\n  ping-interval: 30s\n");
     REFUSED(TYPED(""), TYPED_PATH ".explicit_http_config: is missing");
-    REFUSED(TYPED("auto_config: {}"), TYPED_PATH ".auto_config: is not supported");
     REFUSED(TYPED("explicit_http_config: {}"), TYPED_PATH ".explicit_http_config: names no protocol");
-    REFUSED(TYPED("explicit_http_config: {http3_protocol_options: {}}"),
-            TYPED_PATH ".explicit_http_config.http3_protocol_options: is not supported");
     REFUSED("http2_protocol_options: {}, " TYPED("explicit_http_config: {http_protocol_options: {}}"),
             TYPED_PATH ": stands beside options of HTTP in the cluster itself");
     REFUSED("http2_protocol_options: {allow_metadata: true, initial_stream_window_size: 1}",
@@ -280,6 +277,66 @@ static void protocols(void **state) {
             "not supported here");
 }
 
+/* ---- HTTP/3 ---- */
+
+#define QUIC(context) "transport_socket: {name: quic, typed_config: {'@type': type.googleapis.com/envoy.extensions." \
+    "transport_sockets.quic.v3.QuicUpstreamTransport" context "}}"
+#define QUIC_TLS QUIC(", upstream_tls_context: {sni: a.test, common_tls_context: {alpn_protocols: [h3], " \
+    "validation_context: {system_root_certs: {}}}}")
+#define HTTP3(options) TYPED("explicit_http_config: {http3_protocol_options: {" options "}}")
+#define TLS_OF_HTTP3 "tls: {sni: a.test, any-name: true}\n"
+#define TRUSTS "trusts system-ca\n"
+
+static void http3_over_quic(void **state) {
+    (void)state;
+    MADE(HTTP3("") ", " QUIC_TLS, "protocol: http3\n" TLS_OF_HTTP3 TRUSTS);
+    MADE(HTTP3("override_stream_error_on_invalid_http_message: true, allow_extended_connect: true, disable_qpack: true, "
+               "quic_protocol_options: {max_concurrent_streams: 5, initial_stream_window_size: 100000, "
+               "initial_connection_window_size: 2147483647, connection_keepalive: {max_interval: 7s, initial_interval: 1s},"
+               " idle_network_timeout: 30s, max_packet_length: 1300}") ", " QUIC_TLS,
+         "protocol: http3\n" TLS_OF_HTTP3
+         "http3:\n  max-concurrent-streams: 5\n  initial-stream-window: 100000B\n  initial-connection-window: 1GiB\n"
+         "  qpack-table-capacity: 0B\n  qpack-blocked-streams: 0\n"
+         "quic: {idle-timeout: 30s, keep-alive: 7s, max-udp-payload: 1300B}\n" TRUSTS);
+}
+
+static void http3_with_http2_behind_it(void **state) {
+    (void)state;
+    MADE(TYPED("auto_config: {http_protocol_options: {}, http3_protocol_options: {}, alternate_protocols_cache_options: "
+               "{name: x}}") ", " QUIC_TLS,
+         "protocol: http3\n" TLS_OF_HTTP3 "http3-fallback: {}\n" TRUSTS);
+    MADE(TYPED("auto_config: {http2_protocol_options: {max_concurrent_streams: 9}, http3_protocol_options: {}}") ", "
+         QUIC_TLS,
+         "protocol: http3\n" TLS_OF_HTTP3 "http2: {max-concurrent-streams: 9}\nhttp3-fallback: {}\n" TRUSTS);
+}
+
+static void http3_that_cannot_be(void **state) {
+    (void)state;
+    REFUSED(TYPED("auto_config: {}"), TYPED_PATH ".auto_config: is not supported: without http3_protocol_options; "
+            "explicit_http_config says one protocol");
+    REFUSED(TYPED("use_downstream_protocol_config: {}"), TYPED_PATH ".use_downstream_protocol_config: is not supported");
+    REFUSED(HTTP3(""), "transport_socket: is missing: HTTP/3 needs a QuicUpstreamTransport");
+    REFUSED(HTTP3("") ", transport_socket: {name: envoy.transport_sockets.raw_buffer}",
+            "transport_socket.typed_config: is missing");
+    REFUSED(HTTP3("") ", transport_socket: {name: x, typed_config: {'@type': type.googleapis.com/envoy.extensions."
+            "transport_sockets.tls.v3.UpstreamTlsContext}}",
+            "transport_socket.typed_config: is not supported: HTTP/3 needs a QuicUpstreamTransport");
+    REFUSED(HTTP3("") ", " QUIC(""), "transport_socket.typed_config.upstream_tls_context: is missing");
+    REFUSED(QUIC_TLS, "transport_socket.typed_config: is not supported: over QUIC HTTP/3 is spoken, which the options of "
+            "HTTP have to say");
+    REFUSED(HTTP3("") ", " QUIC(", upstream_tls_context: {common_tls_context: {alpn_protocols: [h2]}}"),
+            "transport_socket.typed_config.upstream_tls_context.common_tls_context.alpn_protocols: has no \"h3\", which is "
+            "what the cluster speaks");
+    REFUSED(HTTP3("allow_metadata: true, quic_protocol_options: {connection_options: x, initial_stream_window_size: 1}") ", "
+            QUIC_TLS,
+            TYPED_PATH ".explicit_http_config.http3_protocol_options.quic_protocol_options.connection_options: is not "
+            "supported\ncluster/a: "
+            TYPED_PATH ".explicit_http_config.http3_protocol_options.allow_metadata: is not supported");
+    REFUSED(HTTP3("quic_protocol_options: {initial_stream_window_size: 1}") ", " QUIC_TLS,
+            TYPED_PATH ".explicit_http_config.http3_protocol_options.quic_protocol_options.initial_stream_window_size: "
+            "is 1; 65535 to 67108864 are possible");
+}
+
 /* ---- all of it ---- */
 
 static void every_allocation_may_fail(void **state) {
@@ -289,6 +346,8 @@ static void every_allocation_may_fail(void **state) {
         " receive: [{text: 4f}], request_headers_to_add: [{header: {key: x, value: y}}]}") ", outlier_detection: {},"
         TYPED("explicit_http_config: {http2_protocol_options: {}}") ", lb_subset_config: {subset_selectors: [{keys: "
             "[v]}]}}");
+    assert_survives_failures(&whole_cluster, "{name: a, " TYPED("auto_config: {http2_protocol_options: {}, "
+        "http3_protocol_options: {quic_protocol_options: {max_concurrent_streams: 5}}}") ", " QUIC_TLS "}");
     assert_survives_failures(&whole_cluster, "{name: a, type: EDS, eds_cluster_config: {eds_config: {ads: {}}}}");
 }
 
@@ -307,6 +366,9 @@ int main(void) {
         cmocka_unit_test(other_checks),
         cmocka_unit_test(checks_that_mean_nothing_here_are_refused),
         cmocka_unit_test(protocols),
+        cmocka_unit_test(http3_over_quic),
+        cmocka_unit_test(http3_with_http2_behind_it),
+        cmocka_unit_test(http3_that_cannot_be),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,9 @@ static void metadata_is_that_of_the_balancer(void **state) {
     check("cluster_name: a\nendpoints:\n- lb_endpoints:\n  - " WITH("10.0.0.1",
           "metadata: {filter_metadata: {istio: {x: {}}, envoy.lb: {version: v2, canary: true, n: 8, f: 0.5}}}"),
           "a:\n10.0.0.1:80 weight 1 priority 0 canary=true f=0.5 n=8 version=v2\n");
+    check("cluster_name: a\nendpoints:\n- lb_endpoints:\n  - " WITH("10.0.0.1",
+          "metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: istio}, envoy.lb: {v: '2', z: '1'}}}"),
+          "a:\n10.0.0.1:80 weight 1 priority 0 envoy.transport_socket_match.tlsMode=istio v=2 z=1\n");
 }
 
 static void the_first_of_an_address_counts(void **state) {
@@ -219,6 +222,9 @@ static void endpoints_that_mean_nothing_here_are_refused(void **state) {
     refused("{endpoint: {address: {pipe: {path: /a}}, hostname: 'a b'}}", ".endpoint.hostname: is \"a b\": not a host");
     refused(WITH("10.0.0.1", "metadata: {filter_metadata: {envoy.lb: {a: [x]}}}"), ".metadata.filter_metadata[\"envoy.lb\"]"
             ".fields[\"a\"]: is not supported: only texts, numbers and true or false are");
+    refused(WITH("10.0.0.1", "metadata: {filter_metadata: {envoy.lb: {envoy.transport_socket_match.a: x}}}"),
+            ".metadata.filter_metadata[\"envoy.lb\"].fields[\"envoy.transport_socket_match.a\"]: is not supported: such "
+            "keys are of transport sockets here");
     refused(WEIGHED("10.0.0.1", 0), ".load_balancing_weight: is 0; 1 is the least");
     refused(WITH("10.0.0.1", "health_status: 77"), ".health_status: is 77, which is no known value of "
             "envoy.config.core.v3.HealthStatus");

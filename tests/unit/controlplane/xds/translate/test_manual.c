@@ -75,7 +75,7 @@ static const struct {
      "rule_13_any_order_is_survived"},
     {"times to live, and heartbeats that prolong them and say nothing else",
      "rule_14_a_heartbeat_prolongs_the_time_to_live"},
-    {"requests are paced",
+    {"requests are paced, and an ACK waits for no NACK",
      "rule_15_requests_are_paced"},
     {"a NACK keeps the stream; what a stream ended with is nobody's resource",
      "rule_16_a_nack_keeps_the_stream"},

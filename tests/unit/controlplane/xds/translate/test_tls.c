@@ -23,8 +23,8 @@ static void plain_sockets(void **state) {
          "raw_buffer.v3.RawBuffer}}", "");
     check_cluster("{name: a, transport_socket: {name: x}}", AT ": is missing\n");
     check_cluster("{name: a, transport_socket: {name: x, typed_config: {'@type': type.googleapis.com/envoy.extensions."
-                  "transport_sockets.quic.v3.QuicUpstreamTransport}}}", AT ": is of the type \"type.googleapis.com/envoy."
-                  "extensions.transport_sockets.quic.v3.QuicUpstreamTransport\", which is not supported here\n");
+                  "transport_sockets.tls.v3.DownstreamTlsContext}}}", AT ": is of the type \"type.googleapis.com/envoy."
+                  "extensions.transport_sockets.tls.v3.DownstreamTlsContext\", which is not supported here\n");
 }
 
 #define PROXY(more) "transport_socket: {name: p, typed_config: {'@type': type.googleapis.com/envoy.extensions." \
@@ -80,7 +80,7 @@ static void authorities_of_the_servers(void **state) {
          "tls: {ca: sds:file:ROOT@20CA, any-name: true}\ntrusts sds:file:ROOT@20CA\n" NEEDS "file:ROOT CA\n");
     MADE(COMMON("combined_validation_context: {default_validation_context: {match_typed_subject_alt_names: [{san_type: DNS,"
          " matcher: {exact: A.test}}, {san_type: DNS, matcher: {exact: b.test}}]}, validation_context_sds_secret_config: "
-         SDS("ca") "}"), "tls: {ca: sds:ca, names: [a.test, b.test]}\ntrusts sds:ca\n" NEEDS "ca\n");
+         SDS("ca") "}"), "tls: {ca: sds:ca, match-names: [A.test, b.test]}\ntrusts sds:ca\n" NEEDS "ca\n");
     REFUSED(COMMON("combined_validation_context: {default_validation_context: {trusted_ca: {filename: x}}}"),
             ".common_tls_context.combined_validation_context.default_validation_context: is not supported: its "
             "authorities are "
@@ -122,11 +122,37 @@ static void names_that_a_certificate_must_have(void **state) {
             AT ".common_tls_context.validation_context.match_typed_subject_alt_names[4].matcher.safe_regex.regex: is \"(\": "
                "the regular expression is wrong at offset 1: missing closing parenthesis");
     REFUSED(COMMON("validation_context: {system_root_certs: {}, match_typed_subject_alt_names: [{san_type: DNS, matcher:"
-            " {custom: {}}}], verify_certificate_spki: [x], max_verify_depth: 3, allow_expired_certificate: true}"),
-            ".common_tls_context.validation_context.verify_certificate_spki: is not supported\n"
-            AT ".common_tls_context.validation_context.allow_expired_certificate: is not supported\n"
+            " {custom: {}}}], max_verify_depth: 3, allow_expired_certificate: true}"),
+            ".common_tls_context.validation_context.allow_expired_certificate: is not supported\n"
             AT ".common_tls_context.validation_context.match_typed_subject_alt_names[0].matcher.custom: is not supported\n"
             AT ".common_tls_context.validation_context.max_verify_depth: is not supported");
+}
+
+#define HASH "a0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1"
+#define COLONS "A0:B1:C2:D3:E4:F5:A6:B7:C8:D9:E0:F1:A2:B3:C4:D5:E6:F7:A8:B9:C0:D1:E2:F3:A4:B5:C6:D7:E8:F9:A0:B1"
+#define KEY_HASH "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+static void certificates_by_their_hashes(void **state) {
+    (void)state;
+    MADE(COMMON("validation_context: {system_root_certs: {}, verify_certificate_hash: ['" COLONS "', " HASH "], "
+                "verify_certificate_spki: [" KEY_HASH "]}"),
+         "tls:\n  any-name: true\n  pins:\n    certificates: [" HASH "]\n    keys: [" KEY_HASH "]\ntrusts system-ca\n");
+    MADE(COMMON("validation_context: {verify_certificate_spki: [" KEY_HASH "]}"),
+         "tls:\n  pins: {keys: [" KEY_HASH "], only: true}\n");
+    MADE(COMMON("validation_context: {verify_certificate_spki: [" KEY_HASH "], trust_chain_verification: ACCEPT_UNTRUSTED}"),
+         "tls: {insecure: true}\n");
+    MADE(COMMON("combined_validation_context: {default_validation_context: {verify_certificate_hash: [" HASH "]}, "
+                "validation_context_sds_secret_config: " SDS("ca") "}"),
+         "tls:\n  ca: sds:ca\n  any-name: true\n  pins:\n    certificates: [" HASH "]\ntrusts sds:ca\n" NEEDS "ca\n");
+    REFUSED(COMMON("validation_context: {verify_certificate_hash: [x, " HASH "0], verify_certificate_spki: [" HASH "]}"),
+            ".common_tls_context.validation_context.verify_certificate_hash[0]: is \"x\": not 32 octets in hexadecimal\n"
+            AT ".common_tls_context.validation_context.verify_certificate_hash[1]: is \"" HASH "0\": not 32 octets in "
+            "hexadecimal\n"
+            AT ".common_tls_context.validation_context.verify_certificate_spki[0]: is \"" HASH "\": not 32 octets in "
+            "base64");
+    REFUSED(COMMON("validation_context: {verify_certificate_hash: [" HASH "], match_typed_subject_alt_names: [{san_type: "
+                   "DNS, matcher: {exact: a.test}}]}"),
+            ".common_tls_context: is not supported: names are matched, but there are no authorities");
 }
 
 static void names_by_their_parts(void **state) {
@@ -209,6 +235,46 @@ static void what_is_spoken_inside(void **state) {
             AT ".allow_renegotiation: is not supported");
 }
 
+/* ---- sockets by endpoint ---- */
+
+#define MATCH(match, more) "transport_socket_matches: [{name: m, match: {" match "}" more "}]"
+#define TLS_OF(sni) "transport_socket: {name: tls, typed_config: {'@type': type.googleapis.com/envoy.extensions." \
+    "transport_sockets.tls.v3.UpstreamTlsContext, sni: " sni "}}"
+#define KEY "envoy.transport_socket_match."
+
+static void sockets_by_endpoint(void **state) {
+    (void)state;
+    MADE("transport_socket_matches: [{name: a, match: {tlsMode: istio, deep: true}, " TLS_OF("a.test") "}, {name: b, match: "
+         "{}, transport_socket: {name: envoy.transport_sockets.raw_buffer}}], " TLS_OF("own.test"),
+         "tls: {sni: own.test, insecure: true}\ntls-choices:\n  - match:\n      " KEY "deep: \"true\"\n      "
+         KEY "tlsMode: istio\n"
+         "    tls: {sni: a.test, insecure: true}\n  - {}\n");
+    MADE(MATCH("a: b", ""), "tls-choices:\n  - match: {" KEY "a: b}\n");
+    MADE("http2_protocol_options: {}, " MATCH("a: 8", ", " TLS_OF("a.test")),
+         "protocol: http2\ntls-choices:\n  - match: {" KEY "a: \"8\"}\n    tls: {sni: a.test, insecure: true}\n"
+         "http2: {}\n");
+    MADE(PROXY(", transport_socket: {name: envoy.transport_sockets.raw_buffer}") ", transport_socket_matches: [{name: a, "
+         PROXY(", config: {version: V1}, " CONTEXT("")) "}]",
+         "tls-choices:\n  - tls: {insecure: true}\nproxy-protocol: v1\n");
+}
+
+static void sockets_by_endpoint_that_cannot_be(void **state) {
+    (void)state;
+    check_cluster("{name: a, " MATCH("a: [b], '': x, b: {c: d}, 'a b': c", "") "}",
+                  "cluster/a: transport_socket_matches[0].match.fields[\"a\"]: is not supported: only texts, numbers and "
+                  "true or false are\n"
+                  "cluster/a: transport_socket_matches[0].match.fields[\"\"]: has no name\n"
+                  "cluster/a: transport_socket_matches[0].match.fields[\"b\"]: is not supported: only texts, numbers and "
+                  "true or false are\n"
+                  "cluster/a: transport_socket_matches[0].match.fields[\"a b\"]: is \"a b\": not a single word\n");
+    check_cluster("{name: a, " MATCH("", ", " PROXY(", transport_socket: {name: envoy.transport_sockets.raw_buffer}")) "}",
+                  "cluster/a: transport_socket_matches[0].transport_socket: is not supported: all sockets of a cluster send "
+                  "the same PROXY header\n");
+    check_cluster("{name: a, " MATCH("", ", transport_socket: {name: x}") "}",
+                  "cluster/a: transport_socket_matches[0].transport_socket.typed_config: is missing\n");
+    check_cluster("{name: a, transport_socket_matcher: {}}", "cluster/a: transport_socket_matcher: is not supported\n");
+}
+
 /* ---- towards clients ---- */
 
 static int translate_server(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors) {
@@ -250,6 +316,8 @@ static void print_server(const struct xds_made *made, struct strbuf *out) {
                   (int)tls->max_version, l->route_table);
     if (tls->ticket_keys)
         strbuf_printf(out, "keys %s\n", tls->ticket_keys);
+    if (tls->pins)
+        strbuf_printf(out, "pins %zu %zu only %d\n", tls->pins->n_certificates, tls->pins->n_keys, tls->pins->only);
     for (size_t i = 0; i < tls->n_match_names; i++)
         strbuf_printf(out, "client %d %s\n", (int)tls->match_names[i]->type, tls->match_names[i]->exact);
     for (size_t i = 0; i < made->need_count; i++)
@@ -326,16 +394,40 @@ static void names_of_clients(void **state) {
                       "listener/l: common_tls_context: is not supported: names are matched, but there are no authorities\n");
 }
 
+static void hashes_of_clients(void **state) {
+    (void)state;
+    assert_translated(&server, "{require_client_certificate: true, common_tls_context: {" OWN ", validation_context: "
+                      "{trusted_ca: {filename: ca.pem}, verify_certificate_hash: [" HASH "]}}}",
+                      "shows sds:own of sds:own sds:own -\nclients 2 trust ca.pem@84e32f04 file ca.pem leaf 0\n" USUAL
+                      "pins 1 0 only 0\nneeds own\n");
+    assert_translated(&server, "{common_tls_context: {" OWN ", validation_context: {verify_certificate_spki: [" KEY_HASH
+                      "]}}}", "shows sds:own of sds:own sds:own -\nclients 1 trust - file - leaf 0\n" USUAL
+                      "pins 0 1 only 1\nneeds own\n");
+}
+
 /* ---- secrets ---- */
 
 static int translate_secret(const ProtobufCMessage *m, struct xds_made *ret, struct error_list *errors) {
     return xds_translate_secret((const void *)m, ret, errors);
 }
 
+static void print_rules(struct str rules, struct strbuf *out) {
+    Headgate__Trust *t = headgate__trust__unpack(NULL, rules.n, (const uint8_t *)rules.p);
+    assert_non_null(t);
+    for (size_t i = 0; i < t->n_match_names; i++)
+        strbuf_printf(out, "rule %d %s\n", (int)t->match_names[i]->type, t->match_names[i]->prefix);
+    for (size_t i = 0; t->pins && i < t->pins->n_certificates; i++)
+        strbuf_printf(out, "rule %s\n", t->pins->certificates[i]);
+    for (size_t i = 0; t->pins && i < t->pins->n_keys; i++)
+        strbuf_printf(out, "rule %s\n", t->pins->keys[i]);
+    headgate__trust__free_unpacked(t, NULL);
+}
+
 static void print_secret(const struct xds_made *made, struct strbuf *out) {
     assert_int_equal(made->set.count, 0);
     assert_int_equal(made->given_count, 1);
     print_given(&made->givens[0], out);
+    print_rules(made->givens[0].rules, out);
 }
 
 static const struct translating secret = {
@@ -353,6 +445,10 @@ static void secrets_are_given(void **state) {
     assert_translated(&secret, "{name: a b, validation_context: {trusted_ca: {inline_string: CA}, crl: {inline_string: "
                       "CRL}}}",
                       "given sds:a@20b: certificate=CA crl=CRL\n");
+    assert_translated(&secret, "{name: r, validation_context: {trusted_ca: {inline_string: CA}, "
+                      "match_typed_subject_alt_names: [{san_type: URI, matcher: {prefix: 'spiffe://td/'}}], "
+                      "verify_certificate_hash: [" HASH "], verify_certificate_spki: [" KEY_HASH "]}}",
+                      "given sds:r: certificate=CA\nrule 1 spiffe://td/\nrule " HASH "\nrule " KEY_HASH "\n");
     assert_translated(&secret, "{name: t, session_ticket_keys: {keys: [{inline_string: first" X75 "}, {inline_string: "
                       "other" X75
                       "}]}}", "given sds:t: first other\n");
@@ -365,10 +461,18 @@ static void secrets_that_mean_nothing_here_are_refused(void **state) {
                       "missing\n");
     assert_translated(&secret, "{name: a}", "secret/a: there is no secret in it\n");
     assert_translated(&secret, "{name: a, generic_secret: {}}", "secret/a: generic_secret: is not supported\n");
-    assert_translated(&secret, "{name: a, validation_context: {trusted_ca: {filename: x}, match_typed_subject_alt_names: "
-                      "[{}]}}",
+    assert_translated(&secret, "{name: a, validation_context: {trusted_ca: {filename: x}, max_verify_depth: 1}}",
                       "secret/a: validation_context.trusted_ca.filename: is not supported\n"
-                      "secret/a: validation_context.match_typed_subject_alt_names: is not supported\n");
+                      "secret/a: validation_context.max_verify_depth: is not supported\n");
+    assert_translated(&secret, "{name: a, validation_context: {trusted_ca: {inline_string: CA}, "
+                      "match_typed_subject_alt_names: [{san_type: OTHER_NAME, matcher: {exact: a}}], "
+                      "verify_certificate_hash: [ab], verify_certificate_spki: ['']}}",
+                      "secret/a: validation_context.match_typed_subject_alt_names[0].san_type: is not supported: only DNS, "
+                      "URI, EMAIL and IP_ADDRESS are\n"
+                      "secret/a: validation_context.verify_certificate_hash[0]: is \"ab\": not 32 octets in hexadecimal\n"
+                      "secret/a: validation_context.verify_certificate_spki[0]: is empty\n");
+    assert_translated(&secret, "{name: a, validation_context: {verify_certificate_hash: [" HASH "]}}",
+                      "secret/a: validation_context.trusted_ca: is missing\n");
     assert_translated(&secret, "{name: a, session_ticket_keys: {keys: [{inline_string: short}]}}",
                       "secret/a: session_ticket_keys.keys[0]: has 5 bytes; there must be 80\n");
     assert_translated(&secret, "{name: a, session_ticket_keys: {}}",
@@ -393,9 +497,11 @@ static void every_allocation_may_fail(void **state) {
         " private_key: {inline_string: K}}], tls_params: {ecdh_curves: [X25519]}, combined_validation_context: {"
         "default_validation_context: {match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: A.test}}]},"
         " validation_context_sds_secret_config: " SDS("ca") "}") "}");
+    assert_survives_failures(&whole_cluster, "{name: a, " MATCH("a: b", ", " TLS_OF("a.test")) "}");
     assert_survives_failures(&server, "{common_tls_context: {tls_certificates: [{certificate_chain: {filename: c.pem},"
         " private_key: {filename: c.key}}], validation_context: {trusted_ca: {filename: ca.pem}}}}");
-    assert_survives_failures(&secret, "{name: a b, validation_context: {trusted_ca: {inline_string: CA}}}");
+    assert_survives_failures(&secret, "{name: a b, validation_context: {trusted_ca: {inline_string: CA}, "
+        "match_typed_subject_alt_names: [{san_type: URI, matcher: {prefix: x}}], verify_certificate_hash: [" HASH "]}}");
 }
 
 int main(void) {
@@ -407,11 +513,13 @@ int main(void) {
         cmocka_unit_test(authorities_that_stand_there),
         cmocka_unit_test(authorities_of_the_servers),
         cmocka_unit_test(names_that_a_certificate_must_have), cmocka_unit_test(names_by_their_parts),
+        cmocka_unit_test(certificates_by_their_hashes),
         cmocka_unit_test(what_is_presented),
         cmocka_unit_test(versions_and_algorithms),
         cmocka_unit_test(what_is_spoken_inside),
+        cmocka_unit_test(sockets_by_endpoint), cmocka_unit_test(sockets_by_endpoint_that_cannot_be),
         cmocka_unit_test(contexts_of_listeners), cmocka_unit_test(keys_of_tickets),
-        cmocka_unit_test(names_of_clients),
+        cmocka_unit_test(names_of_clients), cmocka_unit_test(hashes_of_clients),
         cmocka_unit_test(contexts_of_listeners_that_are_refused),
         cmocka_unit_test(secrets_are_given),
         cmocka_unit_test(secrets_that_mean_nothing_here_are_refused),

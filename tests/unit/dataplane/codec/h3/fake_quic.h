@@ -51,6 +51,8 @@ struct quic_conn {
     uint64_t           window, connection_credit, first_window;
     uint64_t           extended[2];
     bool               is_done, holds_acks, is_closed, is_gone;
+    struct quic_allowance allowance;       /* what the peer was told */
+    uint64_t           keep_alive;         /* as set last */
     enum quic_error_space space;
     uint64_t           code;
     char               reason[64];
@@ -105,6 +107,14 @@ bool quic_get_ends(const struct quic_conn *c, struct conn_ends *ret) {
 
 bool quic_is_handshake_done(const struct quic_conn *c) {
     return c->is_done;
+}
+
+struct quic_allowance quic_first_allowance(const struct quic_conn *c) {
+    return c->allowance;
+}
+
+void quic_set_keep_alive(struct quic_conn *c, uint64_t after) {
+    c->keep_alive = after;
 }
 
 uint64_t quic_window_left(const struct quic_conn *c) {
@@ -316,7 +326,8 @@ static inline void fake_receive(int64_t id, const void *bytes, size_t n, bool en
 
 static inline void fake_begin(void) {
     fake = (struct quic_conn){.flushable.flush = fake_flush, .window = UINT64_MAX / 2, .first_window = UINT64_MAX / 2,
-                              .uni_left = 3, .next_uni = 3, .next_bidi = 1, .is_done = true};
+                              .uni_left = 3, .next_uni = 3, .next_bidi = 1, .is_done = true,
+                              .allowance = {.stream_window = 65536, .streams = 100}};
 }
 
 static inline void fake_end(void) {

@@ -21,7 +21,6 @@ static struct quic_options quic;
 static unsigned connects;       /* calls of quic_connect */
 static int connect_error;       /* what the next ones fail with; 0: they do not */
 static struct str agreed;       /* by ALPN */
-static uint64_t keep_alive;     /* as set last */
 static struct quic_options asked_options;
 static uint64_t asked_timeout;
 
@@ -55,11 +54,6 @@ struct str quic_protocol(const struct quic_conn *c) {
 
 uint64_t quic_streams_left(const struct quic_conn *c, bool bidirectional) {
     return bidirectional ? c->bidi_left : c->uni_left;
-}
-
-void quic_set_keep_alive(struct quic_conn *c, uint64_t after) {
-    (void)c;
-    keep_alive = after;
 }
 
 /* ---- what the origin says */
@@ -272,7 +266,6 @@ static inline int origin_set_up(void **state) {
     connects = 0;
     connect_error = 0;
     agreed = STR("h3");
-    keep_alive = 0;
     if (callers_set_up(state) < 0 || address_parse(STR("127.0.0.1:1"), &endpoint.address) < 0)
         return -1;
     http3_options_init(&http3, NULL, settings.limits.header_bytes);

@@ -489,11 +489,11 @@ static void silent_connection_ends_with_its_last_request(void **state) {
 static void idle_connection_is_closed_in_time(void **state) {
     (void)state;
     struct call *c = ask_open(STR(""), false);
-    assert_int_equal(keep_alive, quic.keep_alive);
+    assert_int_equal(fake.keep_alive, quic.keep_alive);
     answer(0, "200", STR(""));
     settle();
     assert_answered(c, 200);
-    assert_int_equal(keep_alive, 0);
+    assert_int_equal(fake.keep_alive, 0);
     pass(cluster.idle_timeout - 100000);
     assert_false(fake.is_closed);
     pass(200000);

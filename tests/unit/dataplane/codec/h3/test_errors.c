@@ -127,7 +127,7 @@ static void a_stream_of_its_kind_comes_once(void **state) {
 }
 
 static void a_critical_stream_that_is_reset_ends_the_connection(void **state) {
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 4; way++) {
         assert_int_equal(set_up(state), 0);
         fake_receive(2, CONTROL, 3, false);
         assert_false(fake.is_closed);
@@ -135,8 +135,10 @@ static void a_critical_stream_that_is_reset_ends_the_connection(void **state) {
             fake.user->ops->on_stream_reset(fake.user, 2, 0);
         else if (way == 1)
             fake.user->ops->on_stream_close(fake.user, 2, 0);
-        else
+        else if (way == 2)
             fake.user->ops->on_stop_sending(fake.user, 3, 0);
+        else
+            fake.user->ops->on_shut(fake.user, 3); /* the transport did not tell of STOP_SENDING */
         assert_int_equal(fake.code, 0x104);
         assert_int_equal(tear_down(state), 0);
     }

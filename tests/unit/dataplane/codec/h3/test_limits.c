@@ -1,0 +1,179 @@
+/* Windows, room and memory of a connection of HTTP/3, where they run out or change. */
+#include "tests/unit/dataplane/codec/h3/peer.h"
+
+enum { LARGE = 3 << 20 };
+
+static char large[LARGE];
+
+static void fill_large(void) {
+    for (size_t i = 0; i < LARGE; i++)
+        large[i] = (char)(i * 7 + i / 4096);
+}
+
+static int set_up(void **state) {
+    if (gateway_set_up(state) < 0)
+        return -1;
+    client_init(NULL);
+    assert_true(connect_gateway());
+    settle();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fake_end();
+    client_finish();
+    return gateway_tear_down(state);
+}
+
+/* No exchange has room while a section is read, the table goes on all the same. */
+static void a_request_without_room_is_rejected(void **state) {
+    (void)state;
+    worker.buffer_limit = worker.buffer_used;
+    struct call *refused = get("/");
+    settle();
+    assert_int_equal(back_count, 0);
+    assert_int_equal(fake_stream(refused->id)->reset_code, H3_REQUEST_REJECTED);
+    worker.buffer_limit = UINT64_MAX;
+    struct call *taken = get("/");
+    settle();
+    answer_with(&backs[0], STR("x"));
+    settle();
+    assert_true(taken->ended && !fake.is_closed);
+}
+
+/* The same in pieces: what was put together is not freed under the decoder. */
+static void a_request_in_pieces_without_room_is_rejected(void **state) {
+    client.cut = 3;
+    a_request_without_room_is_rejected(state);
+}
+
+/* Whatever becomes of a stream, the connection gets back what came on it. */
+static void all_bytes_are_given_back_to_the_connection(void **state) {
+    static const char no_path[] = "\x01\x07\x00\x00\xd1\xd7\x50\x01\x61" "\x00\x03" "abc" "\x00\x03" "def";
+    (void)state;
+    uint64_t before = fake.connection_credit;
+    fake_receive(0, no_path, sizeof no_path - 1, false);
+    assert_int_equal(fake_stream(0)->reset_code, H3_MESSAGE_ERROR);
+    assert_int_equal(fake.connection_credit - before, sizeof no_path - 1);
+}
+
+/* A request that waits for the handshake, and is given up. */
+static void kept_bytes_are_given_back_to_the_connection(void **state) {
+    (void)state;
+    fake.is_done = false;
+    uint64_t before = fake.connection_credit;
+    fill_large();
+    struct call *call = post((struct str){large, 30000});
+    settle();
+    assert_true(fake.connection_credit - before < 30000);
+    fake.user->ops->on_stream_reset(fake.user, call->id, H3_REQUEST_CANCELLED);
+    fake.user->ops->on_stream_close(fake.user, call->id, H3_REQUEST_CANCELLED);
+    settle();
+    assert_true(fake.connection_credit - before > 30000);
+}
+
+/* What the peer was told at the beginning holds, whatever is configured meanwhile. */
+static void a_smaller_window_is_for_later_connections(void **state) {
+    (void)state;
+    struct listener_definition next = definition;
+    next.quic.initial_stream_window = 1024;
+    listener_set_definition(listener, &next, &next.opening, 1000, 1000);
+    fill_large();
+    struct call *call = post((struct str){large, 60000});
+    call->is_held = true;
+    settle();
+    uint64_t allowed = fake.allowance.stream_window + fake_stream(call->id)->credit;
+    assert_in_range(allowed, settings.limits.buffer, settings.limits.buffer + 1000); /* and the heads of frames */
+    pull_all(&backs[0]);
+    assert_int_equal(backs[0].loop.received.n, 60000);
+    fake.user->ops->on_stream_reset(fake.user, call->id, H3_REQUEST_CANCELLED);
+    settle();
+    listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
+}
+
+/* ngtcp2 keeps to itself what is less than a quarter of the first window. */
+static void credit_while_memory_is_short_reaches_the_client(void **state) {
+    (void)state;
+    fill_large();
+    struct call *call = post((struct str){large, 60000});
+    call->is_held = true;
+    settle();
+    worker.buffer_limit = 1;
+    uint64_t before = fake_stream(call->id)->credit;
+    while (backs[0].x->request.granted > 0) {
+        pull_all(&backs[0]);
+        size_t n = backs[0].x->request.granted;
+        if (fake_stream(call->id)->credit > before)
+            break;
+        uint8_t head[] = {H3_DATA, 0x80, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+        fake_receive(call->id, head, sizeof head, false);
+        before = fake_stream(call->id)->credit;
+        fake_receive(call->id, large, n, false);
+    }
+    pull_all(&backs[0]);
+    assert_true(4 * (fake_stream(call->id)->credit - before) > fake.allowance.stream_window);
+    worker.buffer_limit = UINT64_MAX;
+}
+
+/* A connection is kept alive while a request is open. */
+static void silence_is_broken_while_a_request_is_open(void **state) {
+    (void)state;
+    definition.quic.keep_alive = 5000000;
+    listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
+    assert_int_equal(fake.keep_alive, 0);
+    struct listener_definition next = definition;
+    listener_set_definition(listener, &next, &next.opening, 1000, 1000);
+    struct call *first = get("/"), *second = get("/");
+    settle();
+    assert_int_equal(fake.keep_alive, 5000000);
+    answer_with(&backs[0], STR("x"));
+    settle();
+    assert_true(first->ended);
+    assert_int_equal(fake.keep_alive, 5000000);
+    answer_with(&backs[1], STR("x"));
+    settle();
+    assert_true(second->ended);
+    assert_int_equal(fake.keep_alive, 0);
+    listener_set_definition(listener, &definition, &definition.opening, 1000, 1000);
+}
+
+/* What held all room goes without being acknowledged: those that waited for it go on. */
+static void room_comes_back_with_streams_that_end(void **state) {
+    (void)state;
+    struct call *large_one = get("/"), *other = get("/");
+    fill_large();
+    settle();
+    fake.holds_acks = true;
+    backs[0].loop.to_send = (struct str){large, LARGE};
+    answer(&backs[0], 200, LARGE, false);
+    for (int i = 0; i < 100; i++) {
+        push_all(&backs[0]);
+        exchange_bytes();
+    }
+    assert_true(fake_stream(large_one->id)->sent.n < LARGE);
+    backs[1].loop.to_send = STR("other");
+    answer(&backs[1], 200, 5, false);
+    push_all(&backs[1]);
+    settle();
+    assert_false(other->ended);
+    fake.user->ops->on_stop_sending(fake.user, large_one->id, H3_REQUEST_CANCELLED);
+    fake.user->ops->on_stream_close(fake.user, large_one->id, H3_REQUEST_CANCELLED);
+    settle();
+    assert_string_equal(text(&other->body), "other");
+    assert_true(other->ended);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(a_request_without_room_is_rejected),
+        TEST(a_request_in_pieces_without_room_is_rejected),
+        TEST(all_bytes_are_given_back_to_the_connection),
+        TEST(kept_bytes_are_given_back_to_the_connection),
+        TEST(a_smaller_window_is_for_later_connections),
+        TEST(credit_while_memory_is_short_reaches_the_client),
+        TEST(silence_is_broken_while_a_request_is_open),
+        TEST(room_comes_back_with_streams_that_end),
+    };
+    return cmocka_run_group_tests_name("h3 limits", tests, NULL, NULL);
+}
