@@ -29,9 +29,10 @@ soak: build ## the long counts and timings
 	@deploy/bootstrap build test bench
 	@tests/soak/run
 
-bench: build ## beside nginx, HAProxy and nghttpx; writes docs/performance.md
+bench: build ## beside nginx, HAProxy and nghttpx; writes docs/performance.md and the tables of docs/balancers.md
 	@deploy/bootstrap build test bench
 	@tests/bench/run
+	@tests/bench/balancers
 
 lint: ## static analysis and the house rules that a script can see
 	@deploy/bootstrap build test

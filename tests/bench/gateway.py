@@ -123,6 +123,11 @@ class Gateway:
         """A metric of the data plane, summed over its labels; None when there is none of that name."""
         return read_metric(self.admin_port, name)
 
+    def metric_of_workers(self, name):
+        """A metric that each worker has, in their order."""
+        _, _, body = load.get(self.admin_port, "/metrics")
+        return [int(value) for value in re.findall(rf'(?m)^{name}{{worker="\d+"}} (\d+)$', body.decode())]
+
     def control_metric(self, name):
         """Likewise of the control plane."""
         return read_metric(self.control_admin_port, name)

@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 
-from processes import BenchError
+from processes import BenchError, wait_until
 from tls_material import NAME
 
 CONNECTIONS = 64
@@ -172,8 +172,7 @@ class CheckedLoad:
     def _h2load(self, proxy, kind, path, seconds):
         """16 connections of 16 streams. What was under way at the end is reported as neither failed nor succeeded."""
         self.log.unlink(missing_ok=True)
-        program = [h2load_with_http3(), "--alpn-list=h3"] if kind == "h3" else ["h2load"]
-        text, at_origin = self._run([*program, "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
+        text, at_origin = self._run([*h2load(kind), "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
                                      f"--log-file={self.log}", url(proxy, kind, path)])
         if kind == "h3" and "Application protocol: h3" not in text:
             raise BenchError(f"h2load did not speak HTTP/3:\n{text}")
@@ -193,20 +192,77 @@ class CheckedLoad:
 
     def count(self, proxy, kind, size, requests):
         """h2load: exactly so many requests, all of them successful."""
-        shape = [f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}"] if kind == "h2" else ["--h1", f"-c{min(CONNECTIONS, requests)}"]
-        text, at_origin = self._run(["h2load", "-t1", *shape, f"-n{requests}", *H2_TLS, url(proxy, kind, f"/{size}")])
+        shape = ["--h1", f"-c{min(CONNECTIONS, requests)}"] if kind in ("h1", "h1-tls", "to-h3") \
+            else [f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}"]
+        text, at_origin = self._run([*h2load(kind), "-t1", *shape, f"-n{requests}", *H2_TLS, url(proxy, kind, f"/{size}")])
         if succeeded(text) != requests:
             raise BenchError(f"h2load: not all of {requests} requests succeeded:\n{text}")
         if at_origin != requests:
             raise BenchError(f"h2load made {requests} requests, the origin saw {at_origin}")
 
 
+class IdleHttp3:
+    """So many connections of HTTP/3 by h2load. Each has one response, waits, and asks once more, which shows that it is still
+    there."""
+    EACH_SECOND, PAUSE_MS = 500, 25000      # h2load gives a connection up after 30 s without a packet
+
+    def __init__(self, proxy, load_run, connections, limit):
+        self.load, self.connections, self.begun_at = load_run, connections, served(load_run.origin_port)
+        script = load_run.log.with_name(f"idle-{connections}.script")
+        asked = url(proxy, "h3", "/12")
+        script.write_text(f"0\t{asked}\n{self.PAUSE_MS}\t{asked}\n")
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(load_run.cpu), *h2load("h3"), "-t1", f"-c{connections}", f"-r{min(self.EACH_SECOND, connections)}", "-m1",
+             *H2_TLS, f"--timing-script-file={script}"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, env=load_run.material.environment)
+        try:
+            wait_until("every connection to have a response", self.is_settled, limit=limit)
+            self.check_waiting()
+        except BenchError:
+            self.stop()
+            raise
+
+    def answered(self):
+        return served(self.load.origin_port) - self.begun_at
+
+    def is_settled(self):
+        return self.answered() >= self.connections or self.process.poll() is not None
+
+    def check_waiting(self, others=0):
+        """All have had one response, none has asked again. `others`: responses to other connections that began later."""
+        if self.process.poll() is not None:
+            raise BenchError(f"h2load ended with {self.process.returncode}:\n{self.process.stdout.read()}")
+        if self.answered() != self.connections + others:
+            raise BenchError(f"{self.answered()} responses to {self.connections + others} connections that are to wait")
+
+    def finish(self, limit):
+        """All ask once more, and end."""
+        try:
+            text = self.process.communicate(timeout=limit)[0]
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"h2load does not end with {self.connections} connections") from error
+        if "Application protocol: h3" not in text or succeeded(text) != 2 * self.connections:
+            raise BenchError(f"h2load: not all of {self.connections} connections had two responses over HTTP/3:\n{text}")
+
+    def stop(self):
+        """Whatever became of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
 # h2load does not ask OpenSSL's configuration for these two.
 H2_TLS = ["--groups=X25519", "--tls13-ciphers=TLS_AES_128_GCM_SHA256"]
 
 
+def h2load(kind):
+    return [h2load_with_http3(), "--alpn-list=h3"] if kind == "h3" else ["h2load"]
+
+
 def url(proxy, kind, path):
-    return f"http://127.0.0.1:{proxy.port}{path}" if kind == "h1" else f"https://127.0.0.1:{proxy.tls_port}{path}"
+    """`to-h3`: HTTP/1.1 here, and HTTP/3 towards what this gateway takes for the origin."""
+    plain = {"h1": proxy.port, "to-h3": proxy.far_port}
+    return f"http://127.0.0.1:{plain[kind]}{path}" if kind in plain else f"https://127.0.0.1:{proxy.tls_port}{path}"
 
 
 def succeeded(text):

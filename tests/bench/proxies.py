@@ -10,13 +10,14 @@ import re
 import load
 from gateway import Gateway
 from processes import Program, free_port, wait_until
+from tls_material import NAME
 
 NGINX = """
 worker_processes 1;
 daemon off;
 pid {work}/nginx.pid;
 worker_rlimit_nofile {files};
-events {{ worker_connections {files}; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -78,15 +79,21 @@ listeners:
     route-table: bench
     protocols: [http1, http2, http3]
     tls: {{certificates: [{{certificate: {work}/bench.pem, key: {work}/bench.key}}]}}
+  - {{name: far, address: "127.0.0.1:{far_port}", route-table: far}}
 route-tables:
   - name: bench
     hosts: [{{domains: ["*"], rules: [{{cluster: origin}}]}}]
+  - name: far
+    hosts: [{{domains: ["*"], rules: [{{cluster: itself}}]}}]
 clusters:
+  - {{name: itself, endpoints: ["127.0.0.1:{tls_port}"], protocol: http3, tls: {{ca: {work}/bench.pem, sni: {sni}}}}}
   - {{name: origin, endpoints: ["127.0.0.1:{origin}"], idle-connections: {kept}, requests-per-connection: 1000000000}}
 """
 
 CONNECTIONS_MAX = 4000
 FILES_MAX = 2 * CONNECTIONS_MAX + 200
+# Of QUIC nginx counts streams as connections, and closes idle ones when it has no more room.
+NGINX_SLOTS = 4 * FILES_MAX
 # Connections to the origin that are kept; HTTP/2 has 256 requests under way.
 KEPT = 512
 
@@ -98,7 +105,8 @@ def openssl_inside(path):
 
 
 class Proxy:
-    """One proxy: `start` makes it serve on `port`, and with TLS on `tls_port`; `programs` is then what runs."""
+    """One proxy: `start` makes it serve on `port`, and with TLS on `tls_port`; `programs` is then what runs. At `far_port` this
+    gateway takes itself at `tls_port` for an origin of HTTP/3."""
 
     name = ""
     signs = False               # whether responses carry a Via field
@@ -106,7 +114,7 @@ class Proxy:
 
     def __init__(self, place, cpu, log, material):
         self.place, self.cpu, self.log, self.material = place, cpu, log, material
-        self.port, self.tls_port, self.programs = None, None, []
+        self.port, self.tls_port, self.far_port, self.programs = None, None, None, []
 
     def version(self):
         """The version as the program says it, or None when it is not there."""
@@ -199,7 +207,7 @@ class Nginx(Peer):
         work = self.place.inside(self.place.work)
         is_old = tuple(map(int, self.version().split("."))) < (1, 25, 1)
         path = self.write("nginx.conf", NGINX.format(
-            work=work, files=FILES_MAX, origin=origin_port, port=self.port, tls_port=self.tls_port, kept=KEPT,
+            work=work, files=FILES_MAX, connections=NGINX_SLOTS, origin=origin_port, port=self.port, tls_port=self.tls_port, kept=KEPT,
             http2="http2" if is_old else "; http2 on", buffers=self.buffers,
             http3=f"listen 127.0.0.1:{self.tls_port} quic reuseport;" if self.speaks_http3() else ""))
         self.run(self.place.command(["nginx", "-e", "stderr", "-c", path]))
@@ -267,8 +275,10 @@ class Headgate(Proxy):
         self.gateway.start()
         self.programs = [self.gateway.control_plane, self.gateway.holder]
         self.gateway.wait_connected()
-        self.gateway.push(HEADGATE.format(connections=CONNECTIONS_MAX, origin=origin_port, port=self.port,
-                                          tls_port=self.tls_port, work=self.place.work, kept=KEPT))
+        self.far_port = free_port()
+        self.gateway.push(HEADGATE.format(
+            connections=CONNECTIONS_MAX, origin=origin_port, port=self.port, far_port=self.far_port, tls_port=self.tls_port,
+            work=self.place.work, kept=KEPT, sni=NAME))
 
     def stop(self):
         self.gateway.stop()

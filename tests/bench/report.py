@@ -7,7 +7,7 @@ import statistics
 import time
 
 import thesis
-from scenarios import OTHERS, THROUGHPUT, traced
+from scenarios import COUNTED, OTHERS, THROUGHPUT, traced
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MIB = 2 ** 20
@@ -92,8 +92,8 @@ def idle_table(results, scenario):
 
 
 def allocations_table(results, scenario):
-    rows = [[f"{proxy}, {THROUGHPUT[kind].title}", f"{f[kind]:.3f}", f"{f['requests']:,.0f}"]
-            for proxy, f in results.of(scenario) for kind in ("h1", "h1-tls", "h2")]
+    rows = [[f"{proxy}, {title}", f"{f[name]:.3f}", f"{f['requests']:,.0f}"]
+            for proxy, f in results.of(scenario) for name, (_, _, title) in COUNTED.items() if name in f]
     return ["", "allocations/request", "requests"], rows
 
 
@@ -122,7 +122,7 @@ def thesis_table(results):
             "fullest of 3 origins"], rows
 
 
-TABLES = {"idle": idle_table, "idle-tls": idle_table, "idle-h2": idle_table, "allocations": allocations_table,
+TABLES = {"idle": idle_table, "idle-tls": idle_table, "idle-h2": idle_table, "idle-h3": idle_table, "allocations": allocations_table,
           "syscalls": syscalls_table, "growth": growth_table}
 
 
@@ -178,12 +178,19 @@ def for_the_docs(results, command):
     return "\n".join(lines)
 
 
+def check_docs(path):
+    """None, or why figures cannot be written there."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None if END in text.partition(BEGIN)[2] else f"{path} has no lines {BEGIN} and {END}"
+
+
 def write_docs(path, text):
-    """Puts the text between the markers of an existing file; everything else stays."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    """Puts the text between the markers of a file that check_docs has nothing against; everything else stays."""
+    before, _, rest = path.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
     part = path.with_name(path.name + ".part")
     part.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
     part.replace(path)

@@ -30,13 +30,23 @@ OTHERS = {
     "idle": "bytes per idle connection",
     "idle-tls": "bytes per idle connection with TLS",
     "idle-h2": "bytes per idle connection of HTTP/2 with TLS",
+    "idle-h3": "bytes per idle connection of HTTP/3",
     "allocations": "heap allocations per request",
     "syscalls": "system calls per request",
     "growth": "growth of memory over many requests",
 }
 
 
+# What is counted for "allocations": {name: (kind of load, bytes, title)}.
+COUNTED = {
+    **{name: (THROUGHPUT[name].kind, THROUGHPUT[name].size, THROUGHPUT[name].title)
+       for name in ("h1", "h1-tls", "h2", "h2-64k", "h3", "h3-64k")},
+    "to-h3": ("to-h3", 12, "HTTP/1.1 to HTTP/3 to HTTP/1.1, 12-byte bodies"),
+    "to-h3-64k": ("to-h3", 65536, "HTTP/1.1 to HTTP/3 to HTTP/1.1, 64 KiB bodies"),
+}
+
 IDLE_LIMIT = 10      # seconds in which a connection is made, or a request is answered
+IDLE_HTTP3_LIMIT = 60 # in which all of them have an answer, or end
 
 
 class Amounts:
@@ -116,6 +126,23 @@ def idle_h2(proxy, _load_run, amounts):
     return growth_of_idle(proxy, amounts, lambda: load.Http2Connection(proxy.tls_port, context, IDLE_LIMIT))
 
 
+def idle_h3(proxy, load_run, amounts):
+    """As growth_of_idle, with connections that h2load makes; half as many, since all have to be there at once."""
+    count, batches = amounts.idle // 2, []
+    try:
+        batches.append(load.IdleHttp3(proxy, load_run, count // 15 + 1, IDLE_HTTP3_LIMIT))
+        before = settled_memory(proxy.traffic_pids())
+        batches.append(load.IdleHttp3(proxy, load_run, count, IDLE_HTTP3_LIMIT))
+        after = settled_memory(proxy.traffic_pids())
+        batches[0].check_waiting(others=count)
+        for batch in batches:
+            batch.finish(IDLE_HTTP3_LIMIT)
+    finally:
+        for batch in batches:
+            batch.stop()
+    return {"connections": count, "bytes_per_connection": (after - before) / count}
+
+
 def heap_allocations(proxy):
     name = "headgate_heap_allocations_total"
     found = proxy.gateway.metric(name)
@@ -129,15 +156,21 @@ def allocations(proxy, load_run, amounts):
     requests than over few, on as many connections. Reading the counter allocates, too, every time alike."""
     figures = {"requests": amounts.steady}
     few, many = amounts.steady // 4, amounts.steady // 4 + amounts.steady
-    for kind in ("h1", "h1-tls", "h2"):
-        load_run.count(proxy, kind, 12, few)
+    for name in counted():
+        kind, size, _ = COUNTED[name]
+        load_run.count(proxy, kind, size, few)
         counts = [heap_allocations(proxy)]
         for requests in (few, many):
-            load_run.count(proxy, kind, 12, requests)
+            load_run.count(proxy, kind, size, requests)
             counts.append(heap_allocations(proxy))
-        figures[kind] = ((counts[2] - counts[1]) - (counts[1] - counts[0])) / amounts.steady
-    figures["allocations_per_request"] = max(figures[kind] for kind in ("h1", "h1-tls", "h2"))
+        figures[name] = ((counts[2] - counts[1]) - (counts[1] - counts[0])) / amounts.steady
+    figures["allocations_per_request"] = max(figures[name] for name in counted())
     return figures
+
+
+def counted():
+    """Without a generator for it HTTP/3 is left out, but not where it is our own on both sides."""
+    return [name for name, (kind, _, _) in COUNTED.items() if kind != "h3" or load.h2load_with_http3()]
 
 
 def traced():
@@ -192,6 +225,7 @@ def growth(proxy, load_run, amounts):
     return {"from_requests": first, "to_requests": last, "growth_bytes": after - before}
 
 
-OTHER_FUNCTIONS = {"idle": idle, "idle-tls": idle_tls, "idle-h2": idle_h2, "allocations": allocations, "syscalls": syscalls, "growth": growth}
+OTHER_FUNCTIONS = {"idle": idle, "idle-tls": idle_tls, "idle-h2": idle_h2, "idle-h3": idle_h3, "allocations": allocations,
+                   "syscalls": syscalls, "growth": growth}
 # What only this gateway is asked.
 OURS_ONLY = {"allocations", "syscalls", "growth"}

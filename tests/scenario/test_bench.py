@@ -34,3 +34,58 @@ def test_unknown_names_are_refused():
     done = harness("--peers", "caddie")
     assert done.returncode == 2
     assert "no caddie; there are: floor,headgate,nginx" in done.stderr
+
+
+def test_a_document_without_place_for_the_figures_is_refused_before_anything_is_measured(tmp_path):
+    done = harness("--docs", tmp_path / "none.md")
+    assert done.returncode == 2
+    assert f"--docs: {tmp_path}/none.md: No such file or directory" in done.stderr
+    (tmp_path / "some.md").write_text("text\n")
+    done = harness("--docs", tmp_path / "some.md")
+    assert done.returncode == 2
+    assert f"--docs: {tmp_path}/some.md has no lines <!--" in done.stderr
+
+
+# ---- balancers
+
+CHOICES = "| balancer | ns |\n|---|---|\n| random | 13 |"
+ONE_LEAVES = "| one of 100,000 leaves | ms |\n|---|---|\n| random | 62 |"
+CHANGES = """| of 100,000 endpoints | balancer | main thread: all, ms | worker: longest turn, ms | all, ms | turns |
+|---|---|---|---|---|---|
+| one leaves | random | 107 | 0.09 | 0.1 | 1 |
+| one leaves | ring hash | 534 | 0.11 | 0.1 | 1 |
+| all leave | random | 9 | 0.10 | 11.0 | 98 |"""
+
+
+def run_balancers(tmp_path, docs, *printed):
+    """The command with programs that print this."""
+    (tmp_path / "bench").mkdir()
+    for name, text in zip(("balancers", "changes"), printed):
+        program = tmp_path / "bench" / name
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        program.chmod(0o755)
+    return subprocess.run([ROOT / "tests/bench/balancers", "--bin", tmp_path / "bin", "--docs", docs], capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def test_the_tables_of_balancers_are_written(tmp_path):
+    docs = tmp_path / "balancers.md"
+    docs.write_text("before\n<!-- measured: begin -->\nformer figures\n<!-- measured: end -->\nafter\n")
+    done = run_balancers(tmp_path, docs, f"{CHOICES}\n\n{ONE_LEAVES}", CHANGES)
+    assert done.returncode == 0, done.stderr
+    text = docs.read_text()
+    assert text.startswith("before\n<!-- measured: begin -->\nMeasured on ") and text.endswith("<!-- measured: end -->\nafter\n")
+    assert CHOICES in text and ONE_LEAVES in text and "former figures" not in text
+    assert "| one leaves | 107 – 534 | 0.09 – 0.11 | 0.1 | 1 |\n| all leave | 9 | 0.10 | 11.0 | 98 |\n" in text
+
+
+def test_balancers_without_programs_or_a_place_write_nothing(tmp_path):
+    docs = tmp_path / "balancers.md"
+    docs.write_text("text\n")
+    assert run_balancers(tmp_path, docs).returncode == 2
+    text = "<!-- measured: begin -->\nformer figures\n<!-- measured: end -->\n"
+    docs.write_text(text)
+    done = subprocess.run([ROOT / "tests/bench/balancers", "--bin", tmp_path / "none/bin", "--docs", docs],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "make build" in done.stderr
+    assert docs.read_text() == text

@@ -46,11 +46,11 @@ ATTACKS = [
 
 
 class Site:
-    """A gateway of one worker with a listener `web` and one for TLS, `secure`, on a CPU of its own, in front of one origin.
+    """A gateway with a listener `web` and one for TLS, `secure`, in front of one origin; one worker has a CPU of its own.
     Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
     stop; `extensions` are the certificate's, in openssl's words."""
 
-    def __init__(self, programs, work, origin=None, extensions=()):
+    def __init__(self, programs, work, origin=None, extensions=(), workers=1):
         cpus = sorted(os.sched_getaffinity(0))
         self.cpu, self.load_cpu = cpus[0], str(cpus[-1])
         self.ports = {"web": free_port(), "secure": free_port()}
@@ -58,7 +58,7 @@ class Site:
         (work / "authority/serial").write_text(f"{secrets.randbits(126):032x}\n")
         self.certificate, key = self.authority.pair(work / "certs", "gateway", ["localhost", "127.0.0.1"],
                                                extensions=extensions)
-        self.gateway = Gateway(programs, work, cpu=self.cpu, workers=1)
+        self.gateway = Gateway(programs, work, cpu=self.cpu if workers == 1 else None, workers=workers)
         self.origin = origin or Program("origin", [pathlib.Path(programs).parent / "bench/origin", "12", "1048576"], cpus[-1],
                                         work / "origin.log", prints_port=True)
         self.configuration = self.describe(self.certificate, key)

@@ -12,8 +12,9 @@ import threading
 import time
 
 import load
+from changes import (APART_SECONDS, CHANGE_MAX_MS, CPU_GROWTH_MAX, SETTLE_SECONDS, Watch, address, configuration, growth,
+                     describe as cost_text)
 from gateway import Gateway
-from health_change_stages import thread_seconds
 from health_stages import start_nginx
 from processes import BenchError, free_port, memory, wait_until
 from site_under_load import BackgroundLoad, failures
@@ -26,34 +27,11 @@ from kubernetes_api import ApiServer  # noqa: E402
 from management import ManagementServer  # noqa: E402
 
 MIB = 2 ** 20
-CHANGE_MAX_MS = 10
-CPU_GROWTH_MAX = 1.5            # of the cost of a change, from a tenth of the clusters to all of them
 # In the state of the world a server sends all assignments for a change of one; each costs to be received and compared.
 GROWTH_MAX = {"delta-ads": CPU_GROWTH_MAX, "ads": 5}
-APART_SECONDS = 0.06            # changes that are closer to each other go out together
 START_SECONDS = 300
 TRAFFIC_SECONDS = 0.002
 LOADED = 0                      # the cluster that has load
-SETTLE_SECONDS = 2              # the state is stored a second after its last change
-CONFIGURATION = """
-access-log: {{format: "off"}}
-limits: {{connections-per-ip: 4000}}
-listeners:
-  - {{name: web, address: "127.0.0.1:{port}", route-table: site}}
-route-tables:
-  - name: site
-    hosts:
-      - domains: ["*"]
-        rules:
-{rules}
-clusters:
-{clusters}
-"""
-
-
-def address(number):
-    """Of endpoint `number`, from 1."""
-    return f"127.{1 + number // 65536}.{number // 256 % 256}.{number % 256}"
 
 
 class Endpoints:
@@ -90,7 +68,7 @@ class Place:
         self.work.mkdir(mode=0o755)
         self.endpoints = Endpoints(clusters, each, free_port())
         self.gateway = Gateway(run.programs, self.work, workers=2, log_level="debug")
-        self.nginx, self.read = None, 0
+        self.watch, self.nginx = Watch(self.gateway, limit=30), None
 
     def start(self, configuration=None):
         """Seconds until every cluster is served; a configuration is pushed meanwhile."""
@@ -129,33 +107,6 @@ class Place:
         self.gateway.start_holder()
         self.wait_all_served()
         return time.monotonic() - started
-
-    # ---- what the control plane tells
-
-    def new_lines(self, message):
-        """What the log has of it since the last time."""
-        with open(self.gateway.work / "controlplane.log", "rb") as log:
-            log.seek(self.read)
-            text = log.read()
-        whole = text[:text.rindex(b"\n") + 1] if b"\n" in text else b""
-        self.read += len(whole)
-        return [json.loads(line) for line in whole.splitlines() if message.encode() in line]
-
-    def wait_change(self):
-        """The line of a change that has become known to every worker."""
-        deadline = time.monotonic() + 30
-        while not (lines := self.new_lines("changed endpoints are served")):
-            if time.monotonic() > deadline:
-                raise BenchError("a change was not served within thirty seconds")
-            time.sleep(0.002)
-        return lines
-
-    def sent(self):
-        return self.gateway.control_metric("headgate_controlplane_sent_bytes_total")
-
-    def cpu(self):
-        """Seconds of the control plane, and of the data plane."""
-        return thread_seconds(self.gateway.control_plane.process.pid), thread_seconds(self.gateway.dataplane_pid())
 
     def memory(self):
         """Texts, for people."""
@@ -210,7 +161,7 @@ class Changes:
 
     def one(self, number):
         begun = self.change(self.place.endpoints.change(number))
-        lines = self.place.wait_change()
+        lines = self.place.watch.wait_change()
         self.groups += len(lines)
         self.received += [line["us"] for line in lines]
         served = datetime.datetime.fromisoformat(lines[-1]["time"].replace("Z", "+00:00")).timestamp()
@@ -219,26 +170,17 @@ class Changes:
         self.place.run.progress(f"change {number + 1}")
 
     def some(self, count):
-        place = self.place
-        bytes_before, before, started = place.sent(), place.cpu(), time.monotonic()
         for number in range(count):
             self.one(number)
-        seconds, after, bytes_after = time.monotonic() - started, place.cpu(), place.sent()
-        time.sleep(min(seconds, 10))
-        share = seconds / min(seconds, 10)
-        idle = [(b - a) * share for a, b in zip(after, place.cpu())]
-        control, data = (1000 * (b - a - i) / count for a, b, i in zip(before, after, idle))
-        return {"control": control, "data": data, "bytes": (bytes_after - bytes_before) / count}
+
+    def cost(self, count):
+        return self.place.watch.cost(count, lambda: self.some(count))
 
     def figures(self, name, count):
         yield f"{name}: a change, from received to all workers, {len(self.received)} times (p95 at most {CHANGE_MAX_MS} ms)", \
             milliseconds(self.received), percentile(self.received, 0.95) <= CHANGE_MAX_MS * 1000
         yield f"{name}: the same from when the server began to answer", milliseconds(self.sent), True
         yield f"{name}: changes that were served, each by itself", f"{self.groups} of {count}", self.groups == count
-
-
-def cost_text(cost):
-    return f"control plane {cost['control']:.2f} ms, data plane {cost['data']:.2f} ms, {cost['bytes']:,.0f} bytes"
 
 
 # ---- a management server
@@ -259,8 +201,7 @@ class Managed:
             path.write_text(json.dumps(envoy.bootstrap(self.mode, self.server.port)))
             self.place.gateway.control_arguments = ["--xds-bootstrap", path]
             self.started_seconds = self.place.start()
-            time.sleep(SETTLE_SECONDS)
-            self.place.new_lines("changed endpoints are served")
+            self.place.watch.settle()
         except BaseException:
             self.__exit__()
             raise
@@ -297,11 +238,11 @@ def discovery_scale(run):
     each = run.amounts.endpoints // run.amounts.clusters
     for mode in GROWTH_MAX:
         with Managed(run, mode, run.amounts.clusters // 10, each) as managed:
-            few = Changes(managed.place, managed.change).some(run.amounts.flips)
+            few = Changes(managed.place, managed.change).cost(run.amounts.flips)
         with Managed(run, mode, run.amounts.clusters, each) as managed:
             yield from started(run, mode, managed)
-            many = Changes(managed.place, managed.change).some(run.amounts.flips)
-            yield from growth(run, mode, few, many, GROWTH_MAX[mode])
+            many = Changes(managed.place, managed.change).cost(run.amounts.flips)
+            yield from grown(run, mode, few, many, GROWTH_MAX[mode])
             yield from changes_with_traffic(run, mode, managed.place, managed.change)
             yield f"{mode}: answers that the server waits for, and refusals", \
                 f"{managed.unanswered()}, {len(managed.server.refusals())}", \
@@ -314,17 +255,16 @@ def discovery_scale(run):
 def started(run, name, served):
     place = served.place
     yield f"{name}: {described(run)}, from nothing to all served", f"{served.started_seconds:.2f} s", True
-    yield f"{name}: bytes on the channel until then", f"{place.sent() / MIB:.2f} MiB", place.sent() > 0
+    yield f"{name}: bytes on the channel until then", f"{place.watch.sent() / MIB:.2f} MiB", place.watch.sent() > 0
     for what, figure in place.memory():
         yield f"{name}: {what}", figure, True
 
 
-def growth(run, name, few, many, most):
+def grown(run, name, few, many, most):
     """What a change costs among few clusters and among many."""
     yield f"{name}: CPU of a change, {run.amounts.clusters // 10:,} clusters", cost_text(few), True
     yield f"{name}: CPU of a change, {run.amounts.clusters:,} clusters", cost_text(many), True
-    grown = (many["control"] + many["data"]) / (few["control"] + few["data"])
-    yield f"{name}: growth of that (at most {most})", f"{grown:.2f}", grown <= most
+    yield f"{name}: growth of that (at most {most})", f"{growth(few, many):.2f}", growth(few, many) <= most
 
 
 def changes_with_traffic(run, name, place, change):
@@ -374,8 +314,7 @@ class Cluster:
                 self.change(cluster)
             place.gateway.control_arguments = ["--kubernetes-server", self.api.url]
             self.started_seconds = place.start(self.configuration())
-            time.sleep(SETTLE_SECONDS)
-            place.new_lines("changed endpoints are served")
+            place.watch.settle()
         except BaseException:
             self.__exit__()
             raise
@@ -391,10 +330,8 @@ class Cluster:
         self.api = None
 
     def configuration(self):
-        rules = "\n".join(f"          - {{match: {{path: {{prefix: /c{i}/}}}}, cluster: c{i}}}" for i in range(self.place.clusters))
-        listed = "\n".join(f"  - {{name: c{i}, discovery: {{kubernetes: {{service: c{i}}}}}}}"
-                           for i in range(self.place.clusters))
-        return CONFIGURATION.format(port=self.place.port, rules=rules, clusters=listed)
+        return configuration(self.place.port, [f"  - {{name: c{i}, discovery: {{kubernetes: {{service: c{i}}}}}}}"
+                                               for i in range(self.place.clusters)])
 
     def change(self, cluster):
         """Microseconds since 1970 when the server began to tell."""
@@ -408,11 +345,11 @@ def discovery_scale_kubernetes(run):
     """Very many endpoints from EndpointSlices: the start, one endpoint's change among them, a restart without servers."""
     name, each = "EndpointSlices", run.amounts.endpoints // run.amounts.clusters
     with Cluster(run, run.amounts.clusters // 10, each) as cluster:
-        few = Changes(cluster.place, cluster.change).some(run.amounts.flips)
+        few = Changes(cluster.place, cluster.change).cost(run.amounts.flips)
     with Cluster(run, run.amounts.clusters, each) as cluster:
         yield from started(run, name, cluster)
-        many = Changes(cluster.place, cluster.change).some(run.amounts.flips)
-        yield from growth(run, name, few, many, CPU_GROWTH_MAX)
+        many = Changes(cluster.place, cluster.change).cost(run.amounts.flips)
+        yield from grown(run, name, few, many, CPU_GROWTH_MAX)
         yield from changes_with_traffic(run, name, cluster.place, cluster.change)
         cluster.stop_server()
         yield from restarts(name, cluster.place)

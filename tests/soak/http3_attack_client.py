@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Attacks a gateway over QUIC for some seconds, as fast as it can, and prints how many connections that took.
 
-    http3_attack_client.py NAME PORT SECONDS
+    http3_attack_client.py NAME PORT SECONDS [--after FILE]
 
+With a file it begins once that is there; what can be made before is made before.
 The names are those of ATTACKS below. Packets, frames and streams are made as tests/conformance makes them."""
 import argparse
 import itertools
@@ -27,22 +28,26 @@ from quic_case import Asking  # noqa: E402
 from quic_client import CONTROL_ID, DECODER_ID, ENCODER_ID, PING, Fault, Silence, Target, Ways  # noqa: E402
 from quic_h3 import DATA, HEADERS, frame, increment, insert_literal, section, set_capacity  # noqa: E402
 
-GREASE, PRIORITY_UPDATE, SOCKETS, INITIALS, BURST = 0x21, 0xf0700, 61, 1000, 32
+GREASE, PRIORITY_UPDATE, SOCKETS, INITIALS, BURST = 0x21, 0xf0700, 251, 250, 32
 
 
 class Datagrams:
     """Without a handshake: datagrams from many ports."""
 
     def __init__(self, make):
-        self.make = make
+        self.make, self.made = make, None
+
+    def prepare(self, target):
+        self.made = self.made or self.make(target)
 
     def run(self, target, until):
+        self.prepare(target)
         sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(SOCKETS)]
         for sock in sockets:
             sock.connect((target.host, target.port))
             sock.setblocking(False)
         sent = 0
-        for sock, datagram in zip(itertools.cycle(sockets), itertools.cycle(self.make(target))):
+        for sock, datagram in zip(itertools.cycle(sockets), itertools.cycle(self.made)):
             if sent % BURST == 0 and time.monotonic() >= until:
                 return sent
             try:
@@ -54,7 +59,7 @@ class Datagrams:
 
 def first_packets(target):
     """First datagrams of so many clients, each with an ID of its own; when they come again from another port, another client
-    seems to begin."""
+    seems to begin. The ports are a prime number, so each comes from each."""
     made = []
     for _ in range(INITIALS):
         client = Asking(target)
@@ -181,10 +186,16 @@ def main():
     parser.add_argument("name", choices=ATTACKS)
     parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--after", type=pathlib.Path, metavar="FILE")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    target = Target(port=arguments.port, path="/12", authority="localhost")
-    print(ATTACKS[arguments.name].run(target, time.monotonic() + arguments.seconds))
+    attack, target = ATTACKS[arguments.name], Target(port=arguments.port, path="/12", authority="localhost")
+    if arguments.after:
+        if isinstance(attack, Datagrams):
+            attack.prepare(target)
+        while not arguments.after.exists():
+            time.sleep(0.01)
+    print(attack.run(target, time.monotonic() + arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """HTTP/3 at length: all pairs of versions with large bodies, and what attacks over QUIC cost everybody else. Each stage yields
 (what, figure as text, whether it is as wanted)."""
+import math
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from processes import BenchError
 
 CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
 PAIRS_SECONDS = 3600
+SPREAD_OVER, SPREAD_CONNECTIONS, SPREAD_REQUESTS, SPREAD_SECONDS = (1, 2, 4), 256, 100, 60
 FAULTS = ("quic_protocol_errors_total", "h3_faults_total")
 UNKNOWN = ("quic_unknown_total", "quic_malformed_total", "quic_resets_sent_total", "quic_version_negotiations_total",
            "quic_unanswered_total", "quic_overload_total", "quic_retries_total")  # none that honest load raises, too
@@ -57,6 +59,40 @@ class Http3Site(Site):
                 "connect": int(done[3]), "read": 0, "write": 0, "timeout": int(done[4])}
 
 
+class SpreadSite(Http3Site):
+    """Several workers, and deadlines that nobody meets."""
+
+    def describe(self, certificate, key):
+        return {**super().describe(certificate, key), "timeouts": {}}
+
+    def each_connection_asks(self, connections, times):
+        """Requests of each worker, for that."""
+        before = self.gateway.metric_of_workers("headgate_worker_requests_total")
+        text = finish(self.h2load(f"-c{connections}", "-m2", f"-n{connections * times}"), SPREAD_SECONDS)
+        if load.succeeded(text) != connections * times:
+            raise BenchError(f"h2load said:\n{text}")
+        return [now - was for was, now in zip(before, self.gateway.metric_of_workers("headgate_worker_requests_total"))]
+
+
+def http3_workers(run):
+    """Requests over HTTP/3 spread over workers: as many connections as the kernel's hash gives each of them."""
+    if not load.h2load_with_http3():
+        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
+    for workers in SPREAD_OVER:
+        work = run.work / str(workers)
+        work.mkdir(mode=0o755)
+        with SpreadSite(run.programs, work, workers=workers) as site:
+            counts = site.each_connection_asks(SPREAD_CONNECTIONS, SPREAD_REQUESTS)
+            share = max(counts) / sum(counts)
+            # connections fall on workers by chance: five standard deviations beyond the mean
+            most = 1 / workers + 5 * math.sqrt((1 - 1 / workers) / workers / SPREAD_CONNECTIONS)
+            yield f"{workers} workers: requests of each", ", ".join(f"{count:,}" for count in counts), \
+                len(counts) == workers and sum(counts) == SPREAD_CONNECTIONS * SPREAD_REQUESTS
+            yield f"{workers} workers: the busiest one's share (at most {100 * most:.0f} %)", f"{100 * share:.1f} %", share <= most
+            astray = site.metric("quic_astray_total")
+            yield f"{workers} workers: datagrams that came to another worker than their connection's", f"{astray:.0f}", astray == 0
+
+
 def http3_attacks(run):
     """Every flood over QUIC beside other clients: their tail, compared with the tail beside equal honest load."""
     if not load.h2load_with_http3():
@@ -80,4 +116,4 @@ def http3_pairs(run):
     yield "scenarios of all pairs", last, done.returncode == 0 and " passed" in last
 
 
-STAGES = {"http3-attacks": http3_attacks, "http3-pairs": http3_pairs}
+STAGES = {"http3-workers": http3_workers, "http3-attacks": http3_attacks, "http3-pairs": http3_pairs}

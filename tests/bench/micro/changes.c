@@ -28,21 +28,22 @@ enum { BALANCERS = sizeof balancers / sizeof *balancers };
 enum change {
     NEW, GROWS, ONE_LEAVES, ALL_HAVE_ANOTHER_WEIGHT, ALL_ARE_REPLACED, ALL_LEAVE, DROPPED, /* of members */
     TENTH_IS_EJECTED, TENTH_COMES_BACK, OTHER_PROTOCOL,                                    /* seen to at all of them */
+    INTERVAL_IS_JUDGED,
     CHANGES
 };
 
 static const char *const change_names[CHANGES] = {
     "the cluster is new", "ten become all", "one leaves", "all have another weight", "all are replaced", "all leave",
     "the cluster is dropped", "10,000 are ejected", "detection is switched off, they come back",
-    "another protocol, 10,000 keep a connection"};
+    "another protocol, 10,000 keep a connection", "an interval ends, 10,000 are ejected for it"};
 
 static struct worker worker;
 static struct cluster_table table;
 static struct cluster_shared shared = {.references = 1 << 20};
 static struct cluster_definition definition = {
     .name = {"bench", 5}, .shared = &shared, .idle_connections = 4, .requests_per_connection = 100,
-    .outliers = {.consecutive_5xx = 1, .interval = SECOND, .base_ejection = 100000000, .max_ejection = 100000000,
-                 .max_ejected_percent = 100}};
+    .outliers = {.interval = SECOND, .base_ejection = 100000000, .max_ejection = 100000000, .max_ejected_percent = 100,
+                 .failure_percent = 50, .latency_factor = 300, .success_rate_factor = 1900, .min_requests = 1}};
 
 /* Of this thread's work alone, so that other programs of the machine do not count. */
 static double now_ms(void) {
@@ -111,16 +112,22 @@ static void keep_connection(struct endpoint_runtime *e) {
     c->owner->on_connected(c);
 }
 
+static void ask(struct endpoint_runtime *e, enum endpoint_outcome outcome) {
+    endpoint_began(e);
+    endpoint_ended(e, outcome, 1);
+}
+
 /* Has every tenth endpoint fail, or keep a connection. */
 static void prepare(struct cluster_runtime *c, enum change change) {
-    for (uint32_t i = 0; i < c->endpoint_count; i += 10) {
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
         struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
-        if (change == OTHER_PROTOCOL) {
+        bool is_tenth = i % 10 == 0;
+        if (change == OTHER_PROTOCOL && is_tenth)
             keep_connection(e);
-        } else if (change == TENTH_IS_EJECTED || change == TENTH_COMES_BACK) {
-            endpoint_began(e);
-            endpoint_ended(e, ENDPOINT_5XX, 1);
-        }
+        else if ((change == TENTH_IS_EJECTED || change == TENTH_COMES_BACK) && is_tenth)
+            ask(e, ENDPOINT_5XX);
+        else if (change == INTERVAL_IS_JUDGED)
+            ask(e, is_tenth ? ENDPOINT_5XX : ENDPOINT_SUCCESS);
     }
     worker.now += SECOND;
 }
@@ -137,9 +144,26 @@ static struct cluster_runtime *bring(struct cluster_members *to) {
     return c;
 }
 
+/* As the wheel does when it is time. */
+static void fire(struct timer *t) {
+    worker_set_timer(&worker, t, 0);
+    t->fire(t);
+}
+
+static void set_rules(enum change change) {
+    definition.outliers.is_on = true;
+    definition.outliers.has_intervals = change == INTERVAL_IS_JUDGED;
+    definition.outliers.consecutive_5xx = change != INTERVAL_IS_JUDGED;
+    definition.options.proxy_version = 0;
+}
+
 static void begin(enum change change, struct cluster_members *to) {
     if (change == DROPPED) {
         cluster_drop(&worker, definition.slot);
+        return;
+    }
+    if (change == INTERVAL_IS_JUDGED) {
+        fire(&bring(to)->gathering.end);
         return;
     }
     definition.outliers.is_on = change != TENTH_COMES_BACK;
@@ -177,6 +201,7 @@ static void clear(struct cluster_members *before, struct cluster_members *to) {
     begin(DROPPED, NULL);
     empty_mailbox(&ignored);
     outliers_finish_worker(&worker);
+    atomic_store(&shared.judged_until, 0);
     cluster_members_unref(before);
     cluster_members_unref(to);
 }
@@ -187,8 +212,7 @@ static void measure(size_t balancer, enum change change, struct costs *best) {
     double ignored = 0;
     uint32_t count = change == ONE_LEAVES ? COUNT - 1 : change == ALL_LEAVE ? 0 : COUNT;
     struct cluster_members *before = change == NEW ? NULL : make_members(balancer, change == GROWS ? 10 : COUNT, NEW, NULL);
-    definition.outliers.is_on = true;
-    definition.options.proxy_version = 0;
+    set_rules(change);
     if (before) {
         bring(before);
         empty_mailbox(&ignored);
@@ -202,6 +226,12 @@ static void measure(size_t balancer, enum change change, struct costs *best) {
     begin(change, to);
     costs.longest_ms = now_ms() - began;
     costs.turns = 1 + empty_mailbox(&costs.longest_ms);
+    if (change == INTERVAL_IS_JUDGED) {
+        fire(&bring(to)->gathering.judgement);
+        costs.turns += empty_mailbox(&costs.longest_ms);
+        if (stats_read(&worker.stats->endpoints_ejected) != COUNT / 10)
+            abort();
+    }
     costs.all_ms = now_ms() - began;
     keep_best(best, &costs);
     clear(before, to);

@@ -1,0 +1,170 @@
+"""What floods cost the clients of a listener that passes QUIC through. Each stage yields (what, figure as text, whether it is as
+wanted). The clients are there before the flood: who is there is to notice nothing. In the short form only counts decide."""
+import json
+import os
+import re
+import statistics
+import sys
+import time
+
+import load
+from attack_stages import HERE, RATIO_MAX, Attack, Authority, Growth, Site, finish
+from gateway import Gateway
+from processes import BenchError, free_port
+
+MIB = 2 ** 20
+CONNECTIONS, STREAMS, VICTIMS, MAX_FLOWS = 8, 50, 4, 4096
+LEAD_SECONDS = 1                    # between the clients and the flood, on both sides
+FLOOD = ("quic_pass_dropped_rate_total", "quic_pass_evicted_total")
+ATTACKS = [
+    Attack("Initials", "passed", 64, FLOOD),
+    Attack("broken Initials", "passed", 64, FLOOD),
+    Attack("unknown versions", "passed", 64, FLOOD),
+    Attack("datagrams of no connection", "passed", 64, FLOOD),
+    Attack("Initials", "named", 64, FLOOD),
+    Attack("broken Initials", "named", 64, (*FLOOD, "quic_pass_dropped_hello_total")),
+    Attack("unknown versions", "named", 64, FLOOD),
+    Attack("datagrams of no connection", "named", 16, ("quic_pass_dropped_unroutable_total",)),
+]
+
+
+class Origin:
+    """What connections are passed to: another gateway, which serves HTTP/3, on the CPU of the load."""
+
+    def __init__(self, programs, work):
+        work.mkdir(mode=0o755)
+        self.port, self.work = free_port(), work
+        self.gateway = Gateway(programs, work, cpu=sorted(os.sched_getaffinity(0))[-1], workers=1)
+        certificate, key = Authority(work / "authority").pair(work / "certs", "origin", ["localhost", "127.0.0.1"])
+        tls = {"certificates": [{"certificate": str(certificate), "key": str(key)}]}
+        self.configuration = {
+            "access-log": {"format": "off"}, "limits": {"connections-per-ip": 20000},
+            "listeners": [{"name": "origin", "address": f"127.0.0.1:{self.port}", "route-table": "site", "protocols": "http3",
+                           "tls": tls, "quic": {"retry-above": 16}}],
+            "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [
+                {"match": {"path": {"prefix": "/"}}, "respond": {"status": 200, "body": "x" * 12}}]}]}]}
+
+    def start(self):
+        self.gateway.start()
+        self.gateway.wait_connected()
+        path = self.work / "gateway.json"
+        path.write_text(json.dumps(self.configuration))
+        self.gateway.committed("push", path, "--embed")
+
+    def stop(self):
+        self.gateway.stop()
+
+
+class PassSite(Site):
+    """A listener that passes by address, `passed`, and one that reads names, `named`."""
+
+    def __init__(self, programs, work):
+        self.go = work / "go"
+        super().__init__(programs, work, origin=Origin(programs, work / "http3-origin"))
+
+    def describe(self, _certificate, _key):
+        self.ports = {"passed": free_port(), "named": free_port()}
+        routes = [{"server-names": "localhost", "cluster": "origin"}]
+        ways = {"passed": {"cluster": "origin"}, "named": {"cluster": "origin", "routes": routes}}
+        return {"limits": {"connections-per-ip": 20000},
+                "listeners": [{"name": name, "address": f"127.0.0.1:{port}", "quic-pass": {"max-flows": MAX_FLOWS, **ways[name]}}
+                              for name, port in self.ports.items()],
+                "clusters": [{"name": "origin", "endpoints": [f"127.0.0.1:{self.origin.port}"], "balancer": "maglev"}]}
+
+    def __enter__(self):
+        try:
+            self.origin.start()
+            return super().__enter__()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def h2load(self, listener, *arguments):
+        return self.on_load_cpu(load.h2load_with_http3(), "--alpn-list=h3", "-t1", *arguments,
+                                f"https://127.0.0.1:{self.ports[listener]}/")
+
+    def honest(self, listener, seconds):
+        return self.h2load(listener, f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}")
+
+    def attack(self, attack, seconds):
+        """It waits for the file `go`, since it takes a while to make what it sends."""
+        self.go.unlink(missing_ok=True)
+        return self.on_load_cpu(sys.executable, HERE / "http3_attack_client.py", attack.name, self.ports[attack.listener], seconds,
+                                "--after", self.go)
+
+    def beside_honest_load(self, listener, seconds):
+        return self.victims_beside(listener, lambda: self.honest(listener, seconds), seconds)
+
+    def beside_attack(self, attack, seconds):
+        process = self.attack(attack, seconds)
+
+        def begin():
+            self.go.touch()
+            return process
+        try:
+            return self.victims_beside(attack.listener, begin, seconds)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+    def victims_beside(self, listener, begin, seconds):
+        """(p99 in ms of what clients asked while the load ran, how often, how often in vain, what the load said)."""
+        log = self.work / "victims.log"
+        log.unlink(missing_ok=True)
+        whole = seconds + 2 * LEAD_SECONDS
+        clients = self.h2load(listener, f"-c{VICTIMS}", "-m1", f"-D{whole}", f"--log-file={log}")
+        other = None
+        try:
+            time.sleep(LEAD_SECONDS)
+            first = time.time()
+            other = begin()
+            said, last = finish(other, seconds), time.time()
+            text = finish(clients, whole)
+        except BaseException:
+            for process in filter(None, (clients, other)):
+                process.kill()
+                process.communicate()
+            raise
+        done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+        if not done:
+            raise BenchError(f"h2load said:\n{text}")
+        rows = [line.split("\t") for line in log.read_text().splitlines()]
+        times = sorted(int(row[2]) for row in rows if first <= int(row[0]) / 1e6 <= last)
+        return (times[len(times) * 99 // 100] / 1000 if times else 0, len(times), sum(map(int, done.groups()[1:])), said)
+
+
+def quic_pass_attacks(run):
+    """Every flood beside clients whose connections go through: their tail, compared with the tail beside honest load."""
+    if not load.h2load_with_http3():
+        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
+    with PassSite(run.programs, run.work) as site:
+        pid, seconds = site.gateway.dataplane_pid(), run.amounts.attack_seconds
+        for listener in site.ports:  # what a warm gateway keeps is no growth
+            finish(site.honest(listener, seconds), seconds)
+        for attack in ATTACKS:
+            yield one_attack(site, attack, run.amounts)
+            run.progress(f"{attack.listener} attacked by {attack.name}")
+        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
+
+
+def one_attack(site, attack, amounts):
+    """In turns with honest load, so that whatever else this machine does concerns both."""
+    before = {name: site.metric(name) for name in attack.counters}
+    usual, tails, asked, failed, sent, most = [], [], 0, 0, 0, 0
+    for _ in range(amounts.attack_rounds):
+        usual.append(site.beside_honest_load(attack.listener, amounts.attack_seconds)[0])
+        with Growth(site.gateway.dataplane_pid()) as growth:
+            tail, count, in_vain, said = site.beside_attack(attack, amounts.attack_seconds)
+        tails.append(tail)
+        asked, failed, sent, most = asked + count, failed + in_vain, sent + int(said), max(most, growth.most)
+    risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
+    ratio = statistics.median(tails) / statistics.median(usual)
+    counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
+    figure = (f"p99 {statistics.median(tails):.2f} ms, {ratio:.2f}x; {sent:,} datagrams; at most {most / MIB:+.1f} MiB; {counted}; "
+              f"{failed} of {asked:,} failed")
+    is_fine = risen and failed == 0 and asked > 0 and most <= attack.growth * MIB and site.metric("quic_pass_flows") <= 2 * MAX_FLOWS
+    return f"{attack.name}, {attack.listener}", figure, bool(is_fine and (amounts.is_short or ratio <= RATIO_MAX))
+
+
+STAGES = {"quic-pass-attacks": quic_pass_attacks}
