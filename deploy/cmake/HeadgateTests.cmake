@@ -1,13 +1,20 @@
 # Unit tests (tests/unit/ROOM/**/test_*.c), fuzz targets (tests/fuzz/fuzz_*.c), and the benchmark's programs.
 #
 # A line "labels: threads" in a comment of a test gives it that ctest label; `threads` also runs it under the thread
-# sanitizer. Tests run with the project root as working directory.
+# sanitizer. Tests run with the project root as working directory, and each in a network of its own where the system allows
+# that: no port that one of them takes, leaves or waits for is another's.
 set(HG_UNIT_LIBS_common hg_common)
 set(HG_UNIT_LIBS_proto hg_proto hg_common)
 set(HG_UNIT_LIBS_dataplane hg_dataplane hg_holder hg_routing hg_proto hg_common)
 set(HG_UNIT_LIBS_controlplane hg_cli hg_controlplane hg_routing hg_proto hg_common)
 set(HG_PLANE_dataplane data)
 set(HG_PLANE_controlplane control)
+
+execute_process(COMMAND ${CMAKE_SOURCE_DIR}/tests/alone true RESULT_VARIABLE HG_ALONE_FAILS OUTPUT_QUIET ERROR_QUIET)
+set(HG_ALONE)
+if(HG_ALONE_FAILS EQUAL 0)
+  set(HG_ALONE ${CMAKE_SOURCE_DIR}/tests/alone)
+endif()
 
 # The words after "labels:" in the file, as a list.
 function(hg_test_labels file ret_labels)
@@ -26,7 +33,7 @@ function(hg_unit_tests room)
     hg_executable(${target} "${HG_PLANE_${room}}" SOURCES ${file} LIBS ${HG_UNIT_LIBS_${room}} hg_cmocka)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     hg_test_labels(${file} labels)
-    add_test(NAME unit/${path} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    add_test(NAME unit/${path} COMMAND ${HG_ALONE} $<TARGET_FILE:${target}> WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(unit/${path} PROPERTIES LABELS "unit;${room};${labels}" TIMEOUT 300)
     if(threads IN_LIST labels)
       add_dependencies(tests_of_threads ${target})

@@ -65,7 +65,7 @@ def test_what_is_told_of_a_request(own, service):
             assert (address.address, address.port_value) == ("127.0.0.1", at), side
         assert common.start_time.seconds and not common.HasField("response_flags")
         assert common.duration.ToMicroseconds() >= common.time_to_first_upstream_rx_byte.ToMicroseconds() > 0
-        assert own.metric("access_log_service_waiting_bytes") == 0
+        own.wait_metric("access_log_service_waiting_bytes", lambda count: count == 0)  # a little after the service has it
 
 
 def test_what_is_told_of_answers_that_no_origin_gave(own, service):
