@@ -1,6 +1,7 @@
 /* headgate: finds the command in the table, parses its options, runs it. */
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/help.h"
+#include "controlplane/rpc/loop.h"
 
 static int print_overview(FILE *out) {
     struct strbuf text = {0};
@@ -34,6 +35,7 @@ static int run(const struct command *c, const char *program, const struct option
         return cli_fail(&cli, errors, EXIT_WRONG_USAGE);
     int exit_code = check_arguments(&cli, c, options) < 0 ? EXIT_WRONG_USAGE : c->run(&cli, options);
     cli_finish(&cli);
+    rpc_await_threads();
     if (fflush(stdout) != 0 && exit_code == EXIT_DONE)
         exit_code = EXIT_REFUSED;
     return exit_code;

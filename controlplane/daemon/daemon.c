@@ -375,6 +375,7 @@ static void finish(struct control_daemon *d) {
     management_destroy(d->management);
     endpoint_feed_destroy(d->feed);
     ev_loop_destroy(d->loop);
+    rpc_await_threads();
 }
 
 static void log_errors(const struct error_list *errors) {

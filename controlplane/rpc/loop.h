@@ -34,3 +34,8 @@ struct rpc_loop {
 int rpc_loop_init(struct rpc_loop *loop, struct ev_loop *ev);
 /* Runs the completions that are left, then stops the helper and gRPC. Servers must have been destroyed before. */
 void rpc_loop_finish(struct rpc_loop *loop);
+
+/* Waits until the caller is this process' only thread, a second at most: for the end of a program that had a loop or a
+ * client. When grpc_shutdown_blocking returns, threads of gRPC's timers may still be about to end, and only that gives
+ * back what libraries keep for a thread. */
+void rpc_await_threads(void);
