@@ -8,18 +8,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control"), str(HERE.parent / "versions"),
                 str(HERE.parents[1] / "http3_peers")]
 
-import http3_peers  # noqa: E402  (found by the line above)
-from certificates import Authority  # noqa: E402
+from certificates import Authority  # noqa: E402  (found by the line above)
 from gateway import Gateway  # noqa: E402
 from loop import Loop  # noqa: E402
 
 collect_ignore = ["passed.py"]
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if http3_peers.reason and HERE in pathlib.Path(item.fspath).parents:
-            item.add_marker(pytest.mark.skip(reason=http3_peers.reason))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,8 @@ import os
 
 import pytest
 
-from aioquic.quic.packet import QuicProtocolVersion
 from gateway import wait_until
-from passed import Datagrams, FirstFlight, Server, connect, encrypted, ids_of, long_packet, serve
+from passed import Datagrams, FirstFlight, QuicProtocolVersion, Server, connect, encrypted, ids_of, long_packet, serve
 
 MIB = 1 << 20
 KEY = bytes.fromhex("8f95f09245765f80256934e50c66207f")
