@@ -75,6 +75,14 @@ static size_t bucket_of(const uint8_t *id, size_t n) {
     return map_hash((struct str){(const char *)id, n}) % BUCKETS;
 }
 
+static void put(struct entry *e, const uint8_t *id, size_t n, const struct id_home *home, uint64_t expires) {
+    *e = (struct entry){.expires = expires, .slot = home->slot, .place = home->place,
+                        .until = (uint32_t)((home->until + SECOND - 1) / SECOND), .n = (uint8_t)n,
+                        .address_n = (uint8_t)home->address.length};
+    memcpy(e->id, id, n);
+    memcpy(e->address, &home->address.u, e->address_n);
+}
+
 void id_directory_note(struct id_directory *d, const uint8_t *id, size_t n, const struct id_home *home, uint64_t now,
                        uint64_t expires) {
     if (n < DIRECTORY_ID_MIN || n > PASS_ID_MAX || home->address.length > sizeof(struct sockaddr_in6))
@@ -82,12 +90,8 @@ void id_directory_note(struct id_directory *d, const uint8_t *id, size_t n, cons
     size_t at = bucket_of(id, n);
     pthread_mutex_lock(&d->locks[at % LOCKS]);
     struct entry *e = find_in(&d->buckets[at], id, n, now);
-    e = e ? e : least_of(&d->buckets[at]);
-    *e = (struct entry){.expires = expires, .slot = home->slot, .place = home->place,
-                        .until = (uint32_t)((home->until + SECOND - 1) / SECOND), .n = (uint8_t)n,
-                        .address_n = (uint8_t)home->address.length};
-    memcpy(e->id, id, n);
-    memcpy(e->address, &home->address.u, e->address_n);
+    if (e || expires > now)
+        put(e ? e : least_of(&d->buckets[at]), id, n, home, expires);
     pthread_mutex_unlock(&d->locks[at % LOCKS]);
     atomic_fetch_or_explicit(&d->lengths, UINT32_C(1) << n, memory_order_relaxed);
 }

@@ -28,8 +28,8 @@ struct id_directory;
 struct id_directory *id_directory_create(void);                   /* NULL without memory */
 void                 id_directory_destroy(struct id_directory *);
 
-/* The ID leads there until `expires` (microseconds, monotonic), unless it is noted again. IDs of less than DIRECTORY_ID_MIN
- * octets, which clients could guess, are not noted. */
+/* The ID leads there until `expires` (microseconds, monotonic), unless it is noted again; with `now` it leads nowhere. IDs
+ * of less than DIRECTORY_ID_MIN octets, which clients could guess, are not noted. */
 void id_directory_note(struct id_directory *, const uint8_t *id, size_t n, const struct id_home *, uint64_t now,
                        uint64_t expires);
 /* What the octets begin with, of which `n` can be read: the longest ID that is known. Returns its length, or 0. */

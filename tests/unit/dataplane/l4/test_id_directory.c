@@ -106,6 +106,40 @@ static void test_more_than_there_is_room_for(void **state) {
     id_directory_destroy(d);
 }
 
+static size_t count(struct id_directory *d, const char *prefix) {
+    struct id_home found;
+    size_t there = 0;
+    for (unsigned i = 0; i < DIRECTORY_IDS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%s-%08x", prefix, i);
+        there += find(d, id, NOW, &found) > 0;
+    }
+    return there;
+}
+
+/* What leads nowhere takes no room of what leads somewhere. */
+static void test_ids_that_end(void **state) {
+    (void)state;
+    struct id_directory *d = id_directory_create();
+    struct id_home a = home_at("192.0.2.1:443", 7);
+    char id[16];
+    for (unsigned i = 0; i < DIRECTORY_IDS; i++) {
+        snprintf(id, sizeof id, "id-%08x", i);
+        note(d, id, &a, LATER);
+    }
+    size_t before = count(d, "id");
+    for (unsigned i = 0; i < DIRECTORY_IDS; i++) {
+        snprintf(id, sizeof id, "gone-%08x", i);
+        note(d, id, &a, NOW);
+    }
+    assert_int_equal(count(d, "id"), before);
+    assert_int_equal(count(d, "gone"), 0);
+    note(d, id, &a, LATER);
+    note(d, id, &a, NOW);
+    assert_int_equal(count(d, "gone"), 0);
+    id_directory_destroy(d);
+}
+
 static void *use(void *arg) {
     struct id_directory *d = arg;
     struct id_home a = home_at("192.0.2.1:443", 7), found;
@@ -142,8 +176,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finding), cmocka_unit_test(test_time),
         cmocka_unit_test(test_an_endpoint_that_leaves), cmocka_unit_test(test_ids_that_can_be_guessed),
-        cmocka_unit_test(test_more_than_there_is_room_for), cmocka_unit_test(test_from_several_threads),
-        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_more_than_there_is_room_for), cmocka_unit_test(test_ids_that_end),
+        cmocka_unit_test(test_from_several_threads), cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
