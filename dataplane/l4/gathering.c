@@ -6,7 +6,10 @@
 #include "dataplane/l4/pass_flow.h"
 #include "dataplane/tls/names.h"
 
-enum { WAITING_DATAGRAMS = 16, WAITING_BYTES = 24576 };
+enum {
+    WAITING_DATAGRAMS = 16, WAITING_BYTES = 24576,
+    PACKETS_OF_DATAGRAM = 8, /* that are looked at: to open one costs the same however short it is */
+};
 
 struct waiting {
     struct waiting *next;
@@ -17,7 +20,7 @@ struct waiting {
 
 struct gathering {
     struct gathering        *next, *prev;    /* of the pass, oldest first */
-    struct pass_flow             *flow;
+    struct pass_flow        *flow;
     struct waiting          *first, **last;
     size_t                   count, bytes;   /* that wait */
     struct pass_initial_keys keys;
@@ -43,7 +46,14 @@ static void take_out(struct pass *p, struct gathering *g) {
     stats_sub(&p->worker->stats->quic_pass_hellos, 1);
 }
 
-/* The oldest one gives way. */
+/* The oldest one gives way; where the bound has become lower, two go for each that comes. */
+static void make_room(struct pass *p) {
+    for (int i = 0; i < 2 && p->gathering_count >= pass_definition_of(p)->max_hellos; i++) {
+        stats_add(&p->worker->stats->quic_pass_evicted_total, 1);
+        pass_flow_close(p->gathering_first->flow, ENDPOINT_CANCELLED);
+    }
+}
+
 static struct gathering *begin(struct pass_flow *f, const struct pass_packet *initial) {
     struct pass *p = f->pass;
     struct gathering *g = free_lists_alloc(&p->worker->free_lists, sizeof *g);
@@ -58,10 +68,7 @@ static struct gathering *begin(struct pass_flow *f, const struct pass_packet *in
     g->last = &g->first;
     g->id_n = (uint8_t)initial->dcid_n;
     memcpy(g->id, initial->dcid, initial->dcid_n);
-    if (p->gathering_count >= pass_definition_of(p)->max_hellos) {
-        stats_add(&p->worker->stats->quic_pass_evicted_total, 1);
-        pass_flow_close(p->gathering_first->flow, ENDPOINT_CANCELLED);
-    }
+    make_room(p);
     put_last(p, g);
     f->gathering = g;
     return g;
@@ -98,8 +105,10 @@ static enum taken take_initial(struct pass *p, struct gathering *g, const uint8_
 static enum taken take_packets(struct pass *p, struct gathering *g, const struct udp_datagram *d) {
     enum taken taken = TAKEN_NOTHING;
     struct pass_packet packet;
-    for (size_t at = 0; at < d->n && taken != TAKEN_BAD && pass_packet_read(d->bytes + at, d->n - at, &packet) == 0;
-         at += packet.n) {
+    size_t at = 0;
+    for (int i = 0; i < PACKETS_OF_DATAGRAM && taken != TAKEN_BAD; i++, at += packet.n) {
+        if (pass_packet_read(d->bytes + at, d->n - at, &packet) < 0)
+            break;
         if (packet.kind == PASS_ZERO_RTT)
             taken = TAKEN_SOME;
         enum taken one = packet.kind == PASS_INITIAL ? take_initial(p, g, d->bytes + at, &packet) : TAKEN_NOTHING;

@@ -83,6 +83,35 @@ static void nobody_is_there_while_what_waited_is_sent(void **state) {
     pass_crypto_destroy(c);
 }
 
+/* Initials that cannot be opened, and behind them one with the whole ClientHello, in one datagram. */
+static void say_behind(struct pass_crypto *c, int fd, unsigned broken) {
+    enum { BROKEN = 60, WHOLE = 300, HELLO = 241 };
+    uint8_t bytes[DATAGRAM] = {0};
+    for (unsigned i = 0; i < broken; i++) {
+        seal(c, i, 0, 1, bytes + i * BROKEN, BROKEN);
+        bytes[(i + 1) * BROKEN - 1] ^= 1;
+    }
+    seal(c, broken, 0, HELLO, bytes + broken * BROKEN, WHOLE);
+    say(fd, bytes, sizeof bytes);
+}
+
+/* What is tried at one datagram is bounded. */
+static void packets_that_cannot_be_opened(void **state) {
+    (void)state;
+    uint8_t bytes[65536];
+    size_t n;
+    struct address from;
+    struct pass_crypto *c = pass_crypto_create(NULL);
+    assert_int_equal(map_set(&pass.by_name, STR("example.com"), &clusters[1]), 0);
+    say_behind(c, client(), 7);
+    assert_int_equal(wait_origin(bytes, &n, &from), 2);
+    say_behind(c, client(), 8);
+    TURN_UNTIL(COUNT(dropped_hello_total) > 0 || is_readable(origins[2]));
+    assert_int_equal(COUNT(dropped_hello_total), 1);
+    assert_int_equal(COUNT(flows), 1);
+    pass_crypto_destroy(c);
+}
+
 /* ---- forged addresses */
 
 /* Somebody says first packets with the address of a client that is served. What that client says with an ID that only its
@@ -215,6 +244,25 @@ static void a_bound_that_has_become_lower(void **state) {
     assert_int_equal(COUNT(flows), 2);
 }
 
+static void a_bound_of_names_that_has_become_lower(void **state) {
+    (void)state;
+    enum { BEFORE = 8, NOW = 2 };
+    struct pass_crypto *c = pass_crypto_create(NULL);
+    assert_int_equal(map_set(&pass.by_name, STR("example.com"), &clusters[1]), 0);
+    pass.max_flows = 2 * BEFORE;
+    pass.max_hellos = BEFORE;
+    datagrams_serve(listener, list, &quic_pass_ops, &held, 1);
+    for (unsigned i = 0; i < BEFORE + BEFORE - NOW; i++) {
+        if (i == BEFORE)
+            pass.max_hellos = NOW;
+        say_piece(c, client(), 0, 0, 40, DATAGRAM); /* the name comes behind it */
+        TURN_UNTIL(COUNT(flows_total) == i + 1);
+    }
+    assert_int_equal(COUNT(hellos), NOW);
+    assert_int_equal(COUNT(flows), NOW);
+    pass_crypto_destroy(c);
+}
+
 /* What a listener that leaves has is let finish; IDs do not begin anything there. */
 static void nothing_begins_by_an_id_while_draining(void **state) {
     (void)state;
@@ -239,9 +287,10 @@ static void nothing_begins_by_an_id_while_draining(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(nobody_is_there_while_what_waited_is_sent), TEST(connections_that_others_begin_in_its_name),
-        TEST(a_second_connection_that_is_real), TEST(where_another_one_was), TEST(the_id_after_a_retry),
-        TEST(ids_are_known_from_the_first_second), TEST(a_bound_that_has_become_lower),
+        TEST(nobody_is_there_while_what_waited_is_sent), TEST(packets_that_cannot_be_opened),
+        TEST(connections_that_others_begin_in_its_name), TEST(a_second_connection_that_is_real),
+        TEST(where_another_one_was), TEST(the_id_after_a_retry), TEST(ids_are_known_from_the_first_second),
+        TEST(a_bound_that_has_become_lower), TEST(a_bound_of_names_that_has_become_lower),
         TEST(nothing_begins_by_an_id_while_draining),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
