@@ -123,6 +123,7 @@
     X(quic_pass_dropped_full_total, "Datagrams dropped: no room for a new flow")                   \
     X(quic_pass_dropped_overflow_total, "Datagrams dropped: as many connections to their cluster as there may be") \
     X(quic_pass_dropped_rate_total, "Datagrams dropped: too many flows began at once")             \
+    X(quic_pass_dropped_crowded_total, "Datagrams dropped for those of proven clients")            \
     X(quic_pass_drained_total, "Flows ended: their endpoint had drained, or been gone, for too long") \
     X(quic_pass_dropped_hello_total, "Datagrams dropped: no ClientHello, or one beyond the bounds") \
     X(quic_pass_dropped_unsent_total, "Datagrams dropped: a socket had no room, or they were too large for the path") \

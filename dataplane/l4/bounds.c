@@ -2,7 +2,11 @@
 #include "dataplane/core/stats.h"
 #include "dataplane/l4/pass_flow.h"
 
-enum { BURST_US = 100000 };          /* beginnings of so long a time may come at once */
+enum {
+    BURST_US = 100000,               /* beginnings of so long a time may come at once */
+    STRANGERS_OF_TURN = 4,           /* go on however full the queue is */
+    LOOK_EVERY = 16,                 /* datagrams of the others, at the queue */
+};
 #define SECOND UINT64_C(1000000)
 
 /* ---- connections ---- */
@@ -54,6 +58,23 @@ void bounds_give(struct pass_flow *f) {
     breakers_give(&f->endpoint->cluster->shared->connections);
 }
 
+/* ---- strangers ---- */
+
+/* Half of the socket's queue is for those who are served: beyond it strangers are dropped, for less than it takes to go on
+ * with them, so that the kernel need not drop what it does not look at. Some go on in each turn, or nobody could come while
+ * others have more to say than a worker can take. */
+bool bounds_gives_way(struct pass *p) {
+    uint32_t before = p->turn == p->worker->turn ? p->strangers : 0;
+    p->turn = p->worker->turn;
+    p->strangers = before + 1;
+    if (before < STRANGERS_OF_TURN)
+        return false;
+    if ((before - STRANGERS_OF_TURN) % LOOK_EVERY == 0)
+        p->is_crowded = udp_is_half_full(&p->socket);
+    stats_add(&p->worker->stats->quic_pass_dropped_crowded_total, p->is_crowded);
+    return p->is_crowded;
+}
+
 /* ---- beginnings ---- */
 
 /* The worker is behind, and datagrams of flows that are there are lost: what begins costs most. */
@@ -74,6 +95,8 @@ bool bounds_may_begin(struct pass *p, bool is_known) {
         stats_add(&p->worker->stats->quic_pass_dropped_rate_total, 1);
         return false;
     }
+    if (!is_known && bounds_gives_way(p))
+        return false;
     p->next_beginning = (p->next_beginning > now ? p->next_beginning : now) + each;
     return true;
 }

@@ -42,8 +42,8 @@ static bool choose_server(struct pass *p, const struct pass_packet *first, struc
         map_get(&pass_definition_of(p)->by_server, (struct str){(const char *)key, 1u + ids->form.id_n});
     if (!s)
         return false;
-    *ret = (struct pass_choice){.is_known = true, .home = {.slot = s->cluster->slot, .place = s->place,
-                                                           .address = s->cluster->members->endpoints[s->place].address}};
+    *ret = (struct pass_choice){.home = {.slot = s->cluster->slot, .place = s->place,
+                                         .address = s->cluster->members->endpoints[s->place].address}};
     ret->endpoint = find_endpoint(p, s->cluster, &ret->home);
     return ret->endpoint && may_go_on(p, ret->endpoint);
 }
@@ -51,7 +51,7 @@ static bool choose_server(struct pass *p, const struct pass_packet *first, struc
 /* Who knows the ID may find that the endpoint has left the cluster: its connections move all the same, as long as those that
  * do not may go on. */
 static bool choose_known(struct pass *p, const struct pass_packet *first, struct pass_choice *ret) {
-    struct pass_choice choice = {.is_known = true};
+    struct pass_choice choice = {0};
     uint64_t now = p->worker->now;
     choice.known_n = id_directory_find(pass_directory(), first->dcid, first->dcid_n, now, &choice.home);
     const struct cluster_definition *cluster = choice.known_n ? choose_cluster_of_slot(p, choice.home.slot) : NULL;

@@ -216,7 +216,16 @@ void pass_flow_send(struct pass_flow *f, const uint8_t *bytes, size_t n, uint8_t
     train_add(&f->pass->train, &f->socket, NULL, NULL, ecn, bytes, n);
 }
 
+/* Of a flow the first datagram was let in with it. */
+static bool gives_way(const struct pass_flow *f) {
+    return f->received && !is_known_by_ids(f) && bounds_gives_way(f->pass);
+}
+
 void pass_flow_take(struct pass_flow *f, const struct udp_datagram *d, const struct pass_packet *first) {
+    if (!f->node.is_proven && !f->has_moved && flow_node_knows_id(&f->node, first, PROOF_ID_MIN))
+        pass_flow_prove(f);
+    if (f->state == PASS_OVER || gives_way(f))
+        return;
     f->last = f->pass->worker->now;
     f->received += d->n;
     if (!address_equal(&f->local, d->local))
@@ -225,10 +234,6 @@ void pass_flow_take(struct pass_flow *f, const struct udp_datagram *d, const str
         gathering_take(f, d);
         return;
     }
-    if (!f->node.is_proven && flow_node_knows_id(&f->node, first, PROOF_ID_MIN) && !f->has_moved)
-        pass_flow_prove(f);
-    if (f->state == PASS_OVER)
-        return;
     if (first->kind == PASS_SHORT)
         pass_flow_note_seen(f, first);
     tell_directory(f);

@@ -72,6 +72,9 @@ struct pass {
     struct pass_ids           ids[QUIC_LB_UNROUTABLE]; /* by configuration */
     uint64_t                  next_beginning; /* bounds.c: when the next flow would begin by the rate alone */
     uint32_t                  overflows;     /* of the socket, when it was last looked at */
+    uint64_t                  turn;          /* of the worker, in which `strangers` were counted */
+    uint32_t                  strangers;     /* datagrams of who is neither proven nor known */
+    bool                      is_crowded;    /* the socket's queue was more than half full when it was last looked at */
     bool                      is_stopped;    /* no new flows */
     bool                      is_over;       /* freed with its last flow */
     struct train              train;
@@ -119,7 +122,6 @@ void gathering_end(struct pass_flow *);
 struct pass_choice {
     struct endpoint_runtime *endpoint;           /* NULL: it has left its cluster */
     struct id_home           home;
-    bool                     is_known;           /* by the ID */
     size_t                   known_n;            /* octets of the ID where the directory knew it, otherwise 0 */
 };
 
@@ -147,6 +149,8 @@ void bounds_count_lack(struct cluster_runtime *, enum lack);
 /* Whether another flow may begin now: so many in a second, of a listener and worker, and none for a moment after the kernel
  * had to drop datagrams. Otherwise it is counted. What is left for connections that are known is more. */
 bool bounds_may_begin(struct pass *, bool is_known);
+/* Whether a datagram of a stranger, who is neither proven nor known, has to give way to those of others. That is counted. */
+bool bounds_gives_way(struct pass *);
 
 /* ---- quic_pass.c */
 

@@ -51,37 +51,53 @@ static bool is_chosen_by_client(const struct pass_packet *first) {
     return first->kind == PASS_INITIAL || first->kind == PASS_ZERO_RTT;
 }
 
-static bool choose(struct pass *p, const struct udp_datagram *d, const struct pass_packet *first, struct pass_choice *ret) {
-    const struct pass_definition *definition = pass_definition_of(p);
-    struct stats *s = p->worker->stats;
-    if (!is_chosen_by_client(first) && choose_by_id(p, first, ret))
-        return true;
-    bool is_lost = pass_reads_names(definition) && first->kind != PASS_UNKNOWN; /* its name is not in what comes now */
-    if (!definition->fallback || is_lost) {
-        stats_add(&s->quic_pass_dropped_unroutable_total, 1);
-        return false;
-    }
-    return choose_in_cluster(p, definition->fallback, d->remote, NULL, 0, ret);
-}
-
-static struct pass_flow *begin_chosen(struct pass *p, const struct pass_beginning *b, const struct pass_choice *choice) {
-    struct pass_flow *f = bounds_may_begin(p, choice->is_known) ? pass_flow_begin(p, b) : NULL;
+/* To where its ID leads. */
+static struct pass_flow *begin_known(struct pass *p, const struct pass_beginning *b, const struct pass_choice *choice) {
+    struct pass_flow *f = bounds_may_begin(p, true) ? pass_flow_begin(p, b) : NULL;
     if (!f || pass_flow_connect(f, choice->endpoint, &choice->home) < 0)
         return NULL;
-    f->has_moved = choice->is_known;
+    f->has_moved = true;
     flow_table_note_origin_id(&p->table, &f->node, b->first->dcid, choice->known_n);
-    stats_add(&p->worker->stats->quic_pass_moved_total, choice->is_known);
+    stats_add(&p->worker->stats->quic_pass_moved_total, 1);
     return f;
 }
 
+/* To where its address leads. */
+static struct pass_flow *begin_in_cluster(struct pass *p, const struct pass_beginning *b,
+                                          const struct cluster_definition *cluster) {
+    struct pass_choice choice;
+    if (!choose_in_cluster(p, cluster, b->client, NULL, 0, &choice))
+        return NULL;
+    struct pass_flow *f = pass_flow_begin(p, b);
+    return f && pass_flow_connect(f, choice.endpoint, &choice.home) == 0 ? f : NULL;
+}
+
+static bool has_name(const struct pass_definition *d, const struct pass_packet *first) {
+    return first->kind == PASS_INITIAL && pass_reads_names(d);
+}
+
+/* Where names are read, what comes behind one does not say it again. */
+static bool leads_nowhere(const struct pass_definition *d, const struct pass_packet *first) {
+    bool is_behind = pass_reads_names(d) && first->kind != PASS_UNKNOWN;
+    return !has_name(d, first) && (is_behind || !d->fallback);
+}
+
+/* Most of a flood ends where it is asked whether another flow may begin: an endpoint is chosen behind that. */
 static struct pass_flow *begin(struct pass *p, const struct udp_datagram *d, const struct pass_packet *first) {
+    const struct pass_definition *definition = pass_definition_of(p);
     const struct pass_beginning b = {d->remote, d->local, first};
     struct pass_choice choice;
     if (is_refused(p, d, first))
         return NULL;
-    if (first->kind == PASS_INITIAL && pass_reads_names(pass_definition_of(p)))
-        return bounds_may_begin(p, false) ? pass_flow_begin(p, &b) : NULL;
-    return choose(p, d, first, &choice) ? begin_chosen(p, &b, &choice) : NULL;
+    if (!is_chosen_by_client(first) && choose_by_id(p, first, &choice))
+        return begin_known(p, &b, &choice);
+    if (leads_nowhere(definition, first)) {
+        stats_add(&p->worker->stats->quic_pass_dropped_unroutable_total, 1);
+        return NULL;
+    }
+    if (!bounds_may_begin(p, false))
+        return NULL;
+    return has_name(definition, first) ? pass_flow_begin(p, &b) : begin_in_cluster(p, &b, definition->fallback);
 }
 
 /* ---- flows that are there ---- */
@@ -105,7 +121,7 @@ static struct pass_flow *look_again(struct pass *p, struct pass_flow *f, const s
     if (p->is_stopped || flow_node_knows_id(&f->node, first, 1) || !choose_by_id(p, first, &choice))
         return f;
     struct pass_flow *there = find_towards(f, &choice.home.address);
-    return there ? there : begin_chosen(p, &(struct pass_beginning){d->remote, d->local, first}, &choice);
+    return there ? there : begin_known(p, &(struct pass_beginning){d->remote, d->local, first}, &choice);
 }
 
 /* Packets that can only belong to a connection that has begun, whose IDs are not known. */

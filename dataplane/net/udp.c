@@ -184,11 +184,19 @@ static bool make_shared(struct worker *w) {
     return w->udp != NULL;
 }
 
-/* What was lost before is not ours to count. */
-static uint32_t overflows_so_far(int fd) {
-    uint32_t figures[SK_MEMINFO_VARS] = {0};
-    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, figures, &(socklen_t){sizeof figures});
-    return figures[SK_MEMINFO_DROPS];
+struct memory {
+    uint32_t figures[SK_MEMINFO_VARS];
+};
+
+static struct memory memory_of(int fd) {
+    struct memory m = {0};
+    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, m.figures, &(socklen_t){sizeof m.figures});
+    return m;
+}
+
+bool udp_is_half_full(const struct udp_socket *s) {
+    struct memory m = memory_of(s->fd);
+    return m.figures[SK_MEMINFO_RMEM_ALLOC] > m.figures[SK_MEMINFO_RCVBUF] / 2;
 }
 
 /* 0, or -1 with errno. */
@@ -197,7 +205,7 @@ static int set_up(struct udp_socket *s, struct worker *w, int fd, const struct u
     if (getsockname(fd, &s->local.u.any, &s->local.length) < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &(int){1}, sizeof(int));
-    s->overflows = overflows_so_far(fd);
+    s->overflows = memory_of(fd).figures[SK_MEMINFO_DROPS]; /* what was lost before is not ours to count */
     s->has_segmentation = getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &(int){0}, &(socklen_t){sizeof(int)}) == 0;
     return 0;
 }

@@ -96,5 +96,7 @@ void udp_close(struct udp_socket *s);
  * this way now; of a connected socket ECONNREFUSED is what on_error would have said. */
 int  udp_send(struct udp_socket *s, const struct address *remote, const struct address *local, const uint8_t *bytes,
               size_t n, size_t segment, uint8_t ecn);
+/* Whether what has come and was not read takes more than half of the room that the kernel has for it. A system call. */
+bool udp_is_half_full(const struct udp_socket *s);
 /* The held socket of a worker that is bound to this address; the first of several. NULL: none. */
 struct udp_socket *udp_find_held(const struct worker *w, const struct address *bound);

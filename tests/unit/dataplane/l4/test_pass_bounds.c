@@ -1,6 +1,10 @@
 /* Listeners that pass QUIC through: bounds of clusters, of beginnings, and endpoints that leave. */
 #include "tests/unit/dataplane/l4/passing.h"
 
+#include <linux/sock_diag.h>
+#include <sched.h>
+
+#include "common/udp_options.h"
 #include "dataplane/l4/pass_flow.h"
 
 /* Another definition, in which that origin drains (-1: none). */
@@ -170,6 +174,73 @@ static void the_kernel_had_to_drop_some(void **state) {
     assert_int_equal(wait_origin(bytes, &n, &from), origin);
     assert_int_equal(COUNT(moved_total), 1);
     assert_int_equal(COUNT(dropped_rate_total), 1);
+}
+
+/* An endpoint is looked for when it may, not for each datagram of a flood: that nothing has room is not even noticed. */
+static void nothing_is_chosen_for_what_may_not_begin(void **state) {
+    (void)state;
+    struct address from;
+    clusters[0].breakers.connections = 1;
+    proven(client(), "origin-id", &from);
+    ((struct pass *)listener->datagrams)->socket.overflows++;
+    say_long(client(), SOME_VERSION, "first-id", "own");
+    TURN_UNTIL(COUNT(dropped_rate_total) + COUNT(dropped_overflow_total) > 0);
+    assert_int_equal(COUNT(dropped_rate_total), 1);
+    assert_int_equal(COUNT(dropped_overflow_total), 0);
+}
+
+/* Memory of the listener's socket, in bytes: what waits there, and what may. */
+static uint32_t waiting(int which) {
+    uint32_t figures[SK_MEMINFO_VARS] = {0};
+    assert_int_equal(getsockopt(held.fd, SOL_SOCKET, SO_MEMINFO, figures, &(socklen_t){sizeof figures}), 0);
+    return figures[which];
+}
+
+/* Nothing is read meanwhile; loopback may deliver a little later. */
+static void queue(int fd, const uint8_t *bytes, size_t n) {
+    uint32_t before = waiting(SK_MEMINFO_RMEM_ALLOC);
+    say(fd, bytes, n);
+    while (waiting(SK_MEMINFO_RMEM_ALLOC) <= before)
+        sched_yield();
+}
+
+static void wait_for(const struct address *flow, size_t size) {
+    uint8_t bytes[65536];
+    size_t n;
+    struct address from;
+    do
+        wait_origin(bytes, &n, &from);
+    while (n != size || !address_equal(&from, flow));
+}
+
+/* More comes than the worker takes: strangers give way to who is served, but not all of them. Then there is room again. */
+static void half_of_the_queue_is_for_who_is_served(void **state) {
+    (void)state;
+    enum { NEWCOMERS = 20, SMALL = 64 };
+    uint8_t first[DATAGRAM], unknown[SMALL] = "\x40unknown-id", known[SMALL] = "\x40origin-id";
+    struct address mine, theirs;
+    pass.max_flows = 2 + NEWCOMERS;
+    datagrams_serve(listener, list, &quic_pass_ops, &held, 1);
+    udp_set_buffer(held.fd, SO_RCVBUF, 1 << 17);
+    for (int i = 0; i < ORIGINS; i++)
+        udp_set_buffer(origins[i], SO_RCVBUF, 1 << 20);
+    int served = client(), stranger = client();
+    proven(served, "origin-id", &mine);
+    answered(stranger, "other-id", &theirs);
+    long_packet(first, SOME_VERSION, "first-id", "own", sizeof first);
+    for (int i = 0; i < NEWCOMERS; i++)
+        queue(client(), first, sizeof first);
+    while (waiting(SK_MEMINFO_RMEM_ALLOC) < waiting(SK_MEMINFO_RCVBUF) / 8 * 7)
+        queue(stranger, unknown, sizeof unknown);
+    queue(served, known, sizeof known);
+    wait_for(&mine, sizeof known);
+    uint64_t dropped = COUNT(dropped_crowded_total);
+    assert_true(dropped > NEWCOMERS); /* those of the stranger, too */
+    assert_in_range(COUNT(flows), 2 + 1, 2 + NEWCOMERS - 1);
+    say(stranger, first, sizeof first);
+    wait_for(&theirs, sizeof first);
+    assert_int_equal(COUNT(dropped_crowded_total), dropped);
+    assert_int_equal(COUNT(proven_total), 1);
 }
 
 /* ---- endpoints that leave */
@@ -364,8 +435,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(connections_of_a_cluster), TEST(flows_that_are_not_proven_do_not_count),
         TEST(more_are_proven_than_there_may_be), TEST(connections_to_an_endpoint),
-        TEST(a_connection_that_moves_while_all_is_full), TEST(so_many_begin_in_a_second),
-        TEST(the_kernel_had_to_drop_some), TEST(an_endpoint_that_drains),
+        TEST(a_connection_that_moves_while_all_is_full),
+        TEST(so_many_begin_in_a_second), TEST(the_kernel_had_to_drop_some),
+        TEST(nothing_is_chosen_for_what_may_not_begin), TEST(half_of_the_queue_is_for_who_is_served),
+        TEST(an_endpoint_that_drains),
         TEST(it_has_drained_for_too_long),
         TEST(ids_of_one_that_has_drained), TEST(silence_while_it_drains), TEST(an_endpoint_that_is_gone),
         TEST(an_endpoint_that_is_gone_for_too_long), TEST(a_cluster_that_is_gone), TEST(several_configurations),

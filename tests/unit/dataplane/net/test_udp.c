@@ -293,6 +293,25 @@ static void overflows_are_counted(void **state) {
     close(fd);
 }
 
+static void half_full(void **state) {
+    (void)state;
+    static uint8_t bytes[PIECE];
+    int fd = serve("127.0.0.1:0"), from = plain_client(AF_INET);
+    uint32_t each = memory_of(sizeof bytes);
+    unsigned half = (unsigned)(udp_set_buffer(fd, SO_RCVBUF, 1 << 16) / each); /* of twice as much */
+    for (unsigned i = 0; i < half; i++)
+        say(from, &served.local, bytes, sizeof bytes);
+    wait_for_arrival(fd, sizeof bytes, half);
+    assert_false(udp_is_half_full(&served));
+    say(from, &served.local, bytes, sizeof bytes);
+    wait_for_arrival(fd, sizeof bytes, half + 1);
+    assert_true(udp_is_half_full(&served));
+    TURN_UNTIL(count == half + 1);
+    assert_false(udp_is_half_full(&served));
+    close(from);
+    close(fd);
+}
+
 /* ---- sending ---- */
 
 static void answers_leave_from_the_address_that_was_asked(void **state) {
@@ -502,6 +521,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(long_bursts_and_hosts_without_segmentation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(turns_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(overflows_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(half_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_leave_from_the_address_that_was_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_large_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed_ports_are_told, set_up, tear_down),
