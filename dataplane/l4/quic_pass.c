@@ -129,11 +129,12 @@ static bool is_of_some_flow(const struct pass_packet *first) {
     return first->kind == PASS_SHORT || first->kind == PASS_HANDSHAKE;
 }
 
+/* What has moved began long ago, and was let in then: a connection that begins now is another one, whatever IDs it uses. */
 static struct pass_flow *flow_of(struct pass *p, const struct udp_datagram *d, const struct pass_packet *first) {
     struct pass_flow *f = pass_flow_of_node(flow_table_find(&p->table, d->remote, first));
     if (!f && is_of_some_flow(first))
         f = pass_flow_of_node(flow_table_first(&p->table, d->remote));
-    if (!f)
+    if (!f || (f->has_moved && is_chosen_by_client(first)))
         return begin(p, d, first);
     return first->kind == PASS_SHORT && !pass_flow_has_seen(f, first) ? look_again(p, f, d, first) : f;
 }

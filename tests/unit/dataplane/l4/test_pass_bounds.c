@@ -125,6 +125,25 @@ static void a_connection_that_moves_while_all_is_full(void **state) {
     assert_int_equal(connections_to(0, origin), 0);
 }
 
+/* Nor is a connection let in that begins under the name of one. */
+static void a_connection_that_begins_where_one_has_moved(void **state) {
+    (void)state;
+    uint8_t bytes[65536];
+    size_t n;
+    struct address from;
+    clusters[0].breakers.connections = 1;
+    int origin = proven(client(), "origin-id", &from), fd = client();
+    say_short(fd, "origin-id");
+    assert_int_equal(wait_origin(bytes, &n, &from), origin);
+    say_long(fd, PASS_VERSION_1, "origin-id", "own");
+    TURN_UNTIL(COUNT(dropped_overflow_total) > 0 || is_readable(origins[origin]));
+    assert_int_equal(COUNT(dropped_overflow_total), 1);
+    say_short(fd, "origin-id"); /* what has moved goes on */
+    assert_int_equal(wait_origin(bytes, &n, &from), origin);
+    assert_int_equal(n, 64);
+    assert_int_equal(COUNT(flows), 2);
+}
+
 /* ---- beginnings */
 
 static void so_many_begin_in_a_second(void **state) {
@@ -435,7 +454,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(connections_of_a_cluster), TEST(flows_that_are_not_proven_do_not_count),
         TEST(more_are_proven_than_there_may_be), TEST(connections_to_an_endpoint),
-        TEST(a_connection_that_moves_while_all_is_full),
+        TEST(a_connection_that_moves_while_all_is_full), TEST(a_connection_that_begins_where_one_has_moved),
         TEST(so_many_begin_in_a_second), TEST(the_kernel_had_to_drop_some),
         TEST(nothing_is_chosen_for_what_may_not_begin), TEST(half_of_the_queue_is_for_who_is_served),
         TEST(an_endpoint_that_drains),
