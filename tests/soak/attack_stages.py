@@ -1,6 +1,7 @@
 """What an attack costs everybody else. Each stage yields (what, figure as text, whether it is as wanted)."""
 import collections
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -49,6 +50,8 @@ class Site:
     """A gateway with a listener `web` and one for TLS, `secure`, in front of one origin; one worker has a CPU of its own.
     Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
     stop; `extensions` are the certificate's, in openssl's words."""
+    UNIT = "connections"             # what attacks count
+    HAS_SHORT_TAIL = True            # in the short form the tail decides, too
 
     def __init__(self, programs, work, origin=None, extensions=(), workers=1):
         cpus = sorted(os.sched_getaffinity(0))
@@ -116,6 +119,17 @@ class Site:
                                    f"http://127.0.0.1:{self.ports['web']}/12")
         return parse_wrk(finish(process, seconds))
 
+    def beside_honest(self, listener, seconds):
+        """(report of the victims, what the load said)."""
+        return beside(self, lambda s: self.honest(listener, s), seconds)
+
+    def beside_attack(self, attack, seconds):
+        return beside(self, lambda s: self.attack(attack, s), seconds)
+
+    def is_bounded(self):
+        """Whether what it holds besides memory is as it should be."""
+        return True
+
 
 def finish(process, seconds):
     """What it printed; it has some time more than it was told to take."""
@@ -176,11 +190,11 @@ def attacks(run):
 def one_after_the_other(run, site, listeners, attacks_on_it):
     seconds, pid = run.amounts.attack_seconds, site.gateway.dataplane_pid()
     for listener in listeners:  # what a warm gateway keeps is no growth
-        site.honest(listener, seconds).communicate()
+        finish(site.honest(listener, seconds), seconds)
     yield "p99 of others alone", f"{site.victims(seconds)['p99_ms']:.2f} ms", True
     for attack in attacks_on_it:
         yield one_attack(site, attack, run.amounts)
-        run.progress(f"attacked by {attack.name}")
+        run.progress(f"{attack.listener} attacked by {attack.name}")
     yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
 
 
@@ -189,23 +203,27 @@ def one_attack(site, attack, amounts):
     before = {name: site.metric(name) for name in attack.counters}
     honest, attacked, made, most = [], [], 0, 0
     for _ in range(amounts.attack_rounds):
-        honest.append(beside(site, lambda s: site.honest(attack.listener, s), amounts.attack_seconds)[0])
+        honest.append(site.beside_honest(attack.listener, amounts.attack_seconds)[0])
         with Growth(site.gateway.dataplane_pid()) as growth:
-            report, text = beside(site, lambda s: site.attack(attack, s), amounts.attack_seconds)
+            report, text = site.beside_attack(attack, amounts.attack_seconds)
         attacked.append(report)
         made, most = made + int(text), max(most, growth.most)
     risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
-    return judge(attack, honest, attacked, made, most, risen)
+    ratio, tails, is_answered = compare(honest, attacked)
+    counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
+    is_quick = ratio <= RATIO_MAX or (amounts.is_short and not site.HAS_SHORT_TAIL)
+    is_fine = is_quick and is_answered and risen and most <= attack.growth * MIB and site.is_bounded()
+    return (f"{attack.name}, {attack.listener}", f"{tails}; {made:,} {site.UNIT}; at most {most / MIB:+.1f} MiB; {counted}",
+            bool(is_fine))
 
 
-def judge(attack, honest, attacked, made, most, risen):
+def compare(honest, attacked):
+    """(how many times the tail of the honest, both as text, whether all were answered) of reports of the victims."""
     usual, tail = (statistics.median(report["p99_ms"] for report in reports) for reports in (honest, attacked))
     failed, requests = sum(map(failures, attacked)), sum(report["requests"] for report in attacked)
-    counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
-    figure = (f"p99 {tail:.2f} ms, beside honest load {usual:.2f} ms: {tail / usual:.2f}x; {made:,} connections; "
-              f"at most {most / MIB:+.1f} MiB; {counted}; {failed} of {requests:,} failed")
-    is_fine = tail <= RATIO_MAX * usual and risen and most <= attack.growth * MIB and failed == 0
-    return f"{attack.name}, {attack.listener}", figure, bool(is_fine)
+    ratio = tail / usual if usual else math.inf
+    text = f"p99 {tail:.2f} ms, beside honest load {usual:.2f} ms: {ratio:.2f}x; {failed} of {requests:,} failed"
+    return ratio, text, failed == 0 and requests > 0
 
 
 STAGES = {"attacks": attacks}

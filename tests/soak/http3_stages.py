@@ -9,6 +9,7 @@ import sys
 import load
 from attack_stages import HERE, Attack, Site, finish, one_after_the_other
 from processes import BenchError
+from site_under_load import parse_h2load
 
 CONNECTIONS, STREAMS, VICTIMS = 8, 50, 4
 PAIRS_SECONDS = 3600
@@ -50,13 +51,7 @@ class Http3Site(Site):
     def victims(self, seconds):
         log = self.work / "victims.log"
         log.unlink(missing_ok=True)
-        text = finish(self.h2load(f"-c{VICTIMS}", "-m1", f"-D{seconds}", f"--log-file={log}"), seconds)
-        done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-        times = sorted(int(line.rsplit("\t", 1)[1]) for line in log.read_text().splitlines())
-        if not done or not times:
-            raise BenchError(f"h2load said:\n{text}")
-        return {"requests": int(done[1]), "p99_ms": times[len(times) * 99 // 100] / 1000, "bad_statuses": int(done[2]),
-                "connect": int(done[3]), "read": 0, "write": 0, "timeout": int(done[4])}
+        return parse_h2load(finish(self.h2load(f"-c{VICTIMS}", "-m1", f"-D{seconds}", f"--log-file={log}"), seconds), log)
 
 
 class SpreadSite(Http3Site):

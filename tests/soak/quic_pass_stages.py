@@ -2,20 +2,18 @@
 wanted). The clients are there before the flood: who is there is to notice nothing. In the short form only counts decide."""
 import json
 import os
-import re
-import statistics
 import sys
 import time
 
 import load
-from attack_stages import HERE, RATIO_MAX, Attack, Authority, Growth, Site, finish
+from attack_stages import HERE, Attack, Authority, Site, finish, one_after_the_other
 from gateway import Gateway
 from processes import BenchError, free_port
+from site_under_load import parse_h2load
 
-MIB = 2 ** 20
 CONNECTIONS, STREAMS, VICTIMS, MAX_FLOWS = 8, 50, 4, 4096
 LEAD_SECONDS = 1                    # between the clients and the flood, on both sides
-FLOOD = ("quic_pass_dropped_rate_total", "quic_pass_evicted_total")
+FLOOD = ("quic_pass_dropped_rate_total", "quic_pass_dropped_crowded_total", "quic_pass_evicted_total")
 ATTACKS = [
     Attack("Initials", "passed", 64, FLOOD),
     Attack("broken Initials", "passed", 64, FLOOD),
@@ -57,6 +55,7 @@ class Origin:
 
 class PassSite(Site):
     """A listener that passes by address, `passed`, and one that reads names, `named`."""
+    UNIT, HAS_SHORT_TAIL = "datagrams", False
 
     def __init__(self, programs, work):
         self.go = work / "go"
@@ -92,7 +91,10 @@ class PassSite(Site):
         return self.on_load_cpu(sys.executable, HERE / "http3_attack_client.py", attack.name, self.ports[attack.listener], seconds,
                                 "--after", self.go)
 
-    def beside_honest_load(self, listener, seconds):
+    def victims(self, seconds):
+        return self.victims_beside("passed", lambda: self.on_load_cpu("sleep", seconds), seconds)[0]
+
+    def beside_honest(self, listener, seconds):
         return self.victims_beside(listener, lambda: self.honest(listener, seconds), seconds)
 
     def beside_attack(self, attack, seconds):
@@ -109,7 +111,7 @@ class PassSite(Site):
                 process.communicate()
 
     def victims_beside(self, listener, begin, seconds):
-        """(p99 in ms of what clients asked while the load ran, how often, how often in vain, what the load said)."""
+        """(report of what they asked while the load ran, what the load said). They are there before it, and after."""
         log = self.work / "victims.log"
         log.unlink(missing_ok=True)
         whole = seconds + 2 * LEAD_SECONDS
@@ -120,18 +122,15 @@ class PassSite(Site):
             first = time.time()
             other = begin()
             said, last = finish(other, seconds), time.time()
-            text = finish(clients, whole)
+            return parse_h2load(finish(clients, whole), log, first, last), said
         except BaseException:
             for process in filter(None, (clients, other)):
                 process.kill()
                 process.communicate()
             raise
-        done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-        if not done:
-            raise BenchError(f"h2load said:\n{text}")
-        rows = [line.split("\t") for line in log.read_text().splitlines()]
-        times = sorted(int(row[2]) for row in rows if first <= int(row[0]) / 1e6 <= last)
-        return (times[len(times) * 99 // 100] / 1000 if times else 0, len(times), sum(map(int, done.groups()[1:])), said)
+
+    def is_bounded(self):
+        return self.metric("quic_pass_flows") <= 2 * MAX_FLOWS
 
 
 def quic_pass_attacks(run):
@@ -139,32 +138,7 @@ def quic_pass_attacks(run):
     if not load.h2load_with_http3():
         raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
     with PassSite(run.programs, run.work) as site:
-        pid, seconds = site.gateway.dataplane_pid(), run.amounts.attack_seconds
-        for listener in site.ports:  # what a warm gateway keeps is no growth
-            finish(site.honest(listener, seconds), seconds)
-        for attack in ATTACKS:
-            yield one_attack(site, attack, run.amounts)
-            run.progress(f"{attack.listener} attacked by {attack.name}")
-        yield "the data plane that was attacked", "still serves", site.gateway.dataplane_pid() == pid
-
-
-def one_attack(site, attack, amounts):
-    """In turns with honest load, so that whatever else this machine does concerns both."""
-    before = {name: site.metric(name) for name in attack.counters}
-    usual, tails, asked, failed, sent, most = [], [], 0, 0, 0, 0
-    for _ in range(amounts.attack_rounds):
-        usual.append(site.beside_honest_load(attack.listener, amounts.attack_seconds)[0])
-        with Growth(site.gateway.dataplane_pid()) as growth:
-            tail, count, in_vain, said = site.beside_attack(attack, amounts.attack_seconds)
-        tails.append(tail)
-        asked, failed, sent, most = asked + count, failed + in_vain, sent + int(said), max(most, growth.most)
-    risen = {name: site.metric(name) - value for name, value in before.items() if site.metric(name) > value}
-    ratio = statistics.median(tails) / statistics.median(usual)
-    counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
-    figure = (f"p99 {statistics.median(tails):.2f} ms, {ratio:.2f}x; {sent:,} datagrams; at most {most / MIB:+.1f} MiB; {counted}; "
-              f"{failed} of {asked:,} failed")
-    is_fine = risen and failed == 0 and asked > 0 and most <= attack.growth * MIB and site.metric("quic_pass_flows") <= 2 * MAX_FLOWS
-    return f"{attack.name}, {attack.listener}", figure, bool(is_fine and (amounts.is_short or ratio <= RATIO_MAX))
+        yield from one_after_the_other(run, site, site.ports, ATTACKS)
 
 
 STAGES = {"quic-pass-attacks": quic_pass_attacks}

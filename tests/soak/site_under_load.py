@@ -1,4 +1,5 @@
 """A gateway under load for the long runs: configurations that differ by a number, and wrk that is stopped when all is done."""
+import math
 import os
 import pathlib
 import re
@@ -118,6 +119,17 @@ def parse_wrk(text):
     return {"requests": int(done[1]), "p99_ms": float(p99[1]) * load.MILLISECONDS[p99[2]],
             "bad_statuses": int(bad[1]) if bad else 0,
             **{kind: int(errors[i + 1]) if errors else 0 for i, kind in enumerate(kinds)}}
+
+
+def parse_h2load(text, log, first=0, last=math.inf):
+    """Likewise, but what failed is of all that was asked, and the rest of what began between two times."""
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    if not done:
+        raise load.BenchError(f"h2load said:\n{text}")
+    rows = [line.split("\t") for line in log.read_text().splitlines()]  # microseconds: when it began, status, how long it took
+    times = sorted(int(row[2]) for row in rows if first <= int(row[0]) / 1e6 <= last)
+    return {"requests": len(times), "p99_ms": times[len(times) * 99 // 100] / 1000 if times else 0,
+            "bad_statuses": int(done[2]), "connect": int(done[3]), "read": 0, "write": 0, "timeout": int(done[4])}
 
 
 def failures(report):
