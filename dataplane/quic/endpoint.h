@@ -35,7 +35,8 @@ struct quic_process *quic_process_create(const struct quic_process_options *o);
 void                 quic_process_destroy(struct quic_process *p);   /* after the workers; NULL is allowed */
 /* Before the first endpoint of the worker, on its thread. The workers must outlive each other's traffic. */
 int quic_process_add_worker(struct quic_process *p, struct worker *w);          /* 0, or -1 without memory */
-/* After the last endpoint of the worker: frees its table. Thread: the worker's, or main after it has ended. */
+/* After the last endpoint of the worker, before its TLS (tls_io_free): frees its table. Thread: the worker's, or main after
+ * it has ended. */
 void quic_worker_free(struct worker *w);
 
 /* ---- an endpoint. Thread: the worker's */

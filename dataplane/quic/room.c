@@ -25,16 +25,35 @@ void quic_process_destroy(struct quic_process *p) {
 
 /* ---- the worker's ---- */
 
+/* 0, or -1 without memory: OpenSSL makes its generator with the first ones. */
+static int draw(struct quic_room *r) {
+    if (RAND_bytes_ex(r->library->context, r->random, sizeof r->random, 0) != 1)
+        return -1;
+    r->random_left = sizeof r->random;
+    return 0;
+}
+
+static void room_free(struct quic_room *r) {
+    map_finish(&r->names);
+    quic_tokens_finish(&r->tokens);
+    origin_tokens_finish(&r->origin_tokens);
+    secret_clear(r->random, sizeof r->random);
+    hg_free(r->burst);
+    hg_free(r);
+}
+
 struct quic_room *quic_room_of(struct worker *w) {
     if (w->quic)
         return w->quic;
-    struct quic_room *r = hg_calloc(1, sizeof *r);
+    const struct tls_worker *tls = tls_worker_of(w);
+    struct quic_room *r = tls ? hg_calloc(1, sizeof *r) : NULL;
     if (!r)
         return NULL;
     r->worker = w;
+    r->library = &tls->library;
     r->burst = hg_malloc(QUIC_BURST_SIZE);
-    if (!r->burst) {
-        hg_free(r);
+    if (!r->burst || draw(r) < 0) {
+        room_free(r);
         return NULL;
     }
     w->quic = r;
@@ -43,8 +62,7 @@ struct quic_room *quic_room_of(struct worker *w) {
 
 int quic_process_add_worker(struct quic_process *p, struct worker *w) {
     struct quic_room *r = quic_room_of(w);
-    const struct tls_worker *tls = r ? tls_worker_of(w) : NULL;
-    if (!tls || quic_tokens_init(&r->tokens, &tls->library, p->options.secret) < 0)
+    if (!r || quic_tokens_init(&r->tokens, r->library, p->options.secret) < 0)
         return -1;
     r->process = p;
     p->workers[w->index] = w;
@@ -58,12 +76,7 @@ void quic_worker_free(struct worker *w) {
     while (r->first_closing)
         quic_cut(r->first_closing);
     worker_end_turn(w);
-    map_finish(&r->names);
-    quic_tokens_finish(&r->tokens);
-    origin_tokens_finish(&r->origin_tokens);
-    secret_clear(r->random, sizeof r->random);
-    hg_free(r->burst);
-    hg_free(r);
+    room_free(r);
     w->quic = NULL;
 }
 
@@ -90,12 +103,8 @@ bool quic_take_retry(struct quic_room *r, const struct address *remote, const ng
 }
 
 void quic_random(struct quic_room *r, uint8_t *bytes, size_t n) {
-    if (n > r->random_left) {
-        const struct tls_worker *tls = tls_worker_of(r->worker);
-        if (!tls || RAND_bytes_ex(tls->library.context, r->random, sizeof r->random, 0) != 1)
-            abort(); /* as OpenSSL's own protocol code: nothing can be secured any more */
-        r->random_left = sizeof r->random;
-    }
+    if (n > r->random_left && draw(r) < 0)
+        abort(); /* as OpenSSL's own protocol code: nothing can be secured any more */
     r->random_left -= n;
     memcpy(bytes, r->random + r->random_left, n);
     secret_clear(r->random + r->random_left, n);

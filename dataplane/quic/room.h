@@ -47,6 +47,7 @@ struct quic_name {
 struct quic_room {
     struct worker        *worker;
     struct quic_process  *process;         /* NULL: it serves nobody */
+    const struct tls_library *library;     /* of the worker: for random bytes and tokens */
     struct map            names;           /* -> struct quic_name */
     uint8_t              *burst;           /* QUIC_BURST_SIZE bytes: what is written and sent within one flush */
     struct quic_tokens    tokens;

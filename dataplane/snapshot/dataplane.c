@@ -441,8 +441,8 @@ static void seat_finish(struct seat *s) {
     if (s->worker.view)
         view_unref(&s->worker, s->worker.view);
     exchange_free_cache(&s->worker);
-    tls_io_free(&s->worker);
     quic_worker_free(&s->worker);
+    tls_io_free(&s->worker);
     route_scratch_destroy(s->worker.route_scratch);
     hg_free(s->worker.gather);
     worker_finish(&s->worker);

@@ -224,6 +224,28 @@ static void every_lack_of_memory_is_an_error(void **state) {
     talk_close(client);
 }
 
+/* A worker without TLS and QUIC so far: what both share is made with the first connection. */
+static void lack_of_memory_for_what_is_shared_is_an_error(void **state) {
+    struct talk *talk = *state;
+    quic_endpoint_destroy(talk->endpoint);
+    talk->endpoint = NULL;
+    worker_end_turn(&worker);
+    for (long i = 0; i < 8; i++) {
+        talk->count = 0;
+        quic_worker_free(&worker);
+        tls_io_free(&worker);
+        hg_alloc_fail_at(i, 1);
+        assert_null(talk_connect(talk, "site.example"));
+        hg_alloc_fail_at(-1, 0);
+        assert_int_equal(errno, ENOMEM);
+        worker_end_turn(&worker);
+    }
+    talk->count = 0;
+    struct talker *client = talk_connect(talk, "site.example");
+    assert_non_null(client);
+    talk_close(client);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, talk_set_up, talk_tear_down)
     const struct CMUnitTest tests[] = {
@@ -244,6 +266,7 @@ int main(void) {
         TEST(silence_ends_with_the_time_for_the_handshake),
         TEST(server_that_refuses_is_told_from_others),
         TEST(every_lack_of_memory_is_an_error),
+        TEST(lack_of_memory_for_what_is_shared_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
