@@ -173,10 +173,6 @@ static void on_ending(struct quic_conn *c) {
     stats_sub(&c->worker->stats->quic_connections, 1);
 }
 
-static void on_over(struct quic_conn *c) {
-    (void)c;
-}
-
 static void release(struct quic_conn *c) {
     quic_server_drop(server_of(c));
     quic_issuer_drop(server_of(c)->issuer);
@@ -193,7 +189,6 @@ static const struct quic_role server_role = {
     .on_blocked = on_blocked,
     .on_refused = on_refused,
     .on_ending = on_ending,
-    .on_over = on_over,
     .release = release,
 };
 

@@ -60,11 +60,7 @@ static void on_over(struct quic_conn *c) {
     udp_close(&client_of(c)->socket);
 }
 
-static void release(struct quic_conn *c) {
-    quic_free_conn(c);
-}
-
-static const struct quic_role client_role = {.on_token = on_token, .on_over = on_over, .release = release};
+static const struct quic_role client_role = {.on_token = on_token, .on_over = on_over, .release = quic_free_conn};
 
 /* ---- connecting ---- */
 

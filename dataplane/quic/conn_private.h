@@ -43,7 +43,7 @@ struct quic_role {
      * */
     void                (*on_refused)(struct quic_conn *, const struct udp_datagram *, bool retry);
     void                (*on_ending)(struct quic_conn *);      /* before the user hears of it. NULL: nothing */
-    void                (*on_over)(struct quic_conn *);        /* it leaves: counts, sockets. Once, before release */
+    void                (*on_over)(struct quic_conn *);        /* it leaves: sockets. Once, before release. NULL: nothing */
     void                (*release)(struct quic_conn *);        /* reap phase: frees the struct (quic_free_conn) */
 };
 

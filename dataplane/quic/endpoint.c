@@ -63,7 +63,7 @@ static struct quic_issuer *make_issuer(const struct quic_process *p, const struc
     i->server_id = *server_id;
     if (quic_ids_init(&i->ids, p->options.ids_key, p->options.generation, server_id) == 0)
         return i;
-    hg_free(i);
+    quic_issuer_drop(i);
     return NULL;
 }
 

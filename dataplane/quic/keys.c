@@ -34,14 +34,13 @@ int quic_update_key(ngtcp2_conn *ng, uint8_t *rx_secret, uint8_t *tx_secret, ngt
                     const uint8_t *tx_secret_before, size_t secret_n, void *conn) {
     uint8_t rx_key[KEY_MAX], tx_key[KEY_MAX];
     size_t n = ngtcp2_crypto_aead_keylen(&ngtcp2_conn_get_crypto_ctx(ng)->aead);
-    if (ngtcp2_crypto_update_key(ng, rx_secret, tx_secret, rx, rx_key, rx_iv, tx, tx_key, tx_iv, rx_secret_before,
-                                 tx_secret_before, secret_n) != 0)
-        return NGTCP2_ERR_CALLBACK_FAILURE;
-    if (put_off(conn, rx, rx_key, n) == 0) /* without memory what is there is used */
+    int status = ngtcp2_crypto_update_key(ng, rx_secret, tx_secret, rx, rx_key, rx_iv, tx, tx_key, tx_iv, rx_secret_before,
+                                          tx_secret_before, secret_n);
+    if (status == 0 && put_off(conn, rx, rx_key, n) == 0) /* without memory what is there is used */
         put_off(conn, tx, tx_key, n);
     secret_clear(rx_key, sizeof rx_key);
     secret_clear(tx_key, sizeof tx_key);
-    return 0;
+    return status == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 typedef int make_context(ngtcp2_crypto_aead_ctx *, const ngtcp2_crypto_aead *, const uint8_t *key, size_t nonce_n);
