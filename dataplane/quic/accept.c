@@ -323,7 +323,9 @@ static void decide(struct quic_endpoint *e, const struct admission *a, const str
 void quic_accept_initial(struct quic_endpoint *e, const struct quic_arrival *arrival) {
     const struct udp_datagram *d = arrival->datagram;
     ngtcp2_pkt_hd initial;
-    if (d->n < INITIAL_LEAST || ngtcp2_accept(&initial, d->bytes, d->n) != 0) {
+    /* beside a token the library takes IDs of any length: of a Retry they are ours, and longer (section 7.2) */
+    if (d->n < INITIAL_LEAST || ngtcp2_accept(&initial, d->bytes, d->n) != 0 ||
+        initial.dcid.datalen < NGTCP2_MIN_INITIAL_DCIDLEN) {
         stats_add(&e->worker->stats->quic_malformed_total, 1);
         return;
     }

@@ -344,6 +344,20 @@ static void noise_leaves_nothing(void **state) {
     assert_int_equal(net.worker.session_memory.used, 0);
 }
 
+/* Without a token the library passes over a first ID of less than eight octets. It has to be as long with one. */
+static void first_ids_are_never_short(void **state) {
+    (void)state;
+    struct address client = loopback_address(5000);
+    for (uint8_t n = 0; n < NGTCP2_MIN_INITIAL_DCIDLEN; n++) {
+        uint8_t datagram[1200] = {0xc3, 0, 0, 0, 1, n};
+        memcpy(datagram + 6 + n, "\5abcde" "\1t" "\x44\x80", 10); /* the other ID, a token, a length */
+        struct udp_datagram d = {.bytes = datagram, .n = sizeof datagram, .remote = &client, .local = &net.server};
+        net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
+    }
+    assert_int_equal(stats()->quic_malformed_total, NGTCP2_MIN_INITIAL_DCIDLEN);
+    assert_int_equal(stats()->quic_connections_total, 0);
+}
+
 /* ---- ends ---- */
 
 static void a_close_is_told(void **state) {
@@ -739,6 +753,7 @@ int main(void) {
         NET_TEST(handshakes_are_bounded),
         NET_TEST(memory_is_bounded),
         NET_TEST(noise_leaves_nothing),
+        NET_TEST(first_ids_are_never_short),
         NET_TEST(a_close_is_told),
         NET_TEST(who_knocks_is_told_again),
         NET_TEST(the_peer_closes),
