@@ -18,22 +18,29 @@ enum { TAG_SIZE = 16, LONG_HEADER = 0x80 };
 static _Thread_local struct quic_conn *reading;   /* the library does not say whose packet it decrypts */
 
 void quic_read_begin(struct quic_conn *c) {
-    c->peeked.stop_count = 0;
+    c->room->peeked.stop_count = 0;
+    c->room->peeked.resets_ours = false;
     reading = c;
 }
 
 void quic_read_end(struct quic_conn *c) {
+    const struct quic_peeked *p = &c->room->peeked;
     reading = NULL;
-    for (size_t i = 0; i < c->peeked.stop_count && c->user && !c->wants_close; i++)
-        c->user->ops->on_stop_sending(c->user, c->peeked.stops[i].id, c->peeked.stops[i].code);
+    for (size_t i = 0; i < p->stop_count && c->user && !c->wants_close; i++)
+        c->user->ops->on_stop_sending(c->user, p->stops[i].id, p->stops[i].code);
 }
 
-static int on_encrypted(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
-                        const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
-                        size_t header_n) {
+/* 0-RTT is type 1 in version 1, and type 2 in version 2 (RFC 9369 section 3.2), whose number begins with another octet. */
+static bool is_of_application(const uint8_t *header) {
+    return !(header[0] & LONG_HEADER) || (header[0] >> 4 & 3) == (header[1] ? 2 : 1);
+}
+
+static int decrypt(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
+                   const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
+                   size_t header_n) {
     int status = quic_unseal(plain, aead, context, sealed, n, nonce, nonce_n, header, header_n);
-    if (status == 0 && reading && !(header[0] & LONG_HEADER))
-        quic_peek(&reading->peeked, reading->role->is_server, plain, n - TAG_SIZE);
+    if (status == 0 && reading && is_of_application(header))
+        quic_peek(&reading->room->peeked, reading->role->is_server, plain, n - TAG_SIZE);
     return status;
 }
 
@@ -221,7 +228,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .recv_crypto_data = on_crypto,
     .handshake_completed = on_handshake_done,
     .encrypt = quic_seal,
-    .decrypt = on_encrypted,
+    .decrypt = decrypt,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
     .recv_stream_data = on_stream_data,
     .acked_stream_data_offset = on_acked,

@@ -196,8 +196,6 @@ void quic_fail(struct quic_conn *c, int error) {
     if (c->wants_close)
         return;
     c->wants_close = true;
-    if (error == NGTCP2_ERR_PROTO && c->peeked.resets_ours)
-        error = NGTCP2_ERR_STREAM_STATE;
     if (error == NGTCP2_ERR_CRYPTO)
         ngtcp2_ccerr_set_tls_alert(&c->error, ngtcp2_conn_get_tls_alert(c->ng), NULL, 0);
     else
@@ -233,7 +231,7 @@ static void act_on(struct quic_conn *c, int status, const struct udp_datagram *d
         quic_end(c, QUIC_LOST, QUIC_OVER);
         return;
     default:
-        quic_fail(c, status);
+        quic_fail(c, status == NGTCP2_ERR_PROTO && c->room->peeked.resets_ours ? NGTCP2_ERR_STREAM_STATE : status);
     }
     worker_mark_dirty(c->worker, &c->flushable);
 }

@@ -13,7 +13,6 @@
 #include "dataplane/quic/conn.h"
 #include "dataplane/quic/ids.h"
 #include "dataplane/quic/options.h"
-#include "dataplane/quic/peek.h"
 #include "dataplane/quic/room.h"
 
 enum quic_state {
@@ -73,7 +72,6 @@ struct quic_conn {
     uint64_t                near_at;         /* when `near` fires, if it is active */
     uint64_t                expiry;          /* microseconds of the worker's clock; UINT64_MAX: none */
     ngtcp2_ccerr            error;           /* what the peer is told, if wants_close */
-    struct quic_peeked      peeked;          /* of the datagram that is read */
     struct quic_stuck       stuck;
     struct quic_conn       *next_waiting, **waiting_link;    /* for the socket; link NULL: does not wait */
     struct quic_conn       *next_closing, *prev_closing;     /* of the room, oldest first */

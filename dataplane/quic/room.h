@@ -7,6 +7,7 @@
 #include "dataplane/quic/endpoint.h"
 #include "dataplane/quic/ids.h"
 #include "dataplane/quic/origin_tokens.h"
+#include "dataplane/quic/peek.h"
 #include "dataplane/quic/tokens.h"
 
 enum {
@@ -50,6 +51,7 @@ struct quic_room {
     const struct tls_library *library;     /* of the worker: for random bytes and tokens */
     struct map            names;           /* -> struct quic_name */
     uint8_t              *burst;           /* QUIC_BURST_SIZE bytes: what is written and sent within one flush */
+    struct quic_peeked    peeked;          /* of the datagram that is read */
     struct quic_tokens    tokens;
     struct origin_tokens  origin_tokens;   /* for clients of ours */
     struct quic_conn     *first_closing, *last_closing;

@@ -68,7 +68,7 @@ static void frames(struct input *in) {
     struct peer *p = net.peer_count > 0 ? net.peers[how % net.peer_count] : NULL;
     instead.n = take_bytes(in, &says, sizeof instead.bytes);
     memcpy(instead.bytes, says, instead.n);
-    instead.in_handshake = how & 0x80;
+    instead.form = how & 0x80 ? IN_HANDSHAKE : IN_1RTT;
     if (p && p->is_done && !p->is_over && ngtcp2_conn_get_streams_bidi_left(p->conn) > 0)
         peer_send(p, bytes, sizeof bytes);
     net_end_turn();

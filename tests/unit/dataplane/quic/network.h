@@ -282,19 +282,22 @@ static int peer_window(ngtcp2_conn *c, int64_t id, uint64_t most, void *user, vo
     return 0;
 }
 
-/* The next packet of a client that is long enough says this instead, and PADDING: a 1-RTT one, or a Handshake one. */
+/* The bits of a first octet that tell packets of version 1 apart. */
+enum packet_form { IN_1RTT = 0, IN_0RTT = 0x90, IN_HANDSHAKE = 0xa0 };
+
+/* The next packet of a client that has this form and is long enough says this instead, and PADDING. */
 static struct {
-    uint8_t bytes[1024];
-    size_t  n;
-    bool    in_handshake;
+    uint8_t          bytes[1024];
+    size_t           n;
+    enum packet_form form;
 } instead;
 
 static int peer_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *context,
                         const uint8_t *plain, size_t plain_n, const uint8_t *nonce, size_t nonce_n, const uint8_t *header,
                         size_t header_n) {
     uint8_t changed[2048] = {0};
-    bool is_wanted = instead.in_handshake ? (header[0] & 0xb0) == 0xa0 : !(header[0] & 0x80);
-    if (is_wanted && instead.n > 0 && plain_n >= instead.n && plain_n <= sizeof changed) {
+    enum packet_form form = header[0] & 0x80 ? header[0] & 0xb0 : IN_1RTT;
+    if (form == instead.form && instead.n > 0 && plain_n >= instead.n && plain_n <= sizeof changed) {
         memcpy(changed, instead.bytes, instead.n);
         plain = changed;
         instead.n = 0;
@@ -610,6 +613,7 @@ static inline int net_setup(void **state) {
     echo_count = empty_calls = 0;
     echo_owner = &net;
     instead.n = 0;
+    instead.form = IN_1RTT;
     refuses = false;
     fixture_init(&net.tls);
     fixture_build(&net.tls, TLS_HTTP3, TLS_HTTP1);

@@ -1,24 +1,10 @@
 /* Connections of an endpoint, from the first Initial to the last word. */
-#include "tests/unit/dataplane/quic/network.h"
+#include "tests/unit/dataplane/quic/clients.h"
 
 #include "dataplane/tls/failure.h"
 #include "dataplane/tls/quic.h"
 
-static char large[1 << 20];
-
-static void fill_large(void) {
-    for (size_t i = 0; i < sizeof large; i++)
-        large[i] = (char)(i * 2654435761u >> 24);
-}
-
 /* ---- conditions ---- */
-
-static bool all_done(void) {
-    for (size_t i = 0; i < net.peer_count; i++)
-        if (!net.peers[i]->is_done)
-            return false;
-    return true;
-}
 
 static bool all_settled(void) {
     for (size_t i = 0; i < net.peer_count; i++)
@@ -34,37 +20,12 @@ static bool all_over(void) {
     return true;
 }
 
-static bool all_answered(void) {
-    for (size_t i = 0; i < net.peer_count; i++)
-        for (size_t j = 0; j < STREAMS; j++)
-            if (net.peers[i]->sending[j].is_used && !net.peers[i]->ended[j])
-                return false;
-    return true;
-}
-
 static bool all_gone(void) {
     return net.endpoint->count == 0;
 }
 
-static bool last_done(void) {
-    return net.peers[net.peer_count - 1]->is_done;
-}
-
 static bool last_over(void) {
     return net.peers[net.peer_count - 1]->is_over;
-}
-
-static struct peer *open_one(const struct peer_wish *w) {
-    struct peer *p = peer_connect(w);
-    assert_true(net_run(last_done, 5000000));
-    return p;
-}
-
-static void check_echo(const struct peer *p, size_t stream) {
-    const struct sending *s = &p->sending[stream];
-    assert_true(p->ended[stream]);
-    assert_int_equal(p->got[stream].n, s->n);
-    assert_memory_equal(p->got[stream].p, s->bytes, s->n);
 }
 
 static uint64_t code_at(const struct peer *p, bool *ret_is_application) {
@@ -568,107 +529,6 @@ static void clients_have_names(void **state) {
     expect_transport_code(nameless, QUIC_CRYPTO_ERROR + 116);
 }
 
-static void sessions_are_resumed(void **state) {
-    (void)state;
-    struct peer *p = open_one(&(struct peer_wish){0});
-    net_run(NULL, 100000);
-    assert_non_null(p->session);
-    assert_false(echoes[0].is_resumed);
-    SSL_SESSION *known = p->session;
-    SSL_SESSION_up_ref(known);
-    open_one(&(struct peer_wish){.session = known});
-    net_run(NULL, 100000);
-    assert_true(echoes[1].is_done && echoes[1].is_resumed);
-    assert_int_equal(SSL_SESSION_get_max_early_data(known), 0);
-    SSL_SESSION_free(known);
-}
-
-static struct peer *connect_early(const struct peer *before, SSL_SESSION *known, const char *bytes, size_t n) {
-    uint8_t remembered[256];
-    ngtcp2_ssize written = ngtcp2_conn_encode_0rtt_transport_params(before->conn, remembered, sizeof remembered);
-    assert_true(written > 0);
-    struct peer *p = peer_connect(&(struct peer_wish){
-        .session = known, .early = true, .remembered = remembered, .remembered_n = (size_t)written});
-    peer_send(p, bytes, n);
-    return p;
-}
-
-static void early_data(void **state) {
-    (void)state;
-    net.options.early_data = true;
-    struct peer *first = open_one(&(struct peer_wish){0});
-    net_run(NULL, 100000);
-    SSL_SESSION *known = first->session;
-    assert_non_null(known);
-    SSL_SESSION_up_ref(known);
-    assert_true(SSL_SESSION_get_max_early_data(known) > 0);
-    struct peer *p = connect_early(first, known, large, 3000);
-    assert_true(net_run(all_answered, 5000000));
-    check_echo(p, 0);
-    assert_false(p->early_rejected);
-    assert_true(echoes[1].got_early);
-    assert_int_equal(echoes[1].early_bytes, 3000);
-    /* A limit that the client goes by is another one. */
-    net_run(NULL, 100000);
-    net.options.max_concurrent_streams = 90;
-    struct peer *third = connect_early(p, p->session, large, 3000);
-    assert_true(net_run(last_done, 5000000));
-    assert_true(third->early_rejected);
-    assert_int_equal(stats()->quic_early_refused_total, 1);
-    /* Switched off in the meantime. OpenSSL offers a ticket once, so it is the next one. */
-    net.options.early_data = false;
-    SSL_SESSION_free(known);
-    net_run(NULL, 100000);
-    known = third->session;
-    assert_non_null(known);
-    SSL_SESSION_up_ref(known);
-    p = connect_early(first, known, large, 3000);
-    assert_true(net_run(last_done, 5000000));
-    assert_true(p->early_rejected);
-    net_run(NULL, 100000);
-    assert_false(echoes[2].got_early || echoes[3].got_early);
-    SSL_SESSION_free(known);
-}
-
-/* Somebody has listened, and sends it all again. */
-static void early_data_is_taken_once(void **state) {
-    (void)state;
-    net.options.early_data = true;
-    struct peer *first = open_one(&(struct peer_wish){0});
-    net_run(NULL, 100000);
-    struct peer *p = connect_early(first, first->session, large, 500);
-    net_end_turn();
-    size_t count = net.count;
-    struct parcel copies[4];
-    assert_in_range(count, 1, 4);
-    for (size_t i = 0; i < count; i++) {
-        copies[i] = net.parcels[i];
-        copies[i].bytes = malloc(copies[i].n);
-        assert_non_null(copies[i].bytes);
-        memcpy(copies[i].bytes, net.parcels[i].bytes, copies[i].n);
-    }
-    assert_true(net_run(all_answered, 5000000));
-    check_echo(p, 0);
-    assert_int_equal(stats()->quic_early_total, 1);
-    /* from elsewhere, and to an endpoint that does not have the connection */
-    quic_endpoint_destroy(net.endpoint);
-    worker_end_turn(&net.worker);
-    net_open();
-    p->is_over = first->is_over = true;
-    unsigned before = echo_count;
-    for (size_t i = 0; i < count; i++) {
-        struct address thief = loopback_address(50010);
-        struct udp_datagram d = {.bytes = copies[i].bytes, .n = copies[i].n, .remote = &thief, .local = &net.server};
-        net.endpoint->socket.ops->on_datagram(&net.endpoint->socket, &d);
-        free(copies[i].bytes);
-    }
-    net_run(NULL, 1000000);
-    assert_int_equal(stats()->quic_early_total, 1);
-    assert_int_equal(stats()->quic_early_refused_total, 1);
-    assert_int_equal(echo_count, before + 1);
-    assert_false(echoes[before].got_early);
-}
-
 static void keys_are_updated(void **state) {
     (void)state;
     struct peer *p = open_one(&(struct peer_wish){0});
@@ -699,6 +559,20 @@ static void streams_are_ended(void **state) {
     assert_int_equal(echoes[0].stops, 1);
     assert_int_equal(echoes[0].code, 0x12);
     assert_int_equal(p->closed_streams, 1);
+}
+
+/* As many as a browser gives up when its user goes elsewhere: in one datagram. */
+static void many_streams_are_stopped_at_once(void **state) {
+    (void)state;
+    enum { COUNT = 50 };
+    struct peer *p = open_one(&(struct peer_wish){0});
+    for (int i = 0; i < COUNT; i++)
+        peer_send(p, large, 100000);
+    net_run(ten_turns, 1000000);
+    for (int64_t i = 0; i < COUNT; i++)
+        assert_int_equal(ngtcp2_conn_shutdown_stream_read(p->conn, 0, i * 4, 0x12), 0);
+    net_run(NULL, 100000);
+    assert_int_equal(echoes[0].stops, COUNT);
 }
 
 static void the_server_opens_streams(void **state) {
@@ -767,11 +641,9 @@ int main(void) {
         NET_TEST(nobody_speaks),
         NET_TEST(a_stopped_endpoint_refuses),
         NET_TEST(clients_have_names),
-        NET_TEST(sessions_are_resumed),
-        NET_TEST(early_data),
-        NET_TEST(early_data_is_taken_once),
         NET_TEST(keys_are_updated),
         NET_TEST(streams_are_ended),
+        NET_TEST(many_streams_are_stopped_at_once),
         NET_TEST(the_server_opens_streams),
         NET_TEST(allocations_fail_in_turn),
     };

@@ -85,10 +85,9 @@ static void frames_of_another_packet(void **state) {
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
         memcpy(instead.bytes, frames[i].frames, frames[i].n);
         instead.n = frames[i].n;
-        instead.in_handshake = true;
+        instead.form = IN_HANDSHAKE;
         struct peer *p = peer_connect(&(struct peer_wish){0});
         net_run(is_over, 2000000);
-        instead.in_handshake = false;
         const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr(p->conn);
         if (!p->is_over || e->error_code != frames[i].code)
             fail_msg("%s: over %d, code %#llx", frames[i].what, p->is_over, (unsigned long long)e->error_code);

@@ -1,31 +1,9 @@
 /* What a path does to datagrams: the size that it takes, which may change, and congestion that it tells of (ECN). */
-#include "tests/unit/dataplane/quic/network.h"
+#include "tests/unit/dataplane/quic/clients.h"
 
 #define FAR_HOST "192.0.2.1"   /* none of the sizes that are tried on loopback */
 
 enum { PLENTY_US = 60000000 };
-
-static char large[1 << 20];
-
-static void fill_large(void) {
-    for (size_t i = 0; i < sizeof large; i++)
-        large[i] = (char)(i * 2654435761u >> 24);
-}
-
-static bool all_done(void) {
-    for (size_t i = 0; i < net.peer_count; i++)
-        if (!net.peers[i]->is_done)
-            return false;
-    return true;
-}
-
-static bool all_answered(void) {
-    for (size_t i = 0; i < net.peer_count; i++)
-        for (size_t j = 0; j < STREAMS; j++)
-            if (net.peers[i]->sending[j].is_used && !net.peers[i]->ended[j])
-                return false;
-    return true;
-}
 
 static bool half_answered(void) {
     return net.peers[0]->got[0].n > sizeof large / 2;
