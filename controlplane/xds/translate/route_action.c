@@ -146,7 +146,7 @@ static void take_values(struct making *m, const Envoy__Config__Route__V3__Weight
         values[i] = xds_runtime_integer(m->made->runtime, key, forward->clusters[i]->weight);
         largest = values[i] > largest ? values[i] : largest;
     }
-    uint64_t divisor = (largest + WEIGHT_MAX - 1) / WEIGHT_MAX;
+    uint64_t divisor = largest / WEIGHT_MAX + (largest % WEIGHT_MAX != 0);
     for (size_t i = 0; largest > 0 && i < w->n_clusters; i++)
         forward->clusters[i]->weight = (uint32_t)(values[i] / divisor + (values[i] > 0 && values[i] < divisor));
 }

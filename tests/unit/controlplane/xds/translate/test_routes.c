@@ -76,9 +76,11 @@ static void shares_and_weights_go_by_values(void **state) {
     set_value("k.c", "3000000");
     assert_translated(&by_values, share, "7/1000000 a=1 ");
     assert_translated(&by_values, weights, "a=1 b@7c=1 c=1000000 ");  /* a third of each, and never none of some */
+    set_value("k.c", "18446744073709549568");                         /* the largest that there is */
+    assert_translated(&by_values, weights, "a=1 b@7c=1 c=999999 ");
     set_value("k.a", "0");
     set_value("k.b|", "0");
-    assert_translated(&by_values, weights, "a=0 b@7c=0 c=1000000 ");
+    assert_translated(&by_values, weights, "a=0 b@7c=0 c=999999 ");
     set_value("k.c", "0");
     assert_translated(&by_values, weights, "a=1 b@7c=2 c=0 ");        /* nobody would get a request */
     assert_survives_failures(&by_values, weights);
