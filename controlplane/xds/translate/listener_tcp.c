@@ -24,19 +24,25 @@ const struct xds_fields xds_read_tcp_proxy = XDS_TABLE(envoy__extensions__filter
     XDS_IGNORE("access_log_flush_interval", "a connection is logged when it ends"),
     XDS_IGNORE("flush_access_log_on_connected", "a connection is logged when it ends"), XDS_READ("max_connect_attempts"));
 
-static void add(struct making *m, const struct xds_at *at, const char *name_field, const char *name,
-                uint32_t weight, const Envoy__Config__Core__V3__Metadata *metadata,
-                const struct xds_at *metadata_at, Headgate__TcpProxy *to) {
+#define TCP_PROXY(name) Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy##name
+
+/* NULL after an error. */
+static Headgate__WeightedCluster *add(struct making *m, const struct xds_at *at, const char *name, uint32_t weight,
+                                      Headgate__TcpProxy *to) {
     Headgate__WeightedCluster *c = making_new(m, &headgate__weighted_cluster__descriptor);
     if (!c)
-        return;
-    c->name = making_name(m, XDS_AT(at, name_field), name);
-    value_number(m, XDS_AT(at, "weight"), weight, 1, WEIGHT_MAX, &c->has_weight, &c->weight);
-    part_metadata(m, metadata_at, metadata, &c->subset, &c->n_subset);
+        return NULL;
+    c->name = making_name(m, at, name);
+    value_number(m, XDS_AT(at->up, "weight"), weight, 1, WEIGHT_MAX, &c->has_weight, &c->weight);
     to->clusters[to->n_clusters++] = c;
+    return c;
 }
 
-#define TCP_PROXY(name) Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy##name
+static void add_only(struct making *m, const struct xds_at *at, const TCP_PROXY() *from, Headgate__TcpProxy *to) {
+    Headgate__WeightedCluster *c = add(m, XDS_AT(at, "cluster"), from->cluster, 1, to);
+    if (c)
+        part_subset(m, at, from->metadata_match, at, NULL, c);
+}
 
 static void add_weighted(struct making *m, const struct xds_at *at, const TCP_PROXY() *from, Headgate__TcpProxy *to) {
     const TCP_PROXY(__WeightedCluster) *w = from->weighted_clusters;
@@ -47,9 +53,9 @@ static void add_weighted(struct making *m, const struct xds_at *at, const TCP_PR
     }
     for (size_t i = 0; i < w->n_clusters; i++) {
         const struct xds_at *here = XDS_AT_ITEM(XDS_AT(at, "weighted_clusters"), "clusters", i);
-        const Envoy__Config__Core__V3__Metadata *own = w->clusters[i]->metadata_match;
-        add(m, here, "name", w->clusters[i]->name, w->clusters[i]->weight, own ? own : from->metadata_match,
-            XDS_AT(own ? here : at, "metadata_match"), to);
+        Headgate__WeightedCluster *c = add(m, XDS_AT(here, "name"), w->clusters[i]->name, w->clusters[i]->weight, to);
+        if (c)
+            part_subset(m, at, from->metadata_match, here, w->clusters[i]->metadata_match, c);
     }
 }
 
@@ -61,7 +67,7 @@ void listener_tcp(struct listener_making *l, const struct xds_at *at, const TCP_
     l->to->tcp = to;
     switch (from->cluster_specifier_case) {
     case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER:
-        add(m, at, "cluster", from->cluster, 1, from->metadata_match, XDS_AT(at, "metadata_match"), to);
+        add_only(m, at, from, to);
         break;
     case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
         add_weighted(m, at, from, to);

@@ -10,7 +10,7 @@
 #define TRANSPORT_METADATA "envoy.transport_socket_match"
 #define TRANSPORT_KEY      TRANSPORT_METADATA "."    /* what such keys begin with here, where all are together */
 
-enum { ENTRIES_MAX = 64, KEY_MAX = 128, VALUE_MAX = 1024 };
+enum { ENTRIES_MAX = 64, SUBSET_MAX = 8, KEY_MAX = 128, VALUE_MAX = 1024 };
 
 /* Entries under way to one list. */
 struct entries {
@@ -122,6 +122,26 @@ void part_metadata(struct making *m, const struct xds_at *at, const Envoy__Confi
     struct entries e = {.making = m, .room = ENTRIES_MAX};
     take_of(&e, at, metadata, BALANCER_METADATA, "");
     hand_out(&e, ret_items, ret_count);
+}
+
+void part_subset(struct making *m, const struct xds_at *outer_at, const Envoy__Config__Core__V3__Metadata *outer,
+                 const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *own, Headgate__WeightedCluster *to) {
+    Headgate__MetadataEntry **first = NULL, **second = NULL;
+    size_t first_count = 0, second_count = 0;
+    part_metadata(m, XDS_AT(outer_at, "metadata_match"), outer, &first, &first_count);
+    part_metadata(m, XDS_AT(at, "metadata_match"), own, &second, &second_count);
+    to->subset = making_array(m, first_count + second_count, sizeof *to->subset);
+    if (!to->subset)
+        return;
+    for (size_t i = 0, k = 0; i < first_count || k < second_count;) {
+        int order = i == first_count ? 1 : k == second_count ? -1 : strcmp(first[i]->key, second[k]->key);
+        to->subset[to->n_subset++] = order < 0 ? first[i] : second[k];
+        i += order <= 0;
+        k += order >= 0;
+    }
+    if (to->n_subset > SUBSET_MAX)
+        making_refuse(m, XDS_AT(own ? at : outer_at, "metadata_match"), ERROR_RANGE, "has %zu keys; %d are possible",
+                      to->n_subset, SUBSET_MAX);
 }
 
 void part_endpoint_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,

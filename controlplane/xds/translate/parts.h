@@ -31,6 +31,10 @@ Headgate__Http2Options *part_http2(struct making *m, const struct xds_at *at,
  * is nothing. */
 void part_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
                    Headgate__MetadataEntry ***ret_items, size_t *ret_count);
+/* The subset of a cluster's endpoints: what the route asks for (`outer`), and beside it what is asked of this cluster, which
+ * wins. Either may be NULL; `outer_at` and `at` are the places of the messages in which they stand. */
+void part_subset(struct making *m, const struct xds_at *outer_at, const Envoy__Config__Core__V3__Metadata *outer,
+                 const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *own, Headgate__WeightedCluster *to);
 /* Of an endpoint: beside that what "envoy.transport_socket_match" says, under keys that begin so. */
 void part_endpoint_metadata(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *metadata,
                             Headgate__MetadataEntry ***ret_items, size_t *ret_count);

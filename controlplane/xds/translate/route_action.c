@@ -6,7 +6,6 @@
 enum {
     CLUSTERS_MAX = 256,
     WEIGHT_MAX = 1000000,
-    SUBSET_MAX = 8,
     HASHES_MAX = 16,
     UPGRADES_MAX = 16,
     SUBSTITUTION_MAX = 4096,
@@ -96,27 +95,6 @@ static Headgate__WeightedCluster *add_cluster(struct making *m, const struct xds
     return c;
 }
 
-/* The subset that the route asks for, and beyond it what this cluster asks for; the latter wins. */
-static void add_subset(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Metadata *route,
-                       const Envoy__Config__Core__V3__Metadata *own, Headgate__WeightedCluster *c) {
-    Headgate__MetadataEntry **first = NULL, **second = NULL;
-    size_t first_count = 0, second_count = 0;
-    part_metadata(m, XDS_AT(at, "metadata_match"), route, &first, &first_count);
-    part_metadata(m, XDS_AT(at, "metadata_match"), own, &second, &second_count);
-    c->subset = making_array(m, first_count + second_count, sizeof *c->subset);
-    if (!c->subset)
-        return;
-    for (size_t i = 0, k = 0; i < first_count || k < second_count;) {
-        int order = i == first_count ? 1 : k == second_count ? -1 : strcmp(first[i]->key, second[k]->key);
-        c->subset[c->n_subset++] = order < 0 ? first[i] : second[k];
-        i += order <= 0;
-        k += order >= 0;
-    }
-    if (c->n_subset > SUBSET_MAX)
-        making_refuse(m, XDS_AT(at, "metadata_match"), ERROR_RANGE, "has %zu keys; %d are possible",
-                      c->n_subset, SUBSET_MAX);
-}
-
 static void add_changes(struct making *m, const struct xds_at *at,
                         const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *from, Headgate__WeightedCluster *c) {
     const struct route_headers request = ROUTE_HEADERS(at, from, request), response = ROUTE_HEADERS(at, from, response);
@@ -168,7 +146,7 @@ static void weighted(struct making *m, const struct xds_at *at, const Envoy__Con
         c->has_weight = true;
         c->weight = 0;
         value_uint32(m, XDS_AT(here, "weight"), w->clusters[i]->weight, 0, WEIGHT_MAX, &c->has_weight, &c->weight);
-        add_subset(m, here, from->metadata_match, w->clusters[i]->metadata_match, c);
+        part_subset(m, at->up, from->metadata_match, here, w->clusters[i]->metadata_match, c);
         add_changes(m, here, w->clusters[i], c);
         sum += c->weight;
     }
@@ -200,7 +178,7 @@ static void clusters(struct making *m, const struct xds_at *at, const Envoy__Con
     if (from->cluster_specifier_case == ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER) {
         Headgate__WeightedCluster *c = add_cluster(m, XDS_AT(at, "cluster"), from->cluster, forward);
         if (c)
-            add_subset(m, at, from->metadata_match, NULL, c);
+            part_subset(m, at, from->metadata_match, at, NULL, c);
     } else if (from->cluster_specifier_case == ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS) {
         weighted(m, at, from, forward);
     } else {
