@@ -15,7 +15,7 @@ static const struct xds_fields connection = XDS_TABLE(envoy__config__cluster__v3
 const struct xds_fields xds_read_cluster = XDS_TABLE(envoy__config__cluster__v3__cluster,
     XDS_READ("name"), XDS_IGNORE("alt_stat_name", STATISTICS),
     XDS_NOTE("type", "STATIC, EDS; STRICT_DNS and LOGICAL_DNS with one name: all its addresses are endpoints, and have it "
-             "as their host name"),
+             "as their host name, but no metadata to be chosen by"),
     XDS_INSIDE("eds_cluster_config", &cluster_read_eds),
     XDS_NOTE("connect_timeout", "1 ms to 1 day; without it 5 s"),
     XDS_IGNORE("per_connection_buffer_limit_bytes", "what is held is bounded by `limits.buffer`"),

@@ -160,30 +160,45 @@ static bool has_name(const Envoy__Config__Endpoint__V3__LbEndpoint *e) {
 }
 
 /* The endpoint that has a name, in *ret; NULL: none has. Returns the number of all. */
-static size_t find_name(const ASSIGNMENT *from, const Envoy__Config__Endpoint__V3__Endpoint **ret) {
+static size_t find_name(const ASSIGNMENT *from, const Envoy__Config__Endpoint__V3__LbEndpoint **ret) {
     size_t count = 0;
     *ret = NULL;
     for (size_t i = 0; from && i < from->n_endpoints; i++)
         for (size_t k = 0; k < from->endpoints[i]->n_lb_endpoints; k++, count++)
             if (has_name(from->endpoints[i]->lb_endpoints[k]))
-                *ret = from->endpoints[i]->lb_endpoints[k]->endpoint;
+                *ret = from->endpoints[i]->lb_endpoints[k];
     return count;
+}
+
+/* What is said of the name is not said of the addresses that it has, so nothing may be chosen by it. */
+static void check_named(struct cluster_making *c, const struct xds_at *at,
+                        const Envoy__Config__Endpoint__V3__LbEndpoint *e) {
+    Headgate__MetadataEntry **items = NULL;
+    size_t count = 0;
+    bool is_chosen_by = c->from->lb_subset_config || c->from->n_transport_socket_matches;
+    part_endpoint_metadata(c->making, XDS_AT(at, "metadata"), e->metadata, &items, &count);
+    if (count && is_chosen_by)
+        making_unsupported(c->making, XDS_AT(at, "metadata"), "endpoints of a name in DNS have none to be chosen by");
+    if (e->health_status > ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__HEALTHY)
+        making_unsupported(c->making, XDS_AT(at, "health_status"), "of endpoints of a name in DNS only checks know it");
 }
 
 /* A cluster of names has one; addresses among them make it a static one. */
 static void take_dns(struct cluster_making *c) {
     const ASSIGNMENT *from = c->from->load_assignment;
     const struct xds_at *at = XDS_AT(NULL, "load_assignment");
-    const Envoy__Config__Endpoint__V3__Endpoint *named;
+    const Envoy__Config__Endpoint__V3__LbEndpoint *named;
     size_t count = find_name(from, &named);
     if (!named) {
         take_static(c);
     } else if (count > 1) {
         making_unsupported(c->making, XDS_AT(at, "endpoints"), "a cluster has one name in DNS, and nothing beside it");
     } else {
-        const struct xds_at *endpoint = XDS_AT(at, "endpoints[0].lb_endpoints[0].endpoint");
+        const struct xds_at *item = XDS_AT(at, "endpoints[0].lb_endpoints[0]"), *endpoint = XDS_AT(item, "endpoint");
         take_policy(c, at, from);
-        take_name(c, XDS_AT(endpoint, "address.socket_address"), named->address->socket_address, named->hostname);
+        check_named(c, item, named);
+        take_name(c, XDS_AT(endpoint, "address.socket_address"), named->endpoint->address->socket_address,
+                  named->endpoint->hostname);
     }
 }
 

@@ -123,6 +123,16 @@ static void endpoints_of_names(void **state) {
          "endpoints: [10.0.0.1:80, 10.0.0.2:80]\n");
     REFUSED("type: STRICT_DNS, " ASSIGNED(ENDPOINT("web.internal") ", " ENDPOINT("10.0.0.2")),
             "load_assignment.endpoints: is not supported: a cluster has one name in DNS, and nothing beside it");
+    MADE("type: STRICT_DNS, respect_dns_ttl: true, " ASSIGNED("{health_status: HEALTHY, metadata: {filter_metadata: "
+         "{envoy.lb: {v: '1'}}}, endpoint: {address: {socket_address: {address: web.internal, port_value: 80}}}}"),
+         NAMED("    hostname: web.internal\n") "    failure-refresh: 5s\n");
+    REFUSED("type: STRICT_DNS, transport_socket_matches: [{name: plain, match: {}}], " ASSIGNED("{health_status: DRAINING, "
+            "metadata: {filter_metadata: {envoy.transport_socket_match: {tls: 'yes'}}}, endpoint: {address: {socket_address:"
+            " {address: web.internal, port_value: 80}}}}"),
+            "load_assignment.endpoints[0].lb_endpoints[0].metadata: is not supported: endpoints of a name in DNS have none "
+            "to be chosen by\n"
+            "cluster/a: load_assignment.endpoints[0].lb_endpoints[0].health_status: is not supported: of endpoints of a "
+            "name in DNS only checks know it");
     REFUSED("type: STRICT_DNS, dns_refresh_rate: 0.5s, " ASSIGNED(ENDPOINT("web.internal")),
             "dns_refresh_rate: is 500ms; 1s to 1d are possible");
     REFUSED("type: STRICT_DNS, dns_resolution_config: {dns_resolver_options: {use_tcp_for_dns_lookups: true}}",
