@@ -10,7 +10,7 @@
 #include "proto/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.pb-c.h"
 #include "proto/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb-c.h"
 
-enum { ADDRESSES_MAX = 64, BACKLOG_MAX = 65535, CHAINS_MAX = 1000, LISTENER_FILTERS_TIMEOUT = 15 /* seconds, Envoy's */ };
+enum { ADDRESSES_MAX = 64, BACKLOG_MAX = 65535, CHAINS_MAX = 1000 };
 
 /* ---- what is read ---- */
 
@@ -137,7 +137,20 @@ static void check_alpn(struct listener_making *l, const struct xds_at *at, const
                            "h3 is for QUIC, and for nothing else");
 }
 
-static void check_match(struct listener_making *l, const struct chain *c, bool has_tls) {
+/* Nothing but the handshake turns a client away that a chain is not for. */
+static void check_protocols(struct listener_making *l, const struct xds_at *at,
+                            const Envoy__Config__Listener__V3__FilterChainMatch *match, const struct tls_alpn *alpn) {
+    struct tls_alpn offered = *alpn, wanted = {0};
+    if (l->is_quic)
+        offered.is_said = offered.has_http3 = true;
+    tls_read_alpn(l->making, at, "application_protocols", match->application_protocols, match->n_application_protocols,
+                  &wanted);
+    if (memcmp(&wanted, &offered, sizeof wanted) != 0)
+        making_unsupported(l->making, XDS_AT(at, "application_protocols"),
+                           "the transport socket does not offer the same by ALPN");
+}
+
+static void check_match(struct listener_making *l, const struct chain *c, bool has_tls, const struct tls_alpn *alpn) {
     struct making *m = l->making;
     const char *transport = l->is_quic ? "quic" : has_tls ? "tls" : "raw_buffer";
     const Envoy__Config__Listener__V3__FilterChainMatch *match = c->m->filter_chain_match;
@@ -150,6 +163,8 @@ static void check_match(struct listener_making *l, const struct chain *c, bool h
         making_unsupported(m, XDS_AT(at, "server_names"), "without TLS there are none");
     if (match->n_application_protocols && !has_tls)
         making_unsupported(m, XDS_AT(at, "application_protocols"), "without TLS there are none");
+    else if (match->n_application_protocols)
+        check_protocols(l, at, match, alpn);
 }
 
 /* Appends the certificates of another chain, each once. */
@@ -203,7 +218,7 @@ static void chain_tls(struct listener_making *l, const struct chain *c, bool is_
     Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context = open_tls(l, c, socket);
     Headgate__ServerTls *tls = context ? tls_make_server(l->making, at, context, &alpn) : NULL;
     check_alpn(l, at, &alpn);
-    check_match(l, c, context != NULL);
+    check_match(l, c, context != NULL, &alpn);
     if (is_first) {
         l->to->tls = tls;
         l->has_tls = context != NULL;

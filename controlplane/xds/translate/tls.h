@@ -14,6 +14,10 @@ struct tls_alpn {
     bool is_said, has_http1, has_http2, has_http3;
 };
 
+/* The names of a field; one that is none of these is an error. */
+void tls_read_alpn(struct making *m, const struct xds_at *at, const char *field, char *const *names, size_t count,
+                   struct tls_alpn *ret);
+
 /* Towards clients; NULL after an error. */
 Headgate__ServerTls *tls_make_server(struct making *m, const struct xds_at *at,
                                      const Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context,

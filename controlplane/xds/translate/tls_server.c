@@ -23,10 +23,10 @@ const struct xds_fields xds_read_downstream_tls = XDS_TABLE(
     XDS_IGNORE("full_scan_certs_on_sni_mismatch", "certificates for the same names are offered together, whatever their "
                "keys"));
 
-static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSAGE(CommonTlsContext) *common,
-                      struct tls_alpn *ret) {
-    for (size_t i = 0; i < common->n_alpn_protocols; i++) {
-        struct str name = str_of(common->alpn_protocols[i]);
+void tls_read_alpn(struct making *m, const struct xds_at *at, const char *field, char *const *names, size_t count,
+                   struct tls_alpn *ret) {
+    for (size_t i = 0; i < count; i++) {
+        struct str name = str_of(names[i]);
         ret->is_said = true;
         if (str_eq(name, STR("h2")))
             ret->has_http2 = true;
@@ -35,7 +35,7 @@ static void take_alpn(struct making *m, const struct xds_at *at, const TLS_MESSA
         else if (str_eq(name, STR("h3")))
             ret->has_http3 = true;
         else
-            making_unsupported(m, XDS_AT_ITEM(at, "alpn_protocols", i), "only h2 and http/1.1 are");
+            making_unsupported(m, XDS_AT_ITEM(at, field, i), "only h2 and http/1.1 are");
     }
 }
 
@@ -127,6 +127,6 @@ Headgate__ServerTls *tls_make_server(struct making *m, const struct xds_at *at,
     take_clients(m, at, context, to);
     take_algorithms(m, XDS_AT(below, "tls_params"), common->tls_params, to);
     take_sessions(m, at, context, to);
-    take_alpn(m, below, common, ret_alpn);
+    tls_read_alpn(m, below, "alpn_protocols", common->alpn_protocols, common->n_alpn_protocols, ret_alpn);
     return m->faults == before ? to : NULL;
 }
