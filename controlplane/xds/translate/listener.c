@@ -115,7 +115,7 @@ Headgate__Timeouts *listener_timeouts(struct listener_making *l) {
 
 /* The context of a chain's TLS, or NULL: plaintext, or after an error. */
 static Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
-open_tls(struct listener_making *l, const struct chain *c, const struct xds_at *at) {
+open_tls(struct listener_making *l, const struct chain *c, const struct xds_at *at, bool is_first) {
     const Envoy__Config__Core__V3__TransportSocket *socket = c->m->transport_socket;
     ProtobufCMessage *opened = socket && socket->typed_config ? making_open(l->making, at, socket->typed_config) : NULL;
     bool is_quic = opened && opened->descriptor == xds_read_quic_transport.type;
@@ -125,7 +125,8 @@ open_tls(struct listener_making *l, const struct chain *c, const struct xds_at *
         return NULL;
     }
     if (is_quic)
-        return quic_tls(l, at, (const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *)opened);
+        return quic_tls(l, at, (const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *)opened,
+                        is_first);
     bool is_tls = opened &&
                   opened->descriptor == &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor;
     return is_tls ? (Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *)opened : NULL;
@@ -215,7 +216,7 @@ static void chain_tls(struct listener_making *l, const struct chain *c, bool is_
     const struct xds_at *socket = XDS_AT(XDS_AT(c->at, "transport_socket"), "typed_config");
     const struct xds_at *inner = XDS_AT(socket, "downstream_tls_context"), *at = l->is_quic ? inner : socket;
     struct tls_alpn alpn = {0};
-    Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context = open_tls(l, c, socket);
+    Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *context = open_tls(l, c, socket, is_first);
     Headgate__ServerTls *tls = context ? tls_make_server(l->making, at, context, &alpn) : NULL;
     check_alpn(l, at, &alpn);
     check_match(l, c, context != NULL, &alpn);
@@ -269,22 +270,35 @@ static bool expects_names(const struct chain *chains, size_t count) {
     return true;
 }
 
+/* 0: nothing is said. */
+static uint64_t chain_time(struct listener_making *l, const struct chain *c) {
+    uint64_t time = 0;
+    protobuf_c_boolean has_time = false;
+    value_duration(l->making, XDS_AT(c->at, "transport_socket_connect_timeout"), c->m->transport_socket_connect_timeout,
+                   XDS_MS, XDS_DAY, &has_time, &time);
+    return time;
+}
+
+static void set_handshake_time(struct listener_making *l, uint64_t time) {
+    if (time == 0 || !listener_timeouts(l))
+        return;
+    l->to->timeouts->has_handshake = true;
+    l->to->timeouts->handshake = time;
+}
+
 static void make_chains(struct listener_making *l, const struct chain *chains, size_t count) {
-    uint64_t timeout = 0;
-    protobuf_c_boolean has_timeout = false;
+    uint64_t time = chain_time(l, &chains[0]);
     for (size_t i = 0; i < count; i++) {
         chain_tls(l, &chains[i], i == 0);
         if (i && !has_same_filters(&chains[0], &chains[i]))
             making_unsupported(l->making, XDS_AT(chains[i].at, "filters"), "the chains of a listener have the same filters");
-        value_duration(l->making, XDS_AT(chains[i].at, "transport_socket_connect_timeout"),
-                       chains[i].m->transport_socket_connect_timeout, XDS_MS, XDS_DAY, &has_timeout, &timeout);
+        if (i && chain_time(l, &chains[i]) != time)
+            making_unsupported(l->making, XDS_AT(chains[i].at, "transport_socket_connect_timeout"),
+                               "the chains of a listener have the same");
     }
     if (l->to->tls && expects_names(chains, count))
         l->to->tls->has_require_sni_match = l->to->tls->require_sni_match = true;
-    if (has_timeout && listener_timeouts(l)) {
-        l->to->timeouts->has_handshake = true;
-        l->to->timeouts->handshake = timeout;
-    }
+    set_handshake_time(l, time);
     chain_filter(l, &chains[0]);
 }
 
@@ -342,10 +356,8 @@ static void handshake_time(struct listener_making *l, const Envoy__Config__Liste
     protobuf_c_boolean has = false;
     value_duration(l->making, XDS_AT(NULL, "listener_filters_timeout"), from->listener_filters_timeout, 0, XDS_DAY, &has,
                    &timeout);
-    if (!has || !listener_timeouts(l) || l->to->timeouts->has_handshake)
-        return;
-    l->to->timeouts->has_handshake = true;
-    l->to->timeouts->handshake = timeout ? timeout : XDS_DAY;
+    if (has && listener_timeouts(l) && !l->to->timeouts->has_handshake)
+        set_handshake_time(l, timeout ? timeout : XDS_DAY);
 }
 
 static void make_listener(struct listener_making *l, const Envoy__Config__Listener__V3__Listener *from) {

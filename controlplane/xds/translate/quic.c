@@ -149,11 +149,15 @@ void listener_udp(struct listener_making *l, const struct xds_at *at,
 
 Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
 quic_tls(struct listener_making *l, const struct xds_at *at,
-         const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *from) {
+         const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *from, bool is_first) {
+    bool has_early_data = from->enable_early_data && from->enable_early_data->value;
+    Headgate__QuicOptions *q = l->to->quic;
     if (!from->downstream_tls_context)
         making_refuse(l->making, XDS_AT(at, "downstream_tls_context"), ERROR_MISSING, "is missing");
-    if (l->to->quic && from->enable_early_data && from->enable_early_data->value)
-        l->to->quic->has_early_data = l->to->quic->early_data = true;
+    if (q && is_first)
+        q->has_early_data = q->early_data = has_early_data;
+    else if (q && !q->early_data != !has_early_data)
+        making_unsupported(l->making, XDS_AT(at, "enable_early_data"), "the chains of a listener have the same");
     return from->downstream_tls_context;
 }
 

@@ -27,9 +27,9 @@ extern const struct xds_fields xds_read_udp_listener, xds_read_quic_transport, x
 /* Makes a listener of QUIC of it; NULL: it is one of TCP. */
 void listener_udp(struct listener_making *l, const struct xds_at *at,
                   const Envoy__Config__Listener__V3__UdpListenerConfig *from);
-/* The TLS of a chain's transport; NULL after an error. */
+/* The TLS of a chain's transport, which takes early data or not as the first chain does; NULL after an error. */
 Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
 quic_tls(struct listener_making *l, const struct xds_at *at,
-         const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *from);
+         const Envoy__Extensions__TransportSockets__Quic__V3__QuicDownstreamTransport *from, bool is_first);
 /* NULL: the gateway's defaults. */
 void listener_http3(struct listener_making *l, const Envoy__Config__Core__V3__Http3ProtocolOptions *from);
