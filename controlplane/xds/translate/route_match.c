@@ -129,6 +129,7 @@ static bool holds_for_empty(struct making *m, const Headgate__FieldMatch *f) {
     case HEADGATE__FIELD_MATCH__KIND_SUFFIX: return !f->suffix[0];
     case HEADGATE__FIELD_MATCH__KIND_CONTAINS: return !f->contains[0];
     case HEADGATE__FIELD_MATCH__KIND_REGEX: return route_regex_meets(m, f->regex, STR(""));
+    case HEADGATE__FIELD_MATCH__KIND_PRESENT: return f->present;
     default: return false;
     }
 }
@@ -239,17 +240,19 @@ static Headgate__FieldMatch *add_condition(struct making *m, Headgate__FieldMatc
     return f;
 }
 
-/* In Envoy what is absent meets no condition on a value, inverted or not; here an inverted one it does. */
+/* In Envoy what is absent meets no condition on a value, inverted or not, or counts as empty; here it meets those on a value
+ * that are inverted. */
 static bool needs_presence(struct making *m, const struct xds_at *at, const Envoy__Config__Route__V3__HeaderMatcher *from,
                            const Headgate__FieldMatch *f) {
     bool is_on_value = f->kind_case != HEADGATE__FIELD_MATCH__KIND_PRESENT;
-    if (!is_on_value || !from->treat_missing_header_as_empty)
-        return is_on_value && from->invert_match;
-    bool holds = holds_for_empty(m, f);
-    if (holds && !from->invert_match)
+    bool meets_here = (!is_on_value && !f->present) != from->invert_match;
+    if (!from->treat_missing_header_as_empty)
+        return is_on_value && meets_here;
+    bool meets_there = holds_for_empty(m, f) != from->invert_match;
+    if (meets_there && !meets_here)
         making_unsupported(m, XDS_AT(at, "treat_missing_header_as_empty"),
                            "an empty value meets this condition, and an absent one does not");
-    return holds && from->invert_match;
+    return meets_here && !meets_there;
 }
 
 static const char *header_name(struct making *m, const struct xds_at *at, const char *name) {
