@@ -58,19 +58,25 @@ const struct xds_fields cluster_read_http = XDS_TABLE(envoy__extensions__upstrea
 
 /* ---- taking ---- */
 
+/* It has two places, of which one may be used. */
+static void take_requests(struct cluster_making *c, const struct xds_at *at, const Google__Protobuf__UInt32Value *requests) {
+    if (requests && c->to->has_requests_per_connection)
+        making_refuse(c->making, at, ERROR_CONFLICT, "stands in common_http_protocol_options, too");
+    else if (requests)
+        value_number(c->making, at, requests->value ? requests->value : REQUESTS_MAX, 1, REQUESTS_MAX,
+                     &c->to->has_requests_per_connection, &c->to->requests_per_connection);
+}
+
 static void take_common(struct cluster_making *c, const struct xds_at *at,
                         const Envoy__Config__Core__V3__HttpProtocolOptions *from) {
     Headgate__Cluster *to = c->to;
-    const Google__Protobuf__UInt32Value *requests = from ? from->max_requests_per_connection : NULL;
     if (!from)
         return;
     value_duration(c->making, XDS_AT(at, "idle_timeout"), from->idle_timeout, XDS_MS, XDS_DAY, &to->has_idle_timeout,
                    &to->idle_timeout);
     value_duration(c->making, XDS_AT(at, "max_connection_duration"), from->max_connection_duration, XDS_MS, 30 * XDS_DAY,
                    &to->has_connection_lifetime, &to->connection_lifetime);
-    if (requests)
-        value_number(c->making, XDS_AT(at, "max_requests_per_connection"), requests->value ? requests->value : REQUESTS_MAX,
-                     1, REQUESTS_MAX, &to->has_requests_per_connection, &to->requests_per_connection);
+    take_requests(c, XDS_AT(at, "max_requests_per_connection"), from->max_requests_per_connection);
 }
 
 static void take_http2(struct cluster_making *c, const struct xds_at *at,
@@ -145,10 +151,6 @@ static void take_legacy(struct cluster_making *c) {
     take_upstream(c, from->upstream_http_protocol_options);
     if (from->http2_protocol_options)
         take_http2(c, XDS_AT(NULL, "http2_protocol_options"), from->http2_protocol_options);
-    if (from->max_requests_per_connection)
-        value_number(c->making, XDS_AT(NULL, "max_requests_per_connection"),
-                     from->max_requests_per_connection->value ? from->max_requests_per_connection->value : REQUESTS_MAX, 1,
-                     REQUESTS_MAX, &c->to->has_requests_per_connection, &c->to->requests_per_connection);
 }
 
 static bool has_legacy(const Envoy__Config__Cluster__V3__Cluster *from) {
@@ -156,16 +158,24 @@ static bool has_legacy(const Envoy__Config__Cluster__V3__Cluster *from) {
            from->http_protocol_options;
 }
 
-static const Google__Protobuf__Any *find_typed(const Envoy__Config__Cluster__V3__Cluster *from) {
-    for (size_t i = 0; i < from->n_typed_extension_protocol_options; i++)
-        if (strcmp(from->typed_extension_protocol_options[i]->key, HTTP_OPTIONS_NAME) == 0)
-            return from->typed_extension_protocol_options[i]->value;
-    return NULL;
+/* NULL: there are none. Others belong to nothing that is here. */
+static const Google__Protobuf__Any *find_typed(struct cluster_making *c) {
+    const Envoy__Config__Cluster__V3__Cluster *from = c->from;
+    const Google__Protobuf__Any *found = NULL;
+    for (size_t i = 0; i < from->n_typed_extension_protocol_options; i++) {
+        const char *key = from->typed_extension_protocol_options[i]->key;
+        if (strcmp(key, HTTP_OPTIONS_NAME) == 0)
+            found = from->typed_extension_protocol_options[i]->value;
+        else
+            making_unsupported(c->making, XDS_AT_KEY(NULL, "typed_extension_protocol_options", key),
+                               "only " HTTP_OPTIONS_NAME " is");
+    }
+    return found;
 }
 
 void cluster_take_protocol(struct cluster_making *c) {
     const struct xds_at *at = XDS_AT_KEY(NULL, "typed_extension_protocol_options", HTTP_OPTIONS_NAME);
-    const Google__Protobuf__Any *any = find_typed(c->from);
+    const Google__Protobuf__Any *any = find_typed(c);
     if (any && has_legacy(c->from)) {
         making_refuse(c->making, at, ERROR_CONFLICT, "stands beside options of HTTP in the cluster itself");
     } else if (any) {
@@ -175,4 +185,5 @@ void cluster_take_protocol(struct cluster_making *c) {
     } else {
         take_legacy(c);
     }
+    take_requests(c, XDS_AT(NULL, "max_requests_per_connection"), c->from->max_requests_per_connection);
 }

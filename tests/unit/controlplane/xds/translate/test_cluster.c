@@ -271,8 +271,13 @@ static void protocols(void **state) {
     MADE("max_requests_per_connection: 0, " TYPED("explicit_http_config: {http2_protocol_options: {max_concurrent_streams:"
          " 2147483647, initial_stream_window_size: 65536, initial_connection_window_size: 1048576, hpack_table_size: 100000,"
          " max_outbound_frames: 5, connection_keepalive: {interval: 30s, timeout: 5s}}}"),
-         "protocol: http2\nhttp2:\n  max-concurrent-streams: 100000\n  initial-stream-window: 64KiB\n"
-         "  initial-connection-window: 1MiB\n  header-table-size: 64KiB\n  ping-interval: 30s\n");
+         "protocol: http2\nrequests-per-connection: 1000000000\nhttp2:\n  max-concurrent-streams: 100000\n"
+         "  initial-stream-window: 64KiB\n  initial-connection-window: 1MiB\n  header-table-size: 64KiB\n"
+         "  ping-interval: 30s\n");
+    MADE("max_requests_per_connection: 9", "requests-per-connection: 9\n");
+    REFUSED("max_requests_per_connection: 0, " TYPED("explicit_http_config: {http_protocol_options: {}}, "
+            "common_http_protocol_options: {max_requests_per_connection: 7}"),
+            "max_requests_per_connection: stands in common_http_protocol_options, too");
     REFUSED(TYPED(""), TYPED_PATH ".explicit_http_config: is missing");
     REFUSED(TYPED("explicit_http_config: {}"), TYPED_PATH ".explicit_http_config: names no protocol");
     REFUSED("http2_protocol_options: {}, " TYPED("explicit_http_config: {http_protocol_options: {}}"),
@@ -285,6 +290,10 @@ static void protocols(void **state) {
             "typed_extension_protocol_options[\"x\"]: is of the type \"type.googleapis.com/google.protobuf.Empty\", which "
             "is "
             "not supported here");
+    REFUSED("typed_extension_protocol_options: {http: {'@type': type.googleapis.com/envoy.extensions.upstreams.http.v3."
+            "HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}",
+            "typed_extension_protocol_options[\"http\"]: is not supported: only "
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions is");
 }
 
 /* ---- HTTP/3 ---- */
