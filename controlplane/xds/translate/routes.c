@@ -49,8 +49,9 @@ const struct xds_fields xds_read_routes = XDS_TABLE(envoy__config__route__v3__ro
     XDS_READ("name"), XDS_INSIDE("virtual_hosts", &xds_read_virtual_host),
     XDS_INSIDE_NOTE("vhds", &vhds_table,
                     "over delta streams. All virtual hosts that the server has are asked for at once (`*`), none on "
-                    "demand: a request for a host that did not come is answered 404 at once, and not held while the server "
-                    "is asked. Those named `ROUTE/HOST` belong to the route configuration `ROUTE`"),
+                    "demand (the filter `OnDemand` is refused): a request for a host that did not come is answered 404 at "
+                    "once, and not held while the server is asked. Those named `ROUTE/HOST` belong to the route "
+                    "configuration `ROUTE`"),
     XDS_INSIDE("request_headers_to_add", &xds_read_changed_header), XDS_READ("request_headers_to_remove"),
     XDS_INSIDE("response_headers_to_add", &xds_read_changed_header), XDS_READ("response_headers_to_remove"),
     XDS_READ("most_specific_header_mutations_wins"),

@@ -29,6 +29,34 @@ static void every_case_comes_out_as_written(void **state) {
     assert_true(check_cases("tests/unit/controlplane/xds/translate/listeners.txt", &listeners) > 15);
 }
 
+/* Its type is none that is known here, so that no text can have it. */
+static void the_filter_for_virtual_hosts_on_demand_is_refused(void **state) {
+    typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter http_filter;
+    Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager manager =
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__INIT;
+    http_filter filter = ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__INIT;
+    http_filter *filters[] = {&filter};
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    struct error_list errors = {0};
+    struct making m = {.errors = &errors, .resource = "listener/l"};
+    struct strbuf out = {0};
+    (void)state;
+    any.type_url = (char *)"type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand";
+    filter.config_type_case =
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+    filter.typed_config = &any;
+    manager.http_filters = filters;
+    manager.n_http_filters = 1;
+    http_filters(&m, NULL, &manager);
+    add_errors(&errors, &out);
+    assert_string_equal(strbuf_str(&out).p,
+                        "listener/l: http_filters[0].typed_config: is of the type \"type.googleapis.com/envoy.extensions."
+                        "filters.http.on_demand.v3.OnDemand\", which is not supported here\n"
+                        "listener/l: http_filters: need envoy.extensions.filters.http.router.v3.Router\n");
+    strbuf_finish(&out);
+    error_list_finish(&errors);
+}
+
 static void tables_are_sound(void **state) {
     (void)state;
     const struct xds_fields *const all[] = {
@@ -63,6 +91,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_case_comes_out_as_written),
+        cmocka_unit_test(the_filter_for_virtual_hosts_on_demand_is_refused),
         cmocka_unit_test(tables_are_sound),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -67,7 +67,8 @@ static const struct {
      "rule_09_what_is_not_sent_does_not_exist"},
     {"the valid part of a refused response is used",
      "rule_10_the_valid_part_is_used"},
-    {"data errors keep the copy; an ignored deletion is logged once, and once when it clears",
+    {"data errors (what is refused, removed, or among `resource_errors`) keep the copy, unless the bootstrap file says "
+     "`fail_on_data_errors`; an ignored deletion is logged once, and once when it clears",
      "rule_11_data_errors_keep_the_copy"},
     {"the end of a stream is an error only without a response; then back off",
      "rule_12_an_end_without_a_response_is_an_error"},
