@@ -21,7 +21,7 @@ struct walk {
     const struct xds_findings *findings;
     struct arena_budget        memory;      /* of every Any that is open */
     size_t                     values;
-    int                        told;
+    int                        told, ignored;   /* ignored: of those that were told */
     bool                       is_over, is_out_of_memory;
 };
 
@@ -46,9 +46,10 @@ static void run_out_of_memory(struct walk *w) {
 }
 
 static void tell(struct walk *w, const struct place *at, const struct xds_finding *finding) {
+    bool is_ignored = finding->kind == XDS_IGNORED;
     struct strbuf path = {0};
     struct xds_finding told = *finding;
-    if (w->is_over)
+    if (w->is_over || (is_ignored && w->ignored == XDS_WALK_FINDINGS_MAX))
         return;
     add_path(at, &path);
     told.path = strbuf_str(&path).p;
@@ -56,10 +57,11 @@ static void tell(struct walk *w, const struct place *at, const struct xds_findin
         run_out_of_memory(w);
     } else {
         w->told++;
+        w->ignored += is_ignored;
         w->is_over = !w->findings->found(w->findings->context, &told);
     }
     strbuf_finish(&path);
-    if (!w->is_over && finding->kind != XDS_MORE && w->told == XDS_WALK_FINDINGS_MAX - 1)
+    if (!w->is_over && finding->kind != XDS_MORE && w->told - w->ignored == XDS_WALK_FINDINGS_MAX - 1)
         tell(w, NULL, &(struct xds_finding){.kind = XDS_MORE, .detail = "there is more that is not supported"});
     w->is_over |= finding->kind == XDS_MORE;
 }

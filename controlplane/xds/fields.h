@@ -6,7 +6,8 @@
  * by what the walk has found.
  *
  * Recursion is bounded by XDS_DEPTH_MAX (an Any counts as one level), the work by XDS_WALK_VALUES_MAX, what is told by
- * XDS_WALK_FINDINGS_MAX. Thread: any, nothing is shared. */
+ * XDS_WALK_FINDINGS_MAX, which ends the walk. Of what is ignored as much is told, and the walk goes on: a table of routes
+ * may have thousands of such fields. Thread: any, nothing is shared. */
 #pragma once
 
 #include <stdbool.h>

@@ -45,7 +45,7 @@ static const struct xds_fields *table_of(const ProtobufCMessageDescriptor *type)
 static int findings_of(const ProtobufCMessage *m, struct strbuf *notes)
 {
     int count = xds_fields_walk(table_of(m->descriptor), m, &(struct xds_findings){note, notes});
-    must(count <= XDS_WALK_FINDINGS_MAX, "more findings than allowed");
+    must(count <= 2 * XDS_WALK_FINDINGS_MAX, "more findings than allowed");
     must(count <= 0 || notes->n || notes->failed, "findings without a text");
     return count;
 }

@@ -209,6 +209,24 @@ static void the_walk_ends_at_its_bounds_and_when_told(void **state) {
     strbuf_finish(&all.text);
 }
 
+/* Nor does it hide what is not supported behind it. */
+static void what_is_ignored_does_not_end_the_walk(void **state) {
+    struct strbuf text = {0};
+    struct notes notes = {0};
+    (void)state;
+    strbuf_puts(&text, "virtual_hosts: [{name: a, routes: [");
+    for (int i = 0; i < 2 * XDS_WALK_FINDINGS_MAX; i++)
+        strbuf_puts(&text, "{route: {priority: HIGH}}, ");
+    strbuf_puts(&text, "{route: {cors: {}}}]}]");
+    ProtobufCMessage *m = read_text(read_routes.type, text.p);
+    assert_int_equal(xds_fields_walk(&read_routes, m, &(struct xds_findings){note, &notes}), XDS_WALK_FINDINGS_MAX + 1);
+    assert_true(str_ends(strbuf_str(&notes.text),
+                         STR("virtual_hosts[0].routes[99].route.priority is ignored: all requests have the same priority\n"
+                             "virtual_hosts[0].routes[200].route.cors is not supported\n")));
+    strbuf_finish(&text);
+    strbuf_finish(&notes.text);
+}
+
 /* An Any within an Any: each is decoded alone, so only the walk can count them. */
 static void any_messages_within_each_other_are_counted(void **state) {
     static struct xds_fields extension;
@@ -391,6 +409,7 @@ int main(void) {
         cmocka_unit_test(keys_of_maps_stand_in_the_path),
         cmocka_unit_test(a_message_without_a_table_is_not_taken_for_read),
         cmocka_unit_test(the_walk_ends_at_its_bounds_and_when_told),
+        cmocka_unit_test(what_is_ignored_does_not_end_the_walk),
         cmocka_unit_test(any_messages_within_each_other_are_counted),
         cmocka_unit_test(the_work_of_a_walk_is_bounded),
         cmocka_unit_test(plain_fields_are_set_when_they_are_not_their_default),

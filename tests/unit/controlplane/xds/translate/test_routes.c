@@ -25,6 +25,27 @@ static void every_case_comes_out_as_written(void **state) {
     assert_true(check_cases("tests/unit/controlplane/xds/translate/routes.txt", &routes) > 30);
 }
 
+static void print_count(const struct xds_made *made, struct strbuf *out) {
+    const struct config_resource *r = &made->set.items[0];
+    Headgate__RouteTable *table = headgate__route_table__unpack(NULL, r->size, r->bytes);
+    assert_non_null(table);
+    strbuf_printf(out, "%zu rules", table->hosts[0]->n_rules);
+    headgate__route_table__free_unpacked(table, NULL);
+}
+
+/* Servers say of each route what is for traces and metrics. */
+static void any_number_of_routes_may_have_what_is_ignored(void **state) {
+    static const struct translating counted = {&envoy__config__route__v3__route_configuration__descriptor, translate,
+                                               print_count};
+    struct strbuf text = {0};
+    (void)state;
+    strbuf_puts(&text, "name: r\nvirtual_hosts:\n- name: h\n  domains: ['*']\n  routes:\n");
+    for (int i = 0; i < 500; i++)
+        strbuf_printf(&text, "  - {match: {path: /%d}, route: {cluster: c}, decorator: {operation: o}}\n", i);
+    assert_translated(&counted, strbuf_str(&text).p, "500 rules");
+    strbuf_finish(&text);
+}
+
 /* ---- values of the runtime ---- */
 
 static struct xds_runtime values;
@@ -116,6 +137,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_case_comes_out_as_written),
+        cmocka_unit_test(any_number_of_routes_may_have_what_is_ignored),
         cmocka_unit_test(shares_and_weights_go_by_values),
         cmocka_unit_test(tables_are_sound),
         cmocka_unit_test(every_allocation_may_fail),
