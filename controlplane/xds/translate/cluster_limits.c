@@ -8,6 +8,7 @@ enum {
     ENVOY_RETRIES = 3,
     ENVOY_FACTOR = 1900,                /* thousandths of a standard deviation */
     ENVOY_FAILURE_PERCENT = 85,
+    ENVOY_FAILURE_HOSTS = 5,
     ENVOY_FAILURE_REQUESTS = 50,
     TOKENS_MAX = 10000000,              /* with these there are always tokens: Envoy has none */
     TOKENS_PER_SECOND_MAX = 1000000,
@@ -98,7 +99,7 @@ static void take_rates(struct cluster_making *c, const Envoy__Config__Cluster__V
         value_number(c->making, XDS_AT(at, "failure_percentage_threshold"),
                      threshold ? threshold->value : ENVOY_FAILURE_PERCENT, 1, 100, &to->has_failure_percent,
                      &to->failure_percent);
-        take_shared(c, "failure_percentage_minimum_hosts", from->failure_percentage_minimum_hosts, to->min_endpoints,
+        take_shared(c, "failure_percentage_minimum_hosts", from->failure_percentage_minimum_hosts, ENVOY_FAILURE_HOSTS,
                     &to->has_min_endpoints, &to->min_endpoints);
         take_shared(c, "failure_percentage_request_volume", from->failure_percentage_request_volume, ENVOY_FAILURE_REQUESTS,
                     &to->has_min_requests, &to->min_requests);

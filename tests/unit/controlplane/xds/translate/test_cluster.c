@@ -161,6 +161,10 @@ static void outliers_are_those_of_envoy(void **state) {
             "cluster/a: outlier_detection.failure_percentage_request_volume: is not supported: it is the same for both "
             "rates "
             "here, and both are enforced");
+    REFUSED("outlier_detection: {success_rate_minimum_hosts: 3, success_rate_request_volume: 50, "
+            "enforcing_failure_percentage: 100}",
+            "outlier_detection.failure_percentage_minimum_hosts: is not supported: it is the same for both rates here, and "
+            "both are enforced");
     REFUSED("outlier_detection: {consecutive_5xx: 0, monitors: []}",
             "outlier_detection.consecutive_5xx: is 0; 1 to 1000000 are possible");
 }
