@@ -66,9 +66,9 @@ static Envoy__Admin__V3__ClientResourceStatus status_of(enum xds_state state) {
     return (Envoy__Admin__V3__ClientResourceStatus)((int)state + ENVOY__ADMIN__V3__CLIENT_RESOURCE_STATUS__REQUESTED);
 }
 
-/* Keys are nobody's business: of a secret only its state is told. */
-static bool may_be_shown(const struct making *m, enum xds_role role) {
-    return m->has_contents && role != XDS_SECRETS;
+/* Keys are nobody's business: of what has some only its state is told. */
+static bool may_be_shown(const struct making *m, enum xds_role role, struct str name) {
+    return m->has_contents && !xds_world_has_keys(m->csds->world, role, name);
 }
 
 static Generic *describe(struct making *m, enum xds_role role, const struct xds_resource *r) {
@@ -82,7 +82,7 @@ static Generic *describe(struct making *m, enum xds_role role, const struct xds_
     if (r->copy) {
         c->version_info = text_of(m, r->copy->version);
         c->last_updated = time_of(m, r->updated_at);
-        c->xds_config = may_be_shown(m, role) ? contents_of(m, role, r->copy->bytes) : NULL;
+        c->xds_config = may_be_shown(m, role, r->name) ? contents_of(m, role, r->copy->bytes) : NULL;
     }
     if (r->error.n > 0)
         c->error_state = failure_of(m, r);

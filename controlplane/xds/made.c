@@ -295,8 +295,10 @@ static int fill(struct world_made *made, struct world_item *it, const struct xds
         status = decode_listener(made);
     for (size_t i = 0; status == 0 && i < from->need_count; i++)
         status = add_need(made, &from->needs[i], errors);
-    for (size_t i = 0; status == 0 && i < from->given_count; i++)
+    for (size_t i = 0; status == 0 && i < from->given_count; i++) {
+        made->has_keys |= from->givens[i].what != CONFIG_SECRET_TRUST;
         status = add_secret(made, from->givens[i].name);
+    }
     made->is_hollow = from->is_hollow;
     made->reads_runtime = from->reads_runtime;
     made->runtime_hash = made->world->runtime.hash;

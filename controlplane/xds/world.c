@@ -292,6 +292,12 @@ const char *xds_world_waits_for(const struct xds_world *w, enum xds_role role, s
     return it && it->held && it->held != it->used ? it->waits_for : NULL;
 }
 
+bool xds_world_has_keys(const struct xds_world *w, enum xds_role role, struct str name) {
+    const struct world_item *it = world_item_find(w, role, name);
+    bool may_have = role == XDS_CLUSTERS || role == XDS_LISTENERS;
+    return role == XDS_SECRETS || (may_have && (!it || !it->held || it->held->has_keys));
+}
+
 const struct xds_world_counters *xds_world_counters(const struct xds_world *w) {
     return &w->counters;
 }

@@ -107,6 +107,9 @@ size_t                     xds_world_type(const struct xds_world *w, enum xds_ro
 /* Why a resource that is held is not in use, for people; NULL: it is, or is not there. Valid until the next call. */
 const char *xds_world_waits_for(const struct xds_world *w, enum xds_role role, struct str name);
 
+/* Whether keys stand in the resource, or may: of one that is not held nobody knows. A secret counts whatever is in it. */
+bool xds_world_has_keys(const struct xds_world *w, enum xds_role role, struct str name);
+
 struct xds_world_counters {
     uint64_t layers, refused_layers;    /* given to the engine; refused by it */
     uint64_t refused_resources;

@@ -47,6 +47,7 @@ struct world_made {
     Headgate__Listener     *listener;   /* decoded; NULL: it is something else */
     struct world_secret   **secrets;
     size_t                  secret_count, secret_capacity;
+    bool                    has_keys;   /* private keys, or keys of tickets, stand in the server's bytes */
     bool                    has_parts;  /* resources of this role belong to it, see parts.c */
     enum xds_role           part_role;
     uint64_t                parts_hash; /* of those that were there when it was made; 0: none */

@@ -96,6 +96,25 @@ static void test_secrets_are_kept(void **state) {
     play_end(&y);
 }
 
+/* Nor of what has a key in it, which it may get later. */
+static void test_keys_in_other_resources(void **state) {
+    struct play y;
+    (void)state;
+    begin(&y);
+    says(&y, XDS_LISTENERS, "name:l v:1 rds:r | name:k v:2 rds:r key");
+    Response *r = client_status(&y, false);
+    assert_non_null(find(r, XDS_LISTENERS, "l")->xds_config);
+    assert_null(find(r, XDS_LISTENERS, "k")->xds_config);
+    assert_string_equal(find(r, XDS_LISTENERS, "k")->version_info, "1");
+    forget(r);
+    says(&y, XDS_LISTENERS, "name:l v:1 rds:r key | name:k v:2 rds:r");
+    r = client_status(&y, false);
+    assert_null(find(r, XDS_LISTENERS, "l")->xds_config);
+    assert_non_null(find(r, XDS_LISTENERS, "k")->xds_config);
+    forget(r);
+    play_end(&y);
+}
+
 static void test_without_a_server(void **state) {
     struct play y;
     Envoy__Service__Status__V3__ClientStatusRequest request = ENVOY__SERVICE__STATUS__V3__CLIENT_STATUS_REQUEST__INIT;
@@ -139,6 +158,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_secrets_are_kept),
+        cmocka_unit_test(test_keys_in_other_resources),
         cmocka_unit_test(test_without_a_server),
         cmocka_unit_test(test_memory),
     };

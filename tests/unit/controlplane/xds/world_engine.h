@@ -32,7 +32,7 @@ struct words {
     unsigned value;
     char    *eds, *rds, *sds, *ext, *to[WORDS_MAX];
     size_t   to_count;
-    bool     is_bad, has_parts, is_clashing, has_default, is_early, is_shared;
+    bool     is_bad, has_parts, is_clashing, has_default, is_early, is_shared, has_key;
     unsigned sum;                       /* of the values of parts */
 };
 
@@ -44,6 +44,7 @@ static inline void take_word(struct words *words, char *word) {
     words->has_default |= strcmp(word, "default") == 0;
     words->is_early |= strcmp(word, "early") == 0;
     words->is_shared |= strcmp(word, "shared") == 0;
+    words->has_key |= strcmp(word, "key") == 0;
     if (!colon)
         return;
     *colon++ = '\0';
@@ -88,6 +89,20 @@ static inline int emit(struct xds_made *made, Headgate__Kind kind, const char *n
     if (config_resources_add(&made->set, kind, str_of(name), bytes, size) < 0)
         return out_of_memory(errors);
     config_resources_sort(&made->set);
+    return 0;
+}
+
+/* A secret whose content is all of the message. */
+static inline int give(struct xds_made *made, const char *name, enum config_secret_what what, struct str bytes,
+                       struct error_list *errors) {
+    made->givens = hg_calloc(1, sizeof *made->givens);
+    char *copy = arena_printf(&made->arena, "sds:%s", name);
+    struct str content = arena_str(&made->arena, bytes);
+    if (!made->givens || !copy || !content.p)
+        return out_of_memory(errors);
+    made->given_count = made->given_capacity = 1;
+    made->givens[0] = (struct xds_given){.name = copy, .what = what, .certificate = content, .key = STR(""),
+                                         .ocsp = STR(""), .crl = STR("")};
     return 0;
 }
 
@@ -221,7 +236,8 @@ static inline int translate_listener(const struct xds_material *from, struct xds
         words.is_early ? XDS_NOT_AWAITED : words.has_default ? XDS_AWAITED_OR_DEFAULT : XDS_AWAITED;
     return emit(made, HEADGATE__KIND__KIND_LISTENER, words.name, &listener.base, errors)
            | need(made, XDS_ROUTES, words.rds, errors) | need(made, XDS_SECRETS, words.sds, errors)
-           | need_or(made, XDS_EXTENSIONS, words.ext, awaited, errors);
+           | need_or(made, XDS_EXTENSIONS, words.ext, awaited, errors)
+           | (words.has_key ? give(made, "@inline", CONFIG_SECRET_KEY_PAIR, from->bytes, errors) : 0);
 }
 
 struct route_parts {
@@ -275,15 +291,7 @@ static inline int translate_secret(const struct xds_material *from, struct xds_m
     struct words words;
     if (read_words(&words, from->bytes, errors) < 0)
         return -1;
-    made->givens = hg_calloc(1, sizeof *made->givens);
-    char *name = arena_printf(&made->arena, "sds:%s", words.name);
-    struct str content = arena_str(&made->arena, from->bytes);
-    if (!made->givens || !name || !content.p)
-        return out_of_memory(errors);
-    made->given_count = made->given_capacity = 1;
-    made->givens[0] = (struct xds_given){.name = name, .what = CONFIG_SECRET_TRUST, .certificate = content,
-                                         .key = STR(""), .ocsp = STR(""), .crl = STR("")};
-    return 0;
+    return give(made, words.name, CONFIG_SECRET_TRUST, from->bytes, errors);
 }
 
 static inline int translate_runtime(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
