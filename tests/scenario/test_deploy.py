@@ -4,12 +4,11 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -19,6 +18,10 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402  (found by the line above)
+
 BIN = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/asan/bin"))
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
@@ -94,24 +97,6 @@ def test_configuration_of_the_daemonset_is_valid(tmp_path):
 
 
 # ---- make run
-
-
-def free_port():
-    """A port that nobody has, below those that the system gives to outgoing connections."""
-    for _ in range(200):
-        port = random.randrange(10000, 32000)
-        if is_free(port):
-            return port
-    raise RuntimeError("no free port")
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

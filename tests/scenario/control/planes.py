@@ -8,12 +8,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.append(str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402,F401  (found by the line above; tests take it from here)
+
 PROGRAMS = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/asan/bin")).resolve()
 COMPLAINTS = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion .* failed")
 PATIENCE = 60  # seconds until an event that has to come counts as missing
@@ -26,12 +31,6 @@ def wait_until(what, condition, seconds=PATIENCE):
         assert time.monotonic() < deadline, f"{what}: it did not happen"
         time.sleep(0.02)
     return result
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Ran:

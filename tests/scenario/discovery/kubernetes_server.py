@@ -5,7 +5,6 @@ import json
 import pathlib
 import queue
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ import pytest
 
 from certificates import Authority
 from kubernetes_api import KINDS, PATHS, secret_of, slice_of
+from planes import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 MANIFESTS = [ROOT / "deploy/kubernetes/daemonset.yaml", ROOT / "deploy/kubernetes/certificate.yaml"]
@@ -41,20 +41,12 @@ def program():
     return pathlib.Path(folder) / "kubernetes-server"
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 class Etcd:
     """One member, whose data goes with it."""
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="headgate-etcd-"))
-        client, peer = free_ports(2)
+        client, peer = free_port(), free_port()
         self.url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(

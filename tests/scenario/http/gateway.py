@@ -1,15 +1,14 @@
 """The whole gateway as a test sees it: control plane, holder and data plane in folders of their own, pushes
 through the `headgate` program, metrics, logs, and an end that has to be clean."""
-import contextlib
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -17,28 +16,14 @@ import urllib.request
 import wire
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.append(str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402,F401  (found by the line above; tests take it from here)
+
 PROGRAMS = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/bin")).resolve()
 COMPLAINTS = re.compile(r"(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:|Assertion .* failed")
 POLL_SECONDS = 0.02
 START_SECONDS = 60
-
-
-GIVEN_FIRST, GIVEN_LAST = 10240, 20999  # below what the system gives to who names no port
-given_ports = set()
-
-
-def free_port():
-    """A port that nobody has at the moment, and that this process has not been given before. The system does not pick it: the
-    same one it would give to an origin or a connection that asks for any, before somebody listens here."""
-    while len(given_ports) < GIVEN_LAST - GIVEN_FIRST:
-        port = random.randint(GIVEN_FIRST, GIVEN_LAST)
-        if port in given_ports:
-            continue
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            given_ports.add(port)
-            return port
-    raise AssertionError("all ports have been given")
 
 
 def wait_until(what, condition, seconds=START_SECONDS):
