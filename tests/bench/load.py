@@ -1,5 +1,6 @@
 """Load and the checks that go with it: single requests, wrk, h2load and tests/bench/handshakes.c."""
 import functools
+import math
 import os
 import pathlib
 import re
@@ -15,6 +16,13 @@ UNDER_WAY_MAX = 2 * H2_CONNECTIONS * H2_STREAMS
 RESPONSE_HEAD_MAX = 8192
 BUILD_H2LOAD = pathlib.Path(__file__).resolve().parent.parent / "http3_peers/build_h2load"
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
+
+
+# What h2load says that it spoke, by kind of load. `to-h3`: HTTP/1.1 here, and HTTP/3 towards what this gateway takes for the
+# origin.
+PROTOCOLS = {"h1": "http/1.1", "h1-tls": "http/1.1", "to-h3": "http/1.1", "h2": "h2", "h3": "h3"}
+# h2load does not ask OpenSSL's configuration for these two.
+H2_TLS = ["--groups=X25519", "--tls13-ciphers=TLS_AES_128_GCM_SHA256"]
 
 
 @functools.cache
@@ -113,10 +121,10 @@ class Http2Connection:
         self.socket.close()
 
 
-def answers(port):
+def answers(port, path="/12"):
     """Whether requests are answered with 200 yet."""
     try:
-        return get(port, "/12")[0] == 200
+        return get(port, path)[0] == 200
     except (OSError, BenchError):
         return False
 
@@ -174,12 +182,9 @@ class CheckedLoad:
         self.log.unlink(missing_ok=True)
         text, at_origin = self._run([*h2load(kind), "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}", *H2_TLS,
                                      f"--log-file={self.log}", url(proxy, kind, path)])
-        if kind == "h3" and "Application protocol: h3" not in text:
-            raise BenchError(f"h2load did not speak HTTP/3:\n{text}")
-        requests = succeeded(text)
+        requests = succeeded(text, PROTOCOLS[kind])
         check_counts("h2load", requests, at_origin)
-        times = sorted(int(line.rsplit("\t", 1)[1]) for line in self.log.read_text().splitlines())
-        return requests, float(seconds), times[len(times) * 99 // 100] / 1000
+        return requests, float(seconds), p99_ms(int(microseconds) for _, _, microseconds in logged(self.log))
 
     def _handshakes(self, proxy, kind, _path, seconds):
         """16 connections at once, each for one request."""
@@ -192,10 +197,10 @@ class CheckedLoad:
 
     def count(self, proxy, kind, size, requests):
         """h2load: exactly so many requests, all of them successful."""
-        shape = ["--h1", f"-c{min(CONNECTIONS, requests)}"] if kind in ("h1", "h1-tls", "to-h3") \
+        shape = ["--h1", f"-c{min(CONNECTIONS, requests)}"] if PROTOCOLS[kind] == "http/1.1" \
             else [f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}"]
         text, at_origin = self._run([*h2load(kind), "-t1", *shape, f"-n{requests}", *H2_TLS, url(proxy, kind, f"/{size}")])
-        if succeeded(text) != requests:
+        if succeeded(text, PROTOCOLS[kind]) != requests:
             raise BenchError(f"h2load: not all of {requests} requests succeeded:\n{text}")
         if at_origin != requests:
             raise BenchError(f"h2load made {requests} requests, the origin saw {at_origin}")
@@ -241,8 +246,8 @@ class IdleHttp3:
             text = self.process.communicate(timeout=limit)[0]
         except subprocess.TimeoutExpired as error:
             raise BenchError(f"h2load does not end with {self.connections} connections") from error
-        if "Application protocol: h3" not in text or succeeded(text) != 2 * self.connections:
-            raise BenchError(f"h2load: not all of {self.connections} connections had two responses over HTTP/3:\n{text}")
+        if succeeded(text, "h3") != 2 * self.connections:
+            raise BenchError(f"h2load: not all of {self.connections} connections had two responses:\n{text}")
 
     def stop(self):
         """Whatever became of it."""
@@ -251,27 +256,49 @@ class IdleHttp3:
         self.process.communicate()
 
 
-# h2load does not ask OpenSSL's configuration for these two.
-H2_TLS = ["--groups=X25519", "--tls13-ciphers=TLS_AES_128_GCM_SHA256"]
-
-
 def h2load(kind):
-    return [h2load_with_http3(), "--alpn-list=h3"] if kind == "h3" else ["h2load"]
+    """How its command begins."""
+    if kind != "h3":
+        return ["h2load"]
+    if not h2load_with_http3():
+        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load builds it")
+    return [h2load_with_http3(), "--alpn-list=h3"]
 
 
 def url(proxy, kind, path):
-    """`to-h3`: HTTP/1.1 here, and HTTP/3 towards what this gateway takes for the origin."""
     plain = {"h1": proxy.port, "to-h3": proxy.far_port}
     return f"http://127.0.0.1:{plain[kind]}{path}" if kind in plain else f"https://127.0.0.1:{proxy.tls_port}{path}"
 
 
-def succeeded(text):
-    """The number of successful requests that h2load reports."""
+def outcomes(text):
+    """How many requests h2load reports as succeeded, failed, errored, and timed out."""
     done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-    status = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
-    if not done or not status or {*done.groups()[1:], *status.groups()[1:]} != {"0"} or int(done[1]) == 0:
+    if not done:
+        raise BenchError(f"h2load said:\n{text}")
+    return tuple(map(int, done.groups()))
+
+
+def succeeded(text, protocol):
+    """The number of requests that h2load reports, all of them successful and over that protocol."""
+    if f"Application protocol: {protocol}\n" not in text:
+        raise BenchError(f"h2load did not speak {protocol}:\n{text}")
+    good, *bad = outcomes(text)
+    status = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    if good == 0 or any(bad) or not status or any(map(int, status.groups())):
         raise BenchError(f"h2load saw errors:\n{text}")
-    return int(done[1])
+    return good
+
+
+def logged(path):
+    """What h2load's --log-file says of each response: (microseconds since 1970 when it was asked for, status, microseconds
+    that it took), as text."""
+    return [line.split("\t") for line in path.read_text().splitlines()]
+
+
+def p99_ms(microseconds):
+    """Infinite where nothing was answered."""
+    ordered = sorted(microseconds)
+    return ordered[len(ordered) * 99 // 100] / 1000 if ordered else math.inf
 
 
 def check_counts(program, requests, at_origin):

@@ -1,8 +1,8 @@
 """The proxies that are measured: how each is configured, started with one worker, and found ready.
 
 All do the same: take HTTP/1.1 on one port of loopback, and HTTP/1.1 and HTTP/2 over TLS on another, with HTTP/3 on the UDP port
-of the same number where they can; keep connections on both sides, name the client in X-Forwarded-For, write no access log. Beyond that each has the defaults of its package. Where one
-needs memory for many connections its limit is raised.
+of the same number where they can; keep connections on both sides, name the client in X-Forwarded-For, write no access log.
+Beyond that each has the defaults of its package. Where one needs memory for many connections its limit is raised.
 """
 import os
 import re

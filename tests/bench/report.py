@@ -22,6 +22,10 @@ class Results:
         self.versions, self.amounts, self.rounds = versions, amounts, {}
         self.load_average = os.getloadavg()[0]
 
+    def version(self, proxy):
+        """`nginx-kept`, which only one scenario has, is nginx."""
+        return self.versions.get(proxy) or self.versions[proxy.partition("-")[0]]
+
     def add(self, scenario, proxy, figures):
         self.rounds.setdefault((scenario, proxy), []).append(figures)
 
@@ -92,7 +96,7 @@ def idle_table(results, scenario):
 
 
 def allocations_table(results, scenario):
-    rows = [[f"{proxy}, {title}", f"{f[name]:.3f}", f"{f['requests']:,.0f}"]
+    rows = [[f"{proxy}, {title}", f"{round(f[name], 3) + 0:.3f}", f"{f['requests']:,.0f}"]     # never "-0.000"
             for proxy, f in results.of(scenario) for name, (_, _, title) in COUNTED.items() if name in f]
     return ["", "allocations/request", "requests"], rows
 
@@ -158,7 +162,7 @@ def for_programs(results):
     for scenario in [*THROUGHPUT, *OTHERS, thesis.NAME]:
         for proxy, figures in results.of(scenario):
             rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in figures.items()}
-            lines.append(json.dumps({"scenario": scenario, "proxy": proxy, "version": results.versions[proxy],
+            lines.append(json.dumps({"scenario": scenario, "proxy": proxy, "version": results.version(proxy),
                                      "rounds": len(results.rounds[scenario, proxy]), **rounded}))
     return "\n".join(lines)
 
@@ -166,9 +170,10 @@ def for_programs(results):
 def for_the_docs(results, command):
     m, a = machine(), results.amounts
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items() if name != "floor")
+    runs = f" (of the last table: {a.thesis_runs} runs of {a.thesis_requests:,} requests)" if results.of(thesis.NAME) else ""
     lines = [f"Measured on {time.strftime('%Y-%m-%d')} with `{command}`: {m['cpus']} × {m['cpu']}, Linux {m['kernel']}, "
-             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s (of the last table: {a.thesis_runs} "
-             f"runs of {a.thesis_requests:,} requests); load average before: {results.load_average:.1f}."]
+             f"{m['system']}. {versions}. Medians of {a.rounds} interleaved rounds of {a.seconds} s{runs}; load average before: "
+             f"{results.load_average:.1f}."]
     for title, header, rows in tables(results):
         lines += ["", f"### {title}", "", "| " + " | ".join(header) + " |",
                   "|---|" + "---:|" * (len(header) - 1)]

@@ -7,7 +7,6 @@ import load
 from processes import BenchError, cpu_seconds, memory, settled_memory, wait_until
 
 
-
 class Traffic:
     """What a throughput scenario sends, and the goals of the gateway: CPU of at most so many times another's."""
 
@@ -174,7 +173,7 @@ def counted():
 
 
 def traced():
-    """The throughput scenarios whose connections are kept."""
+    """The throughput scenarios over TCP whose connections are kept."""
     return [name for name, traffic in THROUGHPUT.items() if traffic.kind in ("h1", "h1-tls", "h2")]
 
 

@@ -101,9 +101,9 @@ def hey(port, requests):
     speed = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     p99 = re.search(r"99% in ([\d.]+) secs", done.stdout)
     statuses = re.findall(r"\[(\d+)\]\s+(\d+) responses", done.stdout)
-    if not speed or statuses != [("200", str(requests))]:
+    if not speed or not p99 or statuses != [("200", str(requests))]:
         raise BenchError(f"hey saw errors:\n{done.stdout}{done.stderr}")
-    return float(speed[1]), 1000 * float(p99[1]) if p99 else 0.0
+    return float(speed[1]), 1000 * float(p99[1])
 
 
 def served(origins):

@@ -3,6 +3,9 @@ judged; `make bench` does that."""
 import os
 import pathlib
 import subprocess
+import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/bin")).resolve()
@@ -19,6 +22,31 @@ def test_every_scenario_measures_something():
     assert done.returncode == 0, done.stdout + done.stderr
     # Floor in two scenarios, nginx in ten, in one of them twice, the gateway in all eleven.
     assert done.stdout.split("\n")[0] == "24 measured, 0 faults"
+
+
+H2LOAD_SAYS = """Application protocol: http/1.1
+requests: {done} total, {done} started, {done} done, {good} succeeded, {bad} failed, 0 errored, 0 timeout
+status codes: {good} 2xx, 0 3xx, 0 4xx, {bad} 5xx
+"""
+
+
+def succeeded(protocol, good, bad):
+    """What load.py makes of it, in a process of its own: other tests have modules of the same names."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import load; print(load.succeeded(sys.stdin.read(), sys.argv[2]))"
+    return subprocess.run([sys.executable, "-B", "-c", code, ROOT / "tests/bench", protocol], capture_output=True, text=True,
+                          input=H2LOAD_SAYS.format(done=good + bad, good=good, bad=bad), timeout=60, check=False)
+
+
+def test_load_counts_when_all_of_it_went_well():
+    done = succeeded("http/1.1", 10, 0)
+    assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
+
+
+@pytest.mark.parametrize("protocol, good, bad, complaint", [
+    ("h3", 10, 0, "h2load did not speak h3"), ("http/1.1", 9, 1, "h2load saw errors"), ("http/1.1", 0, 0, "h2load saw errors")])
+def test_load_over_another_protocol_or_with_errors_is_a_fault(protocol, good, bad, complaint):
+    done = succeeded(protocol, good, bad)
+    assert done.returncode == 1 and complaint in done.stderr
 
 
 def test_a_program_that_is_missing_is_a_fault(tmp_path):

@@ -1,7 +1,6 @@
 """What an attack costs everybody else. Each stage yields (what, figure as text, whether it is as wanted)."""
 import collections
 import json
-import math
 import os
 import pathlib
 import secrets
@@ -11,6 +10,7 @@ import sys
 import threading
 import time
 
+import load
 from gateway import Gateway
 from processes import BenchError, Program, free_port, memory
 from site_under_load import failures, parse_wrk
@@ -50,6 +50,7 @@ class Site:
     """A gateway with a listener `web` and one for TLS, `secure`, in front of one origin; one worker has a CPU of its own.
     Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
     stop; `extensions` are the certificate's, in openssl's words."""
+    PROTOCOLS = {"web": "h2c", "secure": "h2"}  # what honest load speaks
     UNIT = "connections"             # what attacks count
     HAS_SHORT_TAIL = True            # in the short form the tail decides, too
 
@@ -190,7 +191,7 @@ def attacks(run):
 def one_after_the_other(run, site, listeners, attacks_on_it):
     seconds, pid = run.amounts.attack_seconds, site.gateway.dataplane_pid()
     for listener in listeners:  # what a warm gateway keeps is no growth
-        finish(site.honest(listener, seconds), seconds)
+        load.succeeded(finish(site.honest(listener, seconds), seconds), site.PROTOCOLS[listener])
     yield "p99 of others alone", f"{site.victims(seconds)['p99_ms']:.2f} ms", True
     for attack in attacks_on_it:
         yield one_attack(site, attack, run.amounts)
@@ -203,7 +204,9 @@ def one_attack(site, attack, amounts):
     before = {name: site.metric(name) for name in attack.counters}
     honest, attacked, made, most = [], [], 0, 0
     for _ in range(amounts.attack_rounds):
-        honest.append(site.beside_honest(attack.listener, amounts.attack_seconds)[0])
+        report, text = site.beside_honest(attack.listener, amounts.attack_seconds)
+        load.succeeded(text, site.PROTOCOLS[attack.listener])
+        honest.append(report)
         with Growth(site.gateway.dataplane_pid()) as growth:
             report, text = site.beside_attack(attack, amounts.attack_seconds)
         attacked.append(report)
@@ -212,18 +215,21 @@ def one_attack(site, attack, amounts):
     ratio, tails, is_answered = compare(honest, attacked)
     counted = ", ".join(f"{name.removesuffix('_total')} {count:,.0f}" for name, count in risen.items()) or "nothing counted"
     is_quick = ratio <= RATIO_MAX or (amounts.is_short and not site.HAS_SHORT_TAIL)
-    is_fine = is_quick and is_answered and risen and most <= attack.growth * MIB and site.is_bounded()
+    is_fine = is_quick and is_answered and made > 0 and risen and most <= attack.growth * MIB and site.is_bounded()
     return (f"{attack.name}, {attack.listener}", f"{tails}; {made:,} {site.UNIT}; at most {most / MIB:+.1f} MiB; {counted}",
             bool(is_fine))
 
 
 def compare(honest, attacked):
-    """(how many times the tail of the honest, both as text, whether all were answered) of reports of the victims."""
+    """(how many times the tail of the honest, both as text, whether all were answered) of reports of the victims. A round in
+    which nobody was answered at all has no errors."""
+    if not all(report["requests"] for report in honest):
+        raise BenchError("nobody was answered beside honest load")
     usual, tail = (statistics.median(report["p99_ms"] for report in reports) for reports in (honest, attacked))
     failed, requests = sum(map(failures, attacked)), sum(report["requests"] for report in attacked)
-    ratio = tail / usual if usual else math.inf
+    ratio = tail / usual
     text = f"p99 {tail:.2f} ms, beside honest load {usual:.2f} ms: {ratio:.2f}x; {failed} of {requests:,} failed"
-    return ratio, text, failed == 0 and requests > 0
+    return ratio, text, failed == 0 and all(report["requests"] for report in attacked)
 
 
 STAGES = {"attacks": attacks}

@@ -105,4 +105,8 @@ def describe(cost):
 
 
 def growth(few, many):
-    return (many["control"] + many["data"]) / (few["control"] + few["data"])
+    """How many times as much CPU a change costs among many as among few."""
+    before, after = (cost["control"] + cost["data"] for cost in (few, many))
+    if before <= 0 or after <= 0:
+        raise BenchError("a change took no more CPU than nothing: other work on this machine takes too much of it")
+    return after / before

@@ -86,16 +86,10 @@ class Place:
         if self.nginx:
             self.nginx.stop()
 
-    def is_served(self, cluster):
-        try:
-            return load.get(self.port, f"/c{cluster}/")[0] == 200
-        except (OSError, BenchError):
-            return False
-
     def wait_all_served(self):
         for cluster in reversed(range(self.clusters)):
-            wait_until(f"cluster {cluster} to be served", lambda c=cluster: self.is_served(c), self.gateway.holder,
-                       limit=START_SECONDS)
+            wait_until(f"cluster {cluster} to be served", lambda c=cluster: load.answers(self.port, f"/c{c}/"),
+                       self.gateway.holder, limit=START_SECONDS)
             self.run.progress(f"cluster {cluster} of {self.clusters:,} is served")
 
     def restart(self, has_control_plane):

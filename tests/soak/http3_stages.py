@@ -32,6 +32,7 @@ ATTACKS = [
 
 class Http3Site(Site):
     """Whoever is attacked, and everybody else, is a client of HTTP/3."""
+    PROTOCOLS = {"secure": "h3"}
 
     def describe(self, certificate, key):
         configuration = super().describe(certificate, key)
@@ -39,7 +40,7 @@ class Http3Site(Site):
         return configuration
 
     def h2load(self, *arguments):
-        return self.on_load_cpu(load.h2load_with_http3(), "--alpn-list=h3", "-t1", *arguments,
+        return self.on_load_cpu(*load.h2load("h3"), "-t1", *arguments,
                                 f"https://127.0.0.1:{self.ports['secure']}/12")
 
     def honest(self, listener, seconds):
@@ -64,15 +65,13 @@ class SpreadSite(Http3Site):
         """Requests of each worker, for that."""
         before = self.gateway.metric_of_workers("headgate_worker_requests_total")
         text = finish(self.h2load(f"-c{connections}", "-m2", f"-n{connections * times}"), SPREAD_SECONDS)
-        if load.succeeded(text) != connections * times:
+        if load.succeeded(text, "h3") != connections * times:
             raise BenchError(f"h2load said:\n{text}")
         return [now - was for was, now in zip(before, self.gateway.metric_of_workers("headgate_worker_requests_total"))]
 
 
 def http3_workers(run):
     """Requests over HTTP/3 spread over workers: as many connections as the kernel's hash gives each of them."""
-    if not load.h2load_with_http3():
-        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
     for workers in SPREAD_OVER:
         work = run.work / str(workers)
         work.mkdir(mode=0o755)
@@ -90,8 +89,6 @@ def http3_workers(run):
 
 def http3_attacks(run):
     """Every flood over QUIC beside other clients: their tail, compared with the tail beside equal honest load."""
-    if not load.h2load_with_http3():
-        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
     with Http3Site(run.programs, run.work) as site:
         yield from one_after_the_other(run, site, ["secure"], ATTACKS)
 

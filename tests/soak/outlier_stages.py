@@ -10,7 +10,7 @@ import time
 import load
 from gateway import Gateway
 from processes import BenchError, Program, free_port, wait_until
-from site_under_load import BackgroundLoad, failures, kill_and_wait
+from site_under_load import BackgroundLoad, failures, kill_and_wait, load_alone
 
 HERE = pathlib.Path(__file__).resolve().parent
 THRESHOLD, LEFT_MAX_MS, AFTERWARDS_SECONDS = 5, 30, 0.5
@@ -93,12 +93,8 @@ class Site:
         time.sleep(AFTERWARDS_SECONDS)
 
 
-def served(origin):
-    return int(load.get(origin.port, "/served")[2])
-
-
 def wait_load(site, origin):
-    wait_until("load", lambda: served(origin) > 1000, site.gateway.holder)
+    wait_until("load", lambda: load.served(origin.port) > 1000, site.gateway.holder)
 
 
 def broken_origin(site):
@@ -151,13 +147,13 @@ def slow_origin(run):
         for balancer in BALANCERS:
             with site.origins(site.fast(), site.fast(), site.troubled(DELAY, "/dev/null")) as origins:
                 site.serve(origins, balancer, detection="")
-                with BackgroundLoad(site.port):
-                    time.sleep(run.amounts.quiet_seconds)
-                counts = list(map(served, origins))
-            share = 100 * counts[2] / sum(counts)
+                report = load_alone(site.port, run.amounts.quiet_seconds)
+                counts = [load.served(origin.port) for origin in origins]
+            share = 100 * counts[2] / max(1, sum(counts))
             is_wanted = share <= SHARE_MAX if balancer != "round-robin" else share > 30
             yield f"its share, {balancer} (at most {SHARE_MAX:.0f} %, round-robin a third)", \
-                f"{share:.1f} % of {sum(counts):,}, {DELAY * 1000:.0f} ms each", is_wanted
+                f"{share:.1f} % of {sum(counts):,}, {DELAY * 1000:.0f} ms each; {failures(report)} failed", \
+                is_wanted and report["requests"] > 0 and failures(report) == 0
 
 
 STAGES = {"dying-origins": dying_origins, "slow-origin": slow_origin}

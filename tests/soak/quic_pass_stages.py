@@ -55,6 +55,7 @@ class Origin:
 
 class PassSite(Site):
     """A listener that passes by address, `passed`, and one that reads names, `named`."""
+    PROTOCOLS = {"passed": "h3", "named": "h3"}
     UNIT, HAS_SHORT_TAIL = "datagrams", False
 
     def __init__(self, programs, work):
@@ -79,7 +80,7 @@ class PassSite(Site):
             raise
 
     def h2load(self, listener, *arguments):
-        return self.on_load_cpu(load.h2load_with_http3(), "--alpn-list=h3", "-t1", *arguments,
+        return self.on_load_cpu(*load.h2load("h3"), "-t1", *arguments,
                                 f"https://127.0.0.1:{self.ports[listener]}/")
 
     def honest(self, listener, seconds):
@@ -135,8 +136,6 @@ class PassSite(Site):
 
 def quic_pass_attacks(run):
     """Every flood beside clients whose connections go through: their tail, compared with the tail beside honest load."""
-    if not load.h2load_with_http3():
-        raise BenchError("no h2load with HTTP/3: tests/http3_peers/build_h2load")
     with PassSite(run.programs, run.work) as site:
         yield from one_after_the_other(run, site, site.ports, ATTACKS)
 

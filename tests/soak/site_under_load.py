@@ -123,13 +123,10 @@ def parse_wrk(text):
 
 def parse_h2load(text, log, first=0, last=math.inf):
     """Likewise, but what failed is of all that was asked, and the rest of what began between two times."""
-    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-    if not done:
-        raise load.BenchError(f"h2load said:\n{text}")
-    rows = [line.split("\t") for line in log.read_text().splitlines()]  # microseconds: when it began, status, how long it took
-    times = sorted(int(row[2]) for row in rows if first <= int(row[0]) / 1e6 <= last)
-    return {"requests": len(times), "p99_ms": times[len(times) * 99 // 100] / 1000 if times else 0,
-            "bad_statuses": int(done[2]), "connect": int(done[3]), "read": 0, "write": 0, "timeout": int(done[4])}
+    _, failed, errored, late = load.outcomes(text)
+    times = [int(row[2]) for row in load.logged(log) if first <= int(row[0]) / 1e6 <= last]
+    return {"requests": len(times), "p99_ms": load.p99_ms(times), "bad_statuses": failed, "connect": errored, "read": 0,
+            "write": 0, "timeout": late}
 
 
 def failures(report):
