@@ -120,8 +120,8 @@ const struct command commands[] = {
      "else pushed meanwhile.",
      push_options, ARGUMENT_FILE, 1, 1, command_push},
     {"set", "KIND/NAME FILE", "make or replace one resource",
-     "FILE, or standard input for -, holds the resource in the form it has inside a configuration. As atomic and as "
-     "versioned as push.",
+     "KIND/NAME is that of a listener, route-table, cluster or endpoint-set, or settings/default. FILE, or standard input "
+     "for -, holds the resource in the form it has inside a configuration. As atomic and as versioned as push.",
      change_options, ARGUMENT_RESOURCE_THEN_FILE, 2, 2, command_set},
     {"delete", "KIND/NAME", "delete one resource",
      "Refused while others refer to it. As atomic and as versioned as push.", change_options, ARGUMENT_RESOURCE,
@@ -129,8 +129,8 @@ const struct command commands[] = {
     {"log", "", "list versions", "Newest first, with who serves each now.", log_options, ARGUMENT_NONE, 0, 0,
      command_log},
     {"show", "[VERSION] [KIND/NAME]", "print a version or one resource",
-     "As the YAML that would make it; JSON with --output json. With --to etcd://... what etcd has: the present version, or "
-     "the one before.",
+     "As the YAML that would make it; JSON with --output json. KIND/NAME as for set, or secret/NAME, without its keys. With "
+     "--to etcd://... what etcd has: the present version, or the one before.",
      show_options, ARGUMENT_RESOURCE, 0, 2,
      command_show},
     {"diff", "[A [B]] [FILE]", "compare versions, or a version and a file",
