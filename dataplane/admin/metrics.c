@@ -141,8 +141,8 @@ static void add_process(struct strbuf *out, const struct metrics_source *s) {
     add(out, "draining", "gauge", "1: no new connections are taken", dataplane_is_draining(s->dataplane));
     add(out, "resident_bytes", "gauge", "Resident memory of the data plane",
         process_resident_bytes(s->usage));
-    add(out, "heap_allocations_total", "counter", "Heap allocations of the data plane's own code",
-        hg_alloc_count());
+    add(out, "heap_allocations_total", "counter",
+        "Heap allocations of the data plane's own code, and through its free lists of libraries", hg_alloc_count());
     add_seconds(out, "cpu_seconds_total", "counter", "Processor time of the data plane", process_cpu_us());
     add_seconds(out, "start_time_seconds", "gauge", "When the data plane started, since 1970", s->started_at);
 }

@@ -105,6 +105,8 @@ class BackgroundLoad:
             self.process.send_signal(signal.SIGINT)
             text, _ = self.process.communicate(timeout=60)
             self.report = parse_wrk(text)
+            if not self.report["requests"]:
+                raise load.BenchError(f"nobody was answered:\n{text}")
         return self.report
 
 
