@@ -8,7 +8,7 @@ import time
 import load
 from attack_stages import HERE, Attack, Authority, Site, finish, one_after_the_other
 from gateway import Gateway
-from processes import BenchError, free_port
+from processes import free_port
 from site_under_load import parse_h2load
 
 CONNECTIONS, STREAMS, VICTIMS, MAX_FLOWS = 8, 50, 4, 4096
