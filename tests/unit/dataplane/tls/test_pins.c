@@ -1,7 +1,7 @@
 /* Certificates that are known beforehand, and what comes along with authorities. */
 #include <openssl/x509.h>
 
-#include "tests/unit/dataplane/tls/fixture.h"
+#include "tests/unit/dataplane/tls/verdicts.h"
 
 #define REFUSED "bad-certificate"
 
@@ -51,14 +51,6 @@ static void set_only(struct pinned *p, bool only) {
 
 /* ---- origins ---- */
 
-static const char *verdict(struct fixture *f, const char *hostname) {
-    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
-    struct link *l = fixture_connect(f, 1, hostname);
-    link_run(l);
-    assert_int_equal(l->is_done[CLIENT], !*tls_failure(l->session[CLIENT]));
-    return tls_failure(l->session[CLIENT]);
-}
-
 static void test_either_hash_will_do(void **state) {
     struct fixture *f = *state;
     char right[65], right_key[45], other[65], other_key[45];
@@ -84,11 +76,6 @@ static void test_either_hash_will_do(void **state) {
     assert_null(tls_client_build(&f->client_message, TLS_HTTP1, &f->lookup, &f->client_place));
 }
 
-static void show(struct fixture *f, const struct certificate *c, const char *name) {
-    secret_add_pair(&f->secrets, name, c, NULL);
-    f->certificates[0] = f->secrets.items[f->secrets.count - 1].name;
-}
-
 /* A renewed certificate with the same key; one that has expired and was signed by nobody. */
 static void test_beside_all_else_or_alone(void **state) {
     struct fixture *f = *state;
@@ -96,7 +83,7 @@ static void test_beside_all_else_or_alone(void **state) {
     struct pinned p;
     struct certificate own = certificate_make(&(struct certificate_wish){
         .name = "a", .alternatives = "DNS:far.example", .from = -200, .until = -100});
-    show(f, &own, "own");
+    show(f, &own);
     f->client_message.pins = &pinned_init(&p)->message;
     pin_certificate(&p, pin_of_certificate(&own, pin));
     assert_string_equal(verdict(f, "far.example"), "unknown-ca");
@@ -105,15 +92,15 @@ static void test_beside_all_else_or_alone(void **state) {
     assert_string_equal(verdict(f, "far.example"), "");
     assert_string_equal(verdict(f, "site.example"), "");
     assert_string_equal(verdict(f, ""), "");
-    show(f, &f->site, "site-again");
+    show(f, &f->site);
     assert_string_equal(verdict(f, "site.example"), REFUSED);
     p.message.n_certificates = 0;
     pin_key(&p, pin_of_key(&own, key));
     assert_string_equal(verdict(f, "site.example"), REFUSED);
-    show(f, &own, "own-again");
+    show(f, &own);
     assert_string_equal(verdict(f, "site.example"), "");
     f->client_message.has_insecure = f->client_message.insecure = 1;
-    show(f, &f->site, "site-at-last");
+    show(f, &f->site);
     assert_string_equal(verdict(f, "site.example"), "");
     certificate_finish(&own);
 }
@@ -219,17 +206,6 @@ static void test_pins_that_come_with_authorities(void **state) {
 
 /* ---- clients ---- */
 
-static const char *asked(struct fixture *f, Headgate__ServerTls__ClientCertificates how, const char *shown) {
-    f->server_message.has_client_certificates = 1;
-    f->server_message.client_certificates = how;
-    f->client_message.certificate = (char *)(uintptr_t)shown;
-    fixture_build(f, TLS_HTTP1, TLS_HTTP1);
-    struct link *l = fixture_connect(f, 1, "site.example");
-    link_run(l);
-    assert_int_equal(l->is_done[SERVER], !*tls_failure(l->session[SERVER]));
-    return tls_failure(l->session[SERVER]);
-}
-
 static void test_clients(void **state) {
     struct fixture *f = *state;
     char visitor[65], other[65];
@@ -240,35 +216,34 @@ static void test_clients(void **state) {
     pin_of_certificate(&stranger, other);
     f->server_message.pins = &pinned_init(&p)->message;
     pin_certificate(&p, visitor);
-    f->server_message.client_trust = (char *)"ca";
     for (int mode = 1; mode <= 2; mode++) {
         Headgate__ServerTls__ClientCertificates how = (Headgate__ServerTls__ClientCertificates)mode;
         p.certificates[0] = visitor;
         set_only(&p, false);
-        assert_string_equal(asked(f, how, "visitor"), "");
+        assert_string_equal(verdict_of_listener(f, how, "ca", "visitor"), "");
         assert_true(tls_peer_text(f->link.session[SERVER]).n > 0);
-        assert_string_equal(asked(f, how, NULL), mode == 1 ? "" : "no-certificate");
+        assert_string_equal(verdict_of_listener(f, how, "ca", NULL), mode == 1 ? "" : "no-certificate");
         p.certificates[0] = other;
-        assert_string_equal(asked(f, how, "visitor"), REFUSED);
-        assert_string_equal(asked(f, how, "stranger"), "unknown-ca");
+        assert_string_equal(verdict_of_listener(f, how, "ca", "visitor"), REFUSED);
+        assert_string_equal(verdict_of_listener(f, how, "ca", "stranger"), "unknown-ca");
         set_only(&p, true);
-        assert_string_equal(asked(f, how, "stranger"), "");
+        assert_string_equal(verdict_of_listener(f, how, "ca", "stranger"), "");
         assert_true(tls_peer_text(f->link.session[SERVER]).n > 0);
-        assert_string_equal(asked(f, how, "visitor"), REFUSED);
-        assert_string_equal(asked(f, how, NULL), mode == 1 ? "" : "no-certificate");
+        assert_string_equal(verdict_of_listener(f, how, "ca", "visitor"), REFUSED);
+        assert_string_equal(verdict_of_listener(f, how, "ca", NULL), mode == 1 ? "" : "no-certificate");
     }
     certificate_finish(&stranger);
 }
 
 static void test_rules_of_clients_that_come_with_authorities(void **state) {
     struct fixture *f = *state;
+    const Headgate__ServerTls__ClientCertificates how = HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED;
     struct rules r;
     rules_init(&r, f);
-    f->server_message.client_trust = (char *)"told";
     match_name(&r, "visitor.example");
-    assert_string_equal(asked(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "visitor"), "");
+    assert_string_equal(verdict_of_listener(f, how, "told", "visitor"), "");
     match_name(&r, "other.example");
-    assert_string_equal(asked(f, HEADGATE__SERVER_TLS__CLIENT_CERTIFICATES__REQUIRED, "visitor"), "name-mismatch");
+    assert_string_equal(verdict_of_listener(f, how, "told", "visitor"), "name-mismatch");
 }
 
 int main(void) {
