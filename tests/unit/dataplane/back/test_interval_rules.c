@@ -16,6 +16,18 @@ static int tear_down(void **state) {
     return 0;
 }
 
+/* Two workers' views of `count` endpoints, judged by interval, and by nothing else. */
+static void begin(unsigned count, const struct outlier_rules *judged, struct cluster_runtime *ret[2]) {
+    struct outlier_rules *r = &site.outliers;
+    r->has_intervals = true;
+    r->success_rate_factor = judged->success_rate_factor;
+    r->failure_percent = judged->failure_percent;
+    r->latency_factor = judged->latency_factor;
+    r->min_endpoints = judged->min_endpoints;
+    r->min_requests = judged->min_requests;
+    site_begin(&site, count, ret);
+}
+
 /* Of `requests` so many fail, on both workers in turn. */
 static void ask(struct cluster_runtime *c[2], unsigned port, unsigned requests, unsigned failures, uint64_t latency) {
     for (unsigned i = 0; i < requests; i++)
@@ -34,10 +46,7 @@ static void success_rates_are_judged_by_mean_and_deviation(void **state) {
     double mean = sum / 10, deviation = sqrt(squares / 10 - mean * mean);
     for (unsigned factor = 500; factor <= 2500; factor += 250) {
         unsigned expected = 0;
-        site.outliers.has_intervals = true;
-        site.outliers.success_rate_factor = factor;
-        site.outliers.min_endpoints = 5, site.outliers.min_requests = 100;
-        site_begin(&site, 10, c);
+        begin(10, &(struct outlier_rules){.success_rate_factor = factor, .min_endpoints = 5, .min_requests = 100}, c);
         for (unsigned i = 0; i < 10; i++)
             ask(c, i + 1, 100, failures[i], 100);
         assert_int_equal(count_out(c[0]), 0);
@@ -56,10 +65,7 @@ static void success_rates_are_judged_by_mean_and_deviation(void **state) {
 static void equal_rates_eject_nobody(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.success_rate_factor = 1;
-    site.outliers.min_endpoints = 2, site.outliers.min_requests = 10;
-    site_begin(&site, 7, c);
+    begin(7, &(struct outlier_rules){.success_rate_factor = 1, .min_endpoints = 2, .min_requests = 10}, c);
     for (unsigned port = 1; port <= 7; port++)
         ask(c, port, 10, 3, 100);
     site_end_interval(&site);
@@ -69,10 +75,7 @@ static void equal_rates_eject_nobody(void **state) {
 static void failure_percent_has_exact_bounds(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 50;
-    site.outliers.min_endpoints = 3, site.outliers.min_requests = 100;
-    site_begin(&site, 6, c);
+    begin(6, &(struct outlier_rules){.failure_percent = 50, .min_endpoints = 3, .min_requests = 100}, c);
     ask(c, 1, 100, 49, 100);
     ask(c, 2, 100, 50, 100);
     ask(c, 3, 99, 99, 100); /* too few */
@@ -91,10 +94,7 @@ static void failure_percent_has_exact_bounds(void **state) {
 static void latencies_are_judged_against_the_median(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.latency_factor = 300;
-    site.outliers.min_endpoints = 5, site.outliers.min_requests = 10;
-    site_begin(&site, 7, c);
+    begin(7, &(struct outlier_rules){.latency_factor = 300, .min_endpoints = 5, .min_requests = 10}, c);
     static const uint64_t latency[] = {100, 200, 300, 300, 900, 901, 50}; /* the median is 300 */
     for (unsigned i = 0; i < 7; i++)
         ask(c, i + 1, 10, 0, latency[i]);
@@ -108,10 +108,7 @@ static void latencies_are_judged_against_the_median(void **state) {
 static void latency_is_of_answers_alone(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.latency_factor = 200;
-    site.outliers.min_endpoints = 3, site.outliers.min_requests = 10;
-    site_begin(&site, 4, c);
+    begin(4, &(struct outlier_rules){.latency_factor = 200, .min_endpoints = 3, .min_requests = 10}, c);
     for (unsigned port = 1; port <= 3; port++)
         ask(c, port, 20, 0, 100);
     ask(c, 4, 9, 0, 1000);
@@ -129,11 +126,8 @@ static void latency_is_of_answers_alone(void **state) {
 static void worst_come_first_when_places_are_short(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 10;
-    site.outliers.min_endpoints = 1, site.outliers.min_requests = 10;
     site.outliers.max_ejected_percent = 20;
-    site_begin(&site, 10, c); /* two */
+    begin(10, &(struct outlier_rules){.failure_percent = 10, .min_endpoints = 1, .min_requests = 10}, c); /* two */
     for (unsigned port = 1; port <= 10; port++)
         ask(c, port, 20, port, 100);
     site_end_interval(&site);
@@ -144,10 +138,7 @@ static void worst_come_first_when_places_are_short(void **state) {
 static void each_interval_is_judged_once_and_begins_at_nothing(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 60;
-    site.outliers.min_endpoints = 1, site.outliers.min_requests = 100;
-    site_begin(&site, 2, c);
+    begin(2, &(struct outlier_rules){.failure_percent = 60, .min_endpoints = 1, .min_requests = 100}, c);
     for (int i = 0; i < 5; i++) {
         ask(c, 1, 99, 99, 100); /* never enough in one */
         site_end_interval(&site);
@@ -165,10 +156,7 @@ static void each_interval_is_judged_once_and_begins_at_nothing(void **state) {
 
 /* The report of a worker that has very much else to do. */
 static void let_one_be_late(struct cluster_runtime *c[2]) {
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 50;
-    site.outliers.min_endpoints = 1, site.outliers.min_requests = 100;
-    site_begin(&site, 3, c);
+    begin(3, &(struct outlier_rules){.failure_percent = 50, .min_endpoints = 1, .min_requests = 100}, c);
     ask(c, 1, 100, 100, 100);
     site.now = site.outliers.interval;
     site_wake(&site, 1, site.now);
@@ -209,10 +197,7 @@ static void report_that_comes_too_late_counts_in_the_next_interval(void **state)
 static void one_judges_at_a_time(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 50;
-    site.outliers.min_endpoints = 1, site.outliers.min_requests = 10;
-    site_begin(&site, 3, c);
+    begin(3, &(struct outlier_rules){.failure_percent = 50, .min_endpoints = 1, .min_requests = 10}, c);
     ask(c, 1, 20, 20, 100);
     atomic_store(&site.shared->is_judging, true);
     site_end_interval(&site);
@@ -228,10 +213,7 @@ static void one_judges_at_a_time(void **state) {
 static void interval_without_memory_judges_nobody(void **state) {
     (void)state;
     struct cluster_runtime *c[2];
-    site.outliers.has_intervals = true;
-    site.outliers.failure_percent = 50;
-    site.outliers.min_endpoints = 1, site.outliers.min_requests = 10;
-    site_begin(&site, 3, c);
+    begin(3, &(struct outlier_rules){.failure_percent = 50, .min_endpoints = 1, .min_requests = 10}, c);
     ask(c, 1, 10, 10, 100);
     hg_alloc_fail_at(0, 1);
     site_end_interval(&site);
