@@ -221,3 +221,9 @@ static inline int back_tear_down(void **state) {
 static inline unsigned port_of(const struct endpoint_runtime *e) {
     return e ? address_port(&e->address) : 0;
 }
+
+/* When its next turn is due, in the first of its groups; 0: nobody there has turns. */
+static inline double turn_of(const struct endpoint_runtime *e) {
+    const struct placement *p = &e->candidate.placements[0];
+    return p->group->heap_count ? p->group->heap[p->heap_index].key : 0;
+}

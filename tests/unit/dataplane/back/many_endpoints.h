@@ -42,6 +42,32 @@ static inline struct cluster_runtime *bring_count(uint32_t count) {
     return cluster_of(&worker, &d.cluster);
 }
 
+static inline struct endpoint_runtime *endpoint_of(const struct cluster_runtime *c, uint32_t place) {
+    return (struct endpoint_runtime *)c->endpoints[place];
+}
+
+static inline uint32_t count_ejected(const struct cluster_members *m) {
+    uint32_t ejected = 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        ejected += atomic_load(&m->endpoints[i].shared->ejected_until) != 0;
+    return ejected;
+}
+
+/* A connection that is kept. NULL: there is no room for one. */
+static inline struct client_connection *try_to_keep(struct endpoint_runtime *e) {
+    struct client_connection *link = connect_for_nobody(e, 17);
+    if (link)
+        report_connected(link);
+    return link;
+}
+
+static inline struct client_connection *keep(struct endpoint_runtime *e) {
+    struct client_connection *link = try_to_keep(e);
+    assert_non_null(link);
+    assert_true(is_open(link));
+    return link;
+}
+
 static inline void turn(void) {
     ev_run(worker.loop, EVRUN_NOWAIT);
 }
@@ -52,6 +78,15 @@ static inline uint32_t count_made(const struct cluster_runtime *c) {
         made += c->endpoints[i] != NULL;
     assert_int_equal(made + c->filling.missing, c->endpoint_count);
     return made;
+}
+
+/* Once all of them are there. */
+static inline struct cluster_runtime *bring_whole(enum balance_kind kind, uint32_t count) {
+    define_many(kind);
+    struct cluster_runtime *c = bring_count(count);
+    worker_empty_mailbox(&worker);
+    assert_int_equal(count_made(c), count);
+    return c;
 }
 
 /* Groups count all members, made or not, as the definition says of them. */

@@ -49,12 +49,6 @@ static struct client_connection *keep(struct cluster_runtime *c, unsigned port) 
 
 /* ---- turns ---- */
 
-/* When its next turn is due. */
-static double turn_of(const struct endpoint_runtime *e) {
-    const struct placement *p = &e->candidate.placements[0];
-    return p->group->heap[p->heap_index].key;
-}
-
 /* At every moment each endpoint has had its share, give or take two turns. */
 static void assert_fair(const uint32_t *weights, unsigned count) {
     struct definition d;

@@ -30,10 +30,6 @@ static struct cluster_runtime *bring_judged(uint32_t count, const struct outlier
     return c;
 }
 
-static struct endpoint_runtime *endpoint_of(const struct cluster_runtime *c, uint32_t place) {
-    return (struct endpoint_runtime *)c->endpoints[place];
-}
-
 static void ask(const struct cluster_runtime *c, uint32_t place, unsigned requests, unsigned failures, uint64_t latency) {
     struct endpoint_runtime *e = endpoint_of(c, place);
     for (unsigned i = 0; i < requests; i++) {
@@ -93,13 +89,6 @@ static uint64_t count_ejections(void) {
     for (int reason = 0; reason < STATS_EJECTION_COUNT; reason++)
         sum += stats_read(&worker.stats->ejections[reason]);
     return sum;
-}
-
-static uint32_t count_out(const struct cluster_runtime *c) {
-    uint32_t out = 0;
-    for (uint32_t i = 0; i < c->endpoint_count; i++)
-        out += atomic_load(endpoint_of(c, i)->candidate.out_until) != 0;
-    return out;
 }
 
 static unsigned write_report(const struct cluster_runtime *c) {
@@ -244,7 +233,7 @@ static void the_worst_of_many_come_first(void **state) {
         assert_int_equal(out_of[failures], want);
         left -= want;
     }
-    assert_int_equal(count_out(c), MANY / 10);
+    assert_int_equal(count_ejected(newest), MANY / 10);
 }
 
 /* ---- what happens meanwhile ---- */
@@ -272,12 +261,12 @@ static void requests_during_the_report_are_of_the_next_interval(void **state) {
     }
     pass_to_judgement();
     judge(c);
-    assert_int_equal(count_out(c), 0);
+    assert_int_equal(count_ejected(newest), 0);
     pass_to_end_of_interval(c);
     write_report(c);
     pass_to_judgement();
     judge(c);
-    assert_int_equal(count_out(c), MANY / 1000);
+    assert_int_equal(count_ejected(newest), MANY / 1000);
 }
 
 /* An interval that ends before the report on the last one is written goes on. */
@@ -298,13 +287,13 @@ static void the_next_report_waits_for_the_last(void **state) {
     write_report(c);
     pass_to_judgement();
     judge(c);
-    uint32_t out = count_out(c);
+    uint32_t out = count_ejected(newest);
     ask(c, 1, REQUESTS, 0, 100), ask(c, 2, REQUESTS, 0, 100), ask(c, 3, REQUESTS, 0, 100), ask(c, 4, REQUESTS, 0, 100);
     pass_to_end_of_interval(c);
     write_report(c);
     pass_to_judgement();
     judge(c);
-    assert_int_equal(count_out(c), out + 1);
+    assert_int_equal(count_ejected(newest), out + 1);
     assert_true(atomic_load(endpoint_of(c, 0)->candidate.out_until) != 0);
 }
 
@@ -437,7 +426,7 @@ static void switched_off_nobody_is_ejected_any_more(void **state) {
     bring_count(MANY);
     worker_empty_mailbox(&worker);
     assert_int_equal(count_ejections(), ejections);
-    assert_int_equal(count_out(c), 0);
+    assert_int_equal(count_ejected(newest), 0);
     assert_false(c->judgement.is_under_way || atomic_load(&cluster_shared.is_judging));
 }
 
@@ -461,7 +450,7 @@ static void ejections_end_by_and_by(void **state) {
         left = atomic_load(&cluster_shared.ejected);
         assert_true(turns < 2 * MANY / 10 / ENDED + 10);
     }
-    assert_int_equal(count_out(c), 0);
+    assert_int_equal(count_ejected(newest), 0);
     assert_int_equal(stats_read(&worker.stats->endpoints_ejected), 0);
 }
 

@@ -13,14 +13,6 @@ static unsigned number_of(const struct endpoint_runtime *e) {
     return high * 256 + low;
 }
 
-static struct cluster_runtime *bring_whole(enum balance_kind kind) {
-    define_many(kind);
-    struct cluster_runtime *c = bring_count(MANY);
-    worker_empty_mailbox(&worker);
-    assert_int_equal(count_made(c), MANY);
-    return c;
-}
-
 static void reweight_all(void) {
     for (unsigned i = 0; i < NAMES; i++)
         many[i].weight = 1 + (many[i].weight + i) % 5;
@@ -32,10 +24,6 @@ static void replace_all(unsigned port) {
         many[i].text = str_of(texts[i]);
         assert_int_equal(address_parse(many[i].text, &many[i].address), 0);
     }
-}
-
-static struct endpoint_runtime *endpoint_of(const struct cluster_runtime *c, uint32_t place) {
-    return (struct endpoint_runtime *)c->endpoints[place];
 }
 
 /* What is under way in each group is what its members have, also those that are not taken over. */
@@ -94,7 +82,7 @@ static void all_get_another_weight_by_and_by(void **state) {
     (void)state;
     for (unsigned k = 0; k < KINDS; k++) {
         static struct candidate *before[MANY];
-        struct cluster_runtime *c = bring_whole(kinds[k]);
+        struct cluster_runtime *c = bring_whole(kinds[k], MANY);
         memcpy(before, c->endpoints, sizeof before);
         reweight_all();
         assert_ptr_equal(bring_count(MANY), c);
@@ -113,7 +101,7 @@ static void all_get_another_weight_by_and_by(void **state) {
 static void who_is_replaced_is_not_chosen_any_more(void **state) {
     (void)state;
     for (unsigned k = 0; k < KINDS; k++) {
-        struct cluster_runtime *c = bring_whole(kinds[k]);
+        struct cluster_runtime *c = bring_whole(kinds[k], MANY);
         replace_all(81);
         assert_ptr_equal(bring_count(MANY), c);
         assert_int_equal(count_made(c), SLICE);
@@ -126,20 +114,15 @@ static void who_is_replaced_is_not_chosen_any_more(void **state) {
     }
 }
 
-static double key_of(const struct endpoint_runtime *e) {
-    const struct placement *p = &e->candidate.placements[0];
-    return p->group->heap[p->heap_index].key;
-}
-
 /* Half of them change. Nothing is picked meanwhile. */
 static void turns_stay(void **state) {
     (void)state;
     for (unsigned k = 0; k < 2; k++) {
         static double keys[MANY], ties[MANY], turns[8];
-        struct cluster_runtime *c = bring_whole(k ? BALANCE_LEAST_CONNECTIONS : BALANCE_ROUND_ROBIN);
+        struct cluster_runtime *c = bring_whole(k ? BALANCE_LEAST_CONNECTIONS : BALANCE_ROUND_ROBIN, MANY);
         pick_some(c, 3000);
         for (unsigned i = 0; i < MANY; i++) {
-            keys[i] = key_of(endpoint_of(c, i));
+            keys[i] = turn_of(endpoint_of(c, i));
             ties[i] = c->endpoints[i]->placements[0].tie;
         }
         for (uint32_t g = 0; g < c->group_count; g++)
@@ -152,7 +135,7 @@ static void turns_stay(void **state) {
             assert_true(c->groups[g]->turn == turns[g]);
         worker_empty_mailbox(&worker);
         for (unsigned i = 0; i < MANY; i++) {
-            assert_true(isinf(keys[i]) || key_of(endpoint_of(c, i)) == keys[i]); /* parked ones get another look */
+            assert_true(isinf(keys[i]) || turn_of(endpoint_of(c, i)) == keys[i]); /* parked ones get another look */
             assert_true(c->endpoints[i]->placements[0].tie == ties[i]);
         }
         cluster_drop(&worker, d.cluster.slot);
@@ -201,7 +184,7 @@ static void end_all(void) {
 static void what_is_under_way_is_counted_all_the_time(void **state) {
     (void)state;
     for (unsigned k = 0; k < KINDS; k++) {
-        struct cluster_runtime *c = bring_whole(kinds[k]);
+        struct cluster_runtime *c = bring_whole(kinds[k], MANY);
         begin_some(c);
         for (unsigned round = 0; round < 3; round++) {
             reweight_all();
@@ -271,7 +254,7 @@ static void change_at_random(void) {
 
 static void changes_may_come_before_the_last_is_done(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN);
+    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN, MANY);
     note_first(c);
     begin_some(c);
     for (unsigned round = 0; round < 60; round++) {
@@ -302,7 +285,7 @@ static void changes_may_come_before_the_last_is_done(void **state) {
 /* The definition between was missed, so all is looked up. */
 static void a_missed_change_is_made_up_for(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN);
+    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN, MANY);
     note_first(c);
     for (unsigned round = 0; round < 3; round++) {
         reweight_all();
@@ -320,17 +303,9 @@ static void a_missed_change_is_made_up_for(void **state) {
 
 /* ---- pools ---- */
 
-static struct client_connection *keep(struct endpoint_runtime *e) {
-    struct client_connection *link = connect_for_nobody(e, 17);
-    assert_non_null(link);
-    report_connected(link);
-    assert_true(is_open(link));
-    return link;
-}
-
 static void kept_connections_stay_with_those_that_stay(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM);
+    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM, MANY);
     struct client_connection *kept[20];
     for (unsigned i = 0; i < 20; i++)
         kept[i] = keep(endpoint_of(c, i * 200));
@@ -348,7 +323,7 @@ static void kept_connections_stay_with_those_that_stay(void **state) {
 
 static void those_that_leave_close_what_they_keep_and_end_what_they_carry(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN);
+    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN, MANY);
     struct client_connection *kept = keep(endpoint_of(c, 3)), *used = keep(endpoint_of(c, 4));
     assert_ptr_equal(take(endpoint_of(c, 4)), used);
     endpoint_began(used->endpoint);
@@ -387,7 +362,7 @@ static void a_bound_of_connections_counts_those_that_leave(void **state) {
 
 static void a_large_cluster_is_dropped_by_and_by(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN);
+    struct cluster_runtime *c = bring_whole(BALANCE_ROUND_ROBIN, MANY);
     struct client_connection *used = keep(endpoint_of(c, 9)), *kept = keep(endpoint_of(c, 10));
     assert_ptr_equal(take(endpoint_of(c, 9)), used);
     struct endpoint_runtime *e = used->endpoint;
@@ -424,7 +399,7 @@ static void what_ends_after_the_drop_arms_no_timer(void **state) {
 static void a_cluster_may_leave_and_come_back_meanwhile(void **state) {
     (void)state;
     for (unsigned round = 0; round < 6; round++) {
-        struct cluster_runtime *c = bring_whole(kinds[round % KINDS]);
+        struct cluster_runtime *c = bring_whole(kinds[round % KINDS], MANY);
         begin_some(c);
         reweight_all();
         bring_count(MANY);
@@ -444,7 +419,7 @@ static void a_cluster_may_leave_and_come_back_meanwhile(void **state) {
 /* The worker ends in the middle; whatever is left is a leak. */
 static void the_worker_may_end_meanwhile(void **state) {
     (void)state;
-    bring_whole(BALANCE_LEAST_CONNECTIONS);
+    bring_whole(BALANCE_LEAST_CONNECTIONS, MANY);
     cluster_drop(&worker, d.cluster.slot);
     turn();
     newest = NULL;
@@ -460,7 +435,7 @@ static void the_worker_may_end_meanwhile(void **state) {
 static void clusters_share_a_turn(void **state) {
     (void)state;
     static struct cluster_definition other;
-    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM);
+    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM, MANY);
     other = d.cluster;
     other.slot = 4;
     struct cluster_runtime *second = cluster_of(&worker, &other);
@@ -487,7 +462,7 @@ static void lack_of_memory_leaves_one_or_the_other(void **state) {
     (void)state;
     static const enum balance_kind some[] = {BALANCE_ROUND_ROBIN, BALANCE_MAGLEV};
     for (unsigned round = 0; round < 2 * 14; round++) {
-        struct cluster_runtime *c = bring_whole(some[round % 2]);
+        struct cluster_runtime *c = bring_whole(some[round % 2], MANY);
         begin_some(c);
         const struct cluster_members *before = c->members;
         for (unsigned i = 0; i < NAMES; i++)
@@ -518,7 +493,7 @@ static void lack_of_memory_leaves_one_or_the_other(void **state) {
 /* All of a group's are ejected, which the worker sees only as it takes them over: then it is panic, not an error. */
 static void panic_is_seen_in_the_middle(void **state) {
     (void)state;
-    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM);
+    struct cluster_runtime *c = bring_whole(BALANCE_RANDOM, MANY);
     for (unsigned i = 0; i < MANY; i++)
         atomic_store(&newest->endpoints[i].shared->ejected_until, worker.now + 100 * SECOND);
     reweight_all();

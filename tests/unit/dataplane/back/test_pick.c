@@ -455,11 +455,6 @@ static unsigned port_at(unsigned i) {
     return address_port(&d.endpoints[i].address);
 }
 
-static double key_of(const struct endpoint_runtime *e) {
-    const struct placement *p = e->candidate.placements;
-    return p->group->heap_count ? p->group->heap[p->heap_index].key : 0;
-}
-
 static void change_something(void) {
     unsigned i = random_below(d.count);
     known[port_at(i)].is_touched = true;
@@ -484,7 +479,7 @@ static void note_all(struct cluster_runtime *c) {
         struct endpoint_runtime *e = (struct endpoint_runtime *)c->endpoints[i];
         unsigned port = port_of(e);
         known[port].at = e;
-        known[port].key = key_of(e);
+        known[port].key = turn_of(e);
         known[port].latency = e->candidate.latency;
         known[port].ejected_until = atomic_load(&e->shared->ejected_until);
     }
@@ -500,7 +495,7 @@ static void assert_untouched(struct cluster_runtime *c) {
         if (known[port].is_touched || !known[port].at)
             continue;
         assert_ptr_equal(e, known[port].at);
-        assert_true(key_of(e) == known[port].key || isinf(known[port].key));
+        assert_true(turn_of(e) == known[port].key || isinf(known[port].key));
         assert_true(e->candidate.latency == known[port].latency);
         assert_int_equal(atomic_load(&e->shared->ejected_until), known[port].ejected_until);
     }

@@ -5,18 +5,6 @@
 
 enum { LOOKS_OF_TURN = 1024 * 4, UNTIL = 100 * SECOND };
 
-static struct endpoint_runtime *endpoint_of(const struct cluster_runtime *c, uint32_t place) {
-    return (struct endpoint_runtime *)c->endpoints[place];
-}
-
-static struct cluster_runtime *bring_whole(enum balance_kind kind, uint32_t count) {
-    define_many(kind);
-    struct cluster_runtime *c = bring_count(count);
-    worker_empty_mailbox(&worker);
-    assert_int_equal(count_made(c), count);
-    return c;
-}
-
 /* Another worker has ejected, or brought back, one in so many, which this one has not seen. No places are taken for it. */
 static void set_ejected(struct cluster_runtime *c, uint32_t step, uint64_t until) {
     for (uint32_t i = 0; i < c->endpoint_count; i += step)
@@ -210,13 +198,6 @@ static void choices_of_least_connections_put_few_aside(void **state) {
 
 /* ---- detection is switched off ---- */
 
-static uint32_t count_out(const struct cluster_members *m) {
-    uint32_t out = 0;
-    for (uint32_t i = 0; i < m->count; i++)
-        out += atomic_load(&m->endpoints[i].shared->ejected_until) != 0;
-    return out;
-}
-
 static struct cluster_runtime *bring_failing(void) {
     define_many(BALANCE_ROUND_ROBIN);
     d.cluster.outliers = (struct outlier_rules){.is_on = true, .consecutive_5xx = 1, .interval = SECOND,
@@ -233,19 +214,19 @@ static struct cluster_runtime *bring_failing(void) {
 static void switched_off_all_come_back_by_and_by(void **state) {
     (void)state;
     struct cluster_runtime *c = bring_failing();
-    uint32_t out = count_out(newest), seen;
+    uint32_t out = count_ejected(newest), seen;
     assert_true(out > MANY / 3);
     assert_int_equal(atomic_load(&cluster_shared.ejected), out);
     d.cluster.outliers.is_on = false;
     uint32_t ejections = atomic_load(&cluster_shared.ejections);
     bring_count(MANY);
-    assert_int_equal(count_out(newest), out);
+    assert_int_equal(count_ejected(newest), out);
     for (unsigned turns = 0; c->round.is_under_way; turns++, out = seen) {
         turn();
-        seen = count_out(newest);
+        seen = count_ejected(newest);
         assert_true(out - seen <= LOOKS_OF_TURN / 8 && turns < MANY);
     }
-    assert_int_equal(count_out(newest), 0);
+    assert_int_equal(count_ejected(newest), 0);
     assert_int_equal(atomic_load(&cluster_shared.ejected), 0);
     assert_int_equal(stats_read(&worker.stats->endpoints_ejected), 0);
     assert_int_equal(atomic_load(&cluster_shared.ejections), ejections + 1); /* the others are to look */
@@ -260,16 +241,16 @@ static void switched_off_all_come_back_by_and_by(void **state) {
 static void switched_on_again_the_rest_stay_out(void **state) {
     (void)state;
     struct cluster_runtime *c = bring_failing();
-    uint32_t all = count_out(newest);
+    uint32_t all = count_ejected(newest);
     d.cluster.outliers.is_on = false;
     bring_count(MANY);
     turn();
-    uint32_t out = count_out(newest);
+    uint32_t out = count_ejected(newest);
     assert_in_range(out, 1, all - 1);
     d.cluster.outliers.is_on = true;
     bring_count(MANY);
     end_round(c, pick_few);
-    assert_int_equal(count_out(newest), out);
+    assert_int_equal(count_ejected(newest), out);
     assert_int_equal(atomic_load(&cluster_shared.ejected), out);
     check_available(c);
     d.cluster.outliers.is_on = false; /* for other tests the shared counts are 0 */
@@ -279,13 +260,6 @@ static void switched_on_again_the_rest_stay_out(void **state) {
 }
 
 /* ---- connections that may not be used again ---- */
-
-static struct client_connection *keep(struct endpoint_runtime *e) {
-    struct client_connection *link = connect_for_nobody(e, 17);
-    assert_non_null(link);
-    report_connected(link);
-    return link;
-}
 
 static unsigned count_open(unsigned end) {
     unsigned open = 0;
