@@ -143,12 +143,13 @@ static const char *text_of_name(const GENERAL_NAME *name, Headgate__NameMatch__T
 
 /* ---- a certificate ---- */
 
-/* OpenSSL knows wildcards, and what an address may look like. */
+/* OpenSSL knows wildcards, and what an address may look like. A name that begins with a dot is none of a host: it would take
+ * that for all names below. */
 static bool exact_fits(const struct matcher *m, const X509 *certificate) {
     X509 *x = (X509 *)(uintptr_t)certificate;
     unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
     if (m->type == HEADGATE__NAME_MATCH__TYPE__DNS)
-        return X509_check_host(x, m->text, strlen(m->text), flags, NULL) == 1;
+        return m->text[0] != '.' && X509_check_host(x, m->text, strlen(m->text), flags, NULL) == 1;
     return X509_check_ip_asc(x, m->text, 0) == 1;
 }
 

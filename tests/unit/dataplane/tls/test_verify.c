@@ -62,6 +62,7 @@ static const struct name_case name_cases[] = {
     {NAME(DNS, EXACT, exact, "a.wild.example"), true}, /* by the certificate's wildcard */
     {NAME(DNS, EXACT, exact, "a.b.wild.example"), false},
     {NAME(DNS, EXACT, exact, "*.wild.example"), true},
+    {NAME(DNS, EXACT, exact, ".example"), false}, /* the whole name */
     {NAME(DNS, EXACT, exact, "site"), false},
     {NAME(DNS, PREFIX, prefix, "SITE."), true},
     {NAME(DNS, PREFIX, prefix, "ite."), false},
