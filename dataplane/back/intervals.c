@@ -111,7 +111,16 @@ static void begin_report(struct cluster_runtime *c, struct outlier_report *r) {
     g->count = 0;
 }
 
-/* While the report before is not written the interval goes on. The judgement is not put off by short intervals. */
+/* Neither its time nor how long it waits is put off by short intervals. */
+static void plan_judgement(struct cluster_runtime *c) {
+    struct outlier_gathering *g = &c->gathering;
+    if (g->judgement.deadline)
+        return;
+    g->waits_until = g->reported_until + JUDGEMENT_AFTER_MOST;
+    worker_set_timer(c->worker, &g->judgement, g->reported_until + JUDGEMENT_AFTER);
+}
+
+/* While the report before is not written the interval goes on. */
 static void on_interval_end(struct timer *timer) {
     struct cluster_runtime *c = cluster_of_end(timer);
     struct outlier_gathering *g = &c->gathering;
@@ -126,8 +135,7 @@ static void on_interval_end(struct timer *timer) {
         return;
     }
     begin_report(c, hg_malloc(sizeof *g->report + g->count * sizeof *g->report->entries));
-    if (!g->judgement.deadline)
-        worker_set_timer(c->worker, &g->judgement, g->reported_until + JUDGEMENT_AFTER);
+    plan_judgement(c);
     backlog_add(c);
 }
 
@@ -135,7 +143,7 @@ static void on_judgement(struct timer *timer) {
     struct cluster_runtime *c = cluster_of_judgement(timer);
     struct cluster_shared *s = c->shared;
     uint64_t until = c->gathering.reported_until, now = c->worker->now;
-    bool waits = atomic_load_explicit(&s->reports_to_come, memory_order_acquire) && now < until + JUDGEMENT_AFTER_MOST;
+    bool waits = atomic_load_explicit(&s->reports_to_come, memory_order_acquire) && now < c->gathering.waits_until;
     if (atomic_load(&s->judged_until) < until && (waits || !judgement_begin(c, until)))
         worker_set_timer(c->worker, timer, now + JUDGEMENT_AGAIN);
 }

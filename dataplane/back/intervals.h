@@ -47,6 +47,7 @@ struct outlier_gathering {
     uint32_t               interval;     /* numbers them; the first is 1 */
     struct timer           end, judgement; /* of the interval; when it is to be judged */
     uint64_t               interval_end, reported_until;
+    uint64_t               waits_until;  /* the judgement, for reports that are being written */
     struct outlier_report *report;       /* being written; NULL: none */
 };
 

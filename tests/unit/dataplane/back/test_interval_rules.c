@@ -193,6 +193,26 @@ static void report_that_comes_too_late_counts_in_the_next_interval(void **state)
     assert_true(is_out(c[0], 1));
 }
 
+/* One worker goes on with its intervals. */
+static void go_on_alone(struct cluster_runtime *c, unsigned ticks) {
+    for (unsigned i = 0; i < ticks; i++) {
+        site_end(site_endpoint(c, 2), ENDPOINT_SUCCESS, 100);
+        site_set_worker_time(&site, 0, site.now += WHEEL_TICK_US);
+    }
+}
+
+/* Intervals that are much shorter than the longest wait do not make it longer. */
+static void the_next_intervals_do_not_make_it_wait_longer(void **state) {
+    (void)state;
+    struct cluster_runtime *c[2];
+    site.outliers.interval = SECOND / 5;
+    let_one_be_late(c);
+    go_on_alone(c[0], 90);
+    assert_int_equal(atomic_load(&site.shared->judged_until), 0);
+    go_on_alone(c[0], 20);
+    assert_true(atomic_load(&site.shared->judged_until) > 0);
+}
+
 /* Another worker judges an older interval. */
 static void one_judges_at_a_time(void **state) {
     (void)state;
@@ -237,6 +257,7 @@ int main(void) {
         TEST(each_interval_is_judged_once_and_begins_at_nothing),
         TEST(judgement_waits_for_a_report_that_is_being_written),
         TEST(report_that_comes_too_late_counts_in_the_next_interval),
+        TEST(the_next_intervals_do_not_make_it_wait_longer),
         TEST(one_judges_at_a_time),
         TEST(interval_without_memory_judges_nobody),
     };
