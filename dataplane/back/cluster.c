@@ -112,6 +112,10 @@ static struct cluster_runtime *find_or_make(struct worker *w, const struct clust
     struct cluster_runtime *c = cluster_find(w, d->slot);
     if (c && c->serial >= d->serial)
         return c; /* an exchange of an older snapshot does not bring old endpoints back */
+    if (c && c->shared != d->shared) { /* passing; meanwhile the name has left and come back, and is another cluster */
+        cluster_drop(w, d->slot);
+        c = NULL;
+    }
     if (!c && !(c = cluster_make(w, d)))
         return NULL;
     reconcile(c, d);
@@ -134,9 +138,9 @@ static void end_passing(struct reapable *r) {
 }
 
 struct cluster_runtime *cluster_of_older(struct worker *w, const struct cluster_definition *d) {
-    bool is_there = cluster_find(w, d->slot) != NULL;
+    const struct cluster_runtime *known = cluster_find(w, d->slot);
     struct cluster_runtime *c = find_or_make(w, d);
-    if (!c || is_there)
+    if (!c || c == known)
         return c;
     c->is_passing = true;
     cluster_hold(c);

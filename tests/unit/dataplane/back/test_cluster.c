@@ -301,6 +301,25 @@ static void older_exchange_does_not_end_what_the_newest_uses(void **state) {
     assert_true(is_open(kept));
 }
 
+/* What workers share of the name is made anew when it comes back. */
+static void name_that_comes_back_is_another_cluster(void **state) {
+    (void)state;
+    struct definition older, newer;
+    define(&older, 1, equal);
+    define(&newer, 1, equal);
+    newer.cluster.shared = cluster_shared_create(newer.cluster.name);
+    struct cluster_runtime *passing = cluster_of_older(&worker, complete(&older));
+    struct client_connection *busy = use(passing, 1);
+    struct cluster_runtime *c = bring(&newer);
+    assert_ptr_equal(c->shared, newer.cluster.shared);
+    assert_true(passing->is_dropped);
+    worker_end_turn(&worker);
+    assert_ptr_equal(bring(&newer), c);
+    report_closed(busy);
+    cluster_drop(&worker, newer.cluster.slot);
+    cluster_shared_unref(newer.cluster.shared);
+}
+
 static void cluster_of_an_older_exchange_may_be_dropped_in_the_same_turn(void **state) {
     (void)state;
     struct definition d;
@@ -404,6 +423,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(older_exchange_gets_a_dropped_cluster_for_the_turn_only, back_set_up,
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(older_exchange_does_not_end_what_the_newest_uses, back_set_up, back_tear_down),
+        cmocka_unit_test_setup_teardown(name_that_comes_back_is_another_cluster, back_set_up, back_tear_down),
         cmocka_unit_test_setup_teardown(cluster_of_an_older_exchange_may_be_dropped_in_the_same_turn, back_set_up,
                                         back_tear_down),
         cmocka_unit_test_setup_teardown(first_use_without_memory, back_set_up, back_tear_down),
