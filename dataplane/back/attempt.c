@@ -153,7 +153,7 @@ static void ready(struct client_waiter *w, struct client_connection *c) {
 static void go_elsewhere(struct attempt *a) {
     struct exchange *x = a->exchange;
     struct proxy *p = proxy_of(x);
-    bool is_gone = a->endpoint->is_retired;
+    bool is_gone = endpoint_is_gone(a->endpoint);
     if (is_gone && a == p->current) {
         proxy_attempt(x);
         return;

@@ -193,7 +193,7 @@ struct cluster_runtime {
     bool                      is_busy;           /* in the backlog, which holds it */
     uint32_t                  gone;              /* what holds it: endpoints that left, a reap, requests that wait */
     bool                      is_passing;        /* made for an exchange of an older snapshot: dropped when the turn ends */
-    bool                      is_dropped;
+    bool                      is_dropped;        /* out of the table; its definition may be gone, endpoints leave */
 };
 
 /* All clusters of a worker, by slot. A zeroed struct is valid. */
@@ -246,6 +246,10 @@ struct endpoint_runtime *cluster_pick(struct cluster_runtime *, const struct pic
 struct endpoint_runtime *cluster_find_endpoint(struct cluster_runtime *, const struct address *, uint32_t *place);
 /* Neither unhealthy, draining nor ejected. */
 bool endpoint_is_available(const struct endpoint_runtime *);
+/* It is out of its cluster, or that is dropped: perhaps with what to connect by. */
+static inline bool endpoint_is_gone(const struct endpoint_runtime *e) {
+    return e->is_retired || e->cluster->is_dropped;
+}
 
 /* ---- what is learnt */
 

@@ -117,7 +117,7 @@ static void look(struct endpoint_runtime *e) {
 
 static void fire(struct timer *t) {
     struct endpoint_runtime *e = (struct endpoint_runtime *)((char *)t - offsetof(struct endpoint_runtime, fallback.timer));
-    if (has_fallback(e) && !e->is_retired)
+    if (has_fallback(e) && !endpoint_is_gone(e))
         look(e);
 }
 
@@ -186,7 +186,7 @@ void fallback_note_failed(struct client_connection *c) {
     }
     stats_add(&e->cluster->worker->stats->origin_http3_failures_total, 1);
     remember_failure(e);
-    if (!c->has_no_other && !e->is_retired)
+    if (!c->has_no_other && !endpoint_is_gone(e))
         move_to_tcp(c);
 }
 

@@ -241,7 +241,7 @@ static void note_success(struct endpoint_shared *s) {
 void outliers_note(struct endpoint_runtime *e, enum endpoint_outcome outcome, uint64_t head_latency) {
     struct cluster_runtime *c = e->cluster;
     bool is_out = atomic_load_explicit(&e->shared->ejected_until, memory_order_relaxed) > c->worker->now;
-    if (outcome == ENDPOINT_CANCELLED || e->is_retired || c->is_dropped || is_out)
+    if (outcome == ENDPOINT_CANCELLED || endpoint_is_gone(e) || is_out)
         return;
     if (c->outliers.has_intervals)
         intervals_note(e, outcome, head_latency);

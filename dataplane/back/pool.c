@@ -97,7 +97,7 @@ static bool is_worn_out(const struct client_connection *c) {
     const struct endpoint_runtime *e = c->endpoint;
     const struct cluster_runtime *cluster = e->cluster;
     bool is_old = cluster->connection_lifetime && cluster->worker->now - c->opened_at > cluster->connection_lifetime;
-    return c->is_single || c->is_draining || e->is_retired || is_old || c->epoch != cluster->epoch ||
+    return c->is_single || c->is_draining || endpoint_is_gone(e) || is_old || c->epoch != cluster->epoch ||
            c->tls_choice != e->tls_choice || c->exchanges >= cluster->requests_per_connection ||
            (c->is_fallback && e->fallback.http3_works);
 }

@@ -198,6 +198,37 @@ static void the_cluster_may_go_while_somebody_waits(void **state) {
     pass(PATIENCE + 2 * WHEEL_TICK_US);
 }
 
+/* Its endpoints leave by and by: those that have not are gone all the same, with what to connect by. */
+static void a_large_cluster_may_go_while_somebody_waits(void **state) {
+    enum { LARGE = 1100 };
+    static struct endpoint_definition large[LARGE];
+    static char texts[LARGE][32];
+    (void)state;
+    for (unsigned i = 0; i < LARGE; i++) {
+        snprintf(texts[i], sizeof texts[i], "127.0.0.1:%u", i + 1);
+        large[i] = (struct endpoint_definition){.text = str_of(texts[i]), .weight = i == 0, .is_usable = i == 0};
+        assert_int_equal(address_parse(large[i].text, &large[i].address), 0);
+    }
+    origins.cluster.members = make_members(&origins.rules, large, LARGE, NULL);
+    fake_capacity = 10;
+    ask(0);
+    ask(1);
+    struct fake_connection *first = newest(1);
+    const struct endpoint_runtime *e = first->link.endpoint;
+    cluster_drop(&worker, origins.cluster.slot);
+    assert_false(e->is_retired);
+    first->link.capacity = 1; /* less than was expected */
+    connect_ok(first);
+    const struct endpoint_runtime *other = newest(2)->link.endpoint;
+    assert_false(other->cluster->is_dropped);
+    answer(first, 200);
+    connect_ok(newest(2));
+    answer(newest(2), 200);
+    assert_answered(0, 200, 1);
+    assert_answered(1, 200, 2);
+    fake_capacity = 1;
+}
+
 /* ---- nothing stays counted */
 
 static uint64_t seed = 4711;
@@ -308,6 +339,7 @@ int main(void) {
         TEST(an_endpoint_that_comes_is_waited_for),
         TEST(without_an_endpoint_the_wait_ends),
         TEST(the_cluster_may_go_while_somebody_waits),
+        TEST(a_large_cluster_may_go_while_somebody_waits),
         TEST(counts_come_back_whatever_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -378,6 +378,27 @@ static void a_large_cluster_is_dropped_by_and_by(void **state) {
     used->owner->on_available(used); /* frees the cluster */
 }
 
+/* What to connect by goes with the definition, which does not wait for those that have not left yet. */
+static void who_waits_at_the_drop_gets_no_connection_beside_that(void **state) {
+    (void)state;
+    struct client_waiter w = {0};
+    define_many(BALANCE_ROUND_ROBIN);
+    d.cluster.fallback = (struct fallback_rules){.codec = &fake_codec, .after = SECOND, .remember = SECOND,
+                                                 .remember_most = SECOND};
+    struct cluster_runtime *c = bring_count(MANY);
+    worker_empty_mailbox(&worker);
+    struct endpoint_runtime *e = endpoint_of(c, 0);
+    assert_int_equal(pool_wait(e, 17, &w), 0);
+    cluster_drop(&worker, d.cluster.slot);
+    assert_false(e->is_retired);
+    worker.now += 2 * SECOND;
+    wheel_advance(&worker.wheel, worker.now);
+    assert_int_equal(connection_count, 1);
+    assert_non_null(w.connection);
+    pool_forget_waiter(&w);
+    worker_empty_mailbox(&worker);
+}
+
 /* Who has not left yet when the last word of a request comes says nothing more. */
 static void what_ends_after_the_drop_arms_no_timer(void **state) {
     (void)state;
@@ -515,6 +536,7 @@ int main(void) {
         TEST(those_that_leave_close_what_they_keep_and_end_what_they_carry),
         TEST(a_bound_of_connections_counts_those_that_leave),
         TEST(a_large_cluster_is_dropped_by_and_by),
+        TEST(who_waits_at_the_drop_gets_no_connection_beside_that),
         TEST(what_ends_after_the_drop_arms_no_timer),
         TEST(a_cluster_may_leave_and_come_back_meanwhile),
         TEST(the_worker_may_end_meanwhile),
