@@ -1,6 +1,7 @@
 /* judgement.c — who stood out in an interval: reports are added up, and endpoints compared with each other. In stages, each
  * of which does one small thing after another, so that the worker can stop anywhere. */
 #include <math.h>
+#include <stddef.h>
 
 #include "common/alloc.h"
 #include "dataplane/back/intervals.h"
@@ -43,9 +44,8 @@ static void add(struct outlier_counts *sum, const struct outlier_counts *n) {
 }
 
 /* What the endpoint notes is of one judgement at a time. */
-static bool add_up(struct cluster_runtime *c, struct outlier_judgement *j) {
+static bool add_up(struct outlier_judgement *j) {
     struct outlier_entry e;
-    (void)c;
     if (!take_entry(j, &e))
         return false;
     struct endpoint_shared *s = e.endpoint;
@@ -66,8 +66,7 @@ static bool has_enough(const struct outlier_judgement *j, uint32_t i) {
     return j->entries[i].counts.requests && j->entries[i].counts.requests >= j->rules.min_requests;
 }
 
-static bool drop_if_too_few(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool drop_if_too_few(struct outlier_judgement *j) {
     if (j->at == j->count)
         return false;
     if (has_enough(j, j->at)) {
@@ -79,8 +78,7 @@ static bool drop_if_too_few(struct cluster_runtime *c, struct outlier_judgement 
     return true;
 }
 
-static bool add_square(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool add_square(struct outlier_judgement *j) {
     if (j->at == j->count || !j->rules.success_rate_factor)
         return false;
     double distance = worth_of(j, j->at++).success_rate - j->sum / j->count;
@@ -106,12 +104,16 @@ static double lowest_rate(const struct outlier_judgement *j) {
     return j->sum / j->count - j->rules.success_rate_factor / 1000.0 * sqrt(j->squares / j->count) - 1e-9;
 }
 
+static void eject(struct outlier_judgement *j, const struct sort_key *who, enum ejection_reason why) {
+    struct cluster_runtime *c = (struct cluster_runtime *)((char *)j - offsetof(struct cluster_runtime, judgement));
+    outliers_eject(c, j->entries[who->of].endpoint, why);
+}
+
 static void begin_sorting(struct outlier_judgement *j) {
     sorting_begin(&j->sorting, j->keys, j->keys + j->count, j->standing_out);
 }
 
-static bool find_bad(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool find_bad(struct outlier_judgement *j) {
     if (j->at == 0 && j->count)
         j->bound = lowest_rate(j);
     if (j->at == j->count || j->count < j->rules.min_endpoints) {
@@ -125,25 +127,23 @@ static bool find_bad(struct cluster_runtime *c, struct outlier_judgement *j) {
     return true;
 }
 
-static bool sort(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool sort(struct outlier_judgement *j) {
     return sorting_go_on(&j->sorting, SORTING_STEPS) > 0;
 }
 
 /* The worst first, as there may not be places for all. */
-static bool eject_bad(struct cluster_runtime *c, struct outlier_judgement *j) {
+static bool eject_bad(struct outlier_judgement *j) {
     if (j->at == j->standing_out)
         return false;
     const struct sort_key *k = &j->sorting.keys[j->at++];
-    outliers_eject(c, j->entries[k->of].endpoint, k->key < j->bound ? EJECTION_SUCCESS_RATE : EJECTION_FAILURE_PERCENT);
+    eject(j, k, k->key < j->bound ? EJECTION_SUCCESS_RATE : EJECTION_FAILURE_PERCENT);
     return true;
 }
 
 /* ---- latencies ---- */
 
 /* Downwards. */
-static bool find_latencies(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool find_latencies(struct outlier_judgement *j) {
     if (j->at == 0)
         j->standing_out = 0;
     if (j->at == j->count || !j->rules.latency_factor) {
@@ -161,7 +161,7 @@ static double median_of(const struct sorting *s) {
     return -(s->keys[(s->count - 1) / 2].key + s->keys[s->count / 2].key) / 2;
 }
 
-static bool eject_slow(struct cluster_runtime *c, struct outlier_judgement *j) {
+static bool eject_slow(struct outlier_judgement *j) {
     uint32_t count = j->standing_out;
     if (j->at == count || count < j->rules.min_endpoints)
         return false;
@@ -170,23 +170,21 @@ static bool eject_slow(struct cluster_runtime *c, struct outlier_judgement *j) {
     const struct sort_key *k = &j->sorting.keys[j->at++];
     if (-k->key * 100 <= j->bound)
         return false;
-    outliers_eject(c, j->entries[k->of].endpoint, EJECTION_LATENCY);
+    eject(j, k, EJECTION_LATENCY);
     return true;
 }
 
 /* ---- the end ---- */
 
-static bool release_report(struct cluster_runtime *c, struct outlier_judgement *j) {
+static bool release_report(struct outlier_judgement *j) {
     struct outlier_entry e;
-    (void)c;
     if (!take_entry(j, &e))
         return false;
     endpoint_shared_unref(e.endpoint);
     return true;
 }
 
-static bool release_entry(struct cluster_runtime *c, struct outlier_judgement *j) {
-    (void)c;
+static bool release_entry(struct outlier_judgement *j) {
     if (j->count == 0)
         return false;
     endpoint_shared_unref(j->entries[--j->count].endpoint);
@@ -199,7 +197,7 @@ enum { RELEASE_REPORTS = 9 };
 
 /* `one` does one thing, or returns false: the next stage begins. */
 static const struct stage {
-    bool   (*one)(struct cluster_runtime *, struct outlier_judgement *);
+    bool   (*one)(struct outlier_judgement *);
     uint32_t work;
 } stages[] = {
     {add_up, WORK_OF_ADDING},      {drop_if_too_few, WORK_OF_READING}, {add_square, WORK_OF_READING},
@@ -274,7 +272,7 @@ uint32_t judgement_go_on(struct cluster_runtime *c, uint32_t most) {
         enter(j, RELEASE_REPORTS);
     while (j->stage < STAGES && work < limit) {
         work += stages[j->stage].work;
-        if (!stages[j->stage].one(c, j))
+        if (!stages[j->stage].one(j))
             enter(j, j->stage + 1);
     }
     if (j->stage == STAGES)
