@@ -163,12 +163,16 @@ static Headgate__ClusterStatus *cluster_status(struct admin_call *call, const st
     return c;
 }
 
-void admin_add_clusters(struct admin_call *call, const struct snapshot *s, Headgate__StatusReply *reply,
+static bool is_asked_for(const Headgate__Entry *e, const char *name) {
+    return e->kind == HEADGATE__KIND__KIND_CLUSTER && (!name || strcmp(e->name, name) == 0);
+}
+
+void admin_add_clusters(struct admin_call *call, const struct snapshot *s, const char *name, Headgate__StatusReply *reply,
                         struct problem_list *problems) {
     size_t room = ENDPOINTS_LISTED_MAX;
     reply->clusters = arena_calloc(&call->arena, s->intent->count + 1, sizeof(Headgate__ClusterStatus *));
     for (size_t i = 0; i < s->intent->count && reply->clusters; i++) {
-        if (s->intent->entries[i]->kind != HEADGATE__KIND__KIND_CLUSTER)
+        if (!is_asked_for(s->intent->entries[i], name))
             continue;
         Headgate__ClusterStatus *c = cluster_status(call, s, i, &room, problems);
         if (c)

@@ -25,8 +25,8 @@ void admin_diff(struct admin_call *call, const ProtobufCMessage *request);
 void admin_status(struct admin_call *call, const ProtobufCMessage *request);
 void admin_explain(struct admin_call *call, const ProtobufCMessage *request);
 void admin_verify(struct admin_call *call, const ProtobufCMessage *request);
-/* Fills the clusters of the reply, and adds what is wrong with them. */
-void admin_add_clusters(struct admin_call *call, const struct snapshot *s, Headgate__StatusReply *reply,
+/* Fills the clusters of the reply, or the one of this name, and adds what is wrong with them. NULL: all. */
+void admin_add_clusters(struct admin_call *call, const struct snapshot *s, const char *name, Headgate__StatusReply *reply,
                         struct problem_list *problems);
 /* Fills the certificates of the reply, and adds what is wrong with them. */
 void admin_add_certificates(struct admin_call *call, const struct snapshot *s, Headgate__StatusReply *reply,

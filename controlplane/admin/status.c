@@ -174,31 +174,40 @@ static void fill_versions(struct admin_call *call, const struct snapshot *curren
     reply->pinned_version = pinned;
 }
 
+static void add_all(struct admin_call *call, const struct snapshot *current, Headgate__StatusReply *reply,
+                    struct problem_list *problems) {
+    const struct admin *admin = call->admin;
+    add_data_planes(call, reply);
+    reply->n_away = admin_away(call, &reply->away);
+    if (!current)
+        reply_add_problem(&call->arena, problems, ERROR_STATE, NULL, NULL, "there is no configuration yet");
+    add_file_problems(call, problems);
+    add_data_plane_problems(call, problems);
+    admin_add_management_servers(call, reply, problems);
+    admin_add_etcd(call, reply, problems);
+    admin_add_discovered(call, problems);
+    if (current) {
+        admin_add_layers(&call->arena, store_current(engine_store(admin->engine)), reply);
+        admin_add_clusters(call, current, NULL, reply, problems);
+        admin_add_certificates(call, current, reply, problems);
+    }
+}
+
 void admin_status(struct admin_call *call, const ProtobufCMessage *request) {
     const struct admin *admin = call->admin;
+    const char *cluster = ((const Headgate__StatusRequest *)request)->cluster;
     const struct snapshot *current = channel_current(engine_channel(admin->engine));
     Headgate__StatusReply reply = HEADGATE__STATUS_REPLY__INIT;
     struct problem_list problems = {0};
-    (void)request;
     reply.software = (char *)"headgate " HG_VERSION;
     reply.has_started_at = true;
     reply.started_at = admin->started_at;
     reply.watched_file = admin->file_source ? (char *)file_source_path(admin->file_source) : NULL;
     fill_versions(call, current, &reply);
-    add_data_planes(call, &reply);
-    reply.n_away = admin_away(call, &reply.away);
-    if (!current)
-        reply_add_problem(&call->arena, &problems, ERROR_STATE, NULL, NULL, "there is no configuration yet");
-    add_file_problems(call, &problems);
-    add_data_plane_problems(call, &problems);
-    admin_add_management_servers(call, &reply, &problems);
-    admin_add_etcd(call, &reply, &problems);
-    admin_add_discovered(call, &problems);
-    if (current) {
-        admin_add_layers(&call->arena, store_current(engine_store(admin->engine)), &reply);
-        admin_add_clusters(call, current, &reply, &problems);
-        admin_add_certificates(call, current, &reply, &problems);
-    }
+    if (!cluster)
+        add_all(call, current, &reply, &problems);
+    else if (current)
+        admin_add_clusters(call, current, cluster, &reply, &problems);
     reply.problems = problems.items;
     reply.n_problems = problems.count;
     admin_reply(call, &reply.base);

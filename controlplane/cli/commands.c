@@ -83,6 +83,11 @@ static const struct option_spec top_options[] = {
     {0},
 };
 
+static const struct option_spec status_options[] = {
+    {"cluster", '\0', "NAME", "of this cluster only, with up to 2000 of its endpoints"},
+    {0},
+};
+
 static const struct option_spec verify_options[] = {
     {"state-dir", 's', "DIR", "look at a store that no control plane has open"},
     {0},
@@ -143,8 +148,8 @@ const struct command commands[] = {
      "--to etcd://... etcd's version before becomes its next one: it keeps no other.",
      rollback_options, ARGUMENT_NONE, 0, 1, command_rollback},
     {"status", "", "say what runs, and what is wrong now",
-     "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.", no_options,
-     ARGUMENT_NONE, 0, 0, command_status},
+     "Data planes with their versions, also those that went away, clusters with their endpoints, and problems.",
+     status_options, ARGUMENT_NONE, 0, 0, command_status},
     {"top", "", "show rates, latencies and errors of clusters live",
      "For each data plane requests a second, errors and connections; for each cluster attempts (requests that were sent to "
      "an endpoint, so a retry is another one), errors, times to the head of the response, and the endpoints that are "

@@ -5,7 +5,7 @@
 #include "controlplane/cli/reply.h"
 
 enum {
-    ENDPOINTS_SHOWN = 8,        /* of one cluster; --output json has more */
+    ENDPOINTS_SHOWN = 8,        /* of each cluster; --cluster and --output json have more */
     HIDDEN_SHOWN = 8,           /* resources of one layer; likewise */
 };
 
@@ -156,8 +156,8 @@ static void add_last_failure(struct table *t, const Headgate__EndpointStatus *e)
         table_add(t, STYLE_PLAIN, "%s", "");
 }
 
-static void add_cluster(struct table *t, const Headgate__ClusterStatus *c) {
-    size_t shown = c->n_endpoints < ENDPOINTS_SHOWN ? c->n_endpoints : ENDPOINTS_SHOWN;
+static void add_cluster(struct table *t, const Headgate__ClusterStatus *c, size_t most) {
+    size_t shown = c->n_endpoints < most ? c->n_endpoints : most;
     for (size_t i = 0; i < shown; i++) {
         const Headgate__EndpointStatus *e = c->endpoints[i];
         table_add(t, STYLE_NAME, "  %s", i ? "" : c->name ? c->name : "");
@@ -176,7 +176,8 @@ static void add_cluster(struct table *t, const Headgate__ClusterStatus *c) {
     }
 }
 
-static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r) {
+/* At most so many endpoints of each. */
+static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r, size_t most) {
     static const char *const titles[] = {"  CLUSTER", "ENDPOINT", "WEIGHT", "HEALTH", "FROM", "LAST FAILURE"};
     struct table t;
     if (r->n_clusters == 0)
@@ -186,7 +187,7 @@ static void print_clusters(const struct cli *cli, const Headgate__StatusReply *r
     for (size_t i = 0; i < t.columns; i++)
         table_add(&t, STYLE_DIM, "%s", titles[i]);
     for (size_t i = 0; i < r->n_clusters; i++)
-        add_cluster(&t, r->clusters[i]);
+        add_cluster(&t, r->clusters[i], most);
     table_print(cli, &t);
     table_finish(&t);
 }
@@ -298,28 +299,41 @@ static void print_problems(const struct cli *cli, const Headgate__StatusReply *r
     }
 }
 
+static void print_all(const struct cli *cli, const Headgate__StatusReply *r) {
+    print_head(cli, r);
+    print_data_planes(cli, r);
+    print_away(cli, r);
+    print_layers(cli, r);
+    print_clusters(cli, r, ENDPOINTS_SHOWN);
+    print_discovery(cli, r);
+    print_management_servers(cli, r);
+    print_etcd(cli, r);
+    print_certificates(cli, r);
+    print_problems(cli, r);
+}
+
+static void print_one(const struct cli *cli, const Headgate__StatusReply *r) {
+    print_clusters(cli, r, SIZE_MAX);
+    print_discovery(cli, r);
+    print_problems(cli, r);
+}
+
 int command_status(struct cli *cli, const struct options *options) {
     Headgate__StatusRequest request = HEADGATE__STATUS_REQUEST__INIT;
     int exit_code = EXIT_DONE;
-    (void)options;
+    request.cluster = (char *)(uintptr_t)options_get(options, "cluster");
     Headgate__StatusReply *reply = cli_call(cli, "/headgate.Admin/Status", &request,
                                             &headgate__status_reply__descriptor, "asking", &exit_code);
     if (!reply)
         return exit_code;
-    if (cli->is_json)
+    if (request.cluster && reply->n_clusters == 0) {
+        cli_error(cli, "there is no cluster \"%s\"", request.cluster);
+        exit_code = EXIT_REFUSED;
+    } else if (cli->is_json) {
         reply_print_json(reply);
-    else {
-        print_head(cli, reply);
-        print_data_planes(cli, reply);
-        print_away(cli, reply);
-        print_layers(cli, reply);
-        print_clusters(cli, reply);
-        print_discovery(cli, reply);
-        print_management_servers(cli, reply);
-        print_etcd(cli, reply);
-        print_certificates(cli, reply);
-        print_problems(cli, reply);
+    } else {
+        (request.cluster ? print_one : print_all)(cli, reply);
     }
     headgate__status_reply__free_unpacked(reply, NULL);
-    return EXIT_DONE;
+    return exit_code;
 }

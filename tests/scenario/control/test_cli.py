@@ -100,6 +100,22 @@ def test_a_long_list_of_changes_is_cut_for_people(site):
     assert changed["field_count"] == 1501 and len(changed["fields"]) == 1000
 
 
+def test_status_of_one_cluster(site):
+    """Of all together 2,000 endpoints are named, and for people eight of each: who asks for one gets its own."""
+    many = [f"10.0.{i // 250}.{i % 250}:80" for i in range(2100)]
+    few = [f"127.0.0.1:{9000 + i}" for i in range(20)]
+    site.push(site_of(clusters=[{"name": "big", "endpoints": many}, {"name": "web", "endpoints": few}]))
+    listed = {c["name"]: (c["endpoint_count"], len(c.get("endpoints", []))) for c in site.status()["clusters"]}
+    assert listed == {"big": (2100, 2000), "web": (20, 0)}
+    one = site.ok("status", "--cluster", "web", "-o", "json").json
+    assert [c["name"] for c in one["clusters"]] == ["web"] and one["version"] == 1
+    assert [e["address"] for e in one["clusters"][0]["endpoints"]] == few
+    shown = site.ok("status", "--cluster", "web").out
+    assert all(e in shown for e in few) and "big" not in shown
+    nobody = site.headgate("status", "--cluster", "nobody")
+    assert nobody.code == 1 and 'no cluster "nobody"' in nobody.err
+
+
 def test_dry_run_stores_nothing(site):
     checked = site.push(FIRST, "--dry-run")
     assert checked.code == 0 and checked.json["outcome"] == "checked"
