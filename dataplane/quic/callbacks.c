@@ -46,7 +46,7 @@ static int decrypt(uint8_t *plain, const ngtcp2_crypto_aead *aead, const ngtcp2_
 
 /* ---- the handshake ---- */
 
-enum { ALERT_UNEXPECTED_MESSAGE = 10, ALERT_INTERNAL_ERROR = 80 };
+enum { ALERT_UNEXPECTED_MESSAGE = 10, ALERT_ILLEGAL_PARAMETER = 47, ALERT_INTERNAL_ERROR = 80 };
 
 static int refuse_crypto(ngtcp2_conn *ng, uint8_t alert) {
     ngtcp2_conn_set_tls_alert(ng, alert);
@@ -57,6 +57,8 @@ static int refuse_crypto(ngtcp2_conn *ng, uint8_t alert) {
 static int on_crypto(ngtcp2_conn *ng, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *bytes, size_t n,
                      void *user) {
     struct quic_conn *c = user;
+    if (c->role->is_server && level == NGTCP2_ENCRYPTION_LEVEL_INITIAL && !quic_hello_take(&c->hello, bytes, n))
+        return refuse_crypto(ng, ALERT_ILLEGAL_PARAMETER); /* OpenSSL's, for what is too long for it */
     if (!c->tls && c->role->make_tls)
         c->tls = c->role->make_tls(c);
     if (!c->tls)

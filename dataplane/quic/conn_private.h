@@ -11,6 +11,7 @@
 
 #include "dataplane/net/udp.h"
 #include "dataplane/quic/conn.h"
+#include "dataplane/quic/hello.h"
 #include "dataplane/quic/ids.h"
 #include "dataplane/quic/options.h"
 #include "dataplane/quic/room.h"
@@ -66,6 +67,7 @@ struct quic_conn {
     ngtcp2_conn            *ng;              /* NULL once it is closing */
     ngtcp2_mem              memory;          /* its allocator; it keeps the pointer */
     struct tls_session     *tls;             /* goes with `ng`'s last reader, in the reap phase */
+    struct quic_hello       hello;           /* of a client's Initial packets */
     struct quic_name       *names;           /* its IDs in the room's table */
     struct timer            timer;           /* later than NEAR_US */
     ev_timer                near;            /* sooner */

@@ -283,7 +283,7 @@ static int peer_window(ngtcp2_conn *c, int64_t id, uint64_t most, void *user, vo
 }
 
 /* The bits of a first octet that tell packets of version 1 apart. */
-enum packet_form { IN_1RTT = 0, IN_0RTT = 0x90, IN_HANDSHAKE = 0xa0 };
+enum packet_form { IN_1RTT = 0, IN_INITIAL = 0x80, IN_0RTT = 0x90, IN_HANDSHAKE = 0xa0 };
 
 /* The next packet of a client that has this form and is long enough says this instead, and PADDING. */
 static struct {

@@ -3,7 +3,7 @@
 
 enum {
     FLOW_CONTROL_ERROR = 3, STREAM_LIMIT_ERROR, STREAM_STATE_ERROR, FINAL_SIZE_ERROR, FRAME_ENCODING_ERROR,
-    PROTOCOL_VIOLATION = 0xa, CRYPTO_BUFFER_EXCEEDED = 0xd, UNEXPECTED_MESSAGE = 0x10a,
+    PROTOCOL_VIOLATION = 0xa, CRYPTO_BUFFER_EXCEEDED = 0xd, UNEXPECTED_MESSAGE = 0x10a, ILLEGAL_PARAMETER = 0x12f,
 };
 
 static const struct wrong {
@@ -94,10 +94,33 @@ static void frames_of_another_packet(void **state) {
     }
 }
 
+/* What it has of the message is its header. */
+static struct peer *say_length(const char *header) {
+    memcpy(instead.bytes, "\x06\x00\x04", 3);
+    memcpy(instead.bytes + 3, header, 4);
+    instead.n = 7;
+    instead.form = IN_INITIAL;
+    struct peer *p = peer_connect(&(struct peer_wish){0});
+    net_run(is_over, 2000000);
+    return p;
+}
+
+/* Nobody has shown yet whose address it is. */
+static void no_room_is_made_for_a_hello_of_any_length(void **state) {
+    (void)state;
+    struct peer *p = say_length("\x01\x00\x3f\xfd");
+    assert_true(p->is_over);
+    assert_int_equal(ngtcp2_conn_get_ccerr(p->conn)->error_code, ILLEGAL_PARAMETER);
+    assert_int_equal(net.worker.stats->quic_protocol_errors_total, 1);
+    assert_false(say_length("\x01\x00\x3f\xfc")->is_over); /* the rest is waited for */
+    assert_int_equal(net.endpoint->handshakes, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         NET_TEST(frames_are_refused),
         NET_TEST(frames_of_another_packet),
+        NET_TEST(no_room_is_made_for_a_hello_of_any_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
