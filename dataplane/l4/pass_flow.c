@@ -216,9 +216,9 @@ void pass_flow_send(struct pass_flow *f, const uint8_t *bytes, size_t n, uint8_t
     train_add(&f->pass->train, &f->socket, NULL, NULL, ecn, bytes, n);
 }
 
-/* Of a flow the first datagram was let in with it. */
+/* Of a flow the first datagram was let in with it. An ID that names an endpoint anybody can make up. */
 static bool gives_way(const struct pass_flow *f) {
-    return f->received && !is_known_by_ids(f) && bounds_gives_way(f->pass);
+    return f->received && !f->node.is_proven && !f->was_noted && bounds_gives_way(f->pass);
 }
 
 void pass_flow_take(struct pass_flow *f, const struct udp_datagram *d, const struct pass_packet *first) {

@@ -38,6 +38,7 @@ struct pass_flow {
     struct gathering          *gathering;    /* of that state */
     enum pass_state            state;
     bool                       has_moved;    /* began with an ID that led to its endpoint: that proves nothing */
+    bool                       was_noted;    /* that ID was in the directory: a client has shown that it knows it */
     bool                       is_listed;    /* with the listener */
     bool                       is_counted;   /* as a connection to its endpoint and cluster */
     bool                       is_leaving;   /* in the gauge of those whose endpoint leaves */
@@ -73,7 +74,7 @@ struct pass {
     uint64_t                  next_beginning; /* bounds.c: when the next flow would begin by the rate alone */
     uint32_t                  overflows;     /* of the socket, when it was last looked at */
     uint64_t                  turn;          /* of the worker, in which `strangers` were counted */
-    uint32_t                  strangers;     /* datagrams of who is neither proven nor known */
+    uint32_t                  strangers;     /* their datagrams */
     bool                      is_crowded;    /* the socket's queue was more than half full when it was last looked at */
     bool                      is_stopped;    /* no new flows */
     bool                      is_over;       /* freed with its last flow */
@@ -149,7 +150,8 @@ void bounds_count_lack(struct cluster_runtime *, enum lack);
 /* Whether another flow may begin now: so many in a second, of a listener and worker, and none for a moment after the kernel
  * had to drop datagrams. Otherwise it is counted. What is left for connections that are known is more. */
 bool bounds_may_begin(struct pass *, bool is_known);
-/* Whether a datagram of a stranger, who is neither proven nor known, has to give way to those of others. That is counted. */
+/* Whether a datagram of a stranger, who is neither proven nor came with an ID of somebody who is, has to give way to those of
+ * others. That is counted. */
 bool bounds_gives_way(struct pass *);
 
 /* ---- quic_pass.c */

@@ -57,6 +57,7 @@ static struct pass_flow *begin_known(struct pass *p, const struct pass_beginning
     if (!f || pass_flow_connect(f, choice->endpoint, &choice->home) < 0)
         return NULL;
     f->has_moved = true;
+    f->was_noted = choice->known_n > 0;
     flow_table_note_origin_id(&p->table, &f->node, b->first->dcid, choice->known_n);
     stats_add(&p->worker->stats->quic_pass_moved_total, 1);
     return f;

@@ -223,6 +223,13 @@ static void queue(int fd, const uint8_t *bytes, size_t n) {
         sched_yield();
 }
 
+/* Nearly all that there is room for. */
+static void fill_queue(int fd, const uint8_t *bytes, size_t n) {
+    udp_set_buffer(held.fd, SO_RCVBUF, 1 << 17);
+    while (waiting(SK_MEMINFO_RMEM_ALLOC) < waiting(SK_MEMINFO_RCVBUF) / 8 * 7)
+        queue(fd, bytes, n);
+}
+
 static void wait_for(const struct address *flow, size_t size) {
     uint8_t bytes[65536];
     size_t n;
@@ -240,7 +247,6 @@ static void half_of_the_queue_is_for_who_is_served(void **state) {
     struct address mine, theirs;
     pass.max_flows = 2 + NEWCOMERS;
     datagrams_serve(listener, list, &quic_pass_ops, &held, 1);
-    udp_set_buffer(held.fd, SO_RCVBUF, 1 << 17);
     for (int i = 0; i < ORIGINS; i++)
         udp_set_buffer(origins[i], SO_RCVBUF, 1 << 20);
     int served = client(), stranger = client();
@@ -249,8 +255,7 @@ static void half_of_the_queue_is_for_who_is_served(void **state) {
     long_packet(first, SOME_VERSION, "first-id", "own", sizeof first);
     for (int i = 0; i < NEWCOMERS; i++)
         queue(client(), first, sizeof first);
-    while (waiting(SK_MEMINFO_RMEM_ALLOC) < waiting(SK_MEMINFO_RCVBUF) / 8 * 7)
-        queue(stranger, unknown, sizeof unknown);
+    fill_queue(stranger, unknown, sizeof unknown);
     queue(served, known, sizeof known);
     wait_for(&mine, sizeof known);
     uint64_t dropped = COUNT(dropped_crowded_total);
@@ -260,6 +265,30 @@ static void half_of_the_queue_is_for_who_is_served(void **state) {
     wait_for(&theirs, sizeof first);
     assert_int_equal(COUNT(dropped_crowded_total), dropped);
     assert_int_equal(COUNT(proven_total), 1);
+}
+
+/* An ID that a proven client has used speaks for who has moved; one that names an endpoint anybody can make up. */
+static void who_is_no_stranger_by_an_id(void **state) {
+    (void)state;
+    enum { SMALL = 64 };
+    static const struct quic_lb_form form = {.config = 2, .id_n = 2, .nonce_n = 5};
+    static const struct pass_server server = {.cluster = &clusters[0], .place = 0};
+    const uint8_t noted[SMALL] = "\x40origin-id", named[SMALL] = "\x40\x40" "AAnonce";
+    struct address from;
+    assert_int_equal(map_set(&pass.by_server, STR("\002" "AA"), (void *)(uintptr_t)&server), 0);
+    pass.lb[2] = &form;
+    datagrams_serve(listener, list, &quic_pass_ops, &held, 1);
+    proven(client(), "origin-id", &from);
+    int moved = client(), crafted = client();
+    say(moved, noted, sizeof noted);
+    say(crafted, named, sizeof named);
+    TURN_UNTIL(COUNT(moved_total) == 2);
+    fill_queue(moved, noted, sizeof noted);
+    TURN_UNTIL(waiting(SK_MEMINFO_RMEM_ALLOC) == 0);
+    assert_int_equal(COUNT(dropped_crowded_total), 0);
+    fill_queue(crafted, named, sizeof named);
+    TURN_UNTIL(waiting(SK_MEMINFO_RMEM_ALLOC) == 0);
+    assert_true(COUNT(dropped_crowded_total) > 0);
 }
 
 /* ---- endpoints that leave */
@@ -457,7 +486,7 @@ int main(void) {
         TEST(a_connection_that_moves_while_all_is_full), TEST(a_connection_that_begins_where_one_has_moved),
         TEST(so_many_begin_in_a_second), TEST(the_kernel_had_to_drop_some),
         TEST(nothing_is_chosen_for_what_may_not_begin), TEST(half_of_the_queue_is_for_who_is_served),
-        TEST(an_endpoint_that_drains),
+        TEST(who_is_no_stranger_by_an_id), TEST(an_endpoint_that_drains),
         TEST(it_has_drained_for_too_long),
         TEST(ids_of_one_that_has_drained), TEST(silence_while_it_drains), TEST(an_endpoint_that_is_gone),
         TEST(an_endpoint_that_is_gone_for_too_long), TEST(a_cluster_that_is_gone), TEST(several_configurations),
