@@ -150,8 +150,8 @@ void bounds_count_lack(struct cluster_runtime *, enum lack);
 /* Whether another flow may begin now: so many in a second, of a listener and worker, and none for a moment after the kernel
  * had to drop datagrams. Otherwise it is counted. What is left for connections that are known is more. */
 bool bounds_may_begin(struct pass *, bool is_known);
-/* Whether a datagram of a stranger, who is neither proven nor came with an ID of somebody who is, has to give way to those of
- * others. That is counted. */
+/* Whether a datagram of a stranger, who is neither proven nor came with an ID of somebody who is, gives way to those of
+ * others, which is counted. */
 bool bounds_gives_way(struct pass *);
 
 /* ---- quic_pass.c */
