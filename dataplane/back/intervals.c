@@ -78,6 +78,7 @@ static void begin_tally(struct cluster_runtime *c, struct outlier_tally *t) {
 /* Once its interval is over: what it has goes into the report, or nowhere if there is none. */
 static void report_tally(struct cluster_runtime *c, struct endpoint_runtime *e) {
     struct outlier_report *r = c->gathering.report;
+    e->tally.counts.is_out = !e->candidate.is_usable;
     if (e->tally.next && r && e->tally.interval == r->interval)
         r->entries[r->count++] = (struct outlier_entry){endpoint_shared_ref(e->shared), e->tally.counts};
     drop_tally(&c->gathering, &e->tally);

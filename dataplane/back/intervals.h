@@ -17,6 +17,7 @@
 struct outlier_counts {
     uint64_t latency;                    /* of all answers, microseconds */
     uint32_t requests, failures, answers;
+    bool     is_out;                     /* by definition, when it was reported */
 };
 
 /* What an endpoint did on one worker. In one of the cluster's lists once there is something. */

@@ -41,6 +41,7 @@ static void add(struct outlier_counts *sum, const struct outlier_counts *n) {
     sum->requests += n->requests;
     sum->failures += n->failures;
     sum->answers += n->answers;
+    sum->is_out |= n->is_out;
 }
 
 /* What the endpoint notes is of one judgement at a time. */
@@ -104,9 +105,12 @@ static double lowest_rate(const struct outlier_judgement *j) {
     return j->sum / j->count - j->rules.success_rate_factor / 1000.0 * sqrt(j->squares / j->count) - 1e-9;
 }
 
+/* One that is out by definition leaves the place to others. */
 static void eject(struct outlier_judgement *j, const struct sort_key *who, enum ejection_reason why) {
     struct cluster_runtime *c = (struct cluster_runtime *)((char *)j - offsetof(struct cluster_runtime, judgement));
-    outliers_eject(c, j->entries[who->of].endpoint, why);
+    const struct outlier_entry *e = &j->entries[who->of];
+    if (!e->counts.is_out)
+        outliers_eject(c, e->endpoint, why);
 }
 
 static void begin_sorting(struct outlier_judgement *j) {

@@ -16,8 +16,8 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* Two workers' views of `count` endpoints, judged by interval, and by nothing else. */
-static void begin(unsigned count, const struct outlier_rules *judged, struct cluster_runtime *ret[2]) {
+/* By interval, and by nothing else. */
+static void judge_by(const struct outlier_rules *judged) {
     struct outlier_rules *r = &site.outliers;
     r->has_intervals = true;
     r->success_rate_factor = judged->success_rate_factor;
@@ -25,6 +25,11 @@ static void begin(unsigned count, const struct outlier_rules *judged, struct clu
     r->latency_factor = judged->latency_factor;
     r->min_endpoints = judged->min_endpoints;
     r->min_requests = judged->min_requests;
+}
+
+/* Two workers' views of `count` endpoints that are judged so. */
+static void begin(unsigned count, const struct outlier_rules *judged, struct cluster_runtime *ret[2]) {
+    judge_by(judged);
     site_begin(&site, count, ret);
 }
 
@@ -133,6 +138,31 @@ static void worst_come_first_when_places_are_short(void **state) {
     site_end_interval(&site);
     assert_int_equal(count_out(c[0]), 2);
     assert_true(is_out(c[0], 9) && is_out(c[0], 10));
+}
+
+/* The worst has become unhealthy meanwhile. */
+static void who_is_out_by_definition_leaves_the_place_to_others(void **state) {
+    (void)state;
+    static struct site_definition well, unwell;
+    struct cluster_runtime *c[2];
+    judge_by(&(struct outlier_rules){.failure_percent = 50, .latency_factor = 200, .min_endpoints = 1, .min_requests = 10});
+    site.outliers.max_ejected_percent = 0; /* one */
+    site_define(&well, 3);
+    site_complete(&site, &well, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        c[i] = site_bring(&site, i, &well);
+    ask(c, 1, 20, 20, 1000);
+    ask(c, 2, 20, 15, 100);
+    ask(c, 3, 20, 0, 100);
+    unwell = well;
+    unwell.endpoints[0].is_usable = false;
+    site_complete(&site, &unwell, &well);
+    for (unsigned i = 0; i < 2; i++)
+        site_bring(&site, i, &unwell);
+    site_end_interval(&site);
+    assert_int_equal(atomic_load(&site_endpoint(c[0], 1)->shared->ejected_until), 0);
+    assert_true(is_out(c[0], 2));
+    assert_int_equal(site_ejected(&site), 1);
 }
 
 static void each_interval_is_judged_once_and_begins_at_nothing(void **state) {
@@ -254,6 +284,7 @@ int main(void) {
         TEST(latencies_are_judged_against_the_median),
         TEST(latency_is_of_answers_alone),
         TEST(worst_come_first_when_places_are_short),
+        TEST(who_is_out_by_definition_leaves_the_place_to_others),
         TEST(each_interval_is_judged_once_and_begins_at_nothing),
         TEST(judgement_waits_for_a_report_that_is_being_written),
         TEST(report_that_comes_too_late_counts_in_the_next_interval),
