@@ -87,6 +87,7 @@ struct quic_conn {
     uint8_t                 state;           /* enum quic_state */
     uint8_t                 cause;           /* enum quic_cause, if it is closing */
     bool                    wants_close, was_open, was_reset, is_listed_closing;
+    bool                    has_sent;        /* something, since it last waited for the socket */
 };
 
 /* ---- life (conn.c) */

@@ -41,14 +41,32 @@ static void on_datagram(struct udp_socket *socket, const struct udp_datagram *d)
         quic_handle_stray(e, &a);
 }
 
-static void on_writable(struct udp_socket *socket) {
-    struct quic_endpoint *e = endpoint_of(socket);
+/* Takes all of them from the list, and turns it round: who waits longest comes first. */
+static struct quic_conn *take_waiting(struct quic_endpoint *e) {
+    struct quic_conn *first = NULL;
     for (struct quic_conn *c = e->waiting, *next; c; c = next) {
         next = c->next_waiting;
         c->waiting_link = NULL;
-        quic_mark_dirty(c);
+        c->next_waiting = first;
+        first = c;
     }
     e->waiting = NULL;
+    return first;
+}
+
+static void wake(struct quic_conn *first, bool has_sent) {
+    for (struct quic_conn *c = first; c; c = c->next_waiting)
+        if (c->has_sent == has_sent) {
+            c->has_sent = false;
+            quic_mark_dirty(c);
+        }
+}
+
+/* Who filled the socket comes behind those who found it full. */
+static void on_writable(struct udp_socket *socket) {
+    struct quic_conn *first = take_waiting(endpoint_of(socket));
+    wake(first, false);
+    wake(first, true);
 }
 
 static const struct udp_ops socket_ops = {.on_datagram = on_datagram, .on_writable = on_writable};

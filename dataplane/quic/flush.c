@@ -91,6 +91,7 @@ static bool keep_stuck(struct quic_conn *c, const struct quic_stuck *burst) {
 static bool send_burst(struct quic_conn *c, struct quic_stuck *b) {
     int error = udp_send(c->socket, &b->remote, &b->local, b->bytes, b->n, b->segment, b->ecn);
     quic_count_bytes(c, true, c->socket->sent);
+    c->has_sent |= c->socket->sent > 0;
     if (error != EAGAIN)
         return true;
     b->bytes += c->socket->sent;

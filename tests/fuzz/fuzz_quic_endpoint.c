@@ -120,10 +120,8 @@ static void environment(struct input *in) {
     net.loss_percent = how & 16 ? 20 : 0;
     refuses = how & 32;
     net.is_blocked = how & 64;
-    if (!net.is_blocked) {
-        net.endpoint->socket.is_blocked = false;
-        net.endpoint->socket.ops->on_writable(&net.endpoint->socket);
-    }
+    if (!net.is_blocked)
+        net_unblock(0);
 }
 
 static void pass_time(struct input *in) {

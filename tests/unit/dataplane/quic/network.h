@@ -59,6 +59,7 @@ struct network {
     uint64_t               bytes[2], packets[2]; /* sent in each direction */
     unsigned               forwarded;
     bool                   is_blocked;          /* the server's socket takes nothing */
+    unsigned               bursts_left;         /* after so many it is blocked; 0: it is not */
     struct strbuf          last;                /* the last datagram that the server sent */
 };
 
@@ -147,7 +148,15 @@ int udp_send(struct udp_socket *s, const struct address *remote, const struct ad
     for (size_t at = 0; at < n; at += segment)
         net_post(TO_CLIENT, local, remote, bytes + at, n - at < segment ? n - at : segment, ecn);
     s->sent = n;
+    net.is_blocked = net.bursts_left > 0 && --net.bursts_left == 0;
     return 0;
+}
+
+static inline void net_unblock(unsigned bursts) {
+    struct udp_socket *s = &net.endpoint->socket;
+    net.bursts_left = bursts;
+    net.is_blocked = s->is_blocked = false;
+    s->ops->on_writable(s);
 }
 
 bool udp_forward(struct udp_socket *s, struct worker *to, const struct udp_datagram *d) {

@@ -127,9 +127,7 @@ static void a_blocked_socket_loses_nothing(void **state) {
         net.is_blocked = true;
         net_run(ten_turns, 30000);
         was_kept |= net.endpoint->first->conn.stuck.bytes != NULL;
-        net.is_blocked = false;
-        net.endpoint->socket.is_blocked = false;
-        net.endpoint->socket.ops->on_writable(&net.endpoint->socket);
+        net_unblock(0);
         net_run(ten_turns, 30000);
     }
     assert_true(net_run(all_answered, 60000000));
@@ -137,6 +135,33 @@ static void a_blocked_socket_loses_nothing(void **state) {
     assert_true(was_kept);
     assert_null(net.endpoint->waiting);
     assert_null(net.endpoint->first->conn.stuck.bytes);
+}
+
+static bool is_sent_to(const struct peer *p) {
+    for (size_t i = 0; i < net.count; i++)
+        if (net.parcels[i].direction == TO_CLIENT && address_equal(&net.parcels[i].to, &p->local))
+            return true;
+    return false;
+}
+
+/* Whatever it takes at a time: who has had a burst goes behind the others. */
+static void a_narrow_socket_is_for_all_in_turn(void **state) {
+    (void)state;
+    enum { COUNT = 5 };
+    for (int i = 0; i < COUNT; i++)
+        peer_send(open_one(&(struct peer_wish){.host = "192.0.2.1"}), large, sizeof large);
+    net_run(NULL, 40000);
+    net.is_blocked = true;
+    net_run(NULL, 30000);
+    net_drop_all();
+    for (int i = 0; i < COUNT; i++) {
+        net_unblock(1);
+        worker_end_turn(&net.worker);
+    }
+    for (int i = 0; i < COUNT; i++)
+        assert_true(is_sent_to(net.peers[i]));
+    net_unblock(0);
+    assert_true(net_run(all_answered, 60000000));
 }
 
 static void both_versions(void **state) {
@@ -617,6 +642,7 @@ int main(void) {
         NET_TEST(a_megabyte_survives_loss),
         NET_TEST(a_window_holds_back),
         NET_TEST(a_blocked_socket_loses_nothing),
+        NET_TEST(a_narrow_socket_is_for_all_in_turn),
         NET_TEST(both_versions),
         NET_TEST(other_versions_are_told_ours),
         NET_TEST(version_negotiations_are_bounded),
