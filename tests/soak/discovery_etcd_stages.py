@@ -1,54 +1,34 @@
 """Very many endpoints that have registered themselves in a real etcd: discovery_stages.py has what is measured, and how."""
 import time
 
-from changes import CPU_GROWTH_MAX, SETTLE_SECONDS, configuration
-from discovery_stages import Changes, Place, changes_with_traffic, described, grown, restarts
+from changes import CPU_GROWTH_MAX, SETTLE_SECONDS
+from discovery_stages import Changes, Told, changes_with_traffic, described, grown, restarts
 from etcd_cluster import Etcd
 from health_stages import start_nginx
 
 
-class Registered:
-    """A place whose endpoints are registered in etcd."""
+class Registered(Told):
+    """A place whose endpoints have registered themselves in a real etcd."""
 
     def __init__(self, run, clusters, each):
-        self.place, self.etcd = Place(run, f"etcd-{clusters}", clusters, each), None
+        super().__init__(run, "etcd", clusters, each)
         self.there = [set() for _ in range(clusters)]
-        self.written_seconds = self.started_seconds = 0
 
-    def __enter__(self):
-        place = self.place
-        try:
-            self.etcd = Etcd(place.work / "etcd")
-            place.gateway.control_arguments = ["--etcd", self.etcd.address()]
-            self.fill()
-            place.watch.settle()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.place.stop()
-        if self.etcd:
-            self.etcd.stop()
-
-    def fill(self):
+    def begin(self):
         """All register themselves while the gateway follows."""
-        place = self.place
+        place, self.etcd = self.place, Etcd(self.place.work / "etcd")
+        self.ends.callback(self.etcd.stop)
+        place.gateway.control_arguments = ["--etcd", self.etcd.address()]
         place.nginx = start_nginx(place.run, None, place.endpoints.port)
         place.gateway.start()
         place.gateway.wait_connected()
-        place.gateway.push(self.configuration())
+        place.gateway.push(self.discovered("etcd"))
         begun = time.monotonic()
         for cluster in range(place.clusters):
             self.change(cluster)
         self.written_seconds = time.monotonic() - begun
         place.wait_all_served()
         self.started_seconds = time.monotonic() - begun
-
-    def configuration(self):
-        return configuration(self.place.port, [f"  - {{name: c{i}, discovery: {{etcd: {{service: c{i}}}}}}}"
-                                               for i in range(self.place.clusters)])
 
     def change(self, cluster):
         """Microseconds since 1970 when etcd was told."""
@@ -66,7 +46,7 @@ class Registered:
         place.gateway.start()
         place.gateway.wait_connected()
         begun = time.monotonic()
-        place.gateway.push(self.configuration())
+        place.gateway.push(self.discovered("etcd"))
         place.wait_all_served()
         return time.monotonic() - begun
 
@@ -87,7 +67,7 @@ def discovery_scale_etcd(run):
         yield f"{name}: another gateway, from the push until all are served", f"{registered.listed():.2f} s", True
         yield from memories(f"{name}, listed at once", place)
         time.sleep(SETTLE_SECONDS)
-        registered.etcd.stop()
+        registered.stop_server()
         yield from restarts(name, place)
 
 

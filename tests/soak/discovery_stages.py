@@ -3,6 +3,7 @@ workers. Each stage yields (what, figure as text, whether it is as wanted).
 
 All is real: the management server is go-control-plane, the endpoints are one nginx at as many addresses of loopback, and
 load goes to a cluster whose endpoints change. A change is one endpoint of one cluster that is another one afterwards."""
+import contextlib
 import datetime
 import json
 import pathlib
@@ -177,24 +178,15 @@ class Changes:
         yield f"{name}: changes that were served, each by itself", f"{self.groups} of {count}", self.groups == count
 
 
-# ---- a management server
+class Told:
+    """A place whose endpoints a server tells the gateway of: `begin` starts both, `change` changes one cluster."""
 
-
-class Managed:
-    """A place whose endpoints come from go-control-plane."""
-
-    def __init__(self, run, mode, clusters, each):
-        self.place, self.mode, self.version = Place(run, f"{mode}-{clusters}", clusters, each), mode, 1
-        self.server = ManagementServer(ads=mode == "ads")
+    def __init__(self, run, name, clusters, each):
+        self.place, self.ends = Place(run, f"{name}-{clusters}", clusters, each), contextlib.ExitStack()
 
     def __enter__(self):
         try:
-            self.server.start()
-            self.server.serve(self.version, list(self.resources()))
-            path = self.place.work / "bootstrap.json"
-            path.write_text(json.dumps(envoy.bootstrap(self.mode, self.server.port)))
-            self.place.gateway.control_arguments = ["--xds-bootstrap", path]
-            self.started_seconds = self.place.start()
+            self.begin()
             self.place.watch.settle()
         except BaseException:
             self.__exit__()
@@ -203,7 +195,35 @@ class Managed:
 
     def __exit__(self, *_):
         self.place.stop()
-        self.server.stop()
+        self.stop_server()
+
+    def stop_server(self):
+        self.ends.close()
+
+    def discovered(self, kind):
+        """A configuration in which each cluster has the endpoints of the service of its name."""
+        return configuration(self.place.port, [f"  - {{name: c{i}, discovery: {{{kind}: {{service: c{i}}}}}}}"
+                                               for i in range(self.place.clusters)])
+
+
+# ---- a management server
+
+
+class Managed(Told):
+    """A place that go-control-plane tells of."""
+
+    def __init__(self, run, mode, clusters, each):
+        super().__init__(run, mode, clusters, each)
+        self.mode, self.version, self.server = mode, 1, ManagementServer(ads=mode == "ads")
+
+    def begin(self):
+        self.ends.callback(self.server.stop)
+        self.server.start()
+        self.server.serve(self.version, list(self.resources()))
+        path = self.place.work / "bootstrap.json"
+        path.write_text(json.dumps(envoy.bootstrap(self.mode, self.server.port)))
+        self.place.gateway.control_arguments = ["--xds-bootstrap", path]
+        self.started_seconds = self.place.start()
 
     def resources(self):
         place = self.place
@@ -241,7 +261,7 @@ def discovery_scale(run):
             yield f"{mode}: answers that the server waits for, and refusals", \
                 f"{managed.unanswered()}, {len(managed.server.refusals())}", \
                 managed.unanswered() + len(managed.server.refusals()) == 0
-            managed.server.stop()
+            managed.stop_server()
             time.sleep(SETTLE_SECONDS)
             yield from restarts(mode, managed.place)
 
@@ -294,38 +314,18 @@ def restarts(name, place):
 # ---- Kubernetes
 
 
-class Cluster:
-    """A place whose endpoints come from EndpointSlices, one for each service, of a double of an API server."""
+class Sliced(Told):
+    """A place that a double of an API server tells of, with one EndpointSlice for each service."""
 
     def __init__(self, run, clusters, each):
-        self.place = Place(run, f"kubernetes-{clusters}", clusters, each)
-        self.api = ApiServer()
+        super().__init__(run, "kubernetes", clusters, each)
 
-    def __enter__(self):
-        place = self.place
-        try:
-            for cluster in range(place.clusters):
-                self.change(cluster)
-            place.gateway.control_arguments = ["--kubernetes-server", self.api.url]
-            self.started_seconds = place.start(self.configuration())
-            place.watch.settle()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.place.stop()
-        self.stop_server()
-
-    def stop_server(self):
-        if self.api:
-            self.api.__exit__()
-        self.api = None
-
-    def configuration(self):
-        return configuration(self.place.port, [f"  - {{name: c{i}, discovery: {{kubernetes: {{service: c{i}}}}}}}"
-                                               for i in range(self.place.clusters)])
+    def begin(self):
+        place, self.api = self.place, self.ends.enter_context(ApiServer())
+        for cluster in range(place.clusters):
+            self.change(cluster)
+        place.gateway.control_arguments = ["--kubernetes-server", self.api.url]
+        self.started_seconds = place.start(self.discovered("kubernetes"))
 
     def change(self, cluster):
         """Microseconds since 1970 when the server began to tell."""
@@ -338,15 +338,15 @@ class Cluster:
 def discovery_scale_kubernetes(run):
     """Very many endpoints from EndpointSlices: the start, one endpoint's change among them, a restart without servers."""
     name, each = "EndpointSlices", run.amounts.endpoints // run.amounts.clusters
-    with Cluster(run, run.amounts.clusters // 10, each) as cluster:
-        few = Changes(cluster.place, cluster.change).cost(run.amounts.flips)
-    with Cluster(run, run.amounts.clusters, each) as cluster:
-        yield from started(run, name, cluster)
-        many = Changes(cluster.place, cluster.change).cost(run.amounts.flips)
+    with Sliced(run, run.amounts.clusters // 10, each) as sliced:
+        few = Changes(sliced.place, sliced.change).cost(run.amounts.flips)
+    with Sliced(run, run.amounts.clusters, each) as sliced:
+        yield from started(run, name, sliced)
+        many = Changes(sliced.place, sliced.change).cost(run.amounts.flips)
         yield from grown(run, name, few, many, CPU_GROWTH_MAX)
-        yield from changes_with_traffic(run, name, cluster.place, cluster.change)
-        cluster.stop_server()
-        yield from restarts(name, cluster.place)
+        yield from changes_with_traffic(run, name, sliced.place, sliced.change)
+        sliced.stop_server()
+        yield from restarts(name, sliced.place)
 
 
 STAGES = {"discovery-scale": discovery_scale, "discovery-scale-kubernetes": discovery_scale_kubernetes}
