@@ -103,6 +103,8 @@ static const GRPC_LOG(CommonGrpcAccessLogConfig) *common_of(struct listener_maki
 static void add(struct listener_making *l, const struct xds_at *at, const Envoy__Config__Accesslog__V3__AccessLog *from) {
     struct making *m = l->making;
     const struct xds_at *inside = XDS_AT(at, "typed_config");
+    if (!from->typed_config)
+        making_refuse(m, inside, ERROR_MISSING, "is missing");
     ProtobufCMessage *config = from->typed_config ? making_open(m, inside, from->typed_config) : NULL;
     const GRPC_LOG(CommonGrpcAccessLogConfig) *common = config ? common_of(l, inside, config) : NULL;
     Headgate__AccessLogService *service = common ? make_service(m, XDS_AT(inside, "common_config"), common) : NULL;

@@ -10,7 +10,6 @@
 
 #define PROXY Envoy__Extensions__TransportSockets__ProxyProtocol__V3__ProxyProtocolUpstreamTransport
 #define QUIC  Envoy__Extensions__TransportSockets__Quic__V3__QuicUpstreamTransport
-#define RAW_BUFFER_NAME "envoy.transport_sockets.raw_buffer"
 
 /* ---- what is read ---- */
 
@@ -88,7 +87,7 @@ static void take_socket(struct cluster_making *c, const struct xds_at *at,
                         const Envoy__Config__Core__V3__TransportSocket *from, struct socket *ret) {
     const struct xds_at *here = XDS_AT(at, "typed_config");
     if (from->config_type_case != ENVOY__CONFIG__CORE__V3__TRANSPORT_SOCKET__CONFIG_TYPE_TYPED_CONFIG) {
-        if (is_http3(c) || strcmp(from->name, RAW_BUFFER_NAME) != 0)
+        if (is_http3(c) || strcmp(from->name, XDS_RAW_BUFFER) != 0)
             making_refuse(c->making, here, ERROR_MISSING, "is missing");
         return;
     }

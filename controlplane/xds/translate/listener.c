@@ -1,5 +1,6 @@
 /* Listener -> Listener: addresses, filter chains, TLS. */
 #include "controlplane/xds/translate/listener.h"
+#include "controlplane/xds/translate/parts.h"
 #include "controlplane/xds/translate/quic.h"
 
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static const struct xds_fields network_filter_table = XDS_TABLE(envoy__config__l
 
 static const struct xds_fields raw_table = XDS_EMPTY_TABLE(envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer);
 static const struct xds_fields socket_table = XDS_TABLE(envoy__config__core__v3__transport_socket,
-    XDS_IGNORE("name", "its type says what it is"),
+    XDS_NOTE("name", "without typed_config: " XDS_RAW_BUFFER "; otherwise its type counts"),
     XDS_TYPES("typed_config", &xds_read_downstream_tls, &xds_read_quic_transport, &raw_table));
 
 static const struct xds_fields chain_table = XDS_TABLE(envoy__config__listener__v3__filter_chain,
@@ -113,11 +114,20 @@ Headgate__Timeouts *listener_timeouts(struct listener_making *l) {
     return l->to->timeouts;
 }
 
+/* NULL: plaintext, or after an error. A socket that only has the name of TLS is none of plaintext. */
+static ProtobufCMessage *open_socket(struct making *m, const struct xds_at *at,
+                                     const Envoy__Config__Core__V3__TransportSocket *socket) {
+    if (socket && socket->typed_config)
+        return making_open(m, at, socket->typed_config);
+    if (socket && strcmp(socket->name, XDS_RAW_BUFFER) != 0)
+        making_refuse(m, at, ERROR_MISSING, "is missing");
+    return NULL;
+}
+
 /* The context of a chain's TLS, or NULL: plaintext, or after an error. */
 static Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext *
 open_tls(struct listener_making *l, const struct chain *c, const struct xds_at *at, bool is_first) {
-    const Envoy__Config__Core__V3__TransportSocket *socket = c->m->transport_socket;
-    ProtobufCMessage *opened = socket && socket->typed_config ? making_open(l->making, at, socket->typed_config) : NULL;
+    ProtobufCMessage *opened = open_socket(l->making, at, c->m->transport_socket);
     bool is_quic = opened && opened->descriptor == xds_read_quic_transport.type;
     if (is_quic != l->is_quic) {
         making_unsupported(l->making, at,

@@ -17,6 +17,9 @@
 #define XDS_TYPE_SCOPES    "envoy.config.route.v3.ScopedRouteConfiguration"
 #define XDS_TYPE_SECRET    "envoy.extensions.transport_sockets.tls.v3.Secret"
 
+/* The transport socket that needs no typed_config. */
+#define XDS_RAW_BUFFER "envoy.transport_sockets.raw_buffer"
+
 /* "10.0.0.1:80", "[::1]:80" or "unix:/run/x": to connect to, so without port 0. NULL after an error. */
 char *part_address(struct making *m, const struct xds_at *at, const Envoy__Config__Core__V3__Address *address);
 
