@@ -1,5 +1,6 @@
-/* A server that calls are made on. gRPC's own channel is made anew for the first call without a connection: so each try
- * connects at once, looks the name up, and uses certificates as they are in the files. Waits are the owner's. */
+/* A server that calls are made on. gRPC's own channel is made anew for the first call without a connection, or after one
+ * that found the server unavailable: so each try connects at once, looks the name up, and uses certificates as they are in
+ * the files. Waits are the owner's. */
 #include <assert.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>
@@ -18,6 +19,7 @@ struct rpc_channel {
     char *paths[PEMS], *texts[PEMS];                    /* of each at most one */
     grpc_channel *channel;                              /* NULL: none yet */
     unsigned calls;
+    bool is_doubtful;       /* a call has ended as unavailable; that its connection has, gRPC sees later */
 };
 
 /* ---- certificates ---- */
@@ -130,20 +132,22 @@ static grpc_channel *make_channel(const struct rpc_channel *c, struct error_list
 }
 
 grpc_channel *rpc_channel_begin_call(struct rpc_channel *c, struct error_list *errors) {
-    if (c->calls == 0 && !rpc_channel_is_connected(c)) {
+    if (c->calls == 0 && (c->is_doubtful || !rpc_channel_is_connected(c))) {
         grpc_channel *made = make_channel(c, errors);
         if (!made)
             return NULL;
         if (c->channel)
             grpc_channel_destroy(c->channel);
         c->channel = made;
+        c->is_doubtful = false;
     }
     c->calls++;
     return c->channel;
 }
 
-void rpc_channel_call_ended(struct rpc_channel *c) {
+void rpc_channel_call_ended(struct rpc_channel *c, bool is_unavailable) {
     c->calls--;
+    c->is_doubtful |= is_unavailable;
 }
 
 bool rpc_channel_is_connected(const struct rpc_channel *c) {

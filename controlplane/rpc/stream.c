@@ -24,8 +24,9 @@ struct rpc_stream {
     struct rpc_completion begin, headers, write, half_close, read, end;
     unsigned under_way;             /* operations whose completion has not come */
     bool is_sending, is_reading;
+    bool is_asked;                  /* for what is being read: by the owner, and not on the way to the status alone */
     bool wants_half_close, is_half_closed;
-    bool is_broken;                 /* nothing can be sent any more: what comes is dropped until the status */
+    bool is_broken;                 /* nothing can be sent any more: what nobody has asked for is dropped until the status */
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *received;
     grpc_status_code status;
@@ -57,7 +58,7 @@ static struct str str_of_slice(const grpc_slice *slice) {
 static void tell_end(struct rpc_stream *s) {
     struct rpc_channel *channel = s->channel;
     s->channel = NULL;
-    rpc_channel_call_ended(channel);
+    rpc_channel_call_ended(channel, s->status == GRPC_STATUS_UNAVAILABLE);
     s->handlers->closed(s->owner, s->status, str_of_slice(&s->text));
 }
 
@@ -86,9 +87,10 @@ static bool is_live(const struct rpc_stream *s) {
 
 /* ---- reading ---- */
 
-static void start_read(struct rpc_stream *s) {
+static void start_read(struct rpc_stream *s, bool is_asked) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->received};
     s->is_reading = true;
+    s->is_asked = is_asked;
     start_batch(s, &op, &s->read);
 }
 
@@ -107,7 +109,7 @@ static void deliver(struct rpc_stream *s, grpc_byte_buffer *received) {
 /* The status comes only behind what the server has sent, so somebody must take that. */
 static void read_to_the_end(struct rpc_stream *s) {
     if (s->channel && s->is_broken && s->state == RPC_STREAM_OPEN && !s->is_reading)
-        start_read(s);
+        start_read(s, false);
 }
 
 static void on_read(struct rpc_completion *c, bool ok) {
@@ -115,7 +117,7 @@ static void on_read(struct rpc_completion *c, bool ok) {
     grpc_byte_buffer *received = s->received;
     s->received = NULL;
     s->is_reading = false;
-    if (ok && received && s->channel && !s->is_broken)
+    if (ok && received && s->channel && s->is_asked)
         deliver(s, received);
     if (received)
         grpc_byte_buffer_destroy(received);
@@ -129,7 +131,7 @@ static void on_read(struct rpc_completion *c, bool ok) {
 void rpc_stream_read(struct rpc_stream *s) {
     assert(!s->is_reading || s->is_broken);
     if (is_live(s))
-        start_read(s);
+        start_read(s, true);
 }
 
 bool rpc_stream_is_reading(const struct rpc_stream *s) {
@@ -194,7 +196,7 @@ void rpc_stream_cancel(struct rpc_stream *s) {
 void rpc_stream_abandon(struct rpc_stream *s) {
     if (!s || !s->channel)
         return;
-    rpc_channel_call_ended(s->channel);
+    rpc_channel_call_ended(s->channel, false);
     s->channel = NULL;
     s->owner = NULL;
     rpc_stream_cancel(s);

@@ -91,7 +91,7 @@ struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const struct rpc_strea
 /* Copies the bytes. Not while one is under way. 0, or -1 without memory: nothing was sent. */
 int  rpc_stream_send(struct rpc_stream *s, struct str bytes);
 bool rpc_stream_is_sending(const struct rpc_stream *s);
-/* Asks for the next message; once until it has come. */
+/* Asks for the next message; once until it has come. It comes also when nothing can be sent any more. */
 void rpc_stream_read(struct rpc_stream *s);
 bool rpc_stream_is_reading(const struct rpc_stream *s);
 /* Nothing more will be sent; after what is under way. */

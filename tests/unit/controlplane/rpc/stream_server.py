@@ -1,8 +1,9 @@
 """A gRPC server, by grpcio, for test_stream.c. Messages are plain bytes. Prints its port; ends with its standard input.
 
-    stream_server.py PORT plain | tls FOLDER | mtls FOLDER        PORT 0: any; FOLDER has server.pem, server.key, ca.pem
+    stream_server.py ADDRESS plain | tls FOLDER | mtls FOLDER     FOLDER has server.pem, server.key, ca.pem
 """
 import concurrent.futures
+import os
 import pathlib
 import sys
 import threading
@@ -52,6 +53,12 @@ class Methods:
     def at_once(self, _requests, context):
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "who?")
 
+    def unavailable(self, _request, context):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+
+    def peer(self, _request, context):
+        return context.peer().encode()
+
     def hang(self, requests, context):
         ended = threading.Event()
         if context.add_callback(ended.set):     # False: it has ended already
@@ -62,14 +69,14 @@ class Methods:
 def handlers(methods):
     streams = {"Echo": methods.echo, "Flood": methods.flood, "Swallow": methods.swallow, "Fail": methods.fail,
                "AtOnce": methods.at_once, "Hang": methods.hang}
-    unary = {"Unary": methods.unary, "Open": methods.open_gate, "Count": methods.count}
+    unary = {"Unary": methods.unary, "Open": methods.open_gate, "Count": methods.count, "Peer": methods.peer,
+             "Unavailable": methods.unavailable}
     table = {name: grpc.stream_stream_rpc_method_handler(function) for name, function in streams.items()}
     table |= {name: grpc.unary_unary_rpc_method_handler(function) for name, function in unary.items()}
     return grpc.method_handlers_generic_handler("test.Streams", table)
 
 
-def listen(server, port, kind, folder):
-    address = f"127.0.0.1:{port}"
+def listen(server, address, kind, folder):
     if kind == "plain":
         return server.add_insecure_port(address)
     read = lambda name: (pathlib.Path(folder) / name).read_bytes()
@@ -87,8 +94,7 @@ def main():
     server.start()
     print(port, flush=True)
     sys.stdin.read()
-    methods.gate.set()
-    server.stop(None)
+    os._exit(0)         # whatever still runs
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
-#include "controlplane/rpc/stream.h"
+#include "controlplane/rpc/stream.c" /* to see which operation has completed */
 #include "tests/unit/controlplane/health/tls_material.h"
 
 enum { MESSAGE_LIMIT = 1 << 20, SECOND = 1000000, DAY = 86400, FLOOD = 400, PIECE = 64 << 10 };
@@ -32,7 +32,7 @@ struct fixture {
     struct peer peer;
     struct rpc_channel *channel;
     struct error_list errors;
-    char folder[64], target[64];
+    char folder[64], target[96];
 };
 
 /* One stream and what its handlers were told. */
@@ -91,17 +91,15 @@ static const struct rpc_stream_handlers handlers = {on_connected, on_sent, on_me
 
 /* ---- the server ---- */
 
-static struct peer peer_start(unsigned port, const char *kind, const char *folder) {
+static struct peer peer_start(const char *address, const char *kind, const char *folder) {
     struct peer p = {0};
     int in[2], out[2];
-    char number[16];
-    snprintf(number, sizeof number, "%u", port);
     assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
     p.pid = fork();
     if (p.pid == 0) {
         dup2(in[0], STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
-        execl("/usr/bin/python3", "python3", "tests/unit/controlplane/rpc/stream_server.py", number, kind, folder,
+        execl("/usr/bin/python3", "python3", "tests/unit/controlplane/rpc/stream_server.py", address, kind, folder,
               (char *)NULL);
         _exit(127);
     }
@@ -115,18 +113,14 @@ static struct peer peer_start(unsigned port, const char *kind, const char *folde
     return p;
 }
 
+/* Without a word to anybody. */
 static void peer_stop(struct peer *p) {
     if (!p->pid)
         return;
+    kill(p->pid, SIGKILL);
     close(p->in);
     assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
     p->pid = 0;
-}
-
-/* Without a word to anybody. */
-static void peer_kill(struct peer *p) {
-    kill(p->pid, SIGKILL);
-    peer_stop(p);
 }
 
 /* ---- certificates ---- */
@@ -156,7 +150,7 @@ static void write_certificates(const struct fixture *f) {
 }
 
 static void remove_folder(const struct fixture *f) {
-    static const char *const names[] = {"ca.pem", "server.pem", "server.key", "ours.pem", "ours.key", "other.pem"};
+    static const char *const names[] = {"ca.pem", "server.pem", "server.key", "ours.pem", "ours.key", "other.pem", "socket"};
     char path[128];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", f->folder, names[i]);
@@ -189,10 +183,6 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void set_target(struct fixture *f, unsigned port) {
-    snprintf(f->target, sizeof f->target, "127.0.0.1:%u", port);
-}
-
 static const struct rpc_channel_options plain = {.security = RPC_SECURITY_PLAINTEXT, .message_max = MESSAGE_LIMIT};
 
 static void use(struct fixture *f, struct rpc_channel_options o) {
@@ -202,14 +192,17 @@ static void use(struct fixture *f, struct rpc_channel_options o) {
     f->channel = rpc_channel_create(&f->loop, &o, &f->errors);
 }
 
+/* At the target, if one is set. */
 static void serve(struct fixture *f, const char *kind) {
-    f->peer = peer_start(0, kind, f->folder);
+    bool has_target = f->target[0];
+    f->peer = peer_start(has_target ? f->target : "127.0.0.1:0", kind, f->folder);
     if (f->peer.port == 0) {
         peer_stop(&f->peer);
         print_message("skipped: /usr/bin/python3 with grpc is not installed\n");
         skip();
     }
-    set_target(f, f->peer.port);
+    if (!has_target)
+        snprintf(f->target, sizeof f->target, "127.0.0.1:%u", f->peer.port);
     use(f, plain);
 }
 
@@ -299,6 +292,38 @@ static void end_behind_messages_that_nobody_reads(void **state) {
     say(&t, "x");
     RUN_UNTIL(f, t.closed);
     assert_int_equal(t.messages, 0);
+    assert_int_equal(t.status, GRPC_STATUS_PERMISSION_DENIED);
+}
+
+/* Whether that operation has completed, and is about to be told of. */
+static bool is_due(struct rpc_loop *loop, const struct rpc_completion *completion) {
+    pthread_mutex_lock(&loop->lock);
+    const struct rpc_completion *c = loop->first;
+    while (c && c != completion)
+        c = c->next;
+    pthread_mutex_unlock(&loop->lock);
+    return c != NULL;
+}
+
+/* The server ends the call behind its message; here it is known first that nothing can be sent any more. */
+static void message_that_is_asked_for_as_sending_fails(void **state) {
+    struct fixture *f = *state;
+    struct told t = {0};
+    serve(f, "plain");
+    open_stream(f, &t, "/test.Streams/Fail", 0);
+    t.sends_on = true;
+    say(&t, "x");
+    for (;;) {
+        while (!is_due(&f->loop, &t.stream->write))
+            usleep(1000);
+        if (!t.stream->write.ok)
+            break;
+        ev_run(f->ev, EVRUN_NOWAIT);
+    }
+    rpc_stream_read(t.stream);
+    RUN_UNTIL(f, t.closed);
+    assert_int_equal(t.messages, 1);
+    assert_string_equal(t.last, "x");
     assert_int_equal(t.status, GRPC_STATUS_PERMISSION_DENIED);
 }
 
@@ -424,16 +449,17 @@ static struct told try_once(struct fixture *f) {
     return t;
 }
 
+/* At a socket that nobody else can take while its server is away. */
 static void nobody_there_then_somebody(void **state) {
     struct fixture *f = *state;
+    snprintf(f->target, sizeof f->target, "unix:%s/socket", f->folder);
     serve(f, "plain");
     assert_int_equal(try_once(f).messages, 1);
-    unsigned port = f->peer.port;
     struct told open = {0};
     open_stream(f, &open, "/test.Streams/Hang", 0);
     rpc_stream_read(open.stream);
     RUN_UNTIL(f, open.connected);
-    peer_kill(&f->peer);
+    peer_stop(&f->peer);
     RUN_UNTIL(f, open.closed);
     assert_int_equal(open.status, GRPC_STATUS_UNAVAILABLE);
     for (int i = 0; i < 3; i++) { /* each tries at once, and nothing was ever sent */
@@ -443,14 +469,28 @@ static void nobody_there_then_somebody(void **state) {
         assert_true(strlen(t.text) > 0);
     }
     assert_false(rpc_channel_is_connected(f->channel));
-    f->peer = peer_start(port, "plain", f->folder);
-    assert_int_equal(f->peer.port, port);
+    f->peer = peer_start(f->target, "plain", f->folder);
+    assert_true(f->peer.port > 0);
     assert_int_equal(try_once(f).messages, 1);
 }
 
-static void name_that_does_not_exist(void **state) {
+/* A connection that is still there, as gRPC has it: it may be that of a server that has just died. */
+static void unavailable_server_is_connected_to_anew(void **state) {
     struct fixture *f = *state;
-    snprintf(f->target, sizeof f->target, "nobody.invalid:1");
+    serve(f, "plain");
+    struct told first = call(f, "/test.Streams/Peer", ""), again = call(f, "/test.Streams/Peer", "");
+    assert_string_equal(first.last, again.last);
+    assert_int_equal(call(f, "/test.Streams/Unavailable", "").status, GRPC_STATUS_UNAVAILABLE);
+    assert_true(rpc_channel_is_connected(f->channel));
+    again = call(f, "/test.Streams/Peer", "");
+    assert_int_equal(again.status, GRPC_STATUS_OK);
+    assert_string_not_equal(first.last, again.last);
+}
+
+/* No DNS server is asked for a label of 64 bytes, so none can keep us waiting. */
+static void name_that_cannot_be_resolved(void **state) {
+    struct fixture *f = *state;
+    snprintf(f->target, sizeof f->target, "%064d.invalid:1", 0);
     use(f, plain);
     struct told t = try_once(f);
     assert_int_equal(t.status, GRPC_STATUS_UNAVAILABLE);
@@ -606,6 +646,7 @@ int main(void) {
         TEST(unary_call_with_metadata),
         TEST(status_and_text_of_the_server),
         TEST(end_behind_messages_that_nobody_reads),
+        TEST(message_that_is_asked_for_as_sending_fails),
         TEST(deadline),
         TEST(cancelled_by_us),
         TEST(owners_that_go_away),
@@ -614,7 +655,8 @@ int main(void) {
         TEST(sent_waits_for_a_server_that_does_not_read),
         TEST(message_over_the_limit),
         TEST(nobody_there_then_somebody),
-        TEST(name_that_does_not_exist),
+        TEST(unavailable_server_is_connected_to_anew),
+        TEST(name_that_cannot_be_resolved),
         TEST(tls_with_an_authority_of_our_own),
         TEST(mutual_tls),
         TEST(files_are_read_again_for_a_new_connection),
