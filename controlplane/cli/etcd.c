@@ -32,40 +32,53 @@ void etcd_session_close(struct etcd_session *s) {
 
 struct asked {
     struct ev_loop *ev;
-    bool is_done;
-    int exit_code;
-    struct cli *cli;
+    bool is_done, has_reply;
+    grpc_status_code status;
+    struct strbuf failure;              /* without a reply */
     void (*take)(void *context, const ProtobufCMessage *reply);
     void *context;
 };
 
 static void on_done(void *context, const ProtobufCMessage *reply, grpc_status_code status, struct str text) {
     struct asked *a = context;
-    struct strbuf reason = {0};
     a->is_done = true;
-    if (reply) {
+    a->has_reply = reply != NULL;
+    a->status = status;
+    if (reply)
         a->take(a->context, reply);
-    } else {
-        etcd_format_failure(status, text, &reason);
-        cli_error(a->cli, "etcd: %s", reason.failed ? "out of memory" : reason.p);
-        a->exit_code = status == GRPC_STATUS_UNAVAILABLE || status == GRPC_STATUS_DEADLINE_EXCEEDED ? EXIT_UNREACHABLE
-                                                                                                    : EXIT_REFUSED;
-    }
-    strbuf_finish(&reason);
+    else
+        etcd_format_failure(status, text, &a->failure);
     ev_break(a->ev, EVBREAK_ONE);
+}
+
+static void ask(struct etcd_session *s, enum etcd_method method, const ProtobufCMessage *request, struct asked *a) {
+    struct etcd_call call = {.done = on_done, .context = a};
+    struct error_list errors = {0};
+    a->ev = s->ev;
+    if (etcd_call_begin(s->etcd, &call, method, request, &errors) < 0) {
+        strbuf_puts(&a->failure, errors.count ? errors.items[0].message : "out of memory");
+        a->status = GRPC_STATUS_INTERNAL;
+        a->is_done = true;
+    }
+    error_list_finish(&errors);
+    while (!a->is_done)
+        ev_run(s->ev, EVRUN_ONCE);
+}
+
+/* The exit code, after what there is to say. */
+static int end(const struct etcd_session *s, struct asked *a) {
+    bool is_unreachable = a->status == GRPC_STATUS_UNAVAILABLE || a->status == GRPC_STATUS_DEADLINE_EXCEEDED;
+    if (!a->has_reply)
+        cli_error(s->cli, "etcd: %s", a->failure.failed ? "out of memory" : a->failure.p);
+    strbuf_finish(&a->failure);
+    return a->has_reply ? EXIT_DONE : is_unreachable ? EXIT_UNREACHABLE : EXIT_REFUSED;
 }
 
 int etcd_session_call(struct etcd_session *s, enum etcd_method method, const ProtobufCMessage *request,
                       void (*take)(void *context, const ProtobufCMessage *reply), void *context) {
-    struct asked a = {.ev = s->ev, .cli = s->cli, .exit_code = EXIT_DONE, .take = take, .context = context};
-    struct etcd_call call = {.done = on_done, .context = &a};
-    if (etcd_call_begin(s->etcd, &call, method, request) < 0) {
-        cli_error(s->cli, "no memory to ask etcd");
-        return EXIT_REFUSED;
-    }
-    while (!a.is_done)
-        ev_run(s->ev, EVRUN_ONCE);
-    return a.exit_code;
+    struct asked a = {.take = take, .context = context};
+    ask(s, method, request, &a);
+    return end(s, &a);
 }
 
 /* ---- all that there is ---- */
@@ -95,12 +108,27 @@ static void take_range(void *context, const ProtobufCMessage *reply) {
     f->wrong = etcd_mirror_take_range(&f->mirror, (const Etcdserverpb__RangeResponse *)reply);
 }
 
+/* In smaller pages, or from the beginning, where what was there meanwhile has been compacted. */
+static bool may_go_on(struct fetching *f, const struct asked *a) {
+    bool is_too_big = a->status == GRPC_STATUS_RESOURCE_EXHAUSTED && f->mirror.page > 1;
+    bool is_compacted = a->status == GRPC_STATUS_OUT_OF_RANGE && f->mirror.revision;
+    if (!a->has_reply)
+        etcd_mirror_range_failed(&f->mirror, is_compacted, is_too_big);
+    return !a->has_reply && (is_too_big || is_compacted);
+}
+
 static int fetch(struct etcd_session *s, struct fetching *f) {
     int exit_code = EXIT_DONE;
     while (exit_code == EXIT_DONE && f->mirror.step == ETCD_LIST) {
         Etcdserverpb__RangeRequest request;
+        struct asked a = {.take = take_range, .context = f};
         etcd_mirror_range(&f->mirror, &request);
-        exit_code = etcd_session_call(s, ETCD_RANGE, &request.base, take_range, f);
+        ask(s, ETCD_RANGE, &request.base, &a);
+        if (may_go_on(f, &a)) {
+            strbuf_finish(&a.failure);
+            continue;
+        }
+        exit_code = end(s, &a);
         if (exit_code == EXIT_DONE && f->wrong) {
             cli_error(s->cli, "%s", f->wrong);
             exit_code = EXIT_REFUSED;

@@ -14,13 +14,18 @@ static const struct {
     [ETCD_AUTHENTICATE] = {"/etcdserverpb.Auth/Authenticate", &etcdserverpb__authenticate_response__descriptor},
 };
 
-static int start(struct etcd_call *call);
+static int start(struct etcd_call *call, struct error_list *errors);
 
 /* ---- the end ---- */
 
-static void clear(struct etcd_call *call) {
+static void drop_reply(struct etcd_call *call) {
     if (call->reply)
         protobuf_c_message_free_unpacked(call->reply, NULL);
+    call->reply = NULL;
+}
+
+static void clear(struct etcd_call *call) {
+    drop_reply(call);
     hg_free(call->request);
     *call = (struct etcd_call){.done = call->done, .context = call->context};
 }
@@ -79,12 +84,14 @@ static size_t count_waiting(const struct etcd *e) {
 static void serve_waiting(struct etcd *e, grpc_status_code status, struct str text) {
     for (size_t n = count_waiting(e); n > 0 && e->waiting; n--) {
         struct etcd_call *call = e->waiting;
+        struct error_list errors = {0};
         e->waiting = call->next;
         call->next = NULL;
         if (!e->token)
             finish(call, status, text);
-        else if (start(call) < 0)
-            finish(call, GRPC_STATUS_INTERNAL, STR("no memory for a call"));
+        else if (start(call, &errors) < 0)
+            finish(call, GRPC_STATUS_INTERNAL, errors.count ? str_of(errors.items[0].message) : STR("no memory for a call"));
+        error_list_finish(&errors);
     }
 }
 
@@ -101,36 +108,36 @@ static void on_login(void *context, const ProtobufCMessage *reply, grpc_status_c
     serve_waiting(e, status, text);
 }
 
-static int log_in(struct etcd *e) {
+static int log_in(struct etcd *e, struct error_list *errors) {
     Etcdserverpb__AuthenticateRequest request = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
     if (e->login.etcd)
         return 0;
     request.name = e->user;
     request.password = e->password ? e->password : (char *)(uintptr_t)token_file_get(e->password_file);
     e->login = (struct etcd_call){.done = on_login, .context = e};
-    return etcd_call_begin(e, &e->login, ETCD_AUTHENTICATE, &request.base);
+    return etcd_call_begin(e, &e->login, ETCD_AUTHENTICATE, &request.base, errors);
 }
 
-/* 0, or -1 without memory. */
-static int wait_for_token(struct etcd_call *call) {
+/* 0, or -1 with a reason. */
+static int wait_for_token(struct etcd_call *call, struct error_list *errors) {
     struct etcd *e = call->etcd;
     struct etcd_call **last = &e->waiting;
     while (*last)
         last = &(*last)->next;
     call->next = NULL;
     *last = call;
-    if (log_in(e) == 0)
+    if (log_in(e, errors) == 0)
         return 0;
     leave_queue(call);
     return -1;
 }
 
-static int renew_token(struct etcd_call *call) {
+static int renew_token(struct etcd_call *call, struct error_list *errors) {
     hg_free(call->etcd->token);
     call->etcd->token = NULL;
     call->has_renewed = true;
     call->tries = 0;
-    return wait_for_token(call);
+    return wait_for_token(call, errors);
 }
 
 /* ---- one attempt ---- */
@@ -144,7 +151,10 @@ static void on_message(void *owner, struct str bytes) {
 static void on_closed(void *owner, grpc_status_code status, struct str text) {
     struct etcd_call *call = owner;
     struct etcd *e = call->etcd;
+    struct error_list ignored = {0}; /* what has failed before is told */
     call->stream = NULL;
+    if (status != GRPC_STATUS_OK)
+        drop_reply(call); /* its member may have died behind it */
     if (status == GRPC_STATUS_OK && !call->reply) {
         status = GRPC_STATUS_INTERNAL;
         text = call->is_too_big ? STR("an answer that cannot be read") : STR("no answer");
@@ -152,42 +162,47 @@ static void on_closed(void *owner, grpc_status_code status, struct str text) {
     bool is_again = false;
     if (etcd_is_of_member(status)) {
         etcd_member_failed(e, call->member, status, text);
-        is_again = ++call->tries < e->address.member_count && start(call) == 0;
+        is_again = ++call->tries < e->address.member_count && start(call, &ignored) == 0;
     } else {
         etcd_member_answered(e, call->member);
-        is_again = e->user && !is_login(call) && !call->has_renewed && is_of_token(status, text) && renew_token(call) == 0;
+        is_again = e->user && !is_login(call) && !call->has_renewed && is_of_token(status, text) &&
+                   renew_token(call, &ignored) == 0;
     }
+    error_list_finish(&ignored);
     if (!is_again)
         finish(call, status, text);
 }
 
 static const struct rpc_stream_handlers handlers = {.message = on_message, .closed = on_closed};
 
-static int start(struct etcd_call *call) {
+static int start(struct etcd_call *call, struct error_list *errors) {
     struct etcd *e = call->etcd;
     struct rpc_metadata metadata[ETCD_METADATA_MAX];
-    struct error_list errors = {0};
     if (e->user && !e->token && !is_login(call))
-        return wait_for_token(call);
+        return wait_for_token(call, errors);
     const struct rpc_stream_options o = {.method = call->method, .metadata = metadata,
                                          .metadata_count = etcd_metadata(e, metadata), .timeout_us = ETCD_CALL_TIMEOUT_US};
     call->member = e->used;
     call->is_too_big = false;
     call->stream = rpc_stream_call(e->members[e->used].channel, &o,
-                                   (struct str){(const char *)call->request, call->request_n}, &handlers, call, &errors);
-    error_list_finish(&errors);
+                                   (struct str){(const char *)call->request, call->request_n}, &handlers, call, errors);
     return call->stream ? 0 : -1;
 }
 
-int etcd_call_begin(struct etcd *e, struct etcd_call *call, enum etcd_method method, const ProtobufCMessage *request) {
+int etcd_call_begin(struct etcd *e, struct etcd_call *call, enum etcd_method method, const ProtobufCMessage *request,
+                    struct error_list *errors) {
     size_t n = protobuf_c_message_get_packed_size(request);
-    if (e->is_stopped)
+    if (e->is_stopped) {
+        error_addf(errors, ERROR_STATE, "etcd is asked no more");
         return -1;
+    }
     *call = (struct etcd_call){.done = call->done, .context = call->context, .etcd = e, .method = methods[method].name,
                                .type = methods[method].reply, .request_n = n, .request = hg_malloc(n ? n : 1)};
     if (call->request)
         protobuf_c_message_pack(request, call->request);
-    if (call->request && start(call) == 0)
+    else
+        error_addf(errors, ERROR_MEMORY, "no memory to ask etcd");
+    if (call->request && start(call, errors) == 0)
         return 0;
     clear(call);
     return -1;

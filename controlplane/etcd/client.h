@@ -58,9 +58,10 @@ struct etcd_call {
 
 enum etcd_method { ETCD_RANGE, ETCD_TXN, ETCD_AUTHENTICATE };
 
-/* `done` and `context` are set, the rest is zeroed or what a call that has ended left. 0, or -1: it was not begun (no
- * memory, or the client was stopped). */
-int  etcd_call_begin(struct etcd *e, struct etcd_call *call, enum etcd_method method, const ProtobufCMessage *request);
+/* `done` and `context` are set, the rest is zeroed or what a call that has ended left. 0, or -1 with a reason: it was not
+ * begun (no memory, a certificate that can no longer be read, or the client was stopped). */
+int  etcd_call_begin(struct etcd *e, struct etcd_call *call, enum etcd_method method, const ProtobufCMessage *request,
+                     struct error_list *errors);
 /* `done` does not run any more. Also of one that is not under way. */
 void etcd_call_abandon(struct etcd_call *call);
 

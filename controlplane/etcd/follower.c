@@ -68,10 +68,10 @@ static void on_range(void *context, const ProtobufCMessage *reply, grpc_status_c
     strbuf_finish(&reason);
 }
 
-static int ask_range(struct etcd_follower *f) {
+static int ask_range(struct etcd_follower *f, struct error_list *errors) {
     Etcdserverpb__RangeRequest request;
     etcd_mirror_range(&f->mirror, &request);
-    return etcd_call_begin(f->etcd, &f->call, ETCD_RANGE, &request.base);
+    return etcd_call_begin(f->etcd, &f->call, ETCD_RANGE, &request.base, errors);
 }
 
 /* ---- the watch ---- */
@@ -145,10 +145,8 @@ static int send_request(struct etcd_follower *f) {
     return rpc_stream_send(f->watch, (struct str){(char *)bytes, n});
 }
 
-static int open_watch(struct etcd_follower *f) {
-    struct error_list errors = {0};
-    f->watch = etcd_open_watch(f->etcd, &handlers, f, &f->member, &errors);
-    error_list_finish(&errors);
+static int open_watch(struct etcd_follower *f, struct error_list *errors) {
+    f->watch = etcd_open_watch(f->etcd, &handlers, f, &f->member, errors);
     f->is_watching = false;
     f->began = ev_now(loop_of(f));
     if (!f->watch)
@@ -165,9 +163,11 @@ static int open_watch(struct etcd_follower *f) {
 /* ---- what is next ---- */
 
 static void ask(struct etcd_follower *f) {
-    int status = f->mirror.step == ETCD_WATCH ? open_watch(f) : ask_range(f);
+    struct error_list errors = {0};
+    int status = f->mirror.step == ETCD_WATCH ? open_watch(f, &errors) : ask_range(f, &errors);
     if (status < 0)
-        fail(f, "no memory to ask etcd");
+        fail(f, errors.count ? errors.items[0].message : "no memory to ask etcd");
+    error_list_finish(&errors);
 }
 
 static void on_again(struct ev_loop *loop, ev_timer *timer, int events) {

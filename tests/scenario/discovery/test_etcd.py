@@ -129,6 +129,15 @@ def test_what_etcd_has_is_shown_compared_and_gone_back_to(place):
     wait_body(gateway, "second")
 
 
+def test_more_than_fits_into_one_answer_is_read_in_pages(place):
+    etcd, gateway = place
+    for i in range(20):     # of a megabyte each; 16 MiB are taken at once
+        etcd.change({f"/fleet/config/generations/old/cluster/c{i}/0000": "x" * 1000000})
+    assert pushed(gateway, etcd, saying(gateway, "one"), "--dry-run")["outcome"] == "checked"
+    pushed(gateway, etcd, saying(gateway, "one"))
+    wait_body(gateway, "one")
+
+
 def test_generations_that_nobody_counts_go_with_the_next_push(place):
     etcd, gateway = place
     for text in ("first", "second", "third"):

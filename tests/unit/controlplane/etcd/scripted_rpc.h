@@ -34,7 +34,7 @@ struct rpc_stream {
 
 static struct rpc_stream calls[CALLS_MAX];
 static size_t call_count;
-static bool refuses_calls;              /* no memory for one */
+static bool refuses_calls;              /* a certificate has become bad */
 
 struct rpc_channel *rpc_channel_create(struct rpc_loop *loop, const struct rpc_channel_options *o,
                                        struct error_list *errors) {
@@ -66,7 +66,7 @@ static inline void take_metadata(struct rpc_stream *s, const struct rpc_stream_o
 struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const struct rpc_stream_options *o,
                                    const struct rpc_stream_handlers *handlers, void *owner, struct error_list *errors) {
     if (refuses_calls) {
-        error_addf(errors, ERROR_MEMORY, "no memory");
+        error_addf(errors, ERROR_SYNTAX, "no PEM certificate");
         return NULL;
     }
     assert_true(call_count < CALLS_MAX);

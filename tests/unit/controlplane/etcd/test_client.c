@@ -26,9 +26,22 @@ static void on_done(void *context, const ProtobufCMessage *reply, grpc_status_co
         begin(a->then);
 }
 
-static void begin(struct asked *a) {
+static int try_to_begin(struct asked *a, struct error_list *errors) {
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    assert_int_equal(etcd_call_begin(e, &a->call, ETCD_RANGE, &request.base), 0);
+    return etcd_call_begin(e, &a->call, ETCD_RANGE, &request.base, errors);
+}
+
+static void begin(struct asked *a) {
+    struct error_list errors = {0};
+    assert_int_equal(try_to_begin(a, &errors), 0);
+    assert_true(error_list_is_empty(&errors));
+}
+
+static void expect_refused(struct asked *a, const char *reason) {
+    struct error_list errors = {0};
+    assert_int_equal(try_to_begin(a, &errors), -1);
+    assert_string_equal(errors.items[0].message, reason);
+    error_list_finish(&errors);
 }
 
 static struct etcd *create(const char *address, const char *user) {
@@ -138,6 +151,21 @@ static void what_cannot_be_read_is_a_failure_of_the_member(void **state) {
     assert_string_equal(member(1).error, "INTERNAL: no answer");
 }
 
+/* It died between its answer and the end of the call. */
+static void an_answer_of_a_member_that_fails_is_none(void **state) {
+    (void)state;
+    Etcdserverpb__RangeResponse reply = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    reply.more = true;
+    begin(&first);
+    for (unsigned i = 0; i < 2; i++) {
+        says(newest(), &reply.base);
+        ends(newest(), GRPC_STATUS_UNAVAILABLE, "gone");
+    }
+    assert_true(is_asked(newest(), "Range", "c:3") && first.done == 0);
+    replies_range(newest());
+    assert_true(first.done == 1 && first.has_reply);
+}
+
 static void one_may_be_begun_from_the_end_of_another(void **state) {
     (void)state;
     first.then = &second;
@@ -230,8 +258,7 @@ static void an_abandoned_call_says_nothing(void **state) {
     replies_range(newest());
     assert_true(first.done == 0 && second.done == 1);
     etcd_stop(e);
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    assert_int_equal(etcd_call_begin(e, &first.call, ETCD_RANGE, &request.base), -1);
+    expect_refused(&first, "etcd is asked no more");
 }
 
 static void without_memory(void **state) {
@@ -249,14 +276,27 @@ static void without_memory(void **state) {
             break;
         assert_true(i < 100);
     }
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    hg_alloc_fail_at(0, 0);
+    expect_refused(&first, "no memory to ask etcd");
+}
+
+static void a_call_that_cannot_be_made_says_why(void **state) {
+    (void)state;
     refuses_calls = true;
-    assert_int_equal(etcd_call_begin(e, &first.call, ETCD_RANGE, &request.base), -1);
+    expect_refused(&first, "no PEM certificate");
     refuses_calls = false;
     begin(&first);
     refuses_calls = true; /* the next member cannot be asked */
     ends(newest(), GRPC_STATUS_UNAVAILABLE, "gone");
     assert_true(first.done == 1 && first.status == GRPC_STATUS_UNAVAILABLE);
+    log_in_as_me();
+    expect_refused(&first, "no PEM certificate"); /* of the call for a token */
+    refuses_calls = false;
+    begin(&first);
+    refuses_calls = true;
+    replies_token(newest(), "t");
+    assert_true(first.done == 2 && first.status == GRPC_STATUS_INTERNAL);
+    assert_string_equal(first.text, "no PEM certificate");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -267,12 +307,14 @@ int main(void) {
         TEST(each_member_is_asked_once),
         TEST(a_refusal_is_the_answer),
         TEST(what_cannot_be_read_is_a_failure_of_the_member),
+        TEST(an_answer_of_a_member_that_fails_is_none),
         TEST(one_may_be_begun_from_the_end_of_another),
         TEST(calls_wait_for_one_token),
         TEST(a_token_that_is_not_taken_is_renewed_once),
         TEST(who_may_not_log_in_is_told_so),
         TEST(an_abandoned_call_says_nothing),
         TEST(without_memory),
+        TEST(a_call_that_cannot_be_made_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
