@@ -132,27 +132,33 @@ static int start_tcp(struct exchange *x) {
     return 0;
 }
 
-/* Moves what HTTP/2 has to say into `out`. */
+/* Moves what HTTP/2 has to say into `out`, once that is empty: what a peer makes us say and does not read waits in nghttp2,
+ * which takes no more of it than it should. */
 static void collect_output(struct probe *p) {
+    struct exchange *x = p->exchange;
     struct str piece;
-    if (p->exchange->sent == p->exchange->out.n) {
-        strbuf_reset(&p->exchange->out);
-        p->exchange->sent = 0;
-    }
+    if (x->out.failed || x->sent < x->out.n) /* emptying the buffer would forget that it has failed */
+        return;
+    strbuf_reset(&x->out);
+    x->sent = 0;
     while (p->http2 && (piece = http2_output(p->http2)).n > 0)
-        strbuf_add_str(&p->exchange->out, piece);
+        strbuf_add_str(&x->out, piece);
+}
+
+/* Whether there is something to send. */
+static bool has_output(struct probe *p) {
+    collect_output(p);
+    return p->exchange->sent < p->exchange->out.n;
+}
+
+static bool has_memory(const struct probe *p) {
+    return !p->exchange->out.failed && (!p->http2 || http2_fault(p->http2));
 }
 
 /* False when the check has ended. */
 static bool flush(struct probe *p) {
     struct exchange *x = p->exchange;
-    if (!x->out.failed) /* emptying the buffer would forget that */
-        collect_output(p);
-    if (x->out.failed || (p->http2 && !http2_fault(p->http2))) {
-        not_made(p);
-        return false;
-    }
-    while (x->sent < x->out.n) {
+    while (has_output(p) && has_memory(p)) {
         size_t n = 0;
         enum wire_status status = wire_write(&p->wire, x->out.p + x->sent, x->out.n - x->sent, &n, x->reason);
         x->sent += n;
@@ -164,6 +170,10 @@ static bool flush(struct probe *p) {
             on_wire(p, status);
             return false;
         }
+    }
+    if (!has_memory(p)) {
+        not_made(p);
+        return false;
     }
     watch(p, EV_READ);
     return true;
