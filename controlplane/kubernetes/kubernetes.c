@@ -29,14 +29,13 @@ struct kubernetes_namespace {
     struct services              services;
     struct reflector            *slice_reflector, *service_reflector; /* the second only where it is wanted */
     bool                         has_slices, has_services; /* the lists are whole */
-    bool                         is_listing;               /* slices: nobody is told of single ones */
-    unsigned                     held;                     /* it is used further up */
+    bool                         is_listing;               /* slices: nobody is told of single ones, or of some alone */
 };
 
 /* ---- followers ---- */
 
 static bool is_whole(const struct kubernetes_namespace *n) {
-    return n->has_slices && (n->has_services || !n->service_reflector);
+    return n->has_slices && !n->is_listing && (n->has_services || !n->service_reflector);
 }
 
 static void destroy_namespace(struct kubernetes_namespace *n) {
@@ -75,7 +74,7 @@ static void on_watching(void *context) {
 
 static void on_slices_changed(void *context, const char *service) {
     struct kubernetes_namespace *n = context;
-    if (is_whole(n) && !n->is_listing)
+    if (is_whole(n))
         tell(n, service);
 }
 

@@ -1,0 +1,123 @@
+/* What followers of a Service are told while its namespace is listed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "controlplane/kubernetes/kubernetes.c" /* in the place of the API server: what a reflector calls */
+
+struct fixture {
+    struct ev_loop            *loop;
+    struct kubernetes         *k;
+    struct kubernetes_follower follower;
+    unsigned                   changes;
+};
+
+static void on_changed(void *context) {
+    ((struct fixture *)context)->changes++;
+}
+
+static void on_follower_failed(void *context, const char *reason) {
+    (void)context;
+    fail_msg("%s", reason);
+}
+
+/* Follows the port 80 of the Service "web". */
+static int setup(void **state) {
+    static struct fixture f;
+    struct error_list errors = {0};
+    f = (struct fixture){.loop = ev_loop_new(EVFLAG_AUTO)};
+    const struct kubernetes_config config = {.loop = f.loop, .server = "http://127.0.0.1:1"}; /* nobody is asked */
+    f.k = kubernetes_create(&config, &errors);
+    f.follower = (struct kubernetes_follower){
+        .service = "web", .wants_services = true, .changed = on_changed, .failed = on_follower_failed, .context = &f};
+    *state = &f;
+    return f.k ? kubernetes_follow(f.k, "shop", &f.follower) : -1;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    kubernetes_leave(&f->follower);
+    kubernetes_destroy(f->k);
+    ev_loop_destroy(f->loop);
+    return 0;
+}
+
+static void set_slice(struct fixture *f, const char *name, const char *endpoints) {
+    char text[1024];
+    snprintf(text, sizeof text, "{\"metadata\": {\"name\": \"%s\", \"labels\": {\"kubernetes.io/service-name\": \"web\"}}, "
+             "\"ports\": [{\"name\": \"http\", \"port\": 8080}], \"endpoints\": [%s]}", name, endpoints);
+    cJSON *object = cJSON_Parse(text);
+    assert_non_null(object);
+    assert_true(slice_ops.set(f->follower.in, object));
+    cJSON_Delete(object);
+}
+
+static void set_service(struct fixture *f) {
+    cJSON *object = cJSON_Parse("{\"metadata\": {\"name\": \"web\"}, "
+                                "\"spec\": {\"ports\": [{\"name\": \"http\", \"port\": 80}]}}");
+    assert_true(service_ops.set(f->follower.in, object));
+    cJSON_Delete(object);
+}
+
+static size_t endpoints_of(struct fixture *f) {
+    struct arena arena = {0};
+    struct error_list errors = {0};
+    const Headgate__EndpointSet *set = kubernetes_endpoints(&f->follower, "80", &arena, &errors);
+    size_t count = set ? set->n_endpoints : 0;
+    arena_finish(&arena);
+    error_list_finish(&errors);
+    return count;
+}
+
+#define ONE "{\"addresses\": [\"10.0.0.1\"]}"
+#define TWO "{\"addresses\": [\"10.0.0.2\"]}"
+
+static void list_services(struct fixture *f) {
+    service_ops.list(f->follower.in);
+    set_service(f);
+    service_ops.listed(f->follower.in);
+    service_ops.watching(f->follower.in);
+}
+
+static void nothing_is_told_before_both_lists_are_whole(void **state) {
+    struct fixture *f = *state;
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE ", " TWO);
+    list_services(f);
+    assert_true(f->changes == 0 && !kubernetes_is_known(&f->follower));
+    slice_ops.listed(f->follower.in);
+    slice_ops.watching(f->follower.in);
+    assert_true(f->changes == 1 && kubernetes_is_known(&f->follower));
+    assert_int_equal(endpoints_of(f), 2);
+}
+
+/* An endpoint has moved into a slice that is on the next page: now none of them has it. */
+static void half_a_list_is_not_told(void **state) {
+    struct fixture *f = *state;
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE ", " TWO);
+    slice_ops.listed(f->follower.in);
+    list_services(f);
+    unsigned before = f->changes;
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE);
+    set_service(f);
+    service_ops.watching(f->follower.in);
+    assert_true(f->changes == before && !kubernetes_is_known(&f->follower));
+    set_slice(f, "web-b", TWO);
+    slice_ops.listed(f->follower.in);
+    slice_ops.watching(f->follower.in);
+    assert_int_equal(f->changes, before + 1);
+    assert_int_equal(endpoints_of(f), 2);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_is_told_before_both_lists_are_whole),
+        TEST(half_a_list_is_not_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
