@@ -65,11 +65,15 @@ static void keep_failure(struct file_source *f, const Headgate__PushReply *reply
 }
 
 static bool is_passing(const Headgate__Problem *p) {
-    return p->is_warning || (p->code && strcmp(p->code, error_code_name(ERROR_STATE)) == 0);
+    static const enum error_code codes[] = {ERROR_STATE, ERROR_IO, ERROR_MEMORY};
+    for (size_t i = 0; p->code && i < sizeof codes / sizeof *codes; i++)
+        if (strcmp(p->code, error_code_name(codes[i])) == 0)
+            return true;
+    return p->is_warning;
 }
 
-/* Nobody objected to what the file says: a data plane went away, the control plane was short of something, or a Secret that
- * it names is not there yet. */
+/* Nobody objected to what the file says: a data plane went away, the disk was full, the control plane was short of something
+ * else, or a secret that it names is not there yet. */
 static bool is_worth_a_retry(const Headgate__PushReply *reply) {
     for (size_t i = 0; i < reply->n_problems; i++)
         if (!is_passing(reply->problems[i]))
