@@ -220,6 +220,7 @@ static bool is_idle(const struct resolver_question *q, uint64_t now) {
  * the memory with ever new ones that count for years. */
 static void sweep(struct resolver *r, uint64_t now) {
     const struct map_entry *e;
+    struct resolver_question *gone = NULL, *next;
     size_t position = 0;
     if (now - r->swept_at < SWEEP_US)
         return;
@@ -228,9 +229,13 @@ static void sweep(struct resolver *r, uint64_t now) {
         struct resolver_question *q = e->value;
         if (!is_idle(q, now))
             continue;
-        map_remove(&r->questions, str_of(q->key));
-        question_destroy(q);
-        position = 0; /* the map has changed */
+        q->next_queued = gone;
+        gone = q;
+    }
+    for (; gone; gone = next) {
+        next = gone->next_queued;
+        map_remove(&r->questions, str_of(gone->key));
+        question_destroy(gone);
     }
 }
 
