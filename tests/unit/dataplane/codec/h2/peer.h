@@ -43,6 +43,7 @@ struct client {
     int32_t          goaway_last;
     unsigned         goaways, pings, resets;
     uint32_t         reset_code;
+    size_t           padding;              /* of each DATA frame, as far as the window takes it */
     struct strbuf    unsent;
 };
 
@@ -138,6 +139,13 @@ static inline ssize_t client_body(nghttp2_session *session, int32_t id, uint8_t 
     return (ssize_t)n;
 }
 
+static inline ssize_t client_padding(nghttp2_session *session, const nghttp2_frame *frame, size_t most, void *user) {
+    const struct client *c = user;
+    size_t padded = frame->hd.length + (frame->hd.type == NGHTTP2_DATA ? c->padding : 0);
+    (void)session;
+    return (ssize_t)(padded < most ? padded : most);
+}
+
 static inline void client_init(struct client *c, int fd, uint32_t window) {
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
@@ -148,6 +156,7 @@ static inline void client_init(struct client *c, int fd, uint32_t window) {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, client_on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, client_on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, client_on_close);
+    nghttp2_session_callbacks_set_select_padding_callback(callbacks, client_padding);
     nghttp2_option_new(&option);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_peer_max_concurrent_streams(option, 1000); /* until it knows better */

@@ -105,6 +105,24 @@ static void an_early_request_has_the_window_of_the_protocol(void **state) {
     assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
 }
 
+/* What padding took of a window is given back once: a client that was let send more than the flow takes would lose part of
+ * its body. */
+static void padding_is_given_back_once(void **state) {
+    (void)state;
+    open_client(65535);
+    client.padding = 255;
+    struct call *call = post(&client, (struct str){large, sizeof large});
+    call->most = 256;
+    for (int i = 0; i < 200 && (back_count == 0 || !backs[0].loop.received_end); i++) {
+        settle(&client);
+        pull_all(&backs[0]);
+    }
+    assert_int_equal(backs[0].loop.received.n, sizeof large);
+    answer_with(&backs[0], STR("ok"));
+    settle(&client);
+    assert_true(call->ended && call->code == NGHTTP2_NO_ERROR);
+}
+
 static void a_client_that_reads_nothing_is_cut(void **state) {
     (void)state;
     enum { COUNT = 50 };
@@ -493,6 +511,7 @@ int main(void) {
         TEST(a_stream_without_any_window_ends),
         TEST(a_small_buffer_is_a_small_window),
         TEST(an_early_request_has_the_window_of_the_protocol),
+        TEST(padding_is_given_back_once),
         TEST(a_client_that_reads_nothing_is_cut),
         TEST(pings_without_end_are_a_flood),
         TEST(rapid_resets_are_a_flood),
