@@ -325,7 +325,9 @@ ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffe
             send_trailers(s, trailers, flags);
     } else if (s->frame.bytes == 0) {
         return defer(s, result == PULL_ROOM);
-    } else if (result != PULL_WAIT) {
+    } else if (result == PULL_WAIT) {
+        set_write_deadline(s, false);
+    } else {
         note_progress(s, s->frame.bytes);
     }
     return (ssize_t)s->frame.bytes;
@@ -397,11 +399,13 @@ void h2_stream_send_later(struct h2_stream *s) {
     conn_mark_dirty(&session->conn);
 }
 
+/* While the connection's window is shut the library does not ask at all, so the time begins here. */
 void h2_stream_want_pull(struct leg *leg) {
     struct h2_stream *s = h2_stream_of(leg);
     if (!s->is_deferred)
         return; /* the library asks by itself */
     s->is_deferred = s->wants_room = false;
+    set_write_deadline(s, true);
     h2_session_check(s->session, nghttp2_session_resume_data(s->session->library, s->id));
     conn_mark_dirty(&s->session->conn);
 }

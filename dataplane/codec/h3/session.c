@@ -401,6 +401,15 @@ static void on_streams(struct quic_user *user) {
         s->role->on_streams(s);
 }
 
+/* While the connection's window is shut nobody is asked what to write: those that would say something wait for it. */
+static void await_connection_window(struct h3_session *s) {
+    if (quic_window_left(s->user.conn) > 0)
+        return;
+    for (struct h3_stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->is_ready && !stream->write_deadline)
+            h3_stream_await_window(stream, true);
+}
+
 static void on_dirty(struct quic_user *user) {
     struct h3_session *s = session_of(user);
     struct h3_channel *own = &s->own[H3_OWN_DECODER];
@@ -414,6 +423,7 @@ static void on_dirty(struct quic_user *user) {
             h3_session_break(s);
     }
     open_pending(s);
+    await_connection_window(s);
 }
 
 static void on_handshake_done(struct quic_user *user) {

@@ -44,6 +44,7 @@ struct client {
     unsigned         goaways, pings, resets;
     uint32_t         reset_code;
     size_t           padding;              /* of each DATA frame, as far as the window takes it */
+    bool             keeps_window;         /* the connection's is not opened again */
     struct strbuf    unsent;
 };
 
@@ -73,9 +74,11 @@ static inline int client_on_header(nghttp2_session *session, const nghttp2_frame
 
 static inline int client_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n,
                                  void *user) {
+    const struct client *c = user;
     struct call *call = call_of(user, id);
     (void)flags;
-    nghttp2_session_consume_connection(session, n);
+    if (!c->keeps_window)
+        nghttp2_session_consume_connection(session, n);
     if (!call)
         return 0;
     strbuf_add(&call->body, bytes, n);

@@ -71,6 +71,59 @@ static void a_stream_without_any_window_ends(void **state) {
     assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
 }
 
+/* Its head is out long since, and its body comes when others have used up the window of the connection. */
+static void a_late_body_without_window_ends(void **state) {
+    (void)state;
+    open_client(1 << 20);
+    client.keeps_window = true;
+    struct call *late = get(&client, "/a");
+    settle(&client);
+    answer(&backs[0], 200, 4, false);
+    settle(&client);
+    get(&client, "/b");
+    settle(&client);
+    answer_with(&backs[1], (struct str){large, 100000});
+    settle(&client);
+    backs[0].loop.to_send = STR("late");
+    push_all(&backs[0]);
+    settle(&client);
+    assert_int_equal(late->body.n, 0);
+    expire();
+    settle(&client);
+    assert_true(late->closed && late->code == NGHTTP2_CANCEL);
+    assert_false(client.eof);
+}
+
+static struct call *get_in_turns(const char *path) {
+    const nghttp2_nv fields[] = {BASIC("GET", path), nv("priority", "i")};
+    return request_fields(&client, fields, 5, STR(""), false);
+}
+
+/* All that there was is sent, and its origin takes its time: the window that the next one has used up is not what it waits
+ * for. */
+static void a_body_that_its_origin_holds_does_not_end(void **state) {
+    enum { WINDOW = 65535, LEFT = 15000, PART = 12000 }; /* behind so much it is the turn of the other one */
+    (void)state;
+    open_client(1 << 20);
+    client.keeps_window = true;
+    struct call *held = get_in_turns("/a"), *stalled = get_in_turns("/b");
+    settle(&client);
+    answer(&backs[0], 200, -1, false);
+    answer(&backs[1], 200, -1, false);
+    backs[0].loop.to_send = (struct str){large, PART};
+    backs[1].loop.to_send = (struct str){large, 100000};
+    assert_true(loopback_push(&backs[1].loop, WINDOW - LEFT));
+    settle(&client);
+    assert_int_equal(stalled->body.n, WINDOW - LEFT);
+    assert_true(loopback_push(&backs[0].loop, PART) && loopback_push(&backs[1].loop, LEFT));
+    settle(&client);
+    assert_int_equal(held->body.n, PART);
+    assert_int_equal(stalled->body.n, WINDOW - PART);
+    expire();
+    settle(&client);
+    assert_true(stalled->closed && !held->closed);
+}
+
 static void a_small_buffer_is_a_small_window(void **state) {
     (void)state;
     settings.limits.buffer = 16384;
@@ -509,6 +562,8 @@ int main(void) {
         TEST(interims_are_not_kept_for_who_reads_nothing),
         TEST(a_stalled_stream_stops_nobody),
         TEST(a_stream_without_any_window_ends),
+        TEST(a_late_body_without_window_ends),
+        TEST(a_body_that_its_origin_holds_does_not_end),
         TEST(a_small_buffer_is_a_small_window),
         TEST(an_early_request_has_the_window_of_the_protocol),
         TEST(padding_is_given_back_once),

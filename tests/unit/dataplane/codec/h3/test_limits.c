@@ -163,6 +163,41 @@ static void room_comes_back_with_streams_that_end(void **state) {
     assert_true(other->ended);
 }
 
+static void assert_stalled(const struct call *call) {
+    expire();
+    settle();
+    assert_true(fake_stream(call->id)->was_reset);
+    assert_int_equal(fake_stream(call->id)->reset_code, H3_REQUEST_CANCELLED);
+    assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
+    assert_false(fake.is_closed);
+}
+
+/* Nothing of the answer was ever asked for. */
+static void an_answer_without_a_window_of_the_connection_ends(void **state) {
+    (void)state;
+    fake.window = 0;
+    struct call *call = get("/");
+    settle();
+    answer_with(&backs[0], STR("never"));
+    settle();
+    assert_stalled(call);
+}
+
+/* Its head is out long since. */
+static void a_late_body_without_a_window_of_the_connection_ends(void **state) {
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    answer(&backs[0], 200, 4, false);
+    settle();
+    assert_int_equal(call->status, 200);
+    fake.window = 0;
+    backs[0].loop.to_send = STR("late");
+    push_all(&backs[0]);
+    settle();
+    assert_stalled(call);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -174,6 +209,8 @@ int main(void) {
         TEST(credit_while_memory_is_short_reaches_the_client),
         TEST(silence_is_broken_while_a_request_is_open),
         TEST(room_comes_back_with_streams_that_end),
+        TEST(an_answer_without_a_window_of_the_connection_ends),
+        TEST(a_late_body_without_a_window_of_the_connection_ends),
     };
     return cmocka_run_group_tests_name("h3 limits", tests, NULL, NULL);
 }
