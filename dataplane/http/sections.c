@@ -406,6 +406,13 @@ size_t section_size(const struct field_pair *nv, size_t n) {
     return size + (size / FRAME_PAYLOAD + 1) * FRAME_HEAD;
 }
 
+uint64_t section_list_size(const struct field_pair *nv, size_t n) {
+    uint64_t size = 0;
+    for (size_t i = 0; i < n; i++)
+        size += nv[i].name_n + nv[i].value_n + SECTION_FIELD_OVERHEAD;
+    return size;
+}
+
 size_t section_write_request(const struct head *head, bool is_tls, struct field_pair *nv, char digits[32]) {
     size_t n = 0;
     nv[n++] = pair(STR(":method"), head->method_text);

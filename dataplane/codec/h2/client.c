@@ -187,25 +187,37 @@ static bool knows_tunnels(const struct h2_session *session) {
 }
 
 /* A request for a tunnel to an origin that knows none is an ordinary one, whole with its head (RFC 9110 section 7.8). */
+static size_t write_fields(struct h2_stream *stream, struct field_pair *nv) {
+    const struct h2_session *session = stream->session;
+    bool asks = stream->head->upgrade.n, is_tunnel = asks && knows_tunnels(session), is_tls = session->conn.tls != NULL;
+    stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
+    if (asks && !is_tunnel)
+        stream->head_ends = true;
+    if (!is_tunnel)
+        return section_write_request(stream->head, is_tls, nv, stream->digits);
+    stream->to_send = -1; /* what the request says of its content does not bind what comes behind it */
+    return section_write_tunnel(stream->head, is_tls, nv);
+}
+
+/* The id of its stream, or a code of the library. One that the origin has said to be too large is not sent. */
+static int32_t submit_fields(struct h2_stream *stream, const struct field_pair *nv, size_t n,
+                             const nghttp2_data_provider *provider) {
+    nghttp2_session *library = stream->session->library;
+    uint32_t most = nghttp2_session_get_remote_settings(library, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+    if (section_list_size(nv, n) <= most)
+        return nghttp2_submit_request(library, NULL, h2_pairs(nv), n, stream->head_ends ? NULL : provider, stream);
+    stream->leg.exchange->detail = "beyond-origin-limit";
+    exchange_on_abort(&stream->leg, ABORT_HEADERS_TOO_LARGE);
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 static int submit(struct h2_stream *stream, const nghttp2_data_provider *provider) {
     struct h2_client *c = client_of(stream->session);
-    struct h2_session *session = &c->session;
-    bool asks = stream->head->upgrade.n, is_tunnel = asks && knows_tunnels(session);
-    if (asks && !is_tunnel) {
-        provider = NULL;
-        stream->head_ends = true;
-    }
-    if (is_tunnel) /* what the request says of its content does not bind what comes behind it */
-        stream->to_send = -1;
-    struct free_lists *lists = &session->conn.worker->free_lists;
+    struct free_lists *lists = &c->session.conn.worker->free_lists;
     struct field_pair *nv = free_lists_alloc(lists, (stream->head->fields.count + SECTION_EXTRA_FIELDS) * sizeof *nv);
     if (!nv)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    bool is_tls = session->conn.tls != NULL;
-    size_t n = is_tunnel ? section_write_tunnel(stream->head, is_tls, nv)
-                         : section_write_request(stream->head, is_tls, nv, stream->digits);
-    stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
-    int32_t id = nghttp2_submit_request(session->library, NULL, h2_pairs(nv), n, provider, stream);
+    int32_t id = submit_fields(stream, nv, write_fields(stream, nv), provider);
     free_lists_free(lists, nv);
     if (id < 0)
         return id;

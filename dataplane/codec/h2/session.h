@@ -48,7 +48,7 @@ struct h2_role {
     void (*on_closed)(struct h2_stream *);
     /* Whether the peer lets one more head out. NULL: always. */
     bool (*has_room)(const struct h2_session *);
-    /* Gives the head to the library; 0, or a code of it. */
+    /* Gives the head to the library; 0, or a code of it, and the exchange may have ended. */
     int  (*submit)(struct h2_stream *, const nghttp2_data_provider *);
     /* What the peer sent, once the library knows of it; of GOAWAY before the streams are closed that it names. May be
      * NULL. */

@@ -153,7 +153,7 @@ static int open_stream(struct h3_stream *stream) {
 }
 
 /* A request for a tunnel to an origin that knows none is an ordinary one, whole with its head (RFC 9110 section 7.8). */
-static size_t write_head(struct h3_stream *stream, struct field_pair *nv) {
+static size_t write_fields(struct h3_stream *stream, struct field_pair *nv) {
     bool asks = stream->head->upgrade.n, is_tunnel = asks && stream->session->control.settings.connect_protocol;
     stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
     if (asks && !is_tunnel)
@@ -162,6 +162,15 @@ static size_t write_head(struct h3_stream *stream, struct field_pair *nv) {
         return section_write_request(stream->head, true, nv, stream->digits);
     stream->to_send = -1; /* what the request says of its content does not bind what comes behind it */
     return section_write_tunnel(stream->head, true, nv);
+}
+
+static size_t write_head(struct h3_stream *stream, struct field_pair *nv) {
+    size_t n = write_fields(stream, nv);
+    if (section_list_size(nv, n) <= stream->session->control.settings.field_section_size)
+        return n;
+    stream->leg.exchange->detail = "beyond-origin-limit";
+    h3_stream_break(stream, ABORT_HEADERS_TOO_LARGE, H3_REQUEST_CANCELLED);
+    return 0;
 }
 
 static void send_head(struct leg *leg, const struct head *head, bool end) {

@@ -132,8 +132,11 @@ static int write_head(struct h3_stream *s) {
         h3_session_break(s->session);
         return -1;
     }
-    int status = h3_stream_write_section(s, nv, s->session->role->write_head(s, nv));
+    size_t n = s->session->role->write_head(s, nv);
+    int status = n ? h3_stream_write_section(s, nv, n) : -1;
     free_lists_free(lists, nv);
+    if (n == 0)
+        return -1;
     s->head = NULL;
     s->sent_head = true;
     h3_earn(&s->session->costs, H3_SENT_HEAD);

@@ -57,7 +57,8 @@ struct h3_role {
     /* A stream that has a head to send and no id yet may get one: quic_open_stream. Returns 0, or -1: not now. NULL: all
      * have one. */
     int  (*open)(struct h3_stream *);
-    /* The fields of stream->head, which nv has room for (SECTION_EXTRA_FIELDS). Returns how many there are. */
+    /* The fields of stream->head, which nv has room for (SECTION_EXTRA_FIELDS). Returns how many there are; 0: it is not to
+     * be sent, and the stream is reset. */
     size_t (*write_head)(struct h3_stream *, struct field_pair *nv);
     /* What the peer sent. May be NULL. */
     void (*on_settings)(struct h3_session *);

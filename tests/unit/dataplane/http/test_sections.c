@@ -261,6 +261,13 @@ static void a_request_is_written(void **state) {
                                  "accept: a\nte: trailers\n")));
 }
 
+static void a_section_counts_as_peers_limit_it(void **state) {
+    (void)state;
+    const struct field_pair pairs[] = {{.name_n = 7, .value_n = 3}, {.name_n = 1, .value_n = 0}};
+    assert_int_equal(section_list_size(pairs, 2), 7 + 3 + 1 + 2 * 32);
+    assert_int_equal(section_list_size(pairs, 0), 0);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -276,6 +283,7 @@ int main(void) {
         TEST(lack_of_memory_is_an_error),
         TEST(what_frames_comes_from_the_members),
         TEST(a_request_is_written),
+        TEST(a_section_counts_as_peers_limit_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,28 @@ static void heads_that_are_too_large(void **state) {
     assert_int_equal(origin_count, 1);
 }
 
+/* What the origin says that it takes, nobody has to find out. */
+static void a_request_beyond_the_limit_of_its_origin(void **state) {
+    (void)state;
+    static char value[1000];
+    memset(value, 'x', sizeof value - 1);
+    const char *const fields[][2] = {{"x-large", value}};
+    origin_settings[origin_setting_count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 1000};
+    get(); /* the limit is known from then on */
+    settle();
+    struct call *beyond = ask_fields("POST", STR("question"), true, 8, 1, fields), *other = get();
+    settle();
+    assert_answered(beyond, 431);
+    assert_int_equal(logged.abort, ABORT_HEADERS_TOO_LARGE);
+    assert_string_equal(logged.detail, "beyond-origin-limit");
+    assert_int_equal(logged.attempts, 1);
+    assert_int_equal(question_count, 2);
+    answer(&questions[1], "200", STR("x"));
+    settle();
+    assert_answered(other, 200);
+    assert_int_equal(origin_count, 1);
+}
+
 /* ---- either side gives up */
 
 static void a_client_that_leaves_resets_its_stream(void **state) {
@@ -511,6 +533,7 @@ int main(void) {
         TEST(faults_of_a_connection_right_behind_a_head),
         TEST(a_body_where_none_may_be),
         TEST(heads_that_are_too_large),
+        TEST(a_request_beyond_the_limit_of_its_origin),
         TEST(a_client_that_leaves_resets_its_stream),
         TEST(a_reset_in_the_body_cuts_the_response),
         TEST(an_early_answer_ends_the_request),

@@ -345,6 +345,29 @@ static void head_beyond_the_limit_is_refused(void **state) {
     assert_false(fake.is_closed);
 }
 
+/* What the origin says that it takes, nobody has to find out. */
+static void request_beyond_the_limit_of_its_origin(void **state) {
+    static const uint8_t limit_of_1000[] = {H3_STREAM_CONTROL, H3_SETTINGS, 3, H3_SETTING_FIELD_SECTION_SIZE, 0x43, 0xe8};
+    static char value[1000];
+    (void)state;
+    memset(value, 'x', sizeof value - 1);
+    const char *const fields[][2] = {{"x-large", value}};
+    get();
+    open_connection();
+    say(CONTROL_OF_ORIGIN, limit_of_1000, sizeof limit_of_1000, false);
+    struct call *large = ask_fields("POST", STR("question"), true, 8, 1, fields), *other = get();
+    settle();
+    assert_answered(large, 431);
+    assert_failed(ABORT_HEADERS_TOO_LARGE, 431);
+    assert_string_equal(logged.detail, "beyond-origin-limit");
+    assert_int_equal(fake_stream(4)->sent.n, 0);
+    assert_true(fake_stream(4)->was_reset);
+    answer(8, "200", STR("x"));
+    settle();
+    assert_answered(other, 200);
+    assert_int_equal(connects, 1);
+}
+
 /* ---- windows */
 
 static void response_is_seen_with_its_whole_credit(void **state) {
@@ -629,6 +652,7 @@ int main(void) {
         TEST(stream_of_the_origin_ends_the_connection),
         TEST(push_ends_the_connection),
         TEST(head_beyond_the_limit_is_refused),
+        TEST(request_beyond_the_limit_of_its_origin),
         TEST(response_is_seen_with_its_whole_credit),
         TEST(small_response_needs_no_more_credit),
         TEST(response_as_large_as_the_window_gets_more),
