@@ -23,15 +23,18 @@ static void free_section(struct h3_session *session, struct h3_section *section)
     *section = (struct h3_section){0};
 }
 
-void h3_stream_forget_section(struct h3_stream *s) {
+/* The peer's encoder keeps the entries that sections refer to until it hears of each, also of those that may still be on
+ * their way. One that is being decoded is acknowledged first. */
+void h3_stream_forget_sections(struct h3_stream *s) {
     struct h3_session *session = s->session;
-    bool was_begun = s->section.context != NULL;
+    bool may_come = s->id >= 0 && !s->received_end && !s->is_reset && s != session->decoding;
+    bool is_due = may_come || s->section.context;
     if (s->is_waiting_for_entries)
         session->blocked_count--;
     s->is_waiting_for_entries = false;
     free_section(session, &s->section);
-    if (was_begun && session->options.qpack_table_capacity && h3_qpack_cancel(&session->qpack, s->id) < 0)
-        h3_session_break(session);
+    if (is_due)
+        h3_session_cancel_sections(session, s->id);
 }
 
 /* The state of QPACK depends on it, so it is decoded, and not kept. */
@@ -146,6 +149,7 @@ static void decode(struct h3_stream *s, const uint8_t *at, const uint8_t *end, b
     nghttp3_qpack_nv field;
     bool has_begun = false;
     s->section = (struct h3_section){0};
+    session->decoding = s;
     do {
         step = h3_qpack_step(&session->qpack, section.context, &at, end, &field, &fault);
         if (!has_begun && (step == H3_STEP_FIELD || step == H3_STEP_DONE))
@@ -154,6 +158,9 @@ static void decode(struct h3_stream *s, const uint8_t *at, const uint8_t *end, b
         if (step == H3_STEP_FIELD)
             read_field(session, &field);
     } while (step == H3_STEP_FIELD && !session->is_over);
+    session->decoding = NULL;
+    if (s->is_reset)
+        h3_session_cancel_sections(session, s->id);
     if (step == H3_STEP_BLOCKED) {
         s->section = section;
         wait_for_entries(s, at, end);

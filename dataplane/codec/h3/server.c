@@ -105,6 +105,7 @@ static void on_body_deadline(struct h3_stream *stream) {
 
 static struct h3_stream *refuse_stream(struct h3_session *session, int64_t id) {
     quic_shutdown_stream(session->user.conn, id, H3_REQUEST_REJECTED);
+    h3_session_cancel_sections(session, id);
     return NULL;
 }
 

@@ -73,6 +73,28 @@ static void write_own(struct h3_session *s, int which, const uint8_t *bytes, siz
     quic_mark_dirty(s->user.conn);
 }
 
+/* What our decoder has to say. */
+static void write_decoder(struct h3_session *s) {
+    struct h3_channel *own = &s->own[H3_OWN_DECODER];
+    size_t before = own->out.queue.bytes;
+    if (own->id < 0)
+        return;
+    int status = h3_qpack_write_decoder(&s->qpack, &s->worker->pool, &own->out);
+    h3_session_hold(s, before, own->out.queue.bytes);
+    if (status < 0)
+        h3_session_break(s);
+}
+
+/* Written at once: the library keeps the words of few streams. */
+void h3_session_cancel_sections(struct h3_session *s, int64_t id) {
+    if (s->is_over || !s->options.qpack_table_capacity)
+        return;
+    if (h3_qpack_cancel(&s->qpack, id) < 0)
+        h3_session_break(s);
+    else
+        write_decoder(s);
+}
+
 void h3_session_go_away(struct h3_session *s, uint64_t id) {
     uint8_t frame[3 * H3_NUMBER_MAX];
     size_t n = h3_number_write(frame, H3_GOAWAY);
@@ -329,8 +351,8 @@ static void on_stream_reset(struct quic_user *user, int64_t id, uint64_t code) {
     struct h3_stream *stream = h3_stream_find(s, id);
     if (!stream || stream->received_end)
         return;
+    h3_stream_forget_sections(stream);
     stream->received_end = true;
-    h3_stream_forget_section(stream);
     if (s->role->is_server && stream->has_head && (stream->ends || stream->is_stopped))
         return;
     give_stream_up(s, stream, code);
@@ -412,16 +434,9 @@ static void await_connection_window(struct h3_session *s) {
 
 static void on_dirty(struct quic_user *user) {
     struct h3_session *s = session_of(user);
-    struct h3_channel *own = &s->own[H3_OWN_DECODER];
     if (s->is_over)
         return;
-    if (own->id >= 0) {
-        size_t before = own->out.queue.bytes;
-        int status = h3_qpack_write_decoder(&s->qpack, &s->worker->pool, &own->out);
-        h3_session_hold(s, before, own->out.queue.bytes);
-        if (status < 0)
-            h3_session_break(s);
-    }
+    write_decoder(s);
     open_pending(s);
     await_connection_window(s);
 }

@@ -115,6 +115,7 @@ struct h3_session {
     uint64_t               streams_granted; /* how many it may have opened by now */
     struct section_reader  reader;         /* of the section that is being decoded */
     struct h3_stream      *reading;        /* whose it is; NULL: nobody wants it */
+    struct h3_stream      *decoding;       /* whose it is, wanted or not; NULL: none is being decoded */
     struct {
         uint64_t        id;
         struct priority said;
@@ -217,6 +218,8 @@ void h3_session_fail(struct h3_session *, enum h3_fault);
 void h3_session_break(struct h3_session *);
 /* The worker holds as much for its sessions as it may: nothing new is begun. */
 bool h3_session_is_spent(const struct worker *);
+/* No section of that stream that was not decoded will be (RFC 9204 section 2.2.2.2). */
+void h3_session_cancel_sections(struct h3_session *, int64_t id);
 /* GOAWAY with that id. */
 void h3_session_go_away(struct h3_session *, uint64_t id);
 /* What the session holds of bodies and heads has changed by that much. */
@@ -230,8 +233,8 @@ void h3_stream_receive(struct h3_stream *, const uint8_t *bytes, size_t n, bool 
 void h3_stream_release(struct h3_stream *);
 /* Entries have come: those go on that waited for them. */
 void h3_session_retry_sections(struct h3_session *);
-/* A section that nobody needs any more. */
-void h3_stream_forget_section(struct h3_stream *);
+/* Nothing that comes on it, or waits, is decoded any more. */
+void h3_stream_forget_sections(struct h3_stream *);
 
 /* ---- sending.c */
 

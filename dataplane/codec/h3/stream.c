@@ -96,8 +96,8 @@ static void on_write_deadline(struct h3_stream *s) {
 
 /* The answer is out and the rest of the request does not come (RFC 9114 section 4.1). */
 static void stop_request(struct h3_stream *s) {
+    h3_stream_forget_sections(s);
     s->received_end = true;
-    h3_stream_forget_section(s);
     quic_stop_sending(s->session->user.conn, s->id, H3_NO_ERROR);
 }
 
@@ -177,7 +177,6 @@ void h3_stream_close(struct h3_stream *s) {
         session->reading = NULL;
     if (s->id >= 0)
         leave_bucket(s);
-    h3_stream_forget_section(s);
     *(s->prev ? &s->prev->next : &session->streams) = s->next;
     if (s->next)
         s->next->prev = s->prev;
@@ -191,6 +190,7 @@ void h3_stream_close(struct h3_stream *s) {
     slice_queue_clear(&s->kept, pool);
     wheel_remove(&s->worker->wheel, &s->timer);
     worker_reap_later(s->worker, &s->reapable);
+    h3_stream_forget_sections(s); /* may end the session, and with it the streams that are in its list */
 }
 
 void h3_stream_end(struct h3_stream *s, enum abort_code abort) {
@@ -209,7 +209,7 @@ void h3_stream_reset(struct h3_stream *s, uint64_t code) {
         return;
     }
     h3_stream_unready(s);
-    h3_stream_forget_section(s);
+    h3_stream_forget_sections(s);
     s->is_stopped = s->is_reset = true;
     s->body_deadline = s->write_deadline = 0;
     quic_shutdown_stream(session->user.conn, s->id, code);

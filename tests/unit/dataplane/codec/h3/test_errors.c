@@ -336,6 +336,67 @@ static void one_that_waits_can_be_given_up(void **state) {
     client_finish();
 }
 
+/* ---- sections that are never decoded (RFC 9204 section 2.2.2.2) */
+
+enum { OUR_DECODER = 11, CANCELLED = 0x40 };
+
+static bool is_cancelled(int64_t id) {
+    const struct bytes *sent = &fake_stream(OUR_DECODER)->sent;
+    return memchr(sent->p, (int)(CANCELLED | id), sent->n) != NULL;
+}
+
+static void one_that_was_read_is_not_cancelled(void **state) {
+    (void)state;
+    client_init(NULL);
+    get("/");
+    settle();
+    answer_with(&backs[0], STR("x"));
+    settle();
+    assert_int_equal(fake_stream(OUR_DECODER)->sent.n, 1); /* its type */
+    client_finish();
+}
+
+static void one_that_the_client_resets_is_cancelled(void **state) {
+    (void)state;
+    client_init(NULL);
+    settle();
+    fake_receive(0, "\x01", 1, false); /* where the section would begin */
+    fake.user->ops->on_stream_reset(fake.user, 0, H3_REQUEST_CANCELLED);
+    worker_end_turn(&worker);
+    assert_true(is_cancelled(0));
+    client_finish();
+}
+
+static void one_that_is_refused_is_cancelled(void **state) {
+    (void)state;
+    client_init(NULL);
+    settle();
+    uint64_t limit = worker.session_memory.limit;
+    worker.session_memory.limit = 0;
+    struct call *call = get("/");
+    settle();
+    worker.session_memory.limit = limit;
+    assert_int_equal(fake_stream(call->id)->reset_code, H3_REQUEST_REJECTED);
+    assert_true(is_cancelled(call->id));
+    client_finish();
+}
+
+/* What was acknowledged before is no error of ours for the client's encoder; the other way round it would be. */
+static void one_that_is_reset_while_it_is_decoded_is_cancelled_behind_it(void **state) {
+    (void)state;
+    begin_with_table();
+    request_with_entry(STR("x"));
+    settle();
+    worker.buffer_limit = worker.buffer_used;
+    struct call *refused = request_with_entry(STR("x"));
+    settle();
+    worker.buffer_limit = UINT64_MAX;
+    assert_int_equal(fake_stream(refused->id)->reset_code, H3_REQUEST_REJECTED);
+    assert_true(is_cancelled(refused->id));
+    assert_false(fake.is_closed);
+    client_finish();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -355,6 +416,10 @@ int main(void) {
         TEST(a_section_waits_for_its_entries),
         TEST(so_many_streams_may_wait),
         TEST(one_that_waits_can_be_given_up),
+        TEST(one_that_was_read_is_not_cancelled),
+        TEST(one_that_the_client_resets_is_cancelled),
+        TEST(one_that_is_refused_is_cancelled),
+        TEST(one_that_is_reset_while_it_is_decoded_is_cancelled_behind_it),
     };
     return cmocka_run_group_tests_name("h3 errors", tests, NULL, NULL);
 }
