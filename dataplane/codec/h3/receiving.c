@@ -20,6 +20,7 @@ static void free_section(struct h3_session *session, struct h3_section *section)
     nghttp3_qpack_stream_context_del(section->context);
     if (section->bytes)
         quic_free(session->user.conn, section->bytes);
+    session->section_bytes -= section->room;
     *section = (struct h3_section){0};
 }
 
@@ -130,8 +131,9 @@ static void wait_for_entries(struct h3_stream *s, const uint8_t *at, const uint8
             return;
         }
         memcpy(section->bytes, at, n);
-        section->n = n;
+        section->n = section->room = n;
         section->at = 0;
+        session->section_bytes += n;
     } else {
         section->at = (size_t)(at - section->bytes);
     }
@@ -180,19 +182,35 @@ static void begin_decoding(struct h3_stream *s, const uint8_t *at, const uint8_t
         h3_session_break(s->session);
 }
 
+/* The bound is that of heads that were read: their windows are open again, and they may never be whole. */
+static bool grow_section(struct h3_stream *s, size_t room) {
+    struct h3_session *session = s->session;
+    struct h3_section *section = &s->section;
+    size_t more = room - section->room;
+    if (session->section_bytes + more > session->options.header_bytes_held) {
+        stats_add(&session->worker->stats->h3_heads_refused_total, 1);
+        h3_stream_break(s, session->role->too_large, H3_EXCESSIVE_LOAD);
+        return false;
+    }
+    uint8_t *grown = quic_realloc(session->user.conn, section->bytes, room);
+    if (!grown) {
+        h3_session_break(session);
+        return false;
+    }
+    section->bytes = grown;
+    section->room = room;
+    session->section_bytes += more;
+    return true;
+}
+
 /* One that comes in pieces is put together: what it announces is not believed before it has come. */
 static bool gather(struct h3_stream *s, const uint8_t *bytes, size_t n) {
     struct h3_section *section = &s->section;
-    if (section->n + n > section->room) {
-        size_t room = section->room ? 2 * section->room : SECTION_FIRST_ROOM;
-        while (room < section->n + n)
-            room *= 2;
-        uint8_t *grown = quic_realloc(s->session->user.conn, section->bytes, room);
-        if (!grown)
-            return false;
-        section->bytes = grown;
-        section->room = room;
-    }
+    size_t room = section->room ? section->room : SECTION_FIRST_ROOM;
+    while (room < section->n + n)
+        room *= 2;
+    if (room > section->room && !grow_section(s, room))
+        return false;
     memcpy(section->bytes + section->n, bytes, n);
     section->n += n;
     return true;
@@ -202,9 +220,7 @@ static void receive_section(struct h3_stream *s, struct piece *p, size_t n) {
     bool is_whole = n == s->frame.left, ends = is_whole && p->ends && p->at + n == p->end;
     if (is_whole && !s->section.bytes)
         begin_decoding(s, p->at, p->at + n, ends);
-    else if (!gather(s, p->at, n))
-        h3_session_break(s->session);
-    else if (is_whole)
+    else if (gather(s, p->at, n) && is_whole)
         begin_decoding(s, s->section.bytes, s->section.bytes + s->section.n, ends);
 }
 

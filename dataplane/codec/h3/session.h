@@ -122,6 +122,7 @@ struct h3_session {
     } early_priorities[H3_EARLY_PRIORITIES];
     unsigned               early_priority_count, early_priority_at;
     uint64_t               header_bytes;   /* of heads and trailers that came, of all open streams */
+    uint64_t               section_bytes;  /* room of sections that are not whole, or wait, of all streams */
     uint64_t               held;           /* bytes in `out` of all streams, charged to the worker's budget */
     uint64_t               parked;         /* of these, what streams hold that wait for their windows */
     uint64_t               sent_at;        /* when the peer last took bytes of a body */

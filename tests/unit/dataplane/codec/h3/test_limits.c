@@ -198,6 +198,21 @@ static void a_late_body_without_a_window_of_the_connection_ends(void **state) {
     assert_stalled(call);
 }
 
+/* Heads that are never whole: their windows are open again, so only this bounds them. */
+static void sections_in_pieces_have_a_bound(void **state) {
+    static const char part[2 + 1800] = "\x01\x67"; /* HEADERS of more than there is */
+    (void)state;
+    ((struct h3_session *)fake.user)->options.header_bytes_held = 4096;
+    for (int64_t id = 0; id <= 8; id += 4)
+        fake_receive(id, part, sizeof part, false);
+    assert_false(fake_stream(0)->was_reset || fake_stream(4)->was_reset);
+    assert_int_equal(fake_stream(8)->reset_code, H3_EXCESSIVE_LOAD);
+    assert_int_equal(stats_read(&worker.stats->h3_heads_refused_total), 1);
+    fake.user->ops->on_stream_reset(fake.user, 0, H3_REQUEST_CANCELLED);
+    fake_receive(12, part, sizeof part, false);
+    assert_false(fake_stream(12)->was_reset || fake.is_closed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -209,6 +224,7 @@ int main(void) {
         TEST(credit_while_memory_is_short_reaches_the_client),
         TEST(silence_is_broken_while_a_request_is_open),
         TEST(room_comes_back_with_streams_that_end),
+        TEST(sections_in_pieces_have_a_bound),
         TEST(an_answer_without_a_window_of_the_connection_ends),
         TEST(a_late_body_without_a_window_of_the_connection_ends),
     };
