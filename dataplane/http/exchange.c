@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "dataplane/core/pace.h"
 #include "dataplane/http/exchange_private.h"
 #include "dataplane/http/grpc.h"
 
@@ -146,6 +147,11 @@ const struct timeouts *exchange_timeouts(const struct exchange *x) {
 
 uint64_t exchange_body_limit(const struct exchange *x) {
     return x->route ? x->route->body_limit : x->listener->settings->limits.body;
+}
+
+bool exchange_body_is_slow(const struct exchange *x, uint64_t bytes, uint64_t began) {
+    uint64_t elapsed = x->worker->now - began, rate = x->listener->settings->limits.min_body_rate;
+    return !exchange_is_tunnel(x) && pace_is_slow(bytes, elapsed, rate, exchange_timeouts(x)->body);
 }
 
 /* ---- begin ---- */

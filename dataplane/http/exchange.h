@@ -221,6 +221,8 @@ static inline bool exchange_is_tunnel(const struct exchange *x) { return x && x-
 /* Whether it is a connection that is relayed: there is no HTTP in it, and nobody who could be given an answer of ours. */
 static inline bool exchange_is_tcp(const struct exchange *x) { return x->log_version == 0; }
 uint64_t               exchange_body_limit(const struct exchange *);
+/* Of a request's body `bytes` have come since `began`: whether that is less than the listener wants. Never of a tunnel. */
+bool exchange_body_is_slow(const struct exchange *, uint64_t bytes, uint64_t began);
 /* Gives the back leg of an attempt up; another one can be attached. */
 void exchange_drop_back(struct exchange *, enum abort_code);
 /* Sends the head of a request without a body beside the back; at most one at a time. It ends, is dropped or is promoted

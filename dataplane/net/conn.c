@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dataplane/core/pace.h"
 #include "dataplane/net/conn_private.h"
 #include "dataplane/tls/session.h"
 
@@ -218,9 +219,8 @@ static int send_gathered(struct conn *c, struct gather *g) {
 }
 
 static bool is_too_slow(const struct conn *c) {
-    uint64_t elapsed = c->worker->now - c->blocked_since;
-    return c->blocked_since && c->min_rate && c->write_timeout && elapsed > 2 * c->write_timeout &&
-           c->blocked_bytes * 1000000 / elapsed < c->min_rate;
+    return c->blocked_since &&
+           pace_is_slow(c->blocked_bytes, c->worker->now - c->blocked_since, c->min_rate, c->write_timeout);
 }
 
 /* After a flush: waits for room, or for the peer where TLS cannot write, or notes that everything is sent. */

@@ -220,10 +220,7 @@ static size_t read_head(struct h1_server *s, const uint8_t *bytes, size_t n) {
 }
 
 static bool is_too_slow(const struct h1_server *s) {
-    const struct exchange *x = s->leg.exchange;
-    uint64_t elapsed = s->conn.worker->now - s->message->body_began, rate = x->listener->settings->limits.min_body_rate;
-    uint64_t wait = exchange_timeouts(x)->body;
-    return rate && wait && elapsed > 2 * wait && s->message->reader.bytes * 1000000 / elapsed < rate;
+    return exchange_body_is_slow(s->leg.exchange, s->message->reader.bytes, s->message->body_began);
 }
 
 static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, bool is_hot) {

@@ -19,6 +19,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "dataplane/codec/h2/frames.h"
+#include "dataplane/core/pace.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/http/priority.h"
 #include "dataplane/http/sections.h"
@@ -59,11 +60,6 @@ struct h2_role {
     const struct leg_ops *leg_ops;
 };
 
-/* How long the peer's window has been the limit, and what went meanwhile. */
-struct h2_block {
-    uint64_t since, bytes;                 /* since: 0: it is not the limit */
-};
-
 struct h2_session {
     struct conn           conn;            /* first */
     const struct h2_role *role;
@@ -87,7 +83,7 @@ struct h2_session {
     struct timer          rest_timer;      /* runs for a while after the last stream */
     struct page           table;           /* of streams, the library's (memory.c) */
     uint64_t              header_bytes, header_bytes_most; /* of heads and trailers that came, of all open streams */
-    struct h2_block       block;           /* the window of the connection */
+    struct pace           block;           /* the window of the connection */
     uint64_t              data_at;         /* when the last DATA frame went */
     uint32_t              content;         /* bytes of bodies in what was read last */
     bool                  is_bulk;         /* most of that was bodies */
@@ -131,7 +127,7 @@ struct h2_stream {
     uint32_t            padding;           /* received and not given back */
     struct slice_queue  frame;             /* of the DATA frame that is being made */
     uint64_t            body_deadline, write_deadline;
-    struct h2_block     block;             /* the stream's window */
+    struct pace         block;             /* the stream's window */
     char                digits[32];        /* of the head that is out */
 };
 

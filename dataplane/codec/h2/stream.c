@@ -84,16 +84,15 @@ void h2_stream_await_window(struct h2_stream *s) {
 }
 
 /* n bytes go, and the window that is left behind them is `left`. True: the peer opens it too slowly. */
-static bool note_window(struct h2_block *b, const struct conn *c, int32_t left, size_t n) {
+static bool note_window(struct pace *b, const struct conn *c, int32_t left, size_t n) {
     if (left > 0) {
         b->since = 0;
         return false;
     }
     if (!b->since)
-        *b = (struct h2_block){.since = c->worker->now};
+        *b = (struct pace){.since = c->worker->now};
     b->bytes += n;
-    uint64_t elapsed = c->worker->now - b->since;
-    return c->min_rate && c->write_timeout && elapsed > 2 * c->write_timeout && b->bytes * 1000000 / elapsed < c->min_rate;
+    return pace_is_slow(b->bytes, c->worker->now - b->since, c->min_rate, c->write_timeout);
 }
 
 /* A frame of n bytes is made, and there is more to send. */
@@ -198,11 +197,7 @@ static void deliver(struct h2_stream *s, const uint8_t *bytes, size_t n) {
 }
 
 static bool comes_too_slowly(const struct h2_stream *s) {
-    const struct exchange *x = s->leg.exchange;
-    uint64_t elapsed = s->session->conn.worker->now - s->began, rate = x->listener->settings->limits.min_body_rate;
-    uint64_t wait = exchange_timeouts(x)->body;
-    return s->session->role->is_server && !exchange_is_tunnel(x) && rate && wait && elapsed > 2 * wait &&
-           s->received * 1000000 / elapsed < rate;
+    return s->session->role->is_server && exchange_body_is_slow(s->leg.exchange, s->received, s->began);
 }
 
 void h2_stream_receive(struct h2_stream *s, const uint8_t *bytes, size_t n) {

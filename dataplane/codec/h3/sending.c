@@ -342,7 +342,7 @@ void h3_session_blocked(struct quic_user *user, int64_t id) {
     stream->is_blocked = true;
     h3_stream_park(stream, stream->out.queue.bytes);
     if (!stream->block.since)
-        stream->block = (struct h3_block){.since = s->worker->now};
+        stream->block = (struct pace){.since = s->worker->now};
     h3_stream_await_window(stream, true);
 }
 

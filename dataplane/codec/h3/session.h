@@ -21,6 +21,7 @@
 #include "dataplane/codec/h3/frames.h"
 #include "dataplane/codec/h3/out.h"
 #include "dataplane/codec/h3/qpack.h"
+#include "dataplane/core/pace.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/http/priority.h"
 #include "dataplane/http/sections.h"
@@ -142,11 +143,6 @@ struct h3_section {
     size_t   n, room, at;
 };
 
-/* How long the peer's window has been the limit, and what went meanwhile. */
-struct h3_block {
-    uint64_t since, bytes;                 /* since: 0: it is not the limit */
-};
-
 struct h3_stream {
     struct leg          leg;               /* first */
     struct reapable     reapable;
@@ -198,7 +194,7 @@ struct h3_stream {
     struct h3_out       out;
     size_t              parked;            /* part of the session's */
     uint64_t            body_deadline, write_deadline;
-    struct h3_block     block;             /* the stream's window */
+    struct pace         block;             /* the stream's window */
     char                digits[32];        /* of the head that is out */
 };
 

@@ -123,12 +123,11 @@ static void on_timer(struct timer *t) {
  * slowly. */
 static bool is_taken_too_slowly(struct h3_stream *s, size_t n) {
     const struct h3_session *session = s->session;
-    struct h3_block *b = &s->block;
+    struct pace *b = &s->block;
     if (!b->since)
         return false;
     b->bytes += n;
-    uint64_t elapsed = s->worker->now - b->since, wait = session->write_timeout;
-    return session->min_rate && wait && elapsed > 2 * wait && b->bytes * 1000000 / elapsed < session->min_rate;
+    return pace_is_slow(b->bytes, s->worker->now - b->since, session->min_rate, session->write_timeout);
 }
 
 void h3_stream_note_sent(struct h3_stream *s, size_t n) {
@@ -265,11 +264,7 @@ static void deliver(struct h3_stream *s, const uint8_t *bytes, size_t n) {
 }
 
 static bool comes_too_slowly(const struct h3_stream *s) {
-    const struct exchange *x = s->leg.exchange;
-    uint64_t elapsed = s->worker->now - s->began, rate = x->listener->settings->limits.min_body_rate;
-    uint64_t wait = exchange_timeouts(x)->body;
-    return s->session->role->is_server && !exchange_is_tunnel(x) && rate && wait && elapsed > 2 * wait &&
-           s->received * 1000000 / elapsed < rate;
+    return s->session->role->is_server && exchange_body_is_slow(s->leg.exchange, s->received, s->began);
 }
 
 void h3_stream_receive_content(struct h3_stream *s, const uint8_t *bytes, size_t n) {
