@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/secret_memory.h"
+#include "dataplane/core/token_bucket.h"
 #include "dataplane/quic/conn_private.h"
 #include "dataplane/tls/quic.h"
 
@@ -80,13 +81,8 @@ void quic_worker_free(struct worker *w) {
     w->quic = NULL;
 }
 
-/* Each bucket is kept as the time at which it is full. */
 bool quic_take_stateless(struct quic_room *r, enum quic_stateless kind) {
-    const uint64_t cost = 1000000 / QUIC_STATELESS_PER_SECOND;
-    uint64_t now = r->worker->now, full_at = r->full_at[kind] > now ? r->full_at[kind] : now;
-    bool is_left = full_at + cost <= now + cost * QUIC_STATELESS_BURST;
-    if (is_left)
-        r->full_at[kind] = full_at + cost;
+    bool is_left = token_bucket_take(&r->full_at[kind], r->worker->now, QUIC_STATELESS_PER_SECOND, QUIC_STATELESS_BURST, 1);
     stats_add(&r->worker->stats->quic_unanswered_total, !is_left);
     return is_left;
 }

@@ -56,7 +56,7 @@ struct quic_room {
     struct origin_tokens  origin_tokens;   /* for clients of ours */
     struct quic_conn     *first_closing, *last_closing;
     size_t                closing_count;
-    uint64_t              full_at[QUIC_STATELESS_KINDS]; /* when a bucket of such answers is full again */
+    uint64_t              full_at[QUIC_STATELESS_KINDS]; /* of such answers: core/token_bucket.h */
     struct quic_retried   retried[QUIC_RETRIES_KEPT];    /* by hash; whoever came last */
     uint8_t               random[QUIC_RANDOM_POOL];
     size_t                random_left;

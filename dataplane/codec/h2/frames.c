@@ -3,6 +3,8 @@
 #include <nghttp2/nghttp2.h>
 #include <string.h>
 
+#include "dataplane/core/token_bucket.h"
+
 enum { HEAD_SIZE = 9, SETTING_SIZE = 6, PREFACE_SIZE = NGHTTP2_CLIENT_MAGIC_LEN, SETTINGS_MAX = 32 };
 
 enum stage { PREFACE, HEAD, BEGINNING, REST, OVER }; /* of a frame: its head, what a rule looks at, what is passed over */
@@ -55,19 +57,10 @@ static uint32_t stream_id(const uint8_t *p) {
 
 /* ---- what a peer may cost */
 
-/* A bucket of tokens is the time at which it will be full again. */
-static bool take(uint64_t *settled, uint64_t now_us, uint32_t rate, uint32_t burst, uint32_t cost) {
-    uint64_t now = now_us * 1000, one = 1000000000 / (rate ? rate : 1);
-    uint64_t then = (*settled > now ? *settled : now) + (cost < burst ? cost : burst) * one;
-    if (then - now > burst * one)
-        return false;
-    *settled = then;
-    return true;
-}
-
 static enum h2_fault spend(struct check *c, enum h2_fault fault, uint32_t cost) {
     const struct http2_limits *l = c->limits;
-    bool is_granted = take(&c->f->control_settled, c->now, l->control_frames_per_second, l->control_frame_burst, cost);
+    bool is_granted = token_bucket_take(&c->f->control_full_at, c->now, l->control_frames_per_second,
+                                        l->control_frame_burst, cost);
     return is_granted ? H2_FAULT_NONE : fault;
 }
 
@@ -88,7 +81,7 @@ static enum h2_fault spend_reset(struct h2_frames *f, const struct http2_limits 
         f->earned_resets--;
         return H2_FAULT_NONE;
     }
-    bool is_granted = take(&f->resets_settled, now, limits->resets_per_second, limits->reset_burst, 1);
+    bool is_granted = token_bucket_take(&f->resets_full_at, now, limits->resets_per_second, limits->reset_burst, 1);
     return is_granted ? H2_FAULT_NONE : fault;
 }
 

@@ -26,7 +26,7 @@ enum { H2_WATCHED_STREAMS = 128 };
 /* Members are the check's own. */
 struct h2_frames {
     uint64_t streams[H2_WATCHED_STREAMS * 2 / 64]; /* two bits for each of the most recent odd ids */
-    uint64_t resets_settled, control_settled; /* nanoseconds: when the bucket will be full again */
+    uint64_t resets_full_at, control_full_at; /* core/token_bucket.h */
     uint32_t left;                          /* payload of the frame that is still to pass */
     uint32_t id;                            /* of the frame */
     uint32_t last;                          /* highest id that the peer has used */

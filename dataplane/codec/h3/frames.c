@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "dataplane/core/token_bucket.h"
+
 enum stage { TYPE, LENGTH, PAYLOAD };
 
 /* As for HTTP/2: a head or content that we send earns what an honest peer says about it. */
@@ -138,19 +140,9 @@ enum h3_fault h3_frame_check(uint64_t type, uint64_t length, enum h3_place place
 
 /* ---- what a peer may cost */
 
-/* A bucket of tokens is the time at which it will be full again. */
-static bool take(uint64_t *settled, uint64_t now_us, uint32_t rate, uint32_t burst) {
-    uint64_t now = now_us * 1000, one = 1000000000 / (rate ? rate : 1);
-    uint64_t then = (*settled > now ? *settled : now) + one;
-    if (then - now > burst * one)
-        return false;
-    *settled = then;
-    return true;
-}
-
 enum h3_fault h3_spend(struct h3_costs *c, enum h3_fault fault, uint64_t now) {
     const struct http3_options *l = c->limits;
-    bool is_granted = take(&c->control_settled, now, l->control_frames_per_second, l->control_frame_burst);
+    bool is_granted = token_bucket_take(&c->control_full_at, now, l->control_frames_per_second, l->control_frame_burst, 1);
     return is_granted ? H3_FAULT_NONE : fault;
 }
 
@@ -166,7 +158,9 @@ enum h3_fault h3_spend_reset(struct h3_costs *c, enum h3_fault fault, uint64_t n
         c->earned_resets--;
         return H3_FAULT_NONE;
     }
-    return take(&c->resets_settled, now, c->limits->resets_per_second, c->limits->reset_burst) ? H3_FAULT_NONE : fault;
+    const struct http3_options *l = c->limits;
+    bool is_granted = token_bucket_take(&c->resets_full_at, now, l->resets_per_second, l->reset_burst, 1);
+    return is_granted ? H3_FAULT_NONE : fault;
 }
 
 void h3_earn(struct h3_costs *c, enum h3_earning what) {

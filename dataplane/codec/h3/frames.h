@@ -103,7 +103,7 @@ bool h3_frame_is_unknown(uint64_t type);
 
 struct h3_costs {
     const struct http3_options *limits;    /* as long as this */
-    uint64_t resets_settled, control_settled; /* nanoseconds: when the bucket will be full again */
+    uint64_t resets_full_at, control_full_at; /* core/token_bucket.h */
     uint16_t earned, earned_resets;        /* what may come without a token */
 };
 
