@@ -51,6 +51,8 @@ static void release_credit(struct exchange *x) {
         return;
     uint64_t before = x->request.granted;
     x->withholds_credit = false;
+    if (!x->tunnel) /* that of a tunnel is for its answer, which is still to come */
+        exchange_set_phase_deadline(x, 0);
     flow_grant(x, &x->request);
     if (x->request.granted == before && x->request.source && x->request.state == FLOW_BODY)
         x->request.source->ops->grant(x->request.source, 0); /* it may use the credit that it began with */

@@ -449,6 +449,32 @@ static void an_expected_continue_waits_for_the_origin(void **state) {
     tear_down(&b);
 }
 
+/* The second that a silent origin has ends with its 100. */
+static void a_body_that_was_asked_for_may_take_its_time(void **state) {
+    (void)state;
+    struct bench b;
+    struct head go;
+    set_up(&b);
+    make_request(&b, METHOD_POST, 1000);
+    b.request.expect_continue = true;
+    make_response(&b, 200, 10);
+    begin(&b);
+    head_init(&go);
+    go.status = 100;
+    exchange_on_head(&b.back.leg, &go, false);
+    assert_true(loopback_push(&b.front, 500));
+    b.worker.now += 2000000;
+    wheel_advance(&b.worker.wheel, b.worker.now);
+    worker_end_turn(&b.worker);
+    assert_int_equal(b.front.head_count, 0);
+    while (loopback_push(&b.front, 1000) || loopback_pull(&b.back, 1000))
+        ;
+    run(&b);
+    assert_received(&b.back, b.request_body, 1000);
+    assert_int_equal(b.front.heads[0]->status, 200);
+    tear_down(&b);
+}
+
 static void deadlines_answer_504(void **state) {
     (void)state;
     struct bench b;
@@ -591,6 +617,7 @@ int main(void) {
         cmocka_unit_test(a_body_over_the_limit_is_413),
         cmocka_unit_test(an_early_response_stops_the_request),
         cmocka_unit_test(an_expected_continue_waits_for_the_origin),
+        cmocka_unit_test(a_body_that_was_asked_for_may_take_its_time),
         cmocka_unit_test(deadlines_answer_504),
         cmocka_unit_test(the_time_for_the_answer_begins_with_the_end_of_the_request),
         cmocka_unit_test(a_stopped_request_has_a_deadline),
