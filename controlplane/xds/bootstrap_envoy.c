@@ -274,18 +274,29 @@ static bool is_named_before(const bootstrap *b, size_t i) {
     return k < i;
 }
 
+/* "*" would ask the server for the layers of everybody. */
+static void read_rtds_layer(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b,
+                            const runtime_layer *layer, struct chosen *c, struct xds_runtime_layer *to) {
+    const struct xds_at *inside = XDS_AT(at, "rtds_layer");
+    bool has_name = *layer->rtds_layer->name;
+    *to = (struct xds_runtime_layer){has_name ? layer->rtds_layer->name : layer->name, NULL};
+    if (strcmp(to->name, "*") == 0)
+        bootstrap_fault(r, XDS_AT(has_name ? inside : at, "name"), ERROR_RANGE, "cannot be \"*\": a layer is one resource");
+    if (layer->rtds_layer->rtds_config)
+        choose(r, XDS_AT(inside, "rtds_config"), layer->rtds_layer->rtds_config, b, c);
+}
+
 static void read_layer(struct bootstrap_reader *r, const struct xds_at *at, const bootstrap *b, const runtime_layer *layer,
                        struct chosen *c, struct xds_runtime_layer *to) {
+    if (!*layer->name)
+        bootstrap_fault(r, XDS_AT(at, "name"), ERROR_MISSING, "is empty");
     switch (layer->layer_specifier_case) {
     case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_STATIC_LAYER:
         check_static_layer(r, at, layer);
         to[r->made->layer_count++] = (struct xds_runtime_layer){layer->name, layer->static_layer};
         return;
     case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_RTDS_LAYER:
-        to[r->made->layer_count++] =
-            (struct xds_runtime_layer){*layer->rtds_layer->name ? layer->rtds_layer->name : layer->name, NULL};
-        if (layer->rtds_layer->rtds_config)
-            choose(r, XDS_AT(at, "rtds_layer.rtds_config"), layer->rtds_layer->rtds_config, b, c);
+        read_rtds_layer(r, at, b, layer, c, &to[r->made->layer_count++]);
         return;
     default: return; /* what else there is the table tells of */
     }

@@ -223,16 +223,19 @@ static void take_settings(struct cluster_making *c) {
 
 /* ---- what all policies have ---- */
 
+#define LOCALITY(name) \
+    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_##name##_LB_CONFIG
+
 static void take_common(struct cluster_making *c, const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *common) {
     const struct xds_at *at = XDS_AT(NULL, "common_lb_config");
     Headgate__Balancing *b = c->to->balancing;
     value_percent(c->making, XDS_AT(at, "healthy_panic_threshold"), common->healthy_panic_threshold, 0,
                   &b->has_panic_threshold, &b->panic_threshold);
     switch (common->locality_config_specifier_case) {
-    case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG:
+    case LOCALITY(ZONE_AWARE):
         cluster_take_zone_aware(c, XDS_AT(at, "zone_aware_lb_config"), common->zone_aware_lb_config->routing_enabled);
         break;
-    case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG:
+    case LOCALITY(LOCALITY_WEIGHTED):
         c->is_locality_weighted = true;
         break;
     default: break;
@@ -295,10 +298,27 @@ static void take_subsets(struct cluster_making *c, const Envoy__Config__Cluster_
 
 /* ---- all ---- */
 
+/* The policy by its type has fields of its own for what these say. Envoy refuses such a cluster, too. */
+static void refuse_beside_policy(struct cluster_making *c) {
+    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *common = c->from->common_lb_config;
+    const struct { const char *field; bool is_set; } fields[] = {
+        {"lb_subset_config", c->from->lb_subset_config},
+        {"common_lb_config.zone_aware_lb_config", common && common->locality_config_specifier_case == LOCALITY(ZONE_AWARE)},
+        {"common_lb_config.locality_weighted_lb_config",
+         common && common->locality_config_specifier_case == LOCALITY(LOCALITY_WEIGHTED)},
+        {"common_lb_config.consistent_hashing_lb_config", common && common->consistent_hashing_lb_config},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].is_set)
+            making_refuse(c->making, XDS_AT(NULL, fields[i].field), ERROR_CONFLICT,
+                          "cannot stand beside load_balancing_policy");
+}
+
 void cluster_take_balancing(struct cluster_making *c) {
     const Envoy__Config__Cluster__V3__Cluster *from = c->from;
     if (from->load_balancing_policy) {
         cluster_take_policy(c, XDS_AT(NULL, "load_balancing_policy"), from->load_balancing_policy);
+        refuse_beside_policy(c);
     } else {
         take_name(c);
         take_settings(c);

@@ -369,6 +369,19 @@ static void faults_of_envoys_form(void **state) {
            "b:2:142: dynamic_resources.ads_config.grpc_services[0]: needs envoy_grpc or google_grpc\n");
 }
 
+static void faults_of_layers(void **state) {
+    struct fixture *f = *state;
+#define LAYERS(items) NODE ADS("GRPC") CLUSTER("") "layered_runtime: {layers: [" items "]}\n"
+    accept(f, LAYERS("{name: '*', static_layer: {a: 1}}, {name: l, rtds_layer: {}}"));
+    refuse(f, LAYERS("{static_layer: {a: 1}}"), "b:11:28: layered_runtime.layers[0].name: is empty\n");
+    refuse(f, LAYERS("{rtds_layer: {name: r}}"), "b:11:28: layered_runtime.layers[0].name: is empty\n");
+    refuse(f, LAYERS("{name: '*', rtds_layer: {}}, {name: l, rtds_layer: {name: '*'}}"),
+           "b:11:35: layered_runtime.layers[0].name: cannot be \"*\": a layer is one resource\n"
+           "b:11:86: layered_runtime.layers[1].rtds_layer.name: cannot be \"*\": a layer is one resource\n");
+    refuse(f, LAYERS("{name: a, rtds_layer: {}}, {name: a, static_layer: {}}"),
+           "b:11:62: layered_runtime.layers[1].name: is the name of two layers\n");
+}
+
 static void tables_are_sound(void **state) {
     (void)state;
     assert_null(xds_fields_fault(&bootstrap_fields));
@@ -426,6 +439,7 @@ int main(void) {
         TEST(servers_that_are_polled),
         TEST(faults_of_polled_servers),
         TEST(faults_of_envoys_form),
+        TEST(faults_of_layers),
         TEST(tables_are_sound),
         TEST(from_a_file),
         TEST(every_allocation_fails_once),

@@ -148,6 +148,20 @@ static void the_first_that_is_known_counts(void **state) {
             " value: {}}}}"), "load_balancing_policy.policies: is not supported: none of these balancers is here");
 }
 
+static void what_a_type_says_stands_nowhere_else(void **state) {
+    (void)state;
+    MADE("common_lb_config: {healthy_panic_threshold: {value: 0}}, " POLICIES(TYPE("Random", "random", "")),
+         "balancer: random\nbalancing: {panic-threshold: off}\n");
+    REFUSED("lb_subset_config: {subset_selectors: [{keys: [v]}]}, " POLICIES(TYPE("Random", "random", "")),
+            "lb_subset_config: cannot stand beside load_balancing_policy");
+    REFUSED("common_lb_config: {locality_weighted_lb_config: {}, consistent_hashing_lb_config: {}}, "
+            POLICIES(TYPE("Random", "random", "")),
+            "common_lb_config.locality_weighted_lb_config: cannot stand beside load_balancing_policy\n"
+            "cluster/a: common_lb_config.consistent_hashing_lb_config: cannot stand beside load_balancing_policy");
+    REFUSED("common_lb_config: {zone_aware_lb_config: {}}, " POLICIES(TYPE("Random", "random", "")),
+            "common_lb_config.zone_aware_lb_config: cannot stand beside load_balancing_policy");
+}
+
 static void localities_by_type(void **state) {
     (void)state;
     MADE("type: EDS, eds_cluster_config: {eds_config: {ads: {}}}, " POLICIES(TYPE("WrrLocality", "wrr_locality",
@@ -184,7 +198,8 @@ static void policies_within_policies_end(void **state) {
 
 static void every_allocation_may_fail(void **state) {
     (void)state;
-    assert_survives_failures(&whole_cluster, "{name: a, lb_subset_config: {subset_selectors: [{keys: [v, w]}]}, "
+    assert_survives_failures(&whole_cluster, "{name: a, lb_subset_config: {subset_selectors: [{keys: [v, w]}]}}");
+    assert_survives_failures(&whole_cluster, "{name: a, "
                              POLICIES(TYPE("RoundRobin", "round_robin", ", slow_start_config: {slow_start_window: "
                                            "60s}")) "}");
 }
@@ -198,6 +213,7 @@ int main(void) {
         cmocka_unit_test(subsets),
         cmocka_unit_test(policies_by_type),
         cmocka_unit_test(the_first_that_is_known_counts),
+        cmocka_unit_test(what_a_type_says_stands_nowhere_else),
         cmocka_unit_test(localities_by_type),
         cmocka_unit_test(what_types_have_and_nothing_reads_is_refused),
         cmocka_unit_test(policies_within_policies_end),
