@@ -4,14 +4,20 @@
 
 struct memory {
     struct arena *arena;
-    bool failed;
+    bool failed, is_beyond_limit;
 };
+
+static bool is_beyond_limit(const struct arena *arena, size_t size) {
+    return arena && arena->limit && size > arena->limit - arena->used;
+}
 
 static void *take_memory(void *context, size_t size) {
     struct memory *memory = context;
     void *block = memory->arena ? arena_alloc(memory->arena, size) : hg_malloc(size);
-    if (!block)
+    if (!block) {
         memory->failed = true;
+        memory->is_beyond_limit = is_beyond_limit(memory->arena, size);
+    }
     return block;
 }
 
@@ -28,7 +34,7 @@ int message_unpack(const ProtobufCMessageDescriptor *descriptor, struct arena *a
     ProtobufCMessage *m = protobuf_c_message_unpack(descriptor, &allocator, bytes.n,
                                                     (const uint8_t *)bytes.p);
     if (!m)
-        return memory.failed ? MESSAGE_MEMORY : MESSAGE_MALFORMED;
+        return !memory.failed ? MESSAGE_MALFORMED : memory.is_beyond_limit ? MESSAGE_LARGE : MESSAGE_MEMORY;
     *ret_message = m;
     return 0;
 }

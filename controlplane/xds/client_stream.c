@@ -112,7 +112,9 @@ static const char *receive(struct link *l, struct str bytes, uint64_t now) {
     struct arena arena;
     arena_init(&arena, NULL, 0, XDS_DECODED_MAX);
     int status = xds_decode_response(&arena, s->client->options.form, bytes, &response);
-    const char *reason = status == MESSAGE_MEMORY ? "no memory for a response" : "a response that cannot be decoded";
+    const char *reason = status == MESSAGE_MEMORY  ? xds_link_reason(XDS_NO_MEMORY)
+                         : status == MESSAGE_LARGE ? xds_link_reason(XDS_LIMIT)
+                                                   : "a response that cannot be decoded";
     if (status == 0)
         reason = xds_link_reason(xds_protocol_receive(s->protocol, l->number, &response, now));
     arena_finish(&arena);

@@ -79,8 +79,10 @@ int xds_decode(const ProtobufCMessageDescriptor *type, struct arena *arena, stru
 }
 
 const char *xds_decode_reason(int status) {
+    static_assert(XDS_RESOURCE_MAX == 256 << 20, "as it is told");
     switch (status) {
-    case MESSAGE_MEMORY: return "is too large for the memory that it may take";
+    case MESSAGE_MEMORY: return "cannot be decoded without memory";
+    case MESSAGE_LARGE: return "takes more than 256 MiB when it is decoded, which is the bound";
     case XDS_TOO_DEEP: return "is nested too deeply";
     default: return "is not a well-formed message of this type";
     }

@@ -19,7 +19,7 @@ struct place {
 
 struct walk {
     const struct xds_findings *findings;
-    struct arena_budget        memory;      /* of every Any that is open */
+    size_t                     memory;      /* bytes that every Any takes that is open */
     size_t                     values;
     int                        told, ignored;   /* ignored: of those that were told */
     bool                       is_over, is_out_of_memory;
@@ -117,15 +117,16 @@ static void walk_any(struct walk *w, const struct place *at, const struct xds_fi
         tell_kind(w, at, XDS_UNKNOWN_TYPE, any->type_url);
         return;
     }
-    arena_init(&arena, NULL, 0, 0);
-    arena_set_budget(&arena, &w->memory);
+    arena_init(&arena, NULL, 0, XDS_RESOURCE_MAX + 1 - w->memory); /* one more: 0 is no limit */
     int status = xds_decode(table->type, &arena, (struct str){(const char *)any->value.data, any->value.len}, &m);
     if (status == MESSAGE_MEMORY)
         run_out_of_memory(w);
     else if (status)
-        tell_kind(w, at, XDS_MALFORMED, xds_decode_reason(status));
-    else
+        tell_kind(w, at, status == MESSAGE_LARGE ? XDS_MORE : XDS_MALFORMED, xds_decode_reason(status));
+    w->memory += arena.used;
+    if (status == 0)
         walk_message(w, at, table, m);
+    w->memory -= arena.used;
     arena_finish(&arena);
 }
 
@@ -207,7 +208,7 @@ static void walk_message(struct walk *w, const struct place *at, const struct xd
 }
 
 int xds_fields_walk(const struct xds_fields *table, const ProtobufCMessage *message, const struct xds_findings *findings) {
-    struct walk w = {.findings = findings, .memory.limit = XDS_WALK_MEMORY_MAX};
+    struct walk w = {.findings = findings};
     struct place at = {.depth = 1};
     walk_message(&w, &at, table, message);
     return w.is_out_of_memory ? -1 : w.told;

@@ -5,7 +5,8 @@
  * that its table does not expect, each with its path. So nothing is ignored silently: who translates a message refuses it
  * by what the walk has found.
  *
- * Recursion is bounded by XDS_DEPTH_MAX (an Any counts as one level), the work by XDS_WALK_VALUES_MAX, what is told by
+ * Recursion is bounded by XDS_DEPTH_MAX (an Any counts as one level), what every open Any takes by XDS_RESOURCE_MAX, the
+ * work by XDS_WALK_VALUES_MAX, what is told by
  * XDS_WALK_FINDINGS_MAX, which ends the walk. Of what is ignored as much is told, and the walk goes on: a table of routes
  * may have thousands of such fields. Thread: any, nothing is shared. */
 #pragma once
@@ -19,7 +20,6 @@
 enum {
     XDS_WALK_VALUES_MAX = 8 << 20,      /* fields, items and unknown fields that one walk looks at */
     XDS_WALK_FINDINGS_MAX = 100,
-    XDS_WALK_MEMORY_MAX = 256 << 20,    /* bytes that an Any, decoded, and what is nested in it may take */
 };
 
 struct xds_fields;

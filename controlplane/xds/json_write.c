@@ -16,8 +16,6 @@
 #include "proto/google/protobuf/struct.pb-c.h"
 #include "proto/google/protobuf/timestamp.pb-c.h"
 
-enum { ANY_MEMORY_MAX = 256 << 20 };
-
 struct writer {
     struct strbuf *out;
     unsigned       depth;       /* messages around */
@@ -269,9 +267,9 @@ static int write_any(struct writer *w, const ProtobufCMessage *m) {
     ProtobufCMessage *opened;
     if (!type)
         return -1;
-    arena_init(&arena, NULL, 0, ANY_MEMORY_MAX);
+    arena_init(&arena, NULL, 0, XDS_RESOURCE_MAX);
     int status = xds_decode(type, &arena, bytes, &opened);
-    w->out->failed |= status == MESSAGE_MEMORY;
+    w->out->failed |= status == MESSAGE_MEMORY || status == MESSAGE_LARGE;
     status = status ? -1 : write_opened(w, any->type_url, opened);
     arena_finish(&arena);
     return status;

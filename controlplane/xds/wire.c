@@ -183,7 +183,7 @@ int xds_open_resource(struct arena *arena, const Google__Protobuf__Any *in, stru
     int status = xds_decode(&envoy__service__discovery__v3__resource__descriptor, arena, bytes_of(in), &wrapper);
     if (status == 0)
         put_wrapped((const Envoy__Service__Discovery__V3__Resource *)wrapper, ret);
-    return status == MESSAGE_MEMORY ? status : 0;
+    return status == MESSAGE_MEMORY || status == MESSAGE_LARGE ? status : 0;
 }
 
 int xds_open_errors(struct arena *arena, resource_error *const *in, size_t count, struct xds_response *ret) {

@@ -22,7 +22,7 @@ int xds_decode_response(struct arena *arena, enum xds_form form, struct str byte
  * arena. 0, or -1 without memory. */
 int xds_make_poll(struct arena *arena, const struct xds_request *request, const Envoy__Config__Core__V3__Node *node,
                   Envoy__Service__Discovery__V3__DiscoveryRequest *ret);
-/* One of a response's resources. 0 or MESSAGE_MEMORY. */
+/* One of a response's resources. 0, MESSAGE_MEMORY or MESSAGE_LARGE. */
 int xds_open_resource(struct arena *arena, const Google__Protobuf__Any *in, struct xds_response_resource *ret);
 /* ret->errors. 0 or MESSAGE_MEMORY. */
 int xds_open_errors(struct arena *arena, Envoy__Service__Discovery__V3__ResourceError *const *in, size_t count,

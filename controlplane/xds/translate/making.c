@@ -8,7 +8,10 @@
 #include "controlplane/xds/translate/names.h"
 #include "controlplane/xds/types.h"
 
-enum { MAKING_MEMORY_MAX = 512 << 20 };
+enum {
+    MAKING_MEMORY_MAX = 512 << 20,
+    MAKING_PIECE_MAX = 64 << 10,        /* most pieces are smaller by far */
+};
 
 /* ---- what was made ---- */
 
@@ -89,10 +92,18 @@ int making_unsupported(struct making *m, const struct xds_at *at, const char *re
     return making_refuse(m, at, ERROR_UNSUPPORTED, "is not supported: %s", reason);
 }
 
-int making_out_of_memory(struct making *m) {
+/* What comes to the bound comes to it every time: a fault of the message, where a lack of memory is one of this moment. */
+static int lacks(struct making *m, size_t size) {
+    if (m->arena.limit && size > m->arena.limit - m->arena.used)
+        return making_refuse(m, NULL, ERROR_RANGE, "takes more than %d MiB when it is translated, which is the bound",
+                             MAKING_MEMORY_MAX >> 20);
     error_set_resource(m->errors, error_addf(m->errors, ERROR_MEMORY, "out of memory"), m->resource, NULL);
     m->faults++;
     return -1;
+}
+
+int making_out_of_memory(struct making *m) {
+    return lacks(m, MAKING_PIECE_MAX);
 }
 
 /* ---- beginning and end ---- */
@@ -171,16 +182,17 @@ void *making_new(struct making *m, const ProtobufCMessageDescriptor *type) {
 }
 
 void *making_array(struct making *m, size_t count, size_t size) {
+    size_t bytes;
     void *items = arena_calloc(&m->arena, count ? count : 1, size);
     if (!items)
-        making_out_of_memory(m);
+        lacks(m, __builtin_mul_overflow(count, size, &bytes) || bytes < MAKING_PIECE_MAX ? MAKING_PIECE_MAX : bytes);
     return items;
 }
 
 char *making_text(struct making *m, struct str text) {
     char *copy = (char *)arena_str(&m->arena, text).p;
     if (!copy)
-        making_out_of_memory(m);
+        lacks(m, text.n < MAKING_PIECE_MAX ? MAKING_PIECE_MAX : text.n + 1);
     return copy;
 }
 
@@ -193,8 +205,8 @@ ProtobufCMessage *making_open(struct making *m, const struct xds_at *at, const G
     int status = type ? xds_decode(type, &m->arena, bytes, &message) : MESSAGE_MALFORMED;
     if (status == 0)
         return message;
-    if (status == MESSAGE_MEMORY)
-        making_out_of_memory(m);
+    if (status == MESSAGE_MEMORY || status == MESSAGE_LARGE)
+        lacks(m, status == MESSAGE_LARGE ? SIZE_MAX : 0);
     else
         making_refuse(m, at, ERROR_SYNTAX, "%s", xds_decode_reason(status));
     return NULL;

@@ -47,6 +47,7 @@ int  making_refuse(struct making *m, const struct xds_at *at, enum error_code co
     __attribute__((format(printf, 4, 5)));
 /* For what has no meaning here: "is not supported: REASON". Returns -1. */
 int  making_unsupported(struct making *m, const struct xds_at *at, const char *reason);
+/* An allocation has failed; where what is made has come to its bound, that is a fault of the message. Returns -1. */
 int  making_out_of_memory(struct making *m);
 
 /* A message of ours with every field unset; NULL after an error. */

@@ -2,21 +2,25 @@
 #include "controlplane/xds/decode.h"
 #include "controlplane/xds/world.h"
 
-enum { DECODED_MAX = 256 << 20 };       /* bytes that one message may take when it is decoded */
-
 /* One message of its own arena. */
 struct decoded {
     struct arena      arena;
     ProtobufCMessage *m;                /* NULL after an error */
 };
 
+/* What is too large is too large every time: a fault of the resource, where a lack of memory is one of this moment. */
+static void tell(struct error_list *errors, int status) {
+    enum error_code code = status == MESSAGE_MEMORY ? ERROR_MEMORY : status == MESSAGE_LARGE ? ERROR_RANGE : ERROR_SYNTAX;
+    error_addf(errors, code, "%s", xds_decode_reason(status));
+}
+
 static struct decoded decode(const ProtobufCMessageDescriptor *type, struct str bytes, struct error_list *errors) {
     struct decoded d = {.m = NULL};
-    arena_init(&d.arena, NULL, 0, DECODED_MAX);
+    arena_init(&d.arena, NULL, 0, XDS_RESOURCE_MAX);
     int status = xds_decode(type, &d.arena, bytes, &d.m);
     if (status == 0)
         return d;
-    error_addf(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX, "%s", xds_decode_reason(status));
+    tell(errors, status);
     d.m = NULL;
     return d;
 }
@@ -45,7 +49,7 @@ static ProtobufCMessage *decode_scope(struct decoded *d, struct str bytes, struc
     int status = xds_decode(&envoy__config__route__v3__scoped_route_configuration__descriptor, &d->arena, bytes, &m);
     if (status == 0)
         return m;
-    error_addf(errors, status == MESSAGE_MEMORY ? ERROR_MEMORY : ERROR_SYNTAX, "%s", xds_decode_reason(status));
+    tell(errors, status);
     return NULL;
 }
 

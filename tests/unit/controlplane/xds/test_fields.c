@@ -288,6 +288,23 @@ static void a_walk_without_memory_fails(void **state) {
     strbuf_finish(&notes.text);
 }
 
+/* Fields of two bytes, each of which takes some dozens when it is decoded. */
+static void what_an_any_may_take_is_bounded(void **state) {
+    enum { FIELDS = 9 << 20 };
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    Envoy__Config__Listener__V3__Filter filter = ENVOY__CONFIG__LISTENER__V3__FILTER__INIT;
+    uint8_t *bytes = arena_alloc(&arena, FIELDS * 2);
+    (void)state;
+    for (size_t i = 0; i < FIELDS; i++)
+        memcpy(bytes + 2 * i, "\x12\0", 2);
+    any.type_url = HTTP_TYPE;
+    any.value = (ProtobufCBinaryData){FIELDS * 2, bytes};
+    filter.config_type_case = ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
+    filter.typed_config = &any;
+    assert_findings(&read_filter, &filter.base,
+                    "typed_config takes more than 256 MiB when it is decoded, which is the bound\n");
+}
+
 /* ---- decoding ---- */
 
 /* `levels` messages, each in field 4 (1 byte of tag) of DynamicParameterConstraints of the one before; 0 is an empty
@@ -338,7 +355,13 @@ static void what_it_may_take_is_bounded(void **state) {
     for (size_t i = 0; i < sizeof bytes; i += 2)
         memcpy(bytes + i, "\x12\0", 2);
     arena_init(&small, NULL, 0, 4096);
-    assert_int_equal(xds_decode(read_routes.type, &small, (struct str){bytes, sizeof bytes}, &m), MESSAGE_MEMORY);
+    assert_int_equal(xds_decode(read_routes.type, &small, (struct str){bytes, sizeof bytes}, &m), MESSAGE_LARGE);
+    arena_finish(&small);
+    arena_init(&small, NULL, 0, 4096);
+    hg_alloc_fail_at(0, 1);
+    int status = xds_decode(read_routes.type, &small, (struct str){bytes, 2}, &m);
+    hg_alloc_fail_at(-1, 0);
+    assert_int_equal(status, MESSAGE_MEMORY);
     arena_finish(&small);
 }
 
@@ -414,6 +437,7 @@ int main(void) {
         cmocka_unit_test(the_work_of_a_walk_is_bounded),
         cmocka_unit_test(plain_fields_are_set_when_they_are_not_their_default),
         cmocka_unit_test(a_walk_without_memory_fails),
+        cmocka_unit_test(what_an_any_may_take_is_bounded),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(texts_are_whole_and_utf8),
         cmocka_unit_test(what_it_may_take_is_bounded),

@@ -6,6 +6,7 @@
 #include "controlplane/xds/json.h"
 #include "controlplane/xds/translate/names.h"
 #include "controlplane/xds/translate/values.h"
+#include "controlplane/xds/world.h"
 #include "proto/envoy/config/core/v3/extension.pb-c.h"
 
 static struct making making;
@@ -237,6 +238,37 @@ static void numbers_and_texts_are_of_their_form(void **state) {
     assert_string_equal(errors.items[2].path, "t");
 }
 
+/* ---- bounds: too large is no lack of memory, which would be tried again ---- */
+
+static void a_resource_that_takes_too_much_is_refused(void **state) {
+    enum { FIELDS = 9 << 20 };          /* of two bytes, each of which takes some dozens when it is decoded */
+    char *bytes = hg_malloc(FIELDS * 2);
+    (void)state;
+    for (size_t i = 0; i < FIELDS; i++)
+        memcpy(bytes + 2 * i, "\x12\0", 2);
+    const struct xds_material from = {.bytes = {bytes, FIELDS * 2}};
+    assert_int_equal(xds_translations[XDS_ENDPOINTS].translate(&from, &made, &errors), -1);
+    assert_errors("takes more than 256 MiB when it is decoded, which is the bound\n");
+    assert_int_equal(errors.items[0].code, ERROR_RANGE);
+    hg_free(bytes);
+}
+
+static void what_is_made_is_bounded(void **state) {
+    static const char expected[] = "cluster/a|b: takes more than 512 MiB when it is translated, which is the bound\n";
+    (void)state;
+    begin();
+    making.arena.limit = making.arena.used + (1 << 20);
+    assert_null(making_array(&making, 1 << 10, 1 << 20));
+    assert_errors(expected);
+    assert_int_equal(errors.items[0].code, ERROR_RANGE);
+    error_list_finish(&errors);
+    errors = (struct error_list){0};
+    making.arena.limit = making.arena.used;
+    assert_null(making_new(&making, &headgate__endpoint_set__descriptor));
+    assert_errors(expected);
+    assert_int_equal(making_end(&making), -1);
+}
+
 /* ---- what is made ---- */
 
 static void needs_are_there_once(void **state) {
@@ -299,6 +331,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(durations_are_within_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(percents_are_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_and_texts_are_of_their_form, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_resource_that_takes_too_much_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_made_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(needs_are_there_once, setup, teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, setup, teardown),
     };
