@@ -6,6 +6,7 @@
 #include "controlplane/xds/decode.h"
 #include "controlplane/xds/json_reader.h"
 #include "controlplane/xds/value.h"
+#include "proto/google/protobuf/any.pb-c.h"
 #include "proto/google/protobuf/struct.pb-c.h"
 
 /* ---- telling ---- */
@@ -252,6 +253,13 @@ ProtobufCMessage *xds_json_read(const ProtobufCMessageDescriptor *type, const st
     struct json_at at = {.node = tree};
     ProtobufCMessage *m;
     return json_read_message(&r, &at, type, &m) ? NULL : m;
+}
+
+ProtobufCMessage *xds_json_read_resource(const struct tree_node *tree, struct arena *arena, struct error_list *errors) {
+    struct json_reader r = {.arena = arena, .errors = errors, .takes_any_type = true};
+    struct json_at at = {.node = tree};
+    ProtobufCMessage *m;
+    return json_read_message(&r, &at, &google__protobuf__any__descriptor, &m) ? NULL : m;
 }
 
 ProtobufCMessage *xds_json_parse(const ProtobufCMessageDescriptor *type, const char *file, struct str text,

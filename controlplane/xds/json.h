@@ -19,6 +19,10 @@
 ProtobufCMessage *xds_json_read(const ProtobufCMessageDescriptor *type, const struct tree_node *tree, struct arena *arena,
                                 struct error_list *errors);
 
+/* A resource of a server, in an Any of a known type. Types further within that are not known are no fault of the text, as
+ * they are none of the bytes of gRPC: who reads the field refuses them (fields.h). What is in such an Any is left out. */
+ProtobufCMessage *xds_json_read_resource(const struct tree_node *tree, struct arena *arena, struct error_list *errors);
+
 /* The same from a text, JSON or YAML. `file` is for places, and kept by reference. */
 ProtobufCMessage *xds_json_parse(const ProtobufCMessageDescriptor *type, const char *file, struct str text,
                                  struct arena *arena, struct error_list *errors);

@@ -187,6 +187,7 @@ static int read_inside(struct json_reader *r, const struct json_at *at, Protobuf
     return json_read_well_known(r, &value_at, m);
 }
 
+/* *ret is NULL for a type that is not known where that is no fault. */
 static int find_type(struct json_reader *r, const struct json_at *at, struct str *ret_url,
                      const ProtobufCMessageDescriptor **ret) {
     const struct tree_item *item = at->node->type == TREE_MAP ? tree_find(at->node, "@type") : NULL;
@@ -197,6 +198,8 @@ static int find_type(struct json_reader *r, const struct json_at *at, struct str
     *ret = xds_type_of_url(*ret_url);
     if (*ret)
         return 0;
+    if (r->takes_any_type && at->up)
+        return json_refuse_nul(r, &type_at);
     struct error what = {.code = ERROR_UNSUPPORTED, .nearest = xds_type_nearest(*ret_url)};
     return json_fault(r, &type_at, &what, "the type \"%.200s\" is not known", ret_url->p);
 }
@@ -210,11 +213,11 @@ static int read_any(struct json_reader *r, const struct json_at *at, ProtobufCMe
         return json_fault(r, at, &(struct error){.code = ERROR_RANGE}, "is nested too deeply");
     if (find_type(r, at, &url, &type))
         return -1;
-    ProtobufCMessage *inside = json_new_message(r, type);
-    if (!inside || read_inside(r, &inside_at, inside) || pack(r, inside, &any->value))
-        return -1;
     any->type_url = (char *)url.p;
-    return 0;
+    if (!type)
+        return 0;
+    ProtobufCMessage *inside = json_new_message(r, type);
+    return inside && read_inside(r, &inside_at, inside) == 0 ? pack(r, inside, &any->value) : -1;
 }
 
 /* ---- which ---- */

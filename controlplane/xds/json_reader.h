@@ -9,6 +9,7 @@ struct json_reader {
     struct arena      *arena;
     struct error_list *errors;
     size_t             faults;
+    bool               takes_any_type;  /* within the message, an Any of a type that is not known is one without content */
 };
 
 /* A value and where it stands. */
@@ -45,6 +46,8 @@ int json_read_scalar(struct json_reader *r, const struct json_at *at, const Prot
 bool json_is_well_known(const ProtobufCMessageDescriptor *type);
 int  json_read_well_known(struct json_reader *r, const struct json_at *at, ProtobufCMessage *m);
 
+/* Adds a fault where the text has a NUL. */
+int  json_refuse_nul(struct json_reader *r, const struct json_at *at);
 bool json_is_number(struct str text);
 /* A message with every field unset; NULL without memory, which is told. */
 ProtobufCMessage *json_new_message(struct json_reader *r, const ProtobufCMessageDescriptor *type);

@@ -125,9 +125,11 @@ static int read_number64(struct json_reader *r, const struct json_at *at, const 
     return read_signed(r, at, INT64_MIN, INT64_MAX, to);
 }
 
+/* What is nearest to FLT_MAX is that, as it is written: 3.4028235e+38. */
 static int read_float(struct json_reader *r, const struct json_at *at, void *to) {
+    static const double most = 0x1.fffffefffffffp127;
     double wide = 0;
-    if (read_double(r, at, FLT_MAX, &wide))
+    if (read_double(r, at, most, &wide))
         return -1;
     float value = (float)wide;
     memcpy(to, &value, sizeof value);
@@ -144,7 +146,7 @@ static bool is_text(const struct tree_node *node) {
 }
 
 /* Names are compared and kept up to their NUL, so nothing may stand behind one. */
-static int refuse_nul(struct json_reader *r, const struct json_at *at) {
+int json_refuse_nul(struct json_reader *r, const struct json_at *at) {
     if (!memchr(at->node->text.p, '\0', at->node->text.n))
         return 0;
     return json_fault(r, at, &(struct error){.code = ERROR_SYNTAX}, "has a NUL character");
@@ -153,7 +155,7 @@ static int refuse_nul(struct json_reader *r, const struct json_at *at) {
 static int read_text(struct json_reader *r, const struct json_at *at, void *to) {
     if (!is_text(at->node))
         return json_expected(r, at, "a text; what looks like a number needs quotes");
-    if (refuse_nul(r, at))
+    if (json_refuse_nul(r, at))
         return -1;
     memcpy(to, &at->node->text.p, sizeof at->node->text.p);
     return 0;
@@ -231,7 +233,7 @@ static int read_enum(struct json_reader *r, const struct json_at *at, const Prot
     int64_t number = 0;
     if (at->node->type != TREE_SCALAR || (!at->node->is_quoted && tree_is_null(at->node)))
         return json_expected(r, at, "the name of a value");
-    if (refuse_nul(r, at))
+    if (json_refuse_nul(r, at))
         return -1;
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value_by_name(type, at->node->text.p);
     if (value) {

@@ -76,7 +76,7 @@ static struct str describe(struct arena *arena, const struct error_list *errors)
 /* 0, or -1 without memory. */
 static int read_resource(struct arena *arena, const struct tree_node *node, struct xds_response_resource *ret) {
     struct error_list faults = {0};
-    ProtobufCMessage *any = xds_json_read(&google__protobuf__any__descriptor, node, arena, &faults);
+    ProtobufCMessage *any = xds_json_read_resource(node, arena, &faults);
     int status = 0;
     if (any) {
         status = xds_open_resource(arena, (const Google__Protobuf__Any *)any, ret);
