@@ -50,7 +50,8 @@ const struct xds_fields xds_read_http_manager = HCM_TABLE(
     XDS_IGNORE("server_name", "`server-name` of the settings holds"),
     XDS_IGNORE("server_header_transformation", "the Server field of an origin is passed on"),
     XDS_IGNORE("max_request_headers_kb", "the limit of the settings holds"),
-    XDS_IGNORE("stream_idle_timeout", "the idle_timeout of each route holds, 5 minutes where it has none"),
+    XDS_NOTE("stream_idle_timeout", "for routes without an idle_timeout that stand in the listener or its scopes; those of "
+             "rds have 5 minutes then"),
     XDS_IGNORE("stream_flush_timeout", "a client that takes nothing is cut by the gateway's write timeout"),
     XDS_NOTE("request_timeout", "0; the time between two pieces of a request is bounded"),
     XDS_NOTE("request_headers_timeout", "10 s when it is not set"),
@@ -195,7 +196,16 @@ static void routes(struct listener_making *l, const struct xds_at *at, const HCM
     }
 }
 
+/* Of the routes that are made with the listener. Those that come by themselves do not know which listeners have them. */
+static void stream_idle(struct making *m, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
+    protobuf_c_boolean ignored;
+    m->stream_idle = MAKING_STREAM_IDLE;
+    value_duration(m, XDS_AT(at, "stream_idle_timeout"), from->stream_idle_timeout, 0, UINT64_MAX, &ignored,
+                   &m->stream_idle);
+}
+
 void listener_http(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
+    stream_idle(l->making, at, from);
     routes(l, at, from);
     http_filters(l->making, at, from);
     protocols(l, at, from);
