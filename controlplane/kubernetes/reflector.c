@@ -12,7 +12,7 @@ enum {
     LIST_TIMEOUT_US = 60000000,
     RETRY_US = 800000, RETRY_MAX_US = 30000000,
     SHORT_SECONDS = 10,                 /* a watch that ended earlier: the server does not want it */
-    GONE = 410, OK = 200,
+    OK = 200, GONE = 410, TOO_MANY_REQUESTS = 429,
 };
 
 enum phase { WAITING, LISTING, WATCHING };
@@ -76,13 +76,18 @@ static void fail(struct reflector *r, const char *reason) {
     r->ops->failed(r->context, reason);
 }
 
+/* What is asked next is a list, from its first page. */
+static void forget_place(struct reflector *r) {
+    r->version[0] = '\0';
+    hg_free(r->page);
+    r->page = NULL;
+}
+
 /* The server no longer has what comes next: from the beginning, at once. One that says so again is waited for. */
 static void start_over(struct reflector *r) {
     uint64_t before = r->retry;
     r->counters.gone++;
-    r->version[0] = '\0';
-    hg_free(r->page);
-    r->page = NULL;
+    forget_place(r);
     raise_retry(r);
     wait(r, before);
 }
@@ -134,8 +139,7 @@ static void take_page(struct reflector *r) {
         status = end_page(r, list);
     cJSON_Delete(list);
     if (status < 0) {
-        hg_free(r->page);
-        r->page = NULL;
+        forget_place(r);
         fail(r, "the list of the API server cannot be read");
         return;
     }
@@ -213,14 +217,23 @@ static bool on_data(void *context, unsigned status, struct str piece) {
     return r->text.n <= most && !r->is_gone && !r->has_failed;
 }
 
-/* What the server says of it, where it says something. */
+/* What the server says of it, where it says something. It may object to the place that was asked for, a version that it has
+ * not reached for instance, and would for ever; but one that has too much to do is not made to list. */
 static void fail_with_status(struct reflector *r, unsigned status) {
     char reason[512];
     cJSON *told = parse(&r->text);
     const char *message = text_of(told, "message");
     snprintf(reason, sizeof reason, "the API server answers %u%s%.300s", status, *message ? ": " : "", message);
     cJSON_Delete(told);
+    if (status != TOO_MANY_REQUESTS)
+        forget_place(r);
     fail(r, reason);
+}
+
+/* Events behind the place cannot be used: what they say is in a list, too. */
+static void fail_unread(struct reflector *r) {
+    forget_place(r);
+    fail(r, "the watch of the API server cannot be read");
 }
 
 static void on_done(void *context, unsigned status, const char *reason) {
@@ -231,8 +244,10 @@ static void on_done(void *context, unsigned status, const char *reason) {
         start_over(r);
     } else if (status != OK && status != 0) {
         fail_with_status(r, status);
-    } else if (reason || status == 0 || r->has_failed) {
-        fail(r, r->has_failed ? "the watch of the API server cannot be read" : reason ? reason : "no answer");
+    } else if (r->has_failed) {
+        fail_unread(r);
+    } else if (reason || status == 0) {
+        fail(r, reason ? reason : "no answer");
     } else if (was_watch) {
         bool was_short = ev_now(r->server->loop) - r->began < SHORT_SECONDS;
         wait(r, was_short ? RETRY_US : 0); /* its time was over */
