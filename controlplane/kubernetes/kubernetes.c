@@ -8,7 +8,7 @@
 #include "controlplane/kubernetes/services.h"
 #include "controlplane/kubernetes/slices.h"
 
-enum { NAMESPACE_MAX = 63, URL_MAX = 512 };
+enum { NAMESPACE_MAX = 63, URL_MAX = 512, REASON_MAX = 512 };
 
 struct kubernetes {
     struct kubernetes_server     server;
@@ -30,6 +30,7 @@ struct kubernetes_namespace {
     struct reflector            *slice_reflector, *service_reflector; /* the second only where it is wanted */
     bool                         has_slices, has_services; /* the lists are whole */
     bool                         is_listing;               /* slices: nobody is told of single ones, or of some alone */
+    char                         failure[REASON_MAX];      /* since a watch stood; empty: all is well */
 };
 
 /* ---- followers ---- */
@@ -51,31 +52,39 @@ static void destroy_namespace(struct kubernetes_namespace *n) {
     hg_free(n);
 }
 
-/* `service`: only those who follow it; NULL: all. */
+/* What there is, and behind it what still fails. `service`: only those who follow it; NULL: all. */
 static void tell(struct kubernetes_namespace *n, const char *service) {
-    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
-        if (!service || strcmp(f->service, service) == 0)
-            f->changed(f->context);
+    if (!is_whole(n))
+        return;
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next) {
+        if (service && strcmp(f->service, service) != 0)
+            continue;
+        f->changed(f->context);
+        if (n->failure[0])
+            f->failed(f->context, n->failure);
+    }
 }
 
 static void on_failed(void *context, const char *reason) {
-    for (struct kubernetes_follower *f = ((struct kubernetes_namespace *)context)->followers; f; f = f->next)
+    struct kubernetes_namespace *n = context;
+    snprintf(n->failure, sizeof n->failure, "%s", reason);
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
         f->failed(f->context, reason);
 }
 
 /* It is asked again, with success: what there was to say of it is over. */
 static void on_watching(void *context) {
     struct kubernetes_namespace *n = context;
-    if (is_whole(n))
+    bool has_failed = n->failure[0];
+    n->failure[0] = '\0';
+    if (has_failed)
         tell(n, NULL);
 }
 
 /* ---- slices ---- */
 
 static void on_slices_changed(void *context, const char *service) {
-    struct kubernetes_namespace *n = context;
-    if (is_whole(n))
-        tell(n, service);
+    tell(context, service);
 }
 
 static void on_slices_list(void *context) {
@@ -97,6 +106,7 @@ static void on_slices_listed(void *context) {
     slices_listed(&n->slices);
     n->is_listing = false;
     n->has_slices = true;
+    tell(n, NULL);
 }
 
 static const struct reflector_ops slice_ops = {
@@ -113,19 +123,23 @@ static void on_services_list(void *context) {
 static bool on_service_set(void *context, const cJSON *object) {
     struct kubernetes_namespace *n = context;
     const char *name = services_set(&n->services, object);
-    if (name && is_whole(n))
+    if (name)
         tell(n, name);
     return name != NULL;
 }
 
 static void on_service_removed(void *context, const cJSON *object) {
-    services_remove(&((struct kubernetes_namespace *)context)->services, object);
+    struct kubernetes_namespace *n = context;
+    const char *name = services_remove(&n->services, object);
+    if (name)
+        tell(n, name);
 }
 
 static void on_services_listed(void *context) {
     struct kubernetes_namespace *n = context;
     services_listed(&n->services);
     n->has_services = true;
+    tell(n, NULL);
 }
 
 static const struct reflector_ops service_ops = {

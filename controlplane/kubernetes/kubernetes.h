@@ -45,7 +45,8 @@ struct kubernetes_follower {
     bool        wants_services;                     /* a port is named by its number */
     /* The endpoints may be others than before: ask. Not before the lists are whole. */
     void (*changed)(void *context);
-    void (*failed)(void *context, const char *reason); /* the API server; what was known stays */
+    /* The API server; what was known stays. Also behind `changed` while it lasts: of a token that may list and not watch. */
+    void (*failed)(void *context, const char *reason);
     void *context;
 };
 

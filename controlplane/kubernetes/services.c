@@ -90,10 +90,13 @@ const char *services_set(struct services *all, const cJSON *object) {
     return s->name;
 }
 
-void services_remove(struct services *all, const cJSON *object) {
-    struct service *s = map_get(&all->by_name, str_of(text_of(member(member(object, "metadata"), "name"))));
-    if (s)
-        drop(all, s);
+const char *services_remove(struct services *all, const cJSON *object) {
+    const char *name = text_of(member(member(object, "metadata"), "name"));
+    struct service *s = map_get(&all->by_name, str_of(name));
+    if (!s)
+        return NULL;
+    drop(all, s);
+    return name;
 }
 
 void services_list(struct services *all) {

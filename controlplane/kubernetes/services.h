@@ -19,7 +19,8 @@ void services_list(struct services *s); /* a list begins, and ends */
 void services_listed(struct services *s);
 /* A Service that is there now. Returns its name, valid until it is set again; NULL without memory. */
 const char *services_set(struct services *s, const cJSON *object);
-void services_remove(struct services *s, const cJSON *object);
+/* A Service that has gone. Returns its name, which is the object's; NULL: it was not there. */
+const char *services_remove(struct services *s, const cJSON *object);
 
 /* The name of the port with that number ("": it has none); NULL: there is no such Service, or none of its ports has it. */
 const char *services_port_name(const struct services *s, const char *service, uint32_t number);

@@ -40,6 +40,7 @@ class ApiServer(socketserver.ThreadingTCPServer):
     def __init__(self, token=None, pair=None):
         self.token, self.pair, self.news = token, pair, threading.Condition()
         self.version, self.oldest, self.objects, self.history = 100, 0, {}, []
+        self.may_watch = True
         self.requests, self.watches, self.page, self.streams, self.gate = [], 0, None, set(), threading.Event()
         self.gate.set()
         super().__init__(("127.0.0.1", 0), ApiConnection)
@@ -172,6 +173,8 @@ class ApiConnection(http.server.BaseHTTPRequestHandler):
             self.refuse(401, "Unauthorized")
         elif not found:
             self.refuse(404, "the server could not find the requested resource")
+        elif "watch" in query and not api.may_watch:
+            self.refuse(403, "endpointslices is forbidden: User cannot watch it")
         elif "watch" in query:
             self.name = name_of(query)
             self.watch(found[0], int(query["resourceVersion"]), "allowWatchBookmarks" in query)

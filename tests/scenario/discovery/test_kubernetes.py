@@ -230,6 +230,22 @@ def test_the_token_is_rotated(place):
     wait_until("all is well again", lambda: refused not in gateway.headgate("status").stdout)
 
 
+def test_a_token_that_may_list_and_not_watch():
+    """What each list has is used, and the operator is told what is wrong."""
+    with double() as (api, gateway), Teller("a") as a, Teller("b") as b:
+        api.may_watch = False
+        slices(api, [a])
+        serve(gateway)
+        wait_answered(gateway, "a")
+        refused = "the API server answers 403: endpointslices is forbidden"
+        wait_until("it is told", lambda: refused in gateway.headgate("status").stdout)
+        slices(api, [a, b])
+        wait_answered(gateway, "ab")
+        assert refused in gateway.headgate("status").stdout
+        api.may_watch = True
+        wait_until("all is well", lambda: refused not in gateway.headgate("status").stdout)
+
+
 def test_it_starts_with_the_server_down(place):
     """The endpoints of before are served, and followed when the server is back."""
     api, gateway, origins = place

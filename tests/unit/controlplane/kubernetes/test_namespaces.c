@@ -10,16 +10,23 @@ struct fixture {
     struct ev_loop            *loop;
     struct kubernetes         *k;
     struct kubernetes_follower follower;
-    unsigned                   changes;
+    unsigned                   changes, failures;
+    const char                *failure; /* that is expected; NULL: none */
+    bool                       has_failed; /* that was the last that was told */
 };
 
 static void on_changed(void *context) {
-    ((struct fixture *)context)->changes++;
+    struct fixture *f = context;
+    f->changes++;
+    f->has_failed = false;
 }
 
 static void on_follower_failed(void *context, const char *reason) {
-    (void)context;
-    fail_msg("%s", reason);
+    struct fixture *f = context;
+    f->failures++;
+    f->has_failed = true;
+    assert_non_null(f->failure);
+    assert_string_equal(reason, f->failure);
 }
 
 /* Follows the port 80 of the Service "web". */
@@ -53,10 +60,20 @@ static void set_slice(struct fixture *f, const char *name, const char *endpoints
     cJSON_Delete(object);
 }
 
+static cJSON *service(void) {
+    return cJSON_Parse("{\"metadata\": {\"name\": \"web\"}, "
+                       "\"spec\": {\"ports\": [{\"name\": \"http\", \"port\": 80}]}}");
+}
+
 static void set_service(struct fixture *f) {
-    cJSON *object = cJSON_Parse("{\"metadata\": {\"name\": \"web\"}, "
-                                "\"spec\": {\"ports\": [{\"name\": \"http\", \"port\": 80}]}}");
+    cJSON *object = service();
     assert_true(service_ops.set(f->follower.in, object));
+    cJSON_Delete(object);
+}
+
+static void remove_service(struct fixture *f) {
+    cJSON *object = service();
+    service_ops.removed(f->follower.in, object);
     cJSON_Delete(object);
 }
 
@@ -112,12 +129,51 @@ static void half_a_list_is_not_told(void **state) {
     assert_int_equal(endpoints_of(f), 2);
 }
 
+static void list_all(struct fixture *f) {
+    list_services(f);
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE);
+    slice_ops.listed(f->follower.in);
+}
+
+/* A token that may list and not watch: what a list has counts, and that the watch is refused is told behind it. */
+static void a_list_counts_without_a_watch(void **state) {
+    struct fixture *f = *state;
+    f->failure = "the API server answers 403";
+    list_all(f);
+    assert_true(f->changes == 1 && endpoints_of(f) == 1 && f->failures == 0);
+    slice_ops.failed(f->follower.in, f->failure);
+    assert_true(f->has_failed);
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE ", " TWO);
+    slice_ops.listed(f->follower.in);
+    assert_true(f->changes == 2 && endpoints_of(f) == 2 && f->has_failed);
+    slice_ops.watching(f->follower.in);
+    assert_true(f->changes == 3 && !f->has_failed); /* it may watch now */
+    slice_ops.watching(f->follower.in);
+    assert_int_equal(f->changes, 3); /* nothing new */
+}
+
+static void a_service_that_goes_is_told(void **state) {
+    struct fixture *f = *state;
+    list_all(f);
+    slice_ops.watching(f->follower.in);
+    unsigned before = f->changes;
+    remove_service(f);
+    assert_int_equal(f->changes, before + 1);
+    assert_int_equal(endpoints_of(f), 0); /* the port has no name any more */
+    remove_service(f);
+    assert_int_equal(f->changes, before + 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(nothing_is_told_before_both_lists_are_whole),
         TEST(half_a_list_is_not_told),
+        TEST(a_list_counts_without_a_watch),
+        TEST(a_service_that_goes_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
