@@ -16,6 +16,7 @@ struct etcd_follower {
     struct rpc_stream   *watch;
     size_t               member;        /* of the watch */
     bool                 is_watching;   /* etcd said so */
+    bool                 was_compacted; /* that ended the last one */
     ev_tstamp            began;         /* the watch */
     ev_timer             again;
     uint64_t             retry;         /* the last wait; 0: all was well */
@@ -76,17 +77,22 @@ static int ask_range(struct etcd_follower *f, struct error_list *errors) {
 
 /* ---- the watch ---- */
 
-/* After one that lived, at once: a member went away, and what is asked next finds another. */
+/* After one that lived, at once: a member went away, and what is asked next finds another. `reason` NULL: it was compacted,
+ * which is no failure; at once, too, but for a server that says so again and again. */
 static void end_watch(struct etcd_follower *f, const char *reason) {
     bool has_lived = f->is_watching && ev_now(loop_of(f)) - f->began > SHORT_SECONDS;
+    bool is_at_once = has_lived || (!reason && !f->was_compacted);
     f->watch = NULL;
-    if (!has_lived) {
-        fail(f, reason);
-        return;
-    }
-    f->counters.failures++;
-    f->retry = 0;
-    wait(f, 0);
+    f->was_compacted = !reason;
+    f->counters.failures += reason != NULL;
+    if (has_lived)
+        f->retry = 0;
+    if (is_at_once)
+        wait(f, 0);
+    else
+        wait_longer(f);
+    if (reason && !has_lived)
+        f->mirror.ops->failed(f->mirror.context, reason);
 }
 
 static void take_watch(struct etcd_follower *f, const Etcdserverpb__WatchResponse *reply) {
@@ -94,11 +100,7 @@ static void take_watch(struct etcd_follower *f, const Etcdserverpb__WatchRespons
     const char *wrong = etcd_mirror_take_watch(&f->mirror, reply, &is_due);
     if (wrong) {
         rpc_stream_abandon(f->watch);
-        f->watch = NULL;
-        if (is_due)
-            wait(f, 0);
-        else
-            end_watch(f, wrong);
+        end_watch(f, is_due ? NULL : wrong);
         return;
     }
     f->is_watching = true;

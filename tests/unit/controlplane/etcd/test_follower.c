@@ -134,13 +134,17 @@ static void a_watch_that_breaks_goes_on(void **state) {
     assert_told("watching +c=4 settled ");
 }
 
-static void what_was_compacted_is_listed(void **state) {
-    (void)state;
-    struct rpc_stream *watch = begin_watch();
+static void says_compacted(struct rpc_stream *watch) {
     Etcdserverpb__WatchResponse reply = ETCDSERVERPB__WATCH_RESPONSE__INIT;
     reply.canceled = true;
     reply.compact_revision = 20;
     says(watch, &reply.base);
+}
+
+static void what_was_compacted_is_listed(void **state) {
+    (void)state;
+    struct rpc_stream *watch = begin_watch();
+    says_compacted(watch);
     assert_true(watch->is_abandoned);
     assert_told(""); /* no failure */
     struct rpc_stream *range = next_call();
@@ -149,6 +153,21 @@ static void what_was_compacted_is_listed(void **state) {
     says_created(newest());
     assert_told("list +a=1 settled watching ");
     assert_int_equal(etcd_follower_counters(f)->lists, 2);
+}
+
+/* A server for which everything is compacted at once: between two lists is a wait that grows. */
+static void a_server_that_always_says_compacted_is_waited_for(void **state) {
+    (void)state;
+    struct rpc_stream *watch = begin_watch();
+    ev_tstamp began = ev_time();
+    for (unsigned i = 0; i < 4; i++) {
+        says_compacted(watch);
+        replies_list(next_call(), 30, pairs, 1);
+        watch = newest();
+        says_created(watch);
+    }
+    assert_true(ev_time() - began > 0.3); /* at least 0, 0.05, 0.1, 0.2 s but for the age of the loop's time */
+    assert_int_equal(etcd_follower_counters(f)->failures, 0);
 }
 
 static void what_cannot_be_read_ends_the_watch(void **state) {
@@ -206,6 +225,7 @@ int main(void) {
         TEST(what_changes_is_told),
         TEST(a_watch_that_breaks_goes_on),
         TEST(what_was_compacted_is_listed),
+        TEST(a_server_that_always_says_compacted_is_waited_for),
         TEST(what_cannot_be_read_ends_the_watch),
         TEST(failures_are_waited_for),
         TEST(a_call_that_cannot_be_made_is_tried_again),
