@@ -293,24 +293,32 @@ bool etcd_registry_is_known(const struct etcd_service_follower *f) {
 
 /* ---- endpoints ---- */
 
-static int compare(const void *a, const void *b) {
-    return strcmp((*(Headgate__Endpoint *const *)a)->address, (*(Headgate__Endpoint *const *)b)->address);
+static const char *address_of(const struct instance *i) {
+    return i->set->endpoints[0]->address;
 }
 
-static void gather(const struct etcd_service *s, Headgate__EndpointSet *set, struct error_list *errors) {
-    size_t kept = 0;
+/* By address; those with the same one by key, so that all nodes of a fleet take the same. */
+static int compare(const void *a, const void *b) {
+    const struct instance *i = *(const struct instance *const *)a, *j = *(const struct instance *const *)b;
+    int order = strcmp(address_of(i), address_of(j));
+    return order ? order : str_cmp(key_of(i), key_of(j));
+}
+
+/* `right` has room for all of the service. */
+static void gather(const struct etcd_service *s, const struct instance **right, Headgate__EndpointSet *set,
+                   struct error_list *errors) {
+    size_t count = 0;
     for (const struct instance *i = s->instances; i; i = i->next) {
         if (i->fault)
             error_addf(errors, ERROR_SYNTAX, "%s", i->fault);
         if (i->set)
-            set->endpoints[set->n_endpoints++] = i->set->endpoints[0];
+            right[count++] = i;
     }
-    if (set->n_endpoints)
-        qsort(set->endpoints, set->n_endpoints, sizeof *set->endpoints, compare);
-    for (size_t i = 0; i < set->n_endpoints; i++)
-        if (kept == 0 || strcmp(set->endpoints[kept - 1]->address, set->endpoints[i]->address) != 0)
-            set->endpoints[kept++] = set->endpoints[i];
-    set->n_endpoints = kept;
+    if (count)
+        qsort(right, count, sizeof *right, compare);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || strcmp(address_of(right[i - 1]), address_of(right[i])) != 0)
+            set->endpoints[set->n_endpoints++] = right[i]->set->endpoints[0];
 }
 
 Headgate__EndpointSet *etcd_registry_endpoints(const struct etcd_service_follower *f, struct arena *arena,
@@ -318,13 +326,14 @@ Headgate__EndpointSet *etcd_registry_endpoints(const struct etcd_service_followe
     const struct etcd_service *s = f->in;
     Headgate__EndpointSet *set = arena_alloc(arena, sizeof *set);
     Headgate__Endpoint **endpoints = arena_calloc(arena, s->count + 1, sizeof(Headgate__Endpoint *));
-    if (!set || !endpoints) {
+    const struct instance **right = arena_calloc(arena, s->count + 1, sizeof(struct instance *));
+    if (!set || !endpoints || !right) {
         error_addf(errors, ERROR_MEMORY, "no memory for the endpoints of etcd");
         return NULL;
     }
     headgate__endpoint_set__init(set);
     set->endpoints = endpoints;
-    gather(s, set, errors);
+    gather(s, right, set, errors);
     if (s->registry->is_full)
         error_addf(errors, ERROR_RANGE, "there are more than %d registrations", ETCD_INSTANCES_MAX);
     if (set->n_endpoints)

@@ -41,8 +41,9 @@ int  etcd_registry_join(struct etcd_registry *r, const char *service, struct etc
 void etcd_registry_leave(struct etcd_service_follower *f); /* also one that follows nothing; not from within its functions */
 /* Whether the list is whole: then it may ask. */
 bool etcd_registry_is_known(const struct etcd_service_follower *f);
-/* Those of the service, in the order of their addresses, each once; in the arena. NULL with a reason in `errors`: nobody has
- * registered. Beside a set, `errors` has what of it cannot be read: a value that became bad counts as it was before. */
+/* Those of the service, in the order of their addresses; of two with one address that of the lower key. In the arena. NULL
+ * with a reason in `errors`: nobody has registered. Beside a set, `errors` has what of it cannot be read: a value that
+ * became bad counts as it was before. */
 Headgate__EndpointSet *etcd_registry_endpoints(const struct etcd_service_follower *f, struct arena *arena,
                                                struct error_list *errors);
 

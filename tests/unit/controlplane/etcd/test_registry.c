@@ -84,6 +84,25 @@ static void nothing_is_told_before_the_list_is_whole(void **state) {
     assert_non_null(strstr(endpoints(&api), "! there is no registration of api"));
 }
 
+/* Whichever came first: all nodes have the same. */
+static void of_two_with_one_address_the_lower_key_counts(void **state) {
+    struct etcd_registry *r = *state;
+    static const char *const keys[][2] = {{"web/a", "web/b"}, {"web/b", "web/a"}};
+    for (size_t i = 0; i < 2; i++) {
+        list(r);
+        settle(r); /* nothing is there */
+        for (size_t j = 0; j < 2; j++)
+            put(r, keys[i][j], keys[i][j][4] == 'a' ? "{\"address\": \"10.0.0.2:80\", \"weight\": 3}"
+                                                    : "{\"address\": \"10.0.0.2:80\", \"weight\": 5}");
+        settle(r);
+        struct arena arena = {0};
+        struct error_list errors = {0};
+        const Headgate__EndpointSet *set = etcd_registry_endpoints(&web.f, &arena, &errors);
+        assert_true(set && set->n_endpoints == 1 && set->endpoints[0]->weight == 3);
+        arena_finish(&arena);
+    }
+}
+
 static void only_those_that_change_are_told(void **state) {
     struct etcd_registry *r = *state;
     list(r);
@@ -163,7 +182,8 @@ static void without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_is_told_before_the_list_is_whole), TEST(only_those_that_change_are_told),
+        TEST(nothing_is_told_before_the_list_is_whole),
+        TEST(of_two_with_one_address_the_lower_key_counts), TEST(only_those_that_change_are_told),
         TEST(a_list_takes_away_what_it_lacks), TEST(what_is_bad_counts_as_it_was), TEST(failures_are_told_and_their_end),
         cmocka_unit_test(without_memory),
     };
