@@ -26,6 +26,8 @@ static void drop_reply(struct etcd_call *call) {
 
 static void clear(struct etcd_call *call) {
     drop_reply(call);
+    if (call->request)
+        explicit_bzero(call->request, call->request_n); /* that of a login has the password */
     hg_free(call->request);
     *call = (struct etcd_call){.done = call->done, .context = call->context};
 }

@@ -1,6 +1,11 @@
 /* Calls of etcd: which member is asked, which failure is whose, tokens. */
 #include "tests/unit/controlplane/etcd/scripted_rpc.h"
 
+static void look_and_free(void *block);
+#define hg_free look_and_free           /* what calls give back is looked at */
+#include "controlplane/etcd/call.c"
+#undef hg_free
+
 struct asked {
     struct etcd_call call;
     unsigned         done;
@@ -13,6 +18,15 @@ struct asked {
 static struct rpc_loop loop;
 static struct etcd *e;
 static struct asked first, second;
+static unsigned freed_logins, told_passwords; /* requests, and those that still had the password */
+
+static void look_and_free(void *block) {
+    if (block && block == e->login.request) {
+        freed_logins++;
+        told_passwords += contains((struct str){block, e->login.request_n}, "secret");
+    }
+    hg_free(block);
+}
 
 static void begin(struct asked *a);
 
@@ -198,6 +212,15 @@ static void calls_wait_for_one_token(void **state) {
     assert_true(first.has_reply && second.has_reply);
 }
 
+static void the_password_is_wiped_behind_a_login(void **state) {
+    (void)state;
+    freed_logins = told_passwords = 0;
+    log_in_as_me();
+    begin(&first);
+    replies_token(newest(), "t1");
+    assert_true(freed_logins == 1 && told_passwords == 0);
+}
+
 static void a_token_that_is_not_taken_is_renewed_once(void **state) {
     (void)state;
     static const struct {
@@ -310,6 +333,7 @@ int main(void) {
         TEST(an_answer_of_a_member_that_fails_is_none),
         TEST(one_may_be_begun_from_the_end_of_another),
         TEST(calls_wait_for_one_token),
+        TEST(the_password_is_wiped_behind_a_login),
         TEST(a_token_that_is_not_taken_is_renewed_once),
         TEST(who_may_not_log_in_is_told_so),
         TEST(an_abandoned_call_says_nothing),
