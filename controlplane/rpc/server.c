@@ -159,7 +159,8 @@ void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *
 }
 
 void rpc_server_cancel(struct rpc_server *server) {
-    grpc_server_cancel_all_calls(server->server);
+    if (server)
+        grpc_server_cancel_all_calls(server->server);
 }
 
 void rpc_server_destroy(struct rpc_server *server) {

@@ -37,7 +37,7 @@ void rpc_server_start(struct rpc_server *server);
 /* Takes no more calls; cancels those that are open when `cancel` is set. `done` runs when the last one has closed; then
  * destroy the server. */
 void rpc_server_stop(struct rpc_server *server, bool cancel, void (*done)(void *context), void *context);
-/* Cuts the calls that are open, after rpc_server_stop. */
+/* Cuts the calls that are open, after rpc_server_stop; NULL is allowed. */
 void rpc_server_cancel(struct rpc_server *server);
 /* Only before rpc_server_start or after `done`; NULL is allowed. */
 void rpc_server_destroy(struct rpc_server *server);

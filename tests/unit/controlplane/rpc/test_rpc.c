@@ -336,6 +336,13 @@ static void stopping_waits_for_calls_or_cuts_them(void **state) {
     f->server = NULL;
 }
 
+/* A signal while a start that has failed closes what there is. */
+static void a_server_that_never_was_is_cut_and_destroyed(void **state) {
+    (void)state;
+    rpc_server_cancel(NULL);
+    rpc_server_destroy(NULL);
+}
+
 /* ---- sockets ---- */
 
 static void socket_has_its_mode(void **state) {
@@ -422,6 +429,7 @@ int main(void) {
         TEST(call_cancelled_by_us),
         TEST(owner_that_goes_away),
         TEST(nobody_listens),
+        TEST(a_server_that_never_was_is_cut_and_destroyed),
         TEST(stopping_waits_for_calls_or_cuts_them),
         TEST(socket_has_its_mode),
         TEST(live_socket_is_not_taken),
