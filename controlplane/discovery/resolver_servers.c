@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 
 /* What c-ares has open, one for each server and protocol. */
 struct resolver_socket {
@@ -12,6 +13,7 @@ struct resolver_socket {
 };
 
 enum { TRIES = 2, DATAGRAM_MAX = 1232 }; /* of each server; RFC 9715 */
+enum { IDLE_US = 600000000 };
 
 static const char resolv_conf[] = "/etc/resolv.conf";
 
@@ -158,10 +160,14 @@ static bool is_stale(const struct resolver_servers *s, const struct file_stamp *
     return !s->text[0] && !file_stamp_equal(&s->stamp, now);
 }
 
-static void drop_stale(struct resolver_servers **list, const struct file_stamp *now) {
+static bool is_idle(const struct resolver_servers *s) {
+    return clock_monotonic_us() - s->found_at > IDLE_US;
+}
+
+static void drop_old(struct resolver_servers **list, const struct file_stamp *now) {
     for (struct resolver_servers **at = list; *at;) {
         struct resolver_servers *s = *at;
-        if (!is_stale(s, now) || s->under_way) {
+        if (s->under_way || (!is_stale(s, now) && !is_idle(s))) {
             at = &s->next;
             continue;
         }
@@ -173,17 +179,18 @@ static void drop_stale(struct resolver_servers **list, const struct file_stamp *
 struct resolver_servers *resolver_servers_find(struct resolver_servers **list, struct ev_loop *loop, const char *text,
                                                uint64_t timeout) {
     const struct file_stamp now = file_stamp_of(resolv_conf);
-    drop_stale(list, &now);
+    drop_old(list, &now);
     struct resolver_servers *s = *list;
     while (s && (strcmp(s->text, text) != 0 || s->timeout != timeout || is_stale(s, &now)))
         s = s->next;
-    if (s)
-        return s;
-    s = create(loop, text, timeout);
-    if (s) {
+    if (!s) {
+        s = create(loop, text, timeout);
+        if (!s)
+            return NULL;
         s->next = *list;
         *list = s;
     }
+    s->found_at = clock_monotonic_us();
     return s;
 }
 

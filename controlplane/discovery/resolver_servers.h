@@ -21,11 +21,12 @@ struct resolver_servers {
     struct resolver_socket  *sockets;
     ev_timer                 timer;         /* when the channel wants to look at its time-outs */
     unsigned                 under_way;     /* queries; kept by who asks */
+    uint64_t                 found_at;      /* monotonic: when somebody wanted it last */
     struct file_stamp        stamp;         /* of /etc/resolv.conf when it was read */
 };
 
-/* The set in the list, which is made when it is not there. Sets of an older /etc/resolv.conf go when nothing of them is
- * under way. NULL without memory. */
+/* The set in the list, which is made when it is not there. Sets of an older /etc/resolv.conf, and those that nobody has
+ * wanted for ten minutes, go when nothing of them is under way. NULL without memory. */
 struct resolver_servers *resolver_servers_find(struct resolver_servers **list, struct ev_loop *loop, const char *text,
                                                uint64_t timeout);
 /* After a query was begun. */
