@@ -125,7 +125,7 @@ struct h2_stream {
     uint64_t            received;
     uint64_t            began;             /* receiving the body */
     uint32_t            padding;           /* received and not given back */
-    struct slice_queue  frame;             /* of the DATA frame that is being made */
+    struct slice_queue  frame;             /* of the DATA frame that is being made, and a byte behind it */
     uint64_t            body_deadline, write_deadline;
     struct pace         block;             /* the stream's window */
     char                digits[32];        /* of the head that is out */

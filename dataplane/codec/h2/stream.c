@@ -246,24 +246,61 @@ bool h2_gather_has_room(struct gather *g) {
     return g->bytes < UNSENT_MAX && g->count + 2 * FRAME_SLICES + 2 <= GATHER_PIECES && gather_room(g, FRAME_ROOM);
 }
 
-/* Pulls what fits into one frame. Returns what the last pull said; *ret_trailers is what there was before it. */
+/* A frame of n bytes goes, and behind it the peer must open a window first. */
+static bool is_cut_by_window(const struct h2_stream *s, size_t n) {
+    nghttp2_session *library = s->session->library;
+    return nghttp2_session_get_remote_window_size(library) <= (int32_t)n ||
+           nghttp2_session_get_stream_remote_window_size(library, s->id) <= (int32_t)n;
+}
+
+/* PULL_ABORT, too: it is more than was announced. */
+static enum pull pull_slice(struct h2_stream *s, size_t room, struct slice **ret, struct fields **ret_trailers) {
+    *ret_trailers = exchange_trailers(&s->leg);
+    enum pull result = exchange_pull(&s->leg, room, ret);
+    if (result != PULL_DATA)
+        return result;
+    bool is_too_long = s->has_no_body || (s->to_send >= 0 && (uint64_t)s->to_send < (*ret)->n);
+    if (is_too_long) {
+        slice_free(&s->worker->pool, *ret);
+        return PULL_ABORT;
+    }
+    if (s->to_send >= 0)
+        s->to_send -= (int64_t)(*ret)->n;
+    return PULL_DATA;
+}
+
+/* A byte that stays until the next frame is made, perhaps for long: it is copied. */
+static enum pull pull_byte(struct h2_stream *s, struct fields **ret_trailers) {
+    struct slice_pool *pool = &s->worker->pool;
+    struct slice_queue copy = {0}; /* a slice of its own, whatever is before it */
+    struct slice *slice;
+    enum pull result = pull_slice(s, 1, &slice, ret_trailers);
+    if (result != PULL_DATA)
+        return result;
+    uint8_t *room = slice_pool_room(pool, 1);
+    if (room)
+        *room = *slice->p;
+    slice_free(pool, slice);
+    if (!room || slice_queue_take(&copy, pool, 1) < 0)
+        return PULL_ABORT;
+    slice_queue_push(&s->frame, slice_queue_pop(&copy));
+    return PULL_DATA;
+}
+
+/* Pulls what fits into one frame; and a byte behind it, which goes with the next one, where the end is due or the peer has
+ * to open a window first: there may be nothing to wait for. Returns what the last pull said; *ret_trailers is what there was
+ * before it. */
 static enum pull fill_frame(struct h2_stream *s, size_t most, struct fields **ret_trailers) {
     enum pull result = PULL_DATA;
-    for (int i = 0; i < FRAME_SLICES && (s->frame.bytes < most || s->to_send == 0); i++) {
+    for (int i = s->frame.bytes > 0; i < FRAME_SLICES && s->frame.bytes < most; i++) {
         struct slice *slice;
-        size_t room = s->frame.bytes < most ? most - s->frame.bytes : 1;
-        *ret_trailers = exchange_trailers(&s->leg);
-        result = exchange_pull(&s->leg, room, &slice);
+        result = pull_slice(s, most - s->frame.bytes, &slice, ret_trailers);
         if (result != PULL_DATA)
             return result;
-        bool is_too_long = s->has_no_body || (s->to_send >= 0 && (uint64_t)s->to_send < slice->n);
-        if (s->to_send >= 0)
-            s->to_send -= is_too_long ? s->to_send : (int64_t)slice->n;
         slice_queue_push(&s->frame, slice);
-        if (is_too_long)
-            return PULL_ABORT;
     }
-    return result;
+    bool is_full = s->frame.bytes == most;
+    return is_full && (s->to_send == 0 || is_cut_by_window(s, most)) ? pull_byte(s, ret_trailers) : result;
 }
 
 static void send_trailers(struct h2_stream *s, const struct fields *trailers, uint32_t *flags) {
@@ -309,6 +346,7 @@ ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffe
     if (!s->leg.exchange)
         return defer(s, false); /* it is being reset */
     enum pull result = fill_frame(s, most, &trailers);
+    size_t n = s->frame.bytes < most ? s->frame.bytes : most;
     bool is_short = result == PULL_END && s->to_send > 0 && !s->has_no_body;
     if (result == PULL_ABORT || is_short)
         return break_off(s);
@@ -318,21 +356,14 @@ ssize_t h2_stream_read_data(nghttp2_session *library, int32_t id, uint8_t *buffe
         set_write_deadline(s, false);
         if (trailers && trailers->count)
             send_trailers(s, trailers, flags);
-    } else if (s->frame.bytes == 0) {
+    } else if (n == 0) {
         return defer(s, result == PULL_ROOM);
     } else if (result == PULL_WAIT) {
         set_write_deadline(s, false);
     } else {
-        note_progress(s, s->frame.bytes);
+        note_progress(s, n);
     }
-    return (ssize_t)s->frame.bytes;
-}
-
-/* A frame of n bytes goes, and behind it the peer must open a window first. */
-static bool is_cut_by_window(const struct h2_stream *s, size_t n) {
-    nghttp2_session *library = s->session->library;
-    return nghttp2_session_get_remote_window_size(library) <= (int32_t)n ||
-           nghttp2_session_get_stream_remote_window_size(library, s->id) <= (int32_t)n;
+    return (ssize_t)n;
 }
 
 static void note_sent(struct h2_stream *s, const nghttp2_frame_hd *frame) {
@@ -351,13 +382,16 @@ int h2_stream_send_data(nghttp2_session *library, nghttp2_frame *frame, const ui
                         nghttp2_data_source *source, void *user) {
     struct h2_session *session = user;
     struct h2_stream *s = source->ptr;
-    struct slice *slice;
+    size_t left = frame->hd.length;
     (void)library;
     (void)length;
     bool fits = gather_bytes(session->gather, head, 9);
-    while (fits && (slice = slice_queue_pop(&s->frame)))
+    while (fits && left) {
+        struct slice *slice = slice_queue_pop(&s->frame);
+        left -= slice->n;
         if (!(fits = gather_slice(session->gather, slice)))
             slice_free(&session->conn.worker->pool, slice);
+    }
     if (!fits) /* room was looked for before the frame was begun */
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     note_sent(s, &frame->hd);
@@ -394,11 +428,14 @@ void h2_stream_send_later(struct h2_stream *s) {
     conn_mark_dirty(&session->conn);
 }
 
-/* While the connection's window is shut the library does not ask at all, so the time begins here. */
+/* While a window is shut the library does not ask at all, so the time begins here. */
 void h2_stream_want_pull(struct leg *leg) {
     struct h2_stream *s = h2_stream_of(leg);
-    if (!s->is_deferred)
-        return; /* the library asks by itself */
+    if (!s->is_deferred) { /* the library asks by itself */
+        if (s->sent_head && !s->sent_end && !s->write_deadline)
+            set_write_deadline(s, true);
+        return;
+    }
     s->is_deferred = s->wants_room = false;
     set_write_deadline(s, true);
     h2_session_check(s->session, nghttp2_session_resume_data(s->session->library, s->id));

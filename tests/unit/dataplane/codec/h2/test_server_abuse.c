@@ -124,6 +124,90 @@ static void a_body_that_its_origin_holds_does_not_end(void **state) {
     assert_true(stalled->closed && !held->closed);
 }
 
+/* And not the end. */
+static void push_bytes(struct back *b, size_t n) {
+    b->loop.to_send = (struct str){large, n};
+    for (int i = 0; i < 30; i++) {
+        while (b->loop.to_send.n && loopback_push(&b->loop, 16384))
+            ;
+        settle(&client);
+    }
+    assert_int_equal(b->loop.to_send.n, 0);
+}
+
+/* A body so far has used its window up to the last byte, and its origin has no more for now. Nobody is late before there
+ * is. */
+static void assert_waits_for_its_origin(struct back *b, const struct call *call) {
+    push_bytes(b, 65535);
+    assert_int_equal(call->body.n, 65535);
+    expire();
+    settle(&client);
+    assert_false(call->closed);
+    push_bytes(b, 10);
+    expire();
+    settle(&client);
+    assert_true(call->closed && call->code == NGHTTP2_CANCEL);
+    assert_int_equal(logged.abort, ABORT_CLIENT_WRITE_TIMEOUT);
+    assert_false(client.eof);
+}
+
+static void a_body_as_long_as_the_window_of_its_stream(void **state) {
+    (void)state;
+    open_client(65535);
+    struct call *call = get(&client, "/");
+    call->reads_nothing = true;
+    settle(&client);
+    answer(&backs[0], 200, -1, false);
+    assert_waits_for_its_origin(&backs[0], call);
+}
+
+static void a_body_as_long_as_the_window_of_the_connection(void **state) {
+    (void)state;
+    open_client(1 << 20);
+    client.keeps_window = true;
+    struct call *call = get(&client, "/");
+    settle(&client);
+    answer(&backs[0], 200, -1, false);
+    assert_waits_for_its_origin(&backs[0], call);
+}
+
+/* The buffer that the bytes came in has others by then. */
+static void what_waits_for_a_window_is_kept(void **state) {
+    (void)state;
+    open_client(65535);
+    struct call *call = get(&client, "/");
+    call->reads_nothing = true;
+    settle(&client);
+    answer(&backs[0], 200, -1, false);
+    push_bytes(&backs[0], 65535 + 10);
+    memset(large, 'y', sizeof large);
+    for (size_t i = 1; i <= 5; i++) {
+        nghttp2_submit_window_update(client.session, NGHTTP2_FLAG_NONE, call->id, 1);
+        settle(&client);
+        assert_int_equal(call->body.n, 65535 + i);
+    }
+    nghttp2_session_consume_stream(client.session, call->id, call->body.n);
+    settle(&client);
+    assert_int_equal(call->body.n, 65535 + 10);
+    assert_null(memchr(call->body.p, 'y', call->body.n));
+}
+
+/* RFC 9113 section 6.9.1: it needs none. */
+static void an_end_behind_the_window_goes_with_the_last_byte(void **state) {
+    (void)state;
+    open_client(65535);
+    struct call *call = get(&client, "/");
+    call->reads_nothing = true;
+    settle(&client);
+    answer(&backs[0], 200, -1, false);
+    push_bytes(&backs[0], 65000);
+    backs[0].loop.to_send = (struct str){large, 535};
+    assert_true(push_all(&backs[0]));
+    settle(&client);
+    assert_int_equal(call->body.n, 65535);
+    assert_true(call->ended && call->closed && call->code == NGHTTP2_NO_ERROR);
+}
+
 static void a_small_buffer_is_a_small_window(void **state) {
     (void)state;
     settings.limits.buffer = 16384;
@@ -564,6 +648,10 @@ int main(void) {
         TEST(a_stream_without_any_window_ends),
         TEST(a_late_body_without_window_ends),
         TEST(a_body_that_its_origin_holds_does_not_end),
+        TEST(a_body_as_long_as_the_window_of_its_stream),
+        TEST(a_body_as_long_as_the_window_of_the_connection),
+        TEST(what_waits_for_a_window_is_kept),
+        TEST(an_end_behind_the_window_goes_with_the_last_byte),
         TEST(a_small_buffer_is_a_small_window),
         TEST(an_early_request_has_the_window_of_the_protocol),
         TEST(padding_is_given_back_once),
