@@ -1,8 +1,10 @@
 #include "dataplane/http/abort.h"
 
 /* RFC 9113 section 7; RFC 9114 section 8.1. */
-enum { H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_REFUSED = 7, H2_CANCEL = 8, H2_CALM = 11 };
-enum { H3_INTERNAL = 0x102, H3_LOAD = 0x107, H3_REJECTED = 0x10b, H3_CANCELLED = 0x10c, H3_MESSAGE = 0x10e };
+enum { H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_REFUSED = 7, H2_CANCEL = 8, H2_CONNECT = 10, H2_CALM = 11 };
+enum {
+    H3_INTERNAL = 0x102, H3_LOAD = 0x107, H3_REJECTED = 0x10b, H3_CANCELLED = 0x10c, H3_MESSAGE = 0x10e, H3_CONNECT = 0x10f
+};
 
 static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
     [ABORT_NONE] = {"none", "no error", 0, 0, 0x100},
@@ -46,6 +48,7 @@ static const struct abort_meaning meanings[ABORT_CODE_COUNT] = {
                                    H3_CANCELLED},
     [ABORT_REQUEST_TIMEOUT] = {"request-timeout", "the request took too long", 504, H2_CANCEL, H3_CANCELLED},
     [ABORT_TUNNEL_IDLE] = {"tunnel-idle", "nothing has come through the tunnel for too long", 0, H2_CANCEL, H3_CANCELLED},
+    [ABORT_TUNNEL_CUT] = {"tunnel-cut", "the origin cut the tunnel", 0, H2_CONNECT, H3_CONNECT},
     [ABORT_REGEX_LIMIT] = {"regex-limit", "a regular expression of the route exceeded its limits", 500, H2_INTERNAL_ERROR,
                            H3_INTERNAL},
     [ABORT_OVERLOAD] = {"overload", "the gateway is out of buffer memory", 503, H2_REFUSED, H3_REJECTED},

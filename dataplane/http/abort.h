@@ -38,6 +38,7 @@ enum abort_code {
     ABORT_ORIGIN_BODY_TIMEOUT,
     ABORT_REQUEST_TIMEOUT,      /* the whole exchange took too long */
     ABORT_TUNNEL_IDLE,          /* an open tunnel without a byte for too long */
+    ABORT_TUNNEL_CUT,           /* what the front of an open tunnel is told when its origin resets */
     ABORT_REGEX_LIMIT,          /* a regular expression ran into its step limit */
     ABORT_OVERLOAD,             /* a budget is used up */
     ABORT_MEMORY,

@@ -292,7 +292,7 @@ void exchange_fail(struct exchange *x, enum abort_code code) {
     struct leg *front = x->front;
     exchange_over(x);
     if (front)
-        front->ops->abort(front, code);
+        front->ops->abort(front, tunnel_abort_code(x, code));
 }
 
 /* ---- request ---- */

@@ -70,6 +70,7 @@ enum abort_code tunnel_ask(struct exchange *x, struct head *head);
 /* The final head has come for a request that asked: opens the tunnel or makes the request an ordinary one. ABORT_NONE, or
  * why the answer cannot be passed on. */
 enum abort_code tunnel_answered(struct exchange *x, const struct head *head);
+enum abort_code tunnel_abort_code(const struct exchange *x, enum abort_code code); /* for the front */
 uint16_t tunnel_status(const struct exchange *x);                 /* by which the client learns that its tunnel is open */
 void tunnel_begin(struct exchange *x);                            /* the client knows: its bytes may come */
 /* A flow has ended at this leg. One that has ended both ways is detached; without legs the exchange is over. */

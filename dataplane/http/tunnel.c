@@ -154,6 +154,12 @@ void tunnel_begin(struct exchange *x) {
 
 /* ---- the end */
 
+/* RFC 9113 section 8.5, RFC 9114 section 4.4: an error of the origin's connection has a code of its own. */
+enum abort_code tunnel_abort_code(const struct exchange *x, enum abort_code code) {
+    bool is_reset = code == ABORT_ORIGIN_RESET || code == ABORT_ORIGIN_STREAM_RESET;
+    return x->tunnel == TUNNEL_OPEN && is_reset ? ABORT_TUNNEL_CUT : code;
+}
+
 void tunnel_leave(struct exchange *x, struct leg *leg) {
     if (flow_of_source(x, leg)->state == FLOW_END && flow_of_sink(x, leg)->pulled_end)
         leg_detach(x, leg);

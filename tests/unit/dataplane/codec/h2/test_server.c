@@ -297,6 +297,27 @@ static void an_origin_that_breaks_off_resets_the_stream_alone(void **state) {
     assert_string_equal(text(&other->body), "whole");
 }
 
+/* RFC 9113 section 8.5. */
+static void a_tunnel_that_its_origin_cuts_says_so(void **state) {
+    (void)state;
+    const nghttp2_nv fields[] = {BASIC("CONNECT", "/chat"), nv(":protocol", "websocket"), nv("sec-websocket-version", "13")};
+    struct call *call = request_fields(&client, fields, 6, STR(""), true);
+    call->is_held = true;
+    settle(&client);
+    head_init(&backs[0].response);
+    backs[0].response.status = 101;
+    backs[0].response.upgrade = STR("websocket");
+    exchange_on_head(&backs[0].loop.leg, &backs[0].response, false);
+    settle(&client);
+    assert_int_equal(call->status, 200);
+    exchange_on_abort(&backs[0].loop.leg, ABORT_ORIGIN_RESET);
+    settle(&client);
+    assert_true(call->closed);
+    assert_int_equal(call->code, NGHTTP2_CONNECT_ERROR);
+    assert_int_equal(logged.abort, ABORT_ORIGIN_RESET);
+    assert_false(client.eof);
+}
+
 static void an_origin_that_never_answers_becomes_a_response(void **state) {
     (void)state;
     struct call *call = get(&client, "/");
@@ -520,6 +541,7 @@ int main(void) {
         TEST(the_rest_of_an_answered_request_is_read),
         TEST(a_cancelled_request_ends_its_exchange),
         TEST(an_origin_that_breaks_off_resets_the_stream_alone),
+        TEST(a_tunnel_that_its_origin_cuts_says_so),
         TEST(an_origin_that_never_answers_becomes_a_response),
         TEST(crumbs_of_cookies_are_joined),
         TEST(what_is_malformed_is_reset),

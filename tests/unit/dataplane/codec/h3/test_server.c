@@ -608,6 +608,10 @@ static void a_websocket_is_a_tunnel(void **state) {
     loopback_push(&backs[0].loop, 4);
     settle();
     assert_string_equal(text(&call->body), "pong");
+    exchange_on_abort(&backs[0].loop.leg, ABORT_ORIGIN_RESET);
+    settle();
+    assert_int_equal(fake_stream(call->id)->reset_code, H3_CONNECT_ERROR);
+    assert_int_equal(logged.abort, ABORT_ORIGIN_RESET);
 }
 
 /* ---- early data (RFC 8470) */
