@@ -129,7 +129,7 @@ static void on_goaway(struct h3_session *session, uint64_t id) {
     struct h3_stream *stream, *next;
     c->opens_no_more = true;
     drain(c);
-    for (stream = session->streams; stream; stream = next) {
+    for (stream = session->streams; stream && !session->is_over; stream = next) {
         next = stream->next;
         if (stream->id < 0 || (uint64_t)stream->id >= id)
             end_stream(stream, ABORT_ORIGIN_REFUSED);

@@ -210,6 +210,24 @@ static void goaway_gives_back_what_was_not_looked_at(void **state) {
     assert_int_equal(fake.code, H3_NO_ERROR);
 }
 
+/* Giving the first one up can end it: the others are told by that. */
+static void goaway_without_memory_ends_the_connection(void **state) {
+    (void)state;
+    get(), get();
+    open_connection();
+    say_settings(false);
+    settle();
+    connect_error = ECONNREFUSED;
+    hg_alloc_fail_at(0, 1);
+    say_goaway(0);
+    hg_alloc_fail_at(-1, 0);
+    assert_true(fake.is_closed);
+    assert_int_equal(fake.code, H3_INTERNAL_ERROR);
+    assert_false(fake_stream(0)->was_reset);
+    settle();
+    assert_int_equal(stats_read(&worker.stats->exchanges), 0);
+}
+
 static void rejected_request_is_asked_again(void **state) {
     (void)state;
     struct call *c = ask_open(STR(""), false);
@@ -640,6 +658,7 @@ int main(void) {
         TEST(it_does_not_wait_for_ever),
         TEST(clusters_own_bound_holds),
         TEST(goaway_gives_back_what_was_not_looked_at),
+        TEST(goaway_without_memory_ends_the_connection),
         TEST(rejected_request_is_asked_again),
         TEST(rejected_request_has_its_body_again),
         TEST(other_resets_are_answered),
