@@ -17,6 +17,7 @@ struct h2_server {
     uint32_t                   requests;
     uint64_t                   ping_interval, received_at;
     bool                       ping_is_out;
+    struct early_priorities    early_priorities; /* which the library knows, too */
     bool                       takes_protocol; /* SETTINGS_ENABLE_CONNECT_PROTOCOL was sent */
     char                       peer[PEER_TEXT];
 };
@@ -182,6 +183,7 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     s->origin.initial_credit = session->window;
     if (stream && exchange_open(session->conn.worker, &stream->leg, &s->origin)) {
         h2_session_check(session, nghttp2_session_set_stream_user_data(session->library, id, stream));
+        stream->asked = early_priorities_find(&s->early_priorities, (uint64_t)id);
         return stream;
     }
     if (stream)
@@ -206,17 +208,22 @@ static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     return NULL;
 }
 
-/* A stream whose priority nobody has stated keeps what it has: a PRIORITY_UPDATE can have come before its request. */
+/* A stream whose priority nobody has stated keeps what it has: the library knows of an update before its request. */
 static void set_priority(struct h2_stream *stream) {
     const struct priority_level level = priority_merge(&stream->asked, &stream->answered);
     const nghttp2_extpri priority = {.urgency = level.urgency, .inc = level.incremental};
     nghttp2_session_change_extpri_stream_priority(stream->session->library, stream->id, &priority, 0);
 }
 
-/* PRIORITY_UPDATE takes the place of what the client has said before, not of what the origin says (RFC 9218 section 8). */
-static void on_priority_update(struct h2_stream *stream, struct str value) {
-    stream->asked = PRIORITY_UNSTATED;
-    priority_read(&stream->asked, value);
+/* PRIORITY_UPDATE takes the place of all that the client says elsewhere (RFC 9218 section 7), not of what the origin says
+ * (section 8). It can come before its request. */
+static void on_priority_update(struct h2_session *session, int32_t id, struct str value) {
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->library, id);
+    if (!stream) {
+        early_priorities_note(&server_of(session)->early_priorities, (uint64_t)id, priority_of_update(value));
+        return;
+    }
+    stream->asked = priority_of_update(value);
     set_priority(stream);
 }
 
@@ -248,7 +255,8 @@ static void on_head(struct h2_stream *stream, bool end) {
     }
     stream->expects = head->expect_continue;
     if (head->seen & FIELD_BIT(FIELD_PRIORITY)) {
-        priority_read_fields(&stream->asked, &head->fields);
+        if (stream->asked.urgency < 0)
+            priority_read_fields(&stream->asked, &head->fields);
         set_priority(stream);
     }
     exchange_on_head(&stream->leg, head, end);

@@ -188,9 +188,9 @@ static void resume(struct h2_session *s, int32_t id) {
 
 static void on_priority_update(struct h2_session *s, const nghttp2_frame *frame) {
     const nghttp2_ext_priority_update *update = frame->ext.payload;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(s->library, update->stream_id);
-    if (stream && s->role->on_priority_update)
-        s->role->on_priority_update(stream, (struct str){(const char *)update->field_value, update->field_value_len});
+    const struct str value = {(const char *)update->field_value, update->field_value_len};
+    if (s->role->on_priority_update)
+        s->role->on_priority_update(s, update->stream_id, value);
 }
 
 static int on_frame(nghttp2_session *library, const nghttp2_frame *frame, void *user) {

@@ -56,7 +56,7 @@ struct h2_role {
     void (*on_settings)(struct h2_session *);
     void (*on_goaway)(struct h2_session *);
     void (*on_ping_ack)(struct h2_session *, const uint8_t opaque[8]);
-    void (*on_priority_update)(struct h2_stream *, struct str value);
+    void (*on_priority_update)(struct h2_session *, int32_t id, struct str value);
     const struct leg_ops *leg_ops;
 };
 

@@ -199,7 +199,7 @@ static void on_head(struct h3_stream *stream, bool ends) {
     }
     stream->is_tunnel = head->upgrade.n || head->method == METHOD_CONNECT;
     stream->expects = head->expect_continue;
-    if (head->seen & FIELD_BIT(FIELD_PRIORITY) && stream->asked.urgency < 0 && stream->asked.incremental < 0) {
+    if (head->seen & FIELD_BIT(FIELD_PRIORITY) && stream->asked.urgency < 0) {
         priority_read_fields(&stream->asked, &head->fields);
         set_priority(stream);
     }

@@ -170,17 +170,11 @@ static enum h3_fault begin_uni(struct h3_session *s, struct h3_uni *uni) {
 
 static void on_priority(struct h3_session *s, uint64_t id, struct str value) {
     struct h3_stream *stream = h3_stream_find(s, (int64_t)id);
-    struct priority said = PRIORITY_UNSTATED;
-    priority_read(&said, value);
     if (stream) {
-        stream->asked = said;
+        stream->asked = priority_of_update(value);
         h3_stream_set_priority(stream, priority_merge(&stream->asked, &stream->answered));
     } else { /* the request may still come; one that has been closed never does again */
-        unsigned at = s->early_priority_at++ % H3_EARLY_PRIORITIES;
-        s->early_priorities[at].id = id;
-        s->early_priorities[at].said = said;
-        if (s->early_priority_count < H3_EARLY_PRIORITIES)
-            s->early_priority_count++;
+        early_priorities_note(&s->early_priorities, id, priority_of_update(value));
     }
 }
 
@@ -268,10 +262,8 @@ static struct h3_stream *find_or_begin(struct h3_session *s, int64_t id) {
         s->next_id = (uint64_t)id + 4;
     h3_earn(&s->costs, H3_PEER_OPENED);
     stream = s->role->on_stream(s, id);
-    for (unsigned i = 0; stream && i < s->early_priority_count; i++) {
-        if (s->early_priorities[i].id != (uint64_t)id)
-            continue;
-        stream->asked = s->early_priorities[i].said;
+    if (stream) {
+        stream->asked = early_priorities_find(&s->early_priorities, (uint64_t)id);
         h3_stream_set_priority(stream, priority_merge(&stream->asked, &stream->answered));
     }
     return stream;

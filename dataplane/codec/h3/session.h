@@ -31,7 +31,6 @@ enum {
     H3_CHUNK = 16384,                      /* pulled from an exchange at once */
     H3_BUCKETS = 32,                       /* of streams by id */
     H3_UNI_PENDING = 8,                    /* unidirectional streams of the peer that we know of */
-    H3_EARLY_PRIORITIES = 8,               /* PRIORITY_UPDATEs that came before their streams */
 };
 
 struct h3_session;
@@ -117,11 +116,7 @@ struct h3_session {
     struct section_reader  reader;         /* of the section that is being decoded */
     struct h3_stream      *reading;        /* whose it is; NULL: nobody wants it */
     struct h3_stream      *decoding;       /* whose it is, wanted or not; NULL: none is being decoded */
-    struct {
-        uint64_t        id;
-        struct priority said;
-    } early_priorities[H3_EARLY_PRIORITIES];
-    unsigned               early_priority_count, early_priority_at;
+    struct early_priorities early_priorities;
     uint64_t               header_bytes;   /* of heads and trailers that came, of all open streams */
     uint64_t               section_bytes;  /* room of sections that are not whole, or wait, of all streams */
     uint64_t               held;           /* bytes in `out` of all streams, charged to the worker's budget */

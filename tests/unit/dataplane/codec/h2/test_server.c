@@ -207,6 +207,33 @@ static void an_origins_priority_overrides_the_clients(void **state) {
     assert_int_equal(calls[0]->body.n, 60000);
 }
 
+/* RFC 9218 section 7: an update has the last word, also one that comes before its request; and what the origin states of the
+ * other parameter leaves it alone. */
+static void an_update_before_the_request_overrides_its_field(void **state) {
+    static char large[200000];
+    const nghttp2_nv first[] = {BASIC("GET", "/first"), nv("priority", "u=1")};
+    const nghttp2_nv second[] = {BASIC("GET", "/second"), nv("priority", "u=5")};
+    static const uint8_t update[] = "\0\0\7\x10\0\0\0\0\0\0\0\0\1u=7";
+    (void)state;
+    memset(large, 'x', sizeof large);
+    client_finish(&client);
+    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    settle(&client);
+    assert_int_equal(send(client.fd, update, sizeof update - 1, MSG_NOSIGNAL), sizeof update - 1);
+    settle(&client);
+    struct call *calls[] = {request_fields(&client, first, 5, STR(""), false),
+                            request_fields(&client, second, 5, STR(""), false)};
+    settle(&client);
+    answer_with_priority(&backs[0], "i=?0", (struct str){large, 60000});
+    answer_with(&backs[1], (struct str){large, 60000});
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    client_receive(&client); /* it does not answer with windows yet */
+    assert_int_equal(calls[1]->body.n, 60000);
+    assert_true(calls[0]->body.n <= 5535);
+    settle(&client);
+    assert_int_equal(calls[0]->body.n, 60000);
+}
+
 static void trailers_pass_both_ways(void **state) {
     (void)state;
     const nghttp2_nv checksum = nv("x-checksum", "12");
@@ -536,6 +563,7 @@ int main(void) {
         TEST(an_expectation_is_met),
         TEST(urgent_responses_go_first),
         TEST(an_origins_priority_overrides_the_clients),
+        TEST(an_update_before_the_request_overrides_its_field),
         TEST(trailers_pass_both_ways),
         TEST(an_early_answer_stops_the_request),
         TEST(the_rest_of_an_answered_request_is_read),

@@ -559,7 +559,8 @@ static void a_priority_may_come_before_its_stream(void **state) {
     fake_receive(2, "\x80\x0f\x07\x00\x05\x41\x98u=1", 10, false); /* 408: the 103rd */
     assert_false(fake.is_closed);
     client.next_id = 408;
-    get("/");
+    const nghttp3_nv fields[] = {BASIC("GET", "/"), nv("priority", "u=5")};
+    request_fields(fields, 5, STR(""), false);
     settle();
     assert_int_equal(h3_stream_find((struct h3_session *)fake.user, 408)->urgency, 1);
     fake_receive(2, "\x80\x0f\x07\x00\x02\x41\x9c", 7, false);
