@@ -11,7 +11,8 @@ from wire import Fields, bytes_of
 
 END = "end"           # fates: complete;
 CUT = "cut"           # the connection ended within it;
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0, 1, 2, 7, 8, 11  # or a reset's code
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM = 0, 1, 2, 7      # or a reset's code
+CANCEL, CONNECT_ERROR, ENHANCE_YOUR_CALM = 8, 10, 11
 
 
 def split(lines):
