@@ -146,6 +146,10 @@ class Relay:
         else:
             self.send(way, sock, data, address)
 
+    def heal(self):
+        """From now on everything passes, at once."""
+        self.plan = self.there.plan = self.back.plan = Plan()
+
     @staticmethod
     def send(way, sock, data, address):
         try:

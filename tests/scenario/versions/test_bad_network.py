@@ -37,6 +37,8 @@ def network(site, pair, plan):
     try:
         with Client(site.loop, connect, pair.authority) as client:
             yield client, site.origins[pair.cluster], relays
+            for relay in relays:
+                relay.heal()  # a goodbye that is lost would leave its connection until it is idle
     finally:
         site.gateway.wait_metric("connections", lambda count: count == 0)
         for relay in relays:
