@@ -83,6 +83,14 @@ static void forget_place(struct reflector *r) {
     r->page = NULL;
 }
 
+/* From the same place it would come again; the next is a list, which also has what a watch has missed. */
+static void fail_unread(struct reflector *r) {
+    const char *reason = r->phase == WATCHING ? "the watch of the API server cannot be read"
+                                              : "the list of the API server cannot be read";
+    forget_place(r);
+    fail(r, reason);
+}
+
 /* The server no longer has what comes next: from the beginning, at once. One that says so again is waited for. */
 static void start_over(struct reflector *r) {
     uint64_t before = r->retry;
@@ -138,12 +146,10 @@ static void take_page(struct reflector *r) {
     if (status == 0)
         status = end_page(r, list);
     cJSON_Delete(list);
-    if (status < 0) {
-        forget_place(r);
-        fail(r, "the list of the API server cannot be read");
-        return;
-    }
-    begin(r);
+    if (status < 0)
+        fail_unread(r);
+    else
+        begin(r);
 }
 
 /* ---- a watch ---- */
@@ -214,7 +220,8 @@ static bool on_data(void *context, unsigned status, struct str piece) {
         return false;
     if (is_event)
         take_lines(r);
-    return r->text.n <= most && !r->is_gone && !r->has_failed;
+    r->has_failed |= r->text.n > most;
+    return !r->is_gone && !r->has_failed;
 }
 
 /* What the server says of it, where it says something. It may object to the place that was asked for, a version that it has
@@ -228,12 +235,6 @@ static void fail_with_status(struct reflector *r, unsigned status) {
     if (status != TOO_MANY_REQUESTS)
         forget_place(r);
     fail(r, reason);
-}
-
-/* Events behind the place cannot be used: what they say is in a list, too. */
-static void fail_unread(struct reflector *r) {
-    forget_place(r);
-    fail(r, "the watch of the API server cannot be read");
 }
 
 static void on_done(void *context, unsigned status, const char *reason) {

@@ -3,8 +3,8 @@
  * The list comes in pages. What changes after it comes as events of a watch, which goes on where the last one ended:
  * bookmarks move that place while nothing changes. A server that no longer has it (410 Gone) is listed again, and what the
  * new list does not have is gone then, not before: until a list is whole, what was known counts. After a failure it is
- * tried again, with growing and random waits: by a list where the server refused or what it said cannot be read, as
- * client-go does, otherwise (no answer, cut, 429) where it was.
+ * tried again, with growing and random waits: by a list where the server refused or what it said cannot be read (also since
+ * it is too long), as client-go does, otherwise (no answer, cut, 429) where it was.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/
  * Thread: the loop's. */
 #pragma once

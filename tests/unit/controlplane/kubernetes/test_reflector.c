@@ -195,6 +195,32 @@ static void what_cannot_be_read_is_listed(void **state) {
     }
 }
 
+/* What is read of an answer that does not end. */
+static size_t flood(void) {
+    static char piece[1 << 20];
+    size_t taken = 0;
+    memset(piece, ' ', sizeof piece);
+    answer->head(asker, OK);
+    while (answer->data(asker, OK, (struct str){piece, sizeof piece}))
+        taken += sizeof piece;
+    answer->done(asker, OK, "refused by its reader");
+    return taken;
+}
+
+/* From the same place it would come again. */
+static void what_is_too_long_is_listed(void **state) {
+    (void)state;
+    ask_again();
+    assert_int_equal(flood(), REFLECTOR_PAGE_BYTES_MAX);
+    assert_told("failed: the list of the API server cannot be read ");
+    list_once();
+    assert_int_equal(flood(), REFLECTOR_EVENT_BYTES_MAX);
+    assert_told("watching failed: the watch of the API server cannot be read ");
+    assert_true(r->retry == (uint64_t)RETRY_US << 1);
+    ask_again();
+    assert_true(is_list());
+}
+
 /* The token of a page may be what the server objects to. */
 static void a_page_that_is_refused_begins_the_list_anew(void **state) {
     (void)state;
@@ -230,6 +256,7 @@ int main(void) {
         TEST(a_watch_that_is_refused_lists_again),
         TEST(a_server_with_too_much_to_do_does_not_list),
         TEST(what_cannot_be_read_is_listed),
+        TEST(what_is_too_long_is_listed),
         TEST(a_page_that_is_refused_begins_the_list_anew),
         TEST(what_is_gone_is_listed_at_once),
     };
