@@ -298,6 +298,9 @@ static void read_layer(struct bootstrap_reader *r, const struct xds_at *at, cons
     case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_RTDS_LAYER:
         read_rtds_layer(r, at, b, layer, c, &to[r->made->layer_count++]);
         return;
+    case ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER__NOT_SET:
+        bootstrap_fault(r, at, ERROR_MISSING, "needs one of static_layer, rtds_layer, disk_layer and admin_layer");
+        return;
     default: return; /* what else there is the table tells of */
     }
 }

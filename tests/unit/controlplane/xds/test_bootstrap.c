@@ -380,6 +380,8 @@ static void faults_of_layers(void **state) {
            "b:11:86: layered_runtime.layers[1].rtds_layer.name: cannot be \"*\": a layer is one resource\n");
     refuse(f, LAYERS("{name: a, rtds_layer: {}}, {name: a, static_layer: {}}"),
            "b:11:62: layered_runtime.layers[1].name: is the name of two layers\n");
+    refuse(f, LAYERS("{name: a}"),
+           "b:11:28: layered_runtime.layers[0]: needs one of static_layer, rtds_layer, disk_layer and admin_layer\n");
 }
 
 static void tables_are_sound(void **state) {
