@@ -24,8 +24,8 @@ static const struct xds_fields endpoint_table = XDS_TABLE(envoy__config__endpoin
     XDS_READ("hostname"));
 
 static const struct xds_fields endpoint_metadata = XDS_TABLE(envoy__config__core__v3__metadata,
-    XDS_NOTE("filter_metadata", "of `envoy.lb` and `envoy.transport_socket_match`: texts, numbers, true and false; what "
-             "other names say is not looked at"),
+    XDS_NOTE("filter_metadata", "of `envoy.lb` and `envoy.transport_socket_match`: texts, numbers, true and false, where 8 "
+             "and \"8\" are one value; what other names say is not looked at"),
     XDS_IGNORE("typed_filter_metadata", "endpoints are chosen by filter_metadata alone"));
 
 static const struct xds_fields item_table = XDS_TABLE(envoy__config__endpoint__v3__lb_endpoint,
