@@ -1,9 +1,7 @@
 /* The health protocol of gRPC, and HTTP checks over HTTP/2, with a server of nghttp2 and one of grpcio. labels: threads */
 #include "tests/unit/controlplane/health/http2_server.h"
 #include "tests/unit/controlplane/health/tls_material.h"
-
-#include <signal.h>
-#include <sys/wait.h>
+#include "tests/unit/controlplane/rpc/grpcio.h"
 
 #define SERVING "\0\0\0\0\2\x08\1"
 #define NOT_SERVING "\0\0\0\0\2\x08\2"
@@ -175,36 +173,9 @@ static void test_no_memory(void **state) {
 
 /* ---- a server that is not ours ---- */
 
-struct grpcio {
-    pid_t    pid;
-    int      in;            /* closing it ends the server */
-    unsigned port;
-};
-
-static struct grpcio grpcio_start(const char *option) {
-    struct grpcio g = {0};
-    int in[2], out[2];
-    assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
-    g.pid = fork();
-    if (g.pid == 0) {
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        execl("/usr/bin/python3", "python3", "tests/unit/controlplane/health/grpc_health_server.py", option, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    FILE *file = fdopen(out[0], "r");
-    if (fscanf(file, "%u", &g.port) != 1)
-        g.port = 0;
-    fclose(file);
-    g.in = in[1];
-    return g;
-}
-
-static void grpcio_stop(struct grpcio *g) {
-    close(g->in);
-    assert_int_equal(waitpid(g->pid, NULL, 0), g->pid);
+static struct grpcio start_grpcio(const char *option) {
+    const char *const arguments[] = {"python3", "tests/unit/controlplane/health/grpc_health_server.py", option, NULL};
+    return grpcio_start(arguments);
 }
 
 static void expect_of_grpcio(struct checked *c, const struct grpcio *g, const char *service, const char *reason) {
@@ -222,18 +193,13 @@ static void expect_of_grpcio(struct checked *c, const struct grpcio *g, const ch
 
 static void test_grpcio(void **state) {
     struct grpc_fixture *f = *state;
-    struct grpcio g = grpcio_start(NULL);
-    if (g.port == 0) {
-        grpcio_stop(&g);
-        print_message("skipped: /usr/bin/python3 with grpc is not installed\n");
-        skip();
-    }
+    struct grpcio g = start_grpcio(NULL);
     expect_of_grpcio(f->c, &g, NULL, "");
     expect_of_grpcio(f->c, &g, "up", "");
     expect_of_grpcio(f->c, &g, "down", "the server says NOT_SERVING");
     expect_of_grpcio(f->c, &g, "nobody", "the server does not know the service");
     grpcio_stop(&g);
-    g = grpcio_start("--without-health");
+    g = start_grpcio("--without-health");
     expect_of_grpcio(f->c, &g, NULL, "the server does not implement grpc.health.v1.Health");
     grpcio_stop(&g);
 }

@@ -5,31 +5,23 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <openssl/pem.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/rpc/stream.c" /* to see which operation has completed */
 #include "tests/unit/controlplane/health/tls_material.h"
+#include "tests/unit/controlplane/rpc/grpcio.h"
 
 enum { MESSAGE_LIMIT = 1 << 20, SECOND = 1000000, DAY = 86400, FLOOD = 400, PIECE = 64 << 10 };
-
-struct peer {
-    pid_t    pid;
-    int      in;            /* closing it ends the server */
-    unsigned port;
-};
 
 struct fixture {
     struct ev_loop *ev;
     struct rpc_loop loop;
-    struct peer peer;
+    struct grpcio peer;
     struct rpc_channel *channel;
     struct error_list errors;
     char folder[64], target[96];
@@ -91,36 +83,10 @@ static const struct rpc_stream_handlers handlers = {on_connected, on_sent, on_me
 
 /* ---- the server ---- */
 
-static struct peer peer_start(const char *address, const char *kind, const char *folder) {
-    struct peer p = {0};
-    int in[2], out[2];
-    assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
-    p.pid = fork();
-    if (p.pid == 0) {
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        execl("/usr/bin/python3", "python3", "tests/unit/controlplane/rpc/stream_server.py", address, kind, folder,
-              (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    FILE *file = fdopen(out[0], "r");
-    if (fscanf(file, "%u", &p.port) != 1)
-        p.port = 0;
-    fclose(file);
-    p.in = in[1];
-    return p;
-}
-
-/* Without a word to anybody. */
-static void peer_stop(struct peer *p) {
-    if (!p->pid)
-        return;
-    kill(p->pid, SIGKILL);
-    close(p->in);
-    assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
-    p->pid = 0;
+static struct grpcio start_peer(const char *address, const char *kind, const char *folder) {
+    const char *const arguments[] = {
+        "python3", "tests/unit/controlplane/rpc/stream_server.py", address, kind, folder, NULL};
+    return grpcio_start(arguments);
 }
 
 /* ---- certificates ---- */
@@ -176,7 +142,7 @@ static int teardown(void **state) {
     rpc_channel_destroy(f->channel);
     rpc_loop_finish(&f->loop);
     ev_loop_destroy(f->ev);
-    peer_stop(&f->peer);
+    grpcio_kill(&f->peer);
     remove_folder(f);
     error_list_finish(&f->errors);
     test_free(f);
@@ -195,12 +161,7 @@ static void use(struct fixture *f, struct rpc_channel_options o) {
 /* At the target, if one is set. */
 static void serve(struct fixture *f, const char *kind) {
     bool has_target = f->target[0];
-    f->peer = peer_start(has_target ? f->target : "127.0.0.1:0", kind, f->folder);
-    if (f->peer.port == 0) {
-        peer_stop(&f->peer);
-        print_message("skipped: /usr/bin/python3 with grpc is not installed\n");
-        skip();
-    }
+    f->peer = start_peer(has_target ? f->target : "127.0.0.1:0", kind, f->folder);
     if (!has_target)
         snprintf(f->target, sizeof f->target, "127.0.0.1:%u", f->peer.port);
     use(f, plain);
@@ -459,7 +420,7 @@ static void nobody_there_then_somebody(void **state) {
     open_stream(f, &open, "/test.Streams/Hang", 0);
     rpc_stream_read(open.stream);
     RUN_UNTIL(f, open.connected);
-    peer_stop(&f->peer);
+    grpcio_kill(&f->peer);
     RUN_UNTIL(f, open.closed);
     assert_int_equal(open.status, GRPC_STATUS_UNAVAILABLE);
     for (int i = 0; i < 3; i++) { /* each tries at once, and nothing was ever sent */
@@ -469,8 +430,7 @@ static void nobody_there_then_somebody(void **state) {
         assert_true(strlen(t.text) > 0);
     }
     assert_false(rpc_channel_is_connected(f->channel));
-    f->peer = peer_start(f->target, "plain", f->folder);
-    assert_true(f->peer.port > 0);
+    f->peer = start_peer(f->target, "plain", f->folder);
     assert_int_equal(try_once(f).messages, 1);
 }
 

@@ -6,31 +6,23 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <openssl/pem.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/xds/client.h"
 #include "tests/unit/controlplane/health/tls_material.h"
+#include "tests/unit/controlplane/rpc/grpcio.h"
 
 enum { CLUSTERS, ENDPOINTS, DAY = 86400, PEERS = 2, MILLISECOND = 1000 };
-
-struct peer {
-    pid_t    pid;
-    int      in;            /* closing it ends the server */
-    unsigned port;
-};
 
 struct fixture {
     struct ev_loop *ev;
     struct rpc_loop loop;
-    struct peer peers[PEERS];
+    struct grpcio peers[PEERS];
     struct xds_bootstrap bootstrap;
     struct xds_options options;
     struct xds_client *client;
@@ -116,56 +108,18 @@ static struct xds_server_status status_of(const struct fixture *f, size_t server
 
 /* ---- servers ---- */
 
-static struct peer peer_start(const struct fixture *f, unsigned port, const char *kind, const char *behaviour) {
-    struct peer p = {0};
-    int in[2], out[2];
-    char number[16];
-    snprintf(number, sizeof number, "%u", port);
-    assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
-    p.pid = fork();
-    if (p.pid == 0) {
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        execl("/usr/bin/python3", "python3", "tests/unit/controlplane/xds/xds_server.py", number, kind, f->folder, behaviour,
-              (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    FILE *file = fdopen(out[0], "r");
-    if (fscanf(file, "%u", &p.port) != 1)
-        p.port = 0;
-    fclose(file);
-    p.in = in[1];
-    return p;
-}
-
-static void peer_stop(struct peer *p) {
-    if (!p->pid)
-        return;
-    close(p->in);
-    assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
-    p->pid = 0;
-}
-
-static void peer_kill(struct peer *p) {
-    kill(p->pid, SIGKILL);
-    peer_stop(p);
-}
-
 static void serve(struct fixture *f, size_t number, const char *kind, const char *behaviour) {
-    f->peers[number] = peer_start(f, f->peers[number].port, kind, behaviour);
-    if (f->peers[number].port)
-        return;
-    peer_stop(&f->peers[number]);
-    print_message("skipped: /usr/bin/python3 with grpc is not installed\n");
-    skip();
+    char port[16];
+    const char *const arguments[] = {
+        "python3", "tests/unit/controlplane/xds/xds_server.py", port, kind, f->folder, behaviour, NULL};
+    snprintf(port, sizeof port, "%u", f->peers[number].port);
+    f->peers[number] = grpcio_start(arguments);
 }
 
 /* A port where nobody listens until it is served. */
 static void reserve(struct fixture *f, size_t number) {
     serve(f, number, "plain", "silent");
-    peer_kill(&f->peers[number]);
+    grpcio_kill(&f->peers[number]);
 }
 
 /* ---- the fixture ---- */
@@ -203,7 +157,7 @@ static int teardown(void **state) {
     xds_bootstrap_finish(&f->bootstrap);
     ev_loop_destroy(f->ev);
     for (size_t i = 0; i < PEERS; i++)
-        peer_stop(&f->peers[i]);
+        grpcio_stop(&f->peers[i]);
     remove_folder(f);
     error_list_finish(&f->errors);
     error_list_finish(&f->warnings);
@@ -334,7 +288,7 @@ static void server_that_goes_away_and_comes_again(void **state) {
     serve(f, 0, "plain", "answer");
     start(f, PLAIN, 1);
     RUN_UNTIL(f, has_all(f));
-    peer_kill(&f->peers[0]);
+    grpcio_kill(&f->peers[0]);
     RUN_UNTIL(f, status_of(f, 0).streams_failed >= 2);
     assert_int_equal(status_of(f, 0).state == XDS_SERVER_ANSWERING, 0);
     assert_true(has_all(f)); /* what was received is kept */
@@ -413,7 +367,7 @@ static void no_other_server_while_nothing_lacks(void **state) {
     serve(f, 1, "plain", "answer");
     start(f, PLAIN, 2);
     RUN_UNTIL(f, has_all(f));
-    peer_kill(&f->peers[0]);
+    grpcio_kill(&f->peers[0]);
     RUN_UNTIL(f, status_of(f, 0).streams_failed >= 3);
     assert_int_equal(f->uses, 1);
     want(f, "e2");
