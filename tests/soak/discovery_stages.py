@@ -247,23 +247,32 @@ class Managed(Told):
         return len(self.server.unanswered())
 
 
-def discovery_scale(run):
-    """Very many endpoints from a management server: the start, one endpoint's change among them, a restart without servers."""
+def managed_scale(run, mode):
     each = run.amounts.endpoints // run.amounts.clusters
-    for mode in GROWTH_MAX:
-        with Managed(run, mode, run.amounts.clusters // 10, each) as managed:
-            few = Changes(managed.place, managed.change).cost(run.amounts.flips)
-        with Managed(run, mode, run.amounts.clusters, each) as managed:
-            yield from started(run, mode, managed)
-            many = Changes(managed.place, managed.change).cost(run.amounts.flips)
-            yield from grown(run, mode, few, many, GROWTH_MAX[mode])
-            yield from changes_with_traffic(run, mode, managed.place, managed.change)
-            yield f"{mode}: answers that the server waits for, and refusals", \
-                f"{managed.unanswered()}, {len(managed.server.refusals())}", \
-                managed.unanswered() + len(managed.server.refusals()) == 0
-            managed.stop_server()
-            time.sleep(SETTLE_SECONDS)
-            yield from restarts(mode, managed.place)
+    with Managed(run, mode, run.amounts.clusters // 10, each) as managed:
+        few = Changes(managed.place, managed.change).cost(run.amounts.flips)
+    with Managed(run, mode, run.amounts.clusters, each) as managed:
+        yield from started(run, mode, managed)
+        many = Changes(managed.place, managed.change).cost(run.amounts.flips)
+        yield from grown(run, mode, few, many, GROWTH_MAX[mode])
+        yield from changes_with_traffic(run, mode, managed.place, managed.change)
+        yield f"{mode}: answers that the server waits for, and refusals", \
+            f"{managed.unanswered()}, {len(managed.server.refusals())}", \
+            managed.unanswered() + len(managed.server.refusals()) == 0
+        managed.stop_server()
+        time.sleep(SETTLE_SECONDS)
+        yield from restarts(mode, managed.place)
+
+
+def discovery_scale_delta(run):
+    """Very many endpoints from a management server in delta: the start, one endpoint's change among them, a restart without
+    servers."""
+    return managed_scale(run, "delta-ads")
+
+
+def discovery_scale_world(run):
+    """Very many endpoints from a management server in the state of the world: as in delta."""
+    return managed_scale(run, "ads")
 
 
 def started(run, name, served):
@@ -349,4 +358,5 @@ def discovery_scale_kubernetes(run):
         yield from restarts(name, sliced.place)
 
 
-STAGES = {"discovery-scale": discovery_scale, "discovery-scale-kubernetes": discovery_scale_kubernetes}
+STAGES = {"discovery-scale-delta-ads": discovery_scale_delta, "discovery-scale-ads": discovery_scale_world,
+          "discovery-scale-kubernetes": discovery_scale_kubernetes}
