@@ -1,4 +1,6 @@
 /* The seventeen rules that a client of xDS must keep, by their numbers; docs/xds.md lists them. */
+#include <unistd.h>
+
 #include "controlplane/xds/pace.h"
 #include "tests/unit/controlplane/xds/machine.h"
 
@@ -399,6 +401,38 @@ static void rule_11_data_errors_keep_the_copy(void **state) {
     xds_protocol_destroy(m.p);
 }
 
+/* How often what is in the log, which has been led into the file, has that text. */
+static unsigned count_logged(FILE *log, const char *text) {
+    char line[1024];
+    unsigned count = 0;
+    rewind(log);
+    while (fgets(line, sizeof line, log))
+        count += strstr(line, text) != NULL;
+    return count;
+}
+
+static void rule_11_an_ignored_deletion_is_logged_once_and_once_when_it_clears(void **state) {
+    (void)state;
+    struct machine m = asked(XDS_DELTA);
+    FILE *log = tmpfile();
+    int before = dup(STDERR_FILENO);
+    assert_true(log && before >= 0 && dup2(fileno(log), STDERR_FILENO) == STDERR_FILENO);
+    log_set_level(LOG_LEVEL_INFO);
+    ask_for_all(&m);
+    say(&m, ENDPOINTS, "1", "n1", "a=1@1");
+    say(&m, ENDPOINTS, "2", "n2", "-a");
+    say(&m, ENDPOINTS, "3", "n3", "-a");
+    say(&m, ENDPOINTS, "4", "n4", "a=1@1");
+    say(&m, ENDPOINTS, "5", "n5", "a=2@2");
+    log_set_level(LOG_LEVEL_ERROR);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_int_equal(count_logged(log, "the server has removed a resource, which is kept"), 1);
+    assert_int_equal(count_logged(log, "a resource is back whose removal was ignored"), 1);
+    fclose(log);
+    xds_protocol_destroy(m.p);
+}
+
 static uint64_t wait_after_close(struct machine *m) {
     xds_protocol_closed(m->p, 0, STR("refused"), m->now);
     return xds_protocol_deadline(m->p) - m->now;
@@ -633,6 +667,7 @@ int main(void) {
         cmocka_unit_test(rule_09_delta_says_what_does_not_exist),
         cmocka_unit_test(rule_10_the_valid_part_is_used),
         cmocka_unit_test(rule_11_data_errors_keep_the_copy),
+        cmocka_unit_test(rule_11_an_ignored_deletion_is_logged_once_and_once_when_it_clears),
         cmocka_unit_test(rule_12_an_end_without_a_response_is_an_error),
         cmocka_unit_test(rule_13_any_order_is_survived),
         cmocka_unit_test(rule_14_a_heartbeat_prolongs_the_time_to_live),
