@@ -20,9 +20,9 @@ static const struct schema_key limit_keys[] = {
     {.key = "body", .type = SCHEMA_SIZE, .min = 0, .max = 1024 * GIB, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
      .description = "Bytes of a request body. Beyond it: 413."},
     {.key = "min-body-rate", .type = SCHEMA_SIZE, .min = 0, .max = GIB, .scopes = SCOPE_SETTINGS, .flags = SCHEMA_MAY_BE_OFF,
-     .description = "Bytes a second that a client must send on average, from the second `body` timeout of a request "
-                    "body on. "
-                    "Below it: 408."},
+     .description = "Bytes a second that a client must send or take on average. Of a request body, from the second `body` "
+                    "timeout on; below it: 408. Of what is sent to it and not read as fast, from the second `write` timeout "
+                    "on; below it: its connection or stream is cut."},
     {.key = "connections", .type = SCHEMA_INTEGER, .min = 1, .max = 10000000, .scopes = SCOPE_SETTINGS,
      .description = "Client connections of one worker. Beyond it a new one is closed when it is accepted."},
     {.key = "connections-per-ip", .type = SCHEMA_INTEGER, .min = 1, .max = 10000000, .scopes = SCOPE_SETTINGS,
@@ -35,8 +35,8 @@ static const struct schema_key limit_keys[] = {
     {.key = "worker-buffer", .type = SCHEMA_SIZE, .min = MIB, .max = 64 * GIB, .scopes = SCOPE_SETTINGS,
      .description = "Bytes that one worker holds for all its exchanges. Beyond it: 503."},
     {.key = "worker-sessions", .type = SCHEMA_SIZE, .min = MIB, .max = 64 * GIB, .scopes = SCOPE_SETTINGS,
-     .description = "Bytes that one worker holds for the state of HTTP/2 connections, beside their exchanges. Beyond it a "
-                    "new connection is closed when it is accepted, and a new stream is refused."},
+     .description = "Bytes that one worker holds for the state of HTTP/2 and QUIC connections, beside their exchanges. "
+                    "Beyond it a new connection is closed when it is accepted, and a new stream is refused."},
     {0},
 };
 
