@@ -17,20 +17,16 @@ import urllib.request
 import pytest
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from programs import BIN, ROOT, help_of, make_certificate, named_files, options_in, validate
+
 sys.path.append(str(ROOT / "tests"))
 
 from ports import free_port  # noqa: E402  (found by the line above)
 
-BIN = pathlib.Path(os.environ.get("HEADGATE_BIN", ROOT / "build/asan/bin"))
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
 NODE = "ip-10-0-3-17.eu-central-1.compute.internal"  # a name as clouds give them to nodes
 DOCUMENTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/daemonset.yaml").read_text()))
-
-
-def validate(path):
-    return subprocess.run([BIN / "headgate", "validate", path], capture_output=True, text=True, timeout=60, check=False)
 
 
 def of_kind(kind):
@@ -48,36 +44,7 @@ def node_variable():
     return name
 
 
-def help_of(program):
-    return subprocess.run([BIN / program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
-
-
-def options_in(text):
-    return set(re.findall(r"--[a-z][a-z-]*", text))
-
-
 # ---- examples
-
-
-def named_files(node):
-    """Every (certificate, key) and (ca, None) that a configuration names."""
-    if isinstance(node, list):
-        return [found for item in node for found in named_files(item)]
-    if not isinstance(node, dict):
-        return []
-    own = [(node["certificate"], node["key"])] if "certificate" in node else []
-    own += [(node["ca"], None)] if "ca" in node else []
-    return own + [found for item in node.values() for found in named_files(item)]
-
-
-def make_certificate(folder, certificate, key):
-    kind = "rsa:2048" if "rsa" in certificate else "ec"
-    curve = [] if kind != "ec" else ["-pkeyopt", "ec_paramgen_curve:P-256"]
-    for path in filter(None, (certificate, key)):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["openssl", "req", "-x509", "-newkey", kind, *curve, "-nodes", "-days", "60", "-subj", "/CN=www.example.com",
-                    "-addext", "subjectAltName=DNS:www.example.com", "-out", folder / certificate, "-keyout",
-                    folder / (key or "unused.key")], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -240,6 +207,17 @@ def test_containers_have_different_users_and_a_read_only_root():
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"]["drop"] == ["ALL"]
+
+
+def test_containers_have_probes_and_state_on_the_host():
+    volumes = of_kind("DaemonSet")["spec"]["template"]["spec"]["volumes"]
+    on_host = {volume["name"] for volume in volumes if "hostPath" in volume}
+    for container in containers().values():
+        state = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/var/lib/headgate"]
+        assert set(state) <= on_host and len(state) == 1
+        assert container["startupProbe"]["httpGet"]["path"] == "/startupz"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert containers()["dataplane"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
 # ---- installing
