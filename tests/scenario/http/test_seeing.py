@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from configuration import cluster, configure, under
+from configuration import cluster, configure, listener, under
 from gateway import wait_until
 from wire import head_of, request, response
 
@@ -264,13 +264,16 @@ def test_gauges_go_both_ways(gateway, client, origin):
     gateway.wait_metric("origin_idle_connections", lambda count: count == 1)
 
 
-def series(gateway):
+NAME = "(?:headgate|process)_[a-z0-9_]+"
+
+
+def series(gateway, port=None):
     names = set()
-    for line in gateway.metrics_text().splitlines():
+    for line in gateway.metrics_text(port).splitlines():
         if line.startswith("#"):
-            assert re.fullmatch(r"# (HELP|TYPE) headgate_[a-z0-9_]+ .+", line)
+            assert re.fullmatch(rf"# (HELP|TYPE) {NAME} .+", line)
         else:
-            match = re.fullmatch(r"(headgate_[a-z0-9_]+(?:\{[^}]*\})?) -?[0-9.e+-]+", line)
+            match = re.fullmatch(rf"({NAME}(?:{{[^}}]*}})?) -?[0-9.e+-]+", line)
             assert match, line
             assert match[1] not in names
             names.add(match[1])
@@ -284,6 +287,22 @@ def test_metrics_are_well_formed_and_few(gateway, origin):
         gateway.get(f"/respond/{number}", f"X-{number}: y", host=f"h{number}.example")
     assert series(gateway) == before
     assert 30 < len(before) < 400
+
+
+def test_what_is_configured_makes_no_series(gateway, teller):
+    """Of either daemon, however many clusters, rules and listeners there are, and whatever comes to them."""
+    daemons = (gateway.admin_port, gateway.control_admin_port)
+    gateway.serve(configure(gateway, [cluster("first", teller)]))
+    before = [series(gateway, port) for port in daemons]
+    names = [f"name-{number}" for number in range(50)]
+    ports = [gateway.port_of(name) for name in names[:5]]
+    gateway.serve(configure(gateway, [cluster(name, teller) for name in names], [under(f"/{name}", name) for name in names],
+                            listeners=[listener(gateway), *(listener(gateway, name=f"on-{port}", address=f"127.0.0.1:{port}")
+                                                            for port in ports)]))
+    for name in names:
+        assert gateway.get(f"/{name}").status == 200
+    assert [series(gateway, port) for port in daemons] == before
+    assert all(30 < len(found) < 400 for found in before)
 
 
 def test_probes(gateway, origin):
