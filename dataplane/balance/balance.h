@@ -156,7 +156,8 @@ struct choice {
 };
 
 /* NULL: there is none. Takes no memory. Cost in endpoints n: round robin and least connections log n, ring hash the
- * logarithm of its points, all others constant; while fewer than about one in 64 is available, up to n. */
+ * logarithm of its points, all others constant; up to n while fewer than about one in 64 is available, and for a key whose
+ * requests under way have filled all that it comes up to (`load_bound`). */
 struct candidate *group_choose(struct group *, const struct choice *);
 
 /* Round robin, where the owner knows that what was counted last is true, and the request has no wishes: the next turn.

@@ -234,21 +234,30 @@ static struct candidate *choose_first(struct group *g, const struct choice *ch) 
 
 /* ---- whatever there is ---- */
 
-static struct candidate *find(const struct group *g, const struct choice *ch, uint32_t start,
-                              bool (*is_good)(const struct choice *, const struct candidate *)) {
+/* What is asked of it; each includes what stands before. */
+enum wish { TAKEABLE, UNTRIED, BELOW_BOUND };
+
+static bool fulfils(const struct group *g, const struct choice *ch, const struct candidate *c, enum wish wish) {
+    return may_take(ch, c) && (wish < UNTRIED || !was_tried(ch, c)) && (wish < BELOW_BOUND || !is_over(g, ch, c));
+}
+
+static struct candidate *find(const struct group *g, const struct choice *ch, uint32_t start, enum wish wish) {
     uint32_t count = g->definition->count;
     for (uint32_t i = 0; i < count; i++) {
         struct candidate *c = member(g, ch, (uint32_t)(((uint64_t)start + i) % count));
-        if (is_good(ch, c))
+        if (fulfils(g, ch, c, wish))
             return c;
     }
     return NULL;
 }
 
+/* The bound holds here, too: a key that very many ask for at once fills all that it comes up to. */
 static struct candidate *choose_any(const struct group *g, const struct choice *ch) {
     uint32_t start = (uint32_t)((ch->has_hash ? ch->hash : balance_random(ch->random)) % g->definition->count);
-    struct candidate *c = find(g, ch, start, is_welcome);
-    return c || !ch->tried_count ? c : find(g, ch, start, may_take);
+    struct candidate *c = ch->rules->load_bound ? find(g, ch, start, BELOW_BOUND) : NULL;
+    if (!c)
+        c = find(g, ch, start, UNTRIED);
+    return c || !ch->tried_count ? c : find(g, ch, start, TAKEABLE);
 }
 
 static struct candidate *choose(struct group *g, const struct choice *ch) {

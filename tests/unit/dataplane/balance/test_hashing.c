@@ -234,17 +234,53 @@ static void without_a_key_chance_decides(void **state) {
 
 /* ---- bounded load */
 
-/* All requests have one of three keys, and none ends. */
+/* Requests of so many keys, none of which ends: an endpoint has at most the bound times its share of them, rounded up. */
+static void assert_bounded(uint32_t load_bound, unsigned requests, unsigned keys) {
+    uint64_t total = 0;
+    c.rules.load_bound = load_bound;
+    for (uint32_t m = 0; m < c.count; m++)
+        total += c.candidates[m].weight;
+    for (unsigned n = 0; n < requests; n++) {
+        struct candidate *e = &c.candidates[choose_by_hash(&c, key_at(n % keys))];
+        candidate_began(e, &c.rules);
+        assert_true(e->active <= ceil(load_bound / 100.0 * (n + 1) * e->weight / (double)total));
+    }
+}
+
 static void nobody_has_more_than_the_bound(void **state) {
     (void)state;
+    static const uint32_t weights[] = {1, 2, 3, 10, 50, 7};
     for (unsigned i = 0; i < KINDS; i++) {
         choosers_make(&c, kinds[i], 10, NULL);
-        c.rules.load_bound = 125;
-        for (unsigned n = 0; n < 5000; n++) {
-            int at = choose_by_hash(&c, key_at(n % 3));
-            candidate_began(&c.candidates[at], &c.rules);
-            assert_true(c.candidates[at].active <= ceil(1.25 * (n + 1) / 10));
+        assert_bounded(125, 5000, 3);
+        choosers_finish(&c);
+        choosers_make(&c, kinds[i], 6, weights);
+        assert_bounded(125, 5000, 3);
+        choosers_finish(&c);
+    }
+}
+
+/* It fills more endpoints than are tried by the table. */
+static void one_key_fills_nobody_beyond_the_bound(void **state) {
+    (void)state;
+    static const uint32_t bounds[] = {100, 101, 125, 1000};
+    for (unsigned i = 0; i < KINDS; i++)
+        for (unsigned b = 0; b < sizeof bounds / sizeof *bounds; b++) {
+            choosers_make(&c, kinds[i], 500, NULL);
+            assert_bounded(bounds[b], 3000, 1);
+            choosers_finish(&c);
         }
+}
+
+/* What was tried is passed over, though it alone has room. */
+static void a_retry_goes_beyond_the_bound_rather_than_back(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        choosers_make(&c, kinds[i], 2, NULL);
+        c.rules.load_bound = 100;
+        candidate_began(&c.candidates[1], &c.rules);
+        const void *tried[] = {&c.candidates[0]};
+        assert_int_equal(choose_with(&c, (struct choice){.has_hash = true, .tried = tried, .tried_count = 1}), 1);
         choosers_finish(&c);
     }
 }
@@ -318,6 +354,8 @@ int main(void) {
         cmocka_unit_test(the_order_of_the_list_does_not_matter),
         cmocka_unit_test(without_a_key_chance_decides),
         cmocka_unit_test(nobody_has_more_than_the_bound),
+        cmocka_unit_test(one_key_fills_nobody_beyond_the_bound),
+        cmocka_unit_test(a_retry_goes_beyond_the_bound_rather_than_back),
         cmocka_unit_test(below_the_bound_each_key_stays),
         cmocka_unit_test(the_same_members_have_the_same_table),
         cmocka_unit_test(tables_need_memory),
