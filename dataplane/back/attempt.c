@@ -154,7 +154,7 @@ static void go_elsewhere(struct attempt *a) {
     struct exchange *x = a->exchange;
     struct proxy *p = proxy_of(x);
     bool is_gone = endpoint_is_gone(a->endpoint);
-    if (is_gone && a == p->current) {
+    if (is_gone && !p->hedge) {
         proxy_attempt(x);
         return;
     }
@@ -163,6 +163,11 @@ static void go_elsewhere(struct attempt *a) {
         return;
     if (a == p->hedge) {
         hedge_failed(x, ABORT_NO_ROOM);
+        return;
+    }
+    if (p->hedge) {
+        attempt_end(a, ENDPOINT_CANCELLED);
+        hedge_take_over(x);
         return;
     }
     struct cluster_runtime *c = a->endpoint->cluster;

@@ -83,6 +83,42 @@ static void the_hedge_goes_on_when_the_first_fails(void **state) {
     assert_int_equal(stats_read(&worker.stats->retries_total), 0);
 }
 
+/* Both connect, and there may be no third connection. The first one will take no request. */
+static void ask_while_both_connect(void) {
+    origins.cluster.breakers.connections = 2;
+    origins.cluster.serial = ++next_serial;
+    complete(&origins);
+    fake_capacity = 10;
+    ask(0);
+    pass(AFTER + 2 * WHEEL_TICK_US);
+    assert_int_equal(connection_count, 2);
+    connections[0].link.capacity = 0;
+    fake_capacity = 1;
+}
+
+static void assert_hedge_goes_on(void) {
+    connect_ok(&connections[0]);
+    connect_ok(newest(2));
+    answer(newest(2), 200);
+    assert_answered(0, 200, 2);
+}
+
+static void the_hedge_goes_on_when_the_first_finds_no_room(void **state) {
+    (void)state;
+    ask_while_both_connect();
+    assert_hedge_goes_on();
+}
+
+static void the_hedge_goes_on_when_the_endpoint_of_the_first_leaves(void **state) {
+    (void)state;
+    ask_while_both_connect();
+    origins.endpoints[0] = origins.endpoints[port_of(newest(2)->link.endpoint) - 1];
+    origins.count = 1;
+    origins.cluster.serial = ++next_serial;
+    bring(&origins);
+    assert_hedge_goes_on();
+}
+
 static void the_first_goes_on_when_the_hedge_fails(void **state) {
     (void)state;
     ask_and_wait();
@@ -198,6 +234,8 @@ int main(void) {
         TEST(the_first_wins_while_the_hedge_connects),
         TEST(a_quick_answer_is_not_hedged),
         TEST(the_hedge_goes_on_when_the_first_fails),
+        TEST(the_hedge_goes_on_when_the_first_finds_no_room),
+        TEST(the_hedge_goes_on_when_the_endpoint_of_the_first_leaves),
         TEST(the_first_goes_on_when_the_hedge_fails),
         TEST(an_answer_to_be_retried_does_not_win),
         TEST(an_answer_to_be_retried_leaves_the_hedge),
