@@ -26,9 +26,16 @@ struct cluster_runtime *proxy_find_cluster(struct exchange *x) {
 
 static bool count_request(struct proxy *p, struct cluster_runtime *c) {
     p->is_counted = breakers_take(&p->cluster->shared->requests, p->cluster->breakers.requests);
-    if (p->is_counted)
+    if (p->is_counted && !p->was_let_in)
         stats_add(&c->counts->requests, 1);
+    p->was_let_in |= p->is_counted;
     return p->is_counted;
+}
+
+static void uncount_request(struct proxy *p) {
+    if (p->is_counted)
+        breakers_give(&p->cluster->shared->requests);
+    p->is_counted = false;
 }
 
 /* Counts the request, and begins an attempt at some endpoint. What it lacks: then it is counted, and nothing else. */
@@ -56,7 +63,8 @@ void proxy_attempt(struct exchange *x) {
         exchange_fail(x, ABORT_MEMORY);
         return;
     }
-    bool must_wait = c->queue.first && p->cluster->breakers.pending_timeout; /* nobody goes first who came later */
+    bool has_queue = c->queue.first && p->cluster->breakers.pending_timeout;
+    bool must_wait = has_queue && !p->is_counted; /* nobody goes first who came later; one that is counted came before */
     enum lack lack = must_wait ? LACK_REQUESTS : begin(x, c);
     if (lack != LACK_NOTHING)
         proxy_lacks(x, c, lack);
@@ -80,7 +88,8 @@ static void refuse(struct exchange *x, struct cluster_runtime *c, enum lack lack
     exchange_fail(x, ABORT_NO_ROOM);
 }
 
-/* It joins the queue where the cluster has one; else, or when that is full, it ends here. */
+/* It joins the queue where the cluster has one; else, or when that is full, it ends here. Who waits is not counted: those
+ * before it may wait for just that. */
 void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) {
     struct proxy *p = proxy_of(x);
     uint64_t timeout = p->cluster->breakers.pending_timeout;
@@ -89,6 +98,7 @@ void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) 
         return;
     }
     exchange_set_attempt_deadline(x, 0);
+    uncount_request(p);
     p->lacks = (uint8_t)lack;
     if (pending_enter(c, &p->place))
         proxy_set_timer(x, WAITS_FOR_ROOM, x->worker->now + timeout);
@@ -123,6 +133,7 @@ static bool try_again(struct pending *place) {
     enum lack lack = begin(x, c);
     if (lack == LACK_NOTHING)
         return true;
+    uncount_request(p);
     p->lacks = (uint8_t)lack;
     pending_return(c, place);
     proxy_set_timer(x, WAITS_FOR_ROOM, until);
@@ -245,9 +256,7 @@ static void finish(struct exchange *x) {
     hedge_cancel(x);
     attempt_end(p->current, last_outcome(x, p->current));
     retry_finish(p);
-    if (p->is_counted)
-        breakers_give(&p->cluster->shared->requests);
-    p->is_counted = false;
+    uncount_request(p);
 }
 
 const struct terminal_ops proxy_terminal = {

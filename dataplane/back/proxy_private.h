@@ -37,7 +37,8 @@ struct proxy {
     uint8_t                          unprocessed_left; /* further attempts at what no origin has looked at */
     uint8_t                          waits;        /* enum proxy_wait */
     uint8_t                          lacks;        /* enum lack: what it waits for */
-    bool                             is_counted;   /* among the cluster's requests */
+    bool                             is_counted;   /* among the cluster's requests; not while it waits in the queue */
+    bool                             was_let_in;   /* it has been, and has paid into the retry budget */
     bool                             holds_retry;  /* counts as a retry in the budget */
     bool                             holds_hedge;  /* and as a hedge */
     bool                             has_retried, has_hedged, was_refused;

@@ -6,10 +6,12 @@ from counted import ask, clients, counted, total
 from gateway import wait_until
 
 
-def serve(gateway, origins, **breakers):
+def serve(gateway, origins, retry=None, **breakers):
     """Connections are not kept: one that a worker keeps would count, and be of no use to the other one."""
     options = {name.replace("_", "-"): value for name, value in breakers.items()}
-    gateway.serve(configure(gateway, [cluster("c", *origins, **{"circuit-breakers": options, "idle-connections": 0})]))
+    config = configure(gateway, [cluster("c", *origins, **{"circuit-breakers": options, "idle-connections": 0})])
+    config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": "c", **({"retry": retry} if retry else {})}]
+    gateway.serve(config)
 
 
 def hold(origins):
@@ -64,6 +66,21 @@ def test_who_waits_is_served_when_there_is_room(gateway):
         assert total(origins) == 10
         assert sum(origin.most for origin in origins) <= 4
         assert gateway.metric("requests_pending") == 0
+
+
+def test_a_retry_goes_on_before_those_who_wait_for_its_room(gateway):
+    with counted("a") as origins:
+        serve(gateway, origins, {"retries": 1, "on": ["503"], "backoff": "off"}, requests=1, pending_timeout="20s")
+        hold(origins)
+        origins[0].status = 503
+        before = gateway.metric("pending_timeouts_total")
+        with clients(gateway, 5) as futures:
+            gateway.wait_metric("requests_pending", lambda count: count == 4)
+            wait_until("the one that has room", lambda: total(origins) == 1)
+            release(origins)
+            assert [future.result()[0].status for future in futures] == [503] * 5
+        assert gateway.metric("pending_timeouts_total") == before
+        assert origins[0].count == 10 and origins[0].most == 1
 
 
 def test_nobody_waits_longer_than_he_may(gateway):

@@ -15,6 +15,11 @@ static void bound(struct breakers b) {
     complete(&origins);
 }
 
+static void drain_all(bool drains) {
+    for (unsigned i = 0; i < 2; i++)
+        origins.endpoints[i].is_draining = drains, origins.endpoints[i].is_usable = !drains;
+}
+
 /* ---- overflow */
 
 static void assert_overflow(unsigned i, const char *word) {
@@ -102,26 +107,69 @@ static void an_endpoint_has_no_more_connections_than_it_may(void **state) {
 
 /* ---- the queue */
 
+/* Connections that are being made are there; one is in use, for this request, which is answered. */
+static void serve(unsigned i) {
+    struct fake_connection *c = NULL;
+    end_turn();
+    for (unsigned k = 0; k < connection_count; k++) {
+        if (connections[k].is_open && !connections[k].link.is_connected)
+            connect_ok(&connections[k]);
+        if (is_busy(&connections[k]))
+            c = &connections[k];
+    }
+    assert_non_null(c);
+    assert_ptr_equal(c->stream.leg.exchange, asked[i].exchange);
+    answer(c, 200);
+    assert_int_equal(asked[i].status, 200);
+}
+
 static void who_waits_is_served_in_order(void **state) {
     (void)state;
     bound((struct breakers){.requests = 1, .pending = 8, .pending_timeout = PATIENCE});
     for (unsigned i = 0; i < 4; i++)
         ask(i);
     assert_int_equal(stats_read(&worker.stats->requests_pending), 3);
-    for (unsigned i = 0; i < 4; i++) {
-        struct fake_connection *c = NULL;
-        end_turn();
-        for (unsigned k = 0; k < connection_count; k++) {
-            if (connections[k].is_open && !connections[k].link.is_connected)
-                connect_ok(&connections[k]);
-            if (is_busy(&connections[k]))
-                c = &connections[k];
-        }
-        assert_non_null(c);
-        assert_ptr_equal(c->stream.leg.exchange, asked[i].exchange);
-        answer(c, 200);
-        assert_int_equal(asked[i].status, 200);
-    }
+    for (unsigned i = 0; i < 4; i++)
+        serve(i);
+}
+
+/* It has the room that they wait for. */
+static void a_retry_does_not_wait_for_those_behind_it(void **state) {
+    (void)state;
+    bound((struct breakers){.requests = 1, .pending = 8, .pending_timeout = PATIENCE});
+    ask(0);
+    ask(1);
+    connect_ok(newest(1));
+    answer(newest(1), 503);
+    serve(0);
+    assert_answered(0, 200, 2);
+    serve(1);
+    assert_answered(1, 200, 1);
+}
+
+/* A retry that finds no endpoint waits behind one that has not begun, and leaves it the room. */
+static void who_waits_takes_no_room(void **state) {
+    (void)state;
+    const struct breakers one = {.requests = 1, .pending = 8, .pending_timeout = PATIENCE};
+    uint64_t before = cluster_counts_requests(&cluster_shared.counts);
+    bound(one);
+    ask(0);
+    ask(1);
+    connect_ok(newest(1));
+    drain_all(true);
+    bound(one);
+    bring(&origins);
+    answer(newest(1), 503);
+    assert_int_equal(stats_read(&worker.stats->requests_pending), 2);
+    assert_int_equal(atomic_load(&cluster_shared.requests), 0);
+    drain_all(false);
+    bound(one);
+    bring(&origins);
+    pass(2 * WHEEL_TICK_US);
+    serve(1);
+    serve(0);
+    assert_int_equal(asked[0].attempts, 2);
+    assert_int_equal(cluster_counts_requests(&cluster_shared.counts) - before, 2); /* each is let in once */
 }
 
 static void nobody_waits_for_ever(void **state) {
@@ -159,8 +207,7 @@ static void who_leaves_waits_no_more(void **state) {
 
 static void an_endpoint_that_comes_is_waited_for(void **state) {
     (void)state;
-    for (unsigned i = 0; i < 2; i++)
-        origins.endpoints[i].is_draining = true, origins.endpoints[i].is_usable = false;
+    drain_all(true);
     bound((struct breakers){.pending = 8, .pending_timeout = PATIENCE});
     ask(0);
     ask(1);
@@ -176,8 +223,7 @@ static void an_endpoint_that_comes_is_waited_for(void **state) {
 
 static void without_an_endpoint_the_wait_ends(void **state) {
     (void)state;
-    for (unsigned i = 0; i < 2; i++)
-        origins.endpoints[i].is_draining = true, origins.endpoints[i].is_usable = false;
+    drain_all(true);
     bound((struct breakers){.pending = 8, .pending_timeout = PATIENCE});
     ask(0);
     pass(PATIENCE + 2 * WHEEL_TICK_US);
@@ -333,6 +379,8 @@ int main(void) {
         TEST(another_endpoint_is_asked_when_one_is_full),
         TEST(an_endpoint_has_no_more_connections_than_it_may),
         TEST(who_waits_is_served_in_order),
+        TEST(a_retry_does_not_wait_for_those_behind_it),
+        TEST(who_waits_takes_no_room),
         TEST(nobody_waits_for_ever),
         TEST(the_queue_is_bounded),
         TEST(who_leaves_waits_no_more),
