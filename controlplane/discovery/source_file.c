@@ -73,22 +73,13 @@ static void read_file(struct file *f) {
 
 /* ---- watching ---- */
 
-static bool has_same_folders(const struct config_sources *a, const struct config_sources *b) {
-    if (a->directory_count != b->directory_count)
-        return false;
-    for (size_t i = 0; i < a->directory_count; i++)
-        if (strcmp(a->directories[i], b->directories[i]) != 0)
-            return false;
-    return true;
-}
-
 /* Returns whether other folders are watched than before: what changed there in between was not seen. */
 static bool watch_again(struct file *f) {
     struct config_sources folders = {0};
     char path[PATH_MAX];
     bool is_known = secret_file_path(f->config.root, f->path, path, sizeof path) == 0 && watch_path(&folders, path) == 0;
     watch_sort(&folders);
-    if (!is_known || has_same_folders(&folders, &f->folders)) {
+    if (!is_known || watch_is_same(&folders, &f->folders)) {
         config_sources_finish(&folders);
         return false;
     }
@@ -98,9 +89,11 @@ static bool watch_again(struct file *f) {
     return true;
 }
 
-/* Watched first, then read: no change falls between. A link may be swapped while that is done. */
+/* Watched first, then read: no change falls between. A link may be swapped while that is done. What has a folder's name by
+ * now may be another folder, which nobody watches yet. */
 static void look(struct file *f) {
     enum { ROUNDS = 5 };
+    watch_set(&f->watch, f->folders.directories, f->folders.directory_count);
     for (int i = 0; i < ROUNDS && watch_again(f); i++)
         ;
     read_file(f);

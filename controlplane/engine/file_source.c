@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/channel/message_copy.h"
+#include "controlplane/config/source/watch.h"
 #include "controlplane/engine/reply.h"
 #include "controlplane/engine/sources.h"
 #include "controlplane/discovery/watch.h"
@@ -143,15 +144,6 @@ static void push(struct file_source *f) {
     arena_finish(&arena);
 }
 
-static bool are_same_directories(const struct config_sources *a, const struct config_sources *b) {
-    if (a->directory_count != b->directory_count)
-        return false;
-    for (size_t i = 0; i < a->directory_count; i++)
-        if (strcmp(a->directories[i], b->directories[i]) != 0)
-            return false;
-    return true;
-}
-
 /* Reads the files with their directories watched already, so that no change falls between reading and watching. What has
  * to be watched is known only after reading, so it is read again while that changes. */
 static int load(struct file_source *f, struct config_sources *ret, struct error_list *errors) {
@@ -162,7 +154,7 @@ static int load(struct file_source *f, struct config_sources *ret, struct error_
     for (int i = 0; i < ROUNDS; i++) {
         error_list_finish(errors);
         status = config_load(f->path, ret, errors);
-        bool is_watched = are_same_directories(ret, i ? &before : &f->sources);
+        bool is_watched = watch_is_same(ret, i ? &before : &f->sources);
         config_sources_finish(&before);
         if (is_watched || i == ROUNDS - 1)
             return status;

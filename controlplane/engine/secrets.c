@@ -292,15 +292,6 @@ static int list_folders(const struct engine *e, const struct config_secrets *wan
     return status;
 }
 
-static bool has_same_folders(const struct config_sources *a, const struct config_sources *b) {
-    if (a->directory_count != b->directory_count)
-        return false;
-    for (size_t i = 0; i < a->directory_count; i++)
-        if (strcmp(a->directories[i], b->directories[i]) != 0)
-            return false;
-    return true;
-}
-
 /* Returns whether folders are watched now that were not before: what changed there in between was not seen. */
 static bool watch_secrets(struct engine *e, const struct config_resources *set) {
     struct config_secrets want = {0};
@@ -310,7 +301,7 @@ static bool watch_secrets(struct engine *e, const struct config_resources *set) 
     if (config_secrets_collect(set, &want, &errors) < 0 || list_folders(e, &want, &folders) < 0) {
         log_error("no memory to watch the files of certificates");
         config_sources_finish(&folders);
-    } else if (has_same_folders(&folders, &e->secrets.folders)) {
+    } else if (watch_is_same(&folders, &e->secrets.folders)) {
         config_sources_finish(&folders);
     } else {
         config_sources_finish(&e->secrets.folders);
@@ -438,8 +429,11 @@ void engine_secrets_committed(struct engine *e, const struct part *before, const
         error_list_add(&e->secrets.problems, &warnings->items[i]);
 }
 
+/* What has a folder's name by now may be another folder, which nobody watches yet. */
 static void on_changed(void *owner) {
-    engine_refresh_secrets(owner);
+    struct engine *e = owner;
+    watch_set(&e->secrets.watch, e->secrets.folders.directories, e->secrets.folders.directory_count);
+    engine_refresh_secrets(e);
 }
 
 static void on_due(struct ev_loop *loop, ev_timer *timer, int events) {

@@ -114,3 +114,12 @@ void watch_sort(struct config_sources *sources) {
     }
     sources->directory_count = kept;
 }
+
+bool watch_is_same(const struct config_sources *a, const struct config_sources *b) {
+    if (a->directory_count != b->directory_count)
+        return false;
+    for (size_t i = 0; i < a->directory_count; i++)
+        if (strcmp(a->directories[i], b->directories[i]) != 0)
+            return false;
+    return true;
+}

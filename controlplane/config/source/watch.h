@@ -11,3 +11,5 @@ int watch_path(struct config_sources *sources, const char *path);
 int watch_pattern(struct config_sources *sources, const char *pattern);
 /* Sorts, and leaves each once. */
 void watch_sort(struct config_sources *sources);
+/* Whether both have the same directories, by their names. Both are sorted. */
+bool watch_is_same(const struct config_sources *a, const struct config_sources *b);

@@ -81,16 +81,33 @@ static struct source *make(struct fixture *f, const char *path) {
     return s;
 }
 
-/* Renamed over, as it should be done. */
-static void write_list(const struct fixture *f, const char *text) {
+/* Renamed over, as it should be done. `folder`: below that of the test. */
+static void write_list_in(const struct fixture *f, const char *folder, const char *text) {
     char path[128], fresh[128];
-    snprintf(path, sizeof path, "%s/list.yaml", f->folder);
-    snprintf(fresh, sizeof fresh, "%s/list.tmp", f->folder);
+    snprintf(path, sizeof path, "%s/%s/list.yaml", f->folder, folder);
+    snprintf(fresh, sizeof fresh, "%s/%s/list.tmp", f->folder, folder);
     FILE *file = fopen(fresh, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(rename(fresh, path), 0);
+}
+
+static void write_list(const struct fixture *f, const char *text) {
+    write_list_in(f, ".", text);
+}
+
+static void rename_folder(const struct fixture *f, const char *from, const char *to) {
+    char old[128], new[128];
+    snprintf(old, sizeof old, "%s/%s", f->folder, from);
+    snprintf(new, sizeof new, "%s/%s", f->folder, to);
+    assert_int_equal(rename(old, new), 0);
+}
+
+static void make_folder(const struct fixture *f, const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", f->folder, name);
+    assert_int_equal(mkdir(path, 0700), 0);
 }
 
 static void wait_found(struct fixture *f, const char *expected) {
@@ -125,6 +142,22 @@ static void changes_are_found_and_faults_change_nothing(void **state) {
     unsigned before = f->founds;
     f->source->kind->refresh(f->source);
     assert_int_equal(f->founds, before + 1);
+}
+
+/* It has the same name, and is not the one that is watched. */
+static void a_folder_that_is_replaced_is_watched(void **state) {
+    struct fixture *f = *state;
+    make_folder(f, "site");
+    write_list_in(f, "site", "[10.0.0.1:1]");
+    f->source = make(f, "site/list.yaml");
+    wait_found(f, "10.0.0.1:1");
+    make_folder(f, "fresh");
+    write_list_in(f, "fresh", "[10.0.0.2:1]");
+    rename_folder(f, "site", "old");
+    rename_folder(f, "fresh", "site");
+    wait_found(f, "10.0.0.2:1");
+    write_list_in(f, "site", "[10.0.0.3:1]");
+    wait_found(f, "10.0.0.3:1");
 }
 
 static void nothing_outside_of_the_root_is_read(void **state) {
@@ -169,6 +202,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(changes_are_found_and_faults_change_nothing),
+        TEST(a_folder_that_is_replaced_is_watched),
         TEST(nothing_outside_of_the_root_is_read),
         TEST(memory_is_an_ordinary_failure),
     };

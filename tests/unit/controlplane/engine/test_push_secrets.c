@@ -122,6 +122,34 @@ static void what_is_wrong_is_told_with_its_place(void **state) {
     assert_int_equal(s->fixture->reply->outcome, OUTCOME(STORED));
 }
 
+static void wait_for_generation_after(const struct fixture *f, uint64_t generation) {
+    while (channel_current(engine_channel(f->engine))->generation == generation)
+        ev_run(f->loop, EVRUN_ONCE);
+}
+
+/* Puts an empty one in its place, with the old one in it. */
+static void replace_folder(const struct folder *f) {
+    char aside[sizeof f->path + 8], inside[sizeof f->path + 8];
+    snprintf(aside, sizeof aside, "%s.old", f->path);
+    snprintf(inside, sizeof inside, "%s/old", f->path);
+    assert_int_equal(rename(f->path, aside), 0);
+    assert_int_equal(mkdir(f->path, 0700), 0);
+    assert_int_equal(rename(aside, inside), 0);
+}
+
+static void a_folder_that_is_replaced_is_watched(void **state) {
+    struct secured *s = *state;
+    make_pairs(s, 1);
+    push_pairs(s, 1, 204);
+    run_until(s->fixture, 1);
+    uint64_t pushed = channel_current(engine_channel(s->fixture->engine))->generation;
+    replace_folder(s->folder);
+    make_pairs(s, 1);
+    wait_for_generation_after(s->fixture, pushed);
+    make_pairs(s, 1); /* into a folder of the same name as before, which is another one */
+    wait_for_generation_after(s->fixture, pushed + 1);
+}
+
 static void a_stop_waits_for_the_push(void **state) {
     struct secured *s = *state;
     make_pairs(s, PAIRS);
@@ -157,6 +185,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_loop_goes_on_and_other_pushes_wait, secured_setup, secured_teardown),
         cmocka_unit_test_setup_teardown(all_of_them_are_there_at_the_end, secured_setup, secured_teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_told_with_its_place, secured_setup, secured_teardown),
+        cmocka_unit_test_setup_teardown(a_folder_that_is_replaced_is_watched, secured_setup, secured_teardown),
         cmocka_unit_test_setup_teardown(a_stop_waits_for_the_push, secured_setup, secured_teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, secured_setup, secured_teardown),
     };
