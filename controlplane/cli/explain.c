@@ -42,7 +42,7 @@ static int ask(struct cli *cli, const Headgate__ExplainRequest *request) {
     if (!reply)
         return exit_code;
     if (reply->text)
-        fputs(reply->text, stdout);
+        cli_print(cli, STYLE_PLAIN, "%s", reply->text);
     exit_code = cli_print_problems(cli, reply->problems, reply->n_problems) ? EXIT_REFUSED : EXIT_DONE;
     headgate__text_reply__free_unpacked(reply, NULL);
     return exit_code;
@@ -189,7 +189,7 @@ static int explain_xds(const struct cli *cli, const struct options *options, con
     if (take_random(cli, options_get(options, "random"), &how) == 0 && take_values(cli, options, arena, &runtime) == 0 &&
         take_all_metadata(cli, options, arena, &metadata) == 0 && read_file(cli, path, &text) == 0) {
         if (xds_explain(path, strbuf_str(&text), request, &how, &out, &errors) == 0) {
-            fputs(strbuf_str(&out).p, stdout);
+            cli_print(cli, STYLE_PLAIN, "%s", strbuf_str(&out).p);
             exit_code = EXIT_DONE;
         } else {
             exit_code = cli_fail(cli, &errors, EXIT_REFUSED);

@@ -14,9 +14,29 @@ static const char *const codes[] = {
     [STYLE_TITLE] = "\033[1m",
 };
 
+/* A character of UTF-8, but for those that part lines and columns. */
+static bool is_control(const char *character) {
+    const unsigned char *p = (const unsigned char *)character;
+    return (p[0] < ' ' && p[0] != '\n' && p[0] != '\t') || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+/* Names, reasons and messages come from servers and from other people: nothing in them may steer the terminal. */
+static void write_text(FILE *out, const char *text) {
+    for (struct str rest = str_of(text); rest.n > 0;) {
+        size_t n = utf8_length(rest.p, rest.n), taken = n ? n : 1;
+        if (n == 0 || is_control(rest.p))
+            putc('?', out);
+        else
+            fwrite(rest.p, 1, n, out);
+        rest = (struct str){rest.p + taken, rest.n - taken};
+    }
+}
+
 static void write_styled(bool has_colour, FILE *out, enum style style, const char *text) {
     bool is_coloured = has_colour && style != STYLE_PLAIN;
-    fprintf(out, "%s%s%s", is_coloured ? codes[style] : "", text, is_coloured ? "\033[0m" : "");
+    fputs(is_coloured ? codes[style] : "", out);
+    write_text(out, text);
+    fputs(is_coloured ? "\033[0m" : "", out);
 }
 
 void cli_print(const struct cli *cli, enum style style, const char *format, ...) {
@@ -33,12 +53,15 @@ void cli_print(const struct cli *cli, enum style style, const char *format, ...)
 /* ---- errors ---- */
 
 void cli_error(const struct cli *cli, const char *format, ...) {
+    struct strbuf text = {0};
     va_list args;
-    write_styled(cli->has_error_colour, stderr, STYLE_BAD, "headgate: ");
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    strbuf_vprintf(&text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    write_styled(cli->has_error_colour, stderr, STYLE_BAD, "headgate: ");
+    write_text(stderr, text.p ? text.p : "out of memory");
+    putc('\n', stderr);
+    strbuf_finish(&text);
 }
 
 static void print_error(const struct cli *cli, const struct error *e, bool is_warning) {
@@ -47,7 +70,8 @@ static void print_error(const struct cli *cli, const struct error *e, bool is_wa
     write_styled(cli->has_error_colour, stderr, is_warning ? STYLE_WARN : STYLE_BAD,
                  is_warning ? "warning: " : "error: ");
     error_format(e, &text);
-    fprintf(stderr, "%s\n", text.p ? text.p : "out of memory");
+    write_text(stderr, text.p ? text.p : "out of memory");
+    putc('\n', stderr);
     strbuf_finish(&text);
 }
 
