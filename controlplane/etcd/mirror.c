@@ -71,10 +71,14 @@ static const char *take_items(struct etcd_mirror *m, const Etcdserverpb__RangeRe
     return NULL;
 }
 
-/* The key right behind the last one. */
+static bool is_before(const Mvccpb__KeyValue *kv, const struct strbuf *place) {
+    return str_cmp((struct str){(const char *)kv->key.data, kv->key.len}, strbuf_str(place)) < 0;
+}
+
+/* The key right behind the last one, unless that is before what was asked for: it would go on for ever. */
 static const char *turn_page(struct etcd_mirror *m, const Etcdserverpb__RangeResponse *reply) {
     const Mvccpb__KeyValue *last = reply->n_kvs ? reply->kvs[reply->n_kvs - 1] : NULL;
-    if (!last || !key_of(m, last).p)
+    if (!last || !key_of(m, last).p || is_before(last, &m->next))
         return "etcd says that there is more and does not say what";
     strbuf_reset(&m->next);
     strbuf_add(&m->next, last->key.data, last->key.len);

@@ -210,6 +210,8 @@ static void answers_without_sense(void **state) {
     assert_non_null(etcd_mirror_take_range(m, &reply));
     assert_non_null(page(m, 10, NULL, true));           /* more, and not what */
     assert_non_null(page(m, 10, "/elsewhere", true));   /* not ours: it could go round for ever */
+    assert_null(page(m, 10, "/p/config/b", true));
+    assert_non_null(page(m, 10, "/p/config/b", true));  /* nor what was there before */
     assert_int_equal(m->step, ETCD_LIST);
     has_memory = false;
     assert_non_null(page(m, 10, "/p/config/a", false));
