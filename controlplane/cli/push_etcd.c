@@ -142,9 +142,8 @@ static void undo(struct push *p) {
     arena_finish(&arena);
 }
 
-/* A transaction that is sent twice finds itself: it has gone through. */
 static int judge_refusal(struct push *p) {
-    if (strcmp(p->other.generation, p->after.generation) == 0)
+    if (etcd_write_has_counted(&p->write, &p->other))
         return EXIT_DONE;
     if (p->other.version)
         error_addf(&p->errors, ERROR_CONFLICT, "%s pushed version %" PRIu64 " to etcd meanwhile%s%s; nothing was changed",

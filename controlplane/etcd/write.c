@@ -158,6 +158,10 @@ Etcdserverpb__TxnRequest *etcd_write_next(struct etcd_write *w, struct arena *ar
     return t.request;
 }
 
+bool etcd_write_has_counted(const struct etcd_write *w, const struct etcd_pointer *now) {
+    return strcmp(now->generation, w->after->generation) == 0 || strcmp(now->previous.name, w->after->generation) == 0;
+}
+
 Etcdserverpb__TxnRequest *etcd_write_undo(const struct etcd_write *w, struct arena *arena) {
     struct txn t;
     const char *key = arena_printf(arena, "%s/" ETCD_CONFIG ETCD_GENERATIONS "%s/", w->prefix, w->after->generation);

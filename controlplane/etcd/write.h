@@ -27,6 +27,9 @@ struct etcd_write {
 /* The next transaction, in the arena; where it does not go through, its answer has `current`. NULL: all were made, or there
  * is no memory (is_over is false). */
 Etcdserverpb__TxnRequest *etcd_write_next(struct etcd_write *w, struct arena *arena);
+/* Whether all has come through, though the answer was lost and it was sent again: `now` is what `current` has, which may be
+ * the push that came upon this one. */
+bool etcd_write_has_counted(const struct etcd_write *w, const struct etcd_pointer *now);
 /* Takes a generation away that did not become the one that counts. NULL without memory. */
 Etcdserverpb__TxnRequest *etcd_write_undo(const struct etcd_write *w, struct arena *arena);
 

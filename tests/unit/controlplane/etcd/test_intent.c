@@ -321,12 +321,28 @@ static void without_memory(void **state) {
     etcd_intent_finish(&i);
 }
 
+/* One that was sent twice finds what it has done itself, also below a push that came upon it. */
+static void what_has_counted_is_known(void **state) {
+    (void)state;
+    const struct etcd_pointer ours = {.generation = "02-a"};
+    const struct etcd_write w = {.after = &ours};
+    struct etcd_pointer now = {.generation = "02-a", .previous = {.name = "01-b"}};
+    assert_true(etcd_write_has_counted(&w, &now));
+    now = (struct etcd_pointer){.generation = "03-c", .previous = {.name = "02-a"}};
+    assert_true(etcd_write_has_counted(&w, &now));
+    now = (struct etcd_pointer){.generation = "02-c", .previous = {.name = "01-b"}};
+    assert_false(etcd_write_has_counted(&w, &now));
+    now = (struct etcd_pointer){.version = 0};
+    assert_false(etcd_write_has_counted(&w, &now));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_pushed_is_read), cmocka_unit_test(what_was_pushed_before_is_read),
         cmocka_unit_test(what_nobody_counts_goes), cmocka_unit_test(what_is_large_is_cut),
         cmocka_unit_test(faults_name_key_and_field), cmocka_unit_test(faults_of_current),
         cmocka_unit_test(a_list_takes_away_what_it_lacks_at_its_end), cmocka_unit_test(without_memory),
+        cmocka_unit_test(what_has_counted_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
