@@ -42,11 +42,21 @@ static struct h3_client *of_link(struct client_connection *link) {
 
 /* ---- what the owner is told ---- */
 
-static void report_closed(struct h3_client *c) {
+static void fail_connect(struct h3_client *c, int error) {
     if (!c->is_owned)
         return;
     c->is_owned = false;
-    c->link.owner->on_closed(&c->link);
+    c->link.owner->on_connect_failed(&c->link, error);
+}
+
+/* Before it is connected nothing but memory ends its session. */
+static void report_closed(struct h3_client *c) {
+    if (!c->link.is_connected) {
+        fail_connect(c, ENOMEM);
+    } else if (c->is_owned) {
+        c->is_owned = false;
+        c->link.owner->on_closed(&c->link);
+    }
 }
 
 static void report_available(struct h3_client *c) {
@@ -318,13 +328,6 @@ static const struct h3_role client_role = {
 
 /* ---- the handshake ---- */
 
-static void fail_connect(struct h3_client *c, int error) {
-    if (!c->is_owned)
-        return;
-    c->is_owned = false;
-    c->link.owner->on_connect_failed(&c->link, error);
-}
-
 static const struct quic_ops connecting_ops;
 
 /* From here on the session is the user of the connection. */
@@ -341,6 +344,8 @@ static void connecting_on_open(struct quic_user *user) {
         return;
     }
     user->ops->on_open(user);
+    if (c->session.is_over)
+        return;
     c->received_at = w->now;
     c->link.is_connected = true;
     update_capacity(c);
