@@ -350,6 +350,13 @@ static void on_stream_reset(struct quic_user *user, int64_t id, uint64_t code) {
     give_stream_up(s, stream, code);
 }
 
+/* Nothing more of our half goes out, and nobody waits for room for it. */
+static void end_sending(struct h3_stream *stream) {
+    h3_stream_unready(stream);
+    h3_stream_await_window(stream, false);
+    stream->ends = stream->sent_end = true;
+}
+
 static void on_stop_sending(struct quic_user *user, int64_t id, uint64_t code) {
     struct h3_session *s = session_of(user);
     if (s->is_over)
@@ -361,9 +368,8 @@ static void on_stop_sending(struct quic_user *user, int64_t id, uint64_t code) {
     struct h3_stream *stream = h3_stream_find(s, id);
     if (!stream || stream->is_reset)
         return;
-    h3_stream_unready(stream);
     bool goes_on = !s->role->is_server || exchange_is_tunnel(stream->leg.exchange), is_news = !stream->sent_end;
-    stream->ends = stream->sent_end = true;
+    end_sending(stream);
     if (!goes_on)
         give_stream_up(s, stream, code);
     else if (stream->leg.exchange && is_news) /* it is said again when it seems lost */
@@ -446,10 +452,8 @@ static void on_shut(struct quic_user *user, int64_t id) {
     struct h3_stream *stream = h3_stream_find(s, id);
     if (is_own_channel(s, id))
         h3_session_fail(s, H3_FAULT_CRITICAL_STREAM);
-    if (!stream)
-        return;
-    h3_stream_unready(stream);
-    stream->ends = stream->sent_end = true;
+    if (stream)
+        end_sending(stream);
 }
 
 static void on_closed(struct quic_user *user, const struct quic_closing *why) {

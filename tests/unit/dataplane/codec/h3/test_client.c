@@ -433,6 +433,27 @@ static void unread_response_is_bounded(void **state) {
     assert_true(16384 + fake_stream(0)->credit >= window + sent / 2);
 }
 
+/* The origin answers without reading the rest, which its window would not have let through: nobody waits for that any more.
+ * What is late now is its answer, if anything. */
+static void answer_in_front_of_a_full_window_has_its_time(void **state) {
+    static char large[50000];
+    (void)state;
+    struct call *c = post((struct str){large, sizeof large});
+    settle();
+    fake.first_window = 1000;
+    open_connection();
+    say_settings(false);
+    SAY_HEAD(0, false, ":status", "200");
+    fake.user->ops->on_stop_sending(fake.user, 0, H3_NO_ERROR);
+    settle();
+    pass(cluster.options.write_timeout + 1000000);
+    say_frame(0, H3_DATA, "answer", 6, true);
+    settle();
+    assert_answered(c, 200);
+    assert_string_equal(text(&c->loop.received), "answer");
+    assert_int_equal(logged.abort, ABORT_NONE);
+}
+
 /* ---- tunnels */
 
 static struct call *ask_tunnel(void) {
@@ -696,6 +717,7 @@ int main(void) {
         TEST(small_response_needs_no_more_credit),
         TEST(response_as_large_as_the_window_gets_more),
         TEST(unread_response_is_bounded),
+        TEST(answer_in_front_of_a_full_window_has_its_time),
         TEST(tunnel_waits_for_settings_and_opens),
         TEST(origin_that_knows_no_tunnels_gets_a_request),
         TEST(client_that_gives_up_resets_the_stream),
