@@ -103,10 +103,10 @@ static void await_section(struct h2_server *s) {
     conn_set_deadline(c, DEADLINE_READ, wait ? c->worker->now + wait : 0);
 }
 
-/* A stream begins: from now on a client that is silent for long is asked whether it is there. */
+/* A stream has begun: from now on a client that is silent for long is asked whether it is there. */
 static void end_idling(struct h2_server *s) {
     struct conn *c = &s->session.conn;
-    if (s->phase == PHASE_OPEN && s->session.stream_count == 0)
+    if (s->phase == PHASE_OPEN && s->session.stream_count == 1)
         conn_set_deadline(c, DEADLINE_IDLE, s->ping_interval ? c->worker->now + s->ping_interval : 0);
 }
 
@@ -174,8 +174,6 @@ static struct h2_stream *create_stream(struct h2_session *session, int32_t id) {
 static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     struct h2_server *s = server_of(session);
     renew_definition(s);
-    end_idling(s);
-    await_section(s);
     s->requests++;
     if (s->requests >= s->origin.listener->settings->limits.requests_per_connection)
         announce(s);
@@ -183,6 +181,7 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     s->origin.initial_credit = session->window;
     if (stream && exchange_open(session->conn.worker, &stream->leg, &s->origin)) {
         h2_session_check(session, nghttp2_session_set_stream_user_data(session->library, id, stream));
+        end_idling(s);
         stream->asked = early_priorities_find(&s->early_priorities, (uint64_t)id);
         return stream;
     }
@@ -192,11 +191,13 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     return NULL;
 }
 
+/* Of a stream that is refused the library does not tell the end of the section: it is not waited for. */
 static struct h2_stream *on_open(struct h2_session *session, int32_t id) {
     struct h2_stream *stream = open_stream(session, id);
     struct exchange *x = stream ? stream->leg.exchange : NULL;
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;
     if (head) {
+        await_section(server_of(session));
         section_begin_head(&session->reader, SECTION_REQUEST, VERSION_20, exchange_arena(x), &session->limits, head);
         session->reader.takes_protocol = server_of(session)->takes_protocol;
         return stream;

@@ -115,8 +115,6 @@ static struct h3_stream *on_stream(struct h3_session *session, int64_t id) {
     if (s->phase == PHASE_GOING && (uint64_t)id >= s->last_id)
         return refuse_stream(session, id);
     renew_definition(s);
-    if (s->phase == PHASE_OPEN)
-        worker_set_timer(w, &s->timer, 0);
     if (++s->requests >= s->origin.listener->settings->limits.requests_per_connection)
         announce(s);
     struct h3_stream *stream = h3_session_is_spent(w) ? NULL : h3_stream_create(session, id);
@@ -124,6 +122,8 @@ static struct h3_stream *on_stream(struct h3_session *session, int64_t id) {
         stats_add(&w->stats->overload_total, 1);
         return refuse_stream(session, id);
     }
+    if (s->phase == PHASE_OPEN)
+        worker_set_timer(w, &s->timer, 0);
     h3_stream_await_head(stream, s->origin.listener->timeouts.header);
     return stream;
 }

@@ -479,6 +479,42 @@ static void a_section_that_never_ends_runs_out_of_time(void **state) {
     assert_int_equal(stats_read(&worker.stats->client_header_timeouts_total), 1);
 }
 
+/* For want of memory. */
+static void refuse_a_stream(void) {
+    worker.session_memory.limit = 0;
+    struct call *refused = get(&client, "/");
+    settle(&client);
+    assert_int_equal(refused->code, NGHTTP2_REFUSED_STREAM);
+    worker.session_memory.limit = SIZE_MAX;
+}
+
+/* Its section is whole all the same: nothing more of it is waited for, and others go on. */
+static void a_stream_that_is_refused_leaves_no_deadline(void **state) {
+    (void)state;
+    open_client(65535);
+    struct call *other = get(&client, "/");
+    settle(&client);
+    refuse_a_stream();
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + definition.timeouts.header + 1000000;
+    wheel_advance(&worker.wheel, worker.now);
+    settle(&client);
+    assert_false(client.eof);
+    answer_with(&backs[0], STR("x"));
+    settle(&client);
+    assert_int_equal(other->status, 200);
+}
+
+static void a_connection_with_a_refused_stream_alone_is_idle(void **state) {
+    (void)state;
+    definition.http2.ping_interval = 0;
+    open_client(65535);
+    refuse_a_stream();
+    expire();
+    settle(&client);
+    assert_true(client.has_goaway && client.goaway_code == NGHTTP2_NO_ERROR && client.eof);
+    assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
+}
+
 static void more_streams_than_allowed_are_refused(void **state) {
     (void)state;
     enum { COUNT = 200 };
@@ -667,6 +703,8 @@ int main(void) {
         TEST(settings_that_are_acknowledged_have_no_deadline),
         TEST(what_the_library_holds_has_a_budget),
         TEST(a_section_that_never_ends_runs_out_of_time),
+        TEST(a_stream_that_is_refused_leaves_no_deadline),
+        TEST(a_connection_with_a_refused_stream_alone_is_idle),
         TEST(more_streams_than_allowed_are_refused),
         TEST(what_is_not_http2_is_closed),
         TEST(what_only_the_library_finds_is_counted),

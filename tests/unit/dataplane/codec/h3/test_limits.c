@@ -47,6 +47,18 @@ static void a_request_in_pieces_without_room_is_rejected(void **state) {
     a_request_without_room_is_rejected(state);
 }
 
+static void a_connection_with_a_refused_stream_alone_is_idle(void **state) {
+    (void)state;
+    worker.session_memory.limit = 0;
+    struct call *refused = get("/");
+    settle();
+    assert_int_equal(fake_stream(refused->id)->reset_code, H3_REQUEST_REJECTED);
+    worker.session_memory.limit = SIZE_MAX;
+    expire();
+    assert_true(fake.is_closed && fake.code == H3_NO_ERROR);
+    assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
+}
+
 /* Whatever becomes of a stream, the connection gets back what came on it. */
 static void all_bytes_are_given_back_to_the_connection(void **state) {
     static const char no_path[] = "\x01\x07\x00\x00\xd1\xd7\x50\x01\x61" "\x00\x03" "abc" "\x00\x03" "def";
@@ -218,6 +230,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(a_request_without_room_is_rejected),
         TEST(a_request_in_pieces_without_room_is_rejected),
+        TEST(a_connection_with_a_refused_stream_alone_is_idle),
         TEST(all_bytes_are_given_back_to_the_connection),
         TEST(kept_bytes_are_given_back_to_the_connection),
         TEST(a_smaller_window_is_for_later_connections),
