@@ -281,8 +281,10 @@ static enum pull pull_byte(struct h2_stream *s, struct fields **ret_trailers) {
     if (room)
         *room = *slice->p;
     slice_free(pool, slice);
-    if (!room || slice_queue_take(&copy, pool, 1) < 0)
+    if (!room || slice_queue_take(&copy, pool, 1) < 0) {
+        exchange_on_abort(&s->leg, ABORT_MEMORY);
         return PULL_ABORT;
+    }
     slice_queue_push(&s->frame, slice_queue_pop(&copy));
     return PULL_DATA;
 }

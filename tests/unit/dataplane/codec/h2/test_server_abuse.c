@@ -646,6 +646,43 @@ static void each_lack_of_memory_is_survived(void **state) {
     }
 }
 
+/* Up to its window, behind which a byte is kept. */
+static struct call *fill_window(struct back **ret_back) {
+    enum { LAST = 100 };
+    struct call *call = get(&client, "/");
+    call->reads_nothing = true;
+    settle(&client);
+    struct back *b = *ret_back = &backs[back_count - 1];
+    answer(b, 200, -1, false);
+    push_bytes(b, 65535 - LAST);
+    b->loop.to_send = (struct str){large, LAST + 10};
+    assert_true(loopback_push(&b->loop, LAST + 10));
+    return call;
+}
+
+/* Nor is it the origin that is said to have failed. */
+static void a_body_that_we_lack_memory_for_is_not_the_origins_fault(void **state) {
+    (void)state;
+    struct back *b;
+    unsigned failed = 0;
+    for (long nth = 0; nth < 4; nth++) {
+        open_client(65535);
+        struct call *call = fill_window(&b);
+        hg_alloc_fail_at(nth, 1);
+        ev_run(worker.loop, EVRUN_NOWAIT);
+        hg_alloc_fail_at(-1, 0);
+        settle(&client);
+        failed += call->closed;
+        if (call->closed)
+            assert_int_equal(logged.abort, ABORT_MEMORY);
+        client_finish(&client);
+        client.session = NULL;
+        for (int i = 0; i < SETTLED; i++)
+            ev_run(worker.loop, EVRUN_NOWAIT);
+    }
+    assert_true(failed > 0);
+}
+
 /* Interim responses of many streams, that are copied and counted nowhere: those that the kernel does not take are few. */
 static void interims_are_not_kept_for_who_reads_nothing(void **state) {
     (void)state;
@@ -710,6 +747,7 @@ int main(void) {
         TEST(what_only_the_library_finds_is_counted),
         TEST(a_client_that_leaves_ends_all_of_its_exchanges),
         TEST(each_lack_of_memory_is_survived),
+        TEST(a_body_that_we_lack_memory_for_is_not_the_origins_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
