@@ -277,11 +277,28 @@ static int explain_route(const struct config_resources *set, struct arena *arena
     return -1;
 }
 
+static int take_method(const Headgate__ExplainRequest *m, struct arena *arena, struct explained *x,
+                       struct error_list *errors) {
+    x->method = str_of(m->method ? m->method : "GET");
+    char *lower = lower_copy(arena, x->method);
+    if (lower && field_name_is_valid((struct str){lower, x->method.n})) /* both are tokens */
+        return 0;
+    error_addf(errors, ERROR_SYNTAX, "\"%.*s\" is not a method", STR_FMT(x->method));
+    return -1;
+}
+
+static int take_request(const Headgate__ExplainRequest *m, struct arena *arena, struct explained *x,
+                        struct error_list *errors) {
+    if (take_method(m, arena, x, errors) < 0 || parse_url(m->url, arena, x, errors) < 0)
+        return -1;
+    return take_fields(m, arena, x, errors);
+}
+
 int explain_request(const struct config_resources *set, const Headgate__ExplainRequest *m,
                     struct arena *arena, struct explained *ret, struct error_list *errors) {
-    *ret = (struct explained){.method = str_of(m->method ? m->method : "GET")};
-    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, errors) < 0 ||
-        choose_listener(set, arena, ret, errors) < 0 || compile_table(set, ret, errors) < 0)
+    *ret = (struct explained){0};
+    if (take_request(m, arena, ret, errors) < 0 || choose_listener(set, arena, ret, errors) < 0 ||
+        compile_table(set, ret, errors) < 0)
         return -1;
     return explain_route(set, arena, ret, errors);
 }
@@ -289,9 +306,8 @@ int explain_request(const struct config_resources *set, const Headgate__ExplainR
 int explain_by_table(const struct config_resources *set, const char *table, uint32_t random,
                      const Headgate__ExplainRequest *m, struct arena *arena, struct explained *ret,
                      struct error_list *errors) {
-    *ret = (struct explained){.method = str_of(m->method ? m->method : "GET"), .route_table = table, .random = random};
-    if (parse_url(m->url, arena, ret, errors) < 0 || take_fields(m, arena, ret, errors) < 0 ||
-        compile_table(set, ret, errors) < 0)
+    *ret = (struct explained){.route_table = table, .random = random};
+    if (take_request(m, arena, ret, errors) < 0 || compile_table(set, ret, errors) < 0)
         return -1;
     return explain_route(set, arena, ret, errors);
 }

@@ -110,6 +110,16 @@ static void fields_count(void **state) {
     assert_int_equal(explain(f, "GET", "http://example.com:8080/", "x", "a\nb"), -1);
 }
 
+static void methods_are_tokens(void **state) {
+    struct fixture *f = *state;
+    static const char *const wrong[] = {"", "G T", "GET/", "G\xc3\x89T"};
+    assert_int_equal(explain(f, "M-SEARCH", "http://example.com:8080/", NULL, NULL), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(explain(f, wrong[i], "http://example.com:8080/", NULL, NULL), -1);
+        assert_non_null(strstr(f->errors.items[0].message, "is not a method"));
+    }
+}
+
 static void port_picks_the_listener(void **state) {
     struct fixture *f = *state;
     assert_int_equal(explain(f, "GET", "http://[::1]:8081/", NULL, NULL), 0);
@@ -228,6 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(earlier_rules_say_why_not),
         TEST(fields_count),
+        TEST(methods_are_tokens),
         TEST(port_picks_the_listener),
         TEST(scopes_choose_the_table),
         TEST(what_is_relayed_is_not_explained),
