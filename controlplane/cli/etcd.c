@@ -1,5 +1,6 @@
 #include "controlplane/cli/etcd.h"
 
+#include "common/log.h"
 #include "controlplane/etcd/mirror.h"
 
 int etcd_session_open(struct etcd_session *s, struct cli *cli, const struct options *options, const char *address) {
@@ -9,6 +10,7 @@ int etcd_session_open(struct etcd_session *s, struct cli *cli, const struct opti
                                    .password_file = options_get(options, "etcd-password-file")};
     struct error_list errors = {0};
     *s = (struct etcd_session){.cli = cli, .ev = ev_loop_new(EVFLAG_AUTO)};
+    log_set_level(LOG_LEVEL_ERROR); /* a member that fails is told once, and only where no other answers */
     if (!s->ev || rpc_loop_init(&s->rpc, s->ev) < 0) {
         cli_error(cli, "cannot start a thread");
         return EXIT_REFUSED;
