@@ -23,8 +23,8 @@ static int check_arguments(const struct cli *cli, const struct command *c, const
     size_t n = options->argument_count;
     if (n >= c->arguments_min && n <= c->arguments_max)
         return 0;
-    cli_error(cli, "%s arguments; usage: headgate %s [options] %s",
-              n < c->arguments_min ? "missing" : "too many", c->name, c->arguments);
+    cli_error(cli, "%s arguments; usage: headgate %s [options]%s%s", n < c->arguments_min ? "missing" : "too many", c->name,
+              *c->arguments ? " " : "", c->arguments);
     return -1;
 }
 

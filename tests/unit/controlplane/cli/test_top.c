@@ -370,6 +370,18 @@ static void nobody_is_there(void **state) {
     top_view_finish(&v);
 }
 
+static void nobody_of_that_name_is_there(void **state) {
+    struct top_view v;
+    struct top_screen s = {.width = 80, .height = 24};
+    (void)state;
+    sample_init(&second, 2, 5, 2000000, 1);
+    assert_int_equal(top_view_make(&v, NULL, &second.reply, 1, "b"), 0);
+    char *text = render(&s, &v);
+    assert_non_null(strstr(text, "no data plane of that name is connected"));
+    hg_free(text);
+    top_view_finish(&v);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_of_two_samples),
@@ -387,6 +399,7 @@ int main(void) {
         cmocka_unit_test(scrolling_ends_at_the_end),
         cmocka_unit_test(names_cannot_move_the_cursor),
         cmocka_unit_test(nobody_is_there),
+        cmocka_unit_test(nobody_of_that_name_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
