@@ -111,7 +111,7 @@ static unsigned add_planes(struct line *l, const struct top_view *v) {
         add_plane(l, &v->planes[shown]);
     if (shown < v->plane_count || away || v->plane_count == 0) {
         if (v->plane_count == 0)
-            add(l, yellow, v->reply->n_data_planes ? "no data plane of that name is connected" : "no data plane is connected");
+            add(l, yellow, "no data plane%s is connected", v->reply->n_data_planes ? " of that name" : "");
         else if (shown < v->plane_count)
             add(l, dim, "and %zu more data planes", v->plane_count - shown);
         if (away)
