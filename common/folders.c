@@ -1,10 +1,12 @@
 #include "common/folders.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,4 +60,14 @@ int folder_make(const char *path, mode_t mode) {
         return -1;
     errno = ENOTDIR;
     return S_ISDIR(st.st_mode) ? 0 : -1;
+}
+
+int folder_claim(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
 }

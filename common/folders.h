@@ -12,3 +12,7 @@ int default_runtime_dir(char *text, size_t size);
 
 /* Makes the folder, and those above it with mode 0755. One that is there already is fine. Returns 0, or -1 with errno. */
 int folder_make(const char *path, mode_t mode);
+
+/* Takes the folder: until the descriptor that is returned is closed, nobody else gets it from this function. The descriptor
+ * is the caller's, and does not pass to programs that are run. -1 with errno: EWOULDBLOCK when it is taken. */
+int folder_claim(const char *path);

@@ -113,7 +113,8 @@ static const struct option_spec schema_options[] = {
 const struct command commands[] = {
     {"run", "[FILE]", "run everything in the foreground",
      "Starts a control plane and a data plane, and pushes FILE now and whenever it or what it includes changes; a bad edit "
-     "changes nothing and says why. With --listen and --to no file is needed. Ends in an orderly way with Ctrl-C.",
+     "changes nothing and says why. With --listen and --to no file is needed. Ends in an orderly way with Ctrl-C. A second "
+     "one beside it needs its own --runtime-dir and --state-dir, --dataplane-admin and --controlplane-admin.",
      run_options, ARGUMENT_FILE, 0, 1, command_run},
     {"validate", "FILE", "say what the control plane would say, without one",
      "Reads FILE and what it includes, and reports every error with its line.", no_options, ARGUMENT_FILE, 1,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/folders.h"
@@ -11,6 +12,9 @@
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/supervisor.h"
 #include "controlplane/config/config.h"
+#include "controlplane/rpc/server.h"
+
+enum { CONTROL_LOOKS = 20 }; /* each after a tenth of a second */
 
 struct run {
     struct cli *cli;
@@ -65,6 +69,39 @@ static int make_folders(const struct run *r) {
         return -1;
     }
     return 0;
+}
+
+static int claim_folder(const struct run *r, const char *folder) {
+    if (folder_claim(folder) >= 0) /* for as long as this process lives */
+        return 0;
+    if (errno == EWOULDBLOCK)
+        cli_error(r->cli, "another headgate run has %s: --runtime-dir and --state-dir give this one folders of its own",
+                  folder);
+    else
+        cli_error(r->cli, "cannot lock the folder %s: %s", folder, strerror(errno));
+    return -1;
+}
+
+/* A control plane whose `headgate run` was killed ends at once: it is waited for. */
+static bool is_taken(const char *socket) {
+    const struct timespec tenth = {.tv_nsec = 100000000};
+    for (int looks = 0; looks < CONTROL_LOOKS; looks++) {
+        if (!rpc_socket_is_alive(socket))
+            return false;
+        nanosleep(&tenth, NULL);
+    }
+    return true;
+}
+
+/* Two in one folder would be of one mind: the second one writes what the first one watches, and asks its control plane. */
+static int claim_folders(const struct run *r) {
+    bool is_one = strcmp(r->runtime_dir, r->state_dir) == 0;
+    if (claim_folder(r, r->runtime_dir) < 0 || (!is_one && claim_folder(r, r->state_dir) < 0))
+        return -1;
+    if (!is_taken(r->cli->control_socket))
+        return 0;
+    cli_error(r->cli, "a control plane has %s: --runtime-dir gives this one a folder of its own", r->cli->control_socket);
+    return -1;
 }
 
 /* ---- what is served ---- */
@@ -155,6 +192,7 @@ static void add_children(struct run *r) {
     struct child *control = supervisor_add(&r->supervisor, "the control plane", r->controlplane, true);
     child_add(control, "--state-dir", r->state_dir);
     child_add(control, "--runtime-dir", r->runtime_dir);
+    child_add(control, "--control-socket", options_get(r->options, "control-socket"));
     child_add(control, "--config", r->file[0] ? r->file : NULL);
     child_add(control, "--xds-bootstrap", options_get(r->options, "xds-bootstrap"));
     child_add(control, "--xds-resources", options_get(r->options, "xds-resources"));
@@ -186,7 +224,7 @@ static int prepare(struct run *r) {
     if (set_folder(r, "state-dir", r->state_dir, sizeof r->state_dir, default_state_dir) < 0 ||
         set_folder(r, "runtime-dir", r->runtime_dir, sizeof r->runtime_dir, default_runtime_dir) < 0)
         return EXIT_WRONG_USAGE;
-    if (find_programs(r) < 0 || make_folders(r) < 0)
+    if (find_programs(r) < 0 || make_folders(r) < 0 || claim_folders(r) < 0)
         return EXIT_REFUSED;
     if (choose_file(r) < 0)
         return EXIT_WRONG_USAGE;

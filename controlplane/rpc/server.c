@@ -172,9 +172,21 @@ void rpc_server_destroy(struct rpc_server *server) {
 
 /* ---- listening ---- */
 
+bool rpc_socket_is_alive(const char *path) {
+    struct address address;
+    char text[ADDRESS_TEXT_MAX];
+    if (snprintf(text, sizeof text, "unix:%s", path) >= (int)sizeof text || address_parse(str_of(text), &address) < 0)
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool is_alive = connect(fd, &address.u.any, address.length) == 0 || errno == EAGAIN;
+    close(fd);
+    return is_alive;
+}
+
 /* gRPC unlinks whatever socket is at the path, so the check comes before. */
 static int remove_stale_socket(const char *path, struct error_list *errors) {
-    struct address address;
     struct stat st;
     if (lstat(path, &st) < 0)
         return 0;
@@ -182,14 +194,7 @@ static int remove_stale_socket(const char *path, struct error_list *errors) {
         error_addf(errors, ERROR_ADDRESS_IN_USE, "%s exists and is not a socket", path);
         return -1;
     }
-    char text[ADDRESS_TEXT_MAX];
-    snprintf(text, sizeof text, "unix:%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool is_alive = fd >= 0 && address_parse(str_of(text), &address) == 0 &&
-                    (connect(fd, &address.u.any, address.length) == 0 || errno == EAGAIN);
-    if (fd >= 0)
-        close(fd);
-    if (is_alive) {
+    if (rpc_socket_is_alive(path)) {
         error_addf(errors, ERROR_ADDRESS_IN_USE, "another process listens on %s", path);
         return -1;
     }

@@ -26,6 +26,8 @@ struct rpc_server_config {
 /* NULL with a reason in `errors`. */
 struct rpc_server *rpc_server_create(struct rpc_loop *loop, const struct rpc_server_config *config,
                                      struct error_list *errors);
+/* Whether somebody listens on the Unix-domain socket at the path. Thread: any. */
+bool rpc_socket_is_alive(const char *path);
 /* Listens on a Unix-domain socket. A socket file that nobody listens on is removed first; one that is alive is
  * ERROR_ADDRESS_IN_USE. `group` is a group id that gets the file, or -1. Returns 0 or -1. */
 int rpc_server_listen_unix(struct rpc_server *server, const char *path, unsigned mode, long group,

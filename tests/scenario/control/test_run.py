@@ -117,6 +117,24 @@ def test_one_line(run, folders, origin):
     assert not answers(port, "from the origin")
 
 
+def test_a_second_one_needs_folders_of_its_own(run, folders, origin):
+    """It would write what the first one watches, and take its control plane for its own."""
+    port = free_port()
+    run("--listen", f"127.0.0.1:{port}", "--to", origin).wait_text("is running")
+    second = folders.headgate("run", "--listen", f"127.0.0.1:{free_port()}", "--to", origin)
+    assert second.code == 1 and "another headgate run has" in second.err, second
+    elsewhere = folders.headgate("run", "--state-dir", folders.folder / "elsewhere", "--listen", "127.0.0.1:0", "--to", origin)
+    assert elsewhere.code == 1 and "another headgate run has" in elsewhere.err, elsewhere
+    assert folders.version() == 1 and answers(port, "from the origin")
+
+
+def test_a_control_plane_that_is_there_is_left_alone(site):
+    """The daemons apart, and `headgate run` in their folder of sockets."""
+    done = site.headgate("run", "--state-dir", site.folder / "elsewhere", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1")
+    assert done.code == 1 and "a control plane has" in done.err, done
+    assert site.status().get("version", 0) == 0
+
+
 def test_a_file_and_its_edits(run, folders):
     port = free_port()
     path = folders.write("gateway.yaml", responding(port, "one"))

@@ -79,6 +79,23 @@ static void makes_all_that_is_missing(void **state) {
     assert_int_equal(rmdir(root), 0);
 }
 
+static void only_one_has_a_folder(void **state) {
+    char root[] = "/tmp/headgate-folders-XXXXXX";
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    int first = folder_claim(root);
+    assert_int_not_equal(first, -1);
+    assert_int_equal(folder_claim(root), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    close(first);
+    first = folder_claim(root);
+    assert_int_not_equal(first, -1);
+    close(first);
+    assert_int_equal(rmdir(root), 0);
+    assert_int_equal(folder_claim(root), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
 static void a_path_that_is_too_long_is_an_error(void **state) {
     static char path[8192];
     (void)state;
@@ -93,6 +110,7 @@ int main(void) {
         cmocka_unit_test(folders_of_users),
         cmocka_unit_test(what_does_not_fit_is_an_error),
         cmocka_unit_test(makes_all_that_is_missing),
+        cmocka_unit_test(only_one_has_a_folder),
         cmocka_unit_test(a_path_that_is_too_long_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
