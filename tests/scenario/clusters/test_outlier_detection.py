@@ -230,19 +230,22 @@ def test_slow_origin_is_ejected_for_its_latency(gateway):
     assert [record["endpoint"] for record in wait_records(gateway, "endpoint is ejected", "slow", 1)] == [slow.endpoint]
 
 
-def test_origin_that_fails_often_is_ejected_for_its_share(gateway):
-    """Never a row, since every other answer is good."""
+@pytest.mark.parametrize("rule, limit", [("failure-percent", 40), ("success-rate", 1000)])
+def test_origin_that_fails_often_is_ejected_for_its_share(gateway, rule, limit):
+    """Never a row, since every other answer is good. Rates of 1, 1 and 1/2 deviate by 0.24 from their mean of 0.83."""
+    key = {"success-rate": "success-rate-factor"}.get(rule, rule)
     with moody(*"abc") as origins, gateway.connect() as client:
-        serve(gateway, "often", *origins, **{**ROWS, "interval": "500ms", "failure-percent": 40, "min-endpoints": 3,
-                                             "min-requests": 4, "base-ejection": "60s"})
-        before = ejections(gateway, "failure-percent")
+        serve(gateway, f"often-{rule}", *origins, **{**ROWS, "interval": "500ms", key: limit, "min-endpoints": 3,
+                                                     "min-requests": 4, "base-ejection": "60s"})
+        before = ejections(gateway, rule)
 
         def go_on():
             origins[0].mood = 200 if origins[0].mood == 500 else 500
             ask(client, 3)
-            return ejections(gateway, "failure-percent") == before + 1
+            return ejections(gateway, rule) == before + 1
         wait_until("it is ejected", go_on)
-    assert [r["endpoint"] for r in wait_records(gateway, "endpoint is ejected", "often", 1)] == [origins[0].endpoint]
+    [record] = wait_records(gateway, "endpoint is ejected", f"often-{rule}", 1)
+    assert (record["endpoint"], record["reason"]) == (origins[0].endpoint, rule)
 
 
 def test_it_goes_on_without_a_control_plane(own):
