@@ -17,12 +17,18 @@ static const enum balance_kind by_weight[] = {BALANCE_ROUND_ROBIN, BALANCE_RANDO
 
 static void draws_follow_the_weights(void **state) {
     (void)state;
+    static const enum balance_kind kinds[] = {BALANCE_RANDOM, BALANCE_LEAST_REQUEST, BALANCE_PEAK_EWMA};
     double expected[WEIGHTS];
-    choosers_make(&c, BALANCE_RANDOM, WEIGHTS, weights);
     for (unsigned i = 0; i < WEIGHTS; i++)
         expected[i] = weights[i];
-    count_choices(&c, 100000);
-    assert_drawn_by(c.counts, expected, WEIGHTS);
+    for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        choosers_make(&c, kinds[k], WEIGHTS, weights);
+        c.rules.choices = 1; /* what is drawn is chosen */
+        count_choices(&c, 100000);
+        assert_drawn_by(c.counts, expected, WEIGHTS);
+        choosers_finish(&c);
+    }
+    choosers_make(&c, BALANCE_FIRST, 1, NULL);
 }
 
 static void draws_of_many_are_even(void **state) {
