@@ -49,23 +49,40 @@ static bool is_refused(const Headgate__StatusReply *r) {
     return false;
 }
 
-static void print_listener(const struct cli *cli, const char *name, const char *address) {
+/* One with TLS has a certificate. */
+static bool has_tls(const Headgate__StatusReply *r, const char *listener) {
+    static const char kind[] = "listener/";
+    const size_t n = sizeof kind - 1;
+    for (size_t i = 0; i < r->n_certificates; i++)
+        for (size_t j = 0; j < r->certificates[i]->n_used_by; j++) {
+            const char *user = r->certificates[i]->used_by[j];
+            if (strncmp(user, kind, n) == 0 && strcmp(user + n, listener) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* How to ask it. A certificate is hardly for the address. */
+static void print_listener(const struct cli *cli, const char *name, const char *address, bool is_secure) {
+    const char *option = is_secure ? "-ik" : "-i", *scheme = is_secure ? "https" : "http";
     bool is_any = strncmp(address, "0.0.0.0:", 8) == 0, is_any_6 = strncmp(address, "[::]:", 5) == 0;
     cli_print(cli, STYLE_PLAIN, "  %-12s ", name);
     if (strncmp(address, "unix:", 5) == 0)
-        cli_print(cli, STYLE_NAME, "curl --unix-socket %s http://localhost/\n", address + 5);
+        cli_print(cli, STYLE_NAME, "curl %s --unix-socket %s %s://localhost/\n", option, address + 5, scheme);
     else
-        cli_print(cli, STYLE_NAME, "curl -i http://%s%s/\n", is_any || is_any_6 ? "127.0.0.1:" : "",
+        cli_print(cli, STYLE_NAME, "curl %s %s://%s%s/\n", option, scheme, is_any || is_any_6 ? "127.0.0.1:" : "",
                   is_any     ? address + 8
                   : is_any_6 ? address + 5
                              : address);
 }
 
-static void print_listeners(const struct cli *cli, const Headgate__DataPlaneStatus *d) {
-    for (size_t i = 0; d->report && i < d->report->n_listeners; i++)
-        for (size_t j = 0; j < d->report->listeners[i]->n_addresses; j++)
-            print_listener(cli, d->report->listeners[i]->name ? d->report->listeners[i]->name : "",
-                           d->report->listeners[i]->addresses[j]);
+static void print_listeners(const struct cli *cli, const Headgate__StatusReply *r, const Headgate__DataPlaneStatus *d) {
+    for (size_t i = 0; d->report && i < d->report->n_listeners; i++) {
+        const Headgate__ListenerReport *l = d->report->listeners[i];
+        const char *name = l->name ? l->name : "";
+        for (size_t j = 0; l->tcp && j < l->n_addresses; j++)
+            print_listener(cli, name, l->addresses[j], has_tls(r, name));
+    }
 }
 
 static void print_banner(const struct banner *b, const Headgate__StatusReply *r) {
@@ -73,7 +90,7 @@ static void print_banner(const struct banner *b, const Headgate__StatusReply *r)
     cli_print(b->cli, STYLE_PLAIN, r->has_version ? ", version %llu\n\n" : "\n\n",
               (unsigned long long)r->version);
     for (size_t i = 0; i < r->n_data_planes; i++)
-        print_listeners(b->cli, r->data_planes[i]);
+        print_listeners(b->cli, r, r->data_planes[i]);
     if (!r->has_version)
         cli_print(b->cli, STYLE_PLAIN, "  there is no configuration yet: headgate push FILE\n");
     if (b->file)

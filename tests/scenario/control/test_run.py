@@ -10,6 +10,7 @@ import threading
 import pytest
 import yaml
 
+from certificates import Authority
 from planes import COMPLAINTS, PATIENCE, PROGRAMS, free_port, get, wait_until
 
 
@@ -115,6 +116,18 @@ def test_one_line(run, folders, origin):
     assert running.stop() == 0
     assert not any(map(is_running, pids.values()))
     assert not answers(port, "from the origin")
+
+
+def test_how_to_ask_a_listener_with_tls(run, folders):
+    pair = Authority(folders.folder / "authority").pair(folders.folder / "certs", "site", ["example.com"])
+    plain, secure = free_port(), free_port()
+    configuration = yaml.safe_load(responding(plain, "one"))
+    tls = {"certificates": [dict(zip(("certificate", "key"), map(str, pair)))]}
+    configuration["listeners"].append({"name": "web-tls", "address": f"127.0.0.1:{secure}", "route-table": "site", "tls": tls})
+    running = run(folders.write("gateway.yaml", configuration))
+    running.wait_text("is running")
+    said = running.text()
+    assert f"curl -i http://127.0.0.1:{plain}/" in said and f"curl -ik https://127.0.0.1:{secure}/" in said, said
 
 
 def test_a_second_one_needs_folders_of_its_own(run, folders, origin):
