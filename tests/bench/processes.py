@@ -20,6 +20,21 @@ class BenchError(Exception):
     """What ends the run, in words for the person who started it."""
 
 
+class Begun:
+    """`with` this there is what `begin` begins; `stop` ends it, also when `begin` fails half way."""
+
+    def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
 class Place:
     """Where programs run: the host, or a chroot with newer ones. `work` is a folder that both sides see."""
 

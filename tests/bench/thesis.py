@@ -9,7 +9,7 @@ import subprocess
 
 import load
 import proxies
-from processes import BenchError, Program, cpu_seconds
+from processes import Begun, BenchError, Program, cpu_seconds
 
 NAME, TITLE = "thesis", "three origins, power of two choices, hey"
 ORIGINS, CONNECTIONS, PUBLISHED = 3, 250, 1.18
@@ -121,24 +121,19 @@ def run_once(proxy, origins, requests):
             "fullest_share": max(shares) / requests}
 
 
-class Comparison:
+class Comparison(Begun):
     """Three origins and the proxies before them, all running; rounds take turns."""
 
     def __init__(self, host, place, material, tools, programs):
         self.host, self.place, self.material, self.tools, self.programs = host, place, material, tools, programs
         self.origins, self.proxies = [], []
 
-    def __enter__(self):
-        try:
-            for i in range(ORIGINS):
-                self.origins.append(Program(f"origin-{i}", [self.tools / "origin", SIZE], None,
-                                            self.host.work / f"origin-{i}.log", prints_port=True))
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        for i in range(ORIGINS):
+            self.origins.append(Program(f"origin-{i}", [self.tools / "origin", SIZE], None,
+                                        self.host.work / f"origin-{i}.log", prints_port=True))
 
-    def __exit__(self, *_):
+    def stop(self):
         for proxy in self.proxies:
             proxy.stop()
         for origin in self.origins:

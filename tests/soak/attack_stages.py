@@ -12,7 +12,7 @@ import time
 
 import load
 from gateway import Gateway
-from processes import BenchError, Program, free_port, memory
+from processes import Begun, BenchError, Program, free_port, memory
 from site_under_load import failures, parse_wrk
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -46,7 +46,7 @@ ATTACKS = [
 ]
 
 
-class Site:
+class Site(Begun):
     """A gateway with a listener `web` and one for TLS, `secure`, in front of one origin; one worker has a CPU of its own.
     Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
     stop; `extensions` are the certificate's, in openssl's words."""
@@ -78,19 +78,14 @@ class Site:
                 "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [filled, {"cluster": "web"}]}]}],
                 "clusters": [{"name": "web", "endpoints": [f"127.0.0.1:{self.origin.port}"]}]}
 
-    def __enter__(self):
-        try:
-            self.gateway.start()
-            self.gateway.wait_connected()
-            path = self.work / "gateway.json"
-            path.write_text(json.dumps(self.configuration))
-            self.gateway.committed("push", path, "--embed")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        self.gateway.start()
+        self.gateway.wait_connected()
+        path = self.work / "gateway.json"
+        path.write_text(json.dumps(self.configuration))
+        self.gateway.committed("push", path, "--embed")
 
-    def __exit__(self, *_):
+    def stop(self):
         self.gateway.stop()
         self.origin.stop()
 

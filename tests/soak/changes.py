@@ -4,6 +4,7 @@ import pathlib
 import time
 
 from processes import BenchError
+from site_under_load import cluster_rules, one_host
 
 CHANGE_MAX_MS = 10
 CPU_GROWTH_MAX = 1.5            # of the cost of a change, from few clusters to all of them
@@ -11,20 +12,6 @@ APART_SECONDS = 0.06            # changes that are closer to each other go out t
 SETTLE_SECONDS = 2              # the state is stored a second after its last change
 # Threads that do not carry changes: the checks; and what is written to disk a while later, for many changes together.
 BESIDES = ("health-checks", "state-saver", "last-good")
-CONFIGURATION = """
-access-log: {{format: "off"}}
-limits: {{connections-per-ip: 4000}}
-listeners:
-  - {{name: web, address: "127.0.0.1:{port}", route-table: site}}
-route-tables:
-  - name: site
-    hosts:
-      - domains: ["*"]
-        rules:
-{rules}
-clusters:
-{clusters}
-"""
 
 
 def address(number):
@@ -33,9 +20,8 @@ def address(number):
 
 
 def configuration(port, clusters):
-    """The text for these lines of clusters; cluster N has what is below /cN/."""
-    rules = "\n".join(f"          - {{match: {{path: {{prefix: /c{i}/}}}}, cluster: c{i}}}" for i in range(len(clusters)))
-    return CONFIGURATION.format(port=port, rules=rules, clusters="\n".join(clusters))
+    """The text for these clusters, c0 and so on."""
+    return one_host(port, cluster_rules(len(clusters)), clusters)
 
 
 def thread_seconds(pid):

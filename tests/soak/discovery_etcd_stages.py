@@ -14,7 +14,7 @@ class Registered(Told):
         super().__init__(run, "etcd", clusters, each)
         self.there = [set() for _ in range(clusters)]
 
-    def begin(self):
+    def start(self):
         """All register themselves while the gateway follows."""
         place, self.etcd = self.place, Etcd(self.place.work / "etcd")
         self.ends.callback(self.etcd.stop)

@@ -17,7 +17,7 @@ from changes import (APART_SECONDS, CHANGE_MAX_MS, CPU_GROWTH_MAX, SETTLE_SECOND
                      describe as cost_text)
 from gateway import Gateway
 from health_stages import start_nginx
-from processes import BenchError, free_port, memory, wait_until
+from processes import Begun, BenchError, free_port, memory, wait_until
 from site_under_load import BackgroundLoad, failures
 from stages import describe, milliseconds, percentile
 
@@ -178,22 +178,17 @@ class Changes:
         yield f"{name}: changes that were served, each by itself", f"{self.groups} of {count}", self.groups == count
 
 
-class Told:
-    """A place whose endpoints a server tells the gateway of: `begin` starts both, `change` changes one cluster."""
+class Told(Begun):
+    """A place whose endpoints a server tells the gateway of: `start` starts both, `change` changes one cluster."""
 
     def __init__(self, run, name, clusters, each):
         self.place, self.ends = Place(run, f"{name}-{clusters}", clusters, each), contextlib.ExitStack()
 
-    def __enter__(self):
-        try:
-            self.begin()
-            self.place.watch.settle()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        self.start()
+        self.place.watch.settle()
 
-    def __exit__(self, *_):
+    def stop(self):
         self.place.stop()
         self.stop_server()
 
@@ -202,7 +197,7 @@ class Told:
 
     def discovered(self, kind):
         """A configuration in which each cluster has the endpoints of the service of its name."""
-        return configuration(self.place.port, [f"  - {{name: c{i}, discovery: {{{kind}: {{service: c{i}}}}}}}"
+        return configuration(self.place.port, [f"{{name: c{i}, discovery: {{{kind}: {{service: c{i}}}}}}}"
                                                for i in range(self.place.clusters)])
 
 
@@ -216,7 +211,7 @@ class Managed(Told):
         super().__init__(run, mode, clusters, each)
         self.mode, self.version, self.server = mode, 1, ManagementServer(ads=mode == "ads")
 
-    def begin(self):
+    def start(self):
         self.ends.callback(self.server.stop)
         self.server.start()
         self.server.serve(self.version, list(self.resources()))
@@ -329,7 +324,7 @@ class Sliced(Told):
     def __init__(self, run, clusters, each):
         super().__init__(run, "kubernetes", clusters, each)
 
-    def begin(self):
+    def start(self):
         place, self.api = self.place, self.ends.enter_context(ApiServer())
         for cluster in range(place.clusters):
             self.change(cluster)

@@ -11,7 +11,7 @@ import changes
 from changes import APART_SECONDS, CHANGE_MAX_MS, CPU_GROWTH_MAX, Watch, describe, growth
 from gateway import Gateway
 from health_stages import start_nginx
-from processes import free_port, wait_until
+from processes import Begun, free_port, wait_until
 from site_under_load import BackgroundLoad, failures, load_alone
 from stages import milliseconds, percentile, tails
 
@@ -31,10 +31,10 @@ def address(cluster, endpoint):
 def cluster_text(cluster, port):
     endpoints = ", ".join(f'"{address(cluster, i)}:{port}"' for i in range(EACH))
     checks = FAST_CHECKS if cluster < CHANGING else SLOW_CHECKS
-    return f"  - {{name: c{cluster}, health: {checks}, endpoints: [{endpoints}]}}"
+    return f"{{name: c{cluster}, health: {checks}, endpoints: [{endpoints}]}}"
 
 
-class Checked:
+class Checked(Begun):
     """A gateway of two workers, and clusters whose endpoints are all checked; a folder of the addresses that are down."""
 
     def __init__(self, run, clusters):
@@ -46,22 +46,16 @@ class Checked:
         self.gateway = Gateway(run.programs, self.work, workers=2, log_level="debug")
         self.watch, self.nginx = Watch(self.gateway, limit=10), None
 
-    def __enter__(self):
-        try:
-            self.nginx = start_nginx(self.run, None, self.origin_port)
-            self.gateway.start()
-            self.gateway.wait_connected()
-            self.gateway.push(changes.configuration(
-                self.port, [cluster_text(i, self.origin_port) for i in range(self.clusters)]))
-            wait_until("every endpoint to be found well", self.is_all_known, self.gateway.control_plane, self.gateway.holder,
-                       limit=CHECKED_SECONDS)
-            self.watch.settle()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        self.nginx = start_nginx(self.run, None, self.origin_port)
+        self.gateway.start()
+        self.gateway.wait_connected()
+        self.gateway.push(changes.configuration(self.port, [cluster_text(i, self.origin_port) for i in range(self.clusters)]))
+        wait_until("every endpoint to be found well", self.is_all_known, self.gateway.control_plane, self.gateway.holder,
+                   limit=CHECKED_SECONDS)
+        self.watch.settle()
 
-    def __exit__(self, *_):
+    def stop(self):
         self.gateway.stop()
         if self.nginx:
             self.nginx.stop()

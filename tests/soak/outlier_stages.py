@@ -9,36 +9,19 @@ import time
 
 import load
 from gateway import Gateway
-from processes import BenchError, Program, free_port, wait_until
-from site_under_load import BackgroundLoad, failures, kill_and_wait, load_alone
+from processes import Begun, BenchError, Program, free_port, wait_until
+from site_under_load import BackgroundLoad, failures, kill_and_wait, load_alone, one_host
 
 HERE = pathlib.Path(__file__).resolve().parent
 THRESHOLD, LEFT_MAX_MS, AFTERWARDS_SECONDS = 5, 30, 0.5
 DELAY, SHARE_MAX = 0.02, 100 / 9        # seconds; percent: a third of an even share
 BALANCERS = ("round-robin", "least-request", "peak-ewma")
 
-CONFIGURATION = """
-access-log: {{format: "off"}}
-limits: {{connections-per-ip: 4000}}
-listeners:
-  - {{name: web, address: "127.0.0.1:{port}", route-table: site}}
-route-tables:
-  - name: site
-    hosts:
-      - domains: ["*"]
-        rules:
-          - {{cluster: {name}}}
-clusters:
-  - name: {name}
-    balancer: {balancer}
-    endpoints: [{endpoints}]
-    {detection}
-"""
-DETECTION = (f"outlier-detection: {{consecutive-5xx: {THRESHOLD}, consecutive-gateway-failures: {THRESHOLD}, "
+DETECTION = (f", outlier-detection: {{consecutive-5xx: {THRESHOLD}, consecutive-gateway-failures: {THRESHOLD}, "
              f"consecutive-local-failures: {THRESHOLD}, base-ejection: 60s}}")
 
 
-class Site:
+class Site(Begun):
     """A gateway of two workers; each round has a cluster and origins of its own."""
 
     def __init__(self, run):
@@ -46,16 +29,11 @@ class Site:
         self.port, self.rounds = free_port(), 0
         self.gateway = Gateway(run.programs, run.work, workers=2)
 
-    def __enter__(self):
-        try:
-            self.gateway.start()
-            self.gateway.wait_connected()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        self.gateway.start()
+        self.gateway.wait_connected()
 
-    def __exit__(self, *_):
+    def stop(self):
         self.gateway.stop()
 
     @contextlib.contextmanager
@@ -77,9 +55,9 @@ class Site:
 
     def serve(self, origins, balancer="round-robin", detection=DETECTION):
         self.rounds += 1
-        endpoints = ", ".join(f'"127.0.0.1:{origin.port}"' for origin in origins)
-        self.gateway.push(CONFIGURATION.format(port=self.port, name=f"c{self.rounds}", balancer=balancer,
-                                               endpoints=endpoints, detection=detection))
+        name, endpoints = f"c{self.rounds}", ", ".join(f'"127.0.0.1:{origin.port}"' for origin in origins)
+        cluster = f"{{name: {name}, balancer: {balancer}, endpoints: [{endpoints}]{detection}}}"
+        self.gateway.push(one_host(self.port, [f"{{cluster: {name}}}"], [cluster]))
 
     def metric(self, name):
         return self.gateway.metric(f"headgate_{name}") or 0

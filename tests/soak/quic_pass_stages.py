@@ -71,13 +71,9 @@ class PassSite(Site):
                               for name, port in self.ports.items()],
                 "clusters": [{"name": "origin", "endpoints": [f"127.0.0.1:{self.origin.port}"], "balancer": "maglev"}]}
 
-    def __enter__(self):
-        try:
-            self.origin.start()
-            return super().__enter__()
-        except BaseException:
-            self.__exit__()
-            raise
+    def begin(self):
+        self.origin.start()
+        super().begin()
 
     def h2load(self, listener, *arguments):
         return self.on_load_cpu(*load.h2load("h3"), "-t1", *arguments,

@@ -9,7 +9,7 @@ import time
 
 import load
 from gateway import Gateway
-from processes import Place, Program, free_port, wait_until
+from processes import Begun, Place, Program, free_port, wait_until
 
 CONFIGURATION = """
 access-log: {{format: "off"}}
@@ -21,25 +21,38 @@ route-tables:
     hosts:
       - domains: ["*"]
         rules:
-          - {{match: {{path: {{exact: /number}}}}, respond: {{status: 200, body: "{number}"}}}}
 {rules}
-          - cluster: web
 clusters:
-  - {{name: web, endpoints: [{endpoints}]}}
+{clusters}
 """
+
+
+def one_host(port, rules, clusters):
+    """The text of a configuration with these rules and clusters, each a line without its dash."""
+    return CONFIGURATION.format(port=port, rules="\n".join(f"          - {rule}" for rule in rules),
+                                clusters="\n".join(f"  - {cluster}" for cluster in clusters))
+
+
+def number_rule(number):
+    """Says which configuration it is: Site.number."""
+    return f'{{match: {{path: {{exact: /number}}}}, respond: {{status: 200, body: "{number}"}}}}'
+
+
+def cluster_rules(count):
+    """Cluster cN has what is below /cN/."""
+    return [f"{{match: {{path: {{prefix: /c{i}/}}}}, cluster: c{i}}}" for i in range(count)]
 
 
 def configuration(port, origins, number):
     """Number `number`: says so at /number, and differs from its neighbours in routes, endpoints and weights."""
-    rules = "".join(f'          - {{match: {{path: {{prefix: /old-{n}/}}}}, redirect: {{prefix: /new/, status: 308}}}}\n'
-                    for n in range(number % 7))
+    rules = [f"{{match: {{path: {{prefix: /old-{n}/}}}}, redirect: {{prefix: /new/, status: 308}}}}" for n in range(number % 7)]
     used = origins if number % 3 else origins[:1]
     endpoints = ", ".join(f'{{address: "127.0.0.1:{origin}", weight: {1 + (number + i) % 4}}}'
                           for i, origin in enumerate(used))
-    return CONFIGURATION.format(port=port, number=number, rules=rules, endpoints=endpoints)
+    return one_host(port, [number_rule(number), *rules, "{cluster: web}"], [f"{{name: web, endpoints: [{endpoints}]}}"])
 
 
-class Site:
+class Site(Begun):
     """Two origins and a gateway on a port of its own, in a folder that is the caller's."""
 
     def __init__(self, programs, work, workers=2):
@@ -52,18 +65,13 @@ class Site:
                                         prints_port=True))
         self.gateway = Gateway(programs, work, workers=workers)
 
-    def __enter__(self):
-        try:
-            self.gateway.start()
-            self.gateway.wait_connected()
-            self.push(0)
-            self.wait_number(0)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def begin(self):
+        self.gateway.start()
+        self.gateway.wait_connected()
+        self.push(0)
+        self.wait_number(0)
 
-    def __exit__(self, *_):
+    def stop(self):
         self.gateway.stop()
         for origin in self.origins:
             origin.stop()

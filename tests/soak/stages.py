@@ -11,7 +11,8 @@ import scenarios
 from load import CheckedLoad
 from processes import BenchError, Place, Program, memory, wait_until
 from tls_material import Material
-from site_under_load import BackgroundLoad, Site, failures, kill_and_wait, load_alone
+from site_under_load import (BackgroundLoad, Site, cluster_rules, failures, kill_and_wait, load_alone, number_rule,
+                             one_host)
 
 MIB = 2 ** 20
 GROWTH_MAX = MIB
@@ -146,13 +147,8 @@ def cluster_text(cluster, endpoints, moved=0):
 
 
 def scale_configuration(port, clusters, endpoints):
-    rules = "\n".join(f"          - {{match: {{path: {{prefix: /c{i}/}}}}, cluster: c{i}}}" for i in range(clusters))
-    listed = "\n".join(f"  - {cluster_text(i, endpoints)}" for i in range(clusters))
-    return (f'access-log: {{format: "off"}}\n'
-            f'listeners:\n  - {{name: web, address: "127.0.0.1:{port}", route-table: site}}\n'
-            f'route-tables:\n  - name: site\n    hosts:\n      - domains: ["*"]\n        rules:\n'
-            f'          - {{match: {{path: {{exact: /number}}}}, respond: {{status: 200, body: "1"}}}}\n{rules}\n'
-            f'clusters:\n{listed}\n')
+    """Number 1."""
+    return one_host(port, [number_rule(1), *cluster_rules(clusters)], [cluster_text(i, endpoints) for i in range(clusters)])
 
 
 def scale(run):
