@@ -31,6 +31,7 @@ struct site_definition {
     uint32_t                   count;
 };
 
+static struct site site;                /* of the test that runs */
 static uint64_t site_serial;
 
 static inline int site_set_up(struct site *s) {
@@ -57,6 +58,19 @@ static inline void site_tear_down(struct site *s) {
     members_finish();
     cluster_shared_unref(s->shared);
 }
+
+static inline int set_up(void **state) {
+    (void)state;
+    return site_set_up(&site);
+}
+
+static inline int tear_down(void **state) {
+    (void)state;
+    site_tear_down(&site);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static inline void site_add(struct site_definition *d, unsigned port, uint8_t priority) {
     uint32_t i = d->count++;
@@ -161,13 +175,19 @@ static inline unsigned count_out(struct cluster_runtime *c) {
     return count;
 }
 
+/* Two workers' views of a definition that is made whole. */
+static inline void site_take(struct site *s, struct site_definition *d, const struct site_definition *previous,
+                             struct cluster_runtime *ret[2]) {
+    site_complete(s, d, previous);
+    for (unsigned i = 0; i < 2; i++)
+        ret[i] = site_bring(s, i, d);
+}
+
 /* Two workers' views of `count` endpoints. */
 static inline void site_begin(struct site *s, unsigned count, struct cluster_runtime *ret[2]) {
     static struct site_definition d;
     site_define(&d, count);
-    site_complete(s, &d, NULL);
-    ret[0] = site_bring(s, 0, &d);
-    ret[1] = site_bring(s, 1, &d);
+    site_take(s, &d, NULL, ret);
 }
 
 /* To the end of the interval and past its judgement. */

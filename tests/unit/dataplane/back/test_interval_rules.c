@@ -3,19 +3,6 @@
 
 #include <math.h>
 
-static struct site site;
-
-static int set_up(void **state) {
-    (void)state;
-    return site_set_up(&site);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    site_tear_down(&site);
-    return 0;
-}
-
 /* By interval, and by nothing else. */
 static void judge_by(const struct outlier_rules *judged) {
     struct outlier_rules *r = &site.outliers;
@@ -148,17 +135,13 @@ static void who_is_out_by_definition_leaves_the_place_to_others(void **state) {
     judge_by(&(struct outlier_rules){.failure_percent = 50, .latency_factor = 200, .min_endpoints = 1, .min_requests = 10});
     site.outliers.max_ejected_percent = 0; /* one */
     site_define(&well, 3);
-    site_complete(&site, &well, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &well);
+    site_take(&site, &well, NULL, c);
     ask(c, 1, 20, 20, 1000);
     ask(c, 2, 20, 15, 100);
     ask(c, 3, 20, 0, 100);
     unwell = well;
     unwell.endpoints[0].is_usable = false;
-    site_complete(&site, &unwell, &well);
-    for (unsigned i = 0; i < 2; i++)
-        site_bring(&site, i, &unwell);
+    site_take(&site, &unwell, &well, c);
     site_end_interval(&site);
     assert_int_equal(atomic_load(&site_endpoint(c[0], 1)->shared->ejected_until), 0);
     assert_true(is_out(c[0], 2));
@@ -273,8 +256,6 @@ static void interval_without_memory_judges_nobody(void **state) {
     site_end_interval(&site);
     assert_true(is_out(c[0], 1));
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

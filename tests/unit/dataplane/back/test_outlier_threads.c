@@ -11,7 +11,6 @@
 
 enum { ENDPOINTS = 20, DEFINITIONS = 8, REQUESTS = 8000, STEP = 500 };
 
-static struct site site;
 static struct site_definition definitions[DEFINITIONS];
 static _Atomic uint64_t clock_now;
 static _Atomic uint32_t wakes, most_seen;

@@ -1,19 +1,6 @@
 /* Who is ejected, when and for how long; and who is not. Two workers and a clock of the test's. */
 #include "tests/unit/dataplane/back/outlier_fixture.h"
 
-static struct site site;
-
-static int set_up(void **state) {
-    (void)state;
-    return site_set_up(&site);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    site_tear_down(&site);
-    return 0;
-}
-
 static bool is_picked(struct cluster_runtime *c, unsigned port) {
     for (int i = 0; i < 1000; i++) {
         struct endpoint_runtime *e = cluster_pick(c, &(struct pick){0});
@@ -308,9 +295,7 @@ static void other_priority_takes_over(void **state) {
     d = (struct site_definition){.count = 0};
     for (unsigned port = 1; port <= 4; port++)
         site_add(&d, port, port > 2);
-    site_complete(&site, &d, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &d);
+    site_take(&site, &d, NULL, c);
     assert_false(is_picked(c[0], 3));
     assert_false(is_picked(c[1], 4));
     site_end(site_endpoint(c[0], 1), ENDPOINT_RESET, 0);
@@ -332,9 +317,7 @@ static void change_leaves_others_as_they_were(void **state) {
     struct cluster_runtime *c[2];
     site.outliers.consecutive_local_failures = 3;
     site_define(&before, 10);
-    site_complete(&site, &before, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &before);
+    site_take(&site, &before, NULL, c);
     site_end_many(site_endpoint(c[0], 4), ENDPOINT_RESET, 0, 3);
     site_end_many(site_endpoint(c[0], 5), ENDPOINT_RESET, 0, 2);
     uint64_t until = atomic_load(&site_endpoint(c[0], 4)->shared->ejected_until);
@@ -360,9 +343,7 @@ static void endpoint_that_leaves_gives_its_place_back(void **state) {
     site.outliers.consecutive_local_failures = 1;
     site.outliers.max_ejected_percent = 0;
     site_define(&before, 5);
-    site_complete(&site, &before, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &before);
+    site_take(&site, &before, NULL, c);
     site_end(site_endpoint(c[0], 1), ENDPOINT_RESET, 0);
     after = before;
     site_remove(&after, 1);
@@ -392,16 +373,12 @@ static void worker_that_skips_a_definition_sees_what_the_others_see(void **state
     struct cluster_runtime *c[2];
     site.outliers.consecutive_local_failures = 1;
     site_define(&first, 3);
-    site_complete(&site, &first, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &first);
+    site_take(&site, &first, NULL, c);
     site_define(&without, 2);
     site_complete(&site, &without, &first);
     site_bring(&site, 0, &without);
     site_define(&last, 3);
-    site_complete(&site, &last, &without);
-    for (unsigned i = 0; i < 2; i++)
-        site_bring(&site, i, &last);
+    site_take(&site, &last, &without, c);
     assert_ptr_equal(site_endpoint(c[0], 3)->shared, site_endpoint(c[1], 3)->shared);
     site_end(site_endpoint(c[0], 3), ENDPOINT_RESET, 0);
     assert_true(is_out(c[1], 3));
@@ -414,9 +391,7 @@ static void switching_it_off_brings_all_back(void **state) {
     struct cluster_runtime *c[2];
     site.outliers.consecutive_local_failures = 1;
     site_define(&on, 4);
-    site_complete(&site, &on, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        c[i] = site_bring(&site, i, &on);
+    site_take(&site, &on, NULL, c);
     site_end(site_endpoint(c[0], 1), ENDPOINT_RESET, 0);
     site_end(site_endpoint(c[1], 2), ENDPOINT_RESET, 0);
     site.outliers.is_on = false;
@@ -544,8 +519,6 @@ static void places_are_right_whatever_happens(void **state) {
     assert_int_equal(site_ejected(&site), 0);
     assert_int_equal(count_out(c[0]), 0);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
