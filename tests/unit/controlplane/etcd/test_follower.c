@@ -2,45 +2,17 @@
 #include "tests/unit/controlplane/etcd/scripted_rpc.h"
 
 #include "controlplane/etcd/follower.h"
+#include "tests/unit/controlplane/etcd/told_ops.h"
 
 static struct rpc_loop loop;
 static struct etcd *e;
 static struct etcd_follower *f;
-static char told[1024];                 /* "list +a=1 -b settled watching " */
-
-static void tell(const char *format, ...) {
-    size_t n = strlen(told);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(told + n, sizeof told - n, format, args);
-    va_end(args);
-}
-
-static void on_list(void *context) {
-    (void)context;
-    tell("list ");
-}
 
 static bool on_set(void *context, struct str key, struct str value, int64_t modified) {
     (void)context;
     (void)modified;
     tell("+%.*s=%.*s ", STR_FMT(key), STR_FMT(value));
     return true;
-}
-
-static void on_removed(void *context, struct str key) {
-    (void)context;
-    tell("-%.*s ", STR_FMT(key));
-}
-
-static void on_settled(void *context) {
-    (void)context;
-    tell("settled ");
-}
-
-static void on_watching(void *context) {
-    (void)context;
-    tell("watching ");
 }
 
 static void on_failed(void *context, const char *reason) {
@@ -50,12 +22,6 @@ static void on_failed(void *context, const char *reason) {
 
 static const struct etcd_mirror_ops ops = {.list = on_list, .set = on_set, .removed = on_removed, .settled = on_settled,
                                            .watching = on_watching, .failed = on_failed};
-
-#define assert_told(text)                \
-    do {                                 \
-        assert_string_equal(told, text); \
-        told[0] = '\0';                  \
-    } while (0)
 
 static int set_up(void **state) {
     struct error_list errors = {0};

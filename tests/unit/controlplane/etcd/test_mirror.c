@@ -1,51 +1,16 @@
 /* What is asked of etcd, and what becomes of each answer. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include <stdio.h>
+#include "tests/unit/controlplane/etcd/told_ops.h"
 
 #include "common/alloc.h"
-#include "controlplane/etcd/mirror.h"
 
 enum { CLUSTER = 77 };
 
-static char told[1024];             /* "list +a=1 -b settled " */
 static bool has_memory;
-
-static void tell(const char *format, ...) {
-    size_t n = strlen(told);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(told + n, sizeof told - n, format, args);
-    va_end(args);
-}
-
-static void on_list(void *context) {
-    (void)context;
-    tell("list ");
-}
 
 static bool on_set(void *context, struct str key, struct str value, int64_t modified) {
     (void)context;
     tell("+%.*s=%.*s@%lld ", STR_FMT(key), STR_FMT(value), (long long)modified);
     return has_memory;
-}
-
-static void on_removed(void *context, struct str key) {
-    (void)context;
-    tell("-%.*s ", STR_FMT(key));
-}
-
-static void on_settled(void *context) {
-    (void)context;
-    tell("settled ");
-}
-
-static void on_watching(void *context) {
-    (void)context;
-    tell("watching ");
 }
 
 static const struct etcd_mirror_ops ops = {.list = on_list, .set = on_set, .removed = on_removed, .settled = on_settled,
@@ -63,12 +28,6 @@ static int teardown(void **state) {
     etcd_mirror_finish(*state);
     return 0;
 }
-
-#define assert_told(text)                \
-    do {                                 \
-        assert_string_equal(told, text); \
-        told[0] = '\0';                  \
-    } while (0)
 
 /* ---- answers ---- */
 

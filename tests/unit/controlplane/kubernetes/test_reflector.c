@@ -1,10 +1,7 @@
 /* What is asked of an API server after each kind of answer: where a watch goes on, and when it is listed again. */
 #include "controlplane/kubernetes/reflector.c" /* before cmocka, whose `fail` is a macro */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/unit/common/told.h"
 
 /* ---- the API server: the functions of http/client.h, which stand here instead of the library's */
 
@@ -35,52 +32,39 @@ void http_escape(struct str text, struct strbuf *out) {
 
 static struct kubernetes_server server = {.url = ""};
 static struct reflector *r;
-static char told[1024];                 /* "list +web listed watching " */
-
-static void tell(const char *word, const char *what) {
-    size_t n = strlen(told);
-    snprintf(told + n, sizeof told - n, "%s%s ", word, what);
-}
-
 static void on_list(void *context) {
     (void)context;
-    tell("list", "");
+    tell("list ");
 }
 
 static bool on_set(void *context, const cJSON *object) {
     (void)context;
-    tell("+", text_of(object, "name"));
+    tell("+%s ", text_of(object, "name"));
     return true;
 }
 
 static void on_removed(void *context, const cJSON *object) {
     (void)context;
-    tell("-", text_of(object, "name"));
+    tell("-%s ", text_of(object, "name"));
 }
 
 static void on_listed(void *context) {
     (void)context;
-    tell("listed", "");
+    tell("listed ");
 }
 
 static void on_watching(void *context) {
     (void)context;
-    tell("watching", "");
+    tell("watching ");
 }
 
 static void on_failed(void *context, const char *reason) {
     (void)context;
-    tell("failed: ", reason);
+    tell("failed: %s ", reason);
 }
 
 static const struct reflector_ops ops = {.list = on_list, .set = on_set, .removed = on_removed, .listed = on_listed,
                                          .watching = on_watching, .failed = on_failed};
-
-#define assert_told(text)                \
-    do {                                 \
-        assert_string_equal(told, text); \
-        told[0] = '\0';                  \
-    } while (0)
 
 static int set_up(void **state) {
     (void)state;

@@ -1,21 +1,14 @@
 /* EndpointSlices and Services: which endpoints are made of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include <stdio.h>
+#include "tests/unit/common/told.h"
 
 #include "common/alloc.h"
 #include "controlplane/kubernetes/services.h"
 #include "controlplane/kubernetes/slices.h"
 
-static char told[256]; /* "web web api ": services that have changed */
-
+/* "web web api ": services that have changed. */
 static void on_changed(void *context, const char *service) {
     (void)context;
-    size_t n = strlen(told);
-    snprintf(told + n, sizeof told - n, "%s ", service);
+    tell("%s ", service);
 }
 
 static int setup(void **state) {
@@ -76,7 +69,7 @@ static void slices_of_a_service_are_one_set(void **state) {
     set(s, "c", "api", "[{\"addresses\": [\"10.0.0.4\"]}]", HTTP);
     assert_string_equal(made(s, "web", "http"), "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80");
     assert_string_equal(made(s, "web", NULL), "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80");
-    assert_string_equal(told, "web web api ");
+    assert_told("web web api ");
 }
 
 static void an_address_in_two_slices_is_one_endpoint(void **state) {
@@ -149,7 +142,7 @@ static void a_slice_that_changes_its_service_leaves_the_old_one(void **state) {
     set(s, "b", "web", "[{\"addresses\": [\"10.0.0.2\"]}]", HTTP);
     told[0] = '\0';
     set(s, "a", "api", "[{\"addresses\": [\"10.0.0.1\"]}]", HTTP);
-    assert_string_equal(told, "web api ");
+    assert_told("web api ");
     assert_string_equal(made(s, "web", NULL), "10.0.0.2:80");
     assert_string_equal(made(s, "api", NULL), "10.0.0.1:80");
 }
@@ -163,7 +156,7 @@ static void what_a_new_list_does_not_name_is_gone_at_its_end(void **state) {
     assert_string_equal(made(s, "web", NULL), "10.0.0.1:80 10.0.0.3:80");
     told[0] = '\0';
     slices_listed(s);
-    assert_string_equal(told, "web ");
+    assert_told("web ");
     assert_string_equal(made(s, "web", NULL), "10.0.0.3:80");
     cJSON *o = object("b", "web", "null", "null");
     slices_remove(s, o);
