@@ -193,6 +193,8 @@ enum pull exchange_pull(struct leg *, size_t max, struct slice **ret);
 /* For the sink: what follows the body, complete once the pull after it returns PULL_END, so it is taken before each pull.
  * NULL: none. */
 struct fields *exchange_trailers(struct leg *);
+/* For the sink: the source has ended, and none of its content waits. Stages may still have some, and trailers may follow. */
+bool exchange_is_at_end(const struct leg *);
 uint64_t exchange_credit(const struct leg *);                   /* bytes that this source may deliver now */
 
 /* ---- terminal -> core */

@@ -216,6 +216,12 @@ struct fields *exchange_trailers(struct leg *leg) {
     return x ? flow_of_sink(x, leg)->trailers : NULL;
 }
 
+bool exchange_is_at_end(const struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    const struct flow *f = x ? flow_of_sink(x, leg) : NULL;
+    return f && f->state == FLOW_END && !f->queue.first;
+}
+
 /* Of its credit, what the budget has now. One that holds something gets more when that is gone. */
 static uint64_t credit_on_demand(const struct exchange *x, const struct flow *f) {
     const struct worker *w = x->worker;

@@ -80,7 +80,8 @@ struct quic_ops {
     void (*on_streams)(struct quic_user *);                                  /* the peer allows more streams */
     void (*on_dirty)(struct quic_user *);                                    /* once in each flush, before next(); or NULL */
     /* What to write next: fills at most `most` of `vec`, and returns how many. *ret_id -1: nothing. With *ret_fin the stream
-     * ends behind these bytes; none with fin is a bare end. Called again after on_taken, on_blocked or on_shut. */
+     * ends behind these bytes; none with fin is a bare end. `most` 0: the peer's window of the connection is full, which
+     * only a bare end needs nothing of (RFC 9000 section 4.1). Called again after on_taken, on_blocked or on_shut. */
     size_t (*next)(struct quic_user *, int64_t *ret_id, bool *ret_fin, struct iovec *vec, size_t most);
     /* The first n bytes of what next() said are in packets; the end too, if it was said and n is all. */
     void (*on_taken)(struct quic_user *, int64_t id, size_t n);

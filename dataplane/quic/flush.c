@@ -22,9 +22,10 @@ struct piece {
 };
 
 static void ask(struct quic_conn *c, struct piece *p) {
+    size_t most = ngtcp2_conn_get_max_data_left(c->ng) > 0 ? PIECES_MAX : 0;
     *p = (struct piece){.id = -1};
-    if (c->user && !c->wants_close && ngtcp2_conn_get_max_data_left(c->ng) > 0)
-        p->count = c->user->ops->next(c->user, &p->id, &p->fin, p->vec, PIECES_MAX);
+    if (c->user && !c->wants_close)
+        p->count = c->user->ops->next(c->user, &p->id, &p->fin, p->vec, most);
 }
 
 static void note_taken(struct quic_conn *c, int64_t id, size_t n) {

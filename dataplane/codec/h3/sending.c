@@ -11,37 +11,45 @@ enum {
 /* ---- streams with something to send */
 
 void h3_stream_unready(struct h3_stream *s) {
-    struct h3_ready *list = &s->session->ready[s->urgency];
-    if (!s->is_ready)
+    struct h3_ready *list = s->ready_in;
+    if (!list)
         return;
-    s->is_ready = false;
+    s->ready_in = NULL;
     *(s->prev_ready ? &s->prev_ready->next_ready : &list->first) = s->next_ready;
     *(s->next_ready ? &s->next_ready->prev_ready : &list->last) = s->prev_ready;
     s->next_ready = s->prev_ready = NULL;
 }
 
 static void insert_behind(struct h3_ready *list, struct h3_stream *s, struct h3_stream *before) {
+    s->ready_in = list;
     s->prev_ready = before;
     s->next_ready = before ? before->next_ready : list->first;
     *(before ? &before->next_ready : &list->first) = s;
     *(s->next_ready ? &s->next_ready->prev_ready : &list->last) = s;
 }
 
+/* Only its end is left to be said, as far as can be told before the last pull. */
+static bool is_bare_end(const struct h3_stream *s) {
+    if (!s->sent_head || s->head || s->out.unsent)
+        return false;
+    return s->ends ? !s->sent_end : exchange_is_at_end(&s->leg);
+}
+
 /* Within one urgency those that are not incremental go by their ids, one after the other (RFC 9218 section 10); an
  * incremental one takes its turn behind all that are there. */
 void h3_stream_make_ready(struct h3_stream *s) {
-    struct h3_ready *list = &s->session->ready[s->urgency];
-    struct h3_stream *before = list->last;
-    if (s->is_ready || s->is_blocked || s->is_closed || s->is_reset || s->id < 0)
+    struct h3_ready *list = is_bare_end(s) ? &s->session->ending : &s->session->ready[s->urgency];
+    if (s->ready_in == list || s->is_blocked || s->is_closed || s->is_reset || s->id < 0)
         return;
+    h3_stream_unready(s);
+    struct h3_stream *before = list->last;
     while (!s->is_incremental && before && !before->is_incremental && before->id > s->id)
         before = before->prev_ready;
-    s->is_ready = true;
     insert_behind(list, s, before);
 }
 
 void h3_stream_set_priority(struct h3_stream *s, struct priority_level level) {
-    bool was_ready = s->is_ready;
+    bool was_ready = s->ready_in;
     h3_stream_unready(s);
     s->urgency = (uint8_t)level.urgency;
     s->is_incremental = level.incremental;
@@ -49,7 +57,10 @@ void h3_stream_set_priority(struct h3_stream *s, struct priority_level level) {
         h3_stream_make_ready(s);
 }
 
-static struct h3_stream *first_ready(struct h3_session *s) {
+/* The end of a stream is less than any other frame, and lets the peer go on. */
+static struct h3_stream *first_ready(struct h3_session *s, bool only_ends) {
+    if (s->ending.first || only_ends)
+        return s->ending.first;
     for (int i = 0; i < PRIORITY_URGENCIES; i++)
         if (s->ready[i].first)
             return s->ready[i].first;
@@ -57,10 +68,20 @@ static struct h3_stream *first_ready(struct h3_session *s) {
 }
 
 static void take_turns(struct h3_stream *s) {
-    if (!s->is_ready || !s->is_incremental || !s->next_ready)
+    if (!s->ready_in || !s->is_incremental || !s->next_ready)
         return;
     h3_stream_unready(s);
     h3_stream_make_ready(s);
+}
+
+void h3_stream_want_pull(struct leg *leg) {
+    struct h3_stream *s = h3_stream_of(leg);
+    const struct h3_ready *before = s->ready_in;
+    if (!s->sent_head || s->is_starved)
+        return; /* it is asked anyway */
+    h3_stream_make_ready(s);
+    if (s->ready_in != before)
+        quic_mark_dirty(s->session->user.conn);
 }
 
 /* ---- what is held */
@@ -279,22 +300,30 @@ static size_t offer_own(struct h3_session *s, int64_t *ret_id, bool *ret_end, st
     return 0;
 }
 
+/* There is something in `out`, or the end, which may be all that is left. */
+static bool may_go(struct h3_stream *s, bool only_ends) {
+    h3_stream_make_ready(s);
+    return !only_ends || s->ready_in == &s->session->ending;
+}
+
 /* Making a section can make instructions for the peer's decoder, which go first. */
 size_t h3_session_next(struct quic_user *user, int64_t *ret_id, bool *ret_end, struct iovec *vec, size_t most) {
     struct h3_session *s = (struct h3_session *)user;
+    bool only_ends = most == 0;
     *ret_id = -1;
     while (!s->is_over) {
-        struct h3_stream *stream = first_ready(s);
+        struct h3_stream *stream = first_ready(s, only_ends);
         bool has_more = stream && fill(stream);
-        size_t n = s->is_over ? 0 : offer_own(s, ret_id, ret_end, vec, most);
+        size_t n = s->is_over || only_ends ? 0 : offer_own(s, ret_id, ret_end, vec, most);
         if (n || !stream || s->is_over)
             return n;
-        if (has_more) {
+        if (!has_more) {
+            h3_stream_unready(stream);
+            stream->block.since = 0; /* whoever it waits for, it is not the peer */
+        } else if (may_go(stream, only_ends)) {
             *ret_id = stream->id;
             return offer(&stream->out, stream->ends, ret_end, vec, most);
         }
-        h3_stream_unready(stream);
-        stream->block.since = 0; /* whoever it waits for, it is not the peer */
     }
     return 0;
 }
@@ -312,6 +341,7 @@ void h3_session_taken(struct quic_user *user, int64_t id, size_t n) {
     if (stream->ends && stream->out.unsent == 0) {
         stream->sent_end = true;
         h3_stream_unready(stream);
+        h3_stream_await_window(stream, false);
     }
     take_turns(stream);
 }

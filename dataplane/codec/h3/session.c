@@ -421,12 +421,12 @@ static void on_streams(struct quic_user *user) {
         s->role->on_streams(s);
 }
 
-/* While the connection's window is shut nobody is asked what to write: those that would say something wait for it. */
+/* While the connection's window is shut nobody is asked what to write but ends: those that would say more wait for it. */
 static void await_connection_window(struct h3_session *s) {
     if (quic_window_left(s->user.conn) > 0)
         return;
     for (struct h3_stream *stream = s->streams; stream; stream = stream->next)
-        if (stream->is_ready && !stream->write_deadline)
+        if (stream->ready_in && stream->ready_in != &s->ending && !stream->write_deadline)
             h3_stream_await_window(stream, true);
 }
 

@@ -109,6 +109,7 @@ struct h3_session {
     struct h3_stream      *buckets[H3_BUCKETS];
     struct h3_stream      *pending, *last_pending; /* those with a head and without an id, in order */
     struct h3_ready        ready[PRIORITY_URGENCIES];
+    struct h3_ready        ending;         /* those of which only the end is to be said: they need no window, and go first */
     uint32_t               stream_count;
     uint32_t               blocked_count;  /* streams whose section waits for entries */
     uint64_t               next_id;        /* above all request streams of a client */
@@ -147,11 +148,12 @@ struct h3_stream {
     struct h3_stream   *next, *prev;       /* of the session */
     struct h3_stream   *next_in_bucket;
     struct h3_stream   *next_ready, *prev_ready, *next_pending;
+    struct h3_ready    *ready_in;          /* the list of the session; NULL: it has nothing to send */
     int64_t             id;                /* -1: a request that has no stream yet */
     const struct head  *head;              /* to be sent; NULL: none, or sent */
     bool                head_ends;         /* nothing follows it */
     bool                sent_head;         /* it is compressed */
-    bool                is_ready, is_pending, is_closed;
+    bool                is_pending, is_closed;
     bool                has_head;          /* a final head has been received */
     bool                has_trailers;      /* so have trailers */
     bool                received_end;
@@ -237,7 +239,7 @@ void   h3_session_blocked(struct quic_user *, int64_t id);
 void   h3_session_window(struct quic_user *, int64_t id);
 /* It waits for its window, with so many bytes that are held; 0: not any more. */
 void   h3_stream_park(struct h3_stream *, size_t bytes);
-/* It has something to send, unless its window is full. */
+/* It has something to send, unless its window is full; or what it has is another thing by now. */
 void   h3_stream_make_ready(struct h3_stream *);
 void   h3_stream_unready(struct h3_stream *);
 /* Its priority is another one from now on. */

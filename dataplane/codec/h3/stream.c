@@ -339,14 +339,6 @@ void h3_stream_send_later(struct h3_stream *s) {
     quic_mark_dirty(session->user.conn);
 }
 
-void h3_stream_want_pull(struct leg *leg) {
-    struct h3_stream *s = h3_stream_of(leg);
-    if (s->is_ready || !s->sent_head || s->is_starved)
-        return; /* it is asked anyway */
-    h3_stream_make_ready(s);
-    quic_mark_dirty(s->session->user.conn);
-}
-
 void h3_stream_grant(struct leg *leg, size_t n) {
     struct h3_stream *s = h3_stream_of(leg);
     if (s->received_end || s->is_stopped || n == 0)

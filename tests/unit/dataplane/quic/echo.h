@@ -138,11 +138,14 @@ static size_t echo_next(struct quic_user *u, int64_t *ret_id, bool *ret_fin, str
         struct echo_stream *s = &e->streams[i];
         if (!s->is_used || s->is_blocked || (s->id & 2) || (s->taken == s->n && (!s->has_end || s->end_taken)))
             continue;
+        if (s->taken < s->n && most == 0)
+            continue;
         *ret_id = s->id;
         *ret_fin = s->has_end;
-        assert_true(most > 0);
+        if (s->taken == s->n)
+            return 0;
         vec[0] = (struct iovec){s->bytes + s->taken, s->n - s->taken};
-        return vec[0].iov_len > 0;
+        return 1;
     }
     return 0;
 }

@@ -189,6 +189,7 @@ struct peer {
     struct strbuf           token;              /* of NEW_TOKEN */
     SSL_SESSION            *session;            /* of the last ticket */
     uint64_t                closed_streams;
+    bool                    holds_window;       /* the connection's is never opened by itself */
     bool                    is_done, was_reset, is_over, is_mute, got_retry, early_rejected;
     int                     error;              /* of the library; 0: none */
     uint64_t                heard_ect0, heard_ce; /* what the server says to have received: its last ACK of 1-RTT packets */
@@ -202,6 +203,7 @@ struct peer_wish {
     bool           early;
     const struct certificate *certificate;
     uint64_t       window;                      /* of its streams; 0: plenty */
+    uint64_t       connection_window;           /* that it holds; 0: plenty, and more in time */
     const char    *host;                        /* NULL: loopback */
     uint16_t       port;                        /* 0: 40000 and the number */
     bool           wants_v2;
@@ -233,7 +235,8 @@ static int peer_data(ngtcp2_conn *c, uint32_t flags, int64_t id, uint64_t offset
     strbuf_add(&p->got[i], (const char *)bytes, n);
     p->ended[i] |= (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
     ngtcp2_conn_extend_max_stream_offset(c, id, n);
-    ngtcp2_conn_extend_max_offset(c, n);
+    if (!p->holds_window)
+        ngtcp2_conn_extend_max_offset(c, n);
     return 0;
 }
 
@@ -420,7 +423,8 @@ static inline struct peer *peer_connect(const struct peer_wish *w) {
     ngtcp2_transport_params_default(&params);
     params.initial_max_stream_data_bidi_local = params.initial_max_stream_data_bidi_remote = w->window ? w->window : 1 << 20;
     params.initial_max_stream_data_uni = 1 << 20;
-    params.initial_max_data = 8 << 20;
+    params.initial_max_data = w->connection_window ? w->connection_window : 8 << 20;
+    p->holds_window = w->connection_window > 0;
     params.initial_max_streams_uni = 16;
     params.active_connection_id_limit = 7;
     ngtcp2_path path = quic_path(&p->local, &net.server);

@@ -86,13 +86,15 @@ static inline void talk_on_streams(struct quic_user *user) {
 
 static inline size_t talk_next(struct quic_user *user, int64_t *ret_id, bool *ret_fin, struct iovec *vec, size_t most) {
     struct talker *t = talker_of(user);
-    assert_true(most >= 1);
+    size_t left = t->says_n - t->said;
     *ret_id = -1;
-    if (t->id < 0 || (t->said == t->says_n && !(t->says_end && !t->said_end)))
+    if (t->id < 0 || (left == 0 && (!t->says_end || t->said_end)) || (left > 0 && most == 0))
         return 0;
     *ret_id = t->id;
     *ret_fin = t->says_end;
-    vec[0] = (struct iovec){t->says + t->said, t->says_n - t->said};
+    if (left == 0)
+        return 0;
+    vec[0] = (struct iovec){t->says + t->said, left};
     return 1;
 }
 

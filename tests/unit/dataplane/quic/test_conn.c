@@ -112,6 +112,25 @@ static void a_window_holds_back(void **state) {
     check_echo(p, 1);
 }
 
+static bool second_has_ended(void) {
+    return net.peers[0]->ended[1];
+}
+
+/* Bytes need credit, and nothing else (RFC 9000 section 4.1). */
+static void a_bare_end_passes_a_window_that_is_full(void **state) {
+    (void)state;
+    struct peer *p = open_one(&(struct peer_wish){.connection_window = 1000});
+    peer_send(p, large, 5000);
+    assert_false(net_run(all_answered, 1000000));
+    assert_int_equal(p->got[0].n, 1000);
+    peer_send(p, "", 0);
+    assert_true(net_run(second_has_ended, 1000000));
+    assert_int_equal(p->got[0].n, 1000);
+    ngtcp2_conn_extend_max_offset(p->conn, 1 << 20);
+    assert_true(net_run(all_answered, 5000000));
+    check_echo(p, 0);
+}
+
 static bool ten_turns(void) {
     static unsigned n;
     return ++n % 10 == 0;
@@ -641,6 +660,7 @@ int main(void) {
         NET_TEST(datagrams_count_as_bytes_of_clients),
         NET_TEST(a_megabyte_survives_loss),
         NET_TEST(a_window_holds_back),
+        NET_TEST(a_bare_end_passes_a_window_that_is_full),
         NET_TEST(a_blocked_socket_loses_nothing),
         NET_TEST(a_narrow_socket_is_for_all_in_turn),
         NET_TEST(both_versions),

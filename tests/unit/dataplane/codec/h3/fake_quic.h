@@ -267,6 +267,7 @@ static inline void fake_take(int64_t id, bool end, const struct iovec *vec, size
     size_t taken = 0, all = 0;
     for (size_t i = 0; i < count; i++)
         all += vec[i].iov_len;
+    FAKE_CHECK(all == 0 ? end : fake.window > 0);
     if (all && s->window == 0) {
         fake.user->ops->on_blocked(fake.user, id);
         return;
@@ -274,6 +275,7 @@ static inline void fake_take(int64_t id, bool end, const struct iovec *vec, size
     for (size_t i = 0; i < count; i++) {
         size_t n = vec[i].iov_len;
         n = n < s->window ? n : (size_t)s->window;
+        n = n < fake.window ? n : (size_t)fake.window;
         n = fake.most && n > fake.most - taken ? fake.most - taken : n;
         fake_note(id, vec[i].iov_base, n);
         if (n)
@@ -307,8 +309,8 @@ static inline void fake_flush(struct flushable *f) {
         return;
     if (!fake.is_closed)
         fake.user->ops->on_dirty(fake.user);
-    while (!fake.is_closed && fake.window) {
-        size_t n = fake.user->ops->next(fake.user, &id, &end, vec, sizeof vec / sizeof *vec);
+    while (!fake.is_closed) {
+        size_t n = fake.user->ops->next(fake.user, &id, &end, vec, fake.window ? sizeof vec / sizeof *vec : 0);
         if (id < 0)
             break;
         fake_take(id, end, vec, n);

@@ -210,6 +210,74 @@ static void a_late_body_without_a_window_of_the_connection_ends(void **state) {
     assert_stalled(call);
 }
 
+/* The peer's window of the connection is full, and only content needs it (RFC 9000 section 4.1). */
+static void an_end_waits_for_no_window(void **state) {
+    (void)state;
+    struct call *held = get("/"), *ending = get("/");
+    settle();
+    answer(&backs[0], 200, -1, false);
+    answer(&backs[1], 200, -1, false);
+    settle();
+    fake.window = 0;
+    backs[0].loop.to_send = STR("content");
+    push_all(&backs[0]);
+    push_all(&backs[1]);
+    settle();
+    assert_true(ending->ended && !fake_stream(ending->id)->was_reset);
+    assert_false(held->ended);
+    fake.window = 1 << 20;
+    quic_mark_dirty(&fake);
+    settle();
+    assert_string_equal(text(&held->body), "content");
+    assert_true(held->ended);
+}
+
+/* What its content has filled the window with is not acknowledged yet: it is still there when its write deadline passes. */
+static void an_end_behind_a_full_window_is_the_last_word(void **state) {
+    enum { FRAME = 2 + 4 };
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    answer(&backs[0], 200, -1, false);
+    settle();
+    fake.holds_acks = true;
+    fake.window = FRAME;
+    backs[0].loop.to_send = STR("body");
+    loopback_push(&backs[0].loop, 4);
+    settle();
+    assert_string_equal(text(&call->body), "body");
+    assert_int_equal(fake.window, 0);
+    quic_mark_dirty(&fake); /* it waits for the window from now on, as it seems */
+    settle();
+    assert_false(call->ended);
+    push_all(&backs[0]);
+    settle();
+    assert_true(call->ended);
+    expire();
+    settle();
+    assert_false(fake_stream(call->id)->was_reset);
+}
+
+/* Trailers are content for the transport. */
+static void trailers_wait_for_the_window(void **state) {
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    answer(&backs[0], 200, -1, false);
+    settle();
+    fake.window = 0;
+    assert_int_equal(fields_add(&backs[0].trailers, exchange_arena(backs[0].x), STR("x-sum"), STR("1")), 0);
+    backs[0].loop.trailers = &backs[0].trailers;
+    push_all(&backs[0]);
+    settle();
+    assert_false(call->ended);
+    fake.window = 1 << 20;
+    quic_mark_dirty(&fake);
+    settle();
+    assert_string_equal(text(&call->trailers), "x-sum: 1\n");
+    assert_true(call->ended);
+}
+
 /* Heads that are never whole: their windows are open again, so only this bounds them. */
 static void sections_in_pieces_have_a_bound(void **state) {
     static const char part[2 + 1800] = "\x01\x67"; /* HEADERS of more than there is */
@@ -240,6 +308,9 @@ int main(void) {
         TEST(sections_in_pieces_have_a_bound),
         TEST(an_answer_without_a_window_of_the_connection_ends),
         TEST(a_late_body_without_a_window_of_the_connection_ends),
+        TEST(an_end_waits_for_no_window),
+        TEST(an_end_behind_a_full_window_is_the_last_word),
+        TEST(trailers_wait_for_the_window),
     };
     return cmocka_run_group_tests_name("h3 limits", tests, NULL, NULL);
 }
