@@ -17,6 +17,8 @@ THRESHOLD, LEFT_MAX_MS, AFTERWARDS_SECONDS = 5, 30, 0.5
 DELAY, SHARE_MAX = 0.02, 100 / 9        # seconds; percent: a third of an even share
 BALANCERS = ("round-robin", "least-request", "peak-ewma")
 
+RETRY = ", retry: {retries: 2, on: [connect-failure, reset]}"
+BUDGET = f", circuit-breakers: {{min-retries: {load.CONNECTIONS}}}"     # for all that is under way
 DETECTION = (f", outlier-detection: {{consecutive-5xx: {THRESHOLD}, consecutive-gateway-failures: {THRESHOLD}, "
              f"consecutive-local-failures: {THRESHOLD}, base-ejection: 60s}}")
 
@@ -53,11 +55,11 @@ class Site(Begun):
     def troubled(self, delay, times):
         return [sys.executable, HERE / "troubled_origin.py", delay, times]
 
-    def serve(self, origins, balancer="round-robin", detection=DETECTION):
+    def serve(self, origins, balancer="round-robin", detection=DETECTION, retry=""):
         self.rounds += 1
         name, endpoints = f"c{self.rounds}", ", ".join(f'"127.0.0.1:{origin.port}"' for origin in origins)
-        cluster = f"{{name: {name}, balancer: {balancer}, endpoints: [{endpoints}]{detection}}}"
-        self.gateway.push(one_host(self.port, [f"{{cluster: {name}}}"], [cluster]))
+        cluster = f"{{name: {name}, balancer: {balancer}, endpoints: [{endpoints}]{detection}{BUDGET}}}"
+        self.gateway.push(one_host(self.port, [f"{{cluster: {name}{retry}}}"], [cluster]))
 
     def metric(self, name):
         return self.gateway.metric(f"headgate_{name}") or 0
@@ -92,10 +94,10 @@ def broken_origin(site):
     return seen[-1] - seen[THRESHOLD - 1], len(seen) - THRESHOLD
 
 
-def killed_origin(site):
+def killed_origin(site, retry=""):
     """An origin is killed: requests that failed."""
     with site.origins(*[site.fast()] * 3) as origins:
-        site.serve(origins)
+        site.serve(origins, retry=retry)
         before = site.ejections()
         with BackgroundLoad(site.port) as background:
             wait_load(site, origins[1])
@@ -111,12 +113,14 @@ def dying_origins(run):
         broken = [broken_origin(site) for _ in range(rounds)]
         left, seen = zip(*broken)
         killed = [killed_origin(site) for _ in range(rounds)]
+        retried = [killed_origin(site, RETRY) for _ in range(rounds)]
     yield f"from the threshold to the last request on it, {rounds} times (at most {LEFT_MAX_MS} ms)", \
         f"median {statistics.median(left):.1f} ms, max {max(left):.1f} ms", max(left) <= LEFT_MAX_MS
     yield f"requests that it saw after the threshold (at most the {load.CONNECTIONS} under way)", \
         f"median {statistics.median(seen):.0f}, max {max(seen)}", max(seen) <= load.CONNECTIONS
     yield f"failed when one was killed, {rounds} times (at most {load.CONNECTIONS} under way and {THRESHOLD})", \
         f"median {statistics.median(killed):.0f}, max {max(killed)}", max(killed) <= load.CONNECTIONS + THRESHOLD
+    yield f"failed when one was killed and they may be sent again, {rounds} times", f"{sum(retried)}", sum(retried) == 0
 
 
 def slow_origin(run):
