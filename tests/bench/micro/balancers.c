@@ -15,17 +15,19 @@ static const struct {
     const char       *name;
     enum balance_kind kind;
     uint32_t          load_bound;
+    bool              is_sticky; /* clients have cookies */
 } balancers[] = {
-    {"round robin", BALANCE_ROUND_ROBIN, 0},
-    {"random", BALANCE_RANDOM, 0},
-    {"least request", BALANCE_LEAST_REQUEST, 0},
-    {"least connections", BALANCE_LEAST_CONNECTIONS, 0},
-    {"peak EWMA", BALANCE_PEAK_EWMA, 0},
-    {"ring hash", BALANCE_RING_HASH, 0},
-    {"ring hash, bound 125 %", BALANCE_RING_HASH, 125},
-    {"Maglev, source address", BALANCE_MAGLEV, 0},
-    {"Maglev, bound 125 %", BALANCE_MAGLEV, 125},
-    {"first available", BALANCE_FIRST, 0},
+    {"round robin", BALANCE_ROUND_ROBIN, 0, false},
+    {"random", BALANCE_RANDOM, 0, false},
+    {"least request", BALANCE_LEAST_REQUEST, 0, false},
+    {"least connections", BALANCE_LEAST_CONNECTIONS, 0, false},
+    {"peak EWMA", BALANCE_PEAK_EWMA, 0, false},
+    {"ring hash", BALANCE_RING_HASH, 0, false},
+    {"ring hash, bound 125 %", BALANCE_RING_HASH, 125, false},
+    {"Maglev, source address", BALANCE_MAGLEV, 0, false},
+    {"Maglev, bound 125 %", BALANCE_MAGLEV, 125, false},
+    {"first available", BALANCE_FIRST, 0, false},
+    {"sticky cookie", BALANCE_ROUND_ROBIN, 0, true},
 };
 enum { BALANCERS = sizeof balancers / sizeof *balancers };
 
@@ -52,6 +54,7 @@ static struct cluster_members *make_members(size_t balancer, uint32_t count, uin
                                       .table_size = count > 1000 ? 1000003 : 65537,
                                       .ring_size = count > 1000 ? 1000000 : 65536, .choices = 2,
                                       .ewma_decay = 10 * SECOND, .overprovisioning = 140, .panic_threshold = 50};
+    m->wants_ids = balancers[balancer].is_sticky;
     for (uint32_t i = 0, n = 0; i < count; i++) {
         char text[ADDRESS_TEXT_MAX];
         if (i == without)
@@ -86,8 +89,29 @@ static void fill(const struct cluster_runtime *c) {
         abort();
 }
 
+/* Of clients that have been served before, one for each endpoint; none: no client has a cookie. */
+static struct {
+    uint64_t *ids;
+    uint32_t  count;
+} cookies;
+
+static void make_cookies(const struct cluster_members *m) {
+    cookies.ids = need(hg_malloc(m->count * sizeof *cookies.ids));
+    for (cookies.count = 0; cookies.count < m->count; cookies.count++)
+        cookies.ids[cookies.count] = endpoint_id(m->endpoints[cookies.count].text);
+}
+
+static void forget_cookies(void) {
+    hg_free(cookies.ids);
+    cookies.ids = NULL;
+    cookies.count = 0;
+}
+
 static struct endpoint_runtime *pick(struct cluster_runtime *c, uint64_t hash) {
-    return need(cluster_pick(c, &(struct pick){.hash = hash, .has_hash = true}));
+    struct pick p = {.hash = hash, .has_hash = true};
+    if (cookies.count)
+        p.sticky = cookies.ids[hash % cookies.count];
+    return need(cluster_pick(c, &p));
 }
 
 /* ---- cost ---- */
@@ -177,7 +201,8 @@ static struct costs measure_change(size_t balancer, uint32_t count) {
         double make = ms_since(began);
         began = clock_monotonic_us();
         const struct cluster_runtime *c = bring(m);
-        double first = ms_since(began), slices = (c->filling.missing + SLICE - 1) / SLICE;
+        double first = ms_since(began);
+        uint32_t slices = (c->filling.missing + SLICE - 1) / SLICE;
         began = clock_monotonic_us();
         fill(c);
         double slice = ms_since(began) / slices;
@@ -207,19 +232,23 @@ static void print_choices(void) {
     for (size_t b = 0; b < BALANCERS; b++) {
         double ns[SIZES], fullest[SIZES], moved[SIZES];
         bool hashes = balancers[b].kind == BALANCE_RING_HASH || balancers[b].kind == BALANCE_MAGLEV;
+        bool keeps_keys = hashes || balancers[b].is_sticky;
         for (unsigned s = 0; s < SIZES; s++) {
             struct cluster_members *m = make_members(b, sizes[s], UINT32_MAX, NULL);
             struct cluster_runtime *c = bring(m);
             fill(c);
+            if (balancers[b].is_sticky)
+                make_cookies(m);
             ns[s] = measure_pick(c);
             fullest[s] = balancers[b].kind == BALANCE_FIRST ? sizes[s] : measure_fullest(c, sizes[s]);
-            moved[s] = hashes ? measure_moved(b, m, sizes[s]) : 0;
+            moved[s] = keeps_keys ? measure_moved(b, m, sizes[s]) : 0;
             cluster_drop(&worker, definition.slot);
             cluster_members_unref(m);
+            forget_cookies();
         }
         printf("| %s | %.0f | %.0f | %.0f | %.2f | %.2f | %.2f |", balancers[b].name, ns[0], ns[1], ns[2], fullest[0],
                fullest[1], fullest[2]);
-        if (hashes)
+        if (keeps_keys)
             printf(" %.2f %% | %.2f %% | %.2f %% |\n", moved[0], moved[1], moved[2]);
         else
             printf(" – | – | – |\n");
@@ -230,7 +259,7 @@ static void print_changes(void) {
     printf("\n| one of 100,000 leaves | main thread: all anew, ms | the change, ms | worker: first use, ms | each slice, ms "
            "| the change, ms |\n|---|---|---|---|---|---|\n");
     for (size_t b = 0; b < BALANCERS; b++) {
-        if (balancers[b].load_bound)
+        if (balancers[b].load_bound || balancers[b].is_sticky)
             continue;
         struct costs cost = measure_change(b, 100000);
         printf("| %s | %.0f | %.0f | %.2f | %.2f | %.2f |\n", balancers[b].name, cost.make_ms, cost.change_make_ms,
