@@ -302,6 +302,8 @@ static int fill(struct world_made *made, struct world_item *it, const struct xds
     made->is_hollow = from->is_hollow;
     made->reads_runtime = from->reads_runtime;
     made->runtime_hash = made->world->runtime.hash;
+    made->reads_stream_idle = it->role == XDS_ROUTES && from->reads_stream_idle;
+    made->stream_idle = from->stream_idle;
     return status == 0 ? check_form(made, errors) : -1;
 }
 
@@ -338,7 +340,8 @@ static struct world_made *make(struct xds_world *w, struct world_item *it, const
 }
 
 struct world_made *world_make(struct xds_world *w, struct world_item *it, struct str bytes, struct error_list *errors) {
-    return make(w, it, &(const struct xds_material){.bytes = bytes, .runtime = &w->runtime}, errors);
+    const struct xds_material material = {.bytes = bytes, .runtime = &w->runtime, .stream_idle = it->stream_idle};
+    return make(w, it, &material, errors);
 }
 
 struct world_made *world_make_with(struct xds_world *w, struct world_item *it, struct str bytes,
@@ -349,7 +352,7 @@ struct world_made *world_make_with(struct xds_world *w, struct world_item *it, s
         texts[i] = strbuf_str(&parts[i]->held->source);
     if (texts)
         made = make(w, it, &(const struct xds_material){.bytes = bytes, .parts = texts, .part_count = count,
-                                                        .runtime = &w->runtime}, errors);
+                                                        .runtime = &w->runtime, .stream_idle = it->stream_idle}, errors);
     else
         error_addf(errors, ERROR_MEMORY, "no memory to translate it");
     hg_free(texts);

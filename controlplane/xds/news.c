@@ -74,7 +74,7 @@ static struct world_made *made_of(struct xds_world *w, struct world_item *it, st
     uint64_t hash = map_hash(bytes);
     struct world_made *const known[] = {it->judged, it->used, it->pushed};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i] && known[i]->hash == hash && world_goes_by_values(w, known[i]))
+        if (known[i] && known[i]->hash == hash && world_is_current(w, it, known[i]))
             return world_made_use(known[i]);
     return world_make(w, it, bytes, errors);
 }
@@ -94,7 +94,7 @@ static void fail(struct xds_world *w, struct world_item *it, const struct error_
 
 static void take_copy(struct xds_world *w, struct world_item *it, struct str bytes) {
     struct error_list errors = {0};
-    if (it->held && it->held->hash == map_hash(bytes)) {
+    if (it->held && it->held->hash == map_hash(bytes) && world_is_current(w, it, it->held)) {
         it->is_gone = false;
         return;
     }

@@ -164,15 +164,15 @@ static struct world_made *make(struct xds_world *w, struct world_item *it, struc
     }
 }
 
-static bool is_made_of(const struct xds_world *w, const struct world_made *made, const struct world_made *held,
+static bool is_made_of(const struct xds_world *w, const struct world_item *it, const struct world_made *made,
                        uint64_t parts_hash) {
-    return made && made->hash == held->hash && made->parts_hash == parts_hash && world_goes_by_values(w, made);
+    return made && made->hash == it->held->hash && made->parts_hash == parts_hash && world_is_current(w, it, made);
 }
 
 static struct world_made *find_made(const struct xds_world *w, const struct world_item *it, uint64_t parts_hash) {
-    if (is_made_of(w, it->used, it->held, parts_hash))
+    if (is_made_of(w, it, it->used, parts_hash))
         return world_made_use(it->used);
-    return is_made_of(w, it->pushed, it->held, parts_hash) ? world_made_use(it->pushed) : NULL;
+    return is_made_of(w, it, it->pushed, parts_hash) ? world_made_use(it->pushed) : NULL;
 }
 
 static void hold(struct xds_world *w, struct world_item *it, struct world_made *made, const struct part_list *parts) {
@@ -192,7 +192,7 @@ static bool compose(struct xds_world *w, struct world_item *it, const struct par
     if (select_parts(all, it, &parts) < 0) {
         w->has_other_parts = true;
         world_resync_later(w);
-    } else if (!is_made_of(w, it->held, it->held, hash_of(&parts))) {
+    } else if (!is_made_of(w, it, it->held, hash_of(&parts))) {
         uint64_t hash = hash_of(&parts);
         struct world_made *made = find_made(w, it, hash);
         if (!made && (made = make(w, it, &parts, &is_refused)))

@@ -60,7 +60,7 @@ static void take_layers(struct xds_world *w) {
 
 static void remake(struct xds_world *w, struct world_item *it) {
     struct error_list errors = {0};
-    struct world_made *made = it->used && it->used->hash == it->held->hash && world_goes_by_values(w, it->used)
+    struct world_made *made = it->used && it->used->hash == it->held->hash && world_is_current(w, it, it->used)
                                   ? world_made_use(it->used)
                                   : world_make(w, it, strbuf_str(&it->held->source), &errors);
     if (made) {

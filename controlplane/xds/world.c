@@ -226,6 +226,12 @@ static bool must_decide(const struct xds_world *w) {
     return w->p && !w->is_pushing && (w->is_dirty || w->look_at <= w->now) && w->retry_at <= w->now;
 }
 
+/* Returns whether there may be news, or something that has parts was made without them. */
+static bool compose(struct xds_world *w) {
+    bool is_refused = world_compose(w);
+    return world_follow_listeners(w) || is_refused;
+}
+
 static void take_in(struct xds_world *w) {
     if (w->p) {
         world_take_news(w);
@@ -233,7 +239,7 @@ static void take_in(struct xds_world *w) {
         world_settle_parts(w);
     }
     world_follow_values(w);
-    while (w->p && world_compose(w))
+    while (w->p && compose(w))
         world_take_news(w);
     world_sweep(w);
 }

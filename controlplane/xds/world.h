@@ -34,6 +34,7 @@ struct xds_material {
     size_t            part_count;
     bool              is_locality_weighted; /* of endpoints alone */
     const struct xds_runtime *runtime;  /* the values that it goes by; may be NULL */
+    uint64_t          stream_idle;      /* of a route configuration: as of struct xds_made */
 };
 
 struct xds_translation {

@@ -1,7 +1,7 @@
 /* world_internal.h — what the files of the world share: world.c (life, machines, the order of things), items.c (resources of
  * the server, what is asked for), made.c (what they became), news.c (what the machine says), assignments.c (endpoints),
- * parts.c (resources that are parts of others), values.c (of runtime layers), warming.c (what is complete), layer.c (the
- * engine and its answers). */
+ * parts.c (resources that are parts of others), values.c (of runtime layers), stream_idle.c (what listeners say of routes),
+ * warming.c (what is complete), layer.c (the engine and its answers). */
 #pragma once
 
 #include "common/map.h"
@@ -54,6 +54,8 @@ struct world_made {
     bool                    is_hollow;  /* there is nothing in it until there are parts */
     bool                    reads_runtime;  /* it goes by values of runtime layers, see values.c */
     uint64_t                runtime_hash;   /* of those that there were when it was made */
+    bool                    reads_stream_idle;  /* it goes by what listeners say, see stream_idle.c */
+    uint64_t                stream_idle;    /* which was this; of a listener what it says */
     struct strbuf           source;     /* the server's bytes, of what has parts, what is one, and what values are for */
 };
 
@@ -95,6 +97,7 @@ struct world_item {
     struct world_item  *linger_next, *linger_previous;
     struct strbuf       blame;          /* why the engine refuses it */
     const char         *waits_for;      /* for people; NULL: nothing */
+    uint64_t            stream_idle;    /* of routes: the longest of the listeners that have them; 0: none has */
     /* Of endpoints. */
     uint64_t            told_hash;      /* of the server's bytes that the feed knows of; 0: none */
     struct world_assignment {
@@ -212,6 +215,13 @@ int  world_begin_values(struct xds_world *w);
 void world_follow_values(struct xds_world *w);
 /* Whether something would be made with defaults though its values may still come. */
 bool world_lacks_values(const struct xds_world *w);
+
+/* ---- stream_idle.c ---- */
+
+/* Whether making it again would give the same: it goes by the present values and by what listeners say now, or by none. */
+bool world_is_current(const struct xds_world *w, const struct world_item *it, const struct world_made *made);
+/* Makes anew the routes of which listeners say something else. Returns whether there were any. */
+bool world_follow_listeners(struct xds_world *w);
 
 /* ---- news.c, assignments.c ---- */
 

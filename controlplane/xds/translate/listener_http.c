@@ -50,8 +50,8 @@ const struct xds_fields xds_read_http_manager = HCM_TABLE(
     XDS_IGNORE("server_name", "`server-name` of the settings holds"),
     XDS_IGNORE("server_header_transformation", "the Server field of an origin is passed on"),
     XDS_IGNORE("max_request_headers_kb", "the limit of the settings holds"),
-    XDS_NOTE("stream_idle_timeout", "for routes without an idle_timeout that stand in the listener or its scopes; those of "
-             "rds have 5 minutes then"),
+    XDS_NOTE("stream_idle_timeout", "for routes without an idle_timeout, 5 minutes when it is not set; for those that come "
+             "by themselves the longest of the listeners that have them"),
     XDS_IGNORE("stream_flush_timeout", "a client that takes nothing is cut by the gateway's write timeout"),
     XDS_NOTE("request_timeout", "0; the time between two pieces of a request is bounded"),
     XDS_NOTE("request_headers_timeout", "10 s when it is not set"),
@@ -196,12 +196,11 @@ static void routes(struct listener_making *l, const struct xds_at *at, const HCM
     }
 }
 
-/* Of the routes that are made with the listener. Those that come by themselves do not know which listeners have them. */
 static void stream_idle(struct making *m, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {
     protobuf_c_boolean ignored;
-    m->stream_idle = MAKING_STREAM_IDLE;
-    value_duration(m, XDS_AT(at, "stream_idle_timeout"), from->stream_idle_timeout, 0, UINT64_MAX, &ignored,
-                   &m->stream_idle);
+    uint64_t idle = XDS_STREAM_IDLE;
+    value_duration(m, XDS_AT(at, "stream_idle_timeout"), from->stream_idle_timeout, 0, UINT64_MAX, &ignored, &idle);
+    m->made->stream_idle = idle ? idle : UINT64_MAX; /* 0 is off */
 }
 
 void listener_http(struct listener_making *l, const struct xds_at *at, const HCM(HttpConnectionManager) *from) {

@@ -148,7 +148,7 @@ int making_look(struct making *m, const struct xds_at *at, const struct xds_fiel
 static int begin(struct making *m, const struct xds_fields *table, const ProtobufCMessage *message, const char *what,
                  const char *name) {
     arena_init(&m->arena, NULL, 0, MAKING_MEMORY_MAX);
-    m->stream_idle = MAKING_STREAM_IDLE;
+    m->made->stream_idle = m->made->stream_idle ? m->made->stream_idle : XDS_STREAM_IDLE;
     m->resource = arena_printf(&m->arena, "%s/%s", what, name);
     if (!m->resource)
         return making_out_of_memory(m);

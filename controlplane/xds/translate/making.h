@@ -21,15 +21,12 @@ struct xds_at {
 #define XDS_AT_ITEM(up, field, index) (&(const struct xds_at){(up), (field), NULL, (index) + 1})
 #define XDS_AT_KEY(up, field, key)    (&(const struct xds_at){(up), (field), (key), 0})
 
-#define MAKING_STREAM_IDLE ((uint64_t)300000000)    /* Envoy's 5 minutes */
-
 struct making {
     struct xds_made   *made;
     struct arena       arena;           /* of messages in the making; gone with making_end */
     struct error_list *errors;
     const char        *resource;        /* of errors: "cluster/outbound|80||web", with the server's name */
     size_t             faults;
-    uint64_t           stream_idle;     /* microseconds, of routes that do not say it themselves; 0: off */
     bool               is_lenient;      /* for those who only ask which route is taken: see making_begin_leniently */
 };
 

@@ -68,8 +68,8 @@ const struct xds_fields xds_read_route_action = XDS_TABLE(envoy__config__route__
     XDS_INSIDE("regex_rewrite", &xds_read_replacement), XDS_READ("host_rewrite_literal"), XDS_READ("auto_host_rewrite"),
     XDS_IGNORE("append_x_forwarded_host", "X-Forwarded-Host is sent as the settings of the gateway say"),
     XDS_NOTE("timeout", "15 s when it is not set"),
-    XDS_NOTE("idle_timeout", "when it is not set, the stream_idle_timeout of the listener that it stands in, otherwise 5 "
-             "minutes; off is a day, and a month for tunnels"),
+    XDS_NOTE("idle_timeout", "when it is not set, the stream_idle_timeout of the listener; off is a day, and a month for "
+             "tunnels"),
     XDS_IGNORE("flush_timeout", "a client that takes nothing is cut by the gateway's write timeout"),
     XDS_IGNORE("early_data_policy", "no request is sent in early data"),
     XDS_INSIDE("retry_policy", &xds_read_retry),
@@ -252,10 +252,11 @@ static void timeouts(struct making *m, const struct xds_at *at, const Envoy__Con
                      Headgate__Rule *rule) {
     const Envoy__Config__Route__V3__RouteAction__MaxStreamDuration *stream = from->max_stream_duration;
     Headgate__Timeouts *t = making_new(m, &headgate__timeouts__descriptor);
-    uint64_t total = ROUTE_TIMEOUT_DEFAULT * XDS_SEC, idle = m->stream_idle, most = 0;
+    uint64_t total = ROUTE_TIMEOUT_DEFAULT * XDS_SEC, idle = m->made->stream_idle, most = 0;
     protobuf_c_boolean ignored;
     if (!t)
         return;
+    m->made->reads_stream_idle |= !from->idle_timeout;
     value_duration(m, XDS_AT(at, "timeout"), from->timeout, 0, XDS_DAY, &ignored, &total);
     value_duration(m, XDS_AT(at, "idle_timeout"), from->idle_timeout, 0, 30 * XDS_DAY, &ignored, &idle);
     value_duration(m, XDS_AT(at, "max_stream_duration.max_stream_duration"), stream ? stream->max_stream_duration : NULL, 0,

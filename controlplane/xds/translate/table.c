@@ -104,6 +104,7 @@ static int routes(const struct xds_material *from, struct xds_made *ret, struct 
     struct strbuf all = {0};
     int status = -1;
     ret->runtime = from->runtime;
+    ret->stream_idle = from->stream_idle;
     add_hosts(from, &all);
     if (all.failed)
         error_addf(errors, ERROR_MEMORY, "out of memory");

@@ -18,6 +18,8 @@
 #include "proto/envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
 #include "proto/envoy/service/runtime/v3/rtds.pb-c.h"
 
+#define XDS_STREAM_IDLE UINT64_C(300000000) /* microseconds; Envoy's default */
+
 enum { XDS_TICKET_KEY_SIZE = 80 };      /* name 16, MAC key 32, encryption key 32 bytes: as Envoy and nginx have them */
 
 /* Whether what was made is complete without what it needs: the strictest first. */
@@ -62,6 +64,11 @@ struct xds_made {
      * a field. */
     const struct xds_runtime *runtime;
     bool                    reads_runtime;
+    /* How long streams may be idle where their routes do not say it, in microseconds; 0: Envoy's default, UINT64_MAX: for
+     * ever. Of a route configuration likewise set by the caller, with whether there was such a route; of a listener set to
+     * what it says. */
+    uint64_t                stream_idle;
+    bool                    reads_stream_idle;
     /* Likewise: what is to be taken as the dynamic metadata of requests, a member for each filter; NULL: none, as it is in
      * the gateway. */
     const Google__Protobuf__Struct *metadata;
@@ -79,8 +86,8 @@ struct xds_runtime_layer {
     const Google__Protobuf__Struct *values;     /* that stand in the bootstrap file; NULL: the server has them */
 };
 
-/* `ret` is empty before, but for `runtime` and `metadata`; finish it in any case. Return 0, or -1 after adding at least one
- * error, each with the path of the field in the server's message. */
+/* `ret` is empty before, but for `runtime`, `stream_idle` and `metadata`; finish it in any case. Return 0, or -1 after
+ * adding at least one error, each with the path of the field in the server's message. */
 
 /* A KIND_CLUSTER and the KIND_ENDPOINT_SET of its name, which is empty where the endpoints are found by discovery. */
 int xds_translate_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct xds_made *ret, struct error_list *errors);

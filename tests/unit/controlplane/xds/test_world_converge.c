@@ -39,12 +39,12 @@ static void write_resource(size_t type, unsigned name, const struct served *serv
     if (type == XDS_CLUSTERS && mix % 3)
         snprintf(at, room, " eds:%c%s%c", x, mix % 5 ? "" : " sds:", mix % 5 ? '\0' : z);
     else if (type == XDS_LISTENERS)
-        snprintf(at, room, "%s rds:%c%s%c", mix % 7 < 3 ? " parts" : "", x,
+        snprintf(at, room, "%s idle:%u rds:%c%s%c", mix % 7 < 3 ? " parts" : "", mix % 11 * 100, x,
                  mix % 4 == 0 ? " sds:" : mix % 4 == 1 ? " ext:" : "", mix % 4 > 1 ? '\0' : z);
     else if (type == XDS_SCOPES)
         snprintf(at, room, " rds:%c", x);
     else if (type == XDS_ROUTES)
-        snprintf(at, room, " to:%c to:%c", x, z == x ? 'a' + (z - 'a' + 1) % NAMES : z);
+        snprintf(at, room, "%s to:%c to:%c", mix % 3 ? " idle" : "", x, z == x ? 'a' + (z - 'a' + 1) % NAMES : z);
 }
 
 static void begin_game(struct game *g, enum xds_form form, bool is_aggregated, uint64_t seed) {
@@ -193,6 +193,32 @@ static bool may_be_left(const struct game *g) {
     return g->s.form == XDS_STATE_OF_THE_WORLD || !g->y.machine.fail_on_data_errors;
 }
 
+static bool has_routes(const struct game *g, const struct words *listener, const char *name) {
+    bool has = strcmp(listener->rds, name) == 0;
+    for (unsigned i = 0; listener->has_parts && i < NAMES; i++) {
+        struct words scope;
+        if (!g->s.has[XDS_SCOPES][i].value)
+            continue;
+        read_served(g, XDS_SCOPES, i, &scope);
+        has |= strcmp(scope.rds, name) == 0;
+    }
+    return has;
+}
+
+/* The longest that a listener says which has the routes. */
+static unsigned idle_for(const struct game *g, const char *name) {
+    unsigned longest = 0;
+    for (unsigned i = 0; i < NAMES; i++) {
+        struct words listener;
+        if (!g->s.has[XDS_LISTENERS][i].value)
+            continue;
+        read_served(g, XDS_LISTENERS, i, &listener);
+        if (listener.idle > longest && has_routes(g, &listener, name))
+            longest = listener.idle;
+    }
+    return longest;
+}
+
 static void check_routes(const struct game *g, const char *name) {
     char label[32], domain[32];
     struct words words;
@@ -204,7 +230,7 @@ static void check_routes(const struct game *g, const char *name) {
         return;
     }
     read_served(g, XDS_ROUTES, (unsigned)(name[0] - 'a'), &words);
-    snprintf(domain, sizeof domain, "v%u.example", words.value);
+    snprintf(domain, sizeof domain, "v%u.example", words.value + (words.is_idle ? idle_for(g, name) : 0));
     assert_string_equal(in_use_now, domain);
 }
 

@@ -62,12 +62,14 @@ static void begin_real(struct play *y) {
     follow(y);
 }
 
-#define ROUTED_LISTENER "name: l\n" \
+#define ROUTED_LISTENER IDLE_LISTENER("300s")
+#define IDLE_LISTENER(idle) "name: l\n" \
     "address: {socket_address: {address: 127.0.0.1, port_value: 8080}}\n" \
     "filter_chains:\n- filters:\n  - name: hcm\n    typed_config:\n" \
     "      '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3" \
     ".HttpConnectionManager\n" \
-    "      stat_prefix: l\n      rds: {route_config_name: r, config_source: {ads: {}}}\n" \
+    "      stat_prefix: l\n      stream_idle_timeout: " idle "\n" \
+    "      rds: {route_config_name: r, config_source: {ads: {}}}\n" \
     "      http_filters:\n      - name: router\n        typed_config:\n" \
     "          '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\n"
 #define ROUTES_TO(cluster) "name: r\nvirtual_hosts:\n- name: all\n  domains: ['*']\n  routes:\n" \
@@ -104,6 +106,36 @@ static void test_what_a_server_sends(void **state) {
     send_one(&y, XDS_ENDPOINTS, "web|80", ASSIGNMENT("web|80", "9002"));
     assert_string_equal(j.address, "10.0.0.1:9002");
     endpoint_feed_leave(y.feed, &j.member);
+    play_end(&y);
+}
+
+/* Between two pieces of a body, in seconds, of the only rule of the table "r". */
+static uint64_t seconds_idle(const struct play *y) {
+    const struct config_resource *r = in_use(y, "route-table/r");
+    assert_non_null(r);
+    Headgate__RouteTable *m = headgate__route_table__unpack(NULL, r->size, r->bytes);
+    assert_non_null(m);
+    uint64_t seconds = m->hosts[0]->rules[0]->timeouts->body / SECOND;
+    headgate__route_table__free_unpacked(m, NULL);
+    return seconds;
+}
+
+/* Said by the listener, whose routes come by themselves. */
+static void test_streams_that_are_idle(void **state) {
+    static const struct { const char *listener; uint64_t seconds; } cases[] = {
+        {IDLE_LISTENER("0s"), 86400}, {IDLE_LISTENER("600s"), 600}, {IDLE_LISTENER("7s"), 7}, {ROUTED_LISTENER, 300}};
+    struct play y;
+    (void)state;
+    begin_real(&y);
+    send_one(&y, XDS_CLUSTERS, "c", EDS_CLUSTER("c", "c"));
+    send_one(&y, XDS_LISTENERS, "l", IDLE_LISTENER("60s"));
+    send_one(&y, XDS_ROUTES, "r", ROUTES_TO("c"));
+    send_one(&y, XDS_ENDPOINTS, "c", ASSIGNMENT("c", "9001"));
+    assert_int_equal(seconds_idle(&y), 60);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        send_one(&y, XDS_LISTENERS, "l", cases[i].listener);
+        assert_int_equal(seconds_idle(&y), cases[i].seconds);
+    }
     play_end(&y);
 }
 
@@ -174,6 +206,7 @@ static void test_many(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_server_sends),
+        cmocka_unit_test(test_streams_that_are_idle),
         cmocka_unit_test(test_refused_by_path),
         cmocka_unit_test(test_many),
     };

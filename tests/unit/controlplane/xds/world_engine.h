@@ -4,7 +4,8 @@
  * its routes send to, and whether it cannot be translated. The value is the port of a listener and of an endpoint. "parts"
  * says that scopes or virtual hosts belong to it; the sum of their values is the backlog of a listener, and is added to the
  * value of a route table. Of those with "clash" there can be one. The value of a runtime layer is that of the key "share",
- * which is added to a route table that is "shared". "default" and "early" say that its filter "ext" has a
+ * which is added to a route table that is "shared". "idle:5" of a listener is added to a table that is "idle", the longest
+ * of those that have it. "default" and "early" say that its filter "ext" has a
  * default, and that this is used before the filter comes. */
 #pragma once
 
@@ -32,7 +33,8 @@ struct words {
     unsigned value;
     char    *eds, *rds, *sds, *ext, *to[WORDS_MAX];
     size_t   to_count;
-    bool     is_bad, has_parts, is_clashing, has_default, is_early, is_shared, has_key;
+    bool     is_bad, has_parts, is_clashing, has_default, is_early, is_shared, is_idle, has_key;
+    unsigned idle;
     unsigned sum;                       /* of the values of parts */
 };
 
@@ -44,6 +46,7 @@ static inline void take_word(struct words *words, char *word) {
     words->has_default |= strcmp(word, "default") == 0;
     words->is_early |= strcmp(word, "early") == 0;
     words->is_shared |= strcmp(word, "shared") == 0;
+    words->is_idle |= strcmp(word, "idle") == 0;
     words->has_key |= strcmp(word, "key") == 0;
     if (!colon)
         return;
@@ -60,6 +63,8 @@ static inline void take_word(struct words *words, char *word) {
         words->sds = colon;
     else if (strcmp(word, "ext") == 0)
         words->ext = colon;
+    else if (strcmp(word, "idle") == 0)
+        words->idle = (unsigned)strtoul(colon, NULL, 10);
     else
         words->to[words->to_count++] = colon;
 }
@@ -232,6 +237,7 @@ static inline int translate_listener(const struct xds_material *from, struct xds
         listener.route_table = words.rds;
     listener.has_backlog = words.sum > 0;
     listener.backlog = words.sum % 60000;
+    made->stream_idle = words.idle;
     enum xds_awaited awaited =
         words.is_early ? XDS_NOT_AWAITED : words.has_default ? XDS_AWAITED_OR_DEFAULT : XDS_AWAITED;
     return emit(made, HEADGATE__KIND__KIND_LISTENER, words.name, &listener.base, errors)
@@ -265,6 +271,12 @@ static inline unsigned share_of(const struct xds_material *from, struct xds_made
     return (unsigned)xds_runtime_integer(from->runtime, "share", 0);
 }
 
+static inline unsigned idle_of(const struct xds_material *from, struct xds_made *made) {
+    made->reads_stream_idle = true;
+    made->stream_idle = from->stream_idle ? from->stream_idle : XDS_STREAM_IDLE;
+    return (unsigned)from->stream_idle;
+}
+
 static inline int translate_routes(const struct xds_material *from, struct xds_made *made, struct error_list *errors) {
     Headgate__RouteTable table = HEADGATE__ROUTE_TABLE__INIT;
     Headgate__Host host = HEADGATE__HOST__INIT, *hosts[] = {&host};
@@ -275,6 +287,8 @@ static inline int translate_routes(const struct xds_material *from, struct xds_m
         return -1;
     if (words.is_shared)
         words.sum += share_of(from, made);
+    if (words.is_idle)
+        words.sum += idle_of(from, made);
     snprintf(domain, sizeof domain, "v%u.example", words.value + words.sum);
     host.domains = domains;
     host.n_domains = 1;
