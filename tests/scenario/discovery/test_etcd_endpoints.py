@@ -37,8 +37,12 @@ def wait_answered(gateway, names):
     wait_until(f"{names} answer", lambda: answered(gateway) == set(names))
 
 
+def status(gateway):
+    return next(c for c in gateway.status()["clusters"] if c["name"] == "c")
+
+
 def discovery(gateway):
-    return next(c for c in gateway.status()["clusters"] if c["name"] == "c")["discovery"]
+    return status(gateway)["discovery"]
 
 
 def test_registrations_come_and_go_with_their_leases(place):
@@ -47,6 +51,7 @@ def test_registrations_come_and_go_with_their_leases(place):
     serve(gateway)
     wait_answered(gateway, "a")
     assert discovery(gateway)["kind"] == "etcd"
+    assert [endpoint["source"] for endpoint in status(gateway)["endpoints"]] == ["etcd"]
     lease = etcd.run("lease", "grant", "2").stdout.split()[1]
     register(etcd, origins[1], "--lease", lease)
     with subprocess.Popen(["etcdctl", "--endpoints", etcd.members[0].url, "lease", "keep-alive", lease], stdout=subprocess.DEVNULL,

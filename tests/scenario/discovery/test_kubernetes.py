@@ -47,11 +47,14 @@ def answered(gateway, count=12):
     return {answer["X-Origin"] if answer.status == 200 else answer.status for answer in answers}
 
 
+def endpoints(gateway):
+    return next(c for c in gateway.status()["clusters"] if c["name"] == "c").get("endpoints", [])
+
+
 def used(gateway, origins):
     """Whom the control plane wants to be used."""
     names = {origin.endpoint: origin.name for origin in origins}
-    found = next(c for c in gateway.status()["clusters"] if c["name"] == "c")
-    return {names[e["address"]] for e in found.get("endpoints", []) if e.get("health") != "draining"}
+    return {names[e["address"]] for e in endpoints(gateway) if e.get("health") != "draining"}
 
 
 def wait_answered(gateway, names):
@@ -69,6 +72,7 @@ def test_slices_come_and_go(place):
     slices(api, origins[:1])
     serve(gateway)
     wait_answered(gateway, "a")
+    assert [endpoint["source"] for endpoint in endpoints(gateway)] == ["kubernetes"]
     slices(api, origins)
     wait_answered(gateway, "abc")
     api.delete("endpointslices", "web-a")

@@ -118,8 +118,10 @@ def test_endpoints_are_no_versions(gateway, servers, port, origins, api_type):
     wait_body(port, "c")
     status = gateway.status()
     assert status["version"] == version
-    found = next(c for c in status["clusters"] if c["name"] == "web")["discovery"]
+    web = next(c for c in status["clusters"] if c["name"] == "web")
+    found = web["discovery"]
     assert found["kind"] == "xds" and found["target"] == f"web @ 127.0.0.1:{server.port}", found
+    assert [endpoint["source"] for endpoint in web["endpoints"]] == ["xds"]
 
 
 def test_removed_endpoints_stay(gateway, servers, port, origins):

@@ -515,6 +515,7 @@ static void rule_15_requests_are_paced(void **state) {
     (void)state;
     struct machine m = asked(XDS_STATE_OF_THE_WORLD);
     unsigned count = 0;
+    assert_true(m.o.request_tokens == 100 && m.o.requests_per_second == 10); /* as in Envoy */
     m.o.request_tokens = 5;
     m.o.requests_per_second = 10;
     ask_for_all(&m);
