@@ -30,11 +30,16 @@ status codes: {good} 2xx, 0 3xx, 0 4xx, {bad} 5xx
 """
 
 
+def of_the_harness(code, *arguments, said=""):
+    """Runs code with the harness's modules, in a process of its own: other tests have modules of the same names."""
+    return subprocess.run([sys.executable, "-B", "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {code}", ROOT / "tests/bench",
+                           *arguments], capture_output=True, text=True, input=said, timeout=60, check=False)
+
+
 def succeeded(protocol, good, bad):
-    """What load.py makes of it, in a process of its own: other tests have modules of the same names."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import load; print(load.succeeded(sys.stdin.read(), sys.argv[2]))"
-    return subprocess.run([sys.executable, "-B", "-c", code, ROOT / "tests/bench", protocol], capture_output=True, text=True,
-                          input=H2LOAD_SAYS.format(done=good + bad, good=good, bad=bad), timeout=60, check=False)
+    """What load.py makes of it."""
+    return of_the_harness("import load; print(load.succeeded(sys.stdin.read(), sys.argv[2]))", protocol,
+                          said=H2LOAD_SAYS.format(done=good + bad, good=good, bad=bad))
 
 
 def test_load_counts_when_all_of_it_went_well():
@@ -47,6 +52,16 @@ def test_load_counts_when_all_of_it_went_well():
 def test_load_over_another_protocol_or_with_errors_is_a_fault(protocol, good, bad, complaint):
     done = succeeded(protocol, good, bad)
     assert done.returncode == 1 and complaint in done.stderr
+
+
+@pytest.mark.parametrize("features, speaks", [
+    ("+QUIC -QUIC_OPENSSL_COMPAT", True), ("+QUIC +QUIC_OPENSSL_COMPAT", False), ("-QUIC", False)])
+def test_haproxy_speaks_http3_where_its_openssl_does(features, speaks):
+    code = """import proxies, types
+place = types.SimpleNamespace(output=lambda command: sys.stdin.read())
+print(proxies.Haproxy(place, 0, None, None).speaks_http3())"""
+    done = of_the_harness(code, said=f"Feature list : -51DEGREES +EPOLL {features} +THREAD\n")
+    assert done.stdout == f"{speaks}\n", done.stderr
 
 
 def test_a_program_that_is_missing_is_a_fault(tmp_path):
