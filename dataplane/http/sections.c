@@ -406,11 +406,14 @@ size_t section_size(const struct field_pair *nv, size_t n) {
     return size + (size / FRAME_PAYLOAD + 1) * FRAME_HEAD;
 }
 
-uint64_t section_list_size(const struct field_pair *nv, size_t n) {
+/* No section of ours is as large as UINT32_MAX, and most peers state no limit: nothing is summed for them. */
+bool section_is_within(const struct field_pair *nv, size_t n, uint64_t most) {
     uint64_t size = 0;
+    if (most >= UINT32_MAX)
+        return true;
     for (size_t i = 0; i < n; i++)
         size += nv[i].name_n + nv[i].value_n + SECTION_FIELD_OVERHEAD;
-    return size;
+    return size <= most;
 }
 
 size_t section_write_request(const struct head *head, bool is_tls, struct field_pair *nv, char digits[32]) {

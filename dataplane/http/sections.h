@@ -114,9 +114,9 @@ enum { PAIR_COPIED = 0, PAIR_NEVER_INDEXED = 1, PAIR_NAME_KEPT = 2, PAIR_VALUE_K
 
 /* Bytes that a field section takes at most in HTTP/2 frames, whatever the compression, with all frame heads. */
 size_t section_size(const struct field_pair *nv, size_t n);
-/* Bytes of a field section as a peer's limit counts them: SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2),
- * SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114 section 4.2.2). */
-uint64_t section_list_size(const struct field_pair *nv, size_t n);
+/* Whether a field section is within a peer's limit: SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2),
+ * SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114 section 4.2.2). UINT32_MAX, or more: there is none. */
+bool section_is_within(const struct field_pair *nv, size_t n, uint64_t most);
 /* Fills nv, which has room for head->fields.count + SECTION_EXTRA_FIELDS entries, and returns how many there are. Names and
  * values are not copied: they stay as long as the head. `digits` holds numbers and has to stay, too. What frames the
  * message, and what concerns a connection, is left out (writer.h of HTTP/1.1 has the same rules). */

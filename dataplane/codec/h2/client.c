@@ -204,7 +204,7 @@ static int32_t submit_fields(struct h2_stream *stream, const struct field_pair *
                              const nghttp2_data_provider *provider) {
     nghttp2_session *library = stream->session->library;
     uint32_t most = nghttp2_session_get_remote_settings(library, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
-    if (section_list_size(nv, n) <= most)
+    if (section_is_within(nv, n, most))
         return nghttp2_submit_request(library, NULL, h2_pairs(nv), n, stream->head_ends ? NULL : provider, stream);
     stream->leg.exchange->detail = "beyond-origin-limit";
     exchange_on_abort(&stream->leg, ABORT_HEADERS_TOO_LARGE);

@@ -176,7 +176,7 @@ static size_t write_fields(struct h3_stream *stream, struct field_pair *nv) {
 
 static size_t write_head(struct h3_stream *stream, struct field_pair *nv) {
     size_t n = write_fields(stream, nv);
-    if (section_list_size(nv, n) <= stream->session->control.settings.field_section_size)
+    if (section_is_within(nv, n, stream->session->control.settings.field_section_size))
         return n;
     stream->leg.exchange->detail = "beyond-origin-limit";
     h3_stream_break(stream, ABORT_HEADERS_TOO_LARGE, H3_REQUEST_CANCELLED);

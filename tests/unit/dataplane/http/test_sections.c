@@ -263,9 +263,18 @@ static void a_request_is_written(void **state) {
 
 static void a_section_counts_as_peers_limit_it(void **state) {
     (void)state;
+    enum { SIZE = 7 + 3 + 1 + 2 * 32 };
     const struct field_pair pairs[] = {{.name_n = 7, .value_n = 3}, {.name_n = 1, .value_n = 0}};
-    assert_int_equal(section_list_size(pairs, 2), 7 + 3 + 1 + 2 * 32);
-    assert_int_equal(section_list_size(pairs, 0), 0);
+    assert_true(section_is_within(pairs, 2, SIZE));
+    assert_false(section_is_within(pairs, 2, SIZE - 1));
+    assert_true(section_is_within(pairs, 0, 0));
+}
+
+static void a_section_is_not_counted_without_a_limit(void **state) {
+    (void)state;
+    const struct field_pair uncounted = {.value_n = SIZE_MAX / 2};
+    assert_false(section_is_within(&uncounted, 1, UINT32_MAX - 1));
+    assert_true(section_is_within(&uncounted, 1, UINT32_MAX) && section_is_within(&uncounted, 1, UINT64_MAX));
 }
 
 int main(void) {
@@ -284,6 +293,7 @@ int main(void) {
         TEST(what_frames_comes_from_the_members),
         TEST(a_request_is_written),
         TEST(a_section_counts_as_peers_limit_it),
+        TEST(a_section_is_not_counted_without_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
