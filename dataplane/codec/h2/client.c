@@ -188,15 +188,15 @@ static bool knows_tunnels(const struct h2_session *session) {
 
 /* A request for a tunnel to an origin that knows none is an ordinary one, whole with its head (RFC 9110 section 7.8). */
 static size_t write_fields(struct h2_stream *stream, struct field_pair *nv) {
-    const struct h2_session *session = stream->session;
-    bool asks = stream->head->upgrade.n, is_tunnel = asks && knows_tunnels(session), is_tls = session->conn.tls != NULL;
-    stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
-    if (asks && !is_tunnel)
-        stream->head_ends = true;
-    if (!is_tunnel)
-        return section_write_request(stream->head, is_tls, nv, stream->digits);
+    const struct head *head = stream->head;
+    bool asks = head->upgrade.n, is_tls = stream->session->conn.tls != NULL;
+    if (!asks || !knows_tunnels(stream->session)) {
+        stream->head_ends |= asks;
+        return section_write_request(head, is_tls, nv, stream->digits);
+    }
+    stream->asks_tunnel = head->upgrade;
     stream->to_send = -1; /* what the request says of its content does not bind what comes behind it */
-    return section_write_tunnel(stream->head, is_tls, nv);
+    return section_write_tunnel(head, is_tls, nv);
 }
 
 /* The id of its stream, or a code of the library. One that the origin has said to be too large is not sent. */

@@ -164,14 +164,15 @@ static int open_stream(struct h3_stream *stream) {
 
 /* A request for a tunnel to an origin that knows none is an ordinary one, whole with its head (RFC 9110 section 7.8). */
 static size_t write_fields(struct h3_stream *stream, struct field_pair *nv) {
-    bool asks = stream->head->upgrade.n, is_tunnel = asks && stream->session->control.settings.connect_protocol;
-    stream->asks_tunnel = is_tunnel ? stream->head->upgrade : (struct str){NULL, 0};
-    if (asks && !is_tunnel)
-        stream->head_ends = true;
-    if (!is_tunnel)
-        return section_write_request(stream->head, true, nv, stream->digits);
+    const struct head *head = stream->head;
+    bool asks = head->upgrade.n;
+    if (!asks || !stream->session->control.settings.connect_protocol) {
+        stream->head_ends |= asks;
+        return section_write_request(head, true, nv, stream->digits);
+    }
+    stream->asks_tunnel = head->upgrade;
     stream->to_send = -1; /* what the request says of its content does not bind what comes behind it */
-    return section_write_tunnel(stream->head, true, nv);
+    return section_write_tunnel(head, true, nv);
 }
 
 static size_t write_head(struct h3_stream *stream, struct field_pair *nv) {
