@@ -15,7 +15,7 @@
 #include "dataplane/snapshot/settings.h"
 #include "tests/unit/dataplane/codec/one_route.h"
 
-enum { SETTLED = 6, EXPIRED_US = 3600 * 1000000LL, BACKS = 512, CALLS = 512 };
+enum { SETTLED = 6, EXPIRED = 3600, BACKS = 512, CALLS = 512 };
 
 /* ---- origins: one leg for each exchange that reaches the terminal */
 
@@ -137,10 +137,15 @@ static inline int gateway_tear_down(void **state) {
     return worker_tear_down(state);
 }
 
-/* Every deadline that is set passes. The wheel does not turn back: each time it is an hour further on. */
-static inline void expire(void) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + EXPIRED_US;
+/* The wheel does not turn back: the loop sets the worker's clock right again. */
+static inline void pass_seconds(unsigned seconds) {
+    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
     wheel_advance(&worker.wheel, worker.now);
+}
+
+/* Every deadline that is set passes. */
+static inline void expire(void) {
+    pass_seconds(EXPIRED);
 }
 
 /* The origin's head; a body follows unless `end`. */

@@ -35,11 +35,6 @@ static void ask(struct client *c) {
     assert_true(call->closed && call->status == 200);
 }
 
-static void pass_seconds(unsigned seconds) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
-    wheel_advance(&worker.wheel, worker.now);
-}
-
 /* Of the only connection: pages are taken from the lowest address on. */
 static bool table_has_memory(void) {
     struct page next;

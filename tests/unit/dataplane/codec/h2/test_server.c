@@ -1,29 +1,15 @@
 /* Requests and responses over HTTP/2, one aspect at a time. */
-#include "tests/unit/dataplane/codec/h2/peer.h"
-
-static struct client client;
+#include "tests/unit/dataplane/codec/h2/one_client.h"
 
 static int set_up(void **state) {
     if (gateway_set_up(state) < 0)
         return -1;
-    client_init(&client, connect_gateway(), 65535);
-    settle(&client);
+    open_client(65535);
     return 0;
-}
-
-static int tear_down(void **state) {
-    client_finish(&client);
-    return gateway_tear_down(state);
 }
 
 static const char *text(const struct strbuf *b) {
     return b->p ? b->p : "";
-}
-
-/* The wheel does not turn back: the loop sets the worker's clock right again. */
-static void pass_seconds(unsigned seconds) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
-    wheel_advance(&worker.wheel, worker.now);
 }
 
 static void a_request_is_answered(void **state) {
@@ -552,7 +538,7 @@ static void the_requests_of_a_connection_are_counted(void **state) {
 }
 
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, client_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_request_is_answered),
         TEST(many_requests_run_beside_each_other),

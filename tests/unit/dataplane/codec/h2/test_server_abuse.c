@@ -1,25 +1,12 @@
 /* Clients that stall, flood or lie: each meets a bound, and its neighbours do not notice. */
 #include "dataplane/http/http2_faults.h"
-#include "tests/unit/dataplane/codec/h2/peer.h"
+#include "tests/unit/dataplane/codec/h2/one_client.h"
 
-static struct client client;
-static char          large[1 << 20];
-
-static void open_client(uint32_t window) {
-    client_init(&client, connect_gateway(), window);
-    settle(&client);
-}
+static char large[1 << 20];
 
 static int set_up(void **state) {
     memset(large, 'x', sizeof large);
     return gateway_set_up(state);
-}
-
-static int tear_down(void **state) {
-    if (client.session)
-        client_finish(&client);
-    client.session = NULL;
-    return gateway_tear_down(state);
 }
 
 static uint64_t floods(void) {
@@ -444,8 +431,7 @@ static void settings_have_to_be_acknowledged(void **state) {
         client_receive(&client);
     }
     assert_false(client.has_goaway);
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + 4000000;
-    wheel_advance(&worker.wheel, worker.now);
+    pass_seconds(4);
     for (int i = 0; i < SETTLED; i++) {
         ev_run(worker.loop, EVRUN_NOWAIT);
         client_receive(&client);
@@ -459,8 +445,7 @@ static void settings_that_are_acknowledged_have_no_deadline(void **state) {
     (void)state;
     definition.http2.settings_timeout = 3000000;
     open_client(65535);
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + 4000000;
-    wheel_advance(&worker.wheel, worker.now);
+    pass_seconds(4);
     settle(&client);
     assert_false(client.has_goaway || client.eof);
 }
@@ -495,8 +480,7 @@ static void a_stream_that_is_refused_leaves_no_deadline(void **state) {
     struct call *other = get(&client, "/");
     settle(&client);
     refuse_a_stream();
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + definition.timeouts.header + 1000000;
-    wheel_advance(&worker.wheel, worker.now);
+    pass_seconds((unsigned)(definition.timeouts.header / 1000000) + 1);
     settle(&client);
     assert_false(client.eof);
     answer_with(&backs[0], STR("x"));
@@ -622,8 +606,7 @@ static void one_dialogue(void) {
         }
         settle(&client);
     }
-    client_finish(&client);
-    client.session = NULL;
+    close_client();
     for (int i = 0; i < SETTLED; i++)
         ev_run(worker.loop, EVRUN_NOWAIT);
     for (unsigned i = 0; i < back_count; i++)
@@ -675,8 +658,7 @@ static void a_body_that_we_lack_memory_for_is_not_the_origins_fault(void **state
         failed += call->closed;
         if (call->closed)
             assert_int_equal(logged.abort, ABORT_MEMORY);
-        client_finish(&client);
-        client.session = NULL;
+        close_client();
         for (int i = 0; i < SETTLED; i++)
             ev_run(worker.loop, EVRUN_NOWAIT);
     }
@@ -714,7 +696,7 @@ static void interims_are_not_kept_for_who_reads_nothing(void **state) {
 }
 
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, client_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(interims_are_not_kept_for_who_reads_nothing),
         TEST(a_stalled_stream_stops_nobody),

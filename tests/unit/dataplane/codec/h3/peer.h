@@ -260,3 +260,24 @@ static inline struct call *post(struct str body) {
 
 /* Of struct bytes and struct strbuf. */
 #define text(b) ((b)->p ? (b)->p : "")
+
+/* ---- tests with a client */
+
+static inline int client_set_up_with(void **state, const nghttp3_settings *own) {
+    if (gateway_set_up(state) < 0)
+        return -1;
+    client_init(own);
+    assert_true(connect_gateway());
+    settle();
+    return 0;
+}
+
+static inline int client_set_up(void **state) {
+    return client_set_up_with(state, NULL);
+}
+
+static inline int client_tear_down(void **state) {
+    fake_end();
+    client_finish();
+    return gateway_tear_down(state);
+}

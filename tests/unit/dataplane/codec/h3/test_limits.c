@@ -10,21 +10,6 @@ static void fill_large(void) {
         large[i] = (char)(i * 7 + i / 4096);
 }
 
-static int set_up(void **state) {
-    if (gateway_set_up(state) < 0)
-        return -1;
-    client_init(NULL);
-    assert_true(connect_gateway());
-    settle();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fake_end();
-    client_finish();
-    return gateway_tear_down(state);
-}
-
 /* No exchange has room while a section is read, the table goes on all the same. */
 static void a_request_without_room_is_rejected(void **state) {
     (void)state;
@@ -295,7 +280,7 @@ static void sections_in_pieces_have_a_bound(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_set_up, client_tear_down)
         TEST(a_request_without_room_is_rejected),
         TEST(a_request_in_pieces_without_room_is_rejected),
         TEST(a_connection_with_a_refused_stream_alone_is_idle),

@@ -1,38 +1,13 @@
 /* Requests and responses over HTTP/3, one aspect at a time. */
 #include "tests/unit/dataplane/codec/h3/peer.h"
 
-static int begin(void **state, const nghttp3_settings *own) {
-    if (gateway_set_up(state) < 0)
-        return -1;
-    client_init(own);
-    assert_true(connect_gateway());
-    settle();
-    return 0;
-}
-
-static int set_up(void **state) {
-    return begin(state, NULL);
-}
-
 /* A client with a dynamic table, as curl has it. */
 static int set_up_with_table(void **state) {
     nghttp3_settings own;
     nghttp3_settings_default(&own);
     own.qpack_max_dtable_capacity = 4096;
     own.qpack_blocked_streams = 100;
-    return begin(state, &own);
-}
-
-static int tear_down(void **state) {
-    fake_end();
-    client_finish();
-    return gateway_tear_down(state);
-}
-
-/* The wheel does not turn back: the loop sets the worker's clock right again. */
-static void pass_seconds(unsigned seconds) {
-    worker.now = worker.wheel.tick * WHEEL_TICK_US + seconds * 1000000ULL;
-    wheel_advance(&worker.wheel, worker.now);
+    return client_set_up_with(state, &own);
 }
 
 static void settings_say_what_it_can_do(void **state) {
@@ -664,20 +639,20 @@ static void one_exchange(void) {
 
 static void any_allocation_may_fail(void **state) {
     for (int n = 0; n < 120; n++) {
-        assert_int_equal(set_up(state), 0);
+        assert_int_equal(client_set_up(state), 0);
         hg_alloc_fail_at(n, 1);
         one_exchange();
-        assert_int_equal(tear_down(state), 0);
+        assert_int_equal(client_tear_down(state), 0);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_set_up, client_tear_down)
         TEST(settings_say_what_it_can_do),
         TEST(a_request_is_answered),
         TEST(a_small_response_is_one_piece),
-        cmocka_unit_test_setup_teardown(no_response_waits_for_entries, set_up_with_table, tear_down),
+        cmocka_unit_test_setup_teardown(no_response_waits_for_entries, set_up_with_table, client_tear_down),
         TEST(many_requests_run_beside_each_other),
         TEST(bodies_go_both_ways),
         TEST(bytes_may_come_one_by_one),
