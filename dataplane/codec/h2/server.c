@@ -220,12 +220,12 @@ static void set_priority(struct h2_stream *stream) {
  * (section 8). It can come before its request. */
 static void on_priority_update(struct h2_session *session, int32_t id, struct str value) {
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->library, id);
-    if (!stream) {
+    if (stream) {
+        stream->asked = priority_of_update(value);
+        set_priority(stream);
+    } else if (id > nghttp2_session_get_last_proc_stream_id(session->library)) { /* one that is over never comes again */
         early_priorities_note(&server_of(session)->early_priorities, (uint64_t)id, priority_of_update(value));
-        return;
     }
-    stream->asked = priority_of_update(value);
-    set_priority(stream);
 }
 
 static void refuse(struct h2_stream *stream, enum section_error error) {

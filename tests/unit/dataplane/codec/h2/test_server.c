@@ -136,26 +136,43 @@ static void an_expectation_is_met(void **state) {
     }
 }
 
+static char large[60000];
+
+/* A client whose streams have large windows; that of the connection stays 65535, so that large responses take turns. */
+static void open_streams(void) {
+    memset(large, 'x', sizeof large);
+    close_client();
+    open_client(1 << 20);
+}
+
+/* Of two large responses. The client does not answer with windows before one of them is whole. */
+static void assert_order(const struct call *first, const struct call *second) {
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    client_receive(&client);
+    assert_int_equal(first->body.n, sizeof large);
+    assert_true(second->body.n <= 65535 - sizeof large);
+    settle(&client);
+    assert_int_equal(second->body.n, sizeof large);
+}
+
+/* PRIORITY_UPDATE of an urgency. */
+static void say_urgency(uint8_t id, char urgency) {
+    const uint8_t update[] = {0, 0, 7, NGHTTP2_PRIORITY_UPDATE, 0, 0, 0, 0, 0, 0, 0, 0, id, 'u', '=', (uint8_t)urgency};
+    assert_int_equal(send(client.fd, update, sizeof update, MSG_NOSIGNAL), sizeof update);
+}
+
 /* RFC 9218: what is urgent goes first, when a connection is short of window. */
 static void urgent_responses_go_first(void **state) {
-    static char large[200000];
     const nghttp2_nv late[] = {BASIC("GET", "/late"), nv("priority", "u=6")};
     const nghttp2_nv early[] = {BASIC("GET", "/early"), nv("priority", "u=1, i")};
     (void)state;
-    memset(large, 'x', sizeof large);
-    client_finish(&client);
-    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    open_streams();
     struct call *calls[] = {request_fields(&client, late, 5, STR(""), false),
                             request_fields(&client, early, 5, STR(""), false)};
     settle(&client);
     for (unsigned i = 0; i < 2; i++)
-        answer_with(&backs[i], (struct str){large, 60000});
-    ev_run(worker.loop, EVRUN_NOWAIT);
-    client_receive(&client); /* it does not answer with windows yet */
-    assert_int_equal(calls[1]->body.n, 60000);
-    assert_true(calls[0]->body.n <= 5535);
-    settle(&client);
-    assert_int_equal(calls[0]->body.n, 60000);
+        answer_with(&backs[i], (struct str){large, sizeof large});
+    assert_order(calls[1], calls[0]);
 }
 
 static void answer_with_priority(struct back *b, const char *value, struct str body) {
@@ -170,54 +187,56 @@ static void answer_with_priority(struct back *b, const char *value, struct str b
 
 /* RFC 9218 section 8: what an origin states counts more, also than what the client says later. */
 static void an_origins_priority_overrides_the_clients(void **state) {
-    static char large[200000];
     const nghttp2_nv first[] = {BASIC("GET", "/first"), nv("priority", "u=1")};
     const nghttp2_nv second[] = {BASIC("GET", "/second"), nv("priority", "u=5, i")};
     (void)state;
-    memset(large, 'x', sizeof large);
-    client_finish(&client);
-    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    open_streams();
     struct call *calls[] = {request_fields(&client, first, 5, STR(""), false),
                             request_fields(&client, second, 5, STR(""), false)};
     settle(&client);
-    answer_with_priority(&backs[0], "u=7;x=1, i=?0", (struct str){large, 60000});
-    answer_with_priority(&backs[1], "u=9, i=?0, u=2", (struct str){large, 60000});
-    static const uint8_t update[] = "\0\0\7\x10\0\0\0\0\0\0\0\0\1u=0";
-    assert_int_equal(send(client.fd, update, sizeof update - 1, MSG_NOSIGNAL), sizeof update - 1);
-    ev_run(worker.loop, EVRUN_NOWAIT);
-    client_receive(&client); /* it does not answer with windows yet */
-    assert_int_equal(calls[1]->body.n, 60000);
-    assert_true(calls[0]->body.n <= 5535);
+    answer_with_priority(&backs[0], "u=7;x=1, i=?0", (struct str){large, sizeof large});
+    answer_with_priority(&backs[1], "u=9, i=?0, u=2", (struct str){large, sizeof large});
+    say_urgency(1, '0');
+    assert_order(calls[1], calls[0]);
     assert_non_null(strstr(text(&calls[0]->fields), "priority: u=7;x=1, i=?0\n"));
-    settle(&client);
-    assert_int_equal(calls[0]->body.n, 60000);
 }
 
-/* RFC 9218 section 7: an update has the last word, also one that comes before its request; and what the origin states of the
- * other parameter leaves it alone. */
+/* Though the first one is more urgent by its field, and its origin states the other parameter. */
+static void assert_second_goes_first(struct back *first, struct back *second) {
+    const nghttp2_nv early[] = {BASIC("GET", "/early"), nv("priority", "u=1")};
+    const nghttp2_nv late[] = {BASIC("GET", "/late"), nv("priority", "u=5")};
+    struct call *calls[] = {request_fields(&client, early, 5, STR(""), false),
+                            request_fields(&client, late, 5, STR(""), false)};
+    settle(&client);
+    answer_with_priority(first, "i=?0", (struct str){large, sizeof large});
+    answer_with(second, (struct str){large, sizeof large});
+    assert_order(calls[1], calls[0]);
+}
+
+/* RFC 9218 section 7: an update has the last word, also one that comes before its request. */
 static void an_update_before_the_request_overrides_its_field(void **state) {
-    static char large[200000];
-    const nghttp2_nv first[] = {BASIC("GET", "/first"), nv("priority", "u=1")};
-    const nghttp2_nv second[] = {BASIC("GET", "/second"), nv("priority", "u=5")};
-    static const uint8_t update[] = "\0\0\7\x10\0\0\0\0\0\0\0\0\1u=7";
     (void)state;
-    memset(large, 'x', sizeof large);
-    client_finish(&client);
-    client_init(&client, connect_gateway(), 1 << 20); /* the connection's window stays 65535 */
+    open_streams();
+    say_urgency(1, '7');
     settle(&client);
-    assert_int_equal(send(client.fd, update, sizeof update - 1, MSG_NOSIGNAL), sizeof update - 1);
+    assert_second_goes_first(&backs[0], &backs[1]);
+}
+
+/* Of what comes before its request little is kept, and nothing gives way to what is said of streams that are over. */
+static void an_update_of_a_stream_that_is_over_is_forgotten(void **state) {
+    (void)state;
+    open_streams();
+    for (unsigned i = 0; i < PRIORITY_EARLY_MOST; i++) {
+        get(&client, "/");
+        settle(&client);
+        answer(&backs[i], 204, -1, true);
+    }
     settle(&client);
-    struct call *calls[] = {request_fields(&client, first, 5, STR(""), false),
-                            request_fields(&client, second, 5, STR(""), false)};
+    say_urgency(2 * PRIORITY_EARLY_MOST + 1, '7');
+    for (unsigned i = 0; i < PRIORITY_EARLY_MOST; i++)
+        say_urgency((uint8_t)(2 * i + 1), '0');
     settle(&client);
-    answer_with_priority(&backs[0], "i=?0", (struct str){large, 60000});
-    answer_with(&backs[1], (struct str){large, 60000});
-    ev_run(worker.loop, EVRUN_NOWAIT);
-    client_receive(&client); /* it does not answer with windows yet */
-    assert_int_equal(calls[1]->body.n, 60000);
-    assert_true(calls[0]->body.n <= 5535);
-    settle(&client);
-    assert_int_equal(calls[0]->body.n, 60000);
+    assert_second_goes_first(&backs[PRIORITY_EARLY_MOST], &backs[PRIORITY_EARLY_MOST + 1]);
 }
 
 static void trailers_pass_both_ways(void **state) {
@@ -550,6 +569,7 @@ int main(void) {
         TEST(urgent_responses_go_first),
         TEST(an_origins_priority_overrides_the_clients),
         TEST(an_update_before_the_request_overrides_its_field),
+        TEST(an_update_of_a_stream_that_is_over_is_forgotten),
         TEST(trailers_pass_both_ways),
         TEST(an_early_answer_stops_the_request),
         TEST(the_rest_of_an_answered_request_is_read),
