@@ -144,12 +144,13 @@ bool options_has(const struct options *o, const char *name) {
     return false;
 }
 
-int options_number(const struct options *o, const char *name, uint64_t max, uint64_t absent, uint64_t *ret,
+int options_number(const struct options *o, const char *name, const struct options_range *range, uint64_t *ret,
                    struct error_list *errors) {
     const char *text = options_get(o, name);
-    uint64_t value = absent;
-    if (text && (str_to_uint64(str_of(text), &value) < 0 || value > max)) {
-        error_addf(errors, ERROR_RANGE, "--%s wants a number from 0 to %" PRIu64 ", not %s", name, max, text);
+    uint64_t value = range->absent;
+    if (text && (str_to_uint64(str_of(text), &value) < 0 || value < range->least || value > range->most)) {
+        error_addf(errors, ERROR_RANGE, "--%s wants a number from %" PRIu64 " to %" PRIu64 ", not %s", name, range->least,
+                   range->most, text);
         return -1;
     }
     *ret = value;

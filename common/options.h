@@ -42,8 +42,13 @@ const char *options_get(const struct options *o, const char *name);
 bool        options_has(const struct options *o, const char *name);
 /* The nth value given, from 0; NULL at the end. */
 const char *options_get_nth(const struct options *o, const char *name, size_t nth);
-/* A decimal number from 0 to `max`; `absent` when the option is not there. -1 with an error. */
-int options_number(const struct options *o, const char *name, uint64_t max, uint64_t absent, uint64_t *ret,
+/* A number from `least` to `most`; `absent`: when the option is not there. */
+struct options_range {
+    uint64_t least, most, absent;
+};
+
+/* A decimal number. -1 with an error. */
+int options_number(const struct options *o, const char *name, const struct options_range *range, uint64_t *ret,
                    struct error_list *errors);
 /* Aligned lines "  -m, --message TEXT   help". */
 void options_describe(const struct option_spec *specs, struct strbuf *out);

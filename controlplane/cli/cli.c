@@ -61,7 +61,7 @@ int cli_init(struct cli *cli, const char *program, const struct options *options
     int status = set_colour(cli, options, errors);
     status |= set_output(cli, options, errors);
     status |= set_socket(cli, options, errors);
-    status |= options_number(options, "timeout", TIMEOUT_SECONDS_MAX, 120, &seconds, errors);
+    status |= options_number(options, "timeout", &(struct options_range){1, TIMEOUT_SECONDS_MAX, 120}, &seconds, errors);
     cli->timeout_us = seconds * 1000000;
     return status ? -1 : 0;
 }

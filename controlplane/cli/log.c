@@ -50,7 +50,7 @@ int command_log(struct cli *cli, const struct options *options) {
     struct error_list errors = {0};
     uint64_t limit = 50;
     int exit_code = EXIT_DONE;
-    if (options_number(options, "limit", 10000, 50, &limit, &errors) < 0) {
+    if (options_number(options, "limit", &(struct options_range){0, 10000, 50}, &limit, &errors) < 0) {
         exit_code = cli_fail(cli, &errors, EXIT_WRONG_USAGE);
         error_list_finish(&errors);
         return exit_code;

@@ -170,9 +170,7 @@ int command_top(struct cli *cli, const struct options *options) {
     struct error_list errors = {0};
     uint64_t seconds = 1;
     int exit_code = EXIT_DONE;
-    if (options_number(options, "interval", INTERVAL_MAX, 1, &seconds, &errors) < 0 || seconds == 0) {
-        if (!errors.count)
-            error_addf(&errors, ERROR_RANGE, "--interval is at least 1");
+    if (options_number(options, "interval", &(struct options_range){1, INTERVAL_MAX, 1}, &seconds, &errors) < 0) {
         exit_code = cli_fail(cli, &errors, EXIT_WRONG_USAGE);
         error_list_finish(&errors);
         return exit_code;

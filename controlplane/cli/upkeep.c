@@ -134,7 +134,7 @@ int command_gc(struct cli *cli, const struct options *options) {
     uint64_t keep = 0;
     bool is_dry_run = options_has(options, "dry-run"), is_offline = options_has(options, "state-dir");
     int exit_code;
-    if (options_number(options, "keep", 1000000, 1000, &keep, &errors) < 0) {
+    if (options_number(options, "keep", &(struct options_range){0, 1000000, 1000}, &keep, &errors) < 0) {
         exit_code = cli_fail(cli, &errors, EXIT_WRONG_USAGE);
         error_list_finish(&errors);
         return exit_code;

@@ -157,22 +157,15 @@ static void set_files(struct daemon_options *o, struct error_list *errors) {
 
 static void set_numbers(struct daemon_options *o, struct error_list *errors) {
     uint64_t prepare = 30, commit = 30, xds_mib = 1024;
-    o->keep_versions = 200;
-    o->xds_resources_max = 1000000;
-    o->data_planes_max = 1024;
-    options_number(&o->given, "keep-versions", 1000000, 200, &o->keep_versions, errors);
-    options_number(&o->given, "prepare-timeout", 3600, 30, &prepare, errors);
-    options_number(&o->given, "commit-timeout", 3600, 30, &commit, errors);
-    options_number(&o->given, "data-planes", 100000, 1024, &o->data_planes_max, errors);
-    options_number(&o->given, "xds-resources", 10000000, 1000000, &o->xds_resources_max, errors);
-    options_number(&o->given, "xds-memory", 65536, 1024, &xds_mib, errors);
+    options_number(&o->given, "keep-versions", &(struct options_range){1, 1000000, 200}, &o->keep_versions, errors);
+    options_number(&o->given, "prepare-timeout", &(struct options_range){1, 3600, 30}, &prepare, errors);
+    options_number(&o->given, "commit-timeout", &(struct options_range){1, 3600, 30}, &commit, errors);
+    options_number(&o->given, "data-planes", &(struct options_range){1, 100000, 1024}, &o->data_planes_max, errors);
+    options_number(&o->given, "xds-resources", &(struct options_range){1, 10000000, 1000000}, &o->xds_resources_max, errors);
+    options_number(&o->given, "xds-memory", &(struct options_range){1, 65536, 1024}, &xds_mib, errors);
     o->xds_bytes_max = xds_mib << 20;
     o->prepare_timeout = prepare * 1000000;
     o->commit_timeout = commit * 1000000;
-    if (o->keep_versions == 0 || prepare == 0 || commit == 0 || o->data_planes_max == 0 || o->xds_resources_max == 0 ||
-        xds_mib == 0)
-        error_addf(errors, ERROR_RANGE, "--keep-versions, --prepare-timeout, --commit-timeout, --data-planes, "
-                   "--xds-resources and --xds-memory start at 1");
 }
 
 int daemon_options_parse(int argc, char *const *argv, struct daemon_options *ret, struct error_list *errors) {

@@ -156,6 +156,9 @@ def test_exit_codes(folders):
     assert folders.headgate("push", "--no-such-option", "x").code == 2
     assert folders.headgate("set", "clutser/x", "-").code == 2
     assert folders.headgate("show", "x").code == 2
+    for wrong in (["status", "--timeout", 0], ["top", "--interval", 0], ["log", "--limit", "x"]):
+        refused = folders.headgate(*wrong)
+        assert refused.code == 2 and f"{wrong[1]} wants a number from" in refused.err, refused
     assert folders.headgate().code == 2
     assert "did you mean status" in folders.headgate("stattus").err
 

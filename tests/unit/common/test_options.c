@@ -63,19 +63,25 @@ static void reports_every_fault(void **state) {
     finish(&r);
 }
 
+static int number(struct result *r, const char *name, uint64_t least, uint64_t most, uint64_t *ret) {
+    return options_number(&r->options, name, &(struct options_range){least, most, 5}, ret, &r->errors);
+}
+
 static void numbers_have_bounds(void **state) {
     uint64_t n = 7;
     (void)state;
     struct result r = PARSE("-k", "12");
-    assert_int_equal(options_number(&r.options, "keep", 12, 1, &n, &r.errors), 0);
+    assert_int_equal(number(&r, "keep", 12, 12, &n), 0);
     assert_int_equal(n, 12);
-    assert_int_equal(options_number(&r.options, "keep", 11, 1, &n, &r.errors), -1);
+    assert_int_equal(number(&r, "keep", 0, 11, &n), -1);
+    assert_int_equal(number(&r, "keep", 13, 20, &n), -1);
     assert_int_equal(n, 12);
-    assert_int_equal(options_number(&r.options, "quiet", 11, 5, &n, &r.errors), 0);
+    assert_string_equal(r.errors.items[1].message, "--keep wants a number from 13 to 20, not 12");
+    assert_int_equal(number(&r, "quiet", 0, 11, &n), 0);
     assert_int_equal(n, 5);
     finish(&r);
     r = PARSE("-k", "1x");
-    assert_int_equal(options_number(&r.options, "keep", 100, 1, &n, &r.errors), -1);
+    assert_int_equal(number(&r, "keep", 0, 100, &n), -1);
     finish(&r);
 }
 
