@@ -215,9 +215,9 @@ static const char *target_of(struct bootstrap_reader *r, const struct xds_at *at
 
 static void add_endpoint(struct bootstrap_reader *r, const struct xds_at *at, const lb_endpoint *e,
                          const struct xds_server *like) {
-    const char *target = e->host_identifier_case == ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT
-                             ? target_of(r, at, e)
-                             : NULL;
+    if (e->host_identifier_case == ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT_NAME)
+        return; /* the table tells of it */
+    const char *target = target_of(r, at, e);
     struct xds_server *server = target ? bootstrap_add_server(r, at) : NULL;
     if (!server)
         return;

@@ -334,6 +334,7 @@ static void faults_of_polled_servers(void **state) {
 
 static void faults_of_envoys_form(void **state) {
     struct fixture *f = *state;
+#define ENDPOINTS "static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints"
     refuse(f, NODE ADS("REST") CLUSTER(""),
            "b:3:26: dynamic_resources.ads_config.api_type: REST has no aggregated form\n");
     refuse(f, NODE "dynamic_resources: {}\n", "b:2:20: dynamic_resources: needs lds_config or cds_config\n");
@@ -353,6 +354,11 @@ static void faults_of_envoys_form(void **state) {
     refuse(f, NODE ADS("GRPC") "static_resources: {listeners: [{name: l}], clusters: [{name: x}]}\n",
            "b:6:31: static_resources.listeners: is not supported\n"
            "b:6:55: static_resources.clusters[0].load_assignment: a management server needs an endpoint\n");
+    refuse(f, NODE ADS("GRPC") "static_resources: {clusters: [{name: x, load_assignment: {endpoints: [{lb_endpoints: [{}, "
+                               "{endpoint: {}}, {endpoint_name: n}, " SOCKET("127.0.0.1", "18000") "]}]}}]}\n",
+           "b:6:123: " ENDPOINTS "[2].endpoint_name: is not supported\n"
+           "b:6:87: " ENDPOINTS "[0]: needs an endpoint with a socket_address or a pipe\n"
+           "b:6:91: " ENDPOINTS "[1]: needs an endpoint with a socket_address or a pipe\n");
     refuse(f, NODE "dynamic_resources:\n  lds_config: " OWN("GRPC") "  cds_config: " OWN("DELTA_GRPC") CLUSTER(""),
            "b:4:15: dynamic_resources.cds_config: all resources come from the same servers in the same way: this differs "
            "from the source before it\n");
