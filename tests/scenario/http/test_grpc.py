@@ -1,15 +1,21 @@
 """gRPC through the gateway, with the clients and servers of Debian's python3-grpcio: all four forms of calls, metadata, cancellation,
-deadlines, large messages, and errors that the gateway makes itself."""
+deadlines, large messages, and errors that the gateway makes itself; in plaintext and over TLS."""
+import pathlib
 import queue
+import sys
 
 import grpc
 import pytest
 
-from configuration import QUICK, cluster, configure, listener, under
-from gateway import wait_until
-from grpc_echo import OPTIONS, PATIENCE, SERVICE, serving
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "control"))
+
+from certificates import Authority  # noqa: E402  (found by the line above)
+from configuration import QUICK, cluster, configure, listener, under  # noqa: E402
+from gateway import wait_until  # noqa: E402
+from grpc_echo import OPTIONS, PATIENCE, SERVICE, serving  # noqa: E402
 
 MEBIBYTE = 1 << 20
+NAME = "grpc.example"
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +24,25 @@ def echo():
         yield echo
 
 
+@pytest.fixture(scope="module")
+def authority(gateway):
+    return Authority(gateway.folder / "authority-of-grpc")
+
+
+@pytest.fixture(scope="module")
+def tls(gateway, authority):
+    certificate, key = map(str, authority.pair(gateway.folder / "grpc", "site", [NAME]))
+    return {"certificates": [{"certificate": certificate, "key": key}]}
+
+
 @pytest.fixture
-def site(gateway, echo, refused):
+def site(gateway, echo, refused, tls):
     rules = [under("/test.Echo/Quick", "echo", timeouts={"request": QUICK}),
              under("/test.Nobody", "nobody"),
              under("/test.Echo", "echo")]
     both = listener(gateway, protocols=["http1", "http2"])
-    table = configure(gateway, [], rules, listeners=[both])
+    secure = listener(gateway, name="grpc-tls", address=f"127.0.0.1:{gateway.port_of('grpc-tls')}", tls=tls)
+    table = configure(gateway, [], rules, listeners=[both, secure])
     table["clusters"] = [cluster("echo", f"127.0.0.1:{echo.port}", protocol="http2"), cluster("nobody", refused, protocol="http2")]
     gateway.serve(table)
     echo.forget()
@@ -32,9 +50,16 @@ def site(gateway, echo, refused):
     gateway.wait_metric("exchanges", lambda count: count == 0)
 
 
-@pytest.fixture
-def channel(site):
-    with grpc.insecure_channel(f"127.0.0.1:{site.port}", options=OPTIONS) as channel:
+def connect(site, authority, is_secure):
+    if not is_secure:
+        return grpc.insecure_channel(f"127.0.0.1:{site.port}", options=OPTIONS)
+    return grpc.secure_channel(f"127.0.0.1:{site.port_of('grpc-tls')}", grpc.ssl_channel_credentials(authority.pem.read_bytes()),
+                               options=[*OPTIONS, ("grpc.ssl_target_name_override", NAME)])
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def channel(request, site, authority):
+    with connect(site, authority, request.param) as channel:
         yield channel
 
 
