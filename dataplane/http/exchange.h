@@ -195,6 +195,7 @@ enum pull exchange_pull(struct leg *, size_t max, struct slice **ret);
 struct fields *exchange_trailers(struct leg *);
 /* For the sink: the source has ended, and none of its content waits. Stages may still have some, and trailers may follow. */
 bool exchange_is_at_end(const struct leg *);
+bool exchange_has_content(const struct leg *);                  /* for the sink: some waits to be pulled, stages apart */
 uint64_t exchange_credit(const struct leg *);                   /* bytes that this source may deliver now */
 
 /* ---- terminal -> core */

@@ -222,6 +222,11 @@ bool exchange_is_at_end(const struct leg *leg) {
     return f && f->state == FLOW_END && !f->queue.first;
 }
 
+bool exchange_has_content(const struct leg *leg) {
+    struct exchange *x = leg->exchange;
+    return x && flow_of_sink(x, leg)->queue.first;
+}
+
 /* Of its credit, what the budget has now. One that holds something gets more when that is gone. */
 static uint64_t credit_on_demand(const struct exchange *x, const struct flow *f) {
     const struct worker *w = x->worker;

@@ -80,7 +80,7 @@ void h3_stream_want_pull(struct leg *leg) {
     if (!s->sent_head || s->is_starved)
         return; /* it is asked anyway */
     h3_stream_make_ready(s);
-    if (s->ready_in != before)
+    if (s->ready_in != before || quic_window_left(s->session->user.conn) == 0) /* which it waits for from now on */
         quic_mark_dirty(s->session->user.conn);
 }
 
@@ -303,7 +303,10 @@ static size_t offer_own(struct h3_session *s, int64_t *ret_id, bool *ret_end, st
 /* There is something in `out`, or the end, which may be all that is left. */
 static bool may_go(struct h3_stream *s, bool only_ends) {
     h3_stream_make_ready(s);
-    return !only_ends || s->ready_in == &s->session->ending;
+    if (!only_ends || s->ready_in == &s->session->ending)
+        return true;
+    h3_stream_await_window(s, true);
+    return false;
 }
 
 /* Making a section can make instructions for the peer's decoder, which go first. */

@@ -421,12 +421,18 @@ static void on_streams(struct quic_user *user) {
         s->role->on_streams(s);
 }
 
-/* While the connection's window is shut nobody is asked what to write but ends: those that would say more wait for it. */
+/* It would say more than its end, and does not wait for its source. */
+static bool needs_window(const struct h3_stream *s) {
+    bool is_asked = s->ready_in && s->ready_in != &s->session->ending;
+    return is_asked && (s->head || s->out.unsent || exchange_has_content(&s->leg));
+}
+
+/* While the connection's window is shut nobody is asked what to write but ends. */
 static void await_connection_window(struct h3_session *s) {
     if (quic_window_left(s->user.conn) > 0)
         return;
     for (struct h3_stream *stream = s->streams; stream; stream = stream->next)
-        if (stream->ready_in && stream->ready_in != &s->ending && !stream->write_deadline)
+        if (needs_window(stream) && !stream->write_deadline)
             h3_stream_await_window(stream, true);
 }
 

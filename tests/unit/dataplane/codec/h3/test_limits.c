@@ -195,6 +195,45 @@ static void a_late_body_without_a_window_of_the_connection_ends(void **state) {
     assert_stalled(call);
 }
 
+/* What there was has filled the window, and more is still to come from the origin. */
+static void who_waits_for_the_origin_has_no_write_deadline(void **state) {
+    enum { FRAME = 2 + 4 };
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    answer(&backs[0], 200, -1, false);
+    settle();
+    fake.window = FRAME;
+    backs[0].loop.to_send = STR("body");
+    loopback_push(&backs[0].loop, 4);
+    settle();
+    quic_mark_dirty(&fake);
+    settle();
+    expire();
+    settle();
+    assert_false(fake_stream(call->id)->was_reset);
+    backs[0].loop.to_send = STR("more");
+    push_all(&backs[0]);
+    settle();
+    assert_stalled(call);
+}
+
+static void trailers_without_a_window_of_the_connection_end(void **state) {
+    (void)state;
+    struct call *call = get("/");
+    settle();
+    answer(&backs[0], 200, -1, false);
+    settle();
+    fake.window = 0;
+    assert_int_equal(fields_add(&backs[0].trailers, exchange_arena(backs[0].x), STR("x-sum"), STR("1")), 0);
+    backs[0].loop.trailers = &backs[0].trailers;
+    push_all(&backs[0]);
+    settle();
+    expire();
+    settle();
+    assert_true(fake_stream(call->id)->was_reset);
+}
+
 /* The peer's window of the connection is full, and only content needs it (RFC 9000 section 4.1). */
 static void an_end_waits_for_no_window(void **state) {
     (void)state;
@@ -293,6 +332,8 @@ int main(void) {
         TEST(sections_in_pieces_have_a_bound),
         TEST(an_answer_without_a_window_of_the_connection_ends),
         TEST(a_late_body_without_a_window_of_the_connection_ends),
+        TEST(who_waits_for_the_origin_has_no_write_deadline),
+        TEST(trailers_without_a_window_of_the_connection_end),
         TEST(an_end_waits_for_no_window),
         TEST(an_end_behind_a_full_window_is_the_last_word),
         TEST(trailers_wait_for_the_window),
