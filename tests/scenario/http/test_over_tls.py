@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 
@@ -51,16 +52,18 @@ def files(gateway):
     return Files(gateway.folder)
 
 
+def secure(gateway, name, tls, **more):
+    return listener(gateway, name=name, address=f"127.0.0.1:{gateway.port_of(name)}", protocols=["http1", "http2"], tls=tls, **more)
+
+
 @pytest.fixture
 def site(gateway, files, teller):
     """Listeners: `required` and `if-given` ask for certificates, `proxied` expects a PROXY header."""
-    def secure(name, tls, **more):
-        return listener(gateway, name=name, address=f"127.0.0.1:{gateway.port_of(name)}", protocols=["http1", "http2"], tls=tls,
-                        **more)
     believed = {"proxy-protocol": {"mode": "accept", "trusted": "127.0.0.0/8"}}
     gateway.serve(configure(gateway, [cluster("teller", teller)], listeners=[
-        listener(gateway), secure("required", files.asking("required", "xfcc", "client-cert")),
-        secure("if-given", files.asking("if-given", "xfcc")), secure("proxied", files.listening(), **believed)]))
+        listener(gateway), secure(gateway, "required", files.asking("required", "xfcc", "client-cert")),
+        secure(gateway, "if-given", files.asking("if-given", "xfcc")),
+        secure(gateway, "proxied", files.listening(), **believed)]))
     return gateway
 
 
@@ -85,6 +88,37 @@ def expected(files, *names):
 @pytest.fixture(params=["--http1.1", "--http2"])
 def version(request):  # pylint: disable=redefined-outer-name
     return request.param
+
+
+# ---- what a listener offers
+
+def said(gateway, files, name, *options):
+    """What openssl's client says of a handshake."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port_of(name)}", "-servername", NAME, "-CAfile",
+                           files.authority.pem, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
+    return done.stdout + done.stderr
+
+
+def test_versions_suites_and_groups_are_a_listeners_own(gateway, files, teller):
+    strict = files.listening(**{"min-version": "1.3", "cipher-suites": "TLS_AES_256_GCM_SHA384", "groups": "P-384"})
+    gateway.serve(configure(gateway, [cluster("teller", teller)], listeners=[
+        secure(gateway, "strict", strict), secure(gateway, "usual", files.listening())]))
+    assert "TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384" in said(gateway, files, "strict")
+    assert "TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256" in said(gateway, files, "usual")
+    for refused in (["-tls1_2"], ["-groups", "X25519"], ["-ciphersuites", "TLS_AES_128_GCM_SHA256"]):
+        assert "Cipher is (NONE)" in said(gateway, files, "strict", *refused), refused
+        assert "Verify return code: 0 (ok)" in said(gateway, files, "usual", *refused), refused
+
+
+def test_a_stapled_response_reaches_the_client(gateway, files, teller):
+    response = files.authority.ocsp(files.site[0], gateway.folder / "tls/site.ocsp")
+    stapled = files.listening()
+    stapled["certificates"][0]["ocsp"] = str(response)
+    gateway.serve(configure(gateway, [cluster("teller", teller)], listeners=[
+        secure(gateway, "stapled", stapled), secure(gateway, "usual", files.listening())]))
+    assert "OCSP Response Status: successful" in said(gateway, files, "stapled", "-status")
+    assert "OCSP response: no response sent" in said(gateway, files, "usual", "-status")
 
 
 # ---- identity
