@@ -66,7 +66,16 @@ static void report_unreadable(struct load *l, const char *path, const struct tre
     }
 }
 
-/* Adds the file once; what cannot be read is added without bytes. */
+/* Without bytes, for who refers to it: that it cannot be read, or is too large, has been told. */
+static int add_unreadable(struct load *l, const char *path) {
+    struct error_list ignored = {0};
+    if (config_sources_add(l->sources, str_of(path), STR(""), &ignored) == 0)
+        l->sources->items[l->sources->count - 1].is_unreadable = true;
+    error_list_finish(&ignored);
+    return -1;
+}
+
+/* Adds the file once. */
 static int load_file(struct load *l, const char *path, const struct tree_place *from) {
     const char *normal = include_normal_path(&l->arena, str_of(path));
     struct strbuf text = {0};
@@ -76,15 +85,13 @@ static int load_file(struct load *l, const char *path, const struct tree_place *
         return 0;
     if (map_set(&l->paths, str_of(normal), l) < 0 || watch_path(l->sources, path) < 0)
         return out_of_memory(l);
-    bool is_readable = read_file(path, &text) == 0;
-    if (!is_readable)
+    int status = read_file(path, &text);
+    if (status < 0)
         report_unreadable(l, path, from);
-    struct str bytes = is_readable ? strbuf_str(&text) : STR("");
-    int status = config_sources_add(l->sources, str_of(path), bytes, l->errors);
-    if (status == 0)
-        l->sources->items[l->sources->count - 1].is_unreadable = !is_readable;
+    else
+        status = config_sources_add(l->sources, str_of(path), strbuf_str(&text), l->errors);
     strbuf_finish(&text);
-    return status < 0 || !is_readable ? -1 : 0;
+    return status < 0 ? add_unreadable(l, path) : 0;
 }
 
 /* ---- what it includes ---- */
