@@ -66,14 +66,19 @@ static struct group *find_group(const struct cluster_runtime *c, const struct gr
     return c->groups[i];
 }
 
-/* The shares were computed before the last of a group was ejected. */
-static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s,
-                                          struct choice *choice) {
+/* The shares were computed before the last of a group was ejected, or the request has tried all of it. */
+static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s, struct choice choice) {
     struct candidate *e = NULL;
-    choice->panics = false;
+    choice.panics = false;
     for (uint32_t i = s->begin; i < s->end && !e; i++)
-        e = group_choose(c->groups[i], choice);
+        e = group_choose(c->groups[i], &choice);
     return e;
+}
+
+static struct candidate *choose_in_set(const struct cluster_runtime *c, const struct group_set *s, struct group *first,
+                                       const struct choice *choice) {
+    struct candidate *e = group_choose(first, choice);
+    return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, *choice);
 }
 
 /* The one that the request's cookie names, when it is one of the set and can be had. */
@@ -121,8 +126,12 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
         return sticky;
     struct choice choice = choice_of(c, p);
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
-    struct candidate *e = group_choose(g, &choice);
-    return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, &choice);
+    choice.only_untried = p->tried_count && s->end - s->begin > 1; /* of whatever priority and zone */
+    struct candidate *e = choose_in_set(c, s, g, &choice);
+    if (e || !choice.only_untried)
+        return e;
+    choice.only_untried = false;
+    return choose_in_set(c, s, g, &choice);
 }
 
 /* The round is not over, and nobody was found available: what shares will be when it is. */

@@ -153,6 +153,7 @@ struct choice {
     bool      panics;                      /* availability does not count */
     uint32_t  tried_count;
     const void *const *tried;              /* candidates to pass over while there are others */
+    bool     only_untried;                 /* and to pass over in any case */
 };
 
 /* NULL: there is none. Takes no memory. Cost in endpoints n: round robin and least connections log n, ring hash the

@@ -257,7 +257,7 @@ static struct candidate *choose_any(const struct group *g, const struct choice *
     struct candidate *c = ch->rules->load_bound ? find(g, ch, start, BELOW_BOUND) : NULL;
     if (!c)
         c = find(g, ch, start, UNTRIED);
-    return c || !ch->tried_count ? c : find(g, ch, start, TAKEABLE);
+    return c || !ch->tried_count || ch->only_untried ? c : find(g, ch, start, TAKEABLE);
 }
 
 static struct candidate *choose(struct group *g, const struct choice *ch) {

@@ -34,6 +34,16 @@ def test_a_retry_goes_to_an_endpoint_that_was_not_tried(gateway):
         assert all(origin.count <= len(origins) for origin in origins)
 
 
+def test_a_retry_goes_to_the_reserve(gateway):
+    """When all of its own priority were tried."""
+    with counted("first", "reserve") as (first, reserve):
+        serve(gateway, [first, {"address": reserve.endpoint, "priority": 1}], {"retries": 1, "on": ["503"], "backoff": "off"},
+              "with-reserve")
+        first.status = 503
+        assert [(answer.status, answer["X-Origin"]) for answer in ask(gateway, 10)] == [(200, "reserve")] * 10
+        assert (first.count, reserve.count) == (10, 10)
+
+
 @pytest.mark.parametrize("condition, status", [("gateway-error", 502), ("5xx", 500), ("409", 409), ("429", 429)])
 def test_conditions(gateway, condition, status):
     with counted("a", "b") as origins:

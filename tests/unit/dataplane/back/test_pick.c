@@ -82,6 +82,30 @@ static void lower_priorities_wait_for_their_turn(void **state) {
     }
 }
 
+/* Whose priority or zone was tried as a whole goes on to the next; what is not available is no choice. */
+static void who_was_tried_is_passed_over_for_other_groups(void **state) {
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++)
+        for (unsigned by_zone = 0; by_zone < 2; by_zone++) {
+            struct pick p = {0};
+            define_as(kinds[k], 4);
+            for (unsigned i = 1; i < 4; i++)
+                d.endpoints[i].is_remote = by_zone, d.endpoints[i].priority = !by_zone;
+            d.endpoints[3].is_usable = false;
+            struct cluster_runtime *c = bring(&d);
+            unsigned seen = 0;
+            for (unsigned n = 0; n < 3; n++) {
+                struct endpoint_runtime *e = cluster_pick(c, &p);
+                assert_true(n == 0 ? port_of(e) == 1 : port_of(e) > 1);
+                seen |= 1u << port_of(e);
+                pick_note_tried(&p, e);
+            }
+            assert_int_equal(seen, 0xe); /* 1 to 3 */
+            assert_int_equal(port_of(cluster_pick(c, &p)), 1);
+            cluster_drop(&worker, d.cluster.slot);
+        }
+}
+
 static void panic_brings_the_unwell_back_but_not_those_that_drain(void **state) {
     (void)state;
     unsigned counts[ENDPOINTS_MOST];
@@ -670,6 +694,7 @@ static void members_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(lower_priorities_wait_for_their_turn),
+        TEST(who_was_tried_is_passed_over_for_other_groups),
         TEST(panic_brings_the_unwell_back_but_not_those_that_drain),
         TEST(drained_endpoint_keeps_what_is_under_way),
         TEST(other_zones_take_what_ours_cannot),
