@@ -126,7 +126,8 @@ static const struct schema_key listener_keys[] = {
     NAME_KEY("Its name, for logs, metrics and `headgate set`."),
     {.key = "address", .field = "addresses", .type = SCHEMA_TEXT, .form = &text_address, .min = 1, .max = 64,
      .flags = SCHEMA_REQUIRED | SCHEMA_LIST | SCHEMA_ONE_OK | SCHEMA_ONE_SHOWN,
-     .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port. Two "
+     .description = "Where it listens: an address or a list of them. With port 0 the system picks a free port. "
+                    "A socket of `unix:` is made with the rights of the data plane's user. Two "
                     "listeners can have the same address when one listens on TCP and the other on UDP alone."},
     {.key = "route-table", .type = SCHEMA_TEXT, .form = &text_name,
      .kind = HEADGATE__KIND__KIND_ROUTE_TABLE, .group = 1,
