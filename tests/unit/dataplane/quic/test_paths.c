@@ -233,6 +233,21 @@ static void marks_slow_down(void **state) {
     assert_true(net_run(all_answered, PLENTY_US));
 }
 
+/* Losses bring the threshold of CUBIC down. BBR has none: it goes by what arrives. */
+static void the_congestion_control_is_the_one_that_is_asked_for(void **state) {
+    (void)state;
+    struct peer *cubic = open_from(FAR_HOST);
+    net.loss_percent = 10;
+    exchange(cubic, sizeof large);
+    assert_true(has_slowed_down());
+    net.loss_percent = 0;
+    net.options.congestion = QUIC_BBR;
+    struct peer *bbr = open_from(FAR_HOST);
+    net.loss_percent = 10;
+    exchange(bbr, sizeof large);
+    assert_false(has_slowed_down());
+}
+
 /* Who does not hear of the bits that it has sent stops (RFC 9000 section 13.4.2.1). */
 static void a_path_that_clears_the_bits(void **state) {
     (void)state;
@@ -264,6 +279,7 @@ int main(void) {
         NET_TEST(every_datagram_is_marked),
         NET_TEST(marks_are_told),
         NET_TEST(marks_slow_down),
+        NET_TEST(the_congestion_control_is_the_one_that_is_asked_for),
         NET_TEST(a_path_that_clears_the_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
