@@ -177,6 +177,18 @@ static void go_elsewhere(struct attempt *a) {
     cluster_release(c);
 }
 
+/* What is missing here says nothing of the endpoint, and would be missing for another one, too. */
+static enum abort_code meaning_of(int error) {
+    switch (error) {
+    case ETIMEDOUT: return ABORT_CONNECT_TIMEOUT;
+    case ENOMEM:
+    case ENOBUFS:
+    case EMFILE:
+    case ENFILE: return ABORT_MEMORY;
+    default: return ABORT_CONNECT_FAILED;
+    }
+}
+
 static void failed(struct client_waiter *w, int error) {
     struct attempt *a = attempt_of(w);
     stop_pending(a);
@@ -185,7 +197,7 @@ static void failed(struct client_waiter *w, int error) {
     if (error == EAGAIN)
         go_elsewhere(a);
     else
-        attempt_failed(a, error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED);
+        attempt_failed(a, meaning_of(error));
 }
 
 /* The client as everything else knows it, and the address that it connected to. */
@@ -215,11 +227,6 @@ static int connect_to(struct attempt *a) {
                             &a->waiter);
 }
 
-/* What is missing here says nothing of the endpoint, and would be missing for another one, too. */
-static bool is_missing_here(int error) {
-    return error == ENOMEM || error == ENOBUFS || error == EMFILE || error == ENFILE;
-}
-
 static enum lack connect_or_lack(struct attempt *a) {
     const struct cluster_definition *d = proxy_of(a->exchange)->cluster;
     if (!breakers_take(&d->shared->pending, d->breakers.pending))
@@ -231,7 +238,7 @@ static enum lack connect_or_lack(struct attempt *a) {
     stop_pending(a);
     if (error == EUSERS || error == EDQUOT)
         return error == EUSERS ? LACK_CONNECTIONS : LACK_ENDPOINT_CONNECTIONS;
-    attempt_failed(a, is_missing_here(error) ? ABORT_MEMORY : ABORT_CONNECT_FAILED);
+    attempt_failed(a, meaning_of(error));
     return LACK_NOTHING;
 }
 

@@ -619,8 +619,8 @@ static void failed_handshake_is_a_failed_connect(void **state) {
     assert_int_equal(asked_timeout, settings.timeouts.connect);
 }
 
-/* Whatever of the session could not be made: who waits is told. */
-static void handshake_without_memory_is_a_failed_connect(void **state) {
+/* Whatever of the session could not be made: who waits is told, and it is nothing that the endpoint did. */
+static void handshake_without_memory_is_our_own_failure(void **state) {
     bool has_failed = true;
     unsigned failed = 0;
     for (long nth = 0; has_failed; nth++) {
@@ -632,7 +632,7 @@ static void handshake_without_memory_is_a_failed_connect(void **state) {
         has_failed = fake.is_closed;
         failed += has_failed;
         settle();
-        assert_true(!has_failed || (fake.is_gone && logged.count == 1 && logged.abort == ABORT_CONNECT_FAILED));
+        assert_true(!has_failed || (fake.is_gone && logged.count == 1 && logged.abort == ABORT_MEMORY));
         assert_int_equal(origin_tear_down(state), 0); /* what was freed is kept for the next one */
         assert_int_equal(origin_set_up(state), 0);
     }
@@ -726,7 +726,7 @@ int main(void) {
         TEST(connection_is_kept_before_all_is_acknowledged),
         TEST(kept_connection_that_is_lost_is_forgotten),
         TEST(failed_handshake_is_a_failed_connect),
-        TEST(handshake_without_memory_is_a_failed_connect),
+        TEST(handshake_without_memory_is_our_own_failure),
         TEST(origin_without_h3_is_told_so),
         TEST(unwanted_handshake_is_ended),
         TEST(lack_of_memory_is_an_answer),
