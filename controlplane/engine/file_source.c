@@ -165,6 +165,16 @@ static int load(struct file_source *f, struct config_sources *ret, struct error_
     return status;
 }
 
+/* A program that writes into it has emptied it first, and may take its time: that is no wish to serve nothing. */
+static int refuse_empty(const struct file_source *f, const struct config_sources *sources, struct error_list *errors) {
+    if (sources->items[0].size > 0)
+        return 0;
+    struct error *e = error_addf(errors, ERROR_MISSING, "the file is empty");
+    error_set_place(errors, e, f->path, 0, 0);
+    error_set_expected(errors, e, "a configuration, or {} for an empty one", NULL);
+    return -1;
+}
+
 static void look(struct file_source *f, bool is_forced) {
     struct config_sources fresh = {0};
     struct error_list errors = {0};
@@ -172,6 +182,8 @@ static void look(struct file_source *f, bool is_forced) {
     if (f->is_stopped || f->is_pushing)
         return;
     int status = load(f, &fresh, &errors);
+    if (status == 0)
+        status = refuse_empty(f, &fresh, &errors);
     bool is_new = !sources_are_same(&f->sources, &fresh);
     config_sources_finish(&f->sources);
     f->sources = fresh;

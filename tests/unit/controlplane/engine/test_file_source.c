@@ -41,13 +41,18 @@ static int teardown(void **state) {
     return fixture_teardown(state);
 }
 
-static void follow(struct fixture *f, const char *name, const char *text) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", f->folder, name);
+static const char *write_site(const struct fixture *f, const char *text) {
+    static char path[128];
+    snprintf(path, sizeof path, "%s/site.yaml", f->folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
     fclose(file);
+    return path;
+}
+
+static void follow(struct fixture *f, const char *text) {
+    const char *path = write_site(f, text);
     source = file_source_create(f->loop, f->engine, path);
     assert_non_null(source);
 }
@@ -65,7 +70,7 @@ static int without_room(void *context, struct disk_step *step) {
 static void full_disk_is_waited_for(void **state) {
     struct fixture *f = *state;
     disk_set_hook(without_room, NULL);
-    follow(f, "site.yaml", "clusters:\n  - {name: web, endpoints: ['127.0.0.1:1']}\n");
+    follow(f, "clusters:\n  - {name: web, endpoints: ['127.0.0.1:1']}\n");
     while (!file_source_failure(source))
         ev_run(f->loop, EVRUN_ONCE);
     assert_string_equal(file_source_failure(source)->problems[0]->code, "io");
@@ -76,10 +81,32 @@ static void full_disk_is_waited_for(void **state) {
     assert_null(file_source_failure(source));
 }
 
+/* It was emptied, and what is to be in it takes a while. */
+static void a_file_that_is_empty_takes_nothing_away(void **state) {
+    struct fixture *f = *state;
+    static const char site[] = "clusters:\n  - {name: web, endpoints: ['127.0.0.1:1']}\n";
+    follow(f, site);
+    while (!version_of(f))
+        ev_run(f->loop, EVRUN_ONCE);
+    write_site(f, "");
+    while (!file_source_failure(source))
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_string_equal(file_source_failure(source)->problems[0]->message, "the file is empty");
+    write_site(f, site);
+    while (file_source_failure(source))
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_int_equal(version_of(f), 1);
+    write_site(f, "{}\n");
+    while (version_of(f) == 1)
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_null(file_source_failure(source));
+}
+
 int main(void) {
     log_set_level(LOG_LEVEL_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(full_disk_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_empty_takes_nothing_away, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
