@@ -232,6 +232,7 @@ struct pick {
     uint64_t                       subset;       /* of the bound table; 0: all endpoints */
     uint64_t                       sticky;       /* id of the endpoint that a cookie names; 0: none */
     bool                           sticky_is_newest; /* signed with the newest key */
+    bool                           is_repeated;  /* another priority or zone is better than who was tried */
     uint32_t                       tried_count;
     const void                    *tried[PICK_TRIED_MAX]; /* endpoints; compared only, they may be gone */
 };

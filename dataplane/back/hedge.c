@@ -46,7 +46,7 @@ static bool take_budget(struct exchange *x) {
 static struct endpoint_runtime *pick_another(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     struct cluster_runtime *c = proxy_find_cluster(x);
-    struct endpoint_runtime *e = c ? cluster_pick(c, &p->pick) : NULL;
+    struct endpoint_runtime *e = c ? proxy_pick(x, c) : NULL;
     return e == p->current->endpoint ? NULL : e;
 }
 

@@ -126,7 +126,7 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
         return sticky;
     struct choice choice = choice_of(c, p);
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
-    choice.only_untried = p->tried_count && s->end - s->begin > 1; /* of whatever priority and zone */
+    choice.only_untried = p->is_repeated && s->end - s->begin > 1;
     struct candidate *e = choose_in_set(c, s, g, &choice);
     if (e || !choice.only_untried)
         return e;

@@ -24,6 +24,12 @@ struct cluster_runtime *proxy_find_cluster(struct exchange *x) {
     return (is_newest ? cluster_of : cluster_of_older)(x->worker, proxy_of(x)->cluster);
 }
 
+struct endpoint_runtime *proxy_pick(struct exchange *x, struct cluster_runtime *c) {
+    struct proxy *p = proxy_of(x);
+    p->pick.is_repeated = x->attempts > 0;
+    return cluster_pick(c, &p->pick);
+}
+
 static bool count_request(struct proxy *p, struct cluster_runtime *c) {
     p->is_counted = breakers_take(&p->cluster->shared->requests, p->cluster->breakers.requests);
     if (p->is_counted && !p->was_let_in)
@@ -45,7 +51,7 @@ static enum lack begin(struct exchange *x, struct cluster_runtime *c) {
     if (!p->is_counted && !count_request(p, c))
         return LACK_REQUESTS;
     for (int i = 0; i < ENDPOINTS_ASKED; i++) {
-        struct endpoint_runtime *e = cluster_pick(c, &p->pick);
+        struct endpoint_runtime *e = proxy_pick(x, c);
         lack = e ? attempt_begin(p->current, e) : LACK_ENDPOINT;
         if (lack < LACK_ENDPOINT_REQUESTS)
             break;

@@ -94,6 +94,19 @@ static void another_endpoint_is_asked_when_one_is_full(void **state) {
     assert_overflow(4, "endpoint_rq_overflow");
 }
 
+/* Those in reserve are not asked instead; but for a retry they are. */
+static void who_is_full_is_no_reason_to_leave_the_priority(void **state) {
+    (void)state;
+    origins.endpoints[1].priority = 1;
+    bound((struct breakers){.endpoint_requests = 1});
+    ask(0);
+    ask(1);
+    assert_overflow(1, "endpoint_rq_overflow");
+    connect_ok(newest(1));
+    answer(newest(1), 503);
+    assert_int_equal(port_of(newest(2)->link.endpoint), 2);
+}
+
 static void an_endpoint_has_no_more_connections_than_it_may(void **state) {
     (void)state;
     bound((struct breakers){.endpoint_connections = 1});
@@ -377,6 +390,7 @@ int main(void) {
         TEST(connections_beyond_the_bound_are_not_made),
         TEST(an_idle_connection_makes_room),
         TEST(another_endpoint_is_asked_when_one_is_full),
+        TEST(who_is_full_is_no_reason_to_leave_the_priority),
         TEST(an_endpoint_has_no_more_connections_than_it_may),
         TEST(who_waits_is_served_in_order),
         TEST(a_retry_does_not_wait_for_those_behind_it),

@@ -87,7 +87,7 @@ static void who_was_tried_is_passed_over_for_other_groups(void **state) {
     (void)state;
     for (unsigned k = 0; k < KINDS; k++)
         for (unsigned by_zone = 0; by_zone < 2; by_zone++) {
-            struct pick p = {0};
+            struct pick p = {.is_repeated = true};
             define_as(kinds[k], 4);
             for (unsigned i = 1; i < 4; i++)
                 d.endpoints[i].is_remote = by_zone, d.endpoints[i].priority = !by_zone;
