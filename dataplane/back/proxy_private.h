@@ -53,7 +53,8 @@ static inline struct proxy *proxy_of(struct exchange *x) {
 
 /* The cluster's run-time state; NULL: no memory. */
 struct cluster_runtime *proxy_find_cluster(struct exchange *);
-/* An endpoint for the next attempt; NULL: none is available. One that merely had no room is no reason to leave its priority. */
+/* An endpoint for the next attempt; NULL: none is available. That one merely had no room is no reason to leave its
+ * priority. */
 struct endpoint_runtime *proxy_pick(struct exchange *, struct cluster_runtime *);
 /* Another attempt at some endpoint, now or when there is room. The one before ends. */
 void proxy_attempt(struct exchange *);
