@@ -141,6 +141,12 @@ def test_a_second_one_needs_folders_of_its_own(run, folders, origin):
     assert folders.version() == 1 and answers(port, "from the origin")
 
 
+def test_its_control_socket_may_be_elsewhere(run, folders, origin):
+    path = folders.folder / "elsewhere.sock"
+    run("--control-socket", path, "--listen", f"127.0.0.1:{free_port()}", "--to", origin).wait_text("is running")
+    assert folders.ok("status", "--control-socket", path, "-o", "json").json["version"] == 1
+
+
 def test_a_control_plane_that_is_there_is_left_alone(site):
     """The daemons apart, and `headgate run` in their folder of sockets."""
     done = site.headgate("run", "--state-dir", site.folder / "elsewhere", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1")
