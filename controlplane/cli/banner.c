@@ -34,8 +34,18 @@ static bool is_in_sync(const Headgate__DataPlaneStatus *d) {
     return d->state && strcmp(d->state, "in-sync") == 0;
 }
 
-/* Up, and -- where there is something to serve -- serving, with its listeners known. */
-static bool is_complete(const Headgate__StatusReply *r) {
+static bool is_file_wrong(const Headgate__StatusReply *r) {
+    for (size_t i = 0; i < r->n_problems; i++)
+        if (r->problems[i]->file)
+            return true;
+    return false;
+}
+
+/* Up, and -- where there is something to serve -- serving, with its listeners known. A file may still be on its way: its
+ * certificates are checked first. */
+static bool is_complete(const struct banner *b, const Headgate__StatusReply *r) {
+    if (!r->has_version && b->file && !is_file_wrong(r))
+        return false;
     for (size_t i = 0; i < r->n_data_planes; i++)
         if (is_in_sync(r->data_planes[i]) && (!r->has_version || r->data_planes[i]->report))
             return true;
@@ -112,7 +122,7 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)events;
     Headgate__StatusReply *reply = ask(b->cli);
     bool is_over = ++b->looks == LOOKS_MAX || (reply && is_refused(reply));
-    if (reply && is_complete(reply)) {
+    if (reply && is_complete(b, reply)) {
         print_banner(b, reply);
         is_over = true;
     } else if (is_over) {
