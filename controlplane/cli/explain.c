@@ -4,7 +4,12 @@
 #include "controlplane/xds/explain.h"
 #include "controlplane/xds/json.h"
 
-enum { FIELDS_MAX = 100 };
+static size_t count_values(const struct options *options, const char *name) {
+    size_t count = 0;
+    while (options_get_nth(options, name, count))
+        count++;
+    return count;
+}
 
 /* "name: value"; cuts the text in two. */
 static int parse_field(const struct cli *cli, const char *text, struct arena *arena,
@@ -23,16 +28,15 @@ static int parse_field(const struct cli *cli, const char *text, struct arena *ar
 
 static int take_fields(const struct cli *cli, const struct options *options, struct arena *arena,
                        Headgate__ExplainRequest *request) {
-    const char *text;
-    request->headers = arena_calloc(arena, FIELDS_MAX, sizeof(Headgate__HeaderField *));
-    while (request->headers && request->n_headers < FIELDS_MAX &&
-           (text = options_get_nth(options, "header", request->n_headers))) {
+    size_t count = count_values(options, "header");
+    request->headers = arena_calloc(arena, count + 1, sizeof(Headgate__HeaderField *));
+    while (request->headers && request->n_headers < count) {
         Headgate__HeaderField *field = arena_alloc(arena, sizeof *field);
-        if (!field || parse_field(cli, text, arena, field) < 0)
+        if (!field || parse_field(cli, options_get_nth(options, "header", request->n_headers), arena, field) < 0)
             return -1;
         request->headers[request->n_headers++] = field;
     }
-    return 0;
+    return request->headers ? 0 : -1;
 }
 
 static int ask(struct cli *cli, const Headgate__ExplainRequest *request) {
@@ -163,11 +167,11 @@ static bool is_told(const Google__Protobuf__Struct *metadata, const char *filter
 
 static int take_all_metadata(const struct cli *cli, const struct options *options, struct arena *arena,
                              Google__Protobuf__Struct *ret) {
-    const char *text;
-    ret->fields = arena_calloc(arena, FIELDS_MAX, sizeof *ret->fields);
-    while (ret->fields && ret->n_fields < FIELDS_MAX && (text = options_get_nth(options, "metadata", ret->n_fields))) {
+    size_t count = count_values(options, "metadata");
+    ret->fields = arena_calloc(arena, count + 1, sizeof *ret->fields);
+    while (ret->fields && ret->n_fields < count) {
         Google__Protobuf__Struct__FieldsEntry *entry = arena_alloc(arena, sizeof *entry);
-        if (!entry || take_metadata(cli, text, arena, entry) < 0)
+        if (!entry || take_metadata(cli, options_get_nth(options, "metadata", ret->n_fields), arena, entry) < 0)
             return -1;
         if (is_told(ret, entry->key)) {
             cli_error(cli, "--metadata says twice what there is of %s", entry->key);

@@ -182,6 +182,9 @@ def test_explain(site):
     assert explained["listener"] == "l0" and explained["path"] == "/a/b" and explained["target"] == "/a/b?x=1"
     assert explained["clusters"][0]["endpoints"][0]["address"] == "127.0.0.1:9001"
     assert site.headgate("explain", "GET", "nonsense").code == 1
+    many = ["--header", "x: 1"] * 100
+    assert site.headgate("explain", "GET", "http://example.com:8080/", *many).code == 0
+    assert site.headgate("explain", "GET", "http://example.com:8080/", *many, "--header", "nonsense").code == 2
     text = site.ok("explain", "GET", "http://x/", "--file", site.write("first.json", site_of(listeners=["127.0.0.1:80"]))).out
     assert "no endpoint: 503" in text
 
