@@ -47,7 +47,8 @@ bool pending_enter(struct cluster_runtime *c, struct pending *p) {
     if (!breakers_take(&c->shared->pending, c->breakers.pending))
         return false;
     insert(c, p, c->queue.last, NULL);
-    look_again_soon(c);
+    /* Put off by each that joins, the look would not come while they keep coming. */
+    worker_hasten_timer(c->worker, &c->queue.timer, c->worker->now + WHEEL_TICK_US);
     return true;
 }
 

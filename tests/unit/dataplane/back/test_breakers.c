@@ -185,6 +185,21 @@ static void who_waits_takes_no_room(void **state) {
     assert_int_equal(cluster_counts_requests(&cluster_shared.counts) - before, 2); /* each is let in once */
 }
 
+/* The room is given back by another worker. */
+static void those_that_join_do_not_hold_the_queue_up(void **state) {
+    (void)state;
+    bound((struct breakers){.requests = 1, .pending = 8, .pending_timeout = PATIENCE});
+    breakers_take(&cluster_shared.requests, 1);
+    ask(0);
+    breakers_give(&cluster_shared.requests);
+    for (unsigned i = 1; i < 8; i++) {
+        pass(WHEEL_TICK_US / 2);
+        ask(i);
+    }
+    assert_int_equal(connection_count, 1);
+    serve(0);
+}
+
 static void nobody_waits_for_ever(void **state) {
     (void)state;
     bound((struct breakers){.requests = 1, .pending = 8, .pending_timeout = PATIENCE});
@@ -395,6 +410,7 @@ int main(void) {
         TEST(who_waits_is_served_in_order),
         TEST(a_retry_does_not_wait_for_those_behind_it),
         TEST(who_waits_takes_no_room),
+        TEST(those_that_join_do_not_hold_the_queue_up),
         TEST(nobody_waits_for_ever),
         TEST(the_queue_is_bounded),
         TEST(who_leaves_waits_no_more),
