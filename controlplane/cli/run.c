@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,9 +94,15 @@ static bool is_taken(const char *socket) {
     return true;
 }
 
+/* Whatever it is called. */
+static bool is_same_folder(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* Two in one folder would be of one mind: the second one writes what the first one watches, and asks its control plane. */
 static int claim_folders(const struct run *r) {
-    bool is_one = strcmp(r->runtime_dir, r->state_dir) == 0;
+    bool is_one = is_same_folder(r->runtime_dir, r->state_dir);
     if (claim_folder(r, r->runtime_dir) < 0 || (!is_one && claim_folder(r, r->state_dir) < 0))
         return -1;
     if (!is_taken(r->cli->control_socket))

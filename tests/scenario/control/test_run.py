@@ -141,6 +141,12 @@ def test_a_second_one_needs_folders_of_its_own(run, folders, origin):
     assert folders.version() == 1 and answers(port, "from the origin")
 
 
+def test_one_folder_for_all_may_have_two_names(run, folders, origin):
+    both = folders.folder / "both"
+    run("--runtime-dir", both, "--state-dir", f"{both}/", "--listen", f"127.0.0.1:{free_port()}", "--to",
+        origin).wait_text("is running")
+
+
 def test_its_control_socket_may_be_elsewhere(run, folders, origin):
     path = folders.folder / "elsewhere.sock"
     run("--control-socket", path, "--listen", f"127.0.0.1:{free_port()}", "--to", origin).wait_text("is running")
