@@ -11,7 +11,8 @@ SECONDS = 4
 
 
 class Mortal(ManagementServer):
-    """In delta: the listener "more" lives for some seconds from each `beat`, which sends it again without its content."""
+    """In delta: the listener "more" lives for some seconds from each `beat`, which sends it again without its content. Until the
+    first one it lives for ever, however long the gateway takes to begin."""
 
     def beat(self):
         for stream in list(self.streams):
@@ -25,10 +26,7 @@ class Mortal(ManagementServer):
         response = self.messages.type("envoy.service.discovery.v3.DeltaDiscoveryResponse").FromString(data or b"")
         response.type_url, response.nonce = type_url, nonce
         if is_beat:
-            response.resources.add(name="more", version=str(self.version))
-        for resource in response.resources:
-            if resource.name == "more":
-                resource.ttl.seconds = SECONDS
+            response.resources.add(name="more", version=str(self.version)).ttl.seconds = SECONDS
         return response.SerializeToString()
 
 
