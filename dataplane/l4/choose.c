@@ -94,7 +94,8 @@ static struct endpoint_runtime *pick_with_room(struct cluster_runtime *c, struct
 bool choose_in_cluster(struct pass *p, const struct cluster_definition *cluster, const struct address *client,
                        const void *const *refused, unsigned refused_count, struct pass_choice *ret) {
     struct cluster_runtime *c = cluster_of(p->worker, cluster);
-    struct pick pick = {.hash = hash_of_client(client), .has_hash = true, .tried_count = refused_count};
+    struct pick pick = {.hash = hash_of_client(client), .has_hash = true, .is_repeated = refused_count > 0,
+                        .tried_count = refused_count};
     enum lack lack;
     if (!c) {
         stats_add(&p->worker->stats->quic_pass_dropped_system_total, 1);

@@ -42,6 +42,7 @@ static const struct listener_opening opening = {.pass = true};
 static const struct server_codecs codecs = {.pass = &quic_pass_ops};
 static uint64_t last_serial;
 static int draining_origin = -1;
+static int reserve_origin = -1; /* of the second priority */
 
 /* ---- sockets */
 
@@ -178,6 +179,7 @@ static inline void define_cluster(int which, int first, int count) {
         bool drains = first + i == draining_origin;
         *e = (struct endpoint_definition){.address = address_of(origins[first + i]), .weight = 1, .is_usable = !drains,
                                           .is_draining = drains};
+        e->priority = first + i == reserve_origin;
         e->text = (struct str){texts[first + i], address_format(&e->address, texts[first + i])};
     }
     if (!d->shared)

@@ -219,6 +219,23 @@ static void an_endpoint_that_refuses(void **state) {
     assert_int_equal(stats_read(&worker.stats->retries_connect_total), 1);
 }
 
+static void an_endpoint_in_reserve_takes_what_was_refused(void **state) {
+    (void)state;
+    uint8_t bytes[65536];
+    size_t n;
+    struct address from;
+    int fd = client();
+    reserve_origin = 1;
+    define_cluster(0, 0, 2);
+    reserve_origin = -1;
+    close(origins[0]);
+    origins[0] = -1;
+    say_long(fd, SOME_VERSION, "first-id", "own");
+    TURN_UNTIL(COUNT(refused_total) == 1);
+    say_long(fd, SOME_VERSION, "first-id", "own");
+    assert_int_equal(wait_origin(bytes, &n, &from), 1);
+}
+
 static void time_passes(void **state) {
     (void)state;
     uint8_t bytes[65536];
@@ -369,6 +386,7 @@ int main(void) {
         TEST(bounds_of_connections), TEST(a_known_id_from_elsewhere), TEST(ids_of_forged_clients_are_not_known), TEST(names),
         TEST(retransmissions), TEST(connections_of_one_address), TEST(an_id_that_names_a_server),
         TEST(an_endpoint_that_refuses), TEST(time_passes), TEST(draining), TEST(trains), TEST(ecn_bits),
+        TEST(an_endpoint_in_reserve_takes_what_was_refused),
         TEST(what_is_dropped),
         TEST(without_memory),
     };
