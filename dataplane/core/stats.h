@@ -143,6 +143,7 @@
     X(origin_idle_connections, "Kept origin connections")                                          \
     X(endpoints_ejected, "Endpoints that outlier detection leaves alone at the moment")           \
     X(access_log_service_waiting_bytes, "Entries that wait for access log services")               \
+    X(access_log_service_streams, "Streams to access log services, also those that are about to end") \
     X(buffered_bytes, "Body bytes held")                                                           \
     X(h2_session_bytes, "Bytes held for the state of HTTP/2 connections")                          \
     X(quic_connections, "Open QUIC connections of clients")                                        \

@@ -358,11 +358,14 @@ static uint64_t open_connections(const struct dataplane *d) {
     return open;
 }
 
-static bool has_entries_left(const struct dataplane *d) {
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < d->worker_count; i++)
-        bytes += stats_read(&d->seats[i].worker.stats->access_log_service_waiting_bytes);
-    return bytes > 0;
+/* Entries that wait, or streams whose service has not said that it has all. */
+static bool has_logs_left(const struct dataplane *d) {
+    uint64_t left = 0;
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        const struct stats *stats = d->seats[i].worker.stats;
+        left += stats_read(&stats->access_log_service_waiting_bytes) + stats_read(&stats->access_log_service_streams);
+    }
+    return left > 0;
 }
 
 static void poll_drain(struct ev_loop *loop, ev_timer *timer, int events) {
@@ -372,7 +375,7 @@ static void poll_drain(struct ev_loop *loop, ev_timer *timer, int events) {
     if (open_connections(d) && now < d->drain_until)
         return;
     d->log_until = d->log_until ? d->log_until : now + LOG_PATIENCE_US;
-    if (has_entries_left(d) && now < d->log_until)
+    if (has_logs_left(d) && now < d->log_until)
         return;
     ev_timer_stop(loop, timer);
     d->drain_done(d->drain_arg);

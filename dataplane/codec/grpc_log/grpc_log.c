@@ -187,6 +187,8 @@ static void set_timer(struct grpc_log *log) {
     when = earlier(when, log->is_due ? log->retry_at : log->flush_at);
     if (log->message.size)
         when = earlier(when, w->now + (log->message.sent == log->message.size ? CHECK_US : STUCK_US));
+    if (log->stream && log->logs->is_hurrying)
+        when = earlier(when, w->now + CHECK_US);
     worker_set_timer(w, &log->timer, when);
 }
 
@@ -201,6 +203,11 @@ static void look_at_entries(struct grpc_log *log) {
         log->flush_at = now + log->flush_interval;
 }
 
+/* The data plane ends, all has been sent, and there is nobody left to tell of: the service is to say that it has it. */
+static bool is_complete(const struct grpc_log *log) {
+    return log->logs->is_hurrying && !log->entries && stats_read(&log->logs->worker->stats->connections) == 0;
+}
+
 static void go_on(struct grpc_log *log) {
     uint64_t now = log->logs->worker->now;
     if (log->stream && !log_stream_is_open(log->stream))
@@ -208,7 +215,7 @@ static void go_on(struct grpc_log *log) {
     if (log->stream)
         finish_message(log);
     if (!log->message.size) {
-        if (log->stale_at && log->stale_at <= now)
+        if ((log->stale_at && log->stale_at <= now) || is_complete(log))
             leave_stream(log);
         look_at_entries(log);
         if (log->is_due && (log->stream || open_stream(log)))

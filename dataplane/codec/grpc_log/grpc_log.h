@@ -30,7 +30,9 @@ void grpc_logs_destroy(struct grpc_logs *logs);
 /* The services of the worker's new snapshot, which is its view already. Logs of others go after `patience` (us), which is
  * for exchanges that began before. */
 void grpc_logs_renew(struct grpc_logs *logs, const struct log_service *const *services, unsigned count, uint64_t patience);
-/* The data plane is about to end: from now on nothing waits for more. */
+/* The data plane is about to end: from now on nothing waits for more, and streams end when the worker's last connection is
+ * gone. Who does not wait for that (access_log_service_streams is 0 then) may lose what services have not read: a
+ * connection that is closed in front of bytes that nobody has read is reset. */
 void grpc_logs_hurry(struct grpc_logs *logs);
 
 /* The exchange is over: puts an entry into the log of each service of its listener. */

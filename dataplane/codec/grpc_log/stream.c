@@ -31,6 +31,7 @@ static void unlist(struct log_stream *s) {
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
+    stats_sub(&s->worker->stats->access_log_service_streams, 1);
 }
 
 static void be_over(struct log_stream *s) {
@@ -141,6 +142,7 @@ static void enlist(struct log_stream *s, struct log_stream **list) {
     if (s->next)
         s->next->link = &s->next;
     *list = s;
+    stats_add(&s->worker->stats->access_log_service_streams, 1);
 }
 
 struct log_stream *log_stream_open(struct worker *w, struct log_stream **list, const struct listener_definition *listener,

@@ -325,6 +325,39 @@ static void a_new_snapshot_ends_streams_in_good_order(void **state) {
     assert_int_equal(stats_read(&b.worker.stats->access_log_service_failures_total), 0);
 }
 
+static uint64_t streams(void) {
+    return stats_read(&b.worker.stats->access_log_service_streams);
+}
+
+static void the_end_waits_for_those_who_are_served_and_for_the_service(void **state) {
+    (void)state;
+    ask("/a");
+    wait(120 * MS);
+    take_all();
+    stats_add(&b.worker.stats->connections, 1);
+    grpc_logs_hurry(b.worker.log_services);
+    wait(50 * MS);
+    take_all();
+    assert_false(b.back.received_end);
+    ask("/b");
+    stats_sub(&b.worker.stats->connections, 1);
+    wait(50 * MS);
+    take_all();
+    wait(50 * MS);
+    take_all();
+    assert_true(b.back.received_end);
+    assert_int_equal(count_entries(NULL), 2);
+    assert_int_equal(sent(), 2);
+    assert_int_equal(streams(), 1); /* it has not said that it has them */
+    make_response(&b, 200, 0);
+    send_response_head(&b);
+    while (loopback_push(&b.back, 1))
+        worker_end_turn(&b.worker);
+    wait(10 * MS);
+    assert_int_equal(streams(), 0);
+    assert_int_equal(b.attempts, 1);
+}
+
 static void who_does_not_take_the_end_is_cut(void **state) {
     (void)state;
     ask("/a");
@@ -367,6 +400,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_stream_that_breaks_is_begun_anew, start, stop),
         cmocka_unit_test_setup_teardown(a_service_that_ends_streams_is_asked_less_and_less, start, stop),
         cmocka_unit_test_setup_teardown(a_new_snapshot_ends_streams_in_good_order, start, stop),
+        cmocka_unit_test_setup_teardown(the_end_waits_for_those_who_are_served_and_for_the_service, start, stop),
         cmocka_unit_test_setup_teardown(who_does_not_take_the_end_is_cut, start, stop),
         cmocka_unit_test_setup_teardown(memory_may_be_short, start, stop),
     };
