@@ -431,13 +431,14 @@ static int make_callbacks(nghttp2_session_callbacks **ret) {
     return 0;
 }
 
-static int make_options(nghttp2_option **ret) {
+static int make_options(nghttp2_option **ret, const struct http2_options *http2) {
     if (nghttp2_option_new(ret) != 0)
         return -1;
     nghttp2_option_set_no_auto_window_update(*ret, 1);
     nghttp2_option_set_no_http_messaging(*ret, 1); /* http/sections.h is stricter */
     nghttp2_option_set_max_outbound_ack(*ret, ACKS_MAX);
     nghttp2_option_set_max_send_header_block_length(*ret, SEND_SECTION_MAX);
+    nghttp2_option_set_max_deflate_dynamic_table_size(*ret, http2->header_table_size); /* the peer may want less */
     nghttp2_option_set_builtin_recv_extension_type(*ret, NGHTTP2_PRIORITY_UPDATE);
     /* The check in front of it counts these, and better. */
     nghttp2_option_set_stream_reset_rate_limit(*ret, UINT64_MAX, UINT64_MAX);
@@ -445,12 +446,12 @@ static int make_options(nghttp2_option **ret) {
     return 0;
 }
 
-static int make_library(struct h2_session *s) {
+static int make_library(struct h2_session *s, const struct http2_options *http2) {
     nghttp2_mem memory = h2_session_memory(s);
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *options = NULL;
     int status = -1;
-    if (make_callbacks(&callbacks) == 0 && make_options(&options) == 0)
+    if (make_callbacks(&callbacks) == 0 && make_options(&options, http2) == 0)
         status = s->role->is_server ? nghttp2_session_server_new3(&s->library, callbacks, s, options, &memory)
                                     : nghttp2_session_client_new3(&s->library, callbacks, s, options, &memory);
     nghttp2_session_callbacks_del(callbacks);
@@ -495,7 +496,7 @@ int h2_session_init(struct h2_session *s, struct worker *w, const struct h2_role
         stats_add(&w->stats->overload_total, 1);
         return -1;
     }
-    if (make_library(s) != 0)
+    if (make_library(s, o->http2) != 0)
         return -1;
     if (submit_settings(s, o) == 0 && !s->is_short)
         return 0;

@@ -76,6 +76,30 @@ static void a_response_without_body_ends_with_its_head(void **state) {
     assert_null(strstr(text(&call->fields), "content-length"));
 }
 
+/* What the client holds to read our fields: one that it has not seen is kept where there is room for it. */
+static size_t table_after_an_answer(uint32_t size) {
+    close_client();
+    definition.http2.header_table_size = size;
+    open_client(65535);
+    get(&client, "/");
+    settle(&client);
+    struct head head;
+    head_init(&head);
+    head.status = 204;
+    struct back *back = &backs[back_count - 1];
+    assert_int_equal(fields_add(&head.fields, exchange_arena(back->x), STR("x-new"), STR("to the client")), 0);
+    exchange_on_head(&back->loop.leg, &head, true);
+    settle(&client);
+    assert_true(client.calls[0].ended);
+    return nghttp2_session_get_hd_inflate_dynamic_table_size(client.session);
+}
+
+static void the_table_of_fields_has_its_bound_both_ways(void **state) {
+    (void)state;
+    assert_true(table_after_an_answer(4096) > 0);
+    assert_int_equal(table_after_an_answer(0), 0);
+}
+
 static void head_keeps_its_length(void **state) {
     (void)state;
     const nghttp2_nv fields[] = {BASIC("HEAD", "/")};
@@ -563,6 +587,7 @@ int main(void) {
         TEST(many_requests_run_beside_each_other),
         TEST(bodies_go_both_ways),
         TEST(a_response_without_body_ends_with_its_head),
+        TEST(the_table_of_fields_has_its_bound_both_ways),
         TEST(head_keeps_its_length),
         TEST(interim_responses_come_first),
         TEST(an_expectation_is_met),
