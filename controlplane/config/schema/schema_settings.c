@@ -9,13 +9,13 @@
 /* ---- limits and timeouts ---- */
 
 static const struct schema_key limit_keys[] = {
-    {.key = "header-bytes", .type = SCHEMA_SIZE, .min = KIB, .max = MIB, .scopes = SCOPE_SETTINGS,
+    {.key = "header-bytes", .type = SCHEMA_SIZE, .min = KIB, .max = 128 * KIB, .scopes = SCOPE_SETTINGS,
      .description = "Bytes of the head of a request or response. Beyond it: 431 for a client, 502 for an origin."},
     {.key = "headers", .type = SCHEMA_INTEGER, .min = 1, .max = 1000, .scopes = SCOPE_SETTINGS,
      .description = "Fields in a head. Beyond it: 431 for a client, 502 for an origin."},
-    {.key = "trailer-bytes", .type = SCHEMA_SIZE, .min = 0, .max = MIB, .scopes = SCOPE_SETTINGS,
+    {.key = "trailer-bytes", .type = SCHEMA_SIZE, .min = 0, .max = 64 * KIB, .scopes = SCOPE_SETTINGS,
      .description = "Bytes of a trailer section. Beyond it: 431 for a client, 502 for an origin."},
-    {.key = "uri-bytes", .type = SCHEMA_SIZE, .min = 64, .max = MIB, .scopes = SCOPE_SETTINGS,
+    {.key = "uri-bytes", .type = SCHEMA_SIZE, .min = 64, .max = 128 * KIB, .scopes = SCOPE_SETTINGS,
      .description = "Bytes of a request target. Beyond it: 414."},
     {.key = "body", .type = SCHEMA_SIZE, .min = 0, .max = 1024 * GIB, .scopes = SCOPE_SETTINGS | SCOPE_RULE,
      .description = "Bytes of a request body. Beyond it: 413."},
@@ -117,7 +117,8 @@ static const struct schema_key statsd_keys[] = {
     {.key = "address", .type = SCHEMA_TEXT, .form = &text_udp, .flags = SCHEMA_REQUIRED,
      .description = "Where the metrics are sent, over UDP."},
     {.key = "interval", .type = SCHEMA_DURATION, .min = 100 * MS, .max = DAY, .description = "How often."},
-    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_word, .description = "What the names of metrics begin with."},
+    {.key = "prefix", .type = SCHEMA_TEXT, .form = &text_word, .max = 128,
+     .description = "What the names of metrics begin with."},
     {0},
 };
 
