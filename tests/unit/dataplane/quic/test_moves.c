@@ -54,7 +54,6 @@ static void expect_echo(void) {
 
 /* ---- moving ---- */
 
-/* The client's library does not know: a NAT has forgotten it. */
 static void move_after(void **state, unsigned turns) {
     struct conn_ends ends;
     assert_int_equal(net_setup(state), 0);
@@ -64,7 +63,7 @@ static void move_after(void **state, unsigned turns) {
     peer_send(mover, large, SIZE);
     turns_left = turns;
     net_run(is_time, 1000000);
-    mover->local = loopback_address(MOVED);
+    peer_move(mover, MOVED);
     expect_echo();
     if (stats()->quic_migrations_total != 1)
         fail_msg("%lu moves instead of one after %u turns", (unsigned long)stats()->quic_migrations_total, turns);
@@ -215,7 +214,7 @@ static void a_new_server_id_is_for_new_connections(void **state) {
     peer_send(mover, large, SIZE);
     turns_left = 10;
     net_run(is_time, 1000000);
-    mover->local = loopback_address(MOVED); /* which takes further IDs */
+    peer_move(mover, MOVED); /* which takes further IDs */
     expect_echo();
     assert_true(names_have_length(&first->conn, QUIC_ID_PLAIN));
     assert_true(names_have_length(&net.endpoint->first->conn, 16));
