@@ -87,6 +87,7 @@ static void on_after_wait(struct ev_loop *loop, ev_check *watcher, int events) {
     struct worker *w = worker_of(loop);
     w->now = clock_monotonic_us();
     w->turn++;
+    w->turn_input = 0;
     resume_put_off(w);
 }
 
@@ -289,7 +290,9 @@ uint8_t *worker_read_room(struct worker *w) {
     uint8_t *room = slice_pool_read_room(&w->pool);
     if (room)
         return room;
+    w->is_making_room = true;
     flush_dirty(w);
+    w->is_making_room = false;
     settle_borrowers(w);
     return slice_pool_read_room(&w->pool);
 }

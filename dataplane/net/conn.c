@@ -24,6 +24,12 @@ void conn_count_bytes(struct conn *c, bool sent, size_t n) {
         stats_add(sent ? &s->origin_sent_bytes_total : &s->origin_received_bytes_total, n);
 }
 
+void conn_note_input(struct conn *c, size_t n, size_t limit) {
+    conn_count_bytes(c, false, n);
+    c->worker->turn_input += n;
+    c->has_more_input = n == limit;
+}
+
 /* ---- watching ---- */
 
 static void watch(struct conn *c, int events) {
@@ -107,6 +113,7 @@ ssize_t conn_transmit(int fd, const struct gather *g) {
 
 static void read_some(struct conn *c) {
     size_t limit = c->is_handshaking ? READ_MAX : c->ops->read_limit(c);
+    c->has_more_input = false;
     if (limit == 0) {
         conn_pause_read(c);
         return;
@@ -118,10 +125,11 @@ static void read_some(struct conn *c) {
     uint8_t *room = worker_read_room(c->worker);
     if (c->is_closed) /* making room flushes, and flushing can close */
         return;
-    ssize_t n = conn_receive(c->io.fd, room, limit < READ_MAX ? limit : READ_MAX);
+    limit = limit < READ_MAX ? limit : READ_MAX;
+    ssize_t n = conn_receive(c->io.fd, room, limit);
     if (n > 0) {
         slice_pool_read_done(&c->worker->pool, (size_t)n);
-        conn_count_bytes(c, false, (size_t)n);
+        conn_note_input(c, (size_t)n, limit);
         c->ops->on_bytes(c, room, (size_t)n);
     } else if (n == 0) {
         c->is_eof = true;
@@ -130,6 +138,40 @@ static void read_some(struct conn *c) {
     } else if (errno != EAGAIN && errno != EINTR) {
         c->ops->on_error(c, errno);
     }
+}
+
+static void set_input_due(struct conn *c, bool is_due) {
+    if (c->is_input_due == is_due)
+        return;
+    c->is_input_due = is_due;
+    c->worker->input_due += is_due ? 1 : (size_t)-1;
+}
+
+/* A turn reads only so much, that no burst keeps others waiting. Who has had its share, or finds nothing left, stands in
+ * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). */
+static void read_in_turn(struct conn *c) {
+    const struct worker *w = c->worker;
+    bool has_to_wait = w->turn_input >= TURN_INPUT || (c->has_more_input && w->input_due);
+    if (c->is_input_due)
+        return;
+    if (!has_to_wait) {
+        read_some(c);
+        return;
+    }
+    set_input_due(c, true);
+    conn_mark_dirty(c);
+}
+
+/* Its place has come, or not yet. */
+static void read_due(struct conn *c) {
+    struct worker *w = c->worker;
+    if (w->is_making_room || w->turn_input >= 2 * (size_t)TURN_INPUT) {
+        worker_put_off(w, &c->flushable);
+        return;
+    }
+    set_input_due(c, false);
+    if (watched(c) & EV_READ)
+        read_some(c);
 }
 
 static void finish_connect(struct conn *c) {
@@ -161,7 +203,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events) {
         conn_mark_dirty(c);
     }
     if (events & EV_READ)
-        read_some(c);
+        read_in_turn(c);
 }
 
 /* ---- writing ---- */
@@ -264,6 +306,8 @@ static void flush_conn(struct flushable *f) {
     struct gather *g = c->worker->gather;
     int sent = 1;
     bool has_more = true;
+    if (c->is_input_due)
+        read_due(c);
     if (c->ops->on_dirty && !c->is_closed)
         c->ops->on_dirty(c);
     if (c->is_closed || c->is_broken || c->is_blocked)
@@ -384,6 +428,7 @@ int conn_connect(struct conn *c, struct worker *w, const struct address *to, str
 /* It is of no more use: off all lists, freed at the end of the turn. */
 static void retire(struct conn *c) {
     watch(c, 0);
+    set_input_due(c, false);
     c->is_closed = true;
     conn_charge(c);
     wheel_remove(&c->worker->wheel, &c->timer);

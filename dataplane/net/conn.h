@@ -34,7 +34,12 @@ struct transport {
  * itself. */
 enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK, DEADLINE_COUNT };
 
-enum { UNSENT_MAX = 128 << 10, LOOK_US = 1000000 };
+enum {
+    UNSENT_MAX = 128 << 10,
+    LOOK_US = 1000000,
+    TURN_INPUT = 1 << 20,                 /* bytes that one turn of a worker reads for those who were not waiting, and as
+                                             many for those who were */
+};
 
 struct conn_ops {
     /* How much may be read now, at most READ_MAX; 0 stops reading until conn_want_read. */
@@ -79,14 +84,16 @@ struct conn {
                                              been blocked for two write timeouts; 0: none */
     uint32_t               held;          /* bytes received that the codec keeps; see conn_set_held */
     uint32_t               charged;       /* of the worker's budget: held and unsent bytes, and what TLS keeps */
-    bool                   is_connecting;
-    bool                   is_handshaking;
-    bool                   is_eof;
-    bool                   is_truncated; /* the stream ended without TLS's close_notify: it may have been cut by anybody */
-    bool                   is_broken;    /* a write failed */
-    bool                   is_blocked;   /* the kernel takes no more until the socket is writable */
-    bool                   is_stalled;   /* nothing can be written until TLS has the rest of a message of the peer's */
-    bool                   is_closed;
+    bool                   is_connecting : 1;
+    bool                   is_handshaking : 1;
+    bool                   is_eof : 1;
+    bool                   is_truncated : 1; /* the stream ended without TLS's close_notify: anybody may have cut it */
+    bool                   is_broken : 1;    /* a write failed */
+    bool                   is_blocked : 1;   /* the kernel takes no more until the socket is writable */
+    bool                   is_stalled : 1;   /* nothing can be written until TLS has the rest of a message of the peer's */
+    bool                   is_closed : 1;
+    bool                   is_input_due : 1; /* it can be read, and waits for its place in a turn */
+    bool                   has_more_input : 1; /* the last read was filled */
 };
 
 /* Takes the transport; its descriptor is non-blocking. Does not start reading. */

@@ -7,6 +7,8 @@ ssize_t conn_receive(int fd, void *room, size_t n);
 /* Sends what is gathered. */
 ssize_t conn_transmit(int fd, const struct gather *g);
 void    conn_count_bytes(struct conn *c, bool sent, size_t n);
+/* That many bytes were read, of at most so many. */
+void    conn_note_input(struct conn *c, size_t n, size_t limit);
 void    conn_charge(struct conn *c);                     /* the worker's budget follows what is held and unsent */
 /* Moves what is unsent into the gather; false: not all of it had room. */
 bool    conn_gather_unsent(struct conn *c, struct gather *g);

@@ -148,7 +148,7 @@ void conn_tls_read(struct conn *c, size_t limit) {
     size_t wanted = limit < CIPHERTEXT_MIN ? CIPHERTEXT_MIN : limit < READ_MAX ? limit : READ_MAX;
     ssize_t n = conn_receive(c->io.fd, io->in_buffer, wanted);
     if (n > 0) {
-        conn_count_bytes(c, false, (size_t)n);
+        conn_note_input(c, (size_t)n, wanted);
         io->in = io->in_buffer;
         io->in_n = (size_t)n;
         conn_tls_drain(c);

@@ -1,0 +1,233 @@
+/* What one turn of a worker reads, and in which order: many connections with more than that waiting in their sockets. */
+#include "tests/unit/dataplane/net/loop.h"
+
+#include <limits.h>
+
+#include "dataplane/net/conn.h"
+
+enum { COUNT = 40, READS = 3, QUEUED = READS * READ_MAX, SHORT = 5 };
+
+/* A codec that counts. */
+struct reader {
+    struct conn conn; /* first */
+    int         peer;
+    size_t      limit, received;
+    unsigned    reads, first_read, destroyed;
+    bool        closes;
+};
+
+static struct reader readers[COUNT], late;
+static unsigned      reads; /* of all */
+static char          large[QUEUED];
+
+static struct reader *reader_of(struct conn *c) {
+    return (struct reader *)c;
+}
+
+static size_t read_limit(struct conn *c) {
+    return reader_of(c)->limit;
+}
+
+static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
+    struct reader *r = reader_of(c);
+    (void)bytes;
+    r->received += n;
+    r->first_read = r->reads++ ? r->first_read : reads;
+    reads++;
+    if (r->closes)
+        conn_close(c);
+}
+
+static bool produce(struct conn *c, struct gather *g) {
+    (void)c;
+    (void)g;
+    return false;
+}
+
+static void ignore(struct conn *c) {
+    (void)c;
+}
+
+static void ignore_error(struct conn *c, int error) {
+    (void)error;
+    conn_close(c);
+}
+
+static void destroy(struct conn *c) {
+    reader_of(c)->destroyed++;
+}
+
+static const struct conn_ops ops = {
+    .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = ignore, .on_error = ignore_error,
+    .on_write_error = ignore_error, .produce = produce, .on_written = ignore, .destroy = destroy,
+};
+
+static void open_reader(struct reader *r) {
+    int ends[2], room = 4 * QUEUED;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+    *r = (struct reader){.peer = ends[1], .limit = READ_MAX};
+    conn_init(&r->conn, &worker, (struct transport){.fd = ends[0]}, &ops);
+    conn_want_read(&r->conn);
+}
+
+static void close_reader(struct reader *r) {
+    conn_close(&r->conn);
+    worker_end_turn(&worker);
+    assert_int_equal(r->destroyed, 1);
+    close(r->peer);
+}
+
+static void fill(struct reader *r, size_t n) {
+    assert_int_equal(send(r->peer, large, n, 0), n);
+}
+
+static int set_up(void **state) {
+    if (worker_set_up(state) < 0)
+        return -1;
+    reads = 0;
+    for (size_t i = 0; i < COUNT; i++)
+        open_reader(&readers[i]);
+    open_reader(&late);
+    ev_run(worker.loop, EVRUN_NOWAIT); /* the loop learns whom to watch, and how many can be ready at once */
+    for (size_t i = 0; i < COUNT; i++)
+        fill(&readers[i], 1);
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(readers[i].received, 1);
+        readers[i].received = readers[i].reads = 0;
+    }
+    reads = 0;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    for (size_t i = 0; i < COUNT; i++)
+        close_reader(&readers[i]);
+    close_reader(&late);
+    assert_int_equal(worker.input_due, 0);
+    return worker_tear_down(state);
+}
+
+static size_t received(void) {
+    size_t all = 0;
+    for (size_t i = 0; i < COUNT; i++)
+        all += readers[i].received;
+    return all;
+}
+
+static void fill_all(void) {
+    for (size_t i = 0; i < COUNT; i++)
+        fill(&readers[i], QUEUED);
+}
+
+/* One wait for events, and all that the turn does before the next. */
+static void one_turn(void) {
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    worker_end_turn(&worker);
+}
+
+static void a_turn_reads_only_so_much(void **state) {
+    (void)state;
+    size_t before = 0;
+    fill_all();
+    for (unsigned turns = 0; received() < (size_t)COUNT * QUEUED; turns++) {
+        one_turn();
+        assert_in_range(received() - before, 1, 2 * TURN_INPUT + READ_MAX);
+        before = received();
+        assert_true(turns < 1000);
+    }
+    assert_int_equal(worker.input_due, 0);
+}
+
+/* Nobody is read a third time before all have been read once. */
+static void those_who_wait_are_read_in_turn(void **state) {
+    (void)state;
+    fill_all();
+    while (received() < (size_t)COUNT * QUEUED) {
+        unsigned least = UINT_MAX, most = 0;
+        one_turn();
+        for (size_t i = 0; i < COUNT; i++) {
+            least = readers[i].reads < least ? readers[i].reads : least;
+            most = readers[i].reads > most ? readers[i].reads : most;
+        }
+        assert_in_range(most - least, 0, 2);
+    }
+}
+
+/* A request does not wait for the bulk before it. */
+static void who_begins_to_speak_goes_first(void **state) {
+    (void)state;
+    fill_all();
+    one_turn();
+    assert_true(worker.input_due > 0);
+    fill(&late, SHORT);
+    unsigned before = reads;
+    one_turn();
+    assert_int_equal(late.received, SHORT);
+    assert_in_range(late.first_read, before, before + TURN_INPUT / READ_MAX);
+    assert_true(received() < (size_t)COUNT * QUEUED);
+}
+
+/* The loop does not sleep while somebody stands in line. */
+static void the_next_turn_comes_by_itself(void **state) {
+    (void)state;
+    fill_all();
+    while (received() < (size_t)COUNT * QUEUED)
+        ev_run(worker.loop, EVRUN_ONCE);
+}
+
+static void who_is_closed_leaves_the_line(void **state) {
+    (void)state;
+    fill_all();
+    one_turn();
+    size_t due = worker.input_due;
+    assert_true(due > 2);
+    for (size_t i = 0; i < COUNT; i++)
+        if (readers[i].conn.is_input_due)
+            conn_close(&readers[i].conn);
+    assert_int_equal(worker.input_due, 0);
+}
+
+static void who_closes_when_its_place_comes(void **state) {
+    (void)state;
+    fill_all();
+    one_turn();
+    for (size_t i = 0; i < COUNT; i++)
+        readers[i].closes = true;
+    for (unsigned turns = 0; turns < COUNT; turns++)
+        one_turn();
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(readers[i].destroyed, 1);
+}
+
+/* Reading was paused while it stood in line. */
+static void who_is_paused_is_not_read(void **state) {
+    (void)state;
+    fill_all();
+    one_turn();
+    for (size_t i = 0; i < COUNT; i++)
+        conn_pause_read(&readers[i].conn);
+    size_t before = received();
+    for (unsigned turns = 0; turns < COUNT; turns++)
+        one_turn();
+    assert_int_equal(received(), before);
+    assert_int_equal(worker.input_due, 0);
+    for (size_t i = 0; i < COUNT; i++)
+        conn_want_read(&readers[i].conn);
+    while (received() < (size_t)COUNT * QUEUED)
+        one_turn();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_turn_reads_only_so_much, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(those_who_wait_are_read_in_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_begins_to_speak_goes_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_next_turn_comes_by_itself, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_closed_leaves_the_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_closes_when_its_place_comes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_paused_is_not_read, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
