@@ -87,7 +87,7 @@ static void on_after_wait(struct ev_loop *loop, ev_check *watcher, int events) {
     struct worker *w = worker_of(loop);
     w->now = clock_monotonic_us();
     w->turn++;
-    w->turn_input = 0;
+    w->turn_work = 0;
     resume_put_off(w);
 }
 

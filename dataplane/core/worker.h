@@ -91,7 +91,7 @@ struct worker {
     size_t             free_exchange_count;
 
     uint64_t           turn;             /* counts them; for what may be done only so often in one */
-    size_t             turn_input;       /* bytes that were read from connections in this one (net/conn.c) */
+    size_t             turn_work;        /* what this one did, in bytes of input that take as long (net/conn.c) */
     size_t             input_due;        /* connections that can be read and wait for their place in a turn */
     bool               is_making_room;   /* what is flushed now may not read */
     struct flushable_list dirty;

@@ -12,6 +12,9 @@
 #include "dataplane/net/conn_private.h"
 #include "dataplane/tls/session.h"
 
+/* What takes as long as reading so many bytes does, about. */
+enum { CONNECT_WORK = 128 << 10, HANDSHAKE_WORK = 256 << 10 };
+
 static struct conn *conn_of_flushable(struct flushable *f) {
     return (struct conn *)f;
 }
@@ -26,7 +29,7 @@ void conn_count_bytes(struct conn *c, bool sent, size_t n) {
 
 void conn_note_input(struct conn *c, size_t n, size_t limit) {
     conn_count_bytes(c, false, n);
-    c->worker->turn_input += n;
+    c->worker->turn_work += n + (c->is_handshaking ? HANDSHAKE_WORK : 0);
     c->has_more_input = n == limit;
 }
 
@@ -151,7 +154,7 @@ static void set_input_due(struct conn *c, bool is_due) {
  * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). */
 static void read_in_turn(struct conn *c) {
     const struct worker *w = c->worker;
-    bool has_to_wait = w->turn_input >= TURN_INPUT || (c->has_more_input && w->input_due);
+    bool has_to_wait = w->turn_work >= TURN_WORK || (c->has_more_input && w->input_due);
     if (c->is_input_due)
         return;
     if (!has_to_wait) {
@@ -165,7 +168,7 @@ static void read_in_turn(struct conn *c) {
 /* Its place has come, or not yet. */
 static void read_due(struct conn *c) {
     struct worker *w = c->worker;
-    if (w->is_making_room || w->turn_input >= 2 * (size_t)TURN_INPUT) {
+    if (w->is_making_room || w->turn_work >= 2 * (size_t)TURN_WORK) {
         worker_put_off(w, &c->flushable);
         return;
     }
@@ -412,6 +415,7 @@ int conn_connect(struct conn *c, struct worker *w, const struct address *to, str
         error = ENOMEM;
     if (!error)
         error = begin_connect(to, &fd);
+    w->turn_work += CONNECT_WORK;
     if (error) {
         slice_queue_clear(&first, &w->pool);
         tls_session_free(tls);

@@ -37,7 +37,7 @@ enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK
 enum {
     UNSENT_MAX = 128 << 10,
     LOOK_US = 1000000,
-    TURN_INPUT = 1 << 20,                 /* bytes that one turn of a worker reads for those who were not waiting, and as
+    TURN_WORK = 1 << 20,                 /* bytes that one turn of a worker reads for those who were not waiting, and as
                                              many for those who were */
 };
 

@@ -5,15 +5,16 @@
 
 #include "dataplane/net/conn.h"
 
-enum { COUNT = 40, READS = 3, QUEUED = READS * READ_MAX, SHORT = 5 };
+enum { COUNT = 40, READS = 3, QUEUED = READS * READ_MAX, SHORT = 5, CONNECTS = 10 /* of a turn, and a few more than it begins */ };
 
 /* A codec that counts. */
 struct reader {
     struct conn conn; /* first */
+    struct conn out;  /* that is opened with the first read */
     int         peer;
     size_t      limit, received;
     unsigned    reads, first_read, destroyed;
-    bool        closes;
+    bool        closes, connects;
 };
 
 static struct reader readers[COUNT], late;
@@ -28,6 +29,8 @@ static size_t read_limit(struct conn *c) {
     return reader_of(c)->limit;
 }
 
+static void connect_out(struct reader *r);
+
 static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct reader *r = reader_of(c);
     (void)bytes;
@@ -36,6 +39,8 @@ static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     reads++;
     if (r->closes)
         conn_close(c);
+    if (r->connects)
+        connect_out(r);
 }
 
 static bool produce(struct conn *c, struct gather *g) {
@@ -61,6 +66,15 @@ static const struct conn_ops ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = ignore, .on_error = ignore_error,
     .on_write_error = ignore_error, .produce = produce, .on_written = ignore, .destroy = destroy,
 };
+
+/* To where nobody listens; it takes its time all the same. */
+static void connect_out(struct reader *r) {
+    static const struct conn_ops out_ops = {.destroy = ignore};
+    struct address nobody;
+    assert_int_equal(address_parse(str_of("127.0.0.1:1"), &nobody), 0);
+    assert_int_equal(conn_connect(&r->out, &worker, &nobody, STR(""), NULL, &out_ops), 0);
+    conn_close(&r->out);
+}
 
 static void open_reader(struct reader *r) {
     int ends[2], room = 4 * QUEUED;
@@ -133,7 +147,7 @@ static void a_turn_reads_only_so_much(void **state) {
     fill_all();
     for (unsigned turns = 0; received() < (size_t)COUNT * QUEUED; turns++) {
         one_turn();
-        assert_in_range(received() - before, 1, 2 * TURN_INPUT + READ_MAX);
+        assert_in_range(received() - before, 1, 2 * TURN_WORK + READ_MAX);
         before = received();
         assert_true(turns < 1000);
     }
@@ -165,8 +179,23 @@ static void who_begins_to_speak_goes_first(void **state) {
     unsigned before = reads;
     one_turn();
     assert_int_equal(late.received, SHORT);
-    assert_in_range(late.first_read, before, before + TURN_INPUT / READ_MAX);
+    assert_in_range(late.first_read, before, before + TURN_WORK / READ_MAX);
     assert_true(received() < (size_t)COUNT * QUEUED);
+}
+
+/* One read can be many requests, and each of them a connection to an origin. */
+static void connections_are_work_as_well(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        readers[i].connects = true;
+        fill(&readers[i], SHORT);
+    }
+    for (unsigned before = 0, turns = 0; received() < (size_t)COUNT * SHORT; turns++) {
+        one_turn();
+        assert_in_range(reads - before, 1, 2 * CONNECTS);
+        before = reads;
+        assert_true(turns < COUNT);
+    }
 }
 
 /* The loop does not sleep while somebody stands in line. */
@@ -224,6 +253,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_turn_reads_only_so_much, set_up, tear_down),
         cmocka_unit_test_setup_teardown(those_who_wait_are_read_in_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_begins_to_speak_goes_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(connections_are_work_as_well, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_turn_comes_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_closed_leaves_the_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_closes_when_its_place_comes, set_up, tear_down),
