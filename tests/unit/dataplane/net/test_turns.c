@@ -5,7 +5,13 @@
 
 #include "dataplane/net/conn.h"
 
-enum { COUNT = 40, READS = 3, QUEUED = READS * READ_MAX, SHORT = 5, CONNECTS = 10 /* of a turn, and a few more than it begins */ };
+enum {
+    COUNT = 40,
+    READS = 3,
+    QUEUED = READS * READ_MAX,
+    SHORT = 5,
+    CONNECTS = 10, /* a few more than a turn makes for those who did not wait */
+};
 
 /* A codec that counts. */
 struct reader {

@@ -438,7 +438,8 @@ static inline struct peer *peer_connect(const struct peer_wish *w) {
 }
 
 /* Its library does not know: a NAT has forgotten it. Nobody can find a client that has nothing to say at that moment (its
- * windows are closed, and all it sent is acknowledged), so it says now and then that it is there (RFC 9000 section 10.1.2). */
+ * windows are closed, and all it sent is acknowledged), so it says now and then that it is there (RFC 9000 section
+ * 10.1.2). */
 static inline void peer_move(struct peer *p, uint16_t port) {
     p->local = loopback_address(port);
     ngtcp2_conn_set_keep_alive_timeout(p->conn, 500000000);
