@@ -47,8 +47,9 @@ def ended(gateway, **wanted):
 
 
 def expect_reset(gateway, name="tcp", said=b""):
-    """A client that gets a reset, perhaps before it knows that it is connected."""
+    """A client that gets a reset, perhaps before it knows that it is connected. The kernel tells of a reset once, to
+    whatever comes first: connecting, sending or receiving."""
     with pytest.raises(ConnectionResetError):
         with connect(gateway, name) as client:
-            client.send_what_fits(said)
+            client.send(said)
             client.receive_all()
