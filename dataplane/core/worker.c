@@ -56,6 +56,17 @@ void worker_end_turn(struct worker *w) {
     } while (w->dirty.first || w->borrowers);
 }
 
+/* Behind the flush, so that what others said is on its way already. Each turn has time for one at least, whatever its events
+ * took: nobody stands in line for ever. */
+static void read_line(struct worker *w) {
+    size_t end = w->turn_work + TURN_WORK;
+    struct readable *r;
+    while ((r = w->line) && w->turn_work < end) {
+        worker_leave_line(w, r);
+        r->read(r);
+    }
+}
+
 static void resume_put_off(struct worker *w) {
     struct flushable *f;
     while ((f = w->put_off.first)) {
@@ -73,7 +84,11 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
     (void)events;
     struct worker *w = worker_of(loop);
     worker_end_turn(w);
-    if (w->put_off.first)
+    if (w->line) {
+        read_line(w);
+        worker_end_turn(w);
+    }
+    if (w->put_off.first || w->line)
         ev_async_send(loop, &w->mailbox_wakeup); /* the loop does not sleep, and needs no system call to know */
     if (slice_pool_has_spare(&w->pool) && !w->trimming.deadline)
         worker_set_timer(w, &w->trimming, w->now + TRIM_US);
@@ -258,6 +273,24 @@ void worker_forget_dirty(struct worker *w, struct flushable *f) {
     f->next_dirty = f->prev_dirty = NULL;
 }
 
+void worker_stand_in_line(struct worker *w, struct readable *r) {
+    if (r->is_in_line)
+        return;
+    r->is_in_line = true;
+    r->next_in_line = NULL;
+    r->prev_in_line = w->line_last;
+    *(w->line_last ? &w->line_last->next_in_line : &w->line) = r;
+    w->line_last = r;
+}
+
+void worker_leave_line(struct worker *w, struct readable *r) {
+    if (!r->is_in_line)
+        return;
+    *(r->prev_in_line ? &r->prev_in_line->next_in_line : &w->line) = r->next_in_line;
+    *(r->next_in_line ? &r->next_in_line->prev_in_line : &w->line_last) = r->prev_in_line;
+    r->is_in_line = false;
+}
+
 void worker_reap_later(struct worker *w, struct reapable *r) {
     if (r->is_reaped)
         return;
@@ -290,9 +323,7 @@ uint8_t *worker_read_room(struct worker *w) {
     uint8_t *room = slice_pool_read_room(&w->pool);
     if (room)
         return room;
-    w->is_making_room = true;
     flush_dirty(w);
-    w->is_making_room = false;
     settle_borrowers(w);
     return slice_pool_read_room(&w->pool);
 }

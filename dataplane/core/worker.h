@@ -2,8 +2,9 @@
  *
  * A worker shares nothing mutable with other workers but the tables of net/ip_caps.h and what the mailbox carries. One turn
  * of its loop is: events (read, parse, mark dirty) -> flush (write what is dirty) -> settle (borrowed bytes that are still
- * held are copied) -> reap (what is finished is freed) -> wait, unless something was put off to the next turn. Nothing is
- * freed and no socket is written inside a codec callback, so nothing can vanish under its caller. */
+ * held are copied) -> reap (what is finished is freed) -> the line (who had to wait is read), flush, settle, reap -> wait,
+ * unless something was put off to the next turn. Nothing is freed and no socket is written inside a codec callback, so
+ * nothing can vanish under its caller. */
 #pragma once
 
 #include <pthread.h>
@@ -41,6 +42,13 @@ struct flushable_list {
     struct flushable *first, *last;
 };
 
+/* Something with input that a turn had no time for. */
+struct readable {
+    struct readable *next_in_line, *prev_in_line;
+    bool             is_in_line;
+    void           (*read)(struct readable *);    /* its place has come, and it is in line no more */
+};
+
 /* Something that is freed after the flush of the present turn. */
 struct reapable {
     struct reapable *next_reaped;
@@ -60,6 +68,10 @@ struct worker_message {
     struct worker_message *next;
     void                 (*handle)(struct worker *, struct worker_message *);
 };
+
+/* What events of one turn may do, in bytes of input that take as long, before others have to wait; and what is done for
+ * those who wait. */
+enum { TURN_WORK = 1 << 20 };
 
 struct worker {
     unsigned           index;
@@ -92,8 +104,7 @@ struct worker {
 
     uint64_t           turn;             /* counts them; for what may be done only so often in one */
     size_t             turn_work;        /* what this one did, in bytes of input that take as long (net/conn.c) */
-    size_t             input_due;        /* connections that can be read and wait for their place in a turn */
-    bool               is_making_room;   /* what is flushed now may not read */
+    struct readable   *line, *line_last; /* those who wait to be read */
     struct flushable_list dirty;
     struct flushable_list put_off;       /* dirty from the next turn on */
     struct reapable   *reaped;
@@ -130,12 +141,15 @@ void worker_mark_dirty(struct worker *w, struct flushable *f);
  * others in one turn. One that is dirty already stays so. */
 void worker_put_off(struct worker *w, struct flushable *f);
 void worker_forget_dirty(struct worker *w, struct flushable *f);  /* it will not be flushed any more */
+/* Has it read behind those who are in line already: at the end of this turn or of a later one. Once is enough. */
+void worker_stand_in_line(struct worker *w, struct readable *r);
+void worker_leave_line(struct worker *w, struct readable *r);
 void worker_reap_later(struct worker *w, struct reapable *r);     /* each thing once */
 void worker_borrow(struct worker *w, struct borrower *b);         /* it now holds borrowed slices */
 void worker_forget_borrower(struct worker *w, struct borrower *b);
 /* Room of READ_MAX bytes for a read. May flush and settle, so not to be called from within a codec. Never NULL. */
 uint8_t *worker_read_room(struct worker *w);
-/* Flush, settle and reap, as at the end of a turn. Tests without a running loop call it. */
+/* Flush, settle and reap, as at the end of a turn. Nobody in line is read. Tests without a running loop call it. */
 void worker_end_turn(struct worker *w);
 uint32_t worker_random(struct worker *w);                         /* not for secrets */
 uint64_t worker_random_bits(struct worker *w);                    /* the same, 64 bits; the low ones are the weaker half */

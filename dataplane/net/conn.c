@@ -38,6 +38,8 @@ void conn_note_input(struct conn *c, size_t n, size_t limit) {
 static void watch(struct conn *c, int events) {
     if (c->is_closed || (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
+    if (!(events & EV_READ))
+        worker_leave_line(c->worker, &c->readable);
     ev_io_stop(c->worker->loop, &c->io);
     ev_io_set(&c->io, c->io.fd, events);
     if (events)
@@ -143,38 +145,20 @@ static void read_some(struct conn *c) {
     }
 }
 
-static void set_input_due(struct conn *c, bool is_due) {
-    if (c->is_input_due == is_due)
-        return;
-    c->is_input_due = is_due;
-    c->worker->input_due += is_due ? 1 : (size_t)-1;
-}
-
 /* A turn reads only so much, that no burst keeps others waiting. Who has had its share, or finds nothing left, stands in
  * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). */
 static void read_in_turn(struct conn *c) {
-    const struct worker *w = c->worker;
-    bool has_to_wait = w->turn_work >= TURN_WORK || (c->has_more_input && w->input_due);
-    if (c->is_input_due)
-        return;
-    if (!has_to_wait) {
+    struct worker *w = c->worker;
+    bool has_had_its_share = c->has_more_input && w->line;
+    bool may_go_on = w->turn_work < TURN_WORK && !has_had_its_share && !c->readable.is_in_line;
+    if (may_go_on)
         read_some(c);
-        return;
-    }
-    set_input_due(c, true);
-    conn_mark_dirty(c);
+    else
+        worker_stand_in_line(w, &c->readable);
 }
 
-/* Its place has come, or not yet. */
-static void read_due(struct conn *c) {
-    struct worker *w = c->worker;
-    if (w->is_making_room || w->turn_work >= 2 * (size_t)TURN_WORK) {
-        worker_put_off(w, &c->flushable);
-        return;
-    }
-    set_input_due(c, false);
-    if (watched(c) & EV_READ)
-        read_some(c);
+static void read_from_line(struct readable *r) {
+    read_some((struct conn *)((char *)r - offsetof(struct conn, readable)));
 }
 
 static void finish_connect(struct conn *c) {
@@ -309,9 +293,7 @@ static void flush_conn(struct flushable *f) {
     struct gather *g = c->worker->gather;
     int sent = 1;
     bool has_more = true;
-    if (c->is_input_due)
-        read_due(c);
-    if (c->ops->on_dirty && !c->is_closed)
+    if (c->ops->on_dirty)
         c->ops->on_dirty(c);
     if (c->is_closed || c->is_broken || c->is_blocked)
         return;
@@ -382,6 +364,7 @@ static void reap_conn(struct reapable *r) {
 void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops) {
     *c = (struct conn){.ops = ops, .worker = w, .tls = t.tls, .ends = t.ends, .out = t.unsent};
     c->flushable.flush = flush_conn;
+    c->readable.read = read_from_line;
     c->reapable.reap = reap_conn;
     c->timer.fire = on_timer;
     ev_io_init(&c->io, on_io, t.fd, 0);
@@ -432,7 +415,6 @@ int conn_connect(struct conn *c, struct worker *w, const struct address *to, str
 /* It is of no more use: off all lists, freed at the end of the turn. */
 static void retire(struct conn *c) {
     watch(c, 0);
-    set_input_due(c, false);
     c->is_closed = true;
     conn_charge(c);
     wheel_remove(&c->worker->wheel, &c->timer);

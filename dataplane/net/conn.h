@@ -37,8 +37,6 @@ enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK
 enum {
     UNSENT_MAX = 128 << 10,
     LOOK_US = 1000000,
-    TURN_WORK = 1 << 20,                 /* bytes that one turn of a worker reads for those who were not waiting, and as
-                                             many for those who were */
 };
 
 struct conn_ops {
@@ -68,6 +66,7 @@ struct conn_ops {
 
 struct conn {
     struct flushable       flushable;   /* first */
+    struct readable        readable;    /* in line only while it is watched for reading */
     struct reapable        reapable;
     const struct conn_ops *ops;
     struct worker         *worker;
@@ -92,7 +91,6 @@ struct conn {
     bool                   is_blocked : 1;   /* the kernel takes no more until the socket is writable */
     bool                   is_stalled : 1;   /* nothing can be written until TLS has the rest of a message of the peer's */
     bool                   is_closed : 1;
-    bool                   is_input_due : 1; /* it can be read, and waits for its place in a turn */
     bool                   has_more_input : 1; /* the last read was filled */
 };
 

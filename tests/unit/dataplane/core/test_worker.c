@@ -251,6 +251,67 @@ static void what_was_put_off_goes_on_in_the_next_turn(void **state) {
     worker_forget_dirty(&worker, &f);
 }
 
+/* Takes some of a turn's time to read. */
+struct speaker {
+    struct readable readable; /* first */
+    char letter;
+    size_t work;
+};
+
+static void on_read(struct readable *r) {
+    assert_false(r->is_in_line);
+    note(((struct speaker *)r)->letter);
+    worker.turn_work += ((struct speaker *)r)->work;
+}
+
+static struct flushable *marked; /* by what is read */
+
+static void on_read_marking(struct readable *r) {
+    on_read(r);
+    worker_mark_dirty(&worker, marked);
+}
+
+static void who_stands_in_line_is_read_in_order_some_in_each_turn(void **state) {
+    (void)state;
+    struct speaker all[6];
+    for (int i = 0; i < 6; i++) {
+        all[i] = (struct speaker){.readable.read = on_read, .letter = (char)('0' + i), .work = TURN_WORK / 2};
+        worker_stand_in_line(&worker, &all[i].readable);
+        worker_stand_in_line(&worker, &all[0].readable); /* it keeps its place */
+    }
+    worker_leave_line(&worker, &all[2].readable);
+    worker_leave_line(&worker, &all[2].readable);
+    worker_leave_line(&worker, &all[5].readable);
+    worker_end_turn(&worker);
+    assert_string_equal(log_text, "");
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "01");
+    all[3].work = (size_t)4 * TURN_WORK;
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "013");
+    worker.turn_work = (size_t)4 * TURN_WORK; /* its events took that long */
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "0134");
+    assert_null(worker.line);
+    assert_null(worker.line_last);
+}
+
+/* What has been said is on its way before more is read, and what that leads to goes in the same turn. */
+static void line_is_read_between_two_flushes(void **state) {
+    (void)state;
+    struct thing t = thing_of("fsr");
+    struct speaker s = {.readable.read = on_read, .letter = 'R'};
+    worker_mark_dirty(&worker, &t.flushable);
+    worker_stand_in_line(&worker, &s.readable);
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "fR");
+    worker_stand_in_line(&worker, &s.readable);
+    s.readable.read = on_read_marking;
+    marked = &t.flushable;
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "fRRf");
+}
+
 /* ---- timers ---- */
 
 static void on_timer(struct timer *t) {
@@ -390,6 +451,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(reading_more_than_the_hot_buffer_flushes_and_settles_first, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_was_put_off_goes_on_in_the_next_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_stands_in_line_is_read_in_order_some_in_each_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(line_is_read_between_two_flushes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_of_each_thread_come_once_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup(mail_that_is_left_is_handled_at_the_end, set_up),
