@@ -12,9 +12,6 @@
 #include "dataplane/net/conn_private.h"
 #include "dataplane/tls/session.h"
 
-/* What takes as long as reading so many bytes does, about. */
-enum { CONNECT_WORK = 128 << 10, HANDSHAKE_WORK = 256 << 10 };
-
 static struct conn *conn_of_flushable(struct flushable *f) {
     return (struct conn *)f;
 }
@@ -29,7 +26,7 @@ void conn_count_bytes(struct conn *c, bool sent, size_t n) {
 
 void conn_note_input(struct conn *c, size_t n, size_t limit) {
     conn_count_bytes(c, false, n);
-    c->worker->turn_work += n + (c->is_handshaking ? HANDSHAKE_WORK : 0);
+    c->worker->turn_work += n;
     c->has_more_input = n == limit;
 }
 

@@ -3,6 +3,9 @@
 
 #include "dataplane/net/conn.h"
 
+/* What takes as long as reading so many bytes does, about. */
+enum { CONNECT_WORK = 128 << 10, HANDSHAKE_WORK = 256 << 10 };
+
 ssize_t conn_receive(int fd, void *room, size_t n);
 /* Sends what is gathered. */
 ssize_t conn_transmit(int fd, const struct gather *g);

@@ -64,6 +64,7 @@ static void end_input(struct conn *c, bool is_truncated) {
 /* ---- handshake ---- */
 
 static void advance_handshake(struct conn *c) {
+    c->worker->turn_work += HANDSHAKE_WORK;
     enum tls_status status = tls_handshake(c->tls);
     if (status == TLS_FAILED || status == TLS_EOF) {
         fail(c, EPROTO);

@@ -531,6 +531,20 @@ static void tls_begins_behind_the_header(void **state) {
     check_protocol("\x02h2", 2, "192.0.2.1");
 }
 
+/* The answer to it is most of what a handshake costs: many in one turn would keep everybody else waiting. */
+static void hello_is_more_work_than_its_bytes(void **state) {
+    (void)state;
+    size_t most = 0;
+    begin(&secure);
+    begin_tls("\x02h2");
+    while (SSL_do_handshake(tls.ssl) <= 0) {
+        ev_run(worker.loop, EVRUN_ONCE);
+        most = worker.turn_work > most ? worker.turn_work : most;
+        worker_end_turn(&worker);
+    }
+    assert_in_range(most, TURN_WORK / 8, TURN_WORK);
+}
+
 /* Both in one piece: the handshake begins with what came behind the header. */
 static void hello_may_come_with_the_header(void **state) {
     (void)state;
@@ -699,6 +713,7 @@ int main(void) {
         SECURE_TEST(alpn_chooses_http1),
         SECURE_TEST(without_alpn_it_is_http1),
         SECURE_TEST(tls_begins_behind_the_header),
+        SECURE_TEST(hello_is_more_work_than_its_bytes),
         SECURE_TEST(hello_may_come_with_the_header),
         SECURE_TEST(what_is_no_tls_is_closed),
         SECURE_TEST(who_says_nothing_costs_no_session),
