@@ -143,12 +143,13 @@ static void read_some(struct conn *c) {
 }
 
 /* A turn reads only so much, that no burst keeps others waiting. Who has had its share, or finds nothing left, stands in
- * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). */
+ * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). What
+ * comes while nothing is expected never waits: it must not be taken for the answer to what is about to be sent. */
 static void read_in_turn(struct conn *c) {
     struct worker *w = c->worker;
     bool has_had_its_share = c->has_more_input && w->line;
     bool may_go_on = w->turn_work < TURN_WORK && !has_had_its_share && !c->readable.is_in_line;
-    if (may_go_on)
+    if (may_go_on || c->is_resting)
         read_some(c);
     else
         worker_stand_in_line(w, &c->readable);
@@ -237,8 +238,10 @@ static int send_gathered(struct conn *c, struct gather *g) {
         write_failed(c, error);
         return -1;
     }
-    if (n > 0)
+    if (n > 0) {
         c->deadlines[DEADLINE_WRITE] = 0; /* progress: the time begins anew */
+        c->is_resting = false;
+    }
     conn_count_bytes(c, true, wire);
     c->blocked_bytes += wire;
     return (size_t)n == wanted;

@@ -92,6 +92,7 @@ struct conn {
     bool                   is_stalled : 1;   /* nothing can be written until TLS has the rest of a message of the peer's */
     bool                   is_closed : 1;
     bool                   has_more_input : 1; /* the last read was filled */
+    bool                   is_resting : 1;   /* nothing is expected until something is sent; the codec says so */
 };
 
 /* Takes the transport; its descriptor is non-blocking. Does not start reading. */

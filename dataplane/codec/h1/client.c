@@ -484,6 +484,7 @@ static struct leg *open_leg(struct client_connection *link) {
 
 static void rest(struct client_connection *link, uint64_t idle_timeout) {
     struct h1_client *c = of_link(link);
+    c->conn.is_resting = true;
     conn_set_deadline(&c->conn, DEADLINE_IDLE, idle_timeout ? c->conn.worker->now + idle_timeout : 0);
     conn_want_read(&c->conn);
 }

@@ -546,6 +546,7 @@ static struct leg *open_leg(struct client_connection *link) {
 
 static void rest(struct client_connection *link, uint64_t idle_timeout) {
     struct conn *conn = &of_link(link)->session.conn;
+    conn->is_resting = true;
     conn_set_deadline(conn, DEADLINE_IDLE, idle_timeout ? conn->worker->now + idle_timeout : 0);
     conn_want_read(conn);
 }

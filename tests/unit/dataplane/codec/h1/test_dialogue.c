@@ -120,12 +120,17 @@ static void keep_a_connection(void) {
     assert_int_equal(stats_read(&worker.stats->origin_idle_connections), 1);
 }
 
+/* In a turn that has no time left to read. */
+static void ask_late(void) {
+    ask_first();
+    worker.turn_work = (size_t)4 * TURN_WORK;
+}
+
 /* The bytes are there when the next request takes the connection, and are read before it is written. */
-static void an_answer_before_the_question_answers_nobody(void **state) {
-    (void)state;
+static void check_unasked_answer(void (*ask_again)(void)) {
     keep_a_connection();
     send_text(kept_origin, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
-    settle_after(ask_first);
+    settle_after(ask_again);
     int other = accept_as_origin();
     assert_begins(received(other), "GET / HTTP/1.1\r\n");
     send_text(other, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond");
@@ -133,6 +138,16 @@ static void an_answer_before_the_question_answers_nobody(void **state) {
     assert_int_equal(logged.attempts, 2);
     close(kept_origin);
     close(other);
+}
+
+static void an_answer_before_the_question_answers_nobody(void **state) {
+    (void)state;
+    check_unasked_answer(ask_first);
+}
+
+static void an_answer_before_the_question_never_waits(void **state) {
+    (void)state;
+    check_unasked_answer(ask_late);
 }
 
 static void unasked_bytes_close_a_kept_connection(void **state) {
@@ -350,6 +365,7 @@ int main(void) {
         TEST(a_head_that_spans_a_push_is_read_by_the_new_definition),
         TEST(a_head_that_spans_a_push_and_stays_incomplete_is_answered_by_the_new_definition),
         TEST(an_answer_before_the_question_answers_nobody),
+        TEST(an_answer_before_the_question_never_waits),
         TEST(unasked_bytes_close_a_kept_connection),
         TEST(bytes_behind_a_response_end_the_connection),
         TEST(a_response_beyond_the_credit_arrives_while_the_upload_is_blocked),
