@@ -60,10 +60,10 @@ void worker_end_turn(struct worker *w) {
  * took: nobody stands in line for ever. */
 static void read_line(struct worker *w) {
     size_t end = w->turn_work + TURN_WORK;
-    struct readable *r;
-    while ((r = w->line) && w->turn_work < end) {
-        worker_leave_line(w, r);
-        r->read(r);
+    while (worker_has_line(w) && w->turn_work < end) {
+        struct readable *r = w->line.next_in_line;
+        worker_leave_line(r);
+        w->read(r);
     }
 }
 
@@ -84,11 +84,11 @@ static void on_before_wait(struct ev_loop *loop, ev_prepare *watcher, int events
     (void)events;
     struct worker *w = worker_of(loop);
     worker_end_turn(w);
-    if (w->line) {
+    if (worker_has_line(w)) {
         read_line(w);
         worker_end_turn(w);
     }
-    if (w->put_off.first || w->line)
+    if (w->put_off.first || worker_has_line(w))
         ev_async_send(loop, &w->mailbox_wakeup); /* the loop does not sleep, and needs no system call to know */
     if (slice_pool_has_spare(&w->pool) && !w->trimming.deadline)
         worker_set_timer(w, &w->trimming, w->now + TRIM_US);
@@ -165,6 +165,7 @@ int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
     w->now = clock_monotonic_us();
     wheel_init(&w->wheel, w->now);
     w->trimming.fire = trim_pool;
+    w->line = (struct readable){&w->line, &w->line};
     if (getrandom(&w->random, sizeof w->random, 0) != (ssize_t)sizeof w->random)
         w->random = w->now;
     w->random |= 1;
@@ -273,22 +274,22 @@ void worker_forget_dirty(struct worker *w, struct flushable *f) {
     f->next_dirty = f->prev_dirty = NULL;
 }
 
-void worker_stand_in_line(struct worker *w, struct readable *r) {
-    if (r->is_in_line)
+void worker_stand_in_line(struct worker *w, struct readable *r, void (*read)(struct readable *)) {
+    w->read = read;
+    if (worker_is_in_line(r))
         return;
-    r->is_in_line = true;
-    r->next_in_line = NULL;
-    r->prev_in_line = w->line_last;
-    *(w->line_last ? &w->line_last->next_in_line : &w->line) = r;
-    w->line_last = r;
+    r->next_in_line = &w->line;
+    r->prev_in_line = w->line.prev_in_line;
+    r->prev_in_line->next_in_line = r;
+    w->line.prev_in_line = r;
 }
 
-void worker_leave_line(struct worker *w, struct readable *r) {
-    if (!r->is_in_line)
+void worker_leave_line(struct readable *r) {
+    if (!worker_is_in_line(r))
         return;
-    *(r->prev_in_line ? &r->prev_in_line->next_in_line : &w->line) = r->next_in_line;
-    *(r->next_in_line ? &r->next_in_line->prev_in_line : &w->line_last) = r->prev_in_line;
-    r->is_in_line = false;
+    r->prev_in_line->next_in_line = r->next_in_line;
+    r->next_in_line->prev_in_line = r->prev_in_line;
+    *r = (struct readable){0};
 }
 
 void worker_reap_later(struct worker *w, struct reapable *r) {

@@ -42,11 +42,9 @@ struct flushable_list {
     struct flushable *first, *last;
 };
 
-/* Something with input that a turn had no time for. */
+/* Something with input that a turn had no time for. Small, as every connection has one. */
 struct readable {
-    struct readable *next_in_line, *prev_in_line;
-    bool             is_in_line;
-    void           (*read)(struct readable *);    /* its place has come, and it is in line no more */
+    struct readable *next_in_line, *prev_in_line; /* NULL: not in line */
 };
 
 /* Something that is freed after the flush of the present turn. */
@@ -104,7 +102,8 @@ struct worker {
 
     uint64_t           turn;             /* counts them; for what may be done only so often in one */
     size_t             turn_work;        /* what this one did, in bytes of input that take as long (net/conn.c) */
-    struct readable   *line, *line_last; /* those who wait to be read */
+    struct readable    line;             /* ring of those who wait to be read, with itself in it */
+    void             (*read)(struct readable *); /* the place of one of them has come, and it is in line no more */
     struct flushable_list dirty;
     struct flushable_list put_off;       /* dirty from the next turn on */
     struct reapable   *reaped;
@@ -141,9 +140,10 @@ void worker_mark_dirty(struct worker *w, struct flushable *f);
  * others in one turn. One that is dirty already stays so. */
 void worker_put_off(struct worker *w, struct flushable *f);
 void worker_forget_dirty(struct worker *w, struct flushable *f);  /* it will not be flushed any more */
-/* Has it read behind those who are in line already: at the end of this turn or of a later one. Once is enough. */
-void worker_stand_in_line(struct worker *w, struct readable *r);
-void worker_leave_line(struct worker *w, struct readable *r);
+/* Has it read behind those who are in line already: at the end of this turn or of a later one. Once is enough. All are of
+ * one kind, which has one way to be read. */
+void worker_stand_in_line(struct worker *w, struct readable *r, void (*read)(struct readable *));
+void worker_leave_line(struct readable *r);
 void worker_reap_later(struct worker *w, struct reapable *r);     /* each thing once */
 void worker_borrow(struct worker *w, struct borrower *b);         /* it now holds borrowed slices */
 void worker_forget_borrower(struct worker *w, struct borrower *b);
@@ -153,6 +153,9 @@ uint8_t *worker_read_room(struct worker *w);
 void worker_end_turn(struct worker *w);
 uint32_t worker_random(struct worker *w);                         /* not for secrets */
 uint64_t worker_random_bits(struct worker *w);                    /* the same, 64 bits; the low ones are the weaker half */
+
+static inline bool worker_is_in_line(const struct readable *r) { return r->next_in_line != NULL; }
+static inline bool worker_has_line(const struct worker *w) { return w->line.next_in_line != &w->line; }
 
 static inline void worker_set_timer(struct worker *w, struct timer *t, uint64_t deadline) {
     wheel_set(&w->wheel, t, deadline);

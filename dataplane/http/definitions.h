@@ -24,8 +24,8 @@ struct pass_definition;
 struct scope_table;
 
 struct limits {                        /* bytes, counts */
-    uint64_t body, buffer, min_body_rate;
-    uint32_t header_bytes, headers, uri_bytes, trailer_bytes, requests_per_connection;
+    uint64_t body, buffer;
+    uint32_t min_body_rate, header_bytes, headers, uri_bytes, trailer_bytes, requests_per_connection;
 };
 
 /* The version in which a message came, as an index. */

@@ -36,7 +36,7 @@ static void watch(struct conn *c, int events) {
     if (c->is_closed || (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     if (!(events & EV_READ))
-        worker_leave_line(c->worker, &c->readable);
+        worker_leave_line(&c->readable);
     ev_io_stop(c->worker->loop, &c->io);
     ev_io_set(&c->io, c->io.fd, events);
     if (events)
@@ -142,21 +142,21 @@ static void read_some(struct conn *c) {
     }
 }
 
+static void read_from_line(struct readable *r) {
+    read_some((struct conn *)((char *)r - offsetof(struct conn, readable)));
+}
+
 /* A turn reads only so much, that no burst keeps others waiting. Who has had its share, or finds nothing left, stands in
  * line, in which each has one read at a time; who has just begun to speak goes before them ("new flows", RFC 8290 4.1). What
  * comes while nothing is expected never waits: it must not be taken for the answer to what is about to be sent. */
 static void read_in_turn(struct conn *c) {
     struct worker *w = c->worker;
-    bool has_had_its_share = c->has_more_input && w->line;
-    bool may_go_on = w->turn_work < TURN_WORK && !has_had_its_share && !c->readable.is_in_line;
+    bool has_had_its_share = c->has_more_input && worker_has_line(w);
+    bool may_go_on = w->turn_work < TURN_WORK && !has_had_its_share && !worker_is_in_line(&c->readable);
     if (may_go_on || c->is_resting)
         read_some(c);
     else
-        worker_stand_in_line(w, &c->readable);
-}
-
-static void read_from_line(struct readable *r) {
-    read_some((struct conn *)((char *)r - offsetof(struct conn, readable)));
+        worker_stand_in_line(w, &c->readable, read_from_line);
 }
 
 static void finish_connect(struct conn *c) {
@@ -364,7 +364,6 @@ static void reap_conn(struct reapable *r) {
 void conn_init(struct conn *c, struct worker *w, struct transport t, const struct conn_ops *ops) {
     *c = (struct conn){.ops = ops, .worker = w, .tls = t.tls, .ends = t.ends, .out = t.unsent};
     c->flushable.flush = flush_conn;
-    c->readable.read = read_from_line;
     c->reapable.reap = reap_conn;
     c->timer.fire = on_timer;
     ev_io_init(&c->io, on_io, t.fd, 0);

@@ -79,10 +79,10 @@ struct conn {
     uint64_t               write_timeout; /* microseconds without progress until on_deadline(DEADLINE_WRITE); 0: none */
     uint64_t               blocked_since; /* something has been unsent all the time since; 0: nothing is */
     uint64_t               blocked_bytes; /* sent since then */
-    uint64_t               min_rate;      /* bytes per second that a blocked peer must take on average, checked once it has
-                                             been blocked for two write timeouts; 0: none */
     uint32_t               held;          /* bytes received that the codec keeps; see conn_set_held */
     uint32_t               charged;       /* of the worker's budget: held and unsent bytes, and what TLS keeps */
+    uint32_t               min_rate;      /* bytes per second that a blocked peer must take on average, checked once it has
+                                             been blocked for two write timeouts; 0: none */
     bool                   is_connecting : 1;
     bool                   is_handshaking : 1;
     bool                   is_eof : 1;

@@ -10,7 +10,7 @@ static void fill_limits(struct settings *s, const Headgate__Limits *l) {
     s->limits = (struct limits){
         .body = l->body,
         .buffer = l->buffer < 4096 ? 4096 : l->buffer,
-        .min_body_rate = l->min_body_rate,
+        .min_body_rate = clamp32(l->min_body_rate, UINT32_MAX),
         .header_bytes = clamp32(l->header_bytes, HEADER_BYTES_MAX),
         .headers = l->headers,
         .uri_bytes = clamp32(l->uri_bytes, HEADER_BYTES_MAX),

@@ -47,7 +47,8 @@ struct h1_server {
     struct h1_message         *message;       /* NULL: no exchange */
     enum input_state           state;
     uint32_t                   requests;
-    uint32_t                   burst, burst_turn; /* requests begun in that turn of the worker; its lower bits */
+    uint32_t                   burst_turn;    /* the lower bits of a turn of the worker */
+    uint8_t                    burst;         /* requests begun in it */
     bool                       is_put_off;    /* more is kept and goes on in the next turn */
     bool                       keep_alive;
     bool                       close_after;   /* once everything is written */

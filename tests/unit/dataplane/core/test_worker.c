@@ -259,7 +259,7 @@ struct speaker {
 };
 
 static void on_read(struct readable *r) {
-    assert_false(r->is_in_line);
+    assert_false(worker_is_in_line(r));
     note(((struct speaker *)r)->letter);
     worker.turn_work += ((struct speaker *)r)->work;
 }
@@ -275,13 +275,13 @@ static void who_stands_in_line_is_read_in_order_some_in_each_turn(void **state) 
     (void)state;
     struct speaker all[6];
     for (int i = 0; i < 6; i++) {
-        all[i] = (struct speaker){.readable.read = on_read, .letter = (char)('0' + i), .work = TURN_WORK / 2};
-        worker_stand_in_line(&worker, &all[i].readable);
-        worker_stand_in_line(&worker, &all[0].readable); /* it keeps its place */
+        all[i] = (struct speaker){.letter = (char)('0' + i), .work = TURN_WORK / 2};
+        worker_stand_in_line(&worker, &all[i].readable, on_read);
+        worker_stand_in_line(&worker, &all[0].readable, on_read); /* it keeps its place */
     }
-    worker_leave_line(&worker, &all[2].readable);
-    worker_leave_line(&worker, &all[2].readable);
-    worker_leave_line(&worker, &all[5].readable);
+    worker_leave_line(&all[2].readable);
+    worker_leave_line(&all[2].readable);
+    worker_leave_line(&all[5].readable);
     worker_end_turn(&worker);
     assert_string_equal(log_text, "");
     ev_run(worker.loop, EVRUN_NOWAIT);
@@ -292,21 +292,19 @@ static void who_stands_in_line_is_read_in_order_some_in_each_turn(void **state) 
     worker.turn_work = (size_t)4 * TURN_WORK; /* its events took that long */
     ev_run(worker.loop, EVRUN_NOWAIT);
     assert_string_equal(log_text, "0134");
-    assert_null(worker.line);
-    assert_null(worker.line_last);
+    assert_false(worker_has_line(&worker));
 }
 
 /* What has been said is on its way before more is read, and what that leads to goes in the same turn. */
 static void line_is_read_between_two_flushes(void **state) {
     (void)state;
     struct thing t = thing_of("fsr");
-    struct speaker s = {.readable.read = on_read, .letter = 'R'};
+    struct speaker s = {.letter = 'R'};
     worker_mark_dirty(&worker, &t.flushable);
-    worker_stand_in_line(&worker, &s.readable);
+    worker_stand_in_line(&worker, &s.readable, on_read);
     ev_run(worker.loop, EVRUN_NOWAIT);
     assert_string_equal(log_text, "fR");
-    worker_stand_in_line(&worker, &s.readable);
-    s.readable.read = on_read_marking;
+    worker_stand_in_line(&worker, &s.readable, on_read_marking);
     marked = &t.flushable;
     ev_run(worker.loop, EVRUN_NOWAIT);
     assert_string_equal(log_text, "fRRf");

@@ -130,7 +130,7 @@ static int tear_down(void **state) {
     for (size_t i = 0; i < COUNT; i++)
         close_reader(&readers[i]);
     close_reader(&late);
-    assert_null(worker.line);
+    assert_false(worker_has_line(&worker));
     return worker_tear_down(state);
 }
 
@@ -162,7 +162,7 @@ static void a_turn_reads_only_so_much(void **state) {
         before = received();
         assert_true(turns < 1000);
     }
-    assert_null(worker.line);
+    assert_false(worker_has_line(&worker));
 }
 
 /* Nobody is read a third time before all have been read once. */
@@ -185,7 +185,7 @@ static void who_begins_to_speak_goes_first(void **state) {
     (void)state;
     fill_all();
     one_turn();
-    assert_non_null(worker.line);
+    assert_true(worker_has_line(&worker));
     fill(&late, SHORT);
     unsigned before = reads;
     one_turn();
@@ -254,12 +254,12 @@ static void who_is_closed_leaves_the_line(void **state) {
     one_turn();
     size_t closed = 0;
     for (size_t i = 0; i < COUNT; i++)
-        if (readers[i].conn.readable.is_in_line) {
+        if (worker_is_in_line(&readers[i].conn.readable)) {
             conn_close(&readers[i].conn);
             closed++;
         }
     assert_true(closed > 2);
-    assert_null(worker.line);
+    assert_false(worker_has_line(&worker));
 }
 
 static void who_closes_when_its_place_comes(void **state) {
@@ -281,7 +281,7 @@ static void who_is_paused_is_not_read(void **state) {
     one_turn();
     for (size_t i = 0; i < COUNT; i++)
         conn_pause_read(&readers[i].conn);
-    assert_null(worker.line);
+    assert_false(worker_has_line(&worker));
     size_t before = received();
     for (unsigned turns = 0; turns < COUNT; turns++)
         one_turn();
