@@ -60,6 +60,11 @@ static void stop_next(struct supervisor *s) {
     ev_break(s->loop, EVBREAK_ALL);
 }
 
+/* Its first process has ended by itself, and not well: it has said why, and another one would say the same. */
+static bool cannot_start(const struct child *c, int status) {
+    return c->wait == 0 && WIFEXITED(status) && WEXITSTATUS(status) != EXIT_SUCCESS;
+}
+
 static void tell_end(const struct child *c, int status) {
     if (WIFSIGNALED(status))
         fprintf(stderr, "headgate: %s was killed by signal %d\n", c->name, WTERMSIG(status));
@@ -92,7 +97,7 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int events) {
         return;
     }
     tell_end(c, watcher->rstatus);
-    if (c->is_restarted) {
+    if (c->is_restarted && !cannot_start(c, watcher->rstatus)) {
         restart_later(c);
         return;
     }

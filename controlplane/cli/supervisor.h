@@ -15,11 +15,12 @@ struct child {
     struct supervisor *owner;
     const char *name;                           /* for messages */
     const char *arguments[CHILD_ARGUMENTS_MAX]; /* the first is the program's path; ends with NULL */
-    bool is_restarted;                          /* after a crash; otherwise its end ends everything */
+    bool is_restarted;                          /* after a crash; an end otherwise is that of everything */
     pid_t pid;                                  /* 0: not running */
     ev_child watcher;
     ev_timer restart;
-    double wait;                                /* seconds, before it is started again; doubles until it has lived */
+    double wait;                                /* seconds, before it is started again; doubles until it has lived; at
+                                                 * first 0 */
     uint64_t started_at;                        /* by the supervisor's clock */
 };
 
@@ -36,7 +37,9 @@ struct supervisor {
 
 void supervisor_init(struct supervisor *s);
 /* A child to be started by supervisor_start. One that is restarted waits 0.2 s first, then twice as long each time, 10 s at
- * most; one that has lived for more than 10 s begins anew. Add arguments to it with child_add. */
+ * most; one that has lived for more than 10 s begins anew. A first process that ends with another exit code than 0
+ * could not start, and ends everything; a later one is tried again, for the sake of what runs. Add arguments to it with
+ * child_add. */
 struct child *supervisor_add(struct supervisor *s, const char *name, const char *program, bool is_restarted);
 /* The option and its value; nothing when `value` is NULL. All texts outlive the supervisor. */
 void child_add(struct child *c, const char *option, const char *value);

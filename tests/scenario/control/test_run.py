@@ -206,6 +206,17 @@ def test_a_later_start_with_a_bad_file_serves_what_was_good(run, folders):
     wait_until("it is", lambda: answers(port, "one"))
 
 
+def test_an_admin_address_in_use_ends_it(run, folders):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        running = run(folders.write("gateway.yaml", responding(free_port(), "one")), "--controlplane-admin", address)
+        assert running.process.wait(PATIENCE) == 1
+        assert f"cannot bind {address}: Address already in use" in running.text()
+        assert running.text().count("cannot start") == 1
+
+
 def test_an_address_in_use_is_told(run, folders):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -14,6 +14,8 @@ static uint64_t given_clock(void) {
     return now_us;
 }
 
+#define CRASH "kill -KILL $$"
+
 /* A supervisor of one program that writes a byte into a file and ends. */
 struct fixture {
     struct supervisor supervisor;
@@ -42,9 +44,13 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void add(struct fixture *f, bool is_restarted) {
+static void let_it_end_by(struct fixture *f, const char *end) {
+    snprintf(f->script, sizeof f->script, "printf x >> %s; %s", f->file, end);
+}
+
+static void add(struct fixture *f, bool is_restarted, const char *end) {
     f->child = supervisor_add(&f->supervisor, "program", "/bin/sh", is_restarted);
-    snprintf(f->script, sizeof f->script, "printf x >> %s; exit 3", f->file);
+    let_it_end_by(f, end);
     child_add(f->child, "-c", f->script);
 }
 
@@ -86,7 +92,7 @@ static void who_dies_again_and_again_waits_longer(void **state) {
     struct fixture *f = *state;
     static const double waits[] = {0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10};
     enum { COUNT = sizeof waits / sizeof *waits };
-    add(f, true);
+    add(f, true, CRASH);
     assert_int_equal(supervisor_start(&f->supervisor), 0);
     for (int i = 0; i < COUNT; i++) {
         now_us += 10000000; /* it has lived for as long as is not enough */
@@ -102,7 +108,7 @@ static void who_dies_again_and_again_waits_longer(void **state) {
 
 static void who_has_lived_begins_anew(void **state) {
     struct fixture *f = *state;
-    add(f, true);
+    add(f, true, CRASH);
     assert_int_equal(supervisor_start(&f->supervisor), 0);
     for (int i = 0; i < 4; i++) {
         wait_for_its_end(f);
@@ -120,10 +126,39 @@ static void who_has_lived_begins_anew(void **state) {
 
 static void who_is_not_restarted_ends_everything(void **state) {
     struct fixture *f = *state;
-    add(f, false);
+    add(f, false, CRASH);
     assert_int_equal(supervisor_start(&f->supervisor), 0);
     assert_int_equal(supervisor_run(&f->supervisor), -1);
     assert_int_equal(runs(f), 1);
+    stop(f);
+}
+
+static void who_cannot_start_ends_everything(void **state) {
+    struct fixture *f = *state;
+    add(f, true, "exit 3");
+    assert_int_equal(supervisor_start(&f->supervisor), 0);
+    wait_for_its_end(f);
+    assert_false(ev_is_active(&f->child->restart));
+    assert_true(f->supervisor.is_stopping && f->supervisor.has_failed);
+    assert_int_equal(runs(f), 1);
+    stop(f);
+}
+
+/* Of its own accord; and whatever keeps the next ones from starting, the others go on without it. */
+static void who_has_been_there_is_started_again(void **state) {
+    struct fixture *f = *state;
+    static const char *const ends[] = {"exit 0", "exit 3", "exit 3"};
+    add(f, true, "");
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        let_it_end_by(f, ends[i]);
+        if (i == 0)
+            assert_int_equal(supervisor_start(&f->supervisor), 0);
+        else
+            let_wait_end(f);
+        wait_for_its_end(f);
+        assert_true(ev_is_active(&f->child->restart));
+    }
+    assert_int_equal(runs(f), 3);
     stop(f);
 }
 
@@ -132,6 +167,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_dies_again_and_again_waits_longer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_has_lived_begins_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_not_restarted_ends_everything, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_cannot_start_ends_everything, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_been_there_is_started_again, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
