@@ -29,8 +29,8 @@ static int read_all(int fd, struct strbuf *out) {
     ssize_t n;
     if (fstat(fd, &st) < 0)
         return -1;
-    if (S_ISDIR(st.st_mode)) {
-        errno = EISDIR;
+    if (!S_ISREG(st.st_mode)) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
         return -1;
     }
     /* One byte more than allowed is enough to be refused. */
@@ -45,8 +45,9 @@ static int read_all(int fd, struct strbuf *out) {
     return out->failed ? -1 : 0;
 }
 
+/* A pipe is not waited for. ENXIO: it is no regular file; sockets are that for the system already. */
 static int read_file(const char *path, struct strbuf *out) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return -1;
     int status = read_all(fd, out), error = errno;
@@ -56,8 +57,11 @@ static int read_file(const char *path, struct strbuf *out) {
 }
 
 static void report_unreadable(struct load *l, const char *path, const struct tree_place *from) {
+    bool is_special = errno == ENXIO;
     struct error *e = error_addf(l->errors, errno == ENOMEM ? ERROR_MEMORY : ERROR_IO, "cannot read \"%s\": %s",
-                                 path, strerror(errno));
+                                 path, is_special ? "it is a pipe, a socket or a device" : strerror(errno));
+    if (is_special)
+        error_set_expected(l->errors, e, "a regular file", NULL);
     if (!from)
         error_set_place(l->errors, e, path, 0, 0);
     else {

@@ -1,7 +1,9 @@
 /* Reading from disk: includes, what cannot be read, and the directories that a watcher needs. */
 #include <errno.h>
 #include <ftw.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -134,6 +136,58 @@ static void a_file_over_the_limit_is_refused_and_no_more_is_said(void **state)
     }
 }
 
+static void make_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    strcpy(address.sun_path, in_root(path));
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+}
+
+/* Nobody writes into the pipe: it is not waited for. */
+static void what_is_no_regular_file_is_refused_at_once(void **state)
+{
+    static const char *const names[] = {"pipe.yaml", "socket.yaml", "device.yaml"};
+    (void)state;
+    assert_int_equal(mkfifo(in_root("pipe.yaml"), 0600), 0);
+    make_socket("socket.yaml");
+    assert_int_equal(symlink("/dev/null", in_root("device.yaml")), 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct config_sources sources = {0};
+        struct error_list errors = {0};
+        assert_int_equal(config_load(in_root(names[i]), &sources, &errors), -1);
+        assert_int_equal(errors.count, 1);
+        assert_int_equal(errors.items[0].code, ERROR_IO);
+        assert_string_equal(errors.items[0].file, in_root(names[i]));
+        assert_string_equal(errors.items[0].expected, "a regular file");
+        error_list_finish(&errors);
+        config_sources_finish(&sources);
+    }
+}
+
+static void an_include_that_is_no_regular_file_is_named(void **state)
+{
+    struct config_sources sources = {0};
+    struct error_list errors = {0};
+    (void)state;
+    make_directory("d");
+    assert_int_equal(mkfifo(in_root("d/pipe.yaml"), 0600), 0);
+    make_socket("d/socket.yaml");
+    write_in_root("d/part.yaml", "trusted-hops: 1\n");
+    write_in_root("gw.yaml", "include:\n  - d/*.yaml\n");
+    assert_int_equal(config_load(in_root("gw.yaml"), &sources, &errors), -1);
+    assert_int_equal(errors.count, 2);
+    for (size_t i = 0; i < errors.count; i++) {
+        assert_string_equal(errors.items[i].file, in_root("gw.yaml"));
+        assert_int_equal(errors.items[i].line, 2);
+        assert_string_equal(errors.items[i].expected, "a regular file");
+    }
+    assert_true(has_source(&sources, "d/part.yaml"));
+    error_list_finish(&errors);
+    config_sources_finish(&sources);
+}
+
 static void every_unreadable_include_is_named(void **state)
 {
     struct config_sources sources = {0};
@@ -221,6 +275,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_ROOT(includes_are_found_on_disk_as_in_the_list),
         IN_ROOT(a_missing_root_says_so),
+        IN_ROOT(what_is_no_regular_file_is_refused_at_once),
+        IN_ROOT(an_include_that_is_no_regular_file_is_named),
         IN_ROOT(every_unreadable_include_is_named),
         IN_ROOT(a_file_over_the_limit_is_refused_and_no_more_is_said),
         IN_ROOT(links_on_the_way_are_watched),

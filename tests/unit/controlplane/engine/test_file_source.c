@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "controlplane/engine/file_source.h"
 #include "controlplane/store/disk.h"
@@ -102,11 +104,34 @@ static void a_file_that_is_empty_takes_nothing_away(void **state) {
     assert_null(file_source_failure(source));
 }
 
+/* It blocks nobody, and what is renamed over it is read. */
+static void a_pipe_in_its_place_is_told(void **state) {
+    struct fixture *f = *state;
+    static const char site[] = "clusters:\n  - {name: web, endpoints: ['127.0.0.1:1']}\n";
+    char pipe[128], path[128];
+    follow(f, site);
+    while (!version_of(f))
+        ev_run(f->loop, EVRUN_ONCE);
+    snprintf(pipe, sizeof pipe, "%s/pipe", f->folder);
+    snprintf(path, sizeof path, "%s/site.yaml", f->folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(rename(pipe, path), 0);
+    while (!file_source_failure(source))
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_string_equal(file_source_failure(source)->problems[0]->expected, "a regular file");
+    assert_int_equal(unlink(path), 0);
+    write_site(f, site);
+    while (file_source_failure(source))
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_int_equal(version_of(f), 1);
+}
+
 int main(void) {
     log_set_level(LOG_LEVEL_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(full_disk_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_empty_takes_nothing_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pipe_in_its_place_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
