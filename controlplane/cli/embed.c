@@ -4,6 +4,7 @@
 #include "common/map.h"
 #include "common/secret_memory.h"
 #include "controlplane/cli/command.h"
+#include "controlplane/cli/reply.h"
 #include "controlplane/secrets/secrets.h"
 
 struct embed {
@@ -90,7 +91,7 @@ int embed_files(struct cli *cli, const char *path, const struct config_sources *
     else
         collect(&e, sources);
     if (!error_list_is_empty(&e.errors))
-        exit_code = cli_fail(cli, &e.errors, EXIT_REFUSED);
+        exit_code = reply_fail(cli, &e.errors);
     secret_root_close(&e.root);
     map_finish(&e.seen);
     error_list_finish(&e.errors);

@@ -45,9 +45,10 @@ static int ask(struct cli *cli, const Headgate__ExplainRequest *request) {
                                           &headgate__text_reply__descriptor, "explaining", &exit_code);
     if (!reply)
         return exit_code;
-    if (reply->text)
+    if (reply->n_problems)
+        exit_code = reply_refuse(cli, reply->problems, reply->n_problems);
+    else if (reply->text)
         cli_print(cli, STYLE_PLAIN, "%s", reply->text);
-    exit_code = cli_print_problems(cli, reply->problems, reply->n_problems) ? EXIT_REFUSED : EXIT_DONE;
     headgate__text_reply__free_unpacked(reply, NULL);
     return exit_code;
 }
@@ -196,7 +197,7 @@ static int explain_xds(const struct cli *cli, const struct options *options, con
             cli_print(cli, STYLE_PLAIN, "%s", strbuf_str(&out).p);
             exit_code = EXIT_DONE;
         } else {
-            exit_code = cli_fail(cli, &errors, EXIT_REFUSED);
+            exit_code = reply_fail(cli, &errors);
         }
     }
     strbuf_finish(&text);

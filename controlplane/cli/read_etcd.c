@@ -81,11 +81,10 @@ int show_of_etcd(struct cli *cli, const struct options *options, const Headgate_
     struct strbuf text = {0};
     int exit_code = begin(&r, false);
     if (exit_code == EXIT_DONE) {
-        bool is_rendered = render(&r, what, &text) == 0;
-        struct problem_list problems = problems_of(&r);
-        if (is_rendered)
+        if (render(&r, what, &text) == 0)
             fputs(text.p, stdout);
-        exit_code = cli_print_problems(cli, problems.items, problems.count) ? EXIT_REFUSED : EXIT_DONE;
+        else
+            exit_code = reply_fail(cli, &r.errors);
     }
     strbuf_finish(&text);
     finish(&r);

@@ -2,6 +2,7 @@
 
 #include "controlplane/cli/json.h"
 #include "controlplane/config/config.h"
+#include "controlplane/engine/reply.h"
 #include "controlplane/engine/sources.h"
 
 enum { CHANGES_SHOWN = 20 }; /* resources, and fields of each; diff shows them all */
@@ -13,12 +14,34 @@ void reply_print_json(const void *message) {
     strbuf_finish(&text);
 }
 
+int reply_refuse(const struct cli *cli, Headgate__Problem **problems, size_t count) {
+    Headgate__TextReply reply = HEADGATE__TEXT_REPLY__INIT;
+    reply.problems = problems;
+    reply.n_problems = count;
+    if (cli->is_json)
+        reply_print_json(&reply);
+    else
+        cli_print_problems(cli, problems, count);
+    return EXIT_REFUSED;
+}
+
+int reply_fail(const struct cli *cli, const struct error_list *errors) {
+    struct problem_list problems = {0};
+    struct arena arena = {0};
+    if (!cli->is_json)
+        return cli_fail(cli, errors, EXIT_REFUSED);
+    reply_add_problems(&arena, &problems, errors, false);
+    int exit_code = reply_refuse(cli, problems.items, problems.count);
+    arena_finish(&arena);
+    return exit_code;
+}
+
 int reply_load_sources(const struct cli *cli, const char *path, struct config_sources *sources,
                        struct arena *arena, Headgate__Sources *ret) {
     struct error_list errors = {0};
     int status = -1;
     if (config_load(path, sources, &errors) < 0)
-        status = cli_fail(cli, &errors, EXIT_REFUSED);
+        status = reply_fail(cli, &errors);
     else if (sources_to_message(sources, arena, ret) < 0) {
         cli_error(cli, "out of memory");
         status = EXIT_REFUSED;

@@ -5,6 +5,10 @@
 
 /* Prints the message as one line of JSON. */
 void reply_print_json(const void *message);
+/* Prints why there is nothing else to print, {"problems": [...]} with --output json. Returns EXIT_REFUSED. */
+int reply_refuse(const struct cli *cli, Headgate__Problem **problems, size_t count);
+/* Likewise what was found here. */
+int reply_fail(const struct cli *cli, const struct error_list *errors);
 /* Reads the configuration at `path` with its includes and fills `ret`; texts are in `arena` and `sources`. An exit code,
  * or -1 when all is well. The caller finishes both in every case. */
 struct config_sources;

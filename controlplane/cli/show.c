@@ -1,5 +1,6 @@
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/read_etcd.h"
+#include "controlplane/cli/reply.h"
 
 /* "7" is a version, "cluster/web" a resource, in either order. */
 static int parse_arguments(const struct cli *cli, const struct options *options,
@@ -36,9 +37,10 @@ int command_show(struct cli *cli, const struct options *options) {
                                           &exit_code);
     if (!reply)
         return exit_code;
-    if (reply->text)
+    if (reply->n_problems)
+        exit_code = reply_refuse(cli, reply->problems, reply->n_problems);
+    else if (reply->text)
         fputs(reply->text, stdout);
-    exit_code = cli_print_problems(cli, reply->problems, reply->n_problems) ? EXIT_REFUSED : EXIT_DONE;
     headgate__text_reply__free_unpacked(reply, NULL);
     return exit_code;
 }

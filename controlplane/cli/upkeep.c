@@ -143,7 +143,7 @@ int command_gc(struct cli *cli, const struct options *options) {
     if (!is_offline)
         exit_code = gc_daemon(cli, keep, options_has(options, "keep"), is_dry_run);
     else
-        exit_code = store ? gc_offline(cli, store, keep, is_dry_run) : cli_fail(cli, &errors, EXIT_REFUSED);
+        exit_code = store ? gc_offline(cli, store, keep, is_dry_run) : reply_fail(cli, &errors);
     error_list_finish(&errors);
     store_close(store);
     return exit_code;

@@ -189,6 +189,30 @@ def test_explain(site):
     assert "no endpoint: 503" in text
 
 
+def test_why_there_is_no_text_is_json_too(site):
+    """As with commands whose answer is JSON in any case, {"problems": [...]} and nothing else."""
+    def problems(*arguments):
+        ran = site.headgate(*arguments, "-o", "json")
+        assert ran.code == 1 and ran.err == "" and set(ran.json) == {"problems"}, ran
+        return ran.json["problems"]
+    request = ["explain", "GET", "http://x/"]
+    missing, wrong = site.folder / "missing.json", site.write("wrong.json", {"listenerz": []})
+    routes = site.write("routes.json", {"virtual_hostz": []})
+    assert "there is no version yet" in problems("show")[0]["message"]
+    site.push(FIRST)
+    assert "nothing" in problems("show", "cluster/nothing")[0]["message"]
+    assert problems("show", 7) and problems(*request, "--version", 7)
+    assert problems("explain", "GET", "nonsense")[0]["code"] == "syntax"
+    assert [p["nearest"] for p in problems(*request, "--file", wrong)] == ["listeners"]
+    assert [p["file"] for p in problems(*request, "--xds", routes)] == [str(routes)]
+    for command in ([*request, "--file"], ["push"], ["diff"]):
+        assert [(p["file"], p["code"]) for p in problems(*command, missing)] == [(str(missing), "io")]
+    tls = {"certificates": [{"certificate": "none.pem", "key": "none.key"}]}
+    listener = {"name": "l", "address": "127.0.0.1:80", "route-table": "site", "tls": tls}
+    assert problems("push", "--embed", site.write("embedding.json", {**FIRST, "listeners": [listener]}))
+    assert problems("gc", "--state-dir", site.state)
+
+
 def test_explain_by_values_of_the_runtime(folders):
     share = {"default_value": {"numerator": 30}, "runtime_key": "canary.share"}
     routes = folders.write("shared.yaml", {"virtual_hosts": [{"name": "site", "domains": ["*"], "routes": [

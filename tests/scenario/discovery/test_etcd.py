@@ -116,7 +116,8 @@ def test_what_etcd_has_is_shown_compared_and_gone_back_to(place):
     assert [change["name"] for change in changed["changes"]] == ["site"], changed
     assert "second" in of_etcd(gateway, etcd, "show", "route-table/site").stdout
     assert "first" in of_etcd(gateway, etcd, "show", "1", "route-table/site").stdout
-    assert of_etcd(gateway, etcd, "show", "7").returncode == 1
+    none = of_etcd(gateway, etcd, "show", "7", "-o", "json")
+    assert none.returncode == 1 and "not 7" in json.loads(none.stdout)["problems"][0]["message"], none
     shown = gateway.folder / "shown.json"
     shown.write_text(of_etcd(gateway, etcd, "show", "-o", "json").stdout)
     assert of_etcd(gateway, etcd, "diff", shown).returncode == 0
