@@ -58,10 +58,10 @@ static unsigned count_cpus(void) {
 
 static int set_workers(struct dataplane_options *o, struct error_list *errors) {
     uint64_t workers;
-    const struct options_range range = {0, WORKERS_MAX, count_cpus()};
+    const struct options_range range = {1, WORKERS_MAX, count_cpus()};
     if (options_number(&o->given, "workers", &range, &workers, errors) < 0)
         return -1;
-    o->workers = workers ? (unsigned)workers : 1;
+    o->workers = (unsigned)workers;
     return 0;
 }
 

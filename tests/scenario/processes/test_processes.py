@@ -303,7 +303,8 @@ def test_wrong_command_lines_are_refused():
     holder, data_plane = PROGRAMS / "headgate-holder", PROGRAMS / "headgate-dataplane"
     before = children(os.getpid())  # of fixtures that other files share
     for command in ([holder], [holder, "--dataplane", data_plane, "--nonsense"], [data_plane, "--workers", "many"],
-                    [data_plane, "--admin-listen", "nowhere"], [data_plane, "--tls-cert", "alone.pem"]):
+                    [data_plane, "--workers", "0"], [data_plane, "--admin-listen", "nowhere"],
+                    [data_plane, "--tls-cert", "alone.pem"]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2, command
         assert done.stderr.startswith("headgate-"), done.stderr
