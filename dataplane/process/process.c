@@ -117,7 +117,9 @@ static void answer_admin(void *context, struct str path, struct admin_http_answe
 }
 
 static void retry_admin(struct process *p, const char *reason) {
-    log_error("no admin listener; it is tried again", LOG_S("reason", reason));
+    char text[ADDRESS_TEXT_MAX];
+    address_format(&p->options->admin_listen, text);
+    log_error("no admin listener; it is tried again", LOG_S("address", text), LOG_S("reason", reason));
     ev_timer_set(&p->admin_retry, admin_retry_delay, 0.);
     ev_timer_start(p->loop, &p->admin_retry);
 }

@@ -217,6 +217,20 @@ def test_an_admin_address_in_use_ends_it(run, folders):
         assert running.text().count("cannot start") == 1
 
 
+def test_an_admin_address_in_use_of_the_data_plane_is_told(run, folders):
+    """It serves all the same."""
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        running = run(folders.write("gateway.yaml", responding(port, "one")), "--dataplane-admin", address)
+        running.wait_text("is running")
+        assert answers(port, "one")
+        told = next(line for line in running.text().splitlines() if "no admin listener" in line)
+        assert address in told and "in use" in told
+
+
 def test_an_address_in_use_is_told(run, folders):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
