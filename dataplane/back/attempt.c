@@ -154,39 +154,24 @@ static void go_elsewhere(struct attempt *a) {
     struct exchange *x = a->exchange;
     struct proxy *p = proxy_of(x);
     bool is_gone = endpoint_is_gone(a->endpoint);
-    if (is_gone && !p->hedge) {
-        proxy_attempt(x);
-        return;
-    }
-    enum lack lack = is_gone ? LACK_ENDPOINT : go_on_with(a);
-    if (lack == LACK_NOTHING)
+    if (!is_gone && go_on_with(a) == LACK_NOTHING)
         return;
     if (a == p->hedge) {
         hedge_failed(x, ABORT_NO_ROOM);
-        return;
-    }
-    if (p->hedge) {
+    } else if (p->hedge) {
         attempt_end(a, ENDPOINT_CANCELLED);
         hedge_take_over(x);
-        return;
+    } else {
+        if (!is_gone)
+            x->attempts--; /* as when there is no room in the first place */
+        proxy_attempt(x);
     }
-    struct cluster_runtime *c = a->endpoint->cluster;
-    cluster_hold(c);
-    stop(a, ENDPOINT_CANCELLED);
-    proxy_lacks(x, c, lack);
-    cluster_release(c);
 }
 
-/* What is missing here says nothing of the endpoint, and would be missing for another one, too. */
 static enum abort_code meaning_of(int error) {
-    switch (error) {
-    case ETIMEDOUT: return ABORT_CONNECT_TIMEOUT;
-    case ENOMEM:
-    case ENOBUFS:
-    case EMFILE:
-    case ENFILE: return ABORT_MEMORY;
-    default: return ABORT_CONNECT_FAILED;
-    }
+    if (pool_error_is_ours(error))
+        return ABORT_MEMORY;
+    return error == ETIMEDOUT ? ABORT_CONNECT_TIMEOUT : ABORT_CONNECT_FAILED;
 }
 
 static void failed(struct client_waiter *w, int error) {

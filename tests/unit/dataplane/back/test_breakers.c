@@ -107,6 +107,47 @@ static void who_is_full_is_no_reason_to_leave_the_priority(void **state) {
     assert_int_equal(port_of(newest(2)->link.endpoint), 2);
 }
 
+/* Each connection carries one at a time, which nobody knew before. Two wait for the first, one for the second. */
+static void ask_for_more_than_they_carry(void) {
+    fake_capacity = 10;
+    for (unsigned i = 0; i < 3; i++)
+        ask(i);
+    fake_capacity = 1;
+    assert_int_equal(connection_count, 2);
+    connections[0].link.capacity = connections[1].link.capacity = 1;
+}
+
+static void another_endpoint_is_asked_when_a_connection_carries_less_than_expected(void **state) {
+    (void)state;
+    bound((struct breakers){.endpoint_connections = 1});
+    ask_for_more_than_they_carry();
+    connect_ok(&connections[1]);
+    answer(&connections[1], 200);
+    assert_answered(1, 200, 1);
+    connect_ok(&connections[0]);
+    answer(&connections[1], 200);
+    assert_answered(2, 200, 1);
+}
+
+/* It is no attempt, and so no reason to leave the priority. */
+static void who_finds_no_room_on_a_connection_waits_for_it(void **state) {
+    (void)state;
+    origins.endpoints[1].priority = 1;
+    bound((struct breakers){.endpoint_connections = 1, .pending = 8, .pending_timeout = PATIENCE});
+    fake_capacity = 10;
+    ask(0);
+    ask(1);
+    fake_capacity = 1;
+    newest(1)->link.capacity = 1;
+    connect_ok(newest(1));
+    assert_int_equal(stats_read(&worker.stats->requests_pending), 1);
+    answer(newest(1), 200);
+    assert_answered(0, 200, 1);
+    end_turn();
+    answer(newest(1), 200);
+    assert_answered(1, 200, 1);
+}
+
 static void an_endpoint_has_no_more_connections_than_it_may(void **state) {
     (void)state;
     bound((struct breakers){.endpoint_connections = 1});
@@ -406,6 +447,8 @@ int main(void) {
         TEST(an_idle_connection_makes_room),
         TEST(another_endpoint_is_asked_when_one_is_full),
         TEST(who_is_full_is_no_reason_to_leave_the_priority),
+        TEST(another_endpoint_is_asked_when_a_connection_carries_less_than_expected),
+        TEST(who_finds_no_room_on_a_connection_waits_for_it),
         TEST(an_endpoint_has_no_more_connections_than_it_may),
         TEST(who_waits_is_served_in_order),
         TEST(a_retry_does_not_wait_for_those_behind_it),
