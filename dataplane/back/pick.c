@@ -66,19 +66,27 @@ static struct group *find_group(const struct cluster_runtime *c, const struct gr
     return c->groups[i];
 }
 
-/* The shares were computed before the last of a group was ejected, or the request has tried all of it. */
-static struct candidate *choose_elsewhere(const struct cluster_runtime *c, const struct group_set *s, struct choice choice) {
+/* Whoever there is, by priority, ours before the other zones. */
+static struct candidate *choose_in_any(const struct cluster_runtime *c, const struct group_set *s,
+                                       const struct choice *choice) {
     struct candidate *e = NULL;
-    choice.panics = false;
     for (uint32_t i = s->begin; i < s->end && !e; i++)
-        e = group_choose(c->groups[i], &choice);
+        e = group_choose(c->groups[i], choice);
     return e;
 }
 
+/* None is left of a group whose last was ejected after the shares were computed, or of which the request has tried all: in
+ * panic, too, those of others who are well go first. */
 static struct candidate *choose_in_set(const struct cluster_runtime *c, const struct group_set *s, struct group *first,
-                                       const struct choice *choice) {
-    struct candidate *e = group_choose(first, choice);
-    return e || s->end - s->begin == 1 ? e : choose_elsewhere(c, s, *choice);
+                                       struct choice choice) {
+    bool panics = choice.panics;
+    struct candidate *e = group_choose(first, &choice);
+    if (e || s->end - s->begin == 1)
+        return e;
+    choice.panics = false;
+    e = choose_in_any(c, s, &choice);
+    choice.panics = panics;
+    return e || !panics ? e : choose_in_any(c, s, &choice);
 }
 
 /* The one that the request's cookie names, when it is one of the set and can be had. */
@@ -109,10 +117,12 @@ static void note_changes(struct cluster_runtime *c) {
     c->has_changes = false;
 }
 
-static struct choice choice_of(struct cluster_runtime *c, const struct pick *p) {
+/* Who was sent before goes to another group rather than to one that was tried. */
+static struct choice choice_of(struct cluster_runtime *c, const struct group_set *s, const struct pick *p) {
     return (struct choice){
         .rules = &c->members->rules, .now = c->worker->now, .random = &c->worker->random,
         .hash = p->hash, .has_hash = p->has_hash, .tried = p->tried, .tried_count = p->tried_count,
+        .only_untried = p->is_repeated && s->end - s->begin > 1,
     };
 }
 
@@ -124,28 +134,30 @@ static struct candidate *choose_by_shares(struct cluster_runtime *c, const struc
     struct candidate *sticky = find_sticky(c, s, p);
     if (sticky)
         return sticky;
-    struct choice choice = choice_of(c, p);
+    struct choice choice = choice_of(c, s, p);
     struct group *g = s->only ? s->only : find_group(c, s, &choice);
-    choice.only_untried = p->is_repeated && s->end - s->begin > 1;
-    struct candidate *e = choose_in_set(c, s, g, &choice);
-    if (e || !choice.only_untried)
-        return e;
-    choice.only_untried = false;
-    return choose_in_set(c, s, g, &choice);
+    struct candidate *e = choose_in_set(c, s, g, choice);
+    if (!e && choice.only_untried) {
+        choice.only_untried = false;
+        e = choose_in_set(c, s, g, choice);
+    }
+    return e;
 }
 
 /* The round is not over, and nobody was found available: what shares will be when it is. */
 static struct candidate *choose_in_panic(struct cluster_runtime *c, const struct pick *p) {
     const struct group_set *s = find_set(c, p->subset);
-    struct choice choice = choice_of(c, p);
-    choice.panics = true;
     c->round.has_empty = true;
     c->round.empty_subset = p->subset;
     if (!s || !c->members->rules.panic_threshold)
         return NULL;
-    struct candidate *e = NULL;
-    for (uint32_t i = s->begin; i < s->end && !e; i++)
-        e = group_choose(c->groups[i], &choice);
+    struct choice choice = choice_of(c, s, p);
+    choice.panics = true;
+    struct candidate *e = choose_in_any(c, s, &choice);
+    if (!e && choice.only_untried) {
+        choice.only_untried = false;
+        e = choose_in_any(c, s, &choice);
+    }
     return e;
 }
 

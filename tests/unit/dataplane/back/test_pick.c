@@ -106,6 +106,25 @@ static void who_was_tried_is_passed_over_for_other_groups(void **state) {
         }
 }
 
+/* All are unwell. */
+static void who_was_tried_is_passed_over_in_panic(void **state) {
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++) {
+        struct pick p = {.is_repeated = true};
+        define_as(kinds[k], 2);
+        d.endpoints[1].priority = 1;
+        d.endpoints[0].is_usable = d.endpoints[1].is_usable = false;
+        struct cluster_runtime *c = bring(&d);
+        for (unsigned port = 1; port <= 2; port++) {
+            struct endpoint_runtime *e = cluster_pick(c, &p);
+            assert_int_equal(port_of(e), port);
+            pick_note_tried(&p, e);
+        }
+        assert_int_equal(port_of(cluster_pick(c, &p)), 1);
+        cluster_drop(&worker, d.cluster.slot);
+    }
+}
+
 static void panic_brings_the_unwell_back_but_not_those_that_drain(void **state) {
     (void)state;
     unsigned counts[ENDPOINTS_MOST];
@@ -695,6 +714,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(lower_priorities_wait_for_their_turn),
         TEST(who_was_tried_is_passed_over_for_other_groups),
+        TEST(who_was_tried_is_passed_over_in_panic),
         TEST(panic_brings_the_unwell_back_but_not_those_that_drain),
         TEST(drained_endpoint_keeps_what_is_under_way),
         TEST(other_zones_take_what_ours_cannot),

@@ -154,6 +154,28 @@ static void when_nobody_is_left_the_threshold_decides_at_once(void **state) {
     }
 }
 
+static void who_was_tried_is_passed_over_in_panic(void **state) {
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++) {
+        struct pick p = {.is_repeated = true};
+        define_many(kinds[k]);
+        d.rules.panic_threshold = 50;
+        for (unsigned i = 0; i < MANY; i++)
+            many[i].is_usable = i < 2, many[i].is_draining = i >= 2, many[i].priority = i > 0;
+        struct cluster_runtime *c = bring_count(MANY);
+        worker_empty_mailbox(&worker);
+        set_ejected(c, 1, worker.now + UNTIL);
+        for (unsigned i = 0; i < 3; i++) {
+            const struct endpoint_runtime *e = cluster_pick(c, &p);
+            assert_ptr_equal(e, endpoint_of(c, i % 2));
+            assert_true(c->round.is_under_way);
+            pick_note_tried(&p, e);
+        }
+        cluster_drop(&worker, d.cluster.slot);
+        worker_empty_mailbox(&worker);
+    }
+}
+
 /* ---- one that was out and is back between two rounds ---- */
 
 static void who_was_out_between_two_rounds_is_chosen_again(void **state) {
@@ -315,6 +337,7 @@ int main(void) {
         TEST(a_change_of_the_list_in_the_middle_misses_nobody),
         TEST(up_to_a_thousand_are_counted_at_once),
         TEST(when_nobody_is_left_the_threshold_decides_at_once),
+        TEST(who_was_tried_is_passed_over_in_panic),
         TEST(who_was_out_between_two_rounds_is_chosen_again),
         TEST(choices_of_least_connections_put_few_aside),
         TEST(switched_off_all_come_back_by_and_by),
