@@ -300,6 +300,8 @@ struct pool_waiter_ops {
     void (*failed)(struct client_waiter *, int error);                  /* the connection is gone. EAGAIN: it has no room */
 };
 void pool_set_waiter_ops(const struct pool_waiter_ops *);
+/* What is missing here says nothing of the endpoint, and would be missing for another one, too. */
+bool pool_error_is_ours(int error);
 /* cluster.c: frees an endpoint that is out of its cluster when nothing uses it any more. */
 void endpoint_forget_if_unused(struct endpoint_runtime *);
 

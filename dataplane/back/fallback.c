@@ -39,6 +39,7 @@ static bool has_failed_lately(const struct endpoint_runtime *e) {
 /* Twice as long with each failure in a row. */
 static void remember_failure(const struct endpoint_runtime *e) {
     const struct fallback_rules *rules = &e->cluster->fallback;
+    stats_add(&e->cluster->worker->stats->origin_http3_failures_total, 1);
     uint32_t failures = atomic_fetch_add_explicit(&e->shared->http3_failures, 1, memory_order_relaxed);
     uint64_t time = rules->remember;
     for (unsigned i = 0; i < failures && i < DOUBLINGS && time < rules->remember_most; i++)
@@ -176,7 +177,7 @@ void fallback_close_others(struct client_connection *c) {
     }
 }
 
-void fallback_note_failed(struct client_connection *c) {
+void fallback_note_failed(struct client_connection *c, int error) {
     struct endpoint_runtime *e = endpoint_of(c);
     if (!has_fallback(e) || c->is_single || c->epoch != e->cluster->epoch)
         return;
@@ -184,8 +185,8 @@ void fallback_note_failed(struct client_connection *c) {
         move_to_http3(c);
         return;
     }
-    stats_add(&e->cluster->worker->stats->origin_http3_failures_total, 1);
-    remember_failure(e);
+    if (!pool_error_is_ours(error))
+        remember_failure(e);
     if (!c->has_no_other && !endpoint_is_gone(e))
         move_to_tcp(c);
 }

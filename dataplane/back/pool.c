@@ -15,6 +15,10 @@ void pool_set_waiter_ops(const struct pool_waiter_ops *ops) {
     waiter_ops = *ops;
 }
 
+bool pool_error_is_ours(int error) {
+    return error == ENOMEM || error == ENOBUFS || error == EMFILE || error == ENFILE;
+}
+
 static struct stats *stats_of(const struct endpoint_runtime *e) {
     return e->cluster->worker->stats;
 }
@@ -192,7 +196,7 @@ static void on_connect_failed(struct client_connection *c, int error) {
     list_remove(c);
     e->connections++; /* losing the last one would free the endpoint */
     lost(e);
-    fallback_note_failed(c);
+    fallback_note_failed(c, error);
     fail_waiters(c, error);
     e->connections--;
     endpoint_forget_if_unused(e);

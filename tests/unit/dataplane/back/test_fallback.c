@@ -284,6 +284,20 @@ static void failure_is_remembered_for_a_time_that_grows(void **state) {
     assert_int_equal(failures(), 4);
 }
 
+/* It says nothing of the origin: HTTP/3 is tried again with the next use. */
+static void want_of_our_own_memory_is_not_remembered(void **state) {
+    (void)state;
+    wait_with(0);
+    break_down(nth(0), ENOMEM);
+    assert_true(is_tcp(nth(1)));
+    report_connected(nth(1));
+    assert_ptr_equal(waiters[0].ready, nth(1));
+    assert_int_equal(failures(), 0);
+    assert_ptr_equal(take(endpoint), nth(1));
+    assert_int_equal(connection_count, 3);
+    assert_false(is_tcp(nth(2)));
+}
+
 static void success_is_remembered_too(void **state) {
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
@@ -440,6 +454,7 @@ int main(void) {
         TEST(who_fails_over_tcp_waits_for_http3_again),
         TEST(nobody_is_sent_back_and_forth),
         TEST(failure_is_remembered_for_a_time_that_grows),
+        TEST(want_of_our_own_memory_is_not_remembered),
         TEST(success_is_remembered_too),
         TEST(failure_counts_for_all_workers),
         TEST(http3_is_tried_again_beside_kept_connections),
