@@ -22,7 +22,7 @@ struct h2_client {
     uint32_t                 batch;        /* counts what was written; the kernel has all before the present one */
     uint64_t                 ping_interval, received_at;
     bool                     ping_is_out;
-    bool                     knows_limit;  /* SETTINGS have come */
+    bool                     knows_limit;  /* SETTINGS have come, and say whether the origin knows tunnels */
     bool                     opens_no_more; /* GOAWAY has come, or the ids are used up; what is open goes on */
     bool                     is_owned;     /* the owner knows of it, and is told what becomes of it */
 };
@@ -117,14 +117,19 @@ static uint32_t streams_allowed(const struct h2_session *session) {
 
 static bool has_room(const struct h2_session *session) {
     const struct h2_client *c = client_of(session);
-    if (session->pending && session->pending->head && session->pending->head->upgrade.n && !c->knows_limit)
-        return false; /* SETTINGS tell whether the origin knows tunnels */
     uint32_t most = c->knows_limit ? streams_allowed(session) : FIRST_STREAMS;
     return c->opened < most && nghttp2_session_check_request_allowed(session->library);
 }
 
 static uint32_t least(uint64_t a, uint64_t b) {
     return (uint32_t)(a < b ? a : b);
+}
+
+/* Requests for tunnels stood aside until now, so that no other one waits behind them. */
+static void send_tunnels(struct h2_session *session) {
+    for (struct h2_stream *stream = session->streams; stream; stream = stream->next)
+        if (stream->head && stream->id == 0 && !stream->is_pending)
+            h2_stream_send_later(stream);
 }
 
 /* An origin that allows no stream for now is given one at a time all the same: that request waits for its turn, up to its
@@ -134,6 +139,7 @@ static void on_settings(struct h2_session *session) {
     uint32_t capacity = least(streams_allowed(session), c->most);
     capacity = capacity ? capacity : 1;
     c->knows_limit = true;
+    send_tunnels(session);
     if (session->pending)
         conn_mark_dirty(&session->conn);
     if (capacity == c->link.capacity)
@@ -238,8 +244,9 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     stream->head_ends = end;
     stream->asks_head = head->method == METHOD_HEAD;
     stream->to_send = head->content_length;
-    h2_stream_send_later(stream);
-    if (!has_room(stream->session))
+    if (!head->upgrade.n || client_of(stream->session)->knows_limit)
+        h2_stream_send_later(stream);
+    if (!stream->is_pending || !has_room(stream->session))
         h2_stream_await_window(stream); /* the origin lets it go in time, or never */
 }
 

@@ -127,10 +127,12 @@ static void on_streams(struct h3_session *session) {
     update_capacity(client_of(session));
 }
 
-/* Those that wait may go now: whether the origin knows tunnels is clear. */
+/* Whether the origin knows tunnels is clear: requests for them stood aside until now, so that no other one waits behind
+ * them. */
 static void on_settings(struct h3_session *session) {
-    if (session->pending)
-        quic_mark_dirty(session->user.conn);
+    for (struct h3_stream *stream = session->streams; stream; stream = stream->next)
+        if (stream->head && stream->id < 0 && !stream->is_pending)
+            h3_stream_send_later(stream);
 }
 
 /* Requests from this id on were not looked at, and will not be (RFC 9114 section 5.2). */
@@ -152,9 +154,7 @@ static int open_stream(struct h3_stream *stream) {
     struct h3_session *session = stream->session;
     struct h3_client *c = client_of(session);
     int64_t id;
-    if (c->opens_no_more || (stream->head->upgrade.n && !session->control.has_settings))
-        return -1; /* SETTINGS tell whether the origin knows tunnels */
-    if (quic_open_stream(session->user.conn, true, &id) < 0)
+    if (c->opens_no_more || quic_open_stream(session->user.conn, true, &id) < 0)
         return -1;
     h3_stream_set_id(stream, id);
     h3_stream_await_window(stream, false);
@@ -190,7 +190,8 @@ static void send_head(struct leg *leg, const struct head *head, bool end) {
     stream->head_ends = end;
     stream->asks_head = head->method == METHOD_HEAD;
     stream->to_send = head->content_length;
-    h3_stream_send_later(stream);
+    if (!head->upgrade.n || stream->session->control.has_settings)
+        h3_stream_send_later(stream);
     h3_stream_await_window(stream, true); /* the origin lets it begin in time, or never */
 }
 

@@ -111,6 +111,30 @@ static inline struct call *post(struct str body) {
     return ask_fields("POST", body, true, (int64_t)body.n, 0, NULL);
 }
 
+/* A WebSocket, by HTTP/1.1. */
+static inline struct call *ask_tunnel(void) {
+    static const char *const fields[][2] = {{"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="},
+                                            {"sec-websocket-version", "13"}};
+    static const struct exchange_origin from = {.listener = &definition, .peer = STR("192.0.2.1"), .version = 11};
+    struct call *c = &calls[call_count++];
+    *c = (struct call){0};
+    loopback_init(&c->loop, &worker);
+    head_init(&c->head);
+    c->head.method = METHOD_GET;
+    c->head.method_text = STR("GET");
+    c->head.host = c->head.authority = STR("example.com");
+    c->head.target = c->head.path = STR("/chat");
+    c->head.content_length = -1;
+    c->head.version = 11;
+    c->head.upgrade = STR("websocket");
+    c->loop.to_send = STR("from the client");
+    c->x = exchange_open(&worker, &c->loop.leg, &from);
+    for (size_t i = 0; i < 2; i++)
+        fields_add(&c->head.fields, exchange_arena(c->x), str_of(fields[i][0]), str_of(fields[i][1]));
+    exchange_on_head(&c->loop.leg, &c->head, false);
+    return c;
+}
+
 static inline const char *text(const struct strbuf *b) {
     return b->p ? b->p : "";
 }

@@ -465,6 +465,38 @@ static void an_origin_that_takes_no_body(void **state) {
     assert_false(questions[0].closed);
 }
 
+/* ---- tunnels */
+
+static void a_tunnel_that_waits_for_settings_holds_nobody_up(void **state) {
+    (void)state;
+    origin_settings[origin_setting_count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+    next_is_raw = true; /* they are not sent yet */
+    ask_tunnel();
+    get();
+    settle();
+    assert_int_equal(question_count, 1);
+    assert_non_null(strstr(text(&questions[0].fields), ":path: /\n"));
+    origins[0].is_raw = false;
+    settle();
+    assert_int_equal(question_count, 2);
+    assert_non_null(strstr(text(&questions[1].fields), ":protocol: websocket\n"));
+    answer(&questions[0], "200", STR("x"));
+    settle();
+    assert_answered(&calls[1], 200);
+}
+
+static void a_tunnel_does_not_wait_for_ever(void **state) {
+    (void)state;
+    http2.settings_timeout = 3600000000;
+    next_is_raw = true;
+    struct call *tunnel = ask_tunnel();
+    settle();
+    pass(cluster.options.write_timeout + 1000000);
+    settle();
+    assert_answered(tunnel, 504);
+    assert_int_equal(question_count, 0);
+}
+
 static void an_idle_connection_is_closed_in_time(void **state) {
     (void)state;
     get();
@@ -541,6 +573,8 @@ int main(void) {
         TEST(a_client_that_does_not_read_stops_no_other),
         TEST(a_body_that_does_not_come),
         TEST(an_origin_that_takes_no_body),
+        TEST(a_tunnel_that_waits_for_settings_holds_nobody_up),
+        TEST(a_tunnel_does_not_wait_for_ever),
         TEST(an_idle_connection_is_closed_in_time),
         TEST(silence_is_asked_about),
         TEST(a_dead_connection_is_noticed),

@@ -456,29 +456,6 @@ static void answer_in_front_of_a_full_window_has_its_time(void **state) {
 
 /* ---- tunnels */
 
-static struct call *ask_tunnel(void) {
-    static const char *const fields[][2] = {{"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="},
-                                            {"sec-websocket-version", "13"}};
-    static const struct exchange_origin from = {.listener = &definition, .peer = STR("192.0.2.1"), .version = 11};
-    struct call *c = &calls[call_count++];
-    *c = (struct call){0};
-    loopback_init(&c->loop, &worker);
-    head_init(&c->head);
-    c->head.method = METHOD_GET;
-    c->head.method_text = STR("GET");
-    c->head.host = c->head.authority = STR("example.com");
-    c->head.target = c->head.path = STR("/chat");
-    c->head.content_length = -1;
-    c->head.version = 11;
-    c->head.upgrade = STR("websocket");
-    c->loop.to_send = STR("from the client");
-    c->x = exchange_open(&worker, &c->loop.leg, &from);
-    for (size_t i = 0; i < 2; i++)
-        fields_add(&c->head.fields, exchange_arena(c->x), str_of(fields[i][0]), str_of(fields[i][1]));
-    exchange_on_head(&c->loop.leg, &c->head, false);
-    return c;
-}
-
 static void tunnel_waits_for_settings_and_opens(void **state) {
     (void)state;
     struct call *c = ask_tunnel();
@@ -495,6 +472,34 @@ static void tunnel_waits_for_settings_and_opens(void **state) {
     say_frame(0, H3_DATA, "from the origin", 15, true);
     settle();
     assert_string_equal(text(&c->loop.received), "from the origin");
+}
+
+static void tunnel_that_waits_holds_nobody_up(void **state) {
+    (void)state;
+    struct call *tunnel = ask_tunnel(), *other = get();
+    open_connection();
+    settle();
+    assert_true(hears(0, ":method: GET\n") && hears(0, ":path: /\n"));
+    answer(0, "200", STR(""));
+    settle();
+    assert_answered(other, 200);
+    say_settings(true);
+    settle();
+    assert_true(hears(4, ":protocol: websocket\n"));
+    SAY_HEAD(4, false, ":status", "200");
+    settle();
+    assert_int_equal(tunnel->status, 101);
+}
+
+/* It has its time, like any request that is not even begun. */
+static void tunnel_that_waits_for_ever(void **state) {
+    (void)state;
+    struct call *tunnel = ask_tunnel();
+    open_connection();
+    settle();
+    pass(cluster.options.write_timeout + 1000000);
+    settle();
+    assert_answered(tunnel, 504);
 }
 
 static void origin_that_knows_no_tunnels_gets_a_request(void **state) {
@@ -719,6 +724,8 @@ int main(void) {
         TEST(unread_response_is_bounded),
         TEST(answer_in_front_of_a_full_window_has_its_time),
         TEST(tunnel_waits_for_settings_and_opens),
+        TEST(tunnel_that_waits_holds_nobody_up),
+        TEST(tunnel_that_waits_for_ever),
         TEST(origin_that_knows_no_tunnels_gets_a_request),
         TEST(client_that_gives_up_resets_the_stream),
         TEST(silent_connection_ends_with_its_last_request),
