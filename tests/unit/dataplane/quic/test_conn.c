@@ -267,6 +267,36 @@ static void retry_under_load(void **state) {
     assert_false(open_one(&(struct peer_wish){0})->got_retry);
 }
 
+/* The socket is another worker's from now on, who has nothing of the first one but what the process has. */
+static void become_another_worker(void) {
+    quic_endpoint_destroy(net.endpoint);
+    worker_end_turn(&net.worker);
+    quic_worker_free(&net.worker);
+    net.process->workers[net.worker.index] = NULL;
+    net.worker.index = net.other.index;
+    assert_int_equal(quic_process_add_worker(net.process, &net.worker), 0);
+    net_open();
+}
+
+static void tokens_of_one_worker_are_good_for_another(void **state) {
+    (void)state;
+    net.options.retry = QUIC_RETRY_ALWAYS;
+    struct peer *p = peer_connect(&(struct peer_wish){0});
+    net_end_turn();
+    net.worker.now += DELAY_US;
+    net_deliver_due();                   /* the Initial has come, the Retry is on its way */
+    assert_int_equal(stats()->quic_retries_total, 1);
+    become_another_worker();
+    assert_true(net_run(all_done, 5000000));
+    net_run(NULL, 100000);
+    assert_true(p->token.n > 0);
+    assert_int_equal(stats()->quic_tokens_accepted_total, 1);
+    become_another_worker();
+    assert_false(open_one(&(struct peer_wish){.token = &p->token})->got_retry);
+    assert_int_equal(stats()->quic_tokens_accepted_total, 2);
+    assert_int_equal(stats()->quic_retries_total, 1);
+}
+
 /* The Retry was for another address: its token comes from one that did not ask. */
 static void tokens_are_for_one_address(void **state) {
     (void)state;
@@ -668,6 +698,7 @@ int main(void) {
         NET_TEST(version_negotiations_are_bounded),
         NET_TEST(retry_always),
         NET_TEST(retry_under_load),
+        NET_TEST(tokens_of_one_worker_are_good_for_another),
         NET_TEST(tokens_are_for_one_address),
         NET_TEST(nobody_is_amplified),
         NET_TEST(handshakes_are_bounded),
