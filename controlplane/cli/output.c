@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/plural.h"
 #include "controlplane/cli/cli.h"
 #include "proto/resource.h"
 
@@ -130,7 +131,8 @@ static void print_change(const struct cli *cli, const Headgate__Change *c, size_
     for (size_t i = 0; i < fields; i++)
         print_field(cli, c->fields[i]);
     if (c->field_count > fields)
-        cli_print(cli, STYLE_DIM, "    and %" PRIu64 " more fields\n", c->field_count - fields);
+        cli_print(cli, STYLE_DIM, "    and %" PRIu64 " more field%s\n", c->field_count - fields,
+                  plural(c->field_count - fields));
 }
 
 void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, size_t count, uint64_t total,
@@ -139,7 +141,7 @@ void cli_print_changes(const struct cli *cli, Headgate__Change *const *changes, 
     for (size_t i = 0; i < printed; i++)
         print_change(cli, changes[i], shown);
     if (total > printed)
-        cli_print(cli, STYLE_DIM, "  and %" PRIu64 " more resources\n", total - printed);
+        cli_print(cli, STYLE_DIM, "  and %" PRIu64 " more resource%s\n", total - printed, plural(total - printed));
 }
 
 /* ---- times ---- */

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "common/plural.h"
 #include "controlplane/cli/certificates.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
@@ -169,8 +170,9 @@ static void add_cluster(struct table *t, const Headgate__ClusterStatus *c, size_
     }
     if (c->endpoint_count > shown || c->endpoint_count == 0) {
         table_add(t, STYLE_NAME, "  %s", shown ? "" : c->name ? c->name : "");
-        table_add(t, c->endpoint_count ? STYLE_DIM : STYLE_WARN, shown ? "and %zu more" : "%zu endpoints",
-                  (size_t)c->endpoint_count - shown);
+        size_t left = (size_t)c->endpoint_count - shown;
+        table_add(t, left ? STYLE_DIM : STYLE_WARN, "%s%zu %s%s", shown ? "and " : "", left, shown ? "more" : "endpoint",
+                  shown ? "" : plural(left));
         for (int i = 0; i < 4; i++)
             table_add(t, STYLE_PLAIN, "%s", "");
     }

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/plural.h"
+
 enum { CELL_MAX = 160, NAME_LEAST = 12, NAME_MOST = 40 };
 
 static const char plain[] = "", bold[] = "\033[1m", dim[] = "\033[2m", red[] = "\033[31m", yellow[] = "\033[33m";
@@ -98,7 +100,7 @@ static void add_plane(struct line *l, const struct top_plane *p) {
             add(l, plain, " (%" PRIu64 " QUIC)", p->quic_connections);
         add(l, plain, " %6" PRIu64 " under way", p->exchanges);
         if (p->left_out)
-            add(l, yellow, " (%" PRIu64 " clusters left out)", p->left_out);
+            add(l, yellow, " (%" PRIu64 " cluster%s left out)", p->left_out, plural(p->left_out));
     }
     end_line(l);
 }
@@ -113,7 +115,7 @@ static unsigned add_planes(struct line *l, const struct top_view *v) {
         if (v->plane_count == 0)
             add(l, yellow, "no data plane%s is connected", v->reply->n_data_planes ? " of that name" : "");
         else if (shown < v->plane_count)
-            add(l, dim, "and %zu more data planes", v->plane_count - shown);
+            add(l, dim, "and %zu more data plane%s", v->plane_count - shown, plural(v->plane_count - shown));
         if (away)
             add(l, yellow, "%s%zu away: %s%s", v->plane_count == 0 || shown < v->plane_count ? ", " : "", away,
                 v->reply->away[0]->node ? v->reply->away[0]->node : "", away > 1 ? ", ..." : "");
@@ -257,7 +259,7 @@ static void add_head(struct line *l, const struct top_screen *s, const struct to
         add(l, plain, "  version %" PRIu64, v->reply->version);
     else
         add(l, yellow, "  no version yet");
-    add(l, plain, "  %zu clusters by %s", v->cluster_count, top_order_name(s->order));
+    add(l, plain, "  %zu cluster%s by %s", v->cluster_count, plural(v->cluster_count), top_order_name(s->order));
     if (s->has_keys)
         add(l, dim, "  q: quit  s: sort  arrows: scroll");
     end_line(l);

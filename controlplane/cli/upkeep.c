@@ -1,6 +1,7 @@
 /* verify and gc: on the daemon's store, or on a store that no daemon has open. */
 #include <inttypes.h>
 
+#include "common/plural.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/engine/reply.h"
@@ -27,12 +28,10 @@ static int print_verify(const struct cli *cli, const Headgate__VerifyReply *r) {
     if (cli->is_json)
         reply_print_json(r);
     else if (faults)
-        cli_print(cli, STYLE_BAD, "%zu fault%s\n", faults, faults == 1 ? "" : "s");
+        cli_print(cli, STYLE_BAD, "%zu fault%s\n", faults, plural(faults));
     else
-        cli_print(cli, STYLE_GOOD,
-                  "%" PRIu64 " versions and %" PRIu64 " objects are as they were written (%" PRIu64
-                  " bytes)\n",
-                  r->versions, r->objects, r->bytes);
+        cli_print(cli, STYLE_GOOD, "%" PRIu64 " version%s and %" PRIu64 " object%s are as they were written (%" PRIu64
+                  " bytes)\n", r->versions, plural(r->versions), r->objects, plural(r->objects), r->bytes);
     return faults ? EXIT_REFUSED : EXIT_DONE;
 }
 
@@ -86,9 +85,9 @@ static int print_gc(const struct cli *cli, const Headgate__GcReply *r, bool is_d
     if (cli->is_json)
         reply_print_json(r);
     else if (faults == 0)
-        cli_print(cli, STYLE_PLAIN, "%s %" PRIu64 " versions and %" PRIu64 " objects, %" PRIu64 " bytes\n",
-                  is_dry_run ? "would drop" : "dropped", r->versions_dropped, r->objects_dropped,
-                  r->bytes_freed);
+        cli_print(cli, STYLE_PLAIN, "%s %" PRIu64 " version%s and %" PRIu64 " object%s, %" PRIu64 " bytes\n",
+                  is_dry_run ? "would drop" : "dropped", r->versions_dropped, plural(r->versions_dropped),
+                  r->objects_dropped, plural(r->objects_dropped), r->bytes_freed);
     return faults ? EXIT_REFUSED : EXIT_DONE;
 }
 

@@ -1,3 +1,4 @@
+#include "common/plural.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/embed.h"
 #include "controlplane/cli/reply.h"
@@ -26,9 +27,9 @@ static void print_text(const struct cli *cli, const char *path, int status, size
                        const struct problem_list *problems) {
     size_t errors = cli_print_problems(cli, problems->items, problems->count);
     if (status == 0)
-        cli_print(cli, STYLE_GOOD, "%s is valid: %zu resources\n", path, resources);
+        cli_print(cli, STYLE_GOOD, "%s is valid: %zu resource%s\n", path, resources, plural(resources));
     else
-        cli_print(cli, STYLE_BAD, "%s has %zu error%s\n", path, errors, errors == 1 ? "" : "s");
+        cli_print(cli, STYLE_BAD, "%s has %zu error%s\n", path, errors, plural(errors));
 }
 
 int command_validate(struct cli *cli, const struct options *options) {

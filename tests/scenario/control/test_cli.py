@@ -290,6 +290,15 @@ def test_store_is_verified(site):
     assert found.code == 1 and found.json["problems"]
 
 
+def test_one_is_no_plural(site):
+    settings = site.write("settings.json", {"trusted-hops": 1})
+    assert site.ok("validate", settings).out == f"{settings} is valid: 1 resource\n"
+    site.ok("push", settings)
+    assert site.ok("verify").out.startswith("1 version and 1 object are as they were written")
+    site.push(FIRST)
+    assert "1 version and 1 object, " in site.ok("gc", "--keep", 1).out
+
+
 def test_gc(site):
     for i in range(5):
         site.push(site_of(f"127.0.0.1:{9000 + i}"))

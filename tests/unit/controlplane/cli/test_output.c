@@ -74,11 +74,38 @@ static void columns_stand_below_each_other(void **state) {
     table_finish(&t);
 }
 
+/* So many resources, of which the first has so many fields: one of each is shown. */
+static void print_changes_of(size_t fields, uint64_t total) {
+    Headgate__FieldChange field = HEADGATE__FIELD_CHANGE__INIT, *field_list[] = {&field};
+    Headgate__Change change = HEADGATE__CHANGE__INIT, *changes[] = {&change};
+    change.kind = HEADGATE__KIND__KIND_CLUSTER;
+    change.what = HEADGATE__CHANGE__WHAT__REMOVED;
+    change.name = (char *)"web";
+    field.path = (char *)"weight";
+    field.before = (char *)"1";
+    change.fields = field_list;
+    change.n_fields = 1;
+    change.field_count = fields;
+    cli_print_changes(&plain, changes, 1, total, 1);
+}
+
+static void one_is_no_plural(void **state) {
+    struct capture c;
+    (void)state;
+    begin(&c, &stdout);
+    print_changes_of(2, 2);
+    assert_printed(&c, "  - cluster/web\n    - weight: 1\n    and 1 more field\n  and 1 more resource\n");
+    begin(&c, &stdout);
+    print_changes_of(3, 3);
+    assert_printed(&c, "  - cluster/web\n    - weight: 1\n    and 2 more fields\n  and 2 more resources\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_that_is_printed_steers_the_terminal),
         cmocka_unit_test(nor_does_what_is_wrong),
         cmocka_unit_test(columns_stand_below_each_other),
+        cmocka_unit_test(one_is_no_plural),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

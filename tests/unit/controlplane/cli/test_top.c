@@ -304,6 +304,23 @@ static void narrow_screens_have_fewer_columns(void **state) {
     top_view_finish(&v);
 }
 
+static void one_is_no_plural(void **state) {
+    struct top_view v;
+    struct top_screen s = {.width = 120, .height = 24};
+    (void)state;
+    for (unsigned count = 1; count <= 2; count++) {
+        sample_init(&first, 1, 5, 1000000, count);
+        sample_init(&second, 2, 5, 2000000, count);
+        second.observation.clusters_left_out = count;
+        make(&v);
+        char *text = render(&s, &v);
+        assert_non_null(strstr(text, count == 1 ? "  1 cluster by requests" : "  2 clusters by requests"));
+        assert_non_null(strstr(text, count == 1 ? "(1 cluster left out)" : "(2 clusters left out)"));
+        hg_free(text);
+        top_view_finish(&v);
+    }
+}
+
 static void connections_of_quic_are_told_apart(void **state) {
     struct top_view v;
     struct top_screen s = {.width = 120, .height = 24};
@@ -395,6 +412,7 @@ int main(void) {
         cmocka_unit_test(without_memory),
         cmocka_unit_test(every_size_is_kept),
         cmocka_unit_test(narrow_screens_have_fewer_columns),
+        cmocka_unit_test(one_is_no_plural),
         cmocka_unit_test(connections_of_quic_are_told_apart),
         cmocka_unit_test(scrolling_ends_at_the_end),
         cmocka_unit_test(names_cannot_move_the_cursor),
