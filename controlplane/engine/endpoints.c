@@ -12,7 +12,7 @@
 #include "controlplane/engine/tracked.h"
 
 static const uint64_t PUBLISH_EVERY_US = 50000;
-static const double SAVE_AFTER_SECONDS = 1., SAVE_AGAIN_SECONDS = 5., CHECKS_AGAIN_SECONDS = 1.;
+static const double SAVE_AFTER_SECONDS = 1., SAVE_AGAIN_SECONDS = 5., TRY_AGAIN_SECONDS = 1.;
 
 /* ---- one cluster's set ---- */
 
@@ -304,19 +304,21 @@ void engine_renew_checks(struct engine *e) {
     }
 }
 
-void engine_set_checks_later(struct engine *e) {
-    if (ev_is_active(&e->endpoints.set_checks))
+void engine_try_again_later(struct engine *e) {
+    if (ev_is_active(&e->endpoints.again))
         return;
-    ev_timer_set(&e->endpoints.set_checks, CHECKS_AGAIN_SECONDS, 0.);
-    ev_timer_start(e->config.loop, &e->endpoints.set_checks);
+    ev_timer_set(&e->endpoints.again, TRY_AGAIN_SECONDS, 0.);
+    ev_timer_start(e->config.loop, &e->endpoints.again);
 }
 
-static void on_set_checks(struct ev_loop *loop, ev_timer *timer, int events) {
+static void on_again(struct ev_loop *loop, ev_timer *timer, int events) {
     struct engine *e = timer->data;
     const struct map_entry *entry;
     size_t position = 0;
     (void)loop;
     (void)events;
+    if (e->endpoints.lacks_clusters)
+        engine_follow_intent(e);
     while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
         struct tracked *t = entry->value;
         if (t->lacks_checks)
@@ -394,8 +396,11 @@ void engine_follow_intent(struct engine *e) {
             status |= follow_cluster(e, s, i);
     drop_unseen(e);
     e->endpoints.has_strays = true;
-    if (status < 0)
-        log_error("no memory to find and check the endpoints of every cluster");
+    e->endpoints.lacks_clusters = status < 0;
+    if (status == 0)
+        return;
+    log_error("no memory to find and check the endpoints of every cluster; trying again");
+    engine_try_again_later(e);
 }
 
 /* ---- a push ---- */
@@ -490,8 +495,8 @@ int engine_endpoints_init(struct engine *e, struct error_list *errors) {
     struct engine_endpoints *p = &e->endpoints;
     ev_timer_init(&p->publish, on_publish, 0., 0.);
     ev_timer_init(&p->save, on_save, SAVE_AFTER_SECONDS, 0.);
-    ev_timer_init(&p->set_checks, on_set_checks, 0., 0.);
-    p->publish.data = p->save.data = p->set_checks.data = e;
+    ev_timer_init(&p->again, on_again, 0., 0.);
+    p->publish.data = p->save.data = p->again.data = e;
     p->saver = (struct state_saver){.engine = e, .saved = on_saved};
     for (size_t i = 0; i < SOURCE_KINDS; i++)
         p->gone[i].kind = source_kinds[i]->name;
@@ -511,7 +516,7 @@ void engine_endpoints_finish(struct engine *e) {
     size_t position = 0;
     ev_timer_stop(e->config.loop, &p->publish);
     ev_timer_stop(e->config.loop, &p->save);
-    ev_timer_stop(e->config.loop, &p->set_checks);
+    ev_timer_stop(e->config.loop, &p->again);
     state_saver_drop(&p->saver);
     while ((entry = map_next(&p->clusters, &position)) != NULL)
         tracked_destroy(entry->value);

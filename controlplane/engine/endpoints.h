@@ -32,7 +32,8 @@ struct engine_endpoints {
     bool             is_pending;    /* publish when the push under way is over */
     struct engine_source_totals gone[SOURCE_KINDS]; /* of sources that are no more */
     uint64_t         generations, saves; /* so far */
-    ev_timer         set_checks;    /* runs while some cluster lacks its checks */
+    bool             lacks_clusters; /* some are not followed as the intent has them: there was no memory */
+    ev_timer         again;         /* runs while some cluster lacks that, or its checks */
 };
 
 int  engine_endpoints_init(struct engine *e, struct error_list *errors);
@@ -44,8 +45,8 @@ void engine_endpoints_finish(struct engine *e);
 struct part *engine_make_endpoints(struct engine *e, const struct config_resources *intent, struct part *state);
 /* Sources and checks become those of the current intent. */
 void engine_follow_intent(struct engine *e);
-/* Those of clusters that lack them are set again, a while later. */
-void engine_set_checks_later(struct engine *e);
+/* What clusters lack is tried again, a while later. */
+void engine_try_again_later(struct engine *e);
 /* Secrets of the current state are others than before. */
 void engine_renew_checks(struct engine *e);
 /* A push is over. */

@@ -96,7 +96,7 @@ static void note_lack(struct tracked *t, const char *reason) {
         log_error("the checks of a cluster stay as they were; trying again", LOG_S("cluster", t->name),
                   LOG_S("reason", reason));
     t->lacks_checks = true;
-    engine_set_checks_later(t->engine);
+    engine_try_again_later(t->engine);
 }
 
 void tracked_set_checks(struct tracked *t) {
@@ -236,6 +236,7 @@ static void become_plain(struct tracked *t) {
 int tracked_update(struct tracked *t, const struct blob *cluster, const struct resource_id *declared,
                    const struct snapshot *s, const struct source_sink *sink) {
     Headgate__Cluster *m;
+    t->cluster_id = (struct resource_id){0}; /* what fails in the middle is of no intent */
     if (decode_cluster(cluster->bytes, cluster->size, &m) < 0)
         return -1;
     if (!m)

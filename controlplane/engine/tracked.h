@@ -26,7 +26,7 @@ struct tracked {
 struct tracked *tracked_create(struct engine *e, const char *name); /* NULL without memory */
 void            tracked_destroy(struct tracked *t); /* leaves the map alone; NULL is allowed */
 
-/* Becomes the cluster of this intent. 0, or -1 without memory: tried again with the next intent. */
+/* Becomes the cluster of this intent. 0, or -1 without memory: it may lack its source, and is to be tried again. */
 int  tracked_update(struct tracked *t, const struct blob *cluster, const struct resource_id *declared,
                     const struct snapshot *s, const struct source_sink *sink);
 /* Fills the cluster and base of `t` as they would be with these resources, after `now` (NULL: there is none yet); nothing

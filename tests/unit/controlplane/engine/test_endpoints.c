@@ -379,6 +379,32 @@ static void pushes_survive_failing_allocations(void **state) {
     }
 }
 
+/* The push is done with, and one cluster of it could not be followed for want of memory. */
+static void push_until_a_source_is_missing(struct fixture *f) {
+    struct source_state source;
+    char yaml[512];
+    bool is_missing = false;
+    for (long nth = 0; !is_missing; nth++) {
+        uint64_t version = current(f)->version;
+        snprintf(yaml, sizeof yaml, "clusters: [{name: web, discovery: {file: %s/%slist.yaml}}]\n", f->folder,
+                 nth % 2 ? "./" : "");
+        hg_alloc_fail_at(nth, 0);
+        fixture_push_text(f, yaml);
+        hg_alloc_fail_at(-1, 0);
+        assert_true(nth < 20000);
+        is_missing = current(f)->version != version && !engine_cluster_source(f->engine, "web", &source);
+    }
+}
+
+static void a_cluster_that_cannot_be_followed_is_tried_again(void **state) {
+    struct fixture *f = *state;
+    push_file_cluster(f, write_list(f, "[10.0.0.1:1]"));
+    wait_state(f, "10.0.0.1:1 ?");
+    push_until_a_source_is_missing(f);
+    write_list(f, "[10.0.0.2:1]");
+    wait_state(f, "10.0.0.2:1 ?");
+}
+
 /* ---- one set ---- */
 
 static Headgate__Endpoint__Health always_healthy(void *context, const char *address) {
@@ -452,6 +478,7 @@ int main(void) {
         TEST(found_endpoints_replace_declared_ones_and_survive),
         TEST(another_source_keeps_the_endpoints_until_it_answers),
         TEST(pushes_survive_failing_allocations),
+        TEST(a_cluster_that_cannot_be_followed_is_tried_again),
         cmocka_unit_test(draining_endpoints_stay_so_and_memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
