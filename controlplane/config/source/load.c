@@ -23,16 +23,25 @@ static int out_of_memory(struct load *l) {
 
 /* ---- one file ---- */
 
-static int read_all(int fd, struct strbuf *out) {
+/* A descriptor of ours, which a shell has opened: "push <(envsubst <gateway.yaml)". */
+static bool is_handed_over(const char *path) {
+    return strcmp(path, "/dev/stdin") == 0 || strncmp(path, "/dev/fd/", strlen("/dev/fd/")) == 0;
+}
+
+/* ENXIO: it is no regular file; sockets are that for the system already. */
+static int check_kind(int fd) {
     struct stat st;
-    char piece[65536];
-    ssize_t n;
     if (fstat(fd, &st) < 0)
         return -1;
-    if (!S_ISREG(st.st_mode)) {
-        errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
-        return -1;
-    }
+    if (S_ISREG(st.st_mode))
+        return 0;
+    errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
+    return -1;
+}
+
+static int read_all(int fd, struct strbuf *out) {
+    char piece[65536];
+    ssize_t n;
     /* One byte more than allowed is enough to be refused. */
     while (out->n <= CONFIG_FILE_MAX && (n = read(fd, piece, sizeof piece)) != 0) {
         if (n < 0 && errno != EINTR)
@@ -45,12 +54,14 @@ static int read_all(int fd, struct strbuf *out) {
     return out->failed ? -1 : 0;
 }
 
-/* A pipe is not waited for. ENXIO: it is no regular file; sockets are that for the system already. */
+/* A pipe is not waited for, but where somebody has opened it for us. */
 static int read_file(const char *path, struct strbuf *out) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    bool may_wait = is_handed_over(path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (may_wait ? 0 : O_NONBLOCK));
     if (fd < 0)
         return -1;
-    int status = read_all(fd, out), error = errno;
+    int status = may_wait || check_kind(fd) == 0 ? read_all(fd, out) : -1;
+    int error = errno;
     close(fd);
     errno = error;
     return status;

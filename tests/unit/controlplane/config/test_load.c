@@ -268,6 +268,26 @@ static void patterns_in_folders_watch_every_folder(void **state)
     config_sources_finish(&sources);
 }
 
+static void what_a_shell_hands_over_may_be_a_pipe(void **state)
+{
+    static const char text[] = "clusters: [{name: a, endpoints: [127.0.0.1:1]}]\n";
+    struct config_sources sources = {0};
+    struct error_list errors = {0};
+    char path[32];
+    int ends[2];
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], text, strlen(text)), strlen(text));
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_int_equal(config_load(path, &sources, &errors), 0);
+    assert_int_equal(sources.count, 1);
+    assert_int_equal(sources.items[0].size, strlen(text));
+    close(ends[0]);
+    error_list_finish(&errors);
+    config_sources_finish(&sources);
+}
+
 #define IN_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
 
 int main(void)
@@ -277,6 +297,7 @@ int main(void)
         IN_ROOT(a_missing_root_says_so),
         IN_ROOT(what_is_no_regular_file_is_refused_at_once),
         IN_ROOT(an_include_that_is_no_regular_file_is_named),
+        IN_ROOT(what_a_shell_hands_over_may_be_a_pipe),
         IN_ROOT(every_unreadable_include_is_named),
         IN_ROOT(a_file_over_the_limit_is_refused_and_no_more_is_said),
         IN_ROOT(links_on_the_way_are_watched),
