@@ -184,6 +184,7 @@ int worker_init(struct worker *w, unsigned index, unsigned loop_flags) {
     ev_async_init(&w->mailbox_wakeup, on_mail);
     ev_async_start(w->loop, &w->mailbox_wakeup);
     ev_init(&w->ticker, on_tick);
+    ev_set_priority(&w->ticker, EV_MINPRI); /* what has come is read before it counts as missing */
     w->ticker.repeat = TICK_SECONDS;
     return 0;
 }

@@ -339,10 +339,18 @@ void conn_set_deadline(struct conn *c, enum conn_deadline which, uint64_t when) 
     worker_hasten_timer(c->worker, &c->timer, when);
 }
 
+/* It may have spoken in time: who waits to be read is not late, but we are. */
+static bool put_off_deadline(struct conn *c, int which) {
+    if (which == DEADLINE_WRITE || !worker_is_in_line(&c->readable))
+        return false;
+    c->deadlines[which] = c->worker->now + LATE_US;
+    return true;
+}
+
 static void on_timer(struct timer *t) {
     struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, timer));
     for (int i = 0; i < DEADLINE_COUNT && !c->is_closed; i++) {
-        if (!c->deadlines[i] || c->deadlines[i] > c->worker->now)
+        if (!c->deadlines[i] || c->deadlines[i] > c->worker->now || put_off_deadline(c, i))
             continue;
         c->deadlines[i] = 0;
         if (i == DEADLINE_LOOK)

@@ -37,6 +37,7 @@ enum conn_deadline { DEADLINE_IDLE, DEADLINE_READ, DEADLINE_WRITE, DEADLINE_LOOK
 enum {
     UNSENT_MAX = 128 << 10,
     LOOK_US = 1000000,
+    LATE_US = 20000, /* until a deadline is looked at again whose connection waits to be read */
 };
 
 struct conn_ops {

@@ -30,11 +30,12 @@ def test_a_thousand_streams_whose_windows_stay_shut(site, listener):
     """CVE-2019-9517. Every stream ends at its write deadline; until then each holds at most the buffer of an exchange."""
     rose = rise(site, "client_write_timeouts_total")
     streams = range(1, 2 * EACH, 2)
+    requests = b"".join(floods.get(stream, path="/filled") for stream in streams)
     with Watch(site, STALLED * (BUFFER + HELD_HEAD)) as watch:
         attackers = []
         for _ in range(STALLED // EACH):
             attackers.append(site.attack(listener, SHUT))
-            attackers[-1].send(b"".join(floods.get(stream, path="/filled") for stream in streams))
+            attackers[-1].send(requests)
         for attacker in attackers:
             attacker.wait_streams(streams)
             assert set(attacker.resets.values()) == {frames.CANCEL} and len(attacker.resets) == EACH, attacker

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "common/alloc.h"
@@ -330,6 +331,32 @@ static void timers_run_with_the_loop_and_let_it_rest(void **state) {
     assert_int_equal(worker.wheel.count, 0);
 }
 
+static void on_input(struct ev_loop *loop, ev_io *io, int events) {
+    (void)events;
+    note('i');
+    ev_io_stop(loop, io);
+}
+
+/* Both are due: what has come is no reason any more to call it missing. */
+static void what_has_come_goes_before_timers(void **state) {
+    (void)state;
+    struct timer t = {.fire = on_timer};
+    ev_io io;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    worker_set_timer(&worker, &t, worker.now + 1);
+    ev_run(worker.loop, EVRUN_NOWAIT); /* the ticker runs from here on */
+    assert_true(ev_is_active(&worker.ticker));
+    ev_io_init(&io, on_input, ends[0], EV_READ);
+    ev_io_start(worker.loop, &io);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    usleep(50000); /* longer than a tick */
+    ev_run(worker.loop, EVRUN_NOWAIT);
+    assert_string_equal(log_text, "it");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* ---- mailbox ---- */
 
 struct mail {
@@ -452,6 +479,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_stands_in_line_is_read_in_order_some_in_each_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(line_is_read_between_two_flushes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(timers_run_with_the_loop_and_let_it_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_has_come_goes_before_timers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_of_each_thread_come_once_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup(mail_that_is_left_is_handled_at_the_end, set_up),
         cmocka_unit_test_setup(mail_that_is_posted_while_the_mailbox_is_emptied_is_handled_too, set_up),

@@ -21,7 +21,7 @@ struct reader {
     struct conn out;  /* that is opened with the first read */
     int         peer;
     size_t      limit, sent, received;
-    unsigned    reads, first_read, destroyed;
+    unsigned    reads, first_read, destroyed, expired;
     bool        closes, connects, tires;
 };
 
@@ -68,13 +68,18 @@ static void ignore_error(struct conn *c, int error) {
     conn_close(c);
 }
 
+static void on_deadline(struct conn *c, enum conn_deadline which) {
+    assert_int_equal(which, DEADLINE_READ);
+    reader_of(c)->expired++;
+}
+
 static void destroy(struct conn *c) {
     reader_of(c)->destroyed++;
 }
 
 static const struct conn_ops ops = {
     .read_limit = read_limit, .on_bytes = on_bytes, .on_eof = ignore, .on_error = ignore_error,
-    .on_write_error = ignore_error, .produce = produce, .on_written = ignore, .destroy = destroy,
+    .on_write_error = ignore_error, .produce = produce, .on_written = ignore, .on_deadline = on_deadline, .destroy = destroy,
 };
 
 /* To where nobody listens; it takes its time all the same. */
@@ -262,6 +267,28 @@ static void who_is_closed_leaves_the_line(void **state) {
     assert_false(worker_has_line(&worker));
 }
 
+static void let_time_pass(void) {
+    worker.now += 1000000;
+    wheel_advance(&worker.wheel, worker.now);
+}
+
+/* It has spoken in time, and is not blamed for our being late. */
+static void deadlines_wait_for_who_waits_to_be_read(void **state) {
+    (void)state;
+    fill_all();
+    one_turn();
+    for (size_t i = 0; i < COUNT; i++)
+        conn_set_deadline(&readers[i].conn, DEADLINE_READ, worker.now + 1);
+    let_time_pass();
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(readers[i].expired, worker_is_in_line(&readers[i].conn.readable) ? 0 : 1);
+    while (worker_has_line(&worker))
+        worker_leave_line(worker.line.next_in_line); /* as if they had been read */
+    let_time_pass();
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(readers[i].expired, 1);
+}
+
 static void who_closes_when_its_place_comes(void **state) {
     (void)state;
     fill_all();
@@ -302,6 +329,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(connections_are_work_as_well, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_turn_comes_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_closed_leaves_the_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deadlines_wait_for_who_waits_to_be_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_closes_when_its_place_comes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_paused_is_not_read, set_up, tear_down),
     };
