@@ -47,9 +47,10 @@ ATTACKS = [
 
 
 class Site(Begun):
-    """A gateway with a listener `web` and one for TLS, `secure`, in front of one origin; one worker has a CPU of its own.
+    """A gateway with a listener `web` and one for TLS, `secure`, in front of an origin; one worker has a CPU of its own.
     Deadlines are short, so that they are met while an attack lasts. Another origin is given as what has a port and can
-    stop; `extensions` are the certificate's, in openssl's words."""
+    stop; `extensions` are the certificate's, in openssl's words. Large responses are of an origin of their own: how
+    long a single thread that writes hundreds of them lets its other clients wait is no doing of the gateway."""
     PROTOCOLS = {"web": "h2c", "secure": "h2"}  # what honest load speaks
     UNIT = "connections"             # what attacks count
     HAS_SHORT_TAIL = True            # in the short form the tail decides, too
@@ -63,9 +64,13 @@ class Site(Begun):
         self.certificate, key = self.authority.pair(work / "certs", "gateway", ["localhost", "127.0.0.1"],
                                                extensions=extensions)
         self.gateway = Gateway(programs, work, cpu=self.cpu if workers == 1 else None, workers=workers)
-        self.origin = origin or Program("origin", [pathlib.Path(programs).parent / "bench/origin", "12", "1048576"], cpus[-1],
-                                        work / "origin.log", prints_port=True)
+        self.origin = origin or self.start_origin(programs, "12")
+        self.large_origin = self.start_origin(programs, "1048576")
         self.configuration = self.describe(self.certificate, key)
+
+    def start_origin(self, programs, size):
+        return Program("origin", [pathlib.Path(programs).parent / "bench/origin", size], self.load_cpu,
+                       self.work / f"origin-{size}.log", prints_port=True)
 
     def describe(self, certificate, key):
         both = {"protocols": ["http1", "http2"], "route-table": "site"}
@@ -73,10 +78,12 @@ class Site(Begun):
         listeners[1]["tls"] = {"certificates": [{"certificate": str(certificate), "key": str(key)}]}
         deadlines = dict.fromkeys(("header", "write", "handshake", "idle"), "1s")
         filled = {"match": {"path": {"prefix": "/filled"}}, "respond": {"status": 200, "body": "x" * 20000}}
+        large = {"match": {"path": {"exact": "/1048576"}}, "cluster": "large"}
+        ports = {"web": self.origin.port, "large": self.large_origin.port}
         return {"access-log": {"format": "off"}, "limits": {"connections-per-ip": 20000}, "timeouts": deadlines,
                 "listeners": listeners,
-                "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [filled, {"cluster": "web"}]}]}],
-                "clusters": [{"name": "web", "endpoints": [f"127.0.0.1:{self.origin.port}"]}]}
+                "route-tables": [{"name": "site", "hosts": [{"domains": ["*"], "rules": [filled, large, {"cluster": "web"}]}]}],
+                "clusters": [{"name": name, "endpoints": [f"127.0.0.1:{port}"]} for name, port in ports.items()]}
 
     def begin(self):
         self.gateway.start()
@@ -88,6 +95,7 @@ class Site(Begun):
     def stop(self):
         self.gateway.stop()
         self.origin.stop()
+        self.large_origin.stop()
 
     def metric(self, name):
         return self.gateway.metric(f"headgate_{name}") or 0
