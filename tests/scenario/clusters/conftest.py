@@ -21,6 +21,16 @@ def gateway():
         gateway.stop()
 
 
+@pytest.fixture(scope="module")
+def single():
+    """One worker: turns, and what is under way, are each worker's own."""
+    gateway = Gateway(workers=1)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
+
+
 @pytest.fixture
 def own():
     """A gateway whose processes the test may kill."""

@@ -5,43 +5,21 @@ import pytest
 
 from configuration import cluster, configure
 from counted import ask, clients, counted, total
-from gateway import Gateway, wait_until
+from gateway import wait_until
+from shares import REQUESTS, TURNS, by_chance, counts
 from wire import request
 
-WEIGHTS, REQUESTS = (1, 2, 3), 600
+WEIGHTS = (1, 2, 3)
 RING_SIZE = 65536
 POINTS = 2 ** math.ceil(math.log2(RING_SIZE / sum(WEIGHTS)))    # of the ring, for a weight of 1
-TURNS = 2                                                       # by which whoever takes turns is off at most
-
-
-@pytest.fixture(scope="module")
-def single():
-    """One worker: turns, and what is under way, are each worker's own."""
-    gateway = Gateway(workers=1)
-    try:
-        yield gateway.start()
-    finally:
-        gateway.stop()
 
 
 def serve(gateway, name, endpoints, **options):
     gateway.serve(configure(gateway, [cluster(name, *endpoints, **options)]))
 
 
-def counts(gateway, origins):
-    for origin in origins:
-        origin.take_count()
-    assert [answer.status for answer in ask(gateway, REQUESTS)] == [200] * REQUESTS
-    return [origin.take_count() for origin in origins]
-
-
-def by_chance(share):
-    """Six deviations of what is drawn with this chance."""
-    return 6 * math.sqrt(REQUESTS * share * (1 - share))
-
-
 def by_points(share):
-    """The same where the chance is that of a ring: five deviations of its points' share more."""
+    """By chance, where the chance is that of a ring: five deviations of its points' share more."""
     return by_chance(share) + 5 * REQUESTS * share / math.sqrt(POINTS)
 
 
@@ -58,7 +36,7 @@ def test_weights_count(single, balancer, balancing, most):
     with counted(*"abc") as origins:
         endpoints = [{"address": origin.endpoint, "weight": weight} for origin, weight in zip(origins, WEIGHTS)]
         serve(single, f"by-{balancer}", endpoints, balancer=balancer, balancing=balancing)
-        for weight, count in zip(WEIGHTS, counts(single, origins)):
+        for weight, count in zip(WEIGHTS, counts(single, *zip(origins))):
             share = weight / sum(WEIGHTS)
             assert abs(count - REQUESTS * share) <= most(share), (weight, count)
 
@@ -90,7 +68,7 @@ def test_who_is_new_begins_with_a_part_of_its_share(single, balancer, most):
         ask(single)
         serve(single, f"growing-{balancer}", origins, **options)
         share = 0.1 / 2.1
-        assert abs(counts(single, origins)[2] - REQUESTS * share) <= most(share)
+        assert abs(counts(single, origins[:2], origins[2:])[1] - REQUESTS * share) <= most(share)
 
 
 @pytest.mark.parametrize("balancer", ["maglev", "ring-hash"])

@@ -2,13 +2,9 @@
 import pytest
 
 from configuration import cluster, configure
-from counted import ask, counted, total
+from counted import counted
 from gateway import Gateway
-
-ROW = 2
-REQUESTS = 600
-LOST = {"outlier-detection": {"consecutive-5xx": ROW, "consecutive-gateway-failures": ROW, "base-ejection": "60s",
-                              "max-ejected-percent": 100}}
+from shares import LOST, REQUESTS, by_chance, counts, lose
 
 
 @pytest.fixture(scope="module", name="here")
@@ -28,29 +24,6 @@ def serve(gateway, name, zones, **options):
     gateway.serve(configure(gateway, [cluster(name, *endpoints, balancing={"prefer-zone": True}, **LOST, **options)]))
 
 
-def lose(gateway, origins):
-    """They fail until they are ejected."""
-    for origin in origins:
-        origin.status = 503
-    before = gateway.metric("endpoints_ejected")
-    for _ in range(100):
-        ask(gateway, 10)
-        if gateway.metric("endpoints_ejected") == before + len(origins):
-            break
-    assert gateway.metric("endpoints_ejected") == before + len(origins)
-
-
-def counts(gateway, *groups):
-    """How many of REQUESTS come to each group of origins."""
-    for group in groups:
-        for origin in group:
-            origin.take_count()
-    assert [answer.status for answer in ask(gateway, REQUESTS)] == [200] * REQUESTS
-    found = [total(group) for group in groups]
-    assert sum(found) == REQUESTS
-    return found
-
-
 def test_while_our_zone_suffices_nobody_leaves_it(here):
     with counted(*"abcd") as ours, counted(*"wxyz") as theirs:
         serve(here, "enough", [("here", ours), ("there", theirs)])
@@ -60,15 +33,14 @@ def test_while_our_zone_suffices_nobody_leaves_it(here):
 
 
 def test_what_our_zone_cannot_take_spills_over(here):
-    """Two of four take 1.4 times their half; one of four, of its quarter. Six deviations of a binomial share are allowed."""
+    """Two of four take 1.4 times their half; one of four, of its quarter."""
     with counted(*"abcd") as ours, counted(*"wx") as far, counted(*"yz") as farther:
         serve(here, "spilling", [("here", ours), ("there", far), ("yonder", farther)])
         for lost, share in [(ours[:2], 0.7), (ours[2:3], 0.35)]:
             lose(here, lost)
             near, *others = counts(here, ours, far, farther)
-            bound = 6 * (REQUESTS * share * (1 - share)) ** 0.5
-            assert abs(near - share * REQUESTS) <= bound, near
-            assert min(others) > 0 and abs(others[0] - others[1]) <= bound
+            assert abs(near - share * REQUESTS) <= by_chance(share), near
+            assert min(others) > 0 and abs(others[0] - others[1]) <= by_chance(share)
             assert sum(origin.count for origin in lost) == 0
         lose(here, ours[3:])
         assert counts(here, ours, far, farther)[0] == 0
