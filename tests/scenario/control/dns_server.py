@@ -2,9 +2,11 @@
 import os
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 
-from planes import free_port, wait_until
+from planes import PATIENCE, free_port, wait_until
 
 NOBODY = "192.0.2.1"  # whom the server may not ask: its answer is SERVFAIL, at once
 BASE = """
@@ -95,3 +97,52 @@ class DnsServer:
             self.process.terminate()
             self.process.wait()
             self.log.close()
+
+
+class SlowDns(socketserver.ThreadingUDPServer):
+    """In front of a DNS server. Questions for a name that is held wait, each by itself, and are `waiting`."""
+
+    daemon_threads = True
+
+    class RequestHandlerClass(socketserver.BaseRequestHandler):
+        def handle(self):
+            question, sock = self.request
+            sock.sendto(self.server.answer(question), self.client_address)
+
+    def __init__(self, dns):
+        self.dns, self.held, self.gate, self.waiting = dns, None, threading.Event(), []
+        super().__init__(("127.0.0.1", 0), SlowDns.RequestHandlerClass)
+        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread.start()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request, client_address):
+        pass  # the server reads its configuration; who asks will do it again
+
+    def answer(self, question):
+        if self.held and self.held in question:
+            gate = self.gate
+            self.waiting.append(question)
+            gate.wait()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(PATIENCE)
+            s.connect(("127.0.0.1", self.dns.port))
+            s.send(question)
+            return s.recv(4096)
+
+    def hold(self, name):
+        self.held = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+
+    def release(self):
+        """Those that wait are answered; those that come from now on wait."""
+        gate, self.gate, self.waiting = self.gate, threading.Event(), []
+        gate.set()
+
+    def stop(self):
+        self.shutdown()
+        self.thread.join()
+        self.release()
+        self.server_close()

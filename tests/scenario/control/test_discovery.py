@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dns_server import DnsServer
+from dns_server import DnsServer, SlowDns
 from planes import free_port, get, wait_until
 
 if not shutil.which("unbound", path="/usr/sbin:/usr/bin"):
@@ -80,6 +80,14 @@ def dns(folders):
 
 
 @pytest.fixture
+def slow(dns):
+    """In front of `dns`."""
+    server = SlowDns(dns)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def origins():
     """A function that starts origins on addresses with one port; it returns the port. Those in its `sick` fail checks."""
     started, sick = [], set()
@@ -115,12 +123,12 @@ def in_dns(dns, name, **more):
                                             **more}})
 
 
-def cluster(site):
-    return site.status()["clusters"][0]
+def cluster(site, name="web"):
+    return next(c for c in site.status()["clusters"] if c["name"] == name)
 
 
-def addresses(site):
-    return sorted(e["address"] for e in cluster(site).get("endpoints", []))
+def addresses(site, name="web"):
+    return sorted(e["address"] for e in cluster(site, name).get("endpoints", []))
 
 
 def wait_addresses(site, *expected):
@@ -158,6 +166,28 @@ def test_endpoints_follow_dns_without_a_failed_request(site, dns, origins):
     assert cluster(site)["endpoints"][0]["source"] == "dns"
     assert site.metric("discovery_asked_total", kind="dns") >= 3
     assert site.metric("endpoint_generations_total") >= 3 and site.version() == 1
+
+
+def test_a_slow_answer_is_awaited_and_holds_up_no_other(site, dns, slow, origins):
+    port = origins("127.0.0.1", "127.0.0.2")
+    dns.start("web.test. 1 IN A 127.0.0.1", "quick.test. 1 IN A 127.0.0.3")
+    content = in_dns(slow, "web.test", port=port, records="a", timeout="60s")
+    found = content["clusters"][0]["discovery"]["dns"]
+    content["clusters"].append({"name": "quick", "discovery": {"dns": {**found, "name": "quick.test"}}})
+    address = serve(site, content, f"127.0.0.1:{port}")
+    load = Load(address)
+    try:
+        slow.hold("web.test")
+        wait_until("it is asked", lambda: slow.waiting)
+        dns.change("web.test. 1 IN A 127.0.0.2", "quick.test. 1 IN A 127.0.0.4")
+        wait_until("the other one follows", lambda: addresses(site, "quick") == [f"127.0.0.4:{port}"])
+        load.wait_only("127.0.0.1")
+        assert addresses(site) == [f"127.0.0.1:{port}"] and "failure" not in cluster(site)["discovery"]
+        slow.release()  # and whoever asks again waits: what is used from now on can only be this answer
+        load.wait_only("127.0.0.2")
+    finally:
+        load.stop()
+    assert not load.failures and addresses(site) == [f"127.0.0.2:{port}"]
 
 
 def test_every_failure_keeps_the_last_answer(site, dns):
