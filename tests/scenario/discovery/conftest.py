@@ -5,7 +5,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "control")]
+sys.path[:0] = [str(HERE.parent / name) for name in ("http", "control", "clusters")]
 
 from kubernetes_server import KubernetesServer  # noqa: E402  (found by the line above)
 from xds_server import ManagementServer, Messages  # noqa: E402  (found by the line above)
