@@ -31,8 +31,8 @@ def servers(messages):
     """Makes management servers; they are stopped with the test."""
     made = []
 
-    def serve(*arguments, **options):
-        made.append(ManagementServer(messages, *arguments, **options))
+    def serve(*arguments, kind=ManagementServer, **options):
+        made.append(kind(messages, *arguments, **options))
         return made[-1]
 
     yield serve

@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 
-import grpc
 import pytest
 
 from certificates import Authority
@@ -206,11 +205,7 @@ def test_what_is_not_supported_is_refused_by_its_path(gateway, servers, port, or
     refused = server.wait_nack("cluster").error_detail.message
     assert "strange: " in refused and "type: is not supported" in refused, refused
     assert body(port) == "a"
-    assert 'the Cluster "strange" of the management server is refused' in problems(gateway)
-
-
-def problems(gateway):
-    return "\n".join(p["message"] for p in gateway.status().get("problems", []))
+    assert 'the Cluster "strange" of the management server is refused' in gateway.problems()
 
 
 # ---- secrets
@@ -252,7 +247,7 @@ def test_certificates_come_and_change(gateway, servers, port, tmp_path):
     gateway.start_all(gateway.envoy_bootstrap(server))
     server.wait_request("the secret", lambda r: "pair" in r.resource_names)
     assert certificate_at(port) is None
-    assert 'the Listener "web" of the management server is held and waits for its secret' in problems(gateway)
+    assert 'the Listener "web" of the management server is held and waits for its secret' in gateway.problems()
     server.set(secret={"pair": first})
     wait_until("the first is shown", lambda: certificate_at(port) == der_of(first))
     version = gateway.status()["version"]
@@ -272,12 +267,8 @@ def test_client_status(gateway, servers, messages, port, origins):
     server = servers(site(port, origins[0]))
     gateway.start_all(gateway.envoy_bootstrap(server))
     wait_body(port, "a")
-    status = messages.load("envoy/service/status/v3/csds", "envoy.service.status.v3.ClientStatusResponse")
-    with grpc.insecure_channel(f"unix:{gateway.runtime}/control.sock") as channel:
-        fetch = channel.unary_unary("/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus")
-        config = status.FromString(fetch(b"", timeout=PATIENCE)).config[0]
-    assert config.node.id == "gw"
-    found = {(c.type_url.rsplit(".", 1)[1], c.name): c for c in config.generic_xds_configs}
+    node, found = gateway.client_status(messages)
+    assert node.id == "gw"
     assert {("Listener", "l"), ("RouteConfiguration", "r"), ("Cluster", "web"), ("ClusterLoadAssignment", "web")} == set(found)
     assert all(c.client_status == 3 for c in found.values())     # ACKED
     assert all(c.version_info == "1" and c.last_updated.seconds for c in found.values())

@@ -28,9 +28,10 @@ TYPES = {
     "routes": "envoy.config.route.v3.RouteConfiguration",
     "secret": "envoy.extensions.transport_sockets.tls.v3.Secret",
     "runtime": "envoy.service.runtime.v3.Runtime",
+    "filter": "envoy.config.core.v3.TypedExtensionConfig",
 }
 MODULES = {
-    "envoy/config/cluster/v3/cluster", "envoy/config/endpoint/v3/endpoint", "envoy/config/listener/v3/listener",
+    "envoy/config/core/v3/extension", "envoy/config/cluster/v3/cluster", "envoy/config/endpoint/v3/endpoint", "envoy/config/listener/v3/listener",
     "envoy/config/route/v3/route", "envoy/extensions/transport_sockets/tls/v3/secret",
     "envoy/extensions/transport_sockets/tls/v3/tls", "envoy/extensions/filters/http/router/v3/router",
     "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager",

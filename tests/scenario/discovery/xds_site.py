@@ -1,6 +1,8 @@
 """A gateway that asks management servers, and resources for them to have."""
 
-from planes import Site, get, wait_until
+import grpc
+
+from planes import PATIENCE, Site, get, wait_until
 
 
 class XdsSite(Site):
@@ -13,14 +15,14 @@ class XdsSite(Site):
             {"server_uri": s if isinstance(s, str) else f"127.0.0.1:{s.port}", "channel_creds": credentials} for s in servers],
             **more})
 
-    def envoy_bootstrap(self, server, api_type="GRPC", tls=None, clusters=(), is_aggregated=True, layers=()):
+    def envoy_bootstrap(self, server, api_type="GRPC", tls=None, clusters=(), is_aggregated=True, layers=(), **more):
         """Envoy's form; `tls` is an UpstreamTlsContext; `clusters` are static ones besides that of the server; `layers` are of
-        runtime values."""
+        runtime values; `more` stands in the source of listeners and clusters."""
         kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
         socket = {"transport_socket": {"name": "tls", "typed_config": {"@type": kind, **tls}}} if tls else {}
         address = {"socket_address": {"address": "127.0.0.1", "port_value": server.port}}
         api = {"api_type": api_type, "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}
-        source = {"resource_api_version": "V3", **({"ads": {}} if is_aggregated else {"api_config_source": api})}
+        source = {"resource_api_version": "V3", **({"ads": {}} if is_aggregated else {"api_config_source": api}), **more}
         return self.write("bootstrap.json", {
             "node": {"id": "gw", "cluster": "edge"}, "layered_runtime": {"layers": list(layers)},
             "dynamic_resources": {
@@ -47,6 +49,17 @@ class XdsSite(Site):
             found = self.server(number)
             return found if all(found.get(key) == value for key, value in fields.items()) else None
         return wait_until(f"server {number} has {fields}", look)
+
+    def problems(self):
+        return "\n".join(p["message"] for p in self.status().get("problems", []))
+
+    def client_status(self, messages):
+        """The node, and {(type, name): what client status says of the resource}."""
+        status = messages.load("envoy/service/status/v3/csds", "envoy.service.status.v3.ClientStatusResponse")
+        with grpc.insecure_channel(f"unix:{self.runtime}/control.sock") as channel:
+            fetch = channel.unary_unary("/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus")
+            config = status.FromString(fetch(b"", timeout=PATIENCE)).config[0]
+        return config.node, {(c.type_url.rsplit(".", 1)[1], c.name): c for c in config.generic_xds_configs}
 
 
 # ---- resources in Envoy's JSON
