@@ -37,6 +37,6 @@ void slices_remove(struct slices *s, const cJSON *object);
  * that port, or more than one port.
  *
  * An endpoint that is ready is used; one that serves without being ready (it terminates) is draining, or used where none is
- * ready; others are left out. Its zone is the one that it is hinted for, otherwise its own. */
+ * ready; others are left out. Its zone is the first that it is hinted for, otherwise its own. */
 Headgate__EndpointSet *slices_endpoints(const struct slices *s, const char *service, const char *port, struct arena *arena,
                                         struct error_list *errors);

@@ -9,7 +9,7 @@ from certificates import Authority
 from configuration import cluster, configure
 from gateway import Gateway, wait_until
 from kubernetes_server import KubernetesServer
-from kubernetes_site import TOKEN, double, gateway_of
+from kubernetes_site import TOKEN, chosen, double, gateway_of
 from load import Clients
 from origins import Teller
 
@@ -17,12 +17,7 @@ from origins import Teller
 @pytest.fixture(name="place", params=["double", "real"])
 def make_place(request):
     with contextlib.ExitStack() as stack:
-        if request.param == "double":
-            api, gateway = stack.enter_context(double())
-        else:
-            api = request.getfixturevalue("kubernetes")
-            api.reset(TOKEN)
-            gateway = stack.enter_context(gateway_of(api, api.ca))
+        api, gateway = stack.enter_context(chosen(request))
         yield api, gateway, [stack.enter_context(Teller(name)) for name in "abc"]
 
 

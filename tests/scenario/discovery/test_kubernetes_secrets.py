@@ -11,20 +11,15 @@ import pytest
 from certificates import Authority
 from configuration import configure, listener
 from gateway import wait_until
-from kubernetes_site import TOKEN, double, gateway_of
+from kubernetes_site import TOKEN, chosen, double, gateway_of
 
 PAIR = "kubernetes:default/web-tls"
 
 
 @pytest.fixture(name="place", params=["double", "real"])
 def make_place(request):
-    with contextlib.ExitStack() as stack:
-        if request.param == "double":
-            yield stack.enter_context(double())
-            return
-        api = request.getfixturevalue("kubernetes")
-        api.reset(TOKEN)
-        yield api, stack.enter_context(gateway_of(api, api.ca))
+    with chosen(request) as both:
+        yield both
 
 
 @pytest.fixture(name="authority")
