@@ -289,18 +289,21 @@ static void add_members(struct strbuf *out, const struct etcd *e) {
 static void add_followed(struct strbuf *out, const struct etcd_follower_counters *configuration,
                          const struct etcd_follower_counters *endpoints) {
     static const struct {
-        const char *name, *help;
+        const char *name, *type, *help;
         size_t offset;
     } series[] = {
-        {"lists", "Times that all keys were asked for.", offsetof(struct etcd_follower_counters, lists)},
-        {"watches", "Watches that were begun.", offsetof(struct etcd_follower_counters, watches)},
-        {"events", "Answers of watches that said something.", offsetof(struct etcd_follower_counters, events)},
-        {"failures", "Lists and watches that failed.", offsetof(struct etcd_follower_counters, failures)},
+        {"lists_total", "counter", "Times that all keys were asked for.", offsetof(struct etcd_follower_counters, lists)},
+        {"watches_total", "counter", "Watches that were begun.", offsetof(struct etcd_follower_counters, watches)},
+        {"events_total", "counter", "Answers of watches that said something.",
+         offsetof(struct etcd_follower_counters, events)},
+        {"failures_total", "counter", "Lists and watches that failed.", offsetof(struct etcd_follower_counters, failures)},
+        {"revision", "gauge", "Revision of etcd up to which all changes are known; 0: none.",
+         offsetof(struct etcd_follower_counters, revision)},
     };
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
         char name[96];
-        snprintf(name, sizeof name, "headgate_controlplane_etcd_%s_total", series[i].name);
-        head(out, name, "counter", series[i].help);
+        snprintf(name, sizeof name, "headgate_controlplane_etcd_%s", series[i].name);
+        head(out, name, series[i].type, series[i].help);
         labelled(out, name, "of", "configuration", *(const uint64_t *)((const char *)configuration + series[i].offset));
         labelled(out, name, "of", "endpoints", *(const uint64_t *)((const char *)endpoints + series[i].offset));
     }

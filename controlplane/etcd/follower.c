@@ -208,6 +208,8 @@ void etcd_unfollow(struct etcd_follower *f) {
     hg_free(f);
 }
 
-const struct etcd_follower_counters *etcd_follower_counters(const struct etcd_follower *f) {
-    return &f->counters;
+struct etcd_follower_counters etcd_follower_counters(const struct etcd_follower *f) {
+    struct etcd_follower_counters counters = f->counters;
+    counters.revision = f->mirror.step == ETCD_LIST ? 0 : (uint64_t)f->mirror.revision;
+    return counters;
 }

@@ -226,7 +226,7 @@ void etcd_layer_status(const struct etcd_layer *l, struct etcd_layer_status *ret
     *ret = (struct etcd_layer_status){.state = l->state, .version = l->version, .pushed = l->made.pointer,
                                       .failure = l->failure, .errors = &l->errors};
     if (l->follower)
-        ret->counters = *etcd_follower_counters(l->follower);
+        ret->counters = etcd_follower_counters(l->follower);
 }
 
 struct etcd *etcd_layer_etcd(const struct etcd_layer *l) {

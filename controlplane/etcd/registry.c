@@ -350,7 +350,7 @@ size_t etcd_registry_count(const struct etcd_registry *r) {
 }
 
 void etcd_registry_counters(const struct etcd_registry *r, struct etcd_follower_counters *ret) {
-    *ret = r->follower ? *etcd_follower_counters(r->follower) : (struct etcd_follower_counters){0};
+    *ret = r->follower ? etcd_follower_counters(r->follower) : (struct etcd_follower_counters){0};
 }
 
 /* ---- life ---- */

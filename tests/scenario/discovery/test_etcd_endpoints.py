@@ -1,5 +1,6 @@
 """Services that register themselves in etcd, with leases."""
 import contextlib
+import re
 import subprocess
 
 import pytest
@@ -133,3 +134,37 @@ def test_nothing_registered_takes_nothing_away(place):
     register(etcd, origins[0])
     wait_answered(gateway, "ac")
     assert not [p for p in problems(gateway) if "etcd" in p["message"]]
+
+
+def followed(gateway, name):
+    """A metric of the prefixes that are followed."""
+    text = gateway.metrics_text(gateway.control_admin_port)
+    return {of: int(n) for of, n in re.findall(rf'(?m)^headgate_controlplane_etcd_{name}{{of="(\w+)"}} (\d+)$', text)}
+
+
+def of_both(number):
+    return {"configuration": number, "endpoints": number}
+
+
+def test_progress_keeps_the_place(tmp_path):
+    """Nothing of ours changes while others do; then the past is compacted, and nothing has to be listed again."""
+    with contextlib.ExitStack() as stack:
+        etcd = stack.enter_context(Etcd(tmp_path / "etcd", arguments=["--experimental-watch-progress-notify-interval", "200ms"]))
+        gateway = stack.enter_context(node(etcd)).start()
+        origins = [stack.enter_context(Teller(name)) for name in "ab"]
+        register(etcd, origins[0])
+        serve(gateway)
+        wait_answered(gateway, "a")
+        wait_until("both are watched", lambda: followed(gateway, "watches_total") == of_both(1))
+        for number in range(3):
+            etcd.put("/elsewhere", str(number))
+        wait_until("the place has moved", lambda: followed(gateway, "revision") == of_both(etcd.revision()))
+        etcd.compact()
+        with Clients(gateway, threads=2) as clients:
+            etcd.stop()
+            etcd.start()
+            wait_until("both are watched again", lambda: min(followed(gateway, "watches_total").values()) > 1)
+            register(etcd, origins[1])
+            wait_answered(gateway, "ab")
+        assert clients.answered and not clients.failures and not clients.refused
+        assert followed(gateway, "lists_total") == of_both(1)

@@ -64,19 +64,25 @@ static struct rpc_stream *begin_watch(void) {
     return watch;
 }
 
+/* The revision from which changes are wanted. */
+static int64_t begins_at(const struct rpc_stream *watch) {
+    Etcdserverpb__WatchRequest *request =
+        (Etcdserverpb__WatchRequest *)request_of(watch, &etcdserverpb__watch_request__descriptor);
+    int64_t revision = request->create_request->start_revision;
+    protobuf_c_message_free_unpacked(&request->base, NULL);
+    return revision;
+}
+
 static void what_changes_is_told(void **state) {
     (void)state;
     struct rpc_stream *watch = begin_watch();
-    Etcdserverpb__WatchRequest *request =
-        (Etcdserverpb__WatchRequest *)request_of(watch, &etcdserverpb__watch_request__descriptor);
-    assert_int_equal(request->create_request->start_revision, 11);
-    protobuf_c_message_free_unpacked(&request->base, NULL);
+    assert_int_equal(begins_at(watch), 11);
     says_event(watch, 11, "/p/config/a", "3");
     assert_true(watch->is_reading);
     says_event(watch, 12, "/p/config/b", NULL);
     assert_told("+a=3 settled -b settled ");
-    const struct etcd_follower_counters *c = etcd_follower_counters(f);
-    assert_true(c->lists == 1 && c->watches == 1 && c->events == 2 && c->failures == 0);
+    struct etcd_follower_counters c = etcd_follower_counters(f);
+    assert_true(c.lists == 1 && c.watches == 1 && c.events == 2 && c.failures == 0 && c.revision == 12);
 }
 
 /* Nothing is lost in between: a range says where the store is, and the watch goes on behind what was known. */
@@ -91,13 +97,27 @@ static void a_watch_that_breaks_goes_on(void **state) {
     replies_list(check, 14, NULL, 0);
     watch = newest();
     assert_true(is_asked(watch, "Watch", "b:2"));
-    Etcdserverpb__WatchRequest *request =
-        (Etcdserverpb__WatchRequest *)request_of(watch, &etcdserverpb__watch_request__descriptor);
-    assert_int_equal(request->create_request->start_revision, 12);
-    protobuf_c_message_free_unpacked(&request->base, NULL);
+    assert_int_equal(begins_at(watch), 12);
     says_created(watch);
     says_event(watch, 13, "/p/config/c", "4");
     assert_told("watching +c=4 settled ");
+}
+
+/* Others' keys have changed: no event, only how far etcd is. */
+static void a_watch_goes_on_behind_a_progress_notification(void **state) {
+    (void)state;
+    struct rpc_stream *watch = begin_watch();
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    Etcdserverpb__WatchResponse progress = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    header.revision = 500;
+    progress.header = &header;
+    says(watch, &progress.base);
+    assert_int_equal(etcd_follower_counters(f).revision, 500);
+    ends(watch, GRPC_STATUS_UNAVAILABLE, "gone");
+    replies_list(next_call(), 500, NULL, 0);
+    assert_int_equal(begins_at(newest()), 501);
+    assert_int_equal(etcd_follower_counters(f).lists, 1);
+    assert_told("failed:UNAVAILABLE: gone ");
 }
 
 static void says_compacted(struct rpc_stream *watch) {
@@ -113,12 +133,13 @@ static void what_was_compacted_is_listed(void **state) {
     says_compacted(watch);
     assert_true(watch->is_abandoned);
     assert_told(""); /* no failure */
+    assert_int_equal(etcd_follower_counters(f).revision, 0);
     struct rpc_stream *range = next_call();
     assert_true(is_asked(range, "Range", "a:1"));
     replies_list(range, 30, pairs, 1);
     says_created(newest());
     assert_told("list +a=1 settled watching ");
-    assert_int_equal(etcd_follower_counters(f)->lists, 2);
+    assert_int_equal(etcd_follower_counters(f).lists, 2);
 }
 
 /* A server for which everything is compacted at once: between two lists is a wait that grows. */
@@ -133,7 +154,7 @@ static void a_server_that_always_says_compacted_is_waited_for(void **state) {
         says_created(watch);
     }
     assert_true(ev_time() - began > 0.3); /* at least 0, 0.05, 0.1, 0.2 s but for the age of the loop's time */
-    assert_int_equal(etcd_follower_counters(f)->failures, 0);
+    assert_int_equal(etcd_follower_counters(f).failures, 0);
 }
 
 static void what_cannot_be_read_ends_the_watch(void **state) {
@@ -156,7 +177,7 @@ static void failures_are_waited_for(void **state) {
         assert_int_equal(call_count, before);
         assert_true(is_asked(next_call(), "Range", "a:1"));
     }
-    assert_int_equal(etcd_follower_counters(f)->failures, 4);
+    assert_int_equal(etcd_follower_counters(f).failures, 4);
     replies_list(newest(), 10, pairs, 1);
     says_created(newest());
     assert_told("list +a=1 settled watching ");
@@ -190,6 +211,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(what_changes_is_told),
         TEST(a_watch_that_breaks_goes_on),
+        TEST(a_watch_goes_on_behind_a_progress_notification),
         TEST(what_was_compacted_is_listed),
         TEST(a_server_that_always_says_compacted_is_waited_for),
         TEST(what_cannot_be_read_ends_the_watch),
