@@ -21,17 +21,17 @@ def assert_shares(gateway, priorities, shares):
 
 def test_what_a_priority_cannot_take_spills_over(single):
     """Each takes what is left, up to 1.4 times the part of its endpoints that is available."""
-    with counted(*"abcd") as first, counted(*"rst") as second, counted(*"yz") as third:
-        priorities, quarter, thirds = (first, second, third), OVERPROVISIONING / 4, OVERPROVISIONING / 3
+    with counted(*"abcd") as first, counted(*"rstuvw") as second, counted(*"yz") as third:
+        priorities, quarter, sixth = (first, second, third), OVERPROVISIONING / 4, OVERPROVISIONING / 6
         serve(single, priorities, **{"panic-threshold": "off"})
         stages = [
             ([], (1, 0, 0)),
             (first[:1], (1, 0, 0)),                                         # three quarters suffice
             (first[1:2], (2 * quarter, 1 - 2 * quarter, 0)),
-            (second[:1], (2 * quarter, 1 - 2 * quarter, 0)),                # two thirds suffice for that
+            (second[:1], (2 * quarter, 1 - 2 * quarter, 0)),                # five sixths suffice for that
             (first[2:3], (quarter, 1 - quarter, 0)),                        # and for that
-            (second[1:2], (quarter, thirds, 1 - quarter - thirds)),
-            (third, (quarter / (quarter + thirds), thirds / (quarter + thirds), 0)),     # all that there is, scaled up
+            (second[1:5], (quarter, sixth, 1 - quarter - sixth)),
+            (third, (quarter / (quarter + sixth), sixth / (quarter + sixth), 0)),       # all that there is, scaled up
         ]
         gone = []
         for lost, shares in stages:

@@ -38,14 +38,14 @@ def health_of(gateway):
     return {e["address"]: e.get("health") for e in status["clusters"][0].get("endpoints", [])}
 
 
-def serve(place, version, *draining):
-    """Until this is what is used."""
+def serve(place, version, **health):
+    """Until this is what is used: the health of origins by their names; others are HEALTHY."""
     server, gateway, origins = place
     assignment = envoy.assignment("web", [origin.endpoint for origin in origins])
     for origin, endpoint in zip(origins, assignment["endpoints"][0]["lb_endpoints"]):
-        endpoint["health_status"] = "DRAINING" if origin in draining else "HEALTHY"
+        endpoint["health_status"] = health.get(origin.name, "HEALTHY")
     server.serve(version, [assignment])
-    wanted = {origin.endpoint: "draining" if origin in draining else "healthy" for origin in origins}
+    wanted = {origin.endpoint: health.get(origin.name, "HEALTHY").lower() for origin in origins}
     wait_until(f"{wanted} is used", lambda: health_of(gateway) == wanted)
 
 
@@ -67,7 +67,7 @@ def test_a_drained_endpoint_finishes_what_it_has(place):
         a.gate.clear()
         client.send(request("GET", "/", f"Cookie: {cookies['a']}"))
         wait_until("it is under way", lambda: a.at_once == 1)
-        serve(place, 2, a)
+        serve(place, 2, a="DRAINING")
         for origin in (a, b, c):
             origin.take_count()
         assert [answer.status for answer in ask(gateway, REQUESTS)] == [200] * REQUESTS
@@ -86,12 +86,12 @@ def test_a_drained_endpoint_finishes_what_it_has(place):
         assert ask_with(client, cookies["a"])["X-Origin"] == "a"
 
 
-def test_where_all_drain_nobody_is_asked(place):
-    """Not even in panic."""
-    _server, gateway, origins = place
-    serve(place, 1)
-    assert gateway.get().status == 200
-    serve(place, 2, *origins)
-    for origin in origins:
+def test_nobody_is_sent_to_who_drains_even_in_panic(place):
+    _server, gateway, (a, b, c) = place
+    serve(place, 1, a="DRAINING", b="UNHEALTHY", c="UNHEALTHY")
+    assert [answer.status for answer in ask(gateway, REQUESTS)] == [200] * REQUESTS
+    assert a.count == 0 and abs(b.count - REQUESTS / 2) <= TURNS
+    serve(place, 2, a="DRAINING", b="DRAINING", c="DRAINING")
+    for origin in (a, b, c):
         origin.take_count()
-    assert gateway.get().status == 503 and sum(origin.count for origin in origins) == 0
+    assert gateway.get().status == 503 and a.count + b.count + c.count == 0
