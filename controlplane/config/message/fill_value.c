@@ -189,6 +189,10 @@ static bool fill_text(struct fill *f, const struct schema_key *k, const struct f
     if (!is_long_enough(f, k, at, canonical.n))
         return false;
     const char *why = k->form->check(f->arena, at->node->text, &canonical);
+    if (why == text_no_memory) {
+        fill_out_of_memory(f);
+        return false;
+    }
     if (why) {
         report_text(f, k, at, why);
         return false;
