@@ -26,6 +26,9 @@ struct source_sink {
     void (*found)(void *context, const Headgate__EndpointSet *set);
     /* It could not be asked, or answered nonsense; or, right behind `found`, some of it is missing. One line, for people. */
     void (*failed)(void *context, const char *reason);
+    /* There is no memory for what it found: it is asked again (refresh), a while later. Not called by sources that ask again
+     * by themselves. */
+    void (*no_memory)(void *context);
 };
 
 /* What every source has beside what it finds. */

@@ -30,10 +30,10 @@ static void on_changed(void *context) {
         source_note_found(&s->state, set->n_endpoints);
         s->config.sink.found(s->config.sink.context, set);
     }
-    if (errors.count)
+    if (!set && source_lacks_memory(&errors))
+        source_tell_no_memory(&s->state, &s->config.sink);
+    else if (errors.count)
         fail(s, errors.items[0].message);
-    else if (!set)
-        fail(s, "no memory");
     arena_finish(&arena);
     error_list_finish(&errors);
 }

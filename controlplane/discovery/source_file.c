@@ -50,6 +50,8 @@ static void read_text(struct file *f, struct str text) {
         source_note_found(&f->state, set->n_endpoints);
         f->config.sink.found(f->config.sink.context, set);
         headgate__endpoint_set__free_unpacked(set, NULL);
+    } else if (source_lacks_memory(&errors)) {
+        source_tell_no_memory(&f->state, &f->config.sink);
     } else {
         fail_with(f, &errors);
     }

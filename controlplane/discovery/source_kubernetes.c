@@ -29,8 +29,10 @@ static void on_changed(void *context) {
     if (set) {
         source_note_found(&s->state, set->n_endpoints);
         s->config.sink.found(s->config.sink.context, set);
+    } else if (source_lacks_memory(&errors)) {
+        source_tell_no_memory(&s->state, &s->config.sink);
     } else {
-        fail(s, errors.count ? errors.items[0].message : "no memory");
+        fail(s, errors.items[0].message);
     }
     arena_finish(&arena);
     error_list_finish(&errors);

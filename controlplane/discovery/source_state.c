@@ -20,3 +20,13 @@ void source_note_failed(struct source_state *s, const char *reason) {
     s->failures++;
     snprintf(s->failure, sizeof s->failure, "%s", reason);
 }
+
+/* Without memory for even that there is no error at all. What else is wrong is told when memory is back. */
+bool source_lacks_memory(const struct error_list *errors) {
+    return errors->count == 0 || errors->items[errors->count - 1].code == ERROR_MEMORY;
+}
+
+void source_tell_no_memory(struct source_state *s, const struct source_sink *sink) {
+    source_note_failed(s, "no memory");
+    sink->no_memory(sink->context);
+}

@@ -246,11 +246,19 @@ static void on_save(struct ev_loop *loop, ev_timer *timer, int events) {
 
 /* ---- what sources and checks say ---- */
 
+static void on_no_memory(void *context) {
+    struct tracked *t = context;
+    if (tracked_failed(t, "no memory"))
+        log_error("no memory for the endpoints that were found; trying again", LOG_S("cluster", t->name));
+    t->lacks_endpoints = true;
+    engine_try_again_later(t->engine);
+}
+
 static void on_found(void *context, const Headgate__EndpointSet *set) {
     struct tracked *t = context;
     int changed = tracked_found(t, set);
     if (changed < 0)
-        log_error("no memory for the endpoints that were found", LOG_S("cluster", t->name));
+        on_no_memory(t);
     if (changed <= 0)
         return;
     log_info("endpoints found", LOG_S("cluster", t->name), LOG_U("endpoints", set->n_endpoints));
@@ -321,6 +329,8 @@ static void on_again(struct ev_loop *loop, ev_timer *timer, int events) {
         engine_follow_intent(e);
     while ((entry = map_next(&e->endpoints.clusters, &position)) != NULL) {
         struct tracked *t = entry->value;
+        if (t->lacks_endpoints)
+            tracked_ask_again(t);
         if (t->lacks_checks)
             tracked_set_checks(t);
     }
@@ -369,7 +379,7 @@ static struct tracked *track(struct engine *e, const char *name) {
 }
 
 static int follow_cluster(struct engine *e, const struct snapshot *s, size_t at) {
-    const struct source_sink sink = {.found = on_found, .failed = on_failed};
+    const struct source_sink sink = {.found = on_found, .failed = on_failed, .no_memory = on_no_memory};
     const char *name = s->intent->entries[at]->name;
     const struct resource_id *declared = tracked_declared(s->intent, name);
     struct tracked *t = track(e, name);

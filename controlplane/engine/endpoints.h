@@ -33,7 +33,7 @@ struct engine_endpoints {
     struct engine_source_totals gone[SOURCE_KINDS]; /* of sources that are no more */
     uint64_t         generations, saves; /* so far */
     bool             lacks_clusters; /* some are not followed as the intent has them: there was no memory */
-    ev_timer         again;         /* runs while some cluster lacks that, or its checks */
+    ev_timer         again;         /* runs while some cluster lacks that, its endpoints or checks */
 };
 
 int  engine_endpoints_init(struct engine *e, struct error_list *errors);

@@ -132,6 +132,7 @@ static void drop_source(struct tracked *t) {
     gone->failures += s.failures;
     t->source->kind->destroy(t->source);
     t->source = NULL;
+    t->lacks_endpoints = false;
     forget_failure(t);
 }
 
@@ -164,12 +165,13 @@ static int make_source(struct tracked *t, const Headgate__Discovery *m, const st
 int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     struct resource_id id;
     struct source_state state;
-    t->source->kind->state(t->source, &state);
-    if (!state.failure[0])
-        forget_failure(t);
     Headgate__EndpointSet *copy = copy_set(set, &id);
     if (!copy)
         return -1;
+    t->lacks_endpoints = false;
+    t->source->kind->state(t->source, &state);
+    if (!state.failure[0])
+        forget_failure(t);
     if (t->has_found && resource_id_equal(&id, &t->found_id)) {
         free_set(copy);
         return 0;
@@ -189,6 +191,11 @@ bool tracked_failed(struct tracked *t, const char *reason) {
     forget_failure(t);
     t->failure = hg_strdup(reason);
     return true;
+}
+
+void tracked_ask_again(struct tracked *t) {
+    t->lacks_endpoints = false;
+    t->source->kind->refresh(t->source);
 }
 
 /* ---- following the intent ---- */

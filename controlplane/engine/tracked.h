@@ -19,6 +19,7 @@ struct tracked {
     struct resource_id     found_id;        /* of base then */
     uint64_t               received_at;     /* what was found last, on the monotonic clock */
     struct source         *source;
+    bool                   lacks_endpoints; /* the source found some for which there was no memory */
     bool                   lacks_checks;    /* they could not be set as they should be */
     char                  *failure;         /* of the source, as it was logged; NULL: it works */
 };
@@ -39,6 +40,8 @@ void tracked_preview_finish(struct tracked *t);
 int  tracked_found(struct tracked *t, const Headgate__EndpointSet *set);
 /* Returns whether that is news. */
 bool tracked_failed(struct tracked *t, const char *reason);
+/* The source says once more what it has found: `lacks_endpoints` no longer, unless memory is still missing. */
+void tracked_ask_again(struct tracked *t);
 
 /* Its endpoints are checked as it says, with the secrets of the current state. When that cannot be, checks stay as they
  * were, and it is tried again: `lacks_checks` until then. */

@@ -206,7 +206,8 @@ static struct source *make(struct fixture *f, Headgate__DnsDiscovery *dns) {
     struct error_list errors = {0};
     Headgate__Discovery m = HEADGATE__DISCOVERY__INIT;
     char server[32], *servers[] = {server};
-    const struct source_config config = {.loop = f->loop, .resolver = f->resolver, .sink = {f, on_found, on_failed}};
+    const struct source_config config = {.loop = f->loop, .resolver = f->resolver,
+                                         .sink = {.context = f, .found = on_found, .failed = on_failed}};
     snprintf(server, sizeof server, "127.0.0.1:%u", f->port);
     dns->n_servers = 1;
     dns->servers = servers;

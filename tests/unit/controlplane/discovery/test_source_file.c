@@ -22,6 +22,7 @@ struct fixture {
     char               found[256];
     char               reason[512];
     unsigned           founds, failures;
+    unsigned           starved;     /* those of them for want of memory */
 };
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
@@ -68,11 +69,17 @@ static void on_failed(void *context, const char *reason) {
     snprintf(f->reason, sizeof f->reason, "%s", reason);
 }
 
+static void on_no_memory(void *context) {
+    struct fixture *f = context;
+    f->failures++;
+    f->starved++;
+}
+
 static struct source *make(struct fixture *f, const char *path) {
     struct error_list errors = {0};
     Headgate__Discovery m = HEADGATE__DISCOVERY__INIT;
     Headgate__FileDiscovery file = HEADGATE__FILE_DISCOVERY__INIT;
-    const struct source_config config = {.loop = f->loop, .root = &f->root, .sink = {f, on_found, on_failed}};
+    const struct source_config config = {.loop = f->loop, .root = &f->root, .sink = {f, on_found, on_failed, on_no_memory}};
     file.path = (char *)path;
     m.kind_case = HEADGATE__DISCOVERY__KIND_FILE;
     m.file = &file;
@@ -176,7 +183,7 @@ static void nothing_outside_of_the_root_is_read(void **state) {
     assert_non_null(strstr(f->reason, "leads out of"));
 }
 
-/* One look with the nth allocation failing, for every n: something is always said. */
+/* One look with the nth allocation failing, for every n: something is always said, and who finds nothing asks again. */
 static void memory_is_an_ordinary_failure(void **state) {
     struct fixture *f = *state;
     write_list(f, "[10.0.0.1:1]");
@@ -194,6 +201,7 @@ static void memory_is_an_ordinary_failure(void **state) {
         f->source = NULL;
     }
     assert_true(f->failures > 5);
+    assert_int_equal(f->starved, f->failures);
     assert_string_equal(f->found, "10.0.0.1:1");
 }
 

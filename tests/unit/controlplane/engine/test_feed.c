@@ -167,6 +167,23 @@ static void after_a_restart_what_was_stored_counts(void **state) {
     assert_string_equal(state_of(f), "10.0.0.1:1");
 }
 
+/* The server says it once; the engine, without memory for it, asks for it later. */
+static void what_there_was_no_memory_for_is_found_later(void **state) {
+    struct fixture *f = *state;
+    fixture_push_text(f, FOLLOWING("outbound|80||web"));
+    told.port = 1;
+    endpoint_feed_changed(f->feed, "outbound|80||web", 1000);
+    wait_state(f, "10.0.0.1:1");
+    told.port = 2;
+    hg_alloc_fail_at(0, 1);
+    endpoint_feed_changed(f->feed, "outbound|80||web", 2000);
+    hg_alloc_fail_at(-1, 0);
+    for (int i = 0; i < 5; i++)
+        ev_run(f->loop, EVRUN_NOWAIT);
+    assert_string_equal(state_of(f), "10.0.0.1:1");
+    wait_state(f, "10.0.0.1:2");
+}
+
 /* Who has no management server is told so. */
 static void without_a_server(void **state) {
     struct fixture *f = *state;
@@ -216,6 +233,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(localities_count_where_the_cluster_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(another_service, setup, teardown),
         cmocka_unit_test_setup_teardown(after_a_restart_what_was_stored_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_there_was_no_memory_for_is_found_later, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_server, setup, teardown),
         cmocka_unit_test_setup_teardown(a_source_without_memory, setup, teardown),
     };
