@@ -177,8 +177,13 @@ const char *etcd_mirror_take_watch(struct etcd_mirror *m, const Etcdserverpb__Wa
     if (!reply->n_events && reply->header && reply->header->revision > m->revision)
         m->revision = reply->header->revision; /* all changes up to there have been told */
     const char *wrong = take_events(m, reply);
-    if (wrong)
+    if (wrong) {
         m->step = ETCD_CHECK;
+    } else if (m->ops->is_list_due && m->ops->is_list_due(m->context)) {
+        list_anew(m);
+        *ret_is_due = true;
+        wrong = "keys that were not kept are wanted now";
+    }
     return wrong;
 }
 

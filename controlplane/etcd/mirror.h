@@ -30,6 +30,8 @@ struct etcd_mirror_ops {
     void (*watching)(void *context);
     /* One line for people, with each failure. What was known stays. */
     void (*failed)(void *context, const char *reason);
+    /* After changes: whether keys that were told, and not kept, are wanted now. NULL: never. */
+    bool (*is_list_due)(void *context);
 };
 
 enum etcd_step { ETCD_LIST, ETCD_WATCH, ETCD_CHECK };
@@ -60,6 +62,6 @@ void etcd_mirror_range_failed(struct etcd_mirror *m, bool is_compacted, bool is_
 /* WATCH: what is sent first; it points into the mirror. */
 void etcd_mirror_watch(const struct etcd_mirror *m, Etcdserverpb__WatchCreateRequest *ret);
 /* NULL, or why the watch has to end; the machine has gone on to the next step then, as after etcd_mirror_watch_failed. A
- * list that is due (compaction) is no failure: *ret_is_due. */
+ * list that is due (compaction, is_list_due) is no failure: *ret_is_due. */
 const char *etcd_mirror_take_watch(struct etcd_mirror *m, const Etcdserverpb__WatchResponse *reply, bool *ret_is_due);
 void etcd_mirror_watch_failed(struct etcd_mirror *m);

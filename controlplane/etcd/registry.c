@@ -252,8 +252,15 @@ static void on_failed(void *context, const char *reason) {
             f->failed(f->context, reason);
 }
 
+/* There is room now for what was left out. */
+static bool is_list_due(void *context) {
+    const struct etcd_registry *r = context;
+    return r->is_full && r->instances.count < ETCD_INSTANCES_MAX;
+}
+
 const struct etcd_mirror_ops etcd_registry_ops = {.list = on_list, .set = on_set, .removed = on_removed,
-                                                  .settled = on_settled, .watching = on_watching, .failed = on_failed};
+                                                  .settled = on_settled, .watching = on_watching, .failed = on_failed,
+                                                  .is_list_due = is_list_due};
 
 /* ---- followers ---- */
 

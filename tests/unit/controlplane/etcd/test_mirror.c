@@ -5,7 +5,7 @@
 
 enum { CLUSTER = 77 };
 
-static bool has_memory;
+static bool has_memory, is_due_now;
 
 static bool on_set(void *context, struct str key, struct str value, int64_t modified) {
     (void)context;
@@ -13,13 +13,19 @@ static bool on_set(void *context, struct str key, struct str value, int64_t modi
     return has_memory;
 }
 
+static bool is_list_due(void *context) {
+    (void)context;
+    return is_due_now;
+}
+
 static const struct etcd_mirror_ops ops = {.list = on_list, .set = on_set, .removed = on_removed, .settled = on_settled,
-                                           .watching = on_watching};
+                                           .watching = on_watching, .is_list_due = is_list_due};
 
 static int setup(void **state) {
     static struct etcd_mirror m;
     told[0] = '\0';
     has_memory = true;
+    is_due_now = false;
     *state = &m;
     return etcd_mirror_init(&m, "/p/config/", &ops, NULL);
 }
@@ -235,6 +241,20 @@ static void a_compacted_watch_is_a_list(void **state) {
     assert_int_equal(m->step, ETCD_CHECK);
 }
 
+/* Without its being a failure; until then the watch goes on. */
+static void who_wants_what_it_did_not_keep_has_a_list(void **state) {
+    struct etcd_mirror *m = *state;
+    Etcdserverpb__WatchResponse nothing = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    bool is_due;
+    listed(m, 10);
+    assert_null(etcd_mirror_take_watch(m, &nothing, &is_due));
+    assert_false(is_due);
+    is_due_now = true;
+    assert_non_null(etcd_mirror_take_watch(m, &nothing, &is_due));
+    assert_true(is_due);
+    assert_string_equal(asked(m), "/p/config/../p/config0@0/1000");
+}
+
 static void a_store_that_has_gone_back_is_listed_again(void **state) {
     struct etcd_mirror *m = *state;
     listed(m, 10);
@@ -268,7 +288,8 @@ int main(void) {
         TEST(pages_are_of_one_revision), TEST(an_empty_prefix_is_a_whole_list),
         TEST(a_list_that_is_compacted_meanwhile_begins_anew), TEST(pages_that_are_too_big_become_smaller),
         TEST(answers_without_sense), TEST(changes), TEST(fragments_are_settled_by_the_last), TEST(progress_moves_the_place),
-        TEST(a_compacted_watch_is_a_list), TEST(a_store_that_has_gone_back_is_listed_again),
+        TEST(a_compacted_watch_is_a_list), TEST(who_wants_what_it_did_not_keep_has_a_list),
+        TEST(a_store_that_has_gone_back_is_listed_again),
         TEST(changes_without_memory_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

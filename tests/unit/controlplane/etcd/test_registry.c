@@ -1,13 +1,12 @@
 /* Registrations: whose they are, when they are told, what of them counts. */
+#include "controlplane/etcd/registry.c" /* to be full without a quarter of a million of them */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
 #include <stdio.h>
-
-#include "common/alloc.h"
-#include "controlplane/etcd/registry.h"
 
 struct follower {
     struct etcd_service_follower f;
@@ -18,7 +17,7 @@ static void on_changed(void *context) {
     ((struct follower *)context)->told++;
 }
 
-static void on_failed(void *context, const char *reason) {
+static void note_failed(void *context, const char *reason) {
     assert_string_equal(reason, "away");
     ((struct follower *)context)->failed++;
 }
@@ -27,8 +26,8 @@ static struct follower web, api;
 
 static int setup(void **state) {
     struct etcd_registry *r = etcd_registry_create(NULL);
-    web = (struct follower){.f = {.changed = on_changed, .failed = on_failed, .context = &web}};
-    api = (struct follower){.f = {.changed = on_changed, .failed = on_failed, .context = &api}};
+    web = (struct follower){.f = {.changed = on_changed, .failed = note_failed, .context = &web}};
+    api = (struct follower){.f = {.changed = on_changed, .failed = note_failed, .context = &api}};
     *state = r;
     return !r || etcd_registry_join(r, "web", &web.f) < 0 || etcd_registry_join(r, "api", &api.f) < 0 ? -1 : 0;
 }
@@ -165,6 +164,29 @@ static void failures_are_told_and_their_end(void **state) {
     assert_true(web.told == 2 && api.told == 2);
 }
 
+/* It is not kept, so it has to be told again as soon as one leaves. */
+static void what_is_left_out_comes_when_there_is_room(void **state) {
+    struct etcd_registry *r = *state;
+    list(r);
+    put(r, "web/a", "\"10.0.0.1:80\"");
+    settle(r);
+    assert_false(etcd_registry_ops.is_list_due(r));
+    r->instances.count += ETCD_INSTANCES_MAX - 1;
+    put(r, "web/b", "\"10.0.0.2:80\"");
+    put(r, "web/a", "\"10.0.0.3:80\"");
+    settle(r);
+    assert_false(etcd_registry_ops.is_list_due(r));
+    assert_string_equal(endpoints(&web), "10.0.0.3:80 ! there are more than 262144 registrations");
+    r->instances.count -= ETCD_INSTANCES_MAX - 1;
+    assert_true(etcd_registry_ops.is_list_due(r));
+    list(r);
+    put(r, "web/a", "\"10.0.0.3:80\"");
+    put(r, "web/b", "\"10.0.0.2:80\"");
+    settle(r);
+    assert_false(etcd_registry_ops.is_list_due(r));
+    assert_string_equal(endpoints(&web), "10.0.0.2:80 10.0.0.3:80");
+}
+
 static void without_memory(void **state) {
     (void)state;
     for (long nth = 0;; nth++) {
@@ -185,6 +207,7 @@ int main(void) {
         TEST(nothing_is_told_before_the_list_is_whole),
         TEST(of_two_with_one_address_the_lower_key_counts), TEST(only_those_that_change_are_told),
         TEST(a_list_takes_away_what_it_lacks), TEST(what_is_bad_counts_as_it_was), TEST(failures_are_told_and_their_end),
+        TEST(what_is_left_out_comes_when_there_is_room),
         cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
