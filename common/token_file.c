@@ -6,6 +6,7 @@
 
 #include "common/alloc.h"
 #include "common/file_stamp.h"
+#include "common/input_file.h"
 #include "common/log.h"
 
 struct token_file {
@@ -17,13 +18,13 @@ struct token_file {
 /* 0 and the token, or -1 with a reason in `errors`. */
 static int read_token(const char *path, char ret[TOKEN_MAX + 1], struct error_list *errors) {
     char line[TOKEN_MAX + 3];
-    FILE *file = fopen(path, "re");
+    FILE *file = input_file_open(path);
     bool is_read = file && fgets(line, sizeof line, file);
     int error = errno;
     if (file)
         fclose(file);
     if (!is_read) {
-        error_addf(errors, ERROR_IO, "no token in %s: %s", path, file ? "it is empty" : strerror(error));
+        error_addf(errors, ERROR_IO, "no token in %s: %s", path, file ? "it is empty" : input_file_reason(error));
         return -1;
     }
     size_t size = strlen(line);

@@ -1,3 +1,6 @@
+#include <errno.h>
+
+#include "common/input_file.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
@@ -69,16 +72,19 @@ static int ask_about_file(struct cli *cli, const char *path, struct arena *arena
 /* ---- routes of a management server */
 
 static int read_file(const struct cli *cli, const char *path, struct strbuf *ret) {
-    FILE *file = fopen(path, "re");
+    FILE *file = input_file_open(path);
     char part[4096];
     size_t n;
-    while (file && ret->n <= XDS_EXPLAIN_MAX && (n = fread(part, 1, sizeof part, file)) > 0)
+    if (!file) {
+        cli_error(cli, "%s: cannot be read: %s", path, input_file_reason(errno));
+        return -1;
+    }
+    while (ret->n <= XDS_EXPLAIN_MAX && (n = fread(part, 1, sizeof part, file)) > 0)
         strbuf_add(ret, part, n);
-    bool failed = !file || ferror(file) || ret->failed || ret->n > XDS_EXPLAIN_MAX;
+    bool failed = ferror(file) || ret->failed || ret->n > XDS_EXPLAIN_MAX;
     if (failed)
         cli_error(cli, "%s: cannot be read%s", path, ret->n > XDS_EXPLAIN_MAX ? ": it is too long" : "");
-    if (file)
-        fclose(file);
+    fclose(file);
     return failed ? -1 : 0;
 }
 

@@ -1,6 +1,7 @@
 /* set and delete: one resource instead of a whole file. */
 #include <errno.h>
 
+#include "common/input_file.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
@@ -10,9 +11,9 @@ static int read_all(const struct cli *cli, const char *path, struct strbuf *ret)
     char bytes[65536];
     size_t n;
     bool is_input = strcmp(path, "-") == 0;
-    FILE *file = is_input ? stdin : fopen(path, "re");
+    FILE *file = is_input ? stdin : input_file_open(path);
     if (!file) {
-        cli_error(cli, "cannot read %s: %s", path, strerror(errno));
+        cli_error(cli, "cannot read %s: %s", path, input_file_reason(errno));
         return -1;
     }
     while ((n = fread(bytes, 1, sizeof bytes, file)) > 0 && ret->n <= CONFIG_FILE_MAX)

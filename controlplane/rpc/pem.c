@@ -7,19 +7,20 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/input_file.h"
 
 enum { PEM_MAX = 1 << 20 };
 
 char *pem_read_file(const char *path, struct error_list *errors) {
     char *text = hg_malloc(PEM_MAX + 1);
-    FILE *file = text ? fopen(path, "re") : NULL;
+    FILE *file = text ? input_file_open(path) : NULL;
     size_t size = file ? fread(text, 1, PEM_MAX + 1, file) : 0;
     bool is_read = file && !ferror(file) && size > 0 && size <= PEM_MAX;
     if (file)
         fclose(file);
     if (!is_read) {
         error_addf(errors, text ? ERROR_IO : ERROR_MEMORY, "cannot read %s: %s", path,
-                   file ? "empty, too large, or a read error" : strerror(errno));
+                   file ? "empty, too large, or a read error" : input_file_reason(errno));
         hg_free(text);
         return NULL;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/input_file.h"
 #include "controlplane/xds/bootstrap_reader.h"
 
 enum { MEMORY_MAX = 64 << 20, PATH_DEPTH_MAX = 64 };
@@ -237,9 +238,12 @@ int xds_bootstrap_parse(const char *file, struct str text, struct xds_bootstrap 
 }
 
 static int read_whole(const char *file, char *text, size_t *ret_size, struct error_list *errors) {
-    FILE *in = fopen(file, "re");
+    FILE *in = input_file_open(file);
     size_t size = in ? fread(text, 1, XDS_BOOTSTRAP_MAX + 1, in) : 0;
-    const char *reason = !in ? strerror(errno) : ferror(in) ? "a read error" : size > XDS_BOOTSTRAP_MAX ? "too large" : NULL;
+    const char *reason = !in                        ? input_file_reason(errno)
+                         : ferror(in)               ? "a read error"
+                         : size > XDS_BOOTSTRAP_MAX ? "too large"
+                                                    : NULL;
     if (in)
         fclose(in);
     if (reason)

@@ -1,10 +1,8 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "common/input_file.h"
 #include "common/map.h"
 #include "controlplane/config/source/include.h"
 #include "controlplane/config/source/watch.h"
@@ -23,46 +21,23 @@ static int out_of_memory(struct load *l) {
 
 /* ---- one file ---- */
 
-/* A descriptor of ours, which a shell has opened: "push <(envsubst <gateway.yaml)". */
-static bool is_handed_over(const char *path) {
-    return strcmp(path, "/dev/stdin") == 0 || strncmp(path, "/dev/fd/", strlen("/dev/fd/")) == 0;
-}
-
-/* ENXIO: it is no regular file; sockets are that for the system already. */
-static int check_kind(int fd) {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return -1;
-    if (S_ISREG(st.st_mode))
-        return 0;
-    errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
-    return -1;
-}
-
-static int read_all(int fd, struct strbuf *out) {
+static int read_all(FILE *file, struct strbuf *out) {
     char piece[65536];
-    ssize_t n;
+    size_t n;
     /* One byte more than allowed is enough to be refused. */
-    while (out->n <= CONFIG_FILE_MAX && (n = read(fd, piece, sizeof piece)) != 0) {
-        if (n < 0 && errno != EINTR)
-            return -1;
-        if (n > 0)
-            strbuf_add(out, piece, (size_t)n);
-    }
+    while (out->n <= CONFIG_FILE_MAX && (n = fread(piece, 1, sizeof piece, file)) > 0)
+        strbuf_add(out, piece, n);
     if (out->failed)
         errno = ENOMEM;
-    return out->failed ? -1 : 0;
+    return out->failed || ferror(file) ? -1 : 0;
 }
 
-/* A pipe is not waited for, but where somebody has opened it for us. */
 static int read_file(const char *path, struct strbuf *out) {
-    bool may_wait = is_handed_over(path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (may_wait ? 0 : O_NONBLOCK));
-    if (fd < 0)
+    FILE *file = input_file_open(path);
+    if (!file)
         return -1;
-    int status = may_wait || check_kind(fd) == 0 ? read_all(fd, out) : -1;
-    int error = errno;
-    close(fd);
+    int status = read_all(file, out), error = errno;
+    fclose(file);
     errno = error;
     return status;
 }
@@ -70,7 +45,7 @@ static int read_file(const char *path, struct strbuf *out) {
 static void report_unreadable(struct load *l, const char *path, const struct tree_place *from) {
     bool is_special = errno == ENXIO;
     struct error *e = error_addf(l->errors, errno == ENOMEM ? ERROR_MEMORY : ERROR_IO, "cannot read \"%s\": %s",
-                                 path, is_special ? "it is a pipe, a socket or a device" : strerror(errno));
+                                 path, input_file_reason(errno));
     if (is_special)
         error_set_expected(l->errors, e, "a regular file", NULL);
     if (!from)

@@ -1,5 +1,6 @@
 """The `headgate` program against a control plane without data planes: versions come, are shown, compared, taken back."""
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -270,6 +271,15 @@ def test_explain_of_a_servers_routes_needs_no_control_plane(folders):
     bad = folders.write("bad.yaml", {"virtual_hosts": [{"name": "h", "domains": ["*"], "routes": [{"match": {"path": "x"}}]}]})
     refused = folders.headgate("explain", "GET", "http://a.example/", "--xds", bad)
     assert refused.code == 1 and "virtual_hosts[0].routes[0].match.path" in refused.err
+
+
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for(folders):
+    pipe = folders.folder / "pipe.yaml"
+    os.mkfifo(pipe)
+    for command in [("validate",), ("push",), ("set", "cluster/web"), ("explain", "GET", "http://a.example/", "--xds"),
+                    ("explain", "GET", "http://a.example/", "--file")]:
+        ran = folders.headgate(*command, pipe)
+        assert ran.code in (1, 2) and str(pipe) in ran.err and "it is a pipe" in ran.err, (command, ran)
 
 
 def test_store_is_verified(site):

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -77,6 +78,25 @@ static void file_without_a_token_is_refused(void **state) {
     token_file_close(t);
 }
 
+/* Nobody writes into it: it is not waited for, nor when it takes the place of the file later. */
+static void pipe_is_no_token_file(void **state) {
+    struct fixture *f = *state;
+    struct error_list errors = {0};
+    char text[160];
+    assert_int_equal(mkfifo(f->path, 0600), 0);
+    assert_null(token_file_open(f->path, &errors));
+    snprintf(text, sizeof text, "no token in %s: it is a pipe, a socket or a device", f->path);
+    assert_string_equal(errors.items[0].message, text);
+    error_list_finish(&errors);
+    unlink(f->path);
+    write_file(f->path, "first\n");
+    struct token_file *t = token_file_open(f->path, &errors);
+    unlink(f->path);
+    assert_int_equal(mkfifo(f->path, 0600), 0);
+    assert_string_equal(token_file_get(t), "first");
+    token_file_close(t);
+}
+
 static void new_token_counts_at_once(void **state) {
     struct fixture *f = *state;
     struct error_list errors = {0};
@@ -138,6 +158,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(token_is_the_first_line),
         TEST(file_without_a_token_is_refused),
+        TEST(pipe_is_no_token_file),
         TEST(new_token_counts_at_once),
         TEST(link_that_points_elsewhere_is_a_change),
         TEST(survives_failing_allocations),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -415,6 +416,10 @@ static void from_a_file(void **state) {
     unlink(path);
     assert_int_equal(xds_bootstrap_read(path, &f->b, &f->errors, &f->warnings), -1);
     assert_non_null(strstr(list_text(f, &f->errors), "No such file"));
+    assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes into it */
+    assert_int_equal(xds_bootstrap_read(path, &f->b, &f->errors, &f->warnings), -1);
+    assert_non_null(strstr(list_text(f, &f->errors), "it is a pipe"));
+    unlink(path);
 }
 
 static void every_allocation_fails_once(void **state) {

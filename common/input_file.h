@@ -1,0 +1,11 @@
+/* input_file.h — files that a user names, opened without waiting for anybody. Thread: any. */
+#pragma once
+
+#include <stdio.h>
+
+/* As fopen(path, "re"), but of regular files only, since a pipe that nobody writes into would be waited for without end. What
+ * a shell has opened for us (/dev/stdin, /dev/fd/N) may be anything: "push <(envsubst <gateway.yaml)". NULL with errno:
+ * EISDIR, ENXIO (a pipe, a socket, a device), or what open() says. */
+FILE *input_file_open(const char *path);
+/* That error for people: strerror(), but of ENXIO. Valid until the thread's next call of strerror(). */
+const char *input_file_reason(int error);
