@@ -1,4 +1,5 @@
 /* What is wrong with the resources of a management server, for status. */
+#include "common/plural.h"
 #include "controlplane/admin/internal.h"
 #include "controlplane/xds/csds.h"
 
@@ -60,7 +61,8 @@ void admin_add_discovered(struct admin_call *call, struct problem_list *problems
         look_at_role(&t, (enum xds_role)role);
     if (t.count <= TOLD_MAX)
         return;
-    const char *more = arena_printf(&call->arena, "and %zu more resources of the management server", t.count - TOLD_MAX);
+    const char *more = arena_printf(&call->arena, "and %zu more resource%s of the management server",
+                                    t.count - TOLD_MAX, plural(t.count - TOLD_MAX));
     if (more)
         reply_add_problem(&call->arena, problems, ERROR_STATE, NULL, NULL, more);
 }

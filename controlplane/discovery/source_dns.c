@@ -108,8 +108,8 @@ static void fail(struct dns *d, const char *what, const char *why) {
 /* Asking again sooner would not help. */
 static void tell_left_out(size_t left_out, char *ret, size_t size) {
     if (left_out)
-        snprintf(ret, size, "%zu servers are left out: of one SRV answer the first %d by priority and name are used",
-                 left_out, SERVERS_MAX);
+        snprintf(ret, size, "%zu server%s left out: of one SRV answer the first %d by priority and name are used", left_out,
+                 left_out == 1 ? " is" : "s are", SERVERS_MAX);
 }
 
 /* All is well, but perhaps some servers have no address: `why` then. Takes the list over. */

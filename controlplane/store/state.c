@@ -1,6 +1,7 @@
 #include "controlplane/store/internal.h"
 
 #include "common/clock.h"
+#include "common/plural.h"
 
 static int report_damaged(const struct store *s, struct error_list *errors) {
     disk_report(&s->disk, STATE_FILE, ERROR_INTEGRITY, "the saved state is damaged", errors);
@@ -15,8 +16,8 @@ static int check_size(const struct store_state *state, struct error_list *errors
         bytes += state->resources[i].size;
     if (state->count <= RESOURCES_MAX && bytes <= STORE_STATE_MAX)
         return 0;
-    error_addf(errors, ERROR_RANGE, "a state of %zu resources and %llu bytes; at most %d and %d",
-               state->count, (unsigned long long)bytes, RESOURCES_MAX, STORE_STATE_MAX);
+    error_addf(errors, ERROR_RANGE, "a state of %zu resource%s and %llu bytes; at most %d and %d", state->count,
+               plural(state->count), (unsigned long long)bytes, RESOURCES_MAX, STORE_STATE_MAX);
     return -1;
 }
 

@@ -1,6 +1,7 @@
 #include "controlplane/config/message/fill_value.h"
 
 #include "common/alloc.h"
+#include "common/plural.h"
 #include "controlplane/config/schema/number.h"
 
 enum { TEXT_MAX = 8192 };
@@ -163,7 +164,7 @@ static bool is_long_enough(struct fill *f, const struct schema_key *k, const str
     else if (length == 0 && min > 0)
         expect(f, fill_report(f, at, ERROR_RANGE, "the text is empty"), k, NULL);
     else if (length < min)
-        fill_report(f, at, ERROR_RANGE, "the text has %zu bytes; %zu are needed", length, min);
+        fill_report(f, at, ERROR_RANGE, "the text has %zu byte%s; %zu are needed", length, plural(length), min);
     return length >= min && length <= max;
 }
 

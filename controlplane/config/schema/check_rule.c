@@ -1,3 +1,4 @@
+#include "common/plural.h"
 #include "controlplane/config/message/fill.h"
 #include "controlplane/config/schema/schema_rule.h"
 
@@ -33,7 +34,8 @@ static void check_replacement(struct fill *f, const struct fill_at *at, const ch
     else if (regex) {
         unsigned groups = text_regex_groups(str_of(regex)), largest = largest_group(substitution);
         if (largest > groups)
-            fill_report(f, &substitution_at, ERROR_RANGE, "\\%u is used, but the regex has %u groups", largest, groups);
+            fill_report(f, &substitution_at, ERROR_RANGE, "\\%u is used, but the regex has %u group%s", largest, groups,
+                        plural(groups));
     }
 }
 

@@ -1,3 +1,4 @@
+#include "common/plural.h"
 #include "controlplane/xds/translate/names.h"
 #include "controlplane/xds/translate/tables.h"
 #include "controlplane/xds/translate/tls.h"
@@ -99,8 +100,8 @@ void tls_read_keys(struct making *m, const struct xds_at *at, const TLS_MESSAGE(
     for (size_t i = 0; keys && i < from->n_keys; i++) {
         keys[i] = take(m, XDS_AT_ITEM(at, "keys", i), from->keys[i]);
         if (keys[i].n != XDS_TICKET_KEY_SIZE)
-            making_refuse(m, XDS_AT_ITEM(at, "keys", i), ERROR_RANGE, "has %zu bytes; there must be %d", keys[i].n,
-                          XDS_TICKET_KEY_SIZE);
+            making_refuse(m, XDS_AT_ITEM(at, "keys", i), ERROR_RANGE, "has %zu byte%s; there must be %d", keys[i].n,
+                          plural(keys[i].n), XDS_TICKET_KEY_SIZE);
     }
     to->ticket_keys = keys;
     to->ticket_key_count = keys ? from->n_keys : 0;

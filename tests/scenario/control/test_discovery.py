@@ -246,19 +246,20 @@ def test_servers_with_priority_weight_and_port(site, dns, origins):
     assert "SRV _http._tcp.web.test" in site.ok("status").out and "failing" in site.ok("status").out
 
 
-def test_more_servers_than_are_used_are_told(site, dns, origins):
+@pytest.mark.parametrize("count, left_out", [(6, "6 servers are left out"), (1, "1 server is left out")])
+def test_more_servers_than_are_used_are_told(site, dns, origins, count, left_out):
     port = origins("127.0.0.1")
-    service, other = "_http._tcp.many.test.", [p for p in range(20000, 21100) if p != port][:1029]
+    service, other = "_http._tcp.many.test.", [p for p in range(20000, 21100) if p != port][:1023 + count]
     records = [f"{service} 1 IN SRV 10 0 {port} one.test.", *(f"{service} 1 IN SRV 20 0 {p} one.test." for p in other)]
     dns.start("one.test. 60 IN A 127.0.0.1", *records)
     endpoints = [f"127.0.0.1:{p}" for p in sorted([port, *other[:1023]])]
     address = serve(site, in_dns(dns, service.rstrip("."), records="srv"), *sorted(endpoints))
-    said = "6 servers are left out: of one SRV answer the first 1024 by priority and name are used"
+    said = f"{left_out}: of one SRV answer the first 1024 by priority and name are used"
     wait_failure(site, said)
     warning = site.control.wait_record(message="discovery failed", cluster="web", reason=said)
     assert warning["level"] == "warning"
-    assert site.metric("discovery_left_out", kind="dns") == 6
-    assert "6 servers are left out" in site.ok("status").out
+    assert site.metric("discovery_left_out", kind="dns") == count
+    assert left_out in site.ok("status").out
     wait_until("it is found again and again", lambda: site.metric("discovery_asked_total", kind="dns") >= 4)
     assert sum(r.get("reason") == said for r in site.control.records()) == 1  # told when it begins
     assert {get(address)[1] for _ in range(10)} == {"127.0.0.1"}

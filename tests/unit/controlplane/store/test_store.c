@@ -509,7 +509,7 @@ static void a_state_beyond_its_limit_is_refused(void **state) {
     struct error_list errors = {0};
     struct store_resource r = {.name = "x", .bytes = "", .size = (size_t)STORE_STATE_MAX + 1};
     assert_int_equal(store_save_state(s, &(struct store_state){.resources = &r, .count = 1}, &errors), -1);
-    assert_error(&errors, ERROR_RANGE, "a state of 1 resources");
+    assert_error(&errors, ERROR_RANGE, "a state of 1 resource and");
     store_close(s);
 }
 

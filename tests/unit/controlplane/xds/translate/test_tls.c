@@ -473,8 +473,8 @@ static void secrets_that_mean_nothing_here_are_refused(void **state) {
                       "secret/a: validation_context.verify_certificate_spki[0]: is empty\n");
     assert_translated(&secret, "{name: a, validation_context: {verify_certificate_hash: [" HASH "]}}",
                       "secret/a: validation_context.trusted_ca: is missing\n");
-    assert_translated(&secret, "{name: a, session_ticket_keys: {keys: [{inline_string: short}]}}",
-                      "secret/a: session_ticket_keys.keys[0]: has 5 bytes; there must be 80\n");
+    assert_translated(&secret, "{name: a, session_ticket_keys: {keys: [{inline_string: s}]}}",
+                      "secret/a: session_ticket_keys.keys[0]: has 1 byte; there must be 80\n");
     assert_translated(&secret, "{name: a, session_ticket_keys: {}}",
                       "secret/a: session_ticket_keys.keys: has 0 keys; 1 to 16 are possible\n");
 }
