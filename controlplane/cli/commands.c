@@ -66,7 +66,7 @@ static const struct option_spec show_options[] = {
 
 static const struct option_spec explain_options[] = {
     {"header", 'H', "FIELD", "a header field of the request, as \"NAME: VALUE\"; may be repeated"},
-    {"file", 'f', "FILE", "by a file instead of what is served"},
+    {"file", 'f', "FILE", "by a file, or standard input for -, instead of what is served"},
     {"version", '\0', "N", "by another version"},
     {"xds", '\0', "FILE", "by a RouteConfiguration of Envoy's, as JSON or YAML, in its words"},
     {"random", '\0', "N", "with --xds: the number by which a cluster of several, or a route that takes a share, is chosen"},
@@ -117,13 +117,13 @@ const struct command commands[] = {
      "one beside it needs its own --runtime-dir and --state-dir, --dataplane-admin and --controlplane-admin.",
      run_options, ARGUMENT_FILE, 0, 1, command_run},
     {"validate", "FILE", "say what the control plane would say, without one",
-     "Reads FILE and what it includes, and reports every error with its line.", no_options, ARGUMENT_FILE, 1,
-     1, command_validate},
+     "Reads FILE, or standard input for -, and what it includes, and reports every error with its line.", no_options,
+     ARGUMENT_FILE, 1, 1, command_validate},
     {"push", "FILE", "make FILE the next version",
-     "Sends FILE and what it includes. The control plane validates it, has every data plane build it, and commits when all "
-     "of them are ready; otherwise nothing changes, and the reasons are printed. With --to etcd://... it is validated here "
-     "and written to etcd in one transaction, for every control plane that was started with --etcd; refused when somebody "
-     "else pushed meanwhile.",
+     "Sends FILE, or standard input for -, and what it includes. The control plane validates it, has every data plane "
+     "build it, and commits when all of them are ready; otherwise nothing changes, and the reasons are printed. With --to "
+     "etcd://... it is validated here and written to etcd in one transaction, for every control plane that was started "
+     "with --etcd; refused when somebody else pushed meanwhile.",
      push_options, ARGUMENT_FILE, 1, 1, command_push},
     {"set", "KIND/NAME FILE", "make or replace one resource",
      "KIND/NAME is that of a listener, route-table, cluster or endpoint-set, or settings/default. FILE, or standard input "
@@ -141,8 +141,8 @@ const struct command commands[] = {
      command_show},
     {"diff", "[A [B]] [FILE]", "compare versions, or a version and a file",
      "Without arguments: what the current version changed. With A: from A to the current one. With FILE: from A, or the "
-     "current version, to FILE. The exit code is 1 when there are differences. With --to etcd://... the versions are those "
-     "of etcd: from its version before to the present one, or from that to FILE.",
+     "current version, to FILE, or standard input for -. The exit code is 1 when there are differences. With --to "
+     "etcd://... the versions are those of etcd: from its version before to the present one, or from that to FILE.",
      diff_options, ARGUMENT_FILE, 0, 2, command_diff},
     {"rollback", "[VERSION]", "make a new version with the intent of an old one",
      "Without VERSION: of the one before the current. A watched file is not pushed from then on, until the next push. With "

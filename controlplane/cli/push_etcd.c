@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/input_file.h"
 #include "controlplane/cli/etcd.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
@@ -57,7 +58,7 @@ static int check_settings(struct push *p) {
 static int compile(struct push *p) {
     const struct config_options options = {.variable = config_variable_from_environment};
     struct config_sources sources = {0};
-    int loaded = config_load(p->options->arguments[0], &sources, &p->errors);
+    int loaded = config_load(input_file_of_argument(p->options->arguments[0]), &sources, &p->errors);
     int compiled = config_compile(&sources, &options, &p->set, &p->errors, &p->warnings);
     config_sources_finish(&sources);
     if (loaded < 0 || compiled < 0 || check_settings(p) < 0 || etcd_values_make(&p->set, &p->values, &p->errors) < 0)

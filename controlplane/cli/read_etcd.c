@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "common/input_file.h"
 #include "controlplane/cli/etcd.h"
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
@@ -105,7 +106,7 @@ static void leave_out_settings(struct config_resources *set) {
 static int compile_file(struct reading *r, struct config_resources *ret) {
     const struct config_options options = {.variable = config_variable_from_environment};
     struct config_sources sources = {0};
-    int status = config_load(r->options->arguments[0], &sources, &r->errors);
+    int status = config_load(input_file_of_argument(r->options->arguments[0]), &sources, &r->errors);
     if (config_compile(&sources, &options, ret, &r->errors, &r->warnings) < 0)
         status = -1;
     config_sources_finish(&sources);

@@ -1,5 +1,6 @@
 #include "controlplane/cli/reply.h"
 
+#include "common/input_file.h"
 #include "controlplane/cli/json.h"
 #include "controlplane/config/config.h"
 #include "controlplane/engine/reply.h"
@@ -40,7 +41,7 @@ int reply_load_sources(const struct cli *cli, const char *path, struct config_so
                        struct arena *arena, Headgate__Sources *ret) {
     struct error_list errors = {0};
     int status = -1;
-    if (config_load(path, sources, &errors) < 0)
+    if (config_load(input_file_of_argument(path), sources, &errors) < 0)
         status = reply_fail(cli, &errors);
     else if (sources_to_message(sources, arena, ret) < 0) {
         cli_error(cli, "out of memory");

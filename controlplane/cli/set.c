@@ -6,12 +6,11 @@
 #include "controlplane/cli/reply.h"
 #include "controlplane/config/config.h"
 
-/* The whole of a file, or of standard input for "-"; -1 with a message. */
+/* The whole of a file; -1 with a message. */
 static int read_all(const struct cli *cli, const char *path, struct strbuf *ret) {
     char bytes[65536];
     size_t n;
-    bool is_input = strcmp(path, "-") == 0;
-    FILE *file = is_input ? stdin : input_file_open(path);
+    FILE *file = input_file_open(path);
     if (!file) {
         cli_error(cli, "cannot read %s: %s", path, input_file_reason(errno));
         return -1;
@@ -19,8 +18,7 @@ static int read_all(const struct cli *cli, const char *path, struct strbuf *ret)
     while ((n = fread(bytes, 1, sizeof bytes, file)) > 0 && ret->n <= CONFIG_FILE_MAX)
         strbuf_add(ret, bytes, n);
     bool has_failed = ferror(file) || ret->failed;
-    if (!is_input)
-        fclose(file);
+    fclose(file);
     if (has_failed)
         cli_error(cli, "cannot read %s", path);
     else if (ret->n > CONFIG_FILE_MAX)
@@ -33,7 +31,7 @@ int command_set(struct cli *cli, const struct options *options) {
     Headgate__SetOne set = HEADGATE__SET_ONE__INIT;
     Headgate__SourceFile file = HEADGATE__SOURCE_FILE__INIT;
     struct strbuf text = {0};
-    const char *name, *path = options->arguments[1];
+    const char *name, *path = input_file_of_argument(options->arguments[1]);
     int exit_code = EXIT_WRONG_USAGE;
     if (cli_parse_resource(cli, options->arguments[0], &set.kind, &name) == 0) {
         exit_code = EXIT_REFUSED;
@@ -41,7 +39,7 @@ int command_set(struct cli *cli, const struct options *options) {
             set.has_kind = true;
             set.name = (char *)name;
             set.file = &file;
-            file.path = (char *)(strcmp(path, "-") == 0 ? "standard input" : path);
+            file.path = (char *)path;
             file.has_text = true;
             file.text = (ProtobufCBinaryData){text.n, (uint8_t *)text.p};
             request.change_case = HEADGATE__PUSH_REQUEST__CHANGE_SET;

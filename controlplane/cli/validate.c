@@ -1,3 +1,4 @@
+#include "common/input_file.h"
 #include "common/plural.h"
 #include "controlplane/cli/command.h"
 #include "controlplane/cli/embed.h"
@@ -33,7 +34,7 @@ static void print_text(const struct cli *cli, const char *path, int status, size
 }
 
 int command_validate(struct cli *cli, const struct options *options) {
-    const char *path = options->arguments[0];
+    const char *path = input_file_of_argument(options->arguments[0]);
     struct config_resources set = {0};
     struct error_list errors = {0}, warnings = {0};
     struct problem_list problems = {0};

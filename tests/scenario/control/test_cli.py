@@ -273,6 +273,22 @@ def test_explain_of_a_servers_routes_needs_no_control_plane(folders):
     assert refused.code == 1 and "virtual_hosts[0].routes[0].match.path" in refused.err
 
 
+def test_a_file_may_be_standard_input(site):
+    """What it includes is found from the working directory."""
+    part = site.write("part.yaml", {"trusted-hops": 3})
+    text = json.dumps({**FIRST, "include": os.path.relpath(part)})
+    assert site.ok("validate", "-", text=text).out.startswith("<stdin> is valid: ")
+    assert site.ok("push", "-", "-o", "json", text=text).json["version"] == 1
+    assert "trusted-hops: 3" in site.ok("show", "settings/default").out
+    assert site.headgate("diff", "-", text=text).code == 0
+    assert site.headgate("diff", "-", text=json.dumps(SECOND)).code == 1
+    site.ok("explain", "GET", "http://a.example/", "--file", "-", text=json.dumps(site_of(listeners=["127.0.0.1:80"])))
+    for command in [("validate", "-"), ("push", "-"), ("push", "-", "--embed"), ("push", "-", "--dry-run"), ("diff", "-")]:
+        ran = site.headgate(*command, "-o", "json", text="clusters:\n  - {nam: web}\n")
+        assert ran.code == 1 and [ran.json["problems"][0][key] for key in ("file", "line", "column")] == ["<stdin>", 2, 5], ran
+    assert site.version() == 1
+
+
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for(folders):
     pipe = folders.folder / "pipe.yaml"
     os.mkfifo(pipe)
