@@ -14,8 +14,9 @@
 #include "controlplane/cli/supervisor.h"
 #include "controlplane/config/config.h"
 #include "controlplane/rpc/server.h"
+#include "controlplane/store/store.h"
 
-enum { CONTROL_LOOKS = 20 }; /* each after a tenth of a second */
+enum { LOOKS_MAX = 50 }; /* each after a tenth of a second */
 
 struct run {
     struct cli *cli;
@@ -24,6 +25,7 @@ struct run {
     char controlplane[PATH_MAX], holder[PATH_MAX], dataplane[PATH_MAX]; /* programs */
     char channel[160]; /* "unix:RUNTIME_DIR/dataplane.sock" */
     char file[256];    /* to be watched; empty: none */
+    int looks;         /* so far, at what another one still has */
     struct supervisor supervisor;
     struct banner banner;
 };
@@ -72,26 +74,41 @@ static int make_folders(const struct run *r) {
     return 0;
 }
 
-static int claim_folder(const struct run *r, const char *folder) {
-    if (folder_claim(folder) >= 0) /* for as long as this process lives */
-        return 0;
-    if (errno == EWOULDBLOCK)
-        cli_error(r->cli, "another headgate run has %s: --runtime-dir and --state-dir give this one folders of its own",
-                  folder);
-    else
-        cli_error(r->cli, "cannot lock the folder %s: %s", folder, strerror(errno));
-    return -1;
+/* A `headgate run` that was killed, and its control plane, end soon: who starts the next one at once waits for that. False:
+ * no longer. */
+static bool waits_for(struct run *r, const char *path) {
+    const struct timespec tenth = {.tv_nsec = 100000000};
+    if (r->looks == LOOKS_MAX)
+        return false;
+    if (r->looks++ == 0)
+        cli_error(r->cli, "another one has %s: waiting for its end", path);
+    nanosleep(&tenth, NULL);
+    return true;
 }
 
-/* A control plane whose `headgate run` was killed ends at once: it is waited for. */
-static bool is_taken(const char *socket) {
-    const struct timespec tenth = {.tv_nsec = 100000000};
-    for (int looks = 0; looks < CONTROL_LOOKS; looks++) {
-        if (!rpc_socket_is_alive(socket))
-            return false;
-        nanosleep(&tenth, NULL);
+static int claim_folder(struct run *r, const char *folder) {
+    while (folder_claim(folder) < 0) { /* for as long as this process lives */
+        if (errno != EWOULDBLOCK) {
+            cli_error(r->cli, "cannot lock the folder %s: %s", folder, strerror(errno));
+            return -1;
+        }
+        if (waits_for(r, folder))
+            continue;
+        cli_error(r->cli, "another headgate run has %s: --runtime-dir and --state-dir give this one folders of its own",
+                  folder);
+        return -1;
     }
-    return true;
+    return 0;
+}
+
+static int wait_for_control_plane(struct run *r, bool (*has)(const char *path), const char *path, const char *option) {
+    while (has(path)) {
+        if (waits_for(r, path))
+            continue;
+        cli_error(r->cli, "a control plane has %s: --%s gives this one a folder of its own", path, option);
+        return -1;
+    }
+    return 0;
 }
 
 /* Whatever it is called. */
@@ -101,14 +118,16 @@ static bool is_same_folder(const char *a, const char *b) {
 }
 
 /* Two in one folder would be of one mind: the second one writes what the first one watches, and asks its control plane. */
-static int claim_folders(const struct run *r) {
+static int claim_folders(struct run *r) {
+    char store[sizeof r->state_dir + sizeof "/store"];
     bool is_one = is_same_folder(r->runtime_dir, r->state_dir);
+    snprintf(store, sizeof store, "%s/store", r->state_dir);
     if (claim_folder(r, r->runtime_dir) < 0 || (!is_one && claim_folder(r, r->state_dir) < 0))
         return -1;
-    if (!is_taken(r->cli->control_socket))
-        return 0;
-    cli_error(r->cli, "a control plane has %s: --runtime-dir gives this one a folder of its own", r->cli->control_socket);
-    return -1;
+    /* It gives back its store after its socket. */
+    if (wait_for_control_plane(r, rpc_socket_is_alive, r->cli->control_socket, "runtime-dir") < 0)
+        return -1;
+    return wait_for_control_plane(r, store_is_in_use, store, "state-dir");
 }
 
 /* ---- what is served ---- */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -220,6 +221,17 @@ struct store *store_open(const char *folder, struct error_list *errors) {
         return s;
     store_close(s);
     return NULL;
+}
+
+bool store_is_in_use(const char *folder) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/" LOCK_FILE, folder) >= (int)sizeof path)
+        return false;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    bool is_locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    return is_locked;
 }
 
 void store_close(struct store *s) {

@@ -42,6 +42,8 @@ struct store;
  * ERROR_INTEGRITY damaged head or newest version, or a folder that holds something else; ERROR_IO;
  * ERROR_MEMORY. */
 struct store *store_open(const char *folder, struct error_list *errors);
+/* Whether somebody has it open now. Not for who wants to open it next: another one may be faster. */
+bool store_is_in_use(const char *folder);
 /* NULL is allowed. A manifest that is still referenced stays readable; it keeps nothing from gc any more. */
 void store_close(struct store *s);
 

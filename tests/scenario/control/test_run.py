@@ -1,4 +1,5 @@
 """`headgate run`: one command, everything in the foreground, and an orderly end."""
+import fcntl
 import http.server
 import os
 import pathlib
@@ -151,6 +152,29 @@ def test_its_control_socket_may_be_elsewhere(run, folders, origin):
     path = folders.folder / "elsewhere.sock"
     run("--control-socket", path, "--listen", f"127.0.0.1:{free_port()}", "--to", origin).wait_text("is running")
     assert folders.ok("status", "--control-socket", path, "-o", "json").json["version"] == 1
+
+
+def test_one_that_was_killed_a_moment_ago_is_waited_for(run, folders, origin):
+    folders.state.mkdir(exist_ok=True)
+    claimed = os.open(folders.state, os.O_RDONLY)
+    fcntl.flock(claimed, fcntl.LOCK_EX)
+    running = run("--listen", f"127.0.0.1:{free_port()}", "--to", origin)
+    running.wait_text(f"another one has {folders.state}: waiting for its end")
+    os.close(claimed)
+    running.wait_text("is running")
+
+
+def test_its_control_plane_is_waited_for(run, folders, origin):
+    """That gives back its store after its sockets."""
+    elsewhere = folders.folder / "elsewhere"
+    elsewhere.mkdir()
+    folders.state.mkdir(exist_ok=True)
+    control = folders.start("headgate-controlplane", "--admin-listen", "off", "--runtime-dir", elsewhere)
+    control.wait_record(message="control plane started")
+    running = run("--listen", f"127.0.0.1:{free_port()}", "--to", origin)
+    running.wait_text(f"another one has {folders.state}/store: waiting for its end")
+    assert control.stop() == 0
+    running.wait_text("is running")
 
 
 def test_a_control_plane_that_is_there_is_left_alone(site):

@@ -66,8 +66,11 @@ static void a_store_is_open_once(void **state) {
     struct store *s = open_store(w->path);
     assert_null(store_open(w->path, &errors));
     assert_error(&errors, ERROR_CONFLICT, "in use by another daemon");
+    assert_true(store_is_in_use(w->path));
     store_close(s);
+    assert_false(store_is_in_use(w->path));
     store_close(open_store(w->path));
+    assert_false(store_is_in_use("/nonexistent/headgate"));
 }
 
 static void check_mode(void *context, const char *file) {
