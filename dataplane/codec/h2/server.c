@@ -18,6 +18,7 @@ struct h2_server {
     uint64_t                   ping_interval, received_at;
     bool                       ping_is_out;
     struct early_priorities    early_priorities; /* which the library knows, too */
+    struct h2_stream          *complete, *last_complete; /* requests that came in this read, in order; see hand_on_all */
     bool                       takes_protocol; /* SETTINGS_ENABLE_CONNECT_PROTOCOL was sent */
     char                       peer[PEER_TEXT];
 };
@@ -237,6 +238,29 @@ static void refuse(struct h2_stream *stream, enum section_error error) {
     exchange_refuse(&stream->leg, section_error_answer(error), section_error_word(error));
 }
 
+static void hand_on(struct h2_stream *stream, struct head *head, bool end) {
+    exchange_on_head(&stream->leg, head, end);
+    h2_stream_await_body(stream);
+}
+
+/* One read brings many requests. What reads one and what finds its origin are each about as much code as the instruction
+ * cache holds: first the one for all of them and then the other takes half as many misses as both for each
+ * (docs/performance.md). One that was reset meanwhile has no exchange; its memory stays until the end of the turn. */
+static void hand_on_all(struct h2_server *s) {
+    struct h2_stream *stream;
+    while ((stream = s->complete)) {
+        s->complete = stream->next_complete;
+        if (stream->leg.exchange)
+            hand_on(stream, stream->request, true);
+    }
+}
+
+static void hand_on_later(struct h2_server *s, struct h2_stream *stream, struct head *head) {
+    stream->request = head;
+    *(s->complete ? &s->last_complete->next_complete : &s->complete) = stream;
+    s->last_complete = stream;
+}
+
 static void on_head(struct h2_stream *stream, bool end) {
     struct h2_session *session = stream->session;
     struct exchange *x = stream->leg.exchange;
@@ -260,8 +284,10 @@ static void on_head(struct h2_stream *stream, bool end) {
             priority_read_fields(&stream->asked, &head->fields);
         set_priority(stream);
     }
-    exchange_on_head(&stream->leg, head, end);
-    h2_stream_await_body(stream);
+    if (end) /* nothing follows that would have to wait for it */
+        hand_on_later(server_of(session), stream, head);
+    else
+        hand_on(stream, head, false);
 }
 
 static void on_closed(struct h2_stream *stream) {
@@ -366,8 +392,10 @@ static void on_bytes(struct conn *c, uint8_t *bytes, size_t n) {
     struct h2_server *s = (struct h2_server *)c;
     s->received_at = c->worker->now;
     s->ping_is_out = false;
-    if (s->phase != PHASE_LINGER)
-        h2_session_receive(&s->session, bytes, n);
+    if (s->phase == PHASE_LINGER)
+        return;
+    h2_session_receive(&s->session, bytes, n);
+    hand_on_all(s);
 }
 
 static size_t read_limit(struct conn *c) {

@@ -102,6 +102,8 @@ struct h2_stream {
     struct h2_session  *session;
     struct h2_stream   *next, *prev;       /* of the session */
     struct h2_stream   *next_pending;
+    struct h2_stream   *next_complete;     /* of requests that wait for the end of what was read (server.c) */
+    struct head        *request;           /* of such a one */
     int32_t             id;                /* 0: a request that was not given to the library yet */
     const struct head  *head;              /* to be sent; NULL: none, or sent */
     bool                head_ends;         /* nothing follows it */

@@ -337,6 +337,23 @@ static void a_cancelled_request_ends_its_exchange(void **state) {
     assert_string_equal(text(&call->body), "y");
 }
 
+/* What one read brings is handed on when all of it has been read. */
+static void a_request_that_comes_with_its_reset_goes_nowhere(void **state) {
+    (void)state;
+    struct call *gone = get(&client, "/gone");
+    client_send(&client);
+    nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, gone->id, NGHTTP2_CANCEL);
+    struct call *first = get(&client, "/first"), *second = get(&client, "/second");
+    settle(&client);
+    assert_int_equal(logged.abort, ABORT_CLIENT_GONE);
+    assert_int_equal(logged.count, 1);
+    answer_with(&backs[0], STR("1"));
+    answer_with(&backs[1], STR("2"));
+    settle(&client);
+    assert_string_equal(text(&first->body), "1");
+    assert_string_equal(text(&second->body), "2");
+}
+
 static void an_origin_that_breaks_off_resets_the_stream_alone(void **state) {
     (void)state;
     struct call *broken = get(&client, "/1"), *other = get(&client, "/2");
@@ -599,6 +616,7 @@ int main(void) {
         TEST(an_early_answer_stops_the_request),
         TEST(the_rest_of_an_answered_request_is_read),
         TEST(a_cancelled_request_ends_its_exchange),
+        TEST(a_request_that_comes_with_its_reset_goes_nowhere),
         TEST(an_origin_that_breaks_off_resets_the_stream_alone),
         TEST(a_tunnel_that_its_origin_cuts_says_so),
         TEST(an_origin_that_never_answers_becomes_a_response),
