@@ -6,7 +6,7 @@ import pytest
 
 from configuration import cluster, configure, listener
 from counted import ask, total
-from gateway import Gateway, wait_until
+from gateway import wait_until
 from h2_peer import Peer, tunnel_fields
 from origins import Teller, TellerConnection
 from tunnels import WEBSOCKET, agreement
@@ -54,16 +54,6 @@ def open_extended_connect(gateway, stack):
 
 
 KINDS = {"websocket": (open_websocket, 101), "connect": (open_connect, 200), "extended-connect": (open_extended_connect, 200)}
-
-
-@pytest.fixture(scope="module")
-def single():
-    """One worker: what balancers know of load is each worker's own."""
-    gateway = Gateway(workers=1)
-    try:
-        yield gateway.start()
-    finally:
-        gateway.stop()
 
 
 @pytest.fixture(params=KINDS, name="kind")
