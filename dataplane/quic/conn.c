@@ -297,7 +297,21 @@ bool quic_is_handshake_done(const struct quic_conn *c) {
     return c->was_open;
 }
 
+uint64_t quic_idle_timeout(const struct quic_conn *c) {
+    const ngtcp2_transport_params *theirs = c->ng ? ngtcp2_conn_get_remote_transport_params(c->ng) : NULL;
+    uint64_t ours = c->ng ? ngtcp2_conn_get_local_transport_params(c->ng)->max_idle_timeout / 1000 : 0;
+    uint64_t peers = theirs ? theirs->max_idle_timeout / 1000 : 0;
+    return peers && (!ours || peers < ours) ? peers : ours;
+}
+
+uint64_t quic_pto(const struct quic_conn *c) {
+    return c->ng ? ngtcp2_conn_get_pto(c->ng) / 1000 : 0;
+}
+
 void quic_set_keep_alive(struct quic_conn *c, uint64_t after) {
+    uint64_t half = quic_idle_timeout(c) / 2;
+    if (after && half && half < after)
+        after = half;
     if (c->ng)
         ngtcp2_conn_set_keep_alive_timeout(c->ng, after ? after * 1000 : UINT64_MAX);
 }

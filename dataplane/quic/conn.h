@@ -131,7 +131,13 @@ uint64_t quic_stream_window_left(const struct quic_conn *c, int64_t id);
 uint64_t quic_congestion_left(const struct quic_conn *c);    /* bytes that the congestion window takes */
 uint64_t quic_bytes_held(const struct quic_conn *c);         /* of memory, for its state */
 
-/* Microseconds without a packet after which a PING goes out, so that neither side takes the connection for idle; 0: none. */
+/* Microseconds without a packet after which the connection is gone, with no word from the peer: the lower of both sides'
+ * timeouts (RFC 9000 section 10.1); 0: neither has one. */
+uint64_t quic_idle_timeout(const struct quic_conn *c);
+uint64_t quic_pto(const struct quic_conn *c);                /* microseconds: one way and back, and then some (RFC 9002) */
+
+/* Microseconds without a packet after which a PING goes out, so that neither side takes the connection for idle: at the
+ * latest when half of that time is over. 0: none. */
 void quic_set_keep_alive(struct quic_conn *c, uint64_t after);
 
 /* ---- memory for libraries above (nghttp3), charged to the worker's sessions as the connection's own state is */

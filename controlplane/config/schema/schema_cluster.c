@@ -384,7 +384,7 @@ static const struct schema_key cluster_keys[] = {
     {.key = "idle-connections", .type = SCHEMA_INTEGER, .min = 0, .max = 65535,
      .description = "Connections kept open for later requests, for each endpoint and worker."},
     {.key = "idle-timeout", .type = SCHEMA_DURATION, .min = MS, .max = DAY,
-     .description = "How long a kept connection may wait."},
+     .description = "How long a kept connection may wait. The endpoint's own timeout of QUIC counts where it is shorter."},
     {.key = "connection-lifetime", .type = SCHEMA_DURATION, .min = MS, .max = 30 * DAY,
      .description = "Age at which a connection is closed, after the exchange that it carries."},
     {.key = "requests-per-connection", .type = SCHEMA_INTEGER, .min = 1, .max = 1000000000,

@@ -443,10 +443,20 @@ static struct leg *open_leg(struct client_connection *link) {
     return &stream->leg;
 }
 
+/* When the origin may be about to forget the connection, which it does without a word: a request that goes out then waits
+ * for an answer that nobody writes (RFC 9000 section 10.1.2). UINT64_MAX: it does not. */
+static uint64_t forgotten_at(const struct h3_client *c) {
+    const struct quic_conn *conn = c->session.user.conn;
+    uint64_t timeout = quic_idle_timeout(conn), margin = timeout / 8 + quic_pto(conn);
+    return timeout ? c->received_at + (timeout > margin ? timeout - margin : 0) : UINT64_MAX;
+}
+
 static void rest(struct client_connection *link, uint64_t idle_timeout) {
     struct h3_client *c = of_link(link);
     struct worker *w = quic_worker_of(c->session.user.conn);
-    c->idle_at = idle_timeout ? w->now + idle_timeout : 0;
+    uint64_t ours = idle_timeout ? w->now + idle_timeout : UINT64_MAX, theirs = forgotten_at(c);
+    uint64_t until = ours < theirs ? ours : theirs;
+    c->idle_at = until == UINT64_MAX ? 0 : until;
     worker_set_timer(w, &c->idle, c->idle_at);
 }
 

@@ -204,6 +204,7 @@ struct peer_wish {
     const struct certificate *certificate;
     uint64_t       window;                      /* of its streams; 0: plenty */
     uint64_t       connection_window;           /* that it holds; 0: plenty, and more in time */
+    uint64_t       idle_timeout;                /* microseconds; 0: none */
     const char    *host;                        /* NULL: loopback */
     uint16_t       port;                        /* 0: 40000 and the number */
     bool           wants_v2;
@@ -427,6 +428,7 @@ static inline struct peer *peer_connect(const struct peer_wish *w) {
     p->holds_window = w->connection_window > 0;
     params.initial_max_streams_uni = 16;
     params.active_connection_id_limit = 7;
+    params.max_idle_timeout = w->idle_timeout * 1000;
     ngtcp2_path path = quic_path(&p->local, &net.server);
     assert_int_equal(ngtcp2_conn_client_new(&p->conn, &dcid, &scid, &path, w->version ? w->version : NGTCP2_PROTO_VER_V1,
                                             &peer_callbacks, &settings, &params, NULL, p), 0);

@@ -485,6 +485,29 @@ static void keep_alive_prevents_idleness(void **state) {
     assert_false(echoes[0].is_closed);
 }
 
+/* The peer's timeout counts as well, and a keep-alive that is longer would come too late for it. */
+static void keep_alive_regards_the_peers_timeout(void **state) {
+    (void)state;
+    open_one(&(struct peer_wish){.idle_timeout = 2000000});
+    assert_int_equal(quic_idle_timeout(echoes[0].user.conn), 2000000);
+    quic_set_keep_alive(echoes[0].user.conn, 5000000);
+    quic_mark_dirty(echoes[0].user.conn);
+    net_run(NULL, 20000000);
+    assert_false(echoes[0].is_closed);
+}
+
+static void the_lower_idle_timeout_counts(void **state) {
+    (void)state;
+    net.options.idle_timeout = 2000000;
+    open_one(&(struct peer_wish){0});
+    assert_int_equal(quic_idle_timeout(echoes[0].user.conn), 2000000);
+    open_one(&(struct peer_wish){.idle_timeout = 3000000});
+    assert_int_equal(quic_idle_timeout(echoes[1].user.conn), 2000000);
+    net.options.idle_timeout = 0;
+    open_one(&(struct peer_wish){0});
+    assert_int_equal(quic_idle_timeout(echoes[2].user.conn), 0);
+}
+
 /* A process that knows nothing of the connection, with the keys of the one before. */
 static void a_later_process_resets(void **state) {
     (void)state;
@@ -710,6 +733,8 @@ int main(void) {
         NET_TEST(the_peer_closes),
         NET_TEST(idleness_ends_it),
         NET_TEST(keep_alive_prevents_idleness),
+        NET_TEST(keep_alive_regards_the_peers_timeout),
+        NET_TEST(the_lower_idle_timeout_counts),
         NET_TEST(a_later_process_resets),
         NET_TEST(resets_are_bounded),
         NET_TEST(version_negotiation_from_a_client),

@@ -53,6 +53,7 @@ struct quic_conn {
     bool               is_done, holds_acks, is_closed, is_gone;
     struct quic_allowance allowance;       /* what the peer was told */
     uint64_t           keep_alive;         /* as set last */
+    uint64_t           idle_timeout, pto;
     enum quic_error_space space;
     uint64_t           code;
     char               reason[64];
@@ -115,6 +116,14 @@ struct quic_allowance quic_first_allowance(const struct quic_conn *c) {
 
 void quic_set_keep_alive(struct quic_conn *c, uint64_t after) {
     c->keep_alive = after;
+}
+
+uint64_t quic_idle_timeout(const struct quic_conn *c) {
+    return c->idle_timeout;
+}
+
+uint64_t quic_pto(const struct quic_conn *c) {
+    return c->pto;
 }
 
 uint64_t quic_window_left(const struct quic_conn *c) {

@@ -570,6 +570,29 @@ static void idle_connection_is_closed_in_time(void **state) {
     assert_int_equal(stats_read(&worker.stats->origin_connections), 0);
 }
 
+/* An origin forgets a connection without a word: no request goes out when that is near. */
+static void idle_connection_is_closed_before_the_origin_forgets_it(void **state) {
+    (void)state;
+    struct call *c = get();
+    open_connection();
+    fake.idle_timeout = 8000000;
+    fake.pto = 100000;
+    say_settings(true);
+    settle();
+    uint64_t heard_at = worker.now;
+    answer(0, "200", STR(""));
+    settle();
+    assert_answered(c, 200);
+    pass(6800000 - (worker.now - heard_at));
+    assert_false(fake.is_closed);
+    pass(200000);
+    assert_true(fake.is_closed);
+    assert_int_equal(fake.code, H3_NO_ERROR);
+    get();
+    settle();
+    assert_int_equal(connects, 2);
+}
+
 /* It is kept from the end of the exchange on, whenever its last packet is acknowledged: what is lost with it is asked
  * again. */
 static void connection_is_kept_before_all_is_acknowledged(void **state) {
@@ -730,6 +753,7 @@ int main(void) {
         TEST(client_that_gives_up_resets_the_stream),
         TEST(silent_connection_ends_with_its_last_request),
         TEST(idle_connection_is_closed_in_time),
+        TEST(idle_connection_is_closed_before_the_origin_forgets_it),
         TEST(connection_is_kept_before_all_is_acknowledged),
         TEST(kept_connection_that_is_lost_is_forgotten),
         TEST(failed_handshake_is_a_failed_connect),
