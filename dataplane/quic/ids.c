@@ -70,7 +70,7 @@ static bool do_pass(struct quic_lb *lb, struct halves *h, int pass) {
     in[AES_BLOCK - 1] = (uint8_t)pass;
     if (!apply(lb->encryption, in, out))
         return false;
-    for (size_t i = 0; i < h->half; i++)
+    for (size_t i = 0; i < h->half && i < HALF_MAX; i++) /* half is at most that, which not every compiler sees */
         target[i] ^= out[i];
     clear_shared(h);
     return true;

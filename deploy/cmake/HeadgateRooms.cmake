@@ -42,10 +42,10 @@ function(hg_proto_code group)
   add_dependencies(hg_generated ${group})
 endfunction()
 
-# hg_room(NAME [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the
-# code of their *.proto. main.c is never part of a room.
+# hg_room(NAME [HOT] [PLANE data|control] GLOB FOLDER... [EXCEPT FOLDER...] LIBS TARGET...): the *.c of these folders and the
+# code of their *.proto. main.c is never part of a room. HOT: requests go through it (HeadgateProfile).
 function(hg_room name)
-  cmake_parse_arguments(arg "" "PLANE" "GLOB;EXCEPT;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "HOT" "PLANE" "GLOB;EXCEPT;LIBS" ${ARGN})
   list(TRANSFORM arg_GLOB PREPEND ${CMAKE_SOURCE_DIR}/)
   list(TRANSFORM arg_GLOB APPEND /*.c OUTPUT_VARIABLE c_patterns)
   list(TRANSFORM arg_GLOB APPEND /*.proto OUTPUT_VARIABLE proto_patterns)
@@ -66,6 +66,9 @@ function(hg_room name)
   hg_existing(libs ${arg_LIBS})
   target_link_libraries(${name} PUBLIC ${libs})
   add_dependencies(${name} hg_generated)
+  if(arg_HOT)
+    hg_use_profile(${name} ${sources})
+  endif()
 endfunction()
 
 # hg_executable(NAME PLANE SOURCES FILE... LIBS TARGET...): any program of ours, tests included.
