@@ -475,25 +475,27 @@ static void idleness_ends_it(void **state) {
     assert_int_equal(echoes[0].closing.cause, QUIC_IDLE);
 }
 
+/* With an idle timeout of two seconds on one side. */
+static void assert_kept_alive_by(uint64_t keep_alive) {
+    assert_int_equal(quic_idle_timeout(echoes[0].user.conn), 2000000);
+    quic_set_keep_alive(echoes[0].user.conn, keep_alive);
+    quic_mark_dirty(echoes[0].user.conn);
+    net_run(NULL, 20000000);
+    assert_false(echoes[0].is_closed);
+}
+
 static void keep_alive_prevents_idleness(void **state) {
     (void)state;
     net.options.idle_timeout = 2000000;
     open_one(&(struct peer_wish){0});
-    quic_set_keep_alive(echoes[0].user.conn, 500000);
-    quic_mark_dirty(echoes[0].user.conn);
-    net_run(NULL, 20000000);
-    assert_false(echoes[0].is_closed);
+    assert_kept_alive_by(500000);
 }
 
 /* The peer's timeout counts as well, and a keep-alive that is longer would come too late for it. */
 static void keep_alive_regards_the_peers_timeout(void **state) {
     (void)state;
     open_one(&(struct peer_wish){.idle_timeout = 2000000});
-    assert_int_equal(quic_idle_timeout(echoes[0].user.conn), 2000000);
-    quic_set_keep_alive(echoes[0].user.conn, 5000000);
-    quic_mark_dirty(echoes[0].user.conn);
-    net_run(NULL, 20000000);
-    assert_false(echoes[0].is_closed);
+    assert_kept_alive_by(5000000);
 }
 
 static void the_lower_idle_timeout_counts(void **state) {
