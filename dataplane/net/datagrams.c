@@ -20,6 +20,14 @@ static void unlink_server(struct datagram_server *s) {
     *at = s->next;
 }
 
+/* Whoever sees that it was the last user may free it at once. */
+static void release(struct socket_use *use) {
+    void (*on_release)(void *) = use->on_release;
+    void *owner = use->owner;
+    atomic_fetch_sub_explicit(&use->users, 1, memory_order_release);
+    on_release(owner);
+}
+
 static void destroy_server(struct datagram_server *s) {
     struct socket_use *use = s->socket.use;
     struct listener_runtime *l = s->listener;
@@ -30,8 +38,7 @@ static void destroy_server(struct datagram_server *s) {
     l->holds++; /* connections that end with it are still its */
     s->ops->destroy(s);
     l->holds--;
-    atomic_fetch_sub_explicit(&use->users, 1, memory_order_release);
-    use->on_release(use);
+    release(use);
 }
 
 static void look(struct timer *t) {

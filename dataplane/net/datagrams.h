@@ -23,7 +23,8 @@ struct listener_runtime;
 struct socket_use {
     _Atomic unsigned users;                             /* servers */
     _Atomic unsigned busy;                              /* of them, those that were not stopped, or have something left */
-    void           (*on_release)(struct socket_use *);  /* one user less. Called on a worker's thread */
+    void           (*on_release)(void *owner);          /* one user less. Called on a worker's thread; the use may be gone */
+    void            *owner;                             /* outlives the workers */
 };
 
 struct held_socket {

@@ -103,9 +103,9 @@ static void complain(struct listen_sockets *s, const struct wanted *w, const str
 /* ---- UDP ---- */
 
 /* On a worker's thread. */
-static void on_release(struct socket_use *use) {
-    struct listen_address *a = (struct listen_address *)((char *)use - offsetof(struct listen_address, use));
-    ev_async_send(a->owner->loop, &a->owner->released);
+static void on_release(void *owner) {
+    struct listen_sockets *s = owner;
+    ev_async_send(s->loop, &s->released);
 }
 
 /* Those that no snapshot wants and nobody reads from. */
@@ -213,8 +213,8 @@ static int ask_for(struct listen_sockets *s, const struct wanted *w) {
     if (!a)
         return ENOMEM;
     *a = (struct listen_address){.next = s->first, .owner = s, .asked = w->address, .bound = w->address, .held = w->address,
-                                 .is_udp = w->is_udp, .backlog = w->backlog, .udp = w->udp, .use.on_release = on_release,
-                                 .is_new = true, .index = w->index};
+                                 .is_udp = w->is_udp, .backlog = w->backlog, .udp = w->udp, .is_new = true,
+                                 .use = {.on_release = on_release, .owner = s}, .index = w->index};
     snprintf(a->listener, sizeof a->listener, "%s", w->listener);
     int status = map_set(&s->by_address[a->is_udp], address_key(&a->asked), a);
     if (status == 0 && !waits_for_tcp(a, w->has_tcp) && ask_holder(a) < 0) {

@@ -193,8 +193,8 @@ static inline void ignore_view(struct worker *w, struct snapshot_view *v) {
     (void)w, (void)v;
 }
 
-static inline void ignore_release(struct socket_use *u) {
-    (void)u;
+static inline void ignore_release(void *owner) {
+    (void)owner;
 }
 
 static inline int set_up(void **state) {

@@ -1,5 +1,7 @@
 /* What serves datagrams comes, stays, leaves and comes back with the definitions of its listener, and its socket is used as
- * long as anything of it is left. */
+ * long as anything of it is left. labels: threads */
+#include <pthread.h>
+
 #include "tests/unit/dataplane/net/loop.h"
 
 #include "dataplane/core/view.h"
@@ -87,8 +89,8 @@ static void add(struct held *h, struct listener_runtime *l, struct fake *f) {
         f->connections++;
 }
 
-static void on_release(struct socket_use *use) {
-    assert_true(use == &uses[0] || use == &uses[1]);
+static void on_release(void *owner) {
+    assert_ptr_equal(owner, &releases);
     releases++;
 }
 
@@ -105,7 +107,7 @@ static int set_up(void **state) {
         return -1;
     worker.view = &view;
     for (int i = 0; i < 2; i++) {
-        uses[i] = (struct socket_use){.on_release = on_release};
+        uses[i] = (struct socket_use){.on_release = on_release, .owner = &releases};
         sockets[i] = (struct held_socket){1000 + i, &uses[i]};
     }
     return 0;
@@ -275,6 +277,28 @@ static void what_is_left_is_cut_in_the_end(void **state) {
     assert_null(l->next);
 }
 
+static void *free_when_unused(void *use) {
+    while (atomic_load_explicit(&((struct socket_use *)use)->users, memory_order_acquire) > 0)
+        ;
+    hg_free(use);
+    return NULL;
+}
+
+/* The main thread looks when it likes, not only when it is told to. */
+static void use_may_be_freed_as_soon_as_nobody_is_left(void **state) {
+    (void)state;
+    struct listener_runtime *l = listener_create(&worker, &list, &address, NULL, 0, &codecs, caps);
+    pthread_t thread;
+    sockets[0].use = hg_calloc(1, sizeof *sockets[0].use);
+    assert_non_null(sockets[0].use);
+    *sockets[0].use = uses[0];
+    define(l, &ops, 1);
+    assert_int_equal(pthread_create(&thread, NULL, free_when_unused, sockets[0].use), 0);
+    define(l, NULL, 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(releases, 1);
+}
+
 static void without_memory_there_is_none(void **state) {
     (void)state;
     struct held busy;
@@ -305,6 +329,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(ended_server_waits_for_those_of_other_workers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_kind_of_server_takes_the_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_left_is_cut_in_the_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(use_may_be_freed_as_soon_as_nobody_is_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_there_is_none, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

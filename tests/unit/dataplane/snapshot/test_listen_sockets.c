@@ -322,7 +322,7 @@ static void udp_stays_as_long_as_it_is_used(void **state) {
     assert_int_equal(holder.sockets.addresses, 2);
     prepare(again); /* wanted again, and then not */
     held.use->users = 0;
-    held.use->on_release(held.use);
+    held.use->on_release(held.use->owner);
     settle();
     assert_int_equal(listen_udp_socket(sockets, &a, 0).fd, held.fd);
     held.use->users = 1;
@@ -332,7 +332,7 @@ static void udp_stays_as_long_as_it_is_used(void **state) {
     assert_int_equal(listen_udp_socket(sockets, &a, 0).fd, held.fd);
     serve_set(listener_over(TCP, "127.0.0.1:0", 100000));
     held.use->users = 0;
-    held.use->on_release(held.use);
+    held.use->on_release(held.use->owner);
     settle();
     assert_int_equal(listen_udp_count(sockets, &a), 0);
     assert_int_equal(holder.sockets.addresses, 1);
