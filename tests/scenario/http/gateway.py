@@ -112,8 +112,11 @@ class Gateway:
     # ---- processes
 
     def start(self):
+        """Both, and they know each other: what is pushed is served, not only stored."""
         self.start_control_plane()
         self.start_holder()
+        wait_until("the data plane is connected",
+                   lambda: self.metric("controlplane_data_planes", port=self.control_admin_port) > 0)
         return self
 
     def run_program(self, name, *arguments):

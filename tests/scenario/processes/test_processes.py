@@ -290,8 +290,9 @@ def test_channel_over_tls():
 def test_control_plane_of_another_name_is_not_trusted():
     gateway = RemoteGateway()
     gateway.server_name = "other.test"
-    gateway.start()
     try:
+        gateway.start_control_plane()
+        gateway.start_holder()
         wait_for_log(gateway, "certificate verify failed")
         assert gateway.metric("control_plane_connected") == 0
         assert gateway.metric("control_plane_connects_total") == 0
