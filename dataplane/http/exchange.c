@@ -195,7 +195,7 @@ struct exchange *exchange_open(struct worker *w, struct leg *front, const struct
     x->front = front;
     front->exchange = x;
     x->request.source = x->response.sink = front;
-    if ((x->view = w->view))
+    if ((x->view = origin->view ? origin->view : w->view))
         view_ref(x->view);
     x->began = w->now;
     count_begin(x);

@@ -161,6 +161,7 @@ struct exchange {
 /* What the front codec knows of its connection. All outlives the exchange. */
 struct exchange_origin {
     const struct listener_definition *listener;
+    struct snapshot_view             *view;              /* that it is of, older than the worker's where it drains; NULL: that */
     struct str                        peer;              /* address text without port */
     const struct tls_session         *tls;               /* NULL: plaintext */
     uint8_t                           version;           /* 10, 11, 20, 30; 0: it is relayed, whatever is spoken on it */
@@ -171,7 +172,7 @@ struct exchange_origin {
 
 /* ---- codec -> core */
 
-/* Begins an exchange on the worker's present view. NULL: no memory or no budget; the codec refuses the stream. */
+/* Begins an exchange on the view of its listener. NULL: no memory or no budget; the codec refuses the stream. */
 struct exchange *exchange_open(struct worker *, struct leg *front, const struct exchange_origin *);
 void  exchange_on_head(struct leg *, struct head *, bool end);  /* the front's request; 1xx and final response of the back */
 /* Instead of a request's head, of a front without HTTP: it asks for a tunnel. A head of status 101 follows, or an abort. */

@@ -56,8 +56,8 @@ static void renew_definition(struct h1_server *s) {
 }
 
 static bool begin_exchange(struct h1_server *s) {
-    const struct exchange_origin origin = {
-        .listener = s->definition, .peer = {s->peer, s->peer_n}, .tls = s->conn.tls, .version = VERSION_11};
+    const struct exchange_origin origin = {.listener = s->definition, .view = s->membership.listener->view,
+                                           .peer = {s->peer, s->peer_n}, .tls = s->conn.tls, .version = VERSION_11};
     struct exchange *x = exchange_open(s->conn.worker, &s->leg, &origin);
     s->message = x ? arena_calloc(exchange_arena(x), 1, sizeof *s->message) : NULL;
     if (x && !s->message)

@@ -179,6 +179,7 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id) {
     if (s->requests >= s->origin.listener->settings->limits.requests_per_connection)
         announce(s);
     struct h2_stream *stream = create_stream(session, id);
+    s->origin.view = s->membership.listener->view;
     s->origin.initial_credit = session->window;
     if (stream && exchange_open(session->conn.worker, &stream->leg, &s->origin)) {
         h2_session_check(session, nghttp2_session_set_stream_user_data(session->library, id, stream));

@@ -132,6 +132,7 @@ static bool on_open(struct h3_stream *stream) {
     struct h3_session *session = stream->session;
     struct h3_server *s = server_of(session);
     renew_definition(s);
+    s->origin.view = s->membership.listener->view;
     s->origin.initial_credit = session->first_window;
     struct exchange *x = exchange_open(session->worker, &stream->leg, &s->origin);
     struct head *head = x ? arena_alloc(exchange_arena(x), sizeof *head) : NULL;

@@ -143,8 +143,8 @@ static bool open_exchange(struct raw_server *s, struct listener_runtime *l, cons
     size_t n = address_format_host(&a->peer, text);
     s->peer_n = (uint8_t)(n < sizeof s->peer ? n : sizeof s->peer - 1);
     memcpy(s->peer, text, s->peer_n);
-    const struct exchange_origin origin = {
-        .listener = l->definition, .peer = {s->peer, s->peer_n}, .tls = a->transport.tls, .version = VERSION_NONE};
+    const struct exchange_origin origin = {.listener = l->definition, .view = l->view, .peer = {s->peer, s->peer_n},
+                                           .tls = a->transport.tls, .version = VERSION_NONE};
     return exchange_open(l->worker, &s->stream.leg, &origin) != NULL;
 }
 

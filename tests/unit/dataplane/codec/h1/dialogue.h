@@ -46,6 +46,7 @@ static struct {
     unsigned                          status, attempts;
     enum abort_code                   abort;
     const struct listener_definition *listener;
+    const struct snapshot_view       *view;
 } logged;
 
 static inline void log_exchange(struct exchange *x) {
@@ -54,6 +55,7 @@ static inline void log_exchange(struct exchange *x) {
     logged.attempts = x->attempts;
     logged.abort = x->abort;
     logged.listener = x->listener;
+    logged.view = x->view;
 }
 
 static inline void ignore_quiet(struct worker *w, struct snapshot_view *v) {

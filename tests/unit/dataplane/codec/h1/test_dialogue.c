@@ -102,6 +102,23 @@ static void a_head_that_spans_a_push_and_stays_incomplete_is_answered_by_the_new
     close(client);
 }
 
+/* It serves the snapshot that it was last defined by, and keeps that one alive no longer than its connections. */
+static void a_listener_that_drains_serves_its_own_snapshot(void **state) {
+    (void)state;
+    struct snapshot_view next = {.references = 1, .quiet = ignore_quiet};
+    int client = connect_client();
+    worker.view = &next;
+    send_text(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    int origin = accept_as_origin();
+    send_text(origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_begins(received(client), "HTTP/1.1 200 OK\r\n");
+    assert_ptr_equal(logged.view, &view);
+    assert_int_equal(next.references, 1);
+    worker.view = &view;
+    close(client);
+    close(origin);
+}
+
 /* ---- an origin that speaks unasked */
 
 static int kept_origin;
@@ -362,6 +379,7 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_listener_that_drains_serves_its_own_snapshot),
         TEST(a_head_that_spans_a_push_is_read_by_the_new_definition),
         TEST(a_head_that_spans_a_push_and_stays_incomplete_is_answered_by_the_new_definition),
         TEST(an_answer_before_the_question_answers_nobody),

@@ -491,8 +491,10 @@ static void a_short_response_is_cut(void **state) {
 
 static void draining_lets_streams_end(void **state) {
     (void)state;
+    struct snapshot_view next = {.references = 1, .quiet = ignore_quiet};
     struct call *first = get(&client, "/1");
     settle(&client);
+    worker.view = &next; /* which does not have the listener */
     listener_drain(listener, 3600 * 1000000ULL);
     struct call *second = get(&client, "/2"); /* on its way when the notice comes */
     exchange_bytes(&client);
@@ -503,9 +505,11 @@ static void draining_lets_streams_end(void **state) {
     assert_int_equal(client.goaway_last, second->id);
     assert_int_equal(client.goaway_code, NGHTTP2_NO_ERROR);
     assert_int_equal(back_count, 2);
+    assert_ptr_equal(backs[1].x->view, &view);
     answer_with(&backs[0], STR("1"));
     answer_with(&backs[1], STR("2"));
     settle(&client);
+    assert_int_equal(next.references, 1);
     assert_string_equal(text(&first->body), "1");
     assert_string_equal(text(&second->body), "2");
     assert_true(client.eof);

@@ -452,6 +452,20 @@ static void draining_lets_everything_end(void **state) {
     listener = NULL;
 }
 
+static void a_listener_that_drains_serves_its_own_snapshot(void **state) {
+    (void)state;
+    struct snapshot_view next = {.references = 1, .quiet = ignore_quiet};
+    worker.view = &next;
+    struct call *call = get("/");
+    settle();
+    assert_ptr_equal(backs[0].x->view, &view);
+    answer_with(&backs[0], STR("old"));
+    settle();
+    assert_string_equal(text(&call->body), "old");
+    assert_int_equal(next.references, 1);
+    worker.view = &view;
+}
+
 static void an_idle_connection_ends(void **state) {
     (void)state;
     expire();
@@ -673,6 +687,7 @@ int main(void) {
         TEST(a_response_shorter_than_it_says_is_reset),
         TEST(a_cut_response_is_reset),
         TEST(draining_lets_everything_end),
+        TEST(a_listener_that_drains_serves_its_own_snapshot),
         TEST(an_idle_connection_ends),
         TEST(a_head_that_does_not_come_ends_its_stream),
         TEST(malformed_requests_end_their_streams),

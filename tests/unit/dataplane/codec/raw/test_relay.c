@@ -63,6 +63,22 @@ static void the_endpoint_is_connected_to_at_once(void **state) {
     assert_int_equal(stats_read(&worker.stats->tcp_sent_bytes_total), 11);
 }
 
+static void a_listener_that_drains_serves_its_own_snapshot(void **state) {
+    (void)state;
+    struct snapshot_view next = {.references = 1, .quiet = ignore_quiet};
+    int client;
+    worker.view = &next;
+    uint64_t before = view.references;
+    assert_non_null(begin(&client));
+    assert_int_equal(view.references, before + 1);
+    assert_int_equal(next.references, 1);
+    int origin = accept_as_origin();
+    worker.view = &view;
+    close(client);
+    expect_end(origin);
+    assert_int_equal(view.references, before);
+}
+
 static void what_comes_before_the_endpoint_is_there_waits(void **state) {
     (void)state;
     int client;
@@ -260,6 +276,7 @@ static void connections_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_endpoint_is_connected_to_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_listener_that_drains_serves_its_own_snapshot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_comes_before_the_endpoint_is_there_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_an_endpoint_the_client_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_read_holds_up_the_other, set_up, tear_down),
