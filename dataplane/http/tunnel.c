@@ -91,14 +91,25 @@ static bool let_snapshot_go(struct exchange *x) {
     return true;
 }
 
+/* The client's connection may go before the exchange: what the log says of it, in its own texts or in a field. */
+static bool let_client_go(struct exchange *x) {
+    struct str peer = arena_str(&x->arena, x->peer), client = arena_str(&x->arena, x->client);
+    struct field *f = fields_find(&x->request.head->fields, FIELD_X_FORWARDED_FOR);
+    struct str forwarded = f ? arena_str(&x->arena, field_value(f)) : peer;
+    if (!peer.p || !client.p || !forwarded.p)
+        return false;
+    x->peer = peer;
+    x->client = client;
+    if (f)
+        f->value = forwarded.p; /* of the connection, or a rule's */
+    x->tls = NULL;
+    return true;
+}
+
 static enum abort_code open_tunnel(struct exchange *x) {
     struct snapshot_view *view = x->view;
-    struct str peer = arena_str(&x->arena, x->peer), client = arena_str(&x->arena, x->client);
-    if (!peer.p || !client.p)
+    if (!let_client_go(x))
         return ABORT_MEMORY;
-    x->peer = peer; /* the client's connection may go before the exchange */
-    x->client = client;
-    x->tls = NULL;
     x->tunnel_idle = x->route->timeouts.tunnel_idle;
     x->tunnel = TUNNEL_OPEN;
     x->request_deadline = 0;

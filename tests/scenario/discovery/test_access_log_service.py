@@ -7,6 +7,7 @@ from configuration import cluster, configure, listener
 from gateway import Gateway, wait_until
 from log_service import LogService
 from planes import PATIENCE
+from tunnels import open_websocket
 from wire import Origin, request, response
 
 
@@ -94,6 +95,20 @@ def test_connections_are_told_of_when_they_end(own, service):
         assert (entry.connection_properties.received_bytes, entry.connection_properties.sent_bytes) == (5, 9)
         assert entry.common_properties.upstream_cluster == "origin"
         assert entry.common_properties.downstream_local_address.socket_address.port_value == own.port
+
+
+def test_what_is_told_of_a_tunnel_outlives_its_rule(own, service):
+    """It may last for days, and its snapshot is given back when it begins."""
+    said = "192.0.2.1, and whatever else a rule may say " * 20
+    rule = {"match": {"path": {"exact": "/chat"}}, "cluster": "origin", "upgrades": ["websocket"],
+            "request-headers": [{"name": "x-forwarded-for", "value": said.strip()}]}
+    with Origin() as origin:
+        own.serve(logged(own, service, [cluster("origin", origin)], [rule]))
+        with own.connect() as client, open_websocket(client, origin):
+            for i in range(3):
+                own.serve(logged(own, service, rules=[{"match": {"path": {"exact": f"/{i}"}}, "respond": {"status": 404}}]))
+        entry = service.wait_path("/chat")
+    assert entry.request.forwarded_for == said.strip()[:len(entry.request.forwarded_for)] and entry.request.forwarded_for
 
 
 def test_entries_wait_for_a_service_that_is_away(own, service):
