@@ -270,7 +270,18 @@ static int start(struct control_daemon *d, struct error_list *errors) {
     return 0;
 }
 
-/* ---- stopping: finish pushes, close streams and calls, leave the loop ---- */
+/* ---- stopping: take no more, finish pushes, close streams and calls, leave the loop ---- */
+
+/* After a start that failed, too: what has begun by then must not push while the servers close. */
+static void take_no_more(struct control_daemon *d) {
+    d->metrics.is_stopping = true;
+    management_stop(d->management);
+    etcd_layer_stop(d->etcd_layer);
+    if (d->engine)
+        engine_stop(d->engine);
+    if (d->file_source)
+        file_source_stop(d->file_source);
+}
 
 static void on_server_stopped(void *context) {
     struct control_daemon *d = context;
@@ -320,12 +331,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *signal, int events) 
     }
     log_info("control plane stops");
     d->state = DAEMON_FINISHING_PUSHES;
-    d->metrics.is_stopping = true;
-    management_stop(d->management);
-    etcd_layer_stop(d->etcd_layer);
-    engine_stop(d->engine);
-    if (d->file_source)
-        file_source_stop(d->file_source);
+    take_no_more(d);
     ev_timer_start(loop, &d->stop_deadline);
     ev_feed_event(loop, &d->progress, EV_CHECK);
 }
@@ -400,8 +406,10 @@ int daemon_run(const struct daemon_options *options) {
     bool is_started = start(&d, &errors) == 0;
     log_errors(&errors);
     error_list_finish(&errors);
-    if (!is_started)
+    if (!is_started) {
+        take_no_more(&d);
         close_servers(&d); /* a server that has bound must be stopped before it is destroyed */
+    }
     if (is_started || d.servers_open > 0)
         ev_run(d.loop, 0);
     finish(&d);

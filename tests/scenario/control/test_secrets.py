@@ -403,6 +403,18 @@ def test_a_watched_file_names_files_beside_it(folders, authority):
     wait_until("it is served", lambda: [c["fingerprint"] for c in certificates(folders)] == [fingerprint(certificate)])
 
 
+def test_a_start_that_fails_takes_nothing(folders, authority):
+    """Its file would be read, and its secrets be checked on a thread, while the rest is given up already."""
+    authority.pair(folders.folder / "conf/certs", "site", NAMES)
+    path, bad = folders.write("conf/gateway.json", secure(SITE)), folders.write("bootstrap.json", {})
+    process = folders.start("headgate-controlplane", "--admin-listen", "off", "--config", path, "--xds-bootstrap", bad)
+    assert process.process.wait(PATIENCE) == 1 and "cannot start" in process.text(), process.text()
+    folders.processes.remove(process)
+    folders.start_control_plane()
+    assert not folders.ok("log", "-o", "json").json.get("versions"), "one was stored"
+
+
+
 # ---- with a data plane
 
 
