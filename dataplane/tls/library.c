@@ -1,5 +1,7 @@
 #include "dataplane/tls/library.h"
 
+#include <stdatomic.h>
+
 #include <openssl/crypto.h>
 
 #include "common/alloc.h"
@@ -11,7 +13,7 @@ struct retired {
 
 static unsigned worker_count = 1;
 static struct tls_library main_library;
-static struct retired *retired;
+static struct retired *_Atomic retired; /* also by workers that lacked memory for all of theirs */
 
 void tls_set_worker_count(unsigned count) {
     worker_count = count;
@@ -46,8 +48,9 @@ void tls_library_retire(struct tls_library *l) {
     EVP_MD_free(l->sha384);
     struct retired *r = l->context ? hg_malloc(sizeof *r) : NULL;
     if (r) {
-        *r = (struct retired){.next = retired, .context = l->context};
-        retired = r;
+        *r = (struct retired){.next = atomic_load(&retired), .context = l->context};
+        while (!atomic_compare_exchange_weak(&retired, &r->next, r))
+            ;
     }
     *l = (struct tls_library){0}; /* without memory for the list the context stays for good: the process ends anyway */
 }
@@ -75,9 +78,8 @@ struct tls_library *tls_main_library(void) {
 
 void tls_libraries_free(void) {
     tls_library_retire(&main_library);
-    while (retired) {
-        struct retired *r = retired;
-        retired = r->next;
+    for (struct retired *r = atomic_exchange(&retired, NULL), *next; r; r = next) {
+        next = r->next;
         OSSL_LIB_CTX_free(r->context);
         hg_free(r);
     }
