@@ -24,7 +24,8 @@ class AttackedGateway(Gateway):
 
 
 class Site:
-    """Listeners `web` and `secure` have the usual deadlines and few resets, `quick` and `quick-secure` short deadlines."""
+    """Listeners `web` and `secure` have the usual deadlines and few resets, `quick` and `quick-secure` short ones but for the
+    handshake, which a client needs a processor for, and `hurried-secure` and `proxied` for that, too."""
 
     def __init__(self):
         self.gateway, self.origin = AttackedGateway(), WatchingOrigin()
@@ -53,10 +54,12 @@ class Site:
         tls = {"tls": {"certificates": [{"certificate": certificate, "key": key}]}}
         few = {"http2": {"reset-burst": RESET_BURST, "resets-per-second": RESETS_PER_SECOND,
                          "max-concurrent-streams": STREAMS}}
-        quick = {"timeouts": dict.fromkeys(("header", "idle", "write", "handshake"), QUICK)}
+        quick = {"timeouts": dict.fromkeys(("header", "idle", "write"), QUICK)}
+        hurried = {"timeouts": {**quick["timeouts"], "handshake": QUICK}}
         proxied = {"proxy-protocol": {"mode": "accept", "trusted": ["127.0.0.0/8"]}}
         listeners = [self.listener("web", **few), self.listener("secure", **few, **tls), self.listener("quick", **quick),
-                     self.listener("quick-secure", **quick, **tls), self.listener("proxied", **quick, **proxied)]
+                     self.listener("quick-secure", **quick, **tls), self.listener("hurried-secure", **hurried, **tls),
+                     self.listener("proxied", **hurried, **proxied)]
         rules = [under("/respond", {"respond": {"status": 200, "body": "here\n"}}),
                  under("/filled", {"respond": {"status": 200, "body": "x" * 20000}}),
                  under("/quick", "origin", timeouts={"body": QUICK})]

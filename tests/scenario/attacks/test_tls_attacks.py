@@ -50,7 +50,7 @@ def test_handshakes_that_are_left_half_open(site, part):
     name = "client_handshake_timeouts_total"
     rose, hello = rise(site, name), client_hello()
     with Watch(site, GROWTH):
-        clients = [raw(site, "quick-secure").send(hello[:part]) for _ in range(HALF_OPEN)]
+        clients = [raw(site, "hurried-secure").send(hello[:part]) for _ in range(HALF_OPEN)]
         for client in clients:
             client.receive_all_or_reset()
             client.close()
@@ -60,7 +60,7 @@ def test_handshakes_that_are_left_half_open(site, part):
 def test_a_hello_that_drips(site):
     """The deadline is for the whole handshake: octets do not move it."""
     rose = rise(site, "client_handshake_timeouts_total")
-    with Watch(site, GROWTH), raw(site, "quick-secure") as client:
+    with Watch(site, GROWTH), raw(site, "hurried-secure") as client:
         slow = b"".join(record(bytes([octet])) for octet in client_hello()[5:])
         client.sock.settimeout(0.01)
         for octet in itertools.islice(itertools.cycle(slow[:-6]), 5000):
@@ -120,7 +120,7 @@ def test_garbage(site):
             elif turn % 3 == 2:
                 for _ in range(chance.randrange(1, 20)):
                     octets[chance.randrange(len(octets))] = chance.randrange(256)
-            client = raw(site, "quick-secure")
+            client = raw(site, "hurried-secure")
             client.send_what_fits(bytes(octets))
             clients.append(client)
         for client in clients:
