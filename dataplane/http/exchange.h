@@ -161,7 +161,7 @@ struct exchange {
 /* What the front codec knows of its connection. All outlives the exchange. */
 struct exchange_origin {
     const struct listener_definition *listener;
-    struct snapshot_view             *view;              /* that it is of, older than the worker's where it drains; NULL: that */
+    struct snapshot_view             *view;              /* that it is of; NULL: the worker's present one */
     struct str                        peer;              /* address text without port */
     const struct tls_session         *tls;               /* NULL: plaintext */
     uint8_t                           version;           /* 10, 11, 20, 30; 0: it is relayed, whatever is spoken on it */
