@@ -408,8 +408,10 @@ def test_a_start_that_fails_takes_nothing(folders, authority):
     authority.pair(folders.folder / "conf/certs", "site", NAMES)
     path, bad = folders.write("conf/gateway.json", secure(SITE)), folders.write("bootstrap.json", {})
     process = folders.start("headgate-controlplane", "--admin-listen", "off", "--config", path, "--xds-bootstrap", bad)
-    assert process.process.wait(PATIENCE) == 1 and "cannot start" in process.text(), process.text()
+    assert process.process.wait(PATIENCE) == 1
+    assert "cannot start" in process.text() and "Sanitizer" not in process.text(), process.text()
     folders.processes.remove(process)
+    assert not [each for each in (folders.state / "store/objects").rglob("*") if each.is_file()], "something was stored"
     folders.start_control_plane()
     assert not folders.ok("log", "-o", "json").json.get("versions"), "one was stored"
 
