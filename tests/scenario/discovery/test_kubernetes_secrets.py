@@ -178,8 +178,10 @@ def test_it_starts_with_the_server_down(place, authority, tmp_path):
     api.gate.clear()
     api.cut()
     gateway.start_control_plane()
-    gateway.kill_dataplane()
-    wait_until("it is served again", lambda: gateway.probe(gateway.admin_port, "readyz") == 200)
+    killed = gateway.kill_dataplane()
+    wait_until("another data plane", lambda: gateway.dataplane_pid() not in (None, killed))
+    wait_until("it serves", lambda: gateway.probe(gateway.admin_port, "readyz") == 200)
+    gateway.wait_in_sync()
     assert shown(gateway) == print_of(first)
     changed = site(gateway)
     changed["clusters"] = [{"name": "new", "endpoints": ["127.0.0.1:1"]}]

@@ -1,5 +1,6 @@
 """The whole gateway as a test sees it: control plane, holder and data plane in folders of their own, pushes
 through the `headgate` program, metrics, logs, and an end that has to be clean."""
+import errno
 import json
 import os
 import pathlib
@@ -168,6 +169,14 @@ class Gateway:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def wait_in_sync(self):
+        """The control plane knows the data plane that runs now: what is pushed is served, not only stored."""
+        def is_in_sync():
+            done = self.status() if self.probe(self.control_admin_port, "readyz") == 200 else {}
+            return any(plane["state"] == "in-sync" for plane in done.get("data_planes", []))
+        self.wait_metric("control_plane_connected", lambda value: value == 1)
+        wait_until("the data plane is in sync", is_in_sync)
+
     def kill_control_plane(self):
         self.control_plane.kill()
         self.control_plane.wait()
@@ -226,6 +235,13 @@ class Gateway:
         sock.settimeout(wire.PATIENCE)
         sock.connect(("127.0.0.1", port or self.port))
         return wire.Connection(sock, "the gateway")
+
+    def wait_refused(self, port):
+        """Nobody listens there any more: the holder closes what it is told to a moment after the push."""
+        def is_refused():
+            with socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+        wait_until(f"port {port} is closed", is_refused)
 
     def get(self, target="/", *fields, **how):
         """One request on a connection of its own."""

@@ -26,15 +26,6 @@ def version(gateway, number, *origins):
                                          {"respond": {"body": "here\n"}}])
 
 
-def is_in_sync(gateway):
-    done = gateway.status() if gateway.probe(gateway.control_admin_port, "readyz") == 200 else {}
-    return any(plane["state"] == "in-sync" for plane in done.get("data_planes", []))
-
-
-def wait_in_sync(gateway):
-    wait_until("the data plane is connected and in sync", lambda: is_in_sync(gateway))
-
-
 def test_killing_the_control_plane_fails_no_request(own):
     own.serve(version(own, 0))
     with Wrk(own.port) as wrk:
@@ -42,7 +33,7 @@ def test_killing_the_control_plane_fails_no_request(own):
             own.kill_control_plane()
             assert own.get("/version").body == f"{number - 1}".encode()
             own.start_control_plane()
-            wait_in_sync(own)
+            own.wait_in_sync()
             own.serve(version(own, number))
         requests, failures = wrk.stop()
     assert failures == 0 and requests > 0
@@ -65,7 +56,7 @@ def test_killing_the_data_plane_refuses_no_connection(own):
             wait_restarted(own, own.kill_dataplane())
             answered = clients.answered
             wait_until("requests are answered again", lambda: clients.answered > answered)
-            wait_in_sync(own)
+            own.wait_in_sync()
             own.serve(version(own, number))
             assert own.get("/version").body == f"{number}".encode()
     assert clients.refused == 0
@@ -84,7 +75,7 @@ def test_the_data_plane_starts_without_a_control_plane(own, teller):
         assert own.get("/x").body == b"here\n"
         assert own.metric("snapshot_is_last_known_good") == 1
     own.start_control_plane()
-    wait_in_sync(own)
+    own.wait_in_sync()
     own.serve(version(own, 2, teller))
     assert own.metric("snapshot_is_last_known_good") == 0
     assert own.get("/version").body == b"2"
@@ -99,7 +90,7 @@ def test_an_acknowledged_push_survives_whatever_is_killed(own):
         wait_restarted(own, killed)
         assert own.get("/version").body == f"{number}".encode()
         own.start_control_plane()
-        wait_in_sync(own)
+        own.wait_in_sync()
 
 
 def test_a_killed_holder_takes_nothing_with_it_but_its_sockets(own):
@@ -115,7 +106,7 @@ def test_a_killed_holder_takes_nothing_with_it_but_its_sockets(own):
     assert own.dataplane_pid() != dataplane
     assert own.get("/version").body == b"7"
     own.start_control_plane()
-    wait_in_sync(own)
+    own.wait_in_sync()
 
 
 def test_term_lets_exchanges_end(own, scripted):

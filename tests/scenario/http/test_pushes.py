@@ -35,36 +35,38 @@ def end_response(client, served):
 
 # ---- listeners
 
-def test_a_listener_comes_and_goes_without_touching_others(gateway, client, origin):
+def and_extra(gateway, configuration):
+    """With one listener more, which has the usual deadlines."""
     extra = listener(gateway, name="extra", address=f"127.0.0.1:{gateway.port_of('extra')}")
+    return {**configuration, "listeners": [*configuration["listeners"], extra]}
+
+
+def test_a_listener_comes_and_goes_without_touching_others(gateway, client, origin):
     served = begin_response(client, origin)
     base = configure(gateway, [cluster("origin", origin)], [under("/respond", respond("here\n"))])
-    gateway.serve({**base, "listeners": [listener(gateway), extra]})
+    gateway.serve(and_extra(gateway, base))
     with gateway.connect(gateway.port_of("extra")) as other:
         assert other.exchange(request(target="/respond")).body == b"here\n"
         gateway.serve(base)
-        with pytest.raises(ConnectionRefusedError):
-            gateway.connect(gateway.port_of("extra"))
+        gateway.wait_refused(gateway.port_of("extra"))
         end_response(client, served)
         assert client.exchange(request(target="/respond")).body == b"here\n"
 
 
 def test_a_listener_that_goes_lets_its_exchanges_end(gateway, origin, usual):
-    gateway.serve(usual)
-    with gateway.connect(gateway.port_of("quick")) as client:
+    gateway.serve(and_extra(gateway, usual))
+    with gateway.connect(gateway.port_of("extra")) as client:
         served = begin_response(client, origin)
         gateway.serve(configure(gateway, [cluster("origin", origin)]))
-        with pytest.raises(ConnectionRefusedError):
-            gateway.connect(gateway.port_of("quick"))
+        gateway.wait_refused(gateway.port_of("extra"))
         end_response(client, served)
         client.expect_closed()
 
 
 def test_a_listener_that_goes_closes_idle_connections(gateway, origin):
     """Those with a request under way, and those that have yet to send their first, are not idle."""
-    extra = listener(gateway, name="extra", address=f"127.0.0.1:{gateway.port_of('extra')}")
     base = configure(gateway, [cluster("origin", origin)], [under("/respond", respond("here\n"))])
-    gateway.serve({**base, "listeners": [listener(gateway), extra]})
+    gateway.serve(and_extra(gateway, base))
     accepted = gateway.metric("connections_total")
     port = gateway.port_of("extra")
     with gateway.connect(port) as idle, gateway.connect(port) as fresh:
@@ -78,8 +80,8 @@ def test_a_listener_that_goes_closes_idle_connections(gateway, origin):
 
 
 def test_answers_of_a_listener_that_goes_say_so(gateway, origin, usual):
-    gateway.serve(usual)
-    with gateway.connect(gateway.port_of("quick")) as client:
+    gateway.serve(and_extra(gateway, usual))
+    with gateway.connect(gateway.port_of("extra")) as client:
         client.send(request(target="/long"))
         served, _ = origin.accept_request("/long")
         served.receive_request()
@@ -92,8 +94,8 @@ def test_answers_of_a_listener_that_goes_say_so(gateway, origin, usual):
 
 def test_a_listener_that_comes_back(gateway, usual, origin):
     for _ in range(3):
-        gateway.serve(usual)
-        with gateway.connect(gateway.port_of("quick")) as client:
+        gateway.serve(and_extra(gateway, usual))
+        with gateway.connect(gateway.port_of("extra")) as client:
             assert client.exchange(request(target="/respond")).status == 200
         gateway.serve(configure(gateway, [cluster("origin", origin)]))
 

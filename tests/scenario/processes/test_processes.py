@@ -44,9 +44,11 @@ def wait_for_log(gateway, text, count=1):
 
 
 def new_data_plane(gateway, old):
-    """Waits for the successor of a data plane that was killed, until it serves."""
+    """Waits for the successor of a data plane that was killed, until it serves and can be pushed to."""
     wait_until("a new data plane", lambda: gateway.dataplane_pid() not in (None, old))
     wait_until("it is ready", lambda: gateway.probe(gateway.admin_port, "readyz") == 200)
+    if gateway.control_plane.poll() is None:
+        gateway.wait_in_sync()
 
 
 def test_data_plane_has_no_privileges(fresh):
@@ -211,7 +213,7 @@ def test_refused_pushes_leave_sockets_and_files_alone(fresh):
     assert version_served(fresh) == "1"
     # Fewer at times: files of the copy on disk are kept open until they are synchronized.
     wait_until("descriptors are closed", lambda: count_descriptors(fresh.dataplane_pid()) <= descriptors)
-    assert count_descriptors(fresh.holder.pid) == held
+    wait_until("the holder's, too", lambda: count_descriptors(fresh.holder.pid) == held)
     with socket.socket() as free:  # what was bound for it is free again
         free.bind(("127.0.0.1", fresh.port_of("two")))
 
@@ -226,8 +228,7 @@ def test_listeners_come_and_go_without_touching_others(fresh):
         with fresh.connect(fresh.port_of("two")) as other:
             assert other.exchange(wire.request("GET", "/version")).body == b"2"
         fresh.serve(configuration(fresh, 3))
-        with pytest.raises(ConnectionRefusedError):
-            fresh.connect(fresh.port_of("two"))
+        fresh.wait_refused(fresh.port_of("two"))
         assert client.exchange(wire.request("GET", "/version")).body == b"3"
 
 
