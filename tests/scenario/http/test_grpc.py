@@ -131,7 +131,8 @@ def test_cancelling_in_a_stream_of_responses(channel, echo):
 
 
 def test_the_deadline_of_a_call_holds_for_the_server_too(channel, echo):
-    code, _ = code_of(lambda: channel.unary_unary(SERVICE + "Hang")(b"", timeout=0.5))
+    channel.unary_unary(SERVICE + "Unary")(b"", timeout=PATIENCE)  # now all connections are there
+    code, _ = code_of(lambda: channel.unary_unary(SERVICE + "Hang")(b"", timeout=3))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert [echo.events.get(timeout=PATIENCE) for _ in range(2)] == ["began", "cancelled"]
 

@@ -205,10 +205,9 @@ def played_origin(gateway):
         gateway.wait_metric("origin_connections", lambda count: count == 0)
 
 
-@pytest.fixture(name="asked")
-def origin_that_is_asked_by_ping(gateway, played):
-    gateway.serve(configure(gateway, [cluster("origin", played, protocol="http2", http2={"ping-interval": "300ms"})]))
-    return played
+def ask_by_ping(gateway, origin, interval):
+    """After this long without a word from the origin; it has as long to answer."""
+    gateway.serve(configure(gateway, [cluster("origin", origin, protocol="http2", http2={"ping-interval": interval})]))
 
 
 def test_what_an_origin_sees(gateway, played):
@@ -348,19 +347,21 @@ def test_a_client_that_leaves_is_told_to_the_origin(gateway, played):
         assert got.wait(lambda request_: request_.reset is not None).reset == CANCEL
 
 
-def test_a_silent_origin_is_asked_and_waited_for(gateway, asked):
+def test_a_silent_origin_is_asked_and_waited_for(gateway, played):
+    ask_by_ping(gateway, played, "2s")
     asking = Asking(gateway, request())
-    served = asked.accept_http2()
+    served = played.accept_http2()
     got = served.request()
     served.receive_while(lambda: served.pings < 2)
     got.answer(200, body=b"late")
     assert asking.answer().body == b"late"
 
 
-def test_a_dead_connection_is_noticed(gateway, asked):
+def test_a_dead_connection_is_noticed(gateway, played):
     """The origin's machine is gone: nothing is answered, and nothing is reset."""
+    ask_by_ping(gateway, played, "1s")
     asking = Asking(gateway, request("POST", "/", body=b""))
-    served = asked.accept_http2()
+    served = played.accept_http2()
     served.request()
     assert asking.answer().status == 502
     assert b"alive?" in served.receive_all()

@@ -24,6 +24,13 @@ def expect_end(client, status, word=b""):
     client.expect_closed()
 
 
+def with_rule(usual, rule):
+    """The usual configuration with a rule before the others."""
+    table = usual["route-tables"][0]
+    host = table["hosts"][0]
+    return {**usual, "route-tables": [{**table, "hosts": [{**host, "rules": [rule, *host["rules"]]}]}]}
+
+
 # ---- sizes of heads
 
 def test_a_target_up_to_the_limit_and_beyond(gateway, client, origin):
@@ -136,10 +143,11 @@ def quick(gateway, origin):
 
 
 @pytest.mark.parametrize("part", ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: y"])
-def test_a_slow_head(gateway, quick, part):
-    before = gateway.metric("client_header_timeouts_total")
-    quick.send(part)
-    expect_end(quick, 408)
+def test_a_slow_head(gateway, origin, part):
+    before = gateway.metric("client_header_timeouts_total")  # first, as a connection that says nothing is soon closed
+    with gateway.connect(gateway.port_of("quick")) as quick:
+        quick.send(part)
+        expect_end(quick, 408)
     assert gateway.metric("client_header_timeouts_total") == before + 1
 
 
@@ -165,10 +173,11 @@ def test_a_connection_without_a_request(gateway, quick):
     quick.expect_closed()
 
 
-def test_an_idle_connection(gateway, quick):
-    before = gateway.metric("client_idle_timeouts_total")
-    assert quick.exchange(request(target="/respond")).status == 200
-    quick.expect_closed()
+def test_an_idle_connection(gateway, origin):
+    before = gateway.metric("client_idle_timeouts_total")  # first, as above
+    with gateway.connect(gateway.port_of("quick")) as quick:
+        assert quick.exchange(request(target="/respond")).status == 200
+        quick.expect_closed()
     assert gateway.metric("client_idle_timeouts_total") == before + 1
 
 
@@ -183,12 +192,14 @@ def test_a_slow_body(client, origin, fields, part):
     served.expect_closed_without(b"0\r\n\r\n")
 
 
-def test_a_body_that_drips(client, origin):
+def test_a_body_that_drips(gateway, usual, origin):
     """Each byte comes in time, and all of them too slowly."""
-    client.send(head_of("POST /quick HTTP/1.1", "Host: a", "Content-Length: 100000"))
-    while not select.select([client.sock], [], [], 0.03)[0]:
-        client.send("x")
-    expect_status(client, 408, b"rate")
+    gateway.serve(with_rule(usual, under("/drip", "origin", timeouts={"body": "2s"})))
+    with gateway.connect() as client:
+        client.send(head_of("POST /drip HTTP/1.1", "Host: a", "Content-Length: 100000"))
+        while not select.select([client.sock], [], [], 0.03)[0]:
+            client.send("x")
+        expect_status(client, 408, b"rate")
     origin.accept().expect_closed_without(b"\r\n\r\n")
 
 
@@ -238,30 +249,34 @@ def test_an_origin_that_does_not_answer(client, origin):
         served.expect_closed()
 
 
-def test_an_origin_that_stops_in_its_response(client, origin):
-    client.send(request(target="/quick"))
+def expect_half(client, origin, target):
+    """The origin stops in its response, and the connection is cut. Returns the origin's end."""
+    client.send(request(target=target))
     served = origin.accept()
     served.receive_request()
     served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 10"), b"half ")
     client.receive_head()
     client.expect(b"half ")
     client.expect_closed()
-    served.expect_closed()
+    return served
 
 
-def test_a_request_that_takes_too_long_as_a_whole(client, origin):
-    client.send(request(target="/request-timeout"))
-    served = origin.accept()
-    served.receive_request()
-    expect_status(client, 504, b"request-timeout")
-    served.expect_closed()
-    client.send(request(target="/request-timeout"))
-    served = origin.accept()
-    served.receive_request()
-    served.send(head_of("HTTP/1.1 200 OK", "Content-Length: 10"), b"half ")
-    client.receive_head()
-    client.expect(b"half ")
-    client.expect_closed()
+def test_an_origin_that_stops_in_its_response(gateway, usual, origin):
+    gateway.serve(with_rule(usual, under("/half", "origin", timeouts={"response-body": QUICK})))
+    with gateway.connect() as client:
+        expect_half(client, origin, "/half").expect_closed()
+
+
+def test_a_request_that_takes_too_long_as_a_whole(gateway, usual, origin):
+    """The origin has time for the head of its response, where it is to send one."""
+    gateway.serve(with_rule(usual, under("/half", "origin", timeouts={"request": "2s"})))
+    with gateway.connect() as client:
+        client.send(request(target="/request-timeout"))
+        served = origin.accept()
+        served.receive_request()
+        expect_status(client, 504, b"request-timeout")
+        served.expect_closed()
+        expect_half(client, origin, "/half")
 
 
 # ---- greedy clients
@@ -301,8 +316,8 @@ def test_a_slow_reader_is_held_back_and_cut(gateway, origin):
     pid, large = gateway.dataplane_pid(), 4 * kernels_hold()
     port = gateway.port_of("quick")
     resident = resident_bytes(pid)
+    before = gateway.metric("client_write_timeouts_total")  # first, as a connection that says nothing is soon closed
     with gateway.connect(port, receive_buffer=4096) as reader:
-        before = gateway.metric("client_write_timeouts_total")
         reader.send(request())
         served = origin.accept()
         served.receive_request()

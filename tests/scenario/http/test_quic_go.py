@@ -179,8 +179,11 @@ def test_cancelling_reaches_the_server(client, echo):
 
 
 def test_the_deadline_of_a_call_is_kept_by_the_gateway(client, echo):
-    """This client says one and does not keep it itself."""
-    call = client.call(SERVICE + "Hang", **{"grpc-timeout": "300m"}).send(b"").end()
+    """This client says one and does not keep it itself. The call before it makes the connections."""
+    first = client.call(SERVICE + "Unary").send(b"").end()
+    first.next("head")
+    assert first.message() == b"" and first.status()[0] == 0
+    call = client.call(SERVICE + "Hang", **{"grpc-timeout": "3S"}).send(b"").end()
     head = call.next("head")["fields"]
     assert int(head.get("grpc-status") or call.status()[0]) == DEADLINE_EXCEEDED
     told = [echo.events.get(timeout=PATIENCE) for _ in range(2)]

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from configuration import QUICK, cluster, configure, under
+from configuration import cluster, configure, under
 from gateway import wait_until
 from tunnels import KEY, WEBSOCKET, accept_of, agreement, open_websocket
 from wire import head_of, request, response
@@ -151,7 +151,7 @@ def test_other_protocols_when_the_route_allows_them(gateway, origin):
 
 
 def test_time_outs_of_messages_do_not_hold_for_tunnels(gateway, origin):
-    times = {"request": QUICK, "body": QUICK, "response-body": QUICK, "response-head": QUICK}
+    times = dict.fromkeys(("request", "body", "response-body", "response-head"), "2s")  # the agreement has to be in time
     gateway.serve(configure(gateway, [cluster("origin", origin)], [under("/", "origin", timeouts=times)]))
     with gateway.connect() as client, gateway.connect() as other:
         served = open_websocket(client, origin)
