@@ -18,7 +18,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import Epoch
 
-PATIENCE, DATAGRAM_MAX, FIRST_RTT = 5, 65536, 0.05
+PATIENCE, DATAGRAM_MAX, FIRST_RTT = 20, 65536, 0.05
 CONTROL, PUSH, ENCODER, DECODER = range(4)
 REQUEST, CONTROL_ID, ENCODER_ID, DECODER_ID = 0, 2, 6, 10   # numbers of a client's first streams
 TYPES = {Epoch.INITIAL: 0, Epoch.ZERO_RTT: 1, Epoch.HANDSHAKE: 2}

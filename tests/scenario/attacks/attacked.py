@@ -24,8 +24,9 @@ class AttackedGateway(Gateway):
 
 
 class Site:
-    """Listeners `web` and `secure` have the usual deadlines and few resets, `quick` and `quick-secure` short ones but for the
-    handshake, which a client needs a processor for, and `hurried-secure` and `proxied` for that, too."""
+    """Listeners `web` and `secure` have the usual deadlines and few resets, `proxied` the usual deadlines, too. The others have
+    a short one for a single thing, so that nobody misses it who is not meant to: `quick` and `quick-secure` for what is
+    written, `brief` and `brief-secure` for heads and prefaces, `hurried-secure` and `hurried-proxied` for handshakes."""
 
     def __init__(self):
         self.gateway, self.origin = AttackedGateway(), WatchingOrigin()
@@ -54,12 +55,14 @@ class Site:
         tls = {"tls": {"certificates": [{"certificate": certificate, "key": key}]}}
         few = {"http2": {"reset-burst": RESET_BURST, "resets-per-second": RESETS_PER_SECOND,
                          "max-concurrent-streams": STREAMS}}
-        quick = {"timeouts": dict.fromkeys(("header", "idle", "write"), QUICK)}
-        hurried = {"timeouts": {**quick["timeouts"], "handshake": QUICK}}
+        quick, hurried = {"timeouts": {"write": QUICK}}, {"timeouts": {"handshake": QUICK}}
+        brief = {"timeouts": {"header": "1s"}}
+        opening = {"timeouts": {**brief["timeouts"], "handshake": "1s"}}  # of a connection without TLS: to the end of a preface
         proxied = {"proxy-protocol": {"mode": "accept", "trusted": ["127.0.0.0/8"]}}
         listeners = [self.listener("web", **few), self.listener("secure", **few, **tls), self.listener("quick", **quick),
-                     self.listener("quick-secure", **quick, **tls), self.listener("hurried-secure", **hurried, **tls),
-                     self.listener("proxied", **hurried, **proxied)]
+                     self.listener("quick-secure", **quick, **tls), self.listener("brief", **opening),
+                     self.listener("brief-secure", **brief, **tls), self.listener("hurried-secure", **hurried, **tls),
+                     self.listener("hurried-proxied", **hurried, **proxied), self.listener("proxied", **proxied)]
         rules = [under("/respond", {"respond": {"status": 200, "body": "here\n"}}),
                  under("/filled", {"respond": {"status": 200, "body": "x" * 20000}}),
                  under("/quick", "origin", timeouts={"body": QUICK})]

@@ -191,7 +191,7 @@ WRONG = {"a line without end": b"PROXY TCP4 " + b"1" * 4000, "garbage": b"\xff" 
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers_of_proxies_that_never_end(site, name):
     with Watch(site, GROWTH):
-        clients = [raw(site, "proxied").send(HEADERS[name]) for _ in range(HALF_OPEN)]
+        clients = [raw(site, "hurried-proxied").send(HEADERS[name]) for _ in range(HALF_OPEN)]
         for client in clients:
             client.expect_closed_or_reset()
             client.close()

@@ -135,11 +135,12 @@ class Churn:
         self.held += 1
 
     def look_at_ejections(self):
-        now = time.monotonic()
+        before = time.monotonic()
         out = self.gateway.metric("endpoints_ejected")
+        now = time.monotonic()
         if out == 0:
-            self.back_at = min(self.back_at, time.monotonic())
-        if self.back_at == math.inf and now > max(cluster.out_until for cluster in self.clusters) + PATIENCE:
+            self.back_at = min(self.back_at, now)
+        if self.back_at == math.inf and before > max(cluster.out_until for cluster in self.clusters) + PATIENCE:
             self.trouble.append(f"{out} endpoints are still ejected")
         if now < min(cluster.out_until for cluster in self.clusters) - 1:
             if out != len(self.clusters):

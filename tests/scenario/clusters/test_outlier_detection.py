@@ -1,7 +1,9 @@
 """Endpoints that fail or stand out are left alone for a time: what each origin saw before and after."""
+import collections
 import contextlib
 import json
 import re
+import threading
 
 import pytest
 
@@ -149,6 +151,23 @@ def test_under_load_no_more_is_seen_than_the_row_and_what_was_in_flight(gateway)
         assert len(clients.failures) <= MOST
 
 
+class CountingEach(Clients):
+    """Counts the good answers of each of its threads."""
+
+    def __init__(self, *how, **more):
+        super().__init__(*how, **more)
+        self.each = collections.Counter()
+
+    def ask(self, client):
+        super().ask(client)
+        self.each[threading.get_ident()] += 1
+
+    def wait_each(self):
+        """Until each has had one more. What failed before has been noted then."""
+        before = [(thread.ident, self.each[thread.ident]) for thread in self.threads]
+        wait_until("each has one more answer", lambda: all(self.each[ident] > count for ident, count in before))
+
+
 @pytest.mark.parametrize("retry, most", [(None, MOST), (RETRY, 0)], ids=["plain", "retried"])
 def test_killed_origin_under_load(gateway, retry, most):
     """What was in flight may fail, and what finds nobody until the threshold; nothing when it may be retried."""
@@ -156,12 +175,11 @@ def test_killed_origin_under_load(gateway, retry, most):
         processes = [stack.enter_context(Process()) for _ in range(3)]
         serve(gateway, "killed", *processes, retry=retry, **{**ROWS, "base-ejection": "60s"})
         before = ejections(gateway, "consecutive-local-failures")
-        with Clients(gateway, threads=CLIENTS) as clients:
+        with CountingEach(gateway, threads=CLIENTS) as clients:
             wait_until("it runs", lambda: clients.answered > 100)
             processes[1].kill()
             wait_until("it is ejected", lambda: ejections(gateway, "consecutive-local-failures") == before + 1)
-            answered = clients.answered
-            wait_until("some more are answered", lambda: clients.answered > answered + CLIENTS)
+            clients.wait_each()
             failed, answered = len(clients.failures), clients.answered
             wait_until("many more are answered", lambda: clients.answered > answered + 300)
             assert len(clients.failures) == failed

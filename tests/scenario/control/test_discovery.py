@@ -253,7 +253,8 @@ def test_more_servers_than_are_used_are_told(site, dns, origins, count, left_out
     records = [f"{service} 1 IN SRV 10 0 {port} one.test.", *(f"{service} 1 IN SRV 20 0 {p} one.test." for p in other)]
     dns.start("one.test. 60 IN A 127.0.0.1", *records)
     endpoints = [f"127.0.0.1:{p}" for p in sorted([port, *other[:1023]])]
-    address = serve(site, in_dns(dns, service.rstrip("."), records="srv"), *sorted(endpoints))
+    content = in_dns(dns, service.rstrip("."), records="srv", timeout="30s")  # no other failure comes between
+    address = serve(site, content, *sorted(endpoints))
     said = f"{left_out}: of one SRV answer the first 1024 by priority and name are used"
     wait_failure(site, said)
     warning = site.control.wait_record(message="discovery failed", cluster="web", reason=said)
@@ -286,7 +287,7 @@ def test_a_restart_without_dns_serves_what_was_stored(site, dns, origins):
 
 def test_names_that_many_clusters_share_are_asked_for_once(site, dns):
     dns.start("web.test. 3600 IN A 127.0.0.1")
-    content = in_dns(dns, "web.test", port=80, records="a")
+    content = in_dns(dns, "web.test", port=80, records="a", timeout="60s")  # a late answer is not asked for once more
     first = content["clusters"][0]
     content["clusters"] += [{**first, "name": f"web{i}"} for i in range(50)]
     assert site.push(content).code == 0

@@ -28,12 +28,13 @@ class Member:
     def start(self, cluster, state="new"):
         security = ["--cert-file", self.pair[0], "--key-file", self.pair[1]] if self.pair else []
         security += ["--client-cert-auth", "--trusted-ca-file", self.ca] if self.ca else []
+        heartbeat, election = ("150", "1500") if "," in cluster else ("50", "500")  # members share a disk
         with open(self.folder / f"{self.name}.log", "ab") as log:
             self.process = subprocess.Popen(
                 ["etcd", "--name", self.name, "--data-dir", self.folder / self.name, "--listen-client-urls", self.url,
                  "--advertise-client-urls", self.url, "--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls",
-                 self.peer_url, "--initial-cluster", cluster, "--initial-cluster-state", state, "--heartbeat-interval", "50",
-                 "--election-timeout", "500", "--logger", "zap", *security, *self.arguments],
+                 self.peer_url, "--initial-cluster", cluster, "--initial-cluster-state", state, "--heartbeat-interval",
+                 heartbeat, "--election-timeout", election, "--logger", "zap", *security, *self.arguments],
                 stdout=log, stderr=log, env={k: v for k, v in os.environ.items() if not k.startswith("ETCD")})
 
     def kill(self):

@@ -53,13 +53,14 @@ def test_registrations_come_and_go_with_their_leases(place):
     wait_answered(gateway, "a")
     assert discovery(gateway)["kind"] == "etcd"
     assert [endpoint["source"] for endpoint in status(gateway)["endpoints"]] == ["etcd"]
-    lease = etcd.run("lease", "grant", "2").stdout.split()[1]
-    register(etcd, origins[1], "--lease", lease)
-    with subprocess.Popen(["etcdctl", "--endpoints", etcd.members[0].url, "lease", "keep-alive", lease], stdout=subprocess.DEVNULL,
+    lease = etcd.run("lease", "grant", "6").stdout.split()[1]
+    with subprocess.Popen(["etcdctl", "--endpoints", etcd.members[0].url, "lease", "keep-alive", lease], stdout=subprocess.PIPE,
                           env={**gateway.environment, "ETCDCTL_API": "3"}) as keeper:
+        assert b"keepalived" in keeper.stdout.readline()
+        register(etcd, origins[1], "--lease", lease)
         register(etcd, origins[2])
         wait_answered(gateway, "abc")
-        keeper.kill()       # its process is gone: so is its lease, after two seconds
+        keeper.kill()       # its process is gone: so is its lease, after some seconds
     with Clients(gateway, threads=2) as clients:
         wait_answered(gateway, "ac")
         etcd.delete("/fleet/endpoints/web/a")
