@@ -255,3 +255,25 @@ def test_units_start_the_installed_programs(installed):
         text = (installed / f"lib/systemd/system/{unit}.service").read_text()
         program = pathlib.Path(re.search(r"^ExecStart=(\S+)", text, re.MULTILINE).group(1)).name
         assert os.access(installed / "bin" / program, os.X_OK)
+
+
+def test_systemd_takes_the_units(installed, tmp_path):
+    """Not one word of systemd's about a key, a value or a program."""
+    units = []
+    for path in sorted((installed / "lib/systemd/system").glob("*.service")):
+        units.append(tmp_path / path.name)
+        units[-1].write_text(re.sub(r"/[\w/]+/bin/headgate", f"{installed}/bin/headgate", path.read_text()))
+    assert len(units) == 2
+    told = subprocess.run(["systemd-analyze", "verify", "--man=no", *units],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_systemd_makes_the_users(installed, tmp_path):
+    (tmp_path / "etc").mkdir()
+    shutil.copytree(installed / "lib/sysusers.d", tmp_path / "usr/lib/sysusers.d")
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], capture_output=True, timeout=60, check=True)
+    users = {line.split(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
+    members = {line.split(":")[0]: line.split(":")[3] for line in (tmp_path / "etc/group").read_text().splitlines()}
+    assert users == {"headgate", "headgate-control"}
+    assert members == {"headgate": "headgate-control", "headgate-admin": "headgate-control", "headgate-control": ""}
