@@ -146,10 +146,19 @@ static bool is_move(const ngtcp2_path *path, const ngtcp2_path *fallback) {
            !address_equal(&now, &before);
 }
 
+static int on_path_tried(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback, void *user) {
+    struct address remote;
+    (void)ng, (void)flags, (void)fallback;
+    if (quic_address_of(&path->remote, &remote))
+        quic_unproven_begin(user, &remote);
+    return 0;
+}
+
 static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback,
                              ngtcp2_path_validation_result result, void *user) {
     struct quic_conn *c = user;
     (void)ng;
+    quic_unproven_end(c);
     if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
         return 0;
     stats_add(&c->worker->stats->quic_migrations_total, is_move(path, fallback));
@@ -241,6 +250,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .rand = on_random,
     .remove_connection_id = on_retired_id,
     .update_key = quic_update_key,
+    .begin_path_validation = on_path_tried,
     .path_validation = on_path_validated,
     .stream_reset = on_stream_reset,
     .extend_max_stream_data = on_window,

@@ -249,6 +249,7 @@ void quic_conn_receive(struct quic_conn *c, const struct udp_datagram *d) {
     quic_read_begin(c);
     int status = ngtcp2_conn_read_pkt(c->ng, &path, &info, d->bytes, d->n, quic_now(c));
     quic_read_end(c);
+    quic_unproven_received(c, d);
     act_on(c, status, d);
 }
 

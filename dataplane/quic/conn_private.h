@@ -55,6 +55,14 @@ struct quic_stuck {
     uint8_t        ecn;
 };
 
+/* What is known of a client's new address that is not validated yet (unproven.c). */
+struct quic_unproven {
+    uint64_t received, sent;       /* bytes of datagrams from there and, at most, to there */
+    uint64_t ask_at, wait;         /* when PATH_CHALLENGE is due; how long after it the next is. Microseconds */
+    uint8_t  challenges;           /* packets that may be written now, whatever is left */
+    bool     is_on;
+};
+
 struct quic_conn {
     struct flushable        flushable;       /* first */
     struct reapable         reapable;
@@ -84,6 +92,7 @@ struct quic_conn {
     uint64_t                stalled_since;   /* none was since then, as far as timers have looked; 0: they have not */
     uint64_t                small_until;     /* until then datagrams are of the least size, then of what the path takes */
     uint64_t                small_for;       /* how long they were; 0: never */
+    struct quic_unproven    unproven;        /* a server's */
     uint8_t                 state;           /* enum quic_state */
     uint8_t                 cause;           /* enum quic_cause, if it is closing */
     bool                    wants_close, was_open, was_reset, is_listed_closing;
@@ -124,6 +133,16 @@ void quic_path_forget(struct quic_conn *c);                /* a stream has ended
 void quic_path_check(struct quic_conn *c);                 /* a timer of the connection has fired */
 void quic_path_changed(struct quic_conn *c);               /* another address: what was known is nothing */
 size_t quic_path_limit(const struct quic_conn *c, size_t n);  /* the size of a datagram that may have n bytes */
+
+/* ---- a client's new address (unproven.c) */
+
+void quic_unproven_begin(struct quic_conn *c, const struct address *remote);   /* it is validated now */
+void quic_unproven_end(struct quic_conn *c);               /* it is valid, or given up */
+void quic_unproven_received(struct quic_conn *c, const struct udp_datagram *d);
+void quic_unproven_sent(struct quic_conn *c, size_t n);
+void quic_unproven_look(struct quic_conn *c);              /* before packets are written: whether it is time to ask */
+bool quic_unproven_allows(struct quic_conn *c);            /* one more packet; counts */
+uint64_t quic_unproven_deadline(const struct quic_conn *c);    /* when to write next; UINT64_MAX: nothing to wait for */
 
 /* ---- writing (flush.c) and time (timers.c) */
 

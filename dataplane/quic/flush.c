@@ -124,9 +124,10 @@ static ngtcp2_ssize write_burst(struct quic_conn *c, bool *ret_is_blocked) {
     size_t least = ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
     size_t room = quantum < QUIC_BURST_SIZE ? quantum : QUIC_BURST_SIZE;
     ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(c->ng, &path.path, &info, c->room->burst, room < least ? least : room,
-                                                      &segment, write_packet, 0, quic_now(c));
+                                                      &segment, write_packet, c->unproven.is_on ? 1 : 0, quic_now(c));
     if (n <= 0)
         return n;
+    quic_unproven_sent(c, (size_t)n);
     struct quic_stuck burst = {.bytes = c->room->burst, .n = (size_t)n, .segment = segment, .ecn = info.ecn};
     if (!quic_address_of(&path.path.remote, &burst.remote) || !quic_address_of(&path.path.local, &burst.local))
         return n;
@@ -145,7 +146,8 @@ static void write_all(struct quic_conn *c) {
     size_t sum = 0;
     bool is_blocked = false;
     ngtcp2_ssize n = 0;
-    while (!is_blocked && sum < FLUSH_MAX && (n = write_burst(c, &is_blocked)) > 0)
+    quic_unproven_look(c);
+    while (!is_blocked && sum < FLUSH_MAX && quic_unproven_allows(c) && (n = write_burst(c, &is_blocked)) > 0)
         sum += (size_t)n;
     ngtcp2_conn_update_pkt_tx_time(c->ng, quic_now(c));
     if (n < 0)

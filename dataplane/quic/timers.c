@@ -48,7 +48,8 @@ void quic_set_deadline(struct quic_conn *c, uint64_t when) {
 
 void quic_set_timer(struct quic_conn *c) {
     ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(c->ng);
-    quic_set_deadline(c, expiry == UINT64_MAX ? UINT64_MAX : expiry / 1000 + 1);
+    uint64_t      when = expiry == UINT64_MAX ? UINT64_MAX : expiry / 1000 + 1, ask_at = quic_unproven_deadline(c);
+    quic_set_deadline(c, ask_at < when ? ask_at : when);
 }
 
 void quic_stop_timers(struct quic_conn *c) {

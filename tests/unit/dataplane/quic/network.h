@@ -24,7 +24,7 @@
 #include "tests/unit/dataplane/tls/fixture.h"
 
 enum direction { TO_SERVER, TO_CLIENT };
-enum { PACKETS_MAX = 8192, DELAY_US = 5000 };
+enum { PACKETS_MAX = 8192, DELAY_US = 5000, PATH_RESPONSE = 0x1b };
 
 struct parcel {
     enum direction direction;
@@ -57,6 +57,8 @@ struct network {
     uint64_t               ecn[2][4];           /* datagrams sent in each direction, by their bits */
     size_t                 longest[2];          /* of them */
     uint64_t               bytes[2], packets[2]; /* sent in each direction */
+    unsigned               answers_lost;        /* so many packets of clients with PATH_RESPONSE, the next ones */
+    bool                   loses_next;          /* of a client's packets */
     unsigned               forwarded;
     bool                   is_blocked;          /* the server's socket takes nothing */
     unsigned               bursts_left;         /* after so many it is blocked; 0: it is not */
@@ -98,6 +100,10 @@ static inline void net_post(enum direction direction, const struct address *from
         strbuf_add(&net.last, (const char *)bytes, n);
     }
     unsigned copies = chance() < net.double_percent ? 2 : 1;
+    if (direction == TO_SERVER && net.loses_next) {
+        copies = 0;
+        net.loses_next = false;
+    }
     ecn = net_mark(direction, ecn);
     net.longest[direction] = n > net.longest[direction] ? n : net.longest[direction];
     if (net.mtu[direction] && n > net.mtu[direction]) {
@@ -314,6 +320,10 @@ static int peer_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead, const ngt
         memcpy(changed, instead.bytes, instead.n);
         plain = changed;
         instead.n = 0;
+    }
+    if (form == IN_1RTT && plain_n > 0 && plain[0] == PATH_RESPONSE && net.answers_lost > 0) {
+        net.answers_lost--;
+        net.loses_next = true;
     }
     return ngtcp2_crypto_encrypt_cb(dest, aead, context, plain, plain_n, nonce, nonce_n, header, header_n);
 }

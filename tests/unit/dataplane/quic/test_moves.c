@@ -5,11 +5,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SIZE = 1 << 20, MOVED = 50002, MOMENTS = 30 };
+enum { SIZE = 1 << 20, MOVED = 50002, MOMENTS = 30, SILENCE = 300000 };
 
 static char         large[SIZE];
 static struct peer *mover;
-static unsigned     turns_left;
+static unsigned     turns_left, answers_lost;
 static bool         was_sent_elsewhere;
 
 static struct stats *stats(void) {
@@ -46,6 +46,10 @@ static bool watch_new_address(void) {
     return false;
 }
 
+static bool has_said_all(void) {
+    return mover->sending[0].end_taken;
+}
+
 static void expect_echo(void) {
     assert_true(net_run(is_answered, 60000000));
     assert_int_equal(mover->got[0].n, SIZE);
@@ -75,6 +79,38 @@ static void move_after(void **state, unsigned turns) {
 static void an_address_changes_at_any_moment(void **state) {
     for (unsigned turns = 0; turns < MOMENTS; turns++)
         move_after(state, turns);
+}
+
+/* Both would wait for each other when the answer to PATH_CHALLENGE is lost, all that may go to an address that is not
+ * validated has gone there, and the client has nothing to say. So it is asked again, and enough is left for that. */
+static void lose_answers(void **state, unsigned turns) {
+    assert_int_equal(net_setup(state), 0);
+    mover = peer_connect(&(struct peer_wish){.window = 16384});
+    assert_true(net_run(is_done, 5000000));
+    net_run(NULL, 100000);
+    peer_send(mover, large, SIZE);
+    assert_true(net_run(has_said_all, 10000000));
+    net_run(NULL, 20 * DELAY_US); /* and has heard that it came */
+    assert_true(mover->got[0].n < SIZE / 2);
+    mover->local = loopback_address(MOVED);
+    net.answers_lost = 1; /* one packet answers both challenges */
+    uint64_t began = net.worker.now;
+    turns_left = turns;
+    net_run(is_time, 1000000);
+    net.mtu[TO_SERVER] = 1; /* all of it is lost, so that the client has little to say */
+    net_run(NULL, SILENCE);
+    net.mtu[TO_SERVER] = 0;
+    expect_echo();
+    if (net.worker.now - began > 5000000)
+        fail_msg("%lu ms after a move at turn %u", (unsigned long)(net.worker.now - began) / 1000, turns);
+    answers_lost += net.answers_lost == 0;
+    assert_int_equal(net_teardown(state), 0);
+}
+
+static void an_answer_that_is_lost_is_asked_for_again(void **state) {
+    for (unsigned turns = 0; turns < MOMENTS; turns++)
+        lose_answers(state, turns);
+    assert_true(answers_lost > MOMENTS / 2);
 }
 
 /* Nothing goes to an address that a handshake did not begin from, and nothing that comes from there ends it. */
@@ -289,6 +325,7 @@ int main(void) {
         large[i] = (char)(i * 2654435761u >> 24);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_changes_at_any_moment),
+        cmocka_unit_test(an_answer_that_is_lost_is_asked_for_again),
         NET_TEST(nobody_is_followed_within_a_handshake),
         NET_TEST(who_moves_within_a_handshake_has_to_begin_again),
         NET_TEST(a_large_hello_gets_one_retry),
