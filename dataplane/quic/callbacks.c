@@ -124,6 +124,7 @@ static int on_challenge(ngtcp2_conn *ng, ngtcp2_path_challenge_data *ret, void *
     struct quic_conn *c = user;
     (void)ng;
     quic_random(c->room, ret->data, sizeof ret->data);
+    quic_unproven_asked(c);
     return 0;
 }
 
@@ -147,10 +148,10 @@ static bool is_move(const ngtcp2_path *path, const ngtcp2_path *fallback) {
 }
 
 static int on_path_tried(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback, void *user) {
-    struct address remote;
+    struct address local, remote;
     (void)ng, (void)flags, (void)fallback;
-    if (quic_address_of(&path->remote, &remote))
-        quic_unproven_begin(user, &remote);
+    if (quic_address_of(&path->local, &local) && quic_address_of(&path->remote, &remote))
+        quic_unproven_begin(user, &local, &remote);
     return 0;
 }
 

@@ -58,9 +58,10 @@ struct quic_stuck {
 /* What is known of a client's new address that is not validated yet (unproven.c). */
 struct quic_unproven {
     uint64_t received, sent;       /* bytes of datagrams from there and, at most, to there */
-    uint64_t ask_at, wait;         /* when PATH_CHALLENGE is due; how long after it the next is. Microseconds */
-    uint8_t  challenges;           /* packets that may be written now, whatever is left */
-    bool     is_on;
+    uint64_t ask_at, wait;         /* when PATH_CHALLENGE is due, so long after the last. Microseconds; 0: none yet */
+    uint8_t  allowed;              /* in this flush: packets that may be written whatever is left */
+    uint8_t  asked;                /* challenges that were written since they were due */
+    bool     is_on, is_due;
 };
 
 struct quic_conn {
@@ -136,12 +137,15 @@ size_t quic_path_limit(const struct quic_conn *c, size_t n);  /* the size of a d
 
 /* ---- a client's new address (unproven.c) */
 
-void quic_unproven_begin(struct quic_conn *c, const struct address *remote);   /* it is validated now */
+/* The validation of it has begun; or of the one before, which changes nothing. */
+void quic_unproven_begin(struct quic_conn *c, const struct address *local, const struct address *remote);
 void quic_unproven_end(struct quic_conn *c);               /* it is valid, or given up */
 void quic_unproven_received(struct quic_conn *c, const struct udp_datagram *d);
-void quic_unproven_sent(struct quic_conn *c, size_t n);
-void quic_unproven_look(struct quic_conn *c);              /* before packets are written: whether it is time to ask */
-bool quic_unproven_allows(struct quic_conn *c);            /* one more packet; counts */
+void quic_unproven_sent(struct quic_conn *c, size_t n);    /* one packet of n bytes, or any number when there is no limit */
+void quic_unproven_asked(struct quic_conn *c);             /* PATH_CHALLENGE is written */
+void quic_unproven_flush_begins(struct quic_conn *c);
+bool quic_unproven_allows(const struct quic_conn *c);      /* one more packet in it */
+void quic_unproven_flush_ends(struct quic_conn *c);
 uint64_t quic_unproven_deadline(const struct quic_conn *c);    /* when to write next; UINT64_MAX: nothing to wait for */
 
 /* ---- writing (flush.c) and time (timers.c) */

@@ -146,9 +146,10 @@ static void write_all(struct quic_conn *c) {
     size_t sum = 0;
     bool is_blocked = false;
     ngtcp2_ssize n = 0;
-    quic_unproven_look(c);
+    quic_unproven_flush_begins(c);
     while (!is_blocked && sum < FLUSH_MAX && quic_unproven_allows(c) && (n = write_burst(c, &is_blocked)) > 0)
         sum += (size_t)n;
+    quic_unproven_flush_ends(c);
     ngtcp2_conn_update_pkt_tx_time(c->ng, quic_now(c));
     if (n < 0)
         quic_fail(c, (int)n);

@@ -41,7 +41,7 @@ static void shrink(struct quic_conn *c) {
 void quic_path_check(struct quic_conn *c) {
     uint64_t now = c->worker->now, pto = ngtcp2_conn_get_pto(c->ng) / 1000;
     bool is_least = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng) <= NGTCP2_MAX_UDP_PAYLOAD_SIZE;
-    if (c->unacked == 0 || is_least || is_small(c))
+    if (c->unacked == 0 || is_least || is_small(c) || c->unproven.is_on)
         c->stalled_since = 0;
     else if (!c->stalled_since)
         c->stalled_since = now;

@@ -96,7 +96,7 @@ static void lose_answers(void **state, unsigned turns) {
     net.answers_lost = 1; /* one packet answers both challenges */
     uint64_t began = net.worker.now;
     turns_left = turns;
-    net_run(is_time, 1000000);
+    net_run(is_time, SILENCE);
     net.mtu[TO_SERVER] = 1; /* all of it is lost, so that the client has little to say */
     net_run(NULL, SILENCE);
     net.mtu[TO_SERVER] = 0;
