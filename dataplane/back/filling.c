@@ -75,6 +75,6 @@ void filling_begin(struct cluster_runtime *c) {
 }
 
 void filling_stop(struct cluster_runtime *c) {
-    worker_set_timer(c->worker, &c->filling.again, 0);
+    wheel_remove(&c->worker->wheel, &c->filling.again); /* the cluster may be freed before its slot comes by */
     c->filling.missing = 0;
 }

@@ -235,10 +235,8 @@ static const struct client_owner_ops owner_ops = {
 struct client_connection *pool_find(struct endpoint_runtime *e) {
     struct client_connection *c;
     while ((c = e->open.next) != &e->open) {
-        if (!is_worn_out(c)) {
-            fallback_note_used(c);
+        if (!is_worn_out(c))
             return c;
-        }
         pool_withdraw(c);
         if (c->active == 0)
             pool_close(c);
@@ -252,12 +250,15 @@ struct leg *pool_open(struct client_connection *c) {
     struct leg *leg = c->codec->open(c);
     if (!leg)
         return NULL;
+    bool was_offered = c->next; /* else it has just been made for this */
     if (c->exchanges++)
         stats_add(&stats_of(e)->origin_reuses_total, 1);
-    if (c->active++ == 0 && c->next)
+    if (c->active++ == 0 && was_offered)
         count_idle(e, -1);
-    if (c->next && (c->active >= c->capacity || is_worn_out(c)))
+    if (was_offered && (c->active >= c->capacity || is_worn_out(c)))
         list_remove(c);
+    if (was_offered)
+        fallback_note_used(c); /* now that it is not idle: room for another one is not made by closing it */
     return leg;
 }
 

@@ -27,6 +27,7 @@ void                  fallback_note_connected(struct client_connection *);
 void                  fallback_close_others(struct client_connection *);
 /* Connecting has failed; it is out of its list. Who waits for it waits for one of the other kind, if that is possible. */
 void                  fallback_note_failed(struct client_connection *, int error);
-/* An exchange is about to be opened on it: where HTTP/3 had failed some time ago it is tried again beside that. */
+/* An exchange has been opened on it, which was not made for that: where HTTP/3 had failed some time ago it is tried again
+ * beside that. */
 void                  fallback_note_used(struct client_connection *);
 void                  fallback_finish(struct endpoint_runtime *);

@@ -95,11 +95,12 @@ static void refuse(struct exchange *x, struct cluster_runtime *c, enum lack lack
 }
 
 /* It joins the queue where the cluster has one; else, or when that is full, it ends here. Who waits is not counted: those
- * before it may wait for just that. */
+ * before it may wait for just that. Nobody waits for a cluster that goes at the end of this turn: no endpoint comes to it
+ * any more, and its end would wake who waits, for another such cluster, and so on within the turn. */
 void proxy_lacks(struct exchange *x, struct cluster_runtime *c, enum lack lack) {
     struct proxy *p = proxy_of(x);
     uint64_t timeout = p->cluster->breakers.pending_timeout;
-    if (!timeout || lack == LACK_PENDING) {
+    if (!timeout || lack == LACK_PENDING || c->is_passing) {
         refuse(x, c, lack);
         return;
     }
@@ -253,11 +254,11 @@ static void finish(struct exchange *x) {
     struct proxy *p = proxy_of(x);
     if (!p->current)
         return;
+    wheel_remove(&x->worker->wheel, &p->timer); /* also one that was stopped is in it until its slot comes by */
     if (p->tunnel_of) {
         finish_tunnel(p);
         return;
     }
-    wheel_remove(&x->worker->wheel, &p->timer);
     pending_leave(&p->place);
     hedge_cancel(x);
     attempt_end(p->current, last_outcome(x, p->current));

@@ -367,8 +367,8 @@ static void change_many(struct change *ch) {
     }
     ch->missing = ch->to->count;
     follow_groups(ch);
+    move_groups(ch); /* before the old ones leave: with its definition a group stays when its predecessor goes */
     leave_groups(c, NULL, 0);
-    move_groups(ch);
 }
 
 static void free_groups(struct cluster_runtime *c) {

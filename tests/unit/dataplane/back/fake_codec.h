@@ -208,6 +208,7 @@ static inline int back_tear_down(void **state) {
         if (connections[i].is_open && !connections[i].is_resting)
             report_closed(&connections[i].link);
     clusters_finish(&worker);
+    assert_int_equal(worker.wheel.count, 0); /* also who was stopped has to leave before the memory does */
     for (unsigned i = 0; i < connection_count; i++) {
         assert_false(connections[i].is_open);
         loopback_finish(&connections[i].stream);

@@ -313,6 +313,51 @@ static void the_cluster_may_go_while_somebody_waits(void **state) {
     pass(PATIENCE + 2 * WHEEL_TICK_US);
 }
 
+/* The definition of an older snapshot alone has the cluster: nobody will tell it of endpoints any more. */
+static void nobody_waits_for_a_cluster_that_has_gone(void **state) {
+    static struct snapshot_view newer;
+    (void)state;
+    newer = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};
+    drain_all(true);
+    bound((struct breakers){.pending = 8, .pending_timeout = PATIENCE});
+    ask(0);
+    end_turn();
+    assert_non_null(asked[0].exchange);
+    worker.view = &newer;
+    cluster_drop(&worker, origins.cluster.slot);
+    end_turn();
+    assert_int_equal(asked[0].status, 503);
+    assert_int_equal(asked[0].abort, ABORT_NO_ENDPOINT);
+    worker.view = &view;
+}
+
+static void open_upgrade(unsigned i) {
+    open_question(&asked[i], METHOD_GET);
+    asked[i].question.upgrade = STR("websocket");
+    exchange_on_head(&asked[i].front.leg, &asked[i].question, true);
+}
+
+/* It becomes a tunnel, which ends before the time is over for which it would have waited. */
+static void who_waited_and_became_a_tunnel_waits_no_more(void **state) {
+    (void)state;
+    bound((struct breakers){.requests = 1, .pending = 8, .pending_timeout = PATIENCE});
+    ask(0);
+    open_upgrade(1);
+    connect_ok(newest(1));
+    answer(newest(1), 200);
+    struct fake_connection *c = newest(2);
+    connect_ok(c);
+    struct head *head = &answers[answer_count++ % ANSWERS_MOST];
+    head_init(head);
+    head->status = 101;
+    head->upgrade = STR("websocket");
+    exchange_on_head(&c->stream.leg, head, false);
+    end_turn();
+    assert_int_equal(asked[1].front.head_count, 1);
+    reset(c);
+    assert_null(asked[1].exchange); /* at the end of the test the wheel is empty */
+}
+
 /* Its endpoints leave by and by: those that have not are gone all the same, with what to connect by. */
 static void a_large_cluster_may_go_while_somebody_waits(void **state) {
     enum { LARGE = 1100 };
@@ -460,6 +505,8 @@ int main(void) {
         TEST(an_endpoint_that_comes_is_waited_for),
         TEST(without_an_endpoint_the_wait_ends),
         TEST(the_cluster_may_go_while_somebody_waits),
+        TEST(nobody_waits_for_a_cluster_that_has_gone),
+        TEST(who_waited_and_became_a_tunnel_waits_no_more),
         TEST(a_large_cluster_may_go_while_somebody_waits),
         TEST(counts_come_back_whatever_happens),
     };

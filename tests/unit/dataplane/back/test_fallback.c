@@ -426,6 +426,22 @@ static void endpoint_that_has_left_is_not_tried_over_tcp(void **state) {
     endpoint = NULL;
 }
 
+/* The bound is reached by the very connection that is about to be used: it is not closed for the sake of the next one. */
+static void trying_http3_again_does_not_close_the_connection_in_use(void **state) {
+    (void)state;
+    definition.cluster.serial = ++next_serial;
+    definition.cluster.breakers.connections = 1;
+    cluster = bring(&definition);
+    wait_with(0);
+    break_down(nth(0), ETIMEDOUT);
+    report_connected(nth(1));
+    nth(1)->owner->on_available(nth(1));
+    pass(REMEMBER);
+    assert_ptr_equal(take(endpoint), nth(1));
+    assert_true(is_open(nth(1)));
+    assert_int_equal(connection_count, 2);
+}
+
 /* Connections of the fallback are worn out once there is none any more. */
 static void taking_the_fallback_away_takes_its_connections(void **state) {
     (void)state;
@@ -458,6 +474,7 @@ int main(void) {
         TEST(success_is_remembered_too),
         TEST(failure_counts_for_all_workers),
         TEST(http3_is_tried_again_beside_kept_connections),
+        TEST(trying_http3_again_does_not_close_the_connection_in_use),
         cmocka_unit_test_setup_teardown(both_race_when_told_so, set_up_race, tear_down),
         TEST(bound_of_connections_holds_for_both),
         TEST(tcp_that_cannot_begin_leaves_who_waits),

@@ -149,6 +149,19 @@ static void lack_of_memory_puts_the_rest_off(void **state) {
     check_counts(c);
 }
 
+/* It goes while it waits for memory. */
+static void a_cluster_that_leaves_waits_for_no_memory(void **state) {
+    (void)state;
+    define_many(BALANCE_ROUND_ROBIN);
+    bring_count(MANY);
+    hg_alloc_fail_at(10, 1);
+    turn();
+    assert_int_equal(worker.wheel.count, 1);
+    cluster_drop(&worker, d.cluster.slot);
+    assert_int_equal(worker.wheel.count, 0);
+    hg_alloc_fail_at(-1, 0);
+}
+
 /* It goes while a message is on its way. */
 static void a_cluster_that_leaves_is_not_filled(void **state) {
     (void)state;
@@ -170,6 +183,7 @@ int main(void) {
         TEST(up_to_a_thousand_are_made_at_once),
         TEST(ejected_ones_are_noticed_as_they_come),
         TEST(lack_of_memory_puts_the_rest_off),
+        TEST(a_cluster_that_leaves_waits_for_no_memory),
         TEST(a_cluster_that_leaves_is_not_filled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

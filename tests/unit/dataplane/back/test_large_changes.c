@@ -98,6 +98,23 @@ static void all_get_another_weight_by_and_by(void **state) {
     }
 }
 
+/* Endpoints of a priority stand together, so that while they are being made a group has nobody yet. The next definition
+ * comes then. Each start point leaves out others. */
+static void a_group_that_nobody_has_come_to_is_followed(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        define_many(BALANCE_ROUND_ROBIN);
+        for (unsigned k = 0; k < NAMES; k++)
+            many[k].priority = k >= MANY / 2;
+        struct cluster_runtime *c = bring_count(MANY);
+        reweight_all();
+        assert_ptr_equal(bring_count(MANY), c);
+        check_all(c);
+        finish_by_turns(c);
+        cluster_drop(&worker, d.cluster.slot);
+    }
+}
+
 static void who_is_replaced_is_not_chosen_any_more(void **state) {
     (void)state;
     for (unsigned k = 0; k < KINDS; k++) {
@@ -527,6 +544,7 @@ static void panic_is_seen_in_the_middle(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(all_get_another_weight_by_and_by),
+        TEST(a_group_that_nobody_has_come_to_is_followed),
         TEST(who_is_replaced_is_not_chosen_any_more),
         TEST(turns_stay),
         TEST(what_is_under_way_is_counted_all_the_time),
