@@ -4,7 +4,7 @@
 
 #include "dataplane/core/free_lists.h"
 
-enum { FRAME_HEAD_MAX = 2 * H3_NUMBER_MAX, PREFIX_MAX = 24, DECODER_ROOM = 4096 };
+enum { FRAME_HEAD_MAX = 2 * H3_NUMBER_MAX, PREFIX_MAX = 24 };
 
 _Static_assert(sizeof(struct field_pair) == sizeof(nghttp3_nv) &&
                    offsetof(struct field_pair, value) == offsetof(nghttp3_nv, value) &&

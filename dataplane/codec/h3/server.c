@@ -370,7 +370,5 @@ struct quic_user *h3_server_accept(struct listener_runtime *l, struct quic_conn 
     s->origin.peer = (struct str){s->peer, write_peer(conn, s->peer)};
     renew_definition(s);
     await_request(s);
-    if (l->is_draining) /* its handshake has lasted until after everybody was told */
-        announce(s);
     return &s->session.user;
 }

@@ -60,8 +60,8 @@ void h3_stream_await_head(struct h3_stream *s, uint64_t timeout) {
 }
 
 void h3_stream_await_body(struct h3_stream *s) {
-    bool is_waiting = s->leg.exchange && s->has_head && !s->received_end && !s->is_stopped && !s->is_held &&
-                      !exchange_is_tunnel(s->leg.exchange) && exchange_credit(&s->leg) > 0;
+    bool is_waiting = s->leg.exchange && s->has_head && !s->received_end && !s->is_stopped &&
+                      !s->is_waiting_for_handshake && !exchange_is_tunnel(s->leg.exchange) && exchange_credit(&s->leg) > 0;
     const struct timeouts *t = is_waiting ? exchange_timeouts(s->leg.exchange) : NULL;
     uint64_t wait = !t ? 0 : s->session->role->is_server ? t->body : t->response_body;
     set_body_deadline(s, wait ? s->worker->now + wait : 0);
@@ -94,11 +94,17 @@ static void on_write_deadline(struct h3_stream *s) {
         h3_stream_await_window(s, true);
 }
 
-/* The answer is out and the rest of the request does not come (RFC 9114 section 4.1). */
+/* The answer is out and the rest of the request does not come (RFC 9114 section 4.1), or cannot be read. */
 static void stop_request(struct h3_stream *s) {
     h3_stream_forget_sections(s);
+    if (s->is_closed)
+        return;
+    s->is_held = false; /* nobody waits for it to be read any more */
     s->received_end = true;
-    quic_stop_sending(s->session->user.conn, s->id, H3_NO_ERROR);
+    if (s->is_gone)
+        h3_stream_end(s, s->session->role->gone);
+    else
+        quic_stop_sending(s->session->user.conn, s->id, H3_NO_ERROR);
 }
 
 static void on_timer(struct timer *t) {

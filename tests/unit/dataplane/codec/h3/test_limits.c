@@ -317,6 +317,75 @@ static void sections_in_pieces_have_a_bound(void **state) {
     assert_false(fake_stream(12)->was_reset || fake.is_closed);
 }
 
+/* ---- trailers that wait for an entry which never comes */
+
+static const char post_head[] = "\x01\x08\x00\x00\xd4\xd7\xc1\x50\x01\x61", blocked[] = "\x01\x03\x02\x00\x80";
+
+/* Without the client's library, which knows nothing of this stream. */
+static void acknowledge(void) {
+    worker_end_turn(&worker);
+    fake_ack_all();
+    fake_close_finished();
+    worker_end_turn(&worker);
+}
+
+static void ask_with_blocked_trailers(bool is_whole) {
+    size_t n = settings.limits.buffer / 2; /* enough that credit is given when the origin takes it */
+    const uint8_t data[] = {H3_DATA, (uint8_t)(0x80 | n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+    fill_large();
+    fake_receive(0, post_head, sizeof post_head - 1, false);
+    fake_receive(0, data, sizeof data, false);
+    fake_receive(0, large, n, false);
+    fake_receive(0, blocked, sizeof blocked - 1, is_whole);
+    acknowledge();
+    assert_int_equal(((struct h3_session *)fake.user)->blocked_count, 1);
+    pull_all(&backs[0]);
+    assert_int_equal(backs[0].loop.received.n, n);
+    acknowledge();
+}
+
+static void trailers_that_wait_have_a_deadline(void **state) {
+    (void)state;
+    ask_with_blocked_trailers(false);
+    expire();
+    acknowledge();
+    assert_int_equal(logged.status, 408);
+    assert_int_equal(logged.abort, ABORT_CLIENT_BODY_TIMEOUT);
+}
+
+static void assert_nothing_is_left(void) {
+    const struct h3_session *session = (struct h3_session *)fake.user;
+    assert_int_equal(session->stream_count, 0);
+    assert_int_equal(session->blocked_count, 0);
+    expire();
+    assert_true(fake.is_closed && fake.code == H3_NO_ERROR);
+    assert_int_equal(stats_read(&worker.stats->client_idle_timeouts_total), 1);
+}
+
+static void answer_at_once(void) {
+    answer(&backs[0], 200, 0, true);
+    worker_end_turn(&worker);
+}
+
+static void who_was_answered_does_not_wait_for_entries(void **state) {
+    (void)state;
+    ask_with_blocked_trailers(true);
+    answer_at_once();
+    acknowledge(); /* all is acknowledged */
+    pass_seconds(1);
+    acknowledge();
+    assert_nothing_is_left();
+}
+
+static void who_was_answered_and_stopped_does_not_wait_for_entries(void **state) {
+    (void)state;
+    ask_with_blocked_trailers(true);
+    answer_at_once();
+    pass_seconds(1);
+    acknowledge(); /* acknowledged now */
+    assert_nothing_is_left();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, client_set_up, client_tear_down)
@@ -337,6 +406,9 @@ int main(void) {
         TEST(an_end_waits_for_no_window),
         TEST(an_end_behind_a_full_window_is_the_last_word),
         TEST(trailers_wait_for_the_window),
+        TEST(trailers_that_wait_have_a_deadline),
+        TEST(who_was_answered_does_not_wait_for_entries),
+        TEST(who_was_answered_and_stopped_does_not_wait_for_entries),
     };
     return cmocka_run_group_tests_name("h3 limits", tests, NULL, NULL);
 }
