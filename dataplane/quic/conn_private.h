@@ -98,6 +98,7 @@ struct quic_conn {
     uint8_t                 cause;           /* enum quic_cause, if it is closing */
     bool                    wants_close, was_open, was_reset, is_listed_closing;
     bool                    has_sent;        /* something, since it last waited for the socket */
+    bool                    is_elsewhere;    /* the packet that was written last is for another path: no burst goes on */
 };
 
 /* ---- life (conn.c) */

@@ -59,6 +59,8 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *ng, ngtcp2_path *path, ngtcp2_pkt_
     struct piece p;
     ngtcp2_ssize written, taken;
     unsigned asked = 0;
+    if (c->is_elsewhere)
+        return 0;
     n = quic_path_limit(c, n);
     do {
         ask(c, &p);
@@ -68,6 +70,7 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *ng, ngtcp2_path *path, ngtcp2_pkt_
         written = ngtcp2_conn_writev_stream(ng, path, info, room, n, &taken, flags, p.id, (const ngtcp2_vec *)p.vec, p.count,
                                             now);
     } while (answer(c, &p, written, taken));
+    c->is_elsewhere = written > 0 && !ngtcp2_path_eq(path, ngtcp2_conn_get_path(ng));
     return written;
 }
 
@@ -115,11 +118,15 @@ static bool send_stuck(struct quic_conn *c) {
     return is_sent;
 }
 
-/* Bytes that were written; 0: nothing more for now; below: an error of the library. */
+/* Bytes that were written; 0: nothing more for now; below: an error of the library.
+ *
+ * All of a burst goes where its first packet goes. The library may answer or ask another path with that one, and would
+ * fill the burst with packets of the current path behind it. */
 static ngtcp2_ssize write_burst(struct quic_conn *c, bool *ret_is_blocked) {
     ngtcp2_path_storage path;
     ngtcp2_pkt_info info = {0};
     ngtcp2_path_storage_zero(&path);
+    c->is_elsewhere = false;
     size_t quantum = ngtcp2_conn_get_send_quantum(c->ng), segment = 0;
     size_t least = ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
     size_t room = quantum < QUIC_BURST_SIZE ? quantum : QUIC_BURST_SIZE;

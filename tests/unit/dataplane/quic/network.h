@@ -57,6 +57,8 @@ struct network {
     uint64_t               ecn[2][4];           /* datagrams sent in each direction, by their bits */
     size_t                 longest[2];          /* of them */
     uint64_t               bytes[2], packets[2]; /* sent in each direction */
+    uint16_t               watched;             /* a client's port: what the server sends there is counted */
+    uint64_t               watched_bytes, watched_packets;
     unsigned               answers_lost;        /* so many packets of clients with PATH_RESPONSE, the next ones */
     bool                   loses_next;          /* of a client's packets */
     unsigned               forwarded;
@@ -98,6 +100,8 @@ static inline void net_post(enum direction direction, const struct address *from
     if (direction == TO_CLIENT) {
         net.last.n = 0;
         strbuf_add(&net.last, (const char *)bytes, n);
+        net.watched_bytes += address_port(to) == net.watched ? n : 0;
+        net.watched_packets += address_port(to) == net.watched;
     }
     unsigned copies = chance() < net.double_percent ? 2 : 1;
     if (direction == TO_SERVER && net.loses_next) {

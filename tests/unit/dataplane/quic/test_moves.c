@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SIZE = 1 << 20, MOVED = 50002, MOMENTS = 30, SILENCE = 300000 };
+enum { SIZE = 1 << 20, MOVED = 50002, VICTIM = 50003, MOMENTS = 30, SILENCE = 300000 };
 
 static char         large[SIZE];
 static struct peer *mover;
@@ -146,6 +146,80 @@ static void who_moves_within_a_handshake_has_to_begin_again(void **state) {
     assert_int_equal(stats()->quic_handshake_timeouts_total, 1);
     mover = peer_connect(&(struct peer_wish){0});
     assert_true(net_run(is_done, 5000000));
+}
+
+/* ---- what goes elsewhere ---- */
+
+static bool is_far_on(void) {
+    return mover->got[0].n > SIZE / 4;
+}
+
+/* All that it has to say is said, and the server is in the middle of its answer. */
+static void begin_download(void) {
+    mover = peer_connect(&(struct peer_wish){.connection_window = 1});
+    assert_true(net_run(is_done, 5000000));
+    peer_send(mover, large, SIZE);
+    assert_true(net_run(has_said_all, 10000000));
+    net_run(NULL, 20 * DELAY_US);
+    ngtcp2_conn_extend_max_offset(mover->conn, SIZE);
+    assert_true(net_run(is_far_on, 10000000));
+}
+
+/* PATH_CHALLENGE and PADDING, from another address. Returns its bytes. */
+static uint64_t probe_from(uint16_t port) {
+    struct address before = mover->local;
+    uint64_t sent = net.bytes[TO_SERVER];
+    memset(instead.bytes, 0, sizeof instead.bytes);
+    memcpy(instead.bytes, "\x1a" "12345678", 9);
+    instead.n = 1000;
+    mover->local = loopback_address(port);
+    peer_send(mover, large, instead.n);
+    net.worker.now += 1000; /* for its pacing */
+    peer_write(mover);
+    mover->local = before;
+    assert_int_equal(instead.n, 0);
+    return net.bytes[TO_SERVER] - sent;
+}
+
+/* An address that anybody can name gets the answer to the probe, and nothing of the download (RFC 9000 section 8). */
+static void a_probe_takes_nothing_along(void **state) {
+    (void)state;
+    net.options.max_udp_payload = NGTCP2_MAX_UDP_PAYLOAD_SIZE; /* of which the answer is, too */
+    begin_download();
+    net.watched = VICTIM;
+    uint64_t bytes = probe_from(VICTIM);
+    expect_echo();
+    assert_int_equal(net.watched_packets, 1);
+    assert_in_range(net.watched_bytes, 1, 3 * bytes);
+    assert_int_equal(stats()->quic_migrations_total, 0);
+}
+
+static uint8_t challenges(void) {
+    return net.endpoint->first->conn.unproven.asked;
+}
+
+static uint8_t challenges_before;
+
+static bool has_moved(void) {
+    if (stats()->quic_migrations_total > 0)
+        return true;
+    challenges_before = challenges();
+    net.watched_packets = 0;
+    return false;
+}
+
+/* Once the new address is valid, the old one is asked whether it still is. */
+static void an_old_address_gets_challenges_alone(void **state) {
+    (void)state;
+    begin_download();
+    net.watched = address_port(&mover->local);
+    mover->local = mover->inner = loopback_address(MOVED);
+    ngtcp2_path path = quic_path(&mover->inner, &net.server);
+    assert_int_equal(ngtcp2_conn_initiate_immediate_migration(mover->conn, &path, net.worker.now * 1000), 0);
+    assert_true(net_run(has_moved, 5000000));
+    expect_echo();
+    assert_true(net.watched_packets > 0);
+    assert_int_equal(net.watched_packets, challenges() - challenges_before);
 }
 
 /* ---- Retry ---- */
@@ -328,6 +402,8 @@ int main(void) {
         cmocka_unit_test(an_answer_that_is_lost_is_asked_for_again),
         NET_TEST(nobody_is_followed_within_a_handshake),
         NET_TEST(who_moves_within_a_handshake_has_to_begin_again),
+        NET_TEST(a_probe_takes_nothing_along),
+        NET_TEST(an_old_address_gets_challenges_alone),
         NET_TEST(a_large_hello_gets_one_retry),
         NET_TEST(a_retry_that_is_lost_is_sent_again),
         NET_TEST(no_id_is_issued_twice),
