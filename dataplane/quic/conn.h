@@ -9,7 +9,8 @@
  *
  * An operation may call every function below but those of the flush that it is in. quic_close may be called anywhere and any
  * number of times: the first one counts, and on_closed is still the last call but destroy. Stream ids are those of RFC 9000
- * section 2.1. Bytes that next() gave stay where they are until on_stream_acked or on_stream_close says otherwise. */
+ * section 2.1. Bytes that next() gave stay where they are until on_stream_acked or on_stream_close says otherwise, or until
+ * quic_close: from then on none of them is read, nor what a next() gives that called it. */
 #pragma once
 
 #include <stdbool.h>

@@ -26,6 +26,8 @@ static void ask(struct quic_conn *c, struct piece *p) {
     *p = (struct piece){.id = -1};
     if (c->user && !c->wants_close)
         p->count = c->user->ops->next(c->user, &p->id, &p->fin, p->vec, most);
+    if (c->wants_close)
+        *p = (struct piece){.id = -1}; /* what it points to may be gone */
 }
 
 static void note_taken(struct quic_conn *c, int64_t id, size_t n) {
@@ -53,22 +55,34 @@ static bool answer(struct quic_conn *c, const struct piece *p, ngtcp2_ssize writ
     }
 }
 
+/* The library holds a packet that has room left. */
+static bool is_begun(ngtcp2_ssize written, uint32_t flags) {
+    return written == NGTCP2_ERR_WRITE_MORE ||
+           (written == NGTCP2_ERR_STREAM_DATA_BLOCKED && flags & NGTCP2_WRITE_STREAM_FLAG_MORE);
+}
+
+/* Once the connection is to be closed, what its streams have said may be gone, and a new packet could say it again: none is
+ * begun. One that is begun takes nothing more of that: it is finished. */
 static ngtcp2_ssize write_packet(ngtcp2_conn *ng, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *room, size_t n,
                                  ngtcp2_tstamp now, void *user) {
     struct quic_conn *c = user;
     struct piece p;
     ngtcp2_ssize written, taken;
     unsigned asked = 0;
+    bool has_begun = false;
     if (c->is_elsewhere)
         return 0;
     n = quic_path_limit(c, n);
     do {
         ask(c, &p);
+        if (c->wants_close && !has_begun)
+            return 0;
         uint32_t flags = (p.fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0u) |
                          (p.id >= 0 && ++asked < STREAMS_MAX ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0u);
         taken = -1;
         written = ngtcp2_conn_writev_stream(ng, path, info, room, n, &taken, flags, p.id, (const ngtcp2_vec *)p.vec, p.count,
                                             now);
+        has_begun |= is_begun(written, flags);
     } while (answer(c, &p, written, taken));
     c->is_elsewhere = written > 0 && !ngtcp2_path_eq(path, ngtcp2_conn_get_path(ng));
     return written;

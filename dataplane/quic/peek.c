@@ -46,17 +46,23 @@ static void skip_stream(struct cursor *c, uint64_t type) {
     skip(c, type & 2 ? take_number(c) : (uint64_t)(c->end - c->at));
 }
 
+/* A unidirectional stream of this side. */
+static bool is_ours(uint64_t id, bool is_server) {
+    return (id & 3) == (is_server ? 3 : 2);
+}
+
 static void read_reset(struct quic_peeked *p, bool is_server, struct cursor *c) {
     uint64_t id = take_number(c);
     skip_numbers(c, 2);
-    p->resets_ours |= !c->is_cut && (id & 3) == (is_server ? 3 : 2);
+    p->resets_ours |= !c->is_cut && is_ours(id, is_server);
 }
 
-static void read_stop(struct quic_peeked *p, struct cursor *c) {
-    struct quic_stop stop = {.id = (int64_t)take_number(c)};
-    stop.code = take_number(c);
-    if (!c->is_cut && p->stop_count < QUIC_STOPS_MAX)
-        p->stops[p->stop_count++] = stop;
+/* The last place is for a stream of ours: that ends a connection of HTTP/3, whatever else is stopped. */
+static void read_stop(struct quic_peeked *p, bool is_server, struct cursor *c) {
+    uint64_t id = take_number(c), code = take_number(c);
+    size_t most = is_ours(id, is_server) ? QUIC_STOPS_MAX : QUIC_STOPS_MAX - 1;
+    if (!c->is_cut && p->stop_count < most)
+        p->stops[p->stop_count++] = (struct quic_stop){(int64_t)id, code};
 }
 
 /* Frames that are numbers alone: how many behind the type (section 19); 0xff: others. */
@@ -80,7 +86,7 @@ static void read_other(struct quic_peeked *p, bool is_server, struct cursor *c, 
         read_reset(p, is_server, c);
         break;
     case 0x05:
-        read_stop(p, c);
+        read_stop(p, is_server, c);
         break;
     case 0x06: /* CRYPTO */
         skip_numbers(c, 1);

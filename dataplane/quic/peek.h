@@ -20,7 +20,8 @@ struct quic_stop {
 struct quic_peeked {
     bool             resets_ours;             /* RESET_STREAM of a unidirectional stream of this side */
     size_t           stop_count;
-    struct quic_stop stops[QUIC_STOPS_MAX];   /* more than these are found out when the stream is written to */
+    struct quic_stop stops[QUIC_STOPS_MAX];   /* more than these are found out when the stream is written to; the first of a
+                                               * unidirectional stream of this side is among them */
 };
 
 /* Adds what is in the payload of one packet. It reads up to the first frame that it does not know, or that is cut off: that

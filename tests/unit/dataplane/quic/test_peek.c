@@ -56,6 +56,14 @@ static void no_more_than_there_is_room_for(void **state) {
     static char room[3 * (QUIC_STOPS_MAX + 12)];
     for (size_t i = 0; i < sizeof room; i += 3)
         memcpy(room + i, "\x05\x04\x01", 3);
+    assert_int_equal(peek(true, room, sizeof room).stop_count, QUIC_STOPS_MAX - 1);
+    memcpy(room + sizeof room - 6, "\x05\x0b\x02\x05\x0f\x03", 6); /* two of ours */
+    struct quic_peeked p = peek(true, room, sizeof room);
+    assert_int_equal(p.stop_count, QUIC_STOPS_MAX);
+    assert_int_equal(p.stops[QUIC_STOPS_MAX - 1].id, 11);
+    assert_int_equal(p.stops[QUIC_STOPS_MAX - 1].code, 2);
+    for (size_t i = 0; i < sizeof room; i += 3)
+        room[i + 1] = 0x0b;
     assert_int_equal(peek(true, room, sizeof room).stop_count, QUIC_STOPS_MAX);
 }
 
