@@ -30,13 +30,15 @@ struct kubernetes_namespace {
     struct reflector            *slice_reflector, *service_reflector; /* the second only where it is wanted */
     bool                         has_slices, has_services; /* the lists are whole */
     bool                         is_listing;               /* slices: nobody is told of single ones, or of some alone */
-    char                         failure[REASON_MAX];      /* since a watch stood; empty: all is well */
+    /* Since a watch stood; empty: all is well. The second is of no interest to who names ports. */
+    char                         slice_failure[REASON_MAX], service_failure[REASON_MAX];
 };
 
 /* ---- followers ---- */
 
-static bool is_whole(const struct kubernetes_namespace *n) {
-    return n->has_slices && !n->is_listing && (n->has_services || !n->service_reflector);
+static bool is_whole(const struct kubernetes_follower *f) {
+    const struct kubernetes_namespace *n = f->in;
+    return n->has_slices && !n->is_listing && (n->has_services || !f->wants_services);
 }
 
 static void destroy_namespace(struct kubernetes_namespace *n) {
@@ -52,33 +54,32 @@ static void destroy_namespace(struct kubernetes_namespace *n) {
     hg_free(n);
 }
 
-/* What there is, and behind it what still fails. `service`: only those who follow it; NULL: all. */
-static void tell(struct kubernetes_namespace *n, const char *service) {
-    if (!is_whole(n))
+static const char *failure_of(const struct kubernetes_follower *f) {
+    const struct kubernetes_namespace *n = f->in;
+    return n->slice_failure[0] ? n->slice_failure : f->wants_services ? n->service_failure : "";
+}
+
+/* What there is, and behind it what still fails. */
+static void tell_one(struct kubernetes_follower *f) {
+    if (!is_whole(f))
         return;
-    for (struct kubernetes_follower *f = n->followers; f; f = f->next) {
-        if (service && strcmp(f->service, service) != 0)
-            continue;
-        f->changed(f->context);
-        if (n->failure[0])
-            f->failed(f->context, n->failure);
-    }
+    f->changed(f->context);
+    if (*failure_of(f))
+        f->failed(f->context, failure_of(f));
 }
 
-static void on_failed(void *context, const char *reason) {
-    struct kubernetes_namespace *n = context;
-    snprintf(n->failure, sizeof n->failure, "%s", reason);
+/* Who follows this service; NULL: all. */
+static void tell(struct kubernetes_namespace *n, const char *service) {
     for (struct kubernetes_follower *f = n->followers; f; f = f->next)
-        f->failed(f->context, reason);
+        if (!service || strcmp(f->service, service) == 0)
+            tell_one(f);
 }
 
-/* It is asked again, with success: what there was to say of it is over. */
-static void on_watching(void *context) {
-    struct kubernetes_namespace *n = context;
-    bool has_failed = n->failure[0];
-    n->failure[0] = '\0';
-    if (has_failed)
-        tell(n, NULL);
+/* The same of those alone to whom Services matter. */
+static void tell_by_number(struct kubernetes_namespace *n, const char *service) {
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
+        if (f->wants_services && (!service || strcmp(f->service, service) == 0))
+            tell_one(f);
 }
 
 /* ---- slices ---- */
@@ -109,9 +110,25 @@ static void on_slices_listed(void *context) {
     tell(n, NULL);
 }
 
+static void on_slices_failed(void *context, const char *reason) {
+    struct kubernetes_namespace *n = context;
+    snprintf(n->slice_failure, sizeof n->slice_failure, "%s", reason);
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
+        f->failed(f->context, reason);
+}
+
+/* It is asked again, with success: what there was to say of it is over. */
+static void on_slices_watched(void *context) {
+    struct kubernetes_namespace *n = context;
+    bool has_failed = n->slice_failure[0];
+    n->slice_failure[0] = '\0';
+    if (has_failed)
+        tell(n, NULL);
+}
+
 static const struct reflector_ops slice_ops = {
     .list = on_slices_list, .set = on_slice_set, .removed = on_slice_removed, .listed = on_slices_listed,
-    .watching = on_watching, .failed = on_failed,
+    .watching = on_slices_watched, .failed = on_slices_failed,
 };
 
 /* ---- services ---- */
@@ -124,7 +141,7 @@ static bool on_service_set(void *context, const cJSON *object) {
     struct kubernetes_namespace *n = context;
     const char *name = services_set(&n->services, object);
     if (name)
-        tell(n, name);
+        tell_by_number(n, name);
     return name != NULL;
 }
 
@@ -132,19 +149,35 @@ static void on_service_removed(void *context, const cJSON *object) {
     struct kubernetes_namespace *n = context;
     const char *name = services_remove(&n->services, object);
     if (name)
-        tell(n, name);
+        tell_by_number(n, name);
 }
 
 static void on_services_listed(void *context) {
     struct kubernetes_namespace *n = context;
     services_listed(&n->services);
     n->has_services = true;
-    tell(n, NULL);
+    tell_by_number(n, NULL);
+}
+
+static void on_services_failed(void *context, const char *reason) {
+    struct kubernetes_namespace *n = context;
+    snprintf(n->service_failure, sizeof n->service_failure, "%s", reason);
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
+        if (f->wants_services)
+            f->failed(f->context, reason);
+}
+
+static void on_services_watched(void *context) {
+    struct kubernetes_namespace *n = context;
+    bool has_failed = n->service_failure[0];
+    n->service_failure[0] = '\0';
+    if (has_failed)
+        tell_by_number(n, NULL);
 }
 
 static const struct reflector_ops service_ops = {
     .list = on_services_list, .set = on_service_set, .removed = on_service_removed, .listed = on_services_listed,
-    .watching = on_watching, .failed = on_failed,
+    .watching = on_services_watched, .failed = on_services_failed,
 };
 
 /* ---- namespaces ---- */
@@ -177,6 +210,20 @@ static int want_services(struct kubernetes_namespace *n) {
     if (!n->service_reflector)
         n->service_reflector = reflector_create(&n->owner->server, path, &service_ops, n);
     return n->service_reflector ? 0 : -1;
+}
+
+/* Once nobody needs them, their failures are nobody's, either. */
+static void drop_services(struct kubernetes_namespace *n) {
+    for (struct kubernetes_follower *f = n->followers; f; f = f->next)
+        if (f->wants_services)
+            return;
+    reflector_count(n->service_reflector, &n->owner->gone);
+    reflector_destroy(n->service_reflector);
+    services_finish(&n->services);
+    n->services = (struct services){0};
+    n->service_reflector = NULL;
+    n->has_services = false;
+    n->service_failure[0] = '\0';
 }
 
 static struct kubernetes_namespace *find_namespace(const struct kubernetes *k, const char *name) {
@@ -214,6 +261,8 @@ void kubernetes_leave(struct kubernetes_follower *f) {
     f->in = NULL;
     if (!n->followers)
         destroy_namespace(n);
+    else if (f->wants_services)
+        drop_services(n);
 }
 
 struct reflector *kubernetes_watch_secret(struct kubernetes *k, struct str namespace, struct str name,
@@ -231,7 +280,7 @@ struct reflector *kubernetes_watch_secret(struct kubernetes *k, struct str names
 }
 
 bool kubernetes_is_known(const struct kubernetes_follower *f) {
-    return f->in && is_whole(f->in);
+    return f->in && is_whole(f);
 }
 
 Headgate__EndpointSet *kubernetes_endpoints(const struct kubernetes_follower *f, const char *port, struct arena *arena,

@@ -166,6 +166,62 @@ static void a_service_that_goes_is_told(void **state) {
     assert_int_equal(f->changes, before + 1);
 }
 
+/* It names its port, and may be the only one that the API server lets be followed. */
+struct other {
+    struct kubernetes_follower follower;
+    unsigned                   changes, failures;
+};
+
+static void on_other_changed(void *context) {
+    ((struct other *)context)->changes++;
+}
+
+static void on_other_failed(void *context, const char *reason) {
+    assert_non_null(reason);
+    ((struct other *)context)->failures++;
+}
+
+static void follow_by_name(struct fixture *f, struct other *o) {
+    *o = (struct other){.follower = {
+        .service = "web", .changed = on_other_changed, .failed = on_other_failed, .context = o}};
+    assert_int_equal(kubernetes_follow(f->k, "shop", &o->follower), 0);
+}
+
+static void services_that_cannot_be_read_are_the_matter_of_who_needs_them(void **state) {
+    struct fixture *f = *state;
+    struct other other;
+    follow_by_name(f, &other);
+    f->failure = "the API server answers 403";
+    service_ops.failed(f->follower.in, f->failure);
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-a", ONE);
+    slice_ops.listed(f->follower.in);
+    assert_true(f->changes == 0 && f->failures == 1 && !kubernetes_is_known(&f->follower));
+    assert_true(other.changes == 1 && other.failures == 0 && kubernetes_is_known(&other.follower));
+    set_slice(f, "web-a", ONE ", " TWO);
+    assert_int_equal(other.changes, 2);
+    list_services(f);
+    assert_true(f->changes > 0 && !f->has_failed && other.changes == 2);
+    kubernetes_leave(&other.follower);
+}
+
+static void services_go_with_the_last_who_needs_them(void **state) {
+    struct fixture *f = *state;
+    struct other other;
+    follow_by_name(f, &other);
+    f->failure = "the API server answers 403";
+    service_ops.failed(f->follower.in, f->failure);
+    struct kubernetes_namespace *n = f->follower.in;
+    assert_non_null(n->service_reflector);
+    kubernetes_leave(&f->follower);
+    assert_null(n->service_reflector);
+    assert_int_equal(kubernetes_follow(f->k, "shop", &f->follower), 0);
+    assert_non_null(n->service_reflector);
+    list_all(f);
+    assert_true(f->changes > 0 && !f->has_failed);
+    kubernetes_leave(&other.follower);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -174,6 +230,8 @@ int main(void) {
         TEST(half_a_list_is_not_told),
         TEST(a_list_counts_without_a_watch),
         TEST(a_service_that_goes_is_told),
+        TEST(services_that_cannot_be_read_are_the_matter_of_who_needs_them),
+        TEST(services_go_with_the_last_who_needs_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
