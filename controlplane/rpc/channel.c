@@ -7,10 +7,11 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "controlplane/rpc/message.h"
 #include "controlplane/rpc/pem.h"
 #include "controlplane/rpc/stream_internal.h"
 
-enum { AUTHORITY, CERTIFICATE, KEY, PEMS, METADATA_MAX = 64 << 10, ARGS_MAX = 16 };
+enum { AUTHORITY, CERTIFICATE, KEY, PEMS, METADATA_MAX = 64 << 10, ARGS_MAX = 20 };
 
 struct rpc_channel {
     struct rpc_loop *loop;
@@ -106,6 +107,8 @@ static void fill_args(const struct rpc_channel *c, struct args *a) {
     put_int(a, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, o->message_max);
     put_int(a, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
     put_int(a, GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX);
+    put_int(a, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, RPC_UNCOMPRESSED);
+    put_int(a, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     put_int(a, GRPC_ARG_ENABLE_RETRIES, 0);
     put_int(a, GRPC_ARG_ENABLE_HTTP_PROXY, 0);                  /* what is connected to stands in the configuration alone */
     put_int(a, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);

@@ -2,7 +2,12 @@
 #pragma once
 
 #include <grpc/byte_buffer.h>
+#include <grpc/compression.h>
 #include <protobuf-c/protobuf-c.h>
+
+/* The bounds of messages are for what comes on the wire, so nothing may come compressed: a call with such a message ends
+ * with UNIMPLEMENTED. GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET. */
+enum { RPC_UNCOMPRESSED = 1 << GRPC_COMPRESS_NONE };
 
 /* Encodes; the caller destroys the buffer (grpc_byte_buffer_destroy). NULL without memory. */
 grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *m);

@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "controlplane/rpc/call_internal.h"
+#include "controlplane/rpc/message.h"
 
 enum {
     REQUESTS_WAITING = 8, /* calls that gRPC may have ready for us at once */
@@ -106,6 +107,8 @@ static grpc_server *create_grpc_server(const struct rpc_server_config *config) {
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, config->calls_max),
         int_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
+        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, RPC_UNCOMPRESSED),
+        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),

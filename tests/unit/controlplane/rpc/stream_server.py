@@ -10,7 +10,7 @@ import threading
 
 import grpc
 
-FLOOD, SIZE = 400, 64 << 10
+FLOOD, SIZE, BOMB = 400, 64 << 10, 256 << 20
 
 
 class Methods:
@@ -59,6 +59,10 @@ class Methods:
     def peer(self, _request, context):
         return context.peer().encode()
 
+    def bomb(self, _requests, context):
+        context.set_compression(grpc.Compression.Gzip)
+        yield bytes(BOMB)
+
     def hang(self, requests, context):
         ended = threading.Event()
         if context.add_callback(ended.set):     # False: it has ended already
@@ -68,7 +72,7 @@ class Methods:
 
 def handlers(methods):
     streams = {"Echo": methods.echo, "Flood": methods.flood, "Swallow": methods.swallow, "Fail": methods.fail,
-               "AtOnce": methods.at_once, "Hang": methods.hang}
+               "AtOnce": methods.at_once, "Hang": methods.hang, "Bomb": methods.bomb}
     unary = {"Unary": methods.unary, "Open": methods.open_gate, "Count": methods.count, "Peer": methods.peer,
              "Unavailable": methods.unavailable}
     table = {name: grpc.stream_stream_rpc_method_handler(function) for name, function in streams.items()}

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -18,6 +20,7 @@
 #include "controlplane/rpc/message.h"
 #include "controlplane/rpc/server.h"
 #include "proto/admin.pb-c.h"
+#include "tests/unit/controlplane/rpc/grpcio.h"
 
 enum { MESSAGE_LIMIT = 1 << 20, SECOND = 1000000 };
 
@@ -273,6 +276,31 @@ static void message_over_the_limit(void **state) {
     assert_int_equal(f->status, GRPC_STATUS_OK);
 }
 
+static void *compressing_thread(void *arg) {
+    struct fixture *f = arg;
+    char command[512];
+    snprintf(command, sizeof command, "exec /usr/bin/python3 tests/unit/controlplane/rpc/compressing_client.py %s %s %u",
+             f->address, f->method, 64U << 20);
+    int status = system(command);
+    f->status = WIFEXITED(status) ? (grpc_status_code)WEXITSTATUS(status) : GRPC_STATUS_UNKNOWN;
+    ev_async_send(f->ev, &f->finished);
+    return NULL;
+}
+
+/* It would be 64 times as large as one may be. */
+static void compressed_message(void **state) {
+    struct fixture *f = *state;
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    f->method = "/test/Echo";
+    f->has_finished = false;
+    assert_int_equal(pthread_create(&f->thread, NULL, compressing_thread, f), 0);
+    finish_call(f);
+    getrusage(RUSAGE_SELF, &after);
+    assert_int_equal(f->status, GRPC_STATUS_UNIMPLEMENTED);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 30 << 10); /* KiB */
+}
+
 static void client_that_gives_up(void **state) {
     struct fixture *f = *state;
     call(f, "/test/Hold", 1, 2 * SECOND);
@@ -425,6 +453,7 @@ int main(void) {
         TEST(unknown_method),
         TEST(refusal_has_its_text),
         TEST(message_over_the_limit),
+        TEST(compressed_message),
         TEST(client_that_gives_up),
         TEST(call_cancelled_by_us),
         TEST(owner_that_goes_away),

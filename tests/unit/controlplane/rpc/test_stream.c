@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -397,6 +398,22 @@ static void message_over_the_limit(void **state) {
     free(large);
 }
 
+/* Of one message that is small on the wire, and would be 256 MiB. */
+static void compressed_message(void **state) {
+    struct fixture *f = *state;
+    struct told t = {0};
+    serve(f, "plain");
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    open_stream(f, &t, "/test.Streams/Bomb", 0);
+    rpc_stream_read(t.stream);
+    RUN_UNTIL(f, t.closed || t.messages);
+    getrusage(RUSAGE_SELF, &after);
+    assert_int_equal(t.messages, 0);
+    assert_int_equal(t.status, GRPC_STATUS_UNIMPLEMENTED);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 100 << 10); /* KiB */
+}
+
 /* ---- servers that are not there ---- */
 
 static struct told try_once(struct fixture *f) {
@@ -614,6 +631,7 @@ int main(void) {
         TEST(server_sends_no_more_than_is_read),
         TEST(sent_waits_for_a_server_that_does_not_read),
         TEST(message_over_the_limit),
+        TEST(compressed_message),
         TEST(nobody_there_then_somebody),
         TEST(unavailable_server_is_connected_to_anew),
         TEST(name_that_cannot_be_resolved),
