@@ -198,6 +198,13 @@ static void complete_node(struct bootstrap_reader *r) {
     r->made->node = node;
 }
 
+/* A server whose machine is gone says nothing, which is what one says that has no news, too. */
+static void watch_connections(struct bootstrap_reader *r) {
+    for (size_t i = 0; i < r->made->server_count; i++)
+        if (r->servers[i].channel.keepalive_us == 0)
+            r->servers[i].channel.keepalive_us = XDS_KEEPALIVE_US;
+}
+
 static void read_form(struct bootstrap_reader *r) {
     bool is_grpc = r->tree->type == TREE_MAP && child_of_key(r->tree, STR("xds_servers"));
     bool is_envoy = r->tree->type == TREE_MAP && child_of_key(r->tree, STR("dynamic_resources"));
@@ -216,6 +223,7 @@ static void read_form(struct bootstrap_reader *r) {
         complete_node(r);
     if (r->faults == 0 && r->made->server_count == 0)
         bootstrap_fault(r, NULL, ERROR_MISSING, "there is no management server");
+    watch_connections(r);
 }
 
 int xds_bootstrap_parse(const char *file, struct str text, struct xds_bootstrap *ret, struct error_list *errors,

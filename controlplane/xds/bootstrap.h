@@ -16,12 +16,13 @@
 enum {
     XDS_BOOTSTRAP_MAX = 4 << 20,        /* bytes of the file */
     XDS_SERVERS_MAX = 32,
+    XDS_KEEPALIVE_US = 330000000,       /* where none is given: servers that nobody told else bear a ping in 5 minutes */
 };
 
 /* Times are microseconds; 0 is what rpc_channel_options say. */
 struct xds_server {
     const char                *name;    /* for people: "127.0.0.1:18000" */
-    struct rpc_channel_options channel; /* but for message_max and user_agent */
+    struct rpc_channel_options channel; /* but for message_max and user_agent; always with a keepalive */
     const struct rpc_metadata *metadata;
     size_t                     metadata_count;
     const char                *host;    /* polled: the Host of a request */

@@ -414,6 +414,23 @@ static void compressed_message(void **state) {
     assert_true(after.ru_maxrss - before.ru_maxrss < 100 << 10); /* KiB */
 }
 
+/* It is stopped and not ended: its connection stays, and nothing comes of it. */
+static void a_server_that_hangs_is_noticed(void **state) {
+    struct fixture *f = *state;
+    struct told t = {0};
+    struct rpc_channel_options o = plain;
+    serve(f, "plain");
+    o.keepalive_us = o.keepalive_timeout_us = SECOND / 5;
+    use(f, o);
+    open_stream(f, &t, "/test.Streams/Hang", 0);
+    say(&t, "x");
+    RUN_UNTIL(f, t.connected && t.sent);
+    assert_int_equal(kill(f->peer.pid, SIGSTOP), 0);
+    rpc_stream_read(t.stream);
+    RUN_UNTIL(f, t.closed);
+    assert_int_equal(t.status, GRPC_STATUS_UNAVAILABLE);
+}
+
 /* ---- servers that are not there ---- */
 
 static struct told try_once(struct fixture *f) {
@@ -632,6 +649,7 @@ int main(void) {
         TEST(sent_waits_for_a_server_that_does_not_read),
         TEST(message_over_the_limit),
         TEST(compressed_message),
+        TEST(a_server_that_hangs_is_noticed),
         TEST(nobody_there_then_somebody),
         TEST(unavailable_server_is_connected_to_anew),
         TEST(name_that_cannot_be_resolved),

@@ -91,6 +91,7 @@ static void grpc_form(void **state) {
     assert_string_equal(s->channel.certificate.path, "c.pem");
     assert_string_equal(s->channel.key.path, "c.key");
     assert_true(s->fail_on_data_errors && !s->ignore_resource_deletion && !s->is_timer_transient);
+    assert_int_equal(s->channel.keepalive_us, XDS_KEEPALIVE_US);
     s = &f->b.servers[1];
     assert_int_equal(s->channel.security, RPC_SECURITY_PLAINTEXT);
     assert_true(!s->fail_on_data_errors && s->ignore_resource_deletion && s->is_timer_transient);
