@@ -28,6 +28,7 @@ struct reflector {
     struct strbuf                   text;       /* of the page, or of the event that has begun */
     char                            version[VERSION_MAX]; /* where the watch goes on; empty: list */
     char                           *page;       /* the token of the next; NULL: the first */
+    unsigned                        pages;      /* of this list, so far */
     uint64_t                        retry;      /* the last wait; 0: none since an event came */
     ev_tstamp                       began;      /* the call */
     bool                            is_gone;    /* a watch was told so */
@@ -81,6 +82,7 @@ static void forget_place(struct reflector *r) {
     r->version[0] = '\0';
     hg_free(r->page);
     r->page = NULL;
+    r->pages = 0;
 }
 
 /* From the same place it would come again; the next is a list, which also has what a watch has missed. */
@@ -124,14 +126,22 @@ static int take_items(struct reflector *r, const cJSON *list) {
     return 0;
 }
 
+/* The same page again would come without end, from a cache that does not look at what is asked for, say. */
+static int next_page(struct reflector *r, const char *token) {
+    if (++r->pages == REFLECTOR_PAGES_MAX || (r->page && strcmp(r->page, token) == 0))
+        return -1;
+    hg_free(r->page);
+    r->page = hg_strdup(token);
+    return r->page ? 0 : -1;
+}
+
 /* The token of the next page, or the end of the list. 0, or -1 when it makes no sense. */
 static int end_page(struct reflector *r, const cJSON *list) {
     const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(list, "metadata");
     const char *next = text_of(metadata, "continue");
-    hg_free(r->page);
-    r->page = NULL;
     if (*next)
-        return (r->page = hg_strdup(next)) ? 0 : -1;
+        return next_page(r, next);
+    forget_place(r);
     note_version(r, list);
     if (!r->version[0])
         return -1;

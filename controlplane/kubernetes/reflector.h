@@ -17,6 +17,7 @@
 
 enum {
     REFLECTOR_PAGE = 500,               /* objects */
+    REFLECTOR_PAGES_MAX = 4096,         /* of one list; one that never ends is no list */
     REFLECTOR_PAGE_BYTES_MAX = 64 << 20,
     REFLECTOR_EVENT_BYTES_MAX = 4 << 20, /* an object of etcd has at most 1.5 MiB */
 };
@@ -33,7 +34,7 @@ struct kubernetes_server {
 struct reflector_ops {
     /* Objects until `listed` are all that there are; they may be there already. */
     void (*list)(void *context);
-    /* It is there now, or has changed. Valid during the call. False: no memory, it is tried again. */
+    /* It is there now, or has changed. Valid during the call. False: no memory, or no room; it is listed again. */
     bool (*set)(void *context, const cJSON *object);
     void (*removed)(void *context, const cJSON *object);
     void (*listed)(void *context);

@@ -63,6 +63,7 @@ static struct service *create(const char *name, const cJSON *object) {
 }
 
 static void drop(struct services *all, struct service *s) {
+    all->bytes -= s->arena.heap;
     map_remove(&all->by_name, str_of(s->name));
     *s->place = s->after;
     if (s->after)
@@ -75,12 +76,18 @@ const char *services_set(struct services *all, const cJSON *object) {
     if (!s)
         return NULL;
     struct service *before = map_get(&all->by_name, str_of(s->name));
+    if (s->arena.heap > SERVICES_BYTES_MAX - all->bytes + (before ? before->arena.heap : 0)) {
+        all->is_full = true;
+        destroy(s);
+        return NULL;
+    }
     if (before)
         drop(all, before);
     if (map_set(&all->by_name, str_of(s->name), s) < 0) {
         destroy(s);
         return NULL;
     }
+    all->bytes += s->arena.heap;
     s->round = all->round;
     s->after = all->first;
     s->place = &all->first;
@@ -100,6 +107,7 @@ const char *services_remove(struct services *all, const cJSON *object) {
 }
 
 void services_list(struct services *all) {
+    all->is_full = false;
     all->round++;
 }
 

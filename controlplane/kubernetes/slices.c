@@ -142,6 +142,7 @@ static struct slice *create(const char *name, const char *service, const cJSON *
 /* ---- all of them ---- */
 
 static void unlink_slice(struct slices *all, struct slice *s) {
+    all->bytes -= s->arena.heap;
     map_remove(&all->by_name, str_of(s->name));
     *s->place = s->after;
     if (s->after)
@@ -166,6 +167,7 @@ static int link_slice(struct slices *all, struct slice *s) {
         map_remove(&all->by_name, str_of(s->name));
         return -1;
     }
+    all->bytes += s->arena.heap;
     s->after = all->first;
     s->place = &all->first;
     if (s->after)
@@ -218,6 +220,11 @@ static bool replace(struct slices *all, struct slice *before, struct slice *s) {
     return true;
 }
 
+/* In the place of the other, which may be NULL. */
+static bool has_room(const struct slices *all, const struct slice *before, const struct slice *s) {
+    return s->arena.heap <= SLICES_BYTES_MAX - all->bytes + (before ? before->arena.heap : 0);
+}
+
 bool slices_set(struct slices *all, const cJSON *object) {
     const char *name = name_of(object), *type = text_of(member(object, "addressType"));
     const char *service = text_of(member(member(member(object, "metadata"), "labels"), SERVICE_LABEL));
@@ -230,11 +237,17 @@ bool slices_set(struct slices *all, const cJSON *object) {
     struct slice *s = create(name, service, object);
     if (!s)
         return false;
+    if (!has_room(all, before, s)) {
+        all->is_full = true;
+        destroy(s);
+        return false;
+    }
     s->round = all->round;
     return replace(all, before, s);
 }
 
 void slices_list(struct slices *all) {
+    all->is_full = false;
     all->round++;
 }
 

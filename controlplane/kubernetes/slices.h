@@ -11,6 +11,8 @@
 #include "common/map.h"
 #include "proto/resources.pb-c.h"
 
+enum { SLICES_BYTES_MAX = 256 << 20 };  /* of memory: 262,144 endpoints in full slices need a tenth */
+
 struct slice;
 
 /* All that is known of one namespace. Zeroed but for `changed`, which is called when a service has other slices and must not
@@ -22,13 +24,15 @@ struct slices {
     struct map by_service;              /* to the first struct slice of it */
     struct slice *first;                /* of all */
     uint64_t   round;                   /* of lists: what a list does not name is gone at its end */
+    size_t     bytes;
+    bool       is_full;                 /* since the list began one had no room */
 };
 
 void slices_finish(struct slices *s);
 void slices_list(struct slices *s);     /* a list begins */
 void slices_listed(struct slices *s);   /* and ends: slices that were not set in between are gone */
 /* An object EndpointSlice that is there now. One that belongs to no service, or has names instead of IP addresses, is left
- * out. False: no memory. */
+ * out. False: no memory, or no room. */
 bool slices_set(struct slices *s, const cJSON *object);
 void slices_remove(struct slices *s, const cJSON *object);
 

@@ -166,6 +166,28 @@ static void a_service_that_goes_is_told(void **state) {
     assert_int_equal(f->changes, before + 1);
 }
 
+/* A server that invents slices: what is known stays, and it is said why. */
+static void more_slices_than_are_kept_are_told(void **state) {
+    struct fixture *f = *state;
+    list_all(f);
+    unsigned before = f->changes;
+    size_t others = SLICES_BYTES_MAX - f->follower.in->slices.bytes;
+    f->follower.in->slices.bytes += others;
+    cJSON *object = cJSON_Parse("{\"metadata\": {\"name\": \"web-b\", "
+                                "\"labels\": {\"kubernetes.io/service-name\": \"web\"}}}");
+    assert_false(slice_ops.set(f->follower.in, object));
+    f->failure = "the EndpointSlices of the namespace take more than 256 MiB";
+    slice_ops.failed(f->follower.in, "the watch of the API server cannot be read");
+    assert_true(f->has_failed && f->changes == before && endpoints_of(f) == 1);
+    f->follower.in->slices.bytes -= others;
+    slice_ops.list(f->follower.in);
+    assert_true(slice_ops.set(f->follower.in, object));
+    slice_ops.listed(f->follower.in);
+    slice_ops.watching(f->follower.in);
+    assert_false(f->has_failed);
+    cJSON_Delete(object);
+}
+
 /* It names its port, and may be the only one that the API server lets be followed. */
 struct other {
     struct kubernetes_follower follower;
@@ -230,6 +252,7 @@ int main(void) {
         TEST(half_a_list_is_not_told),
         TEST(a_list_counts_without_a_watch),
         TEST(a_service_that_goes_is_told),
+        TEST(more_slices_than_are_kept_are_told),
         TEST(services_that_cannot_be_read_are_the_matter_of_who_needs_them),
         TEST(services_go_with_the_last_who_needs_them),
     };

@@ -217,6 +217,37 @@ static void a_page_that_is_refused_begins_the_list_anew(void **state) {
     assert_true(is_list());
 }
 
+#define PAGE(token) "{\"metadata\": {\"continue\": \"" token "\"}, \"items\": []}"
+
+/* Of a cache that gives the first page whatever is asked for. */
+static void a_page_that_comes_again_is_waited_for(void **state) {
+    (void)state;
+    ask_again();
+    answers(OK, PAGE("a"));
+    answers(OK, PAGE("b"));
+    assert_told("list ");
+    answers(OK, PAGE("b"));
+    assert_told("failed: the list of the API server cannot be read ");
+    ask_again();
+    assert_true(is_list());
+}
+
+static void a_list_has_an_end(void **state) {
+    char page[128];
+    (void)state;
+    ask_again();
+    for (unsigned i = 0; i < REFLECTOR_PAGES_MAX; i++) {
+        assert_false(ev_is_active(&r->again));
+        snprintf(page, sizeof page, "{\"metadata\": {\"continue\": \"%u\"}, \"items\": []}", i);
+        answers(OK, page);
+    }
+    assert_told("list failed: the list of the API server cannot be read ");
+    ask_again();
+    assert_true(is_list());
+    answers(OK, PAGE("a"));
+    assert_told("list ");
+}
+
 static void what_is_gone_is_listed_at_once(void **state) {
     (void)state;
     list_once();
@@ -243,6 +274,8 @@ int main(void) {
         TEST(what_is_too_long_is_listed),
         TEST(a_page_that_is_refused_begins_the_list_anew),
         TEST(what_is_gone_is_listed_at_once),
+        TEST(a_page_that_comes_again_is_waited_for),
+        TEST(a_list_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
