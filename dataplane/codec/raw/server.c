@@ -91,10 +91,13 @@ static bool produce(struct conn *conn, struct gather *g) {
     return wants_room;
 }
 
-/* The endpoint is there: that is all that a head can say here. */
+/* The endpoint is there: that is all that a head can say here. The client may have ended before, and says no more. */
 static void send_head(struct leg *leg, const struct head *head, bool end) {
+    struct raw_stream *s = raw_stream_of(leg);
     (void)end;
-    raw_stream_of(leg)->is_open = head->status == 101;
+    s->is_open = head->status == 101;
+    if (s->is_open)
+        conn_mark_dirty(&s->conn);
 }
 
 /* The core may let go of the leg right behind this; the flush looks. */

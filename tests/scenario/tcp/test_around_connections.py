@@ -81,6 +81,31 @@ def test_tls_is_taken_off(gateway, endpoint, files):
     ended(gateway, request_bytes=100000, response_bytes=100000)
 
 
+def farewell_with_the_handshake(client, context):
+    """As a probe does that wants to know the certificate: close_notify stands in the same bytes as the client's Finished."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    while True:
+        try:
+            session.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            client.send(outgoing.read())
+            incoming.write(client.sock.recv(65536))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.unwrap()
+    client.send(outgoing.read())
+
+
+def test_a_client_may_end_before_the_endpoint_is_there_behind_tls(gateway, endpoint, files):
+    relay_to(gateway, endpoint, listener={"tls": files.listening()})
+    with connect(gateway) as client:
+        farewell_with_the_handshake(client, files.client_context())
+        with endpoint.accept() as served:
+            assert served.receive_all() == b""
+    ended(gateway, request_bytes=0, response_bytes=0)
+
+
 def test_an_endpoint_that_speaks_first_behind_tls(gateway, endpoint, files):
     relay_to(gateway, endpoint, listener={"tls": files.listening()})
     with connect(gateway) as plain:
