@@ -128,6 +128,7 @@ struct exchange {
     uint64_t                          keep_limit;        /* bytes */
     bool                              has_forgotten;     /* something that was sent is not in `kept` */
     bool                              withholds_credit;  /* Expect: 100-continue, and nobody asked for the body yet */
+    bool                              keeps_view_for_head; /* of an open tunnel: until the front has written that */
     unsigned                          interim_count;
     enum tunnel_state                 tunnel;
     uint64_t                          tunnel_idle, last_activity; /* of an open tunnel */

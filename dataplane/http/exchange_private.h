@@ -73,6 +73,9 @@ enum abort_code tunnel_answered(struct exchange *x, const struct head *head);
 enum abort_code tunnel_abort_code(const struct exchange *x, enum abort_code code); /* for the front */
 uint16_t tunnel_status(const struct exchange *x);                 /* by which the client learns that its tunnel is open */
 void tunnel_begin(struct exchange *x);                            /* the client knows: its bytes may come */
+/* An open tunnel may live for days. Once the head that opened it is written (its fields may be the snapshot's), the log's
+ * copies serve instead of the snapshot; where they cannot be made it stays. */
+void tunnel_let_snapshot_go(struct exchange *x);
 /* A flow has ended at this leg. One that has ended both ways is detached; without legs the exchange is over. */
 void tunnel_leave(struct exchange *x, struct leg *leg);
 void tunnel_stop(struct exchange *x, struct leg *leg, struct flow *f); /* the leg takes no more of this flow: it has ended */

@@ -190,6 +190,8 @@ enum pull exchange_pull(struct leg *leg, size_t max, struct slice **ret) {
     struct flow *f = is_response ? &x->response : &x->request;
     if (!is_response && x->tunnel == TUNNEL_ASKED)
         return PULL_WAIT; /* nothing goes to an origin that has not agreed */
+    if (is_response && x->keeps_view_for_head)
+        tunnel_let_snapshot_go(x);
     enum pull result = is_response ? pull_response_from(x, 0, max, ret)
                                    : pull_request_from(x, (int)x->entered - 1, max, ret);
     if (result == PULL_DATA) {

@@ -70,8 +70,8 @@ static bool copy_log_services(struct exchange *x, struct listener_definition *to
     return ok;
 }
 
-/* An open tunnel may live for days: it keeps copies of what the log says instead of the snapshot. */
-static bool let_snapshot_go(struct exchange *x) {
+/* Of what the log says. */
+static bool copy_from_snapshot(struct exchange *x) {
     struct listener_definition *d = arena_alloc(&x->arena, sizeof *d);
     struct settings *s = arena_alloc(&x->arena, sizeof *s);
     if (!d || !s)
@@ -106,8 +106,16 @@ static bool let_client_go(struct exchange *x) {
     return true;
 }
 
-static enum abort_code open_tunnel(struct exchange *x) {
+void tunnel_let_snapshot_go(struct exchange *x) {
     struct snapshot_view *view = x->view;
+    x->keeps_view_for_head = false;
+    if (!copy_from_snapshot(x))
+        return;
+    x->view = NULL;
+    view_unref(x->worker, view);
+}
+
+static enum abort_code open_tunnel(struct exchange *x) {
     if (!let_client_go(x))
         return ABORT_MEMORY;
     x->tunnel_idle = x->route->timeouts.tunnel_idle;
@@ -121,10 +129,7 @@ static enum abort_code open_tunnel(struct exchange *x) {
     flow_turn_on_demand(x, &x->response);
     if (x->terminal->opened)
         x->terminal->opened(x);
-    if (!view || x->layer_count || !let_snapshot_go(x))
-        return ABORT_NONE;
-    x->view = NULL;
-    view_unref(x->worker, view);
+    x->keeps_view_for_head = x->view && !x->layer_count;
     return ABORT_NONE;
 }
 

@@ -28,6 +28,18 @@ def test_the_handshake_is_made_on_both_sides(client, origin):
     assert answer["Content-Length"] is None and answer["Transfer-Encoding"] is None
 
 
+def test_the_answer_is_changed_as_the_rule_says(gateway, client, origin):
+    changes = [{"name": "x-inside", "action": "remove"}, {"name": "x-rule", "value": "%RESPONSE_CODE%"}]
+    gateway.serve(configure(gateway, [cluster("origin", origin)], [under("/", "origin", **{"response-headers": changes})]))
+    client.send(request("GET", "/chat", *WEBSOCKET))
+    served = origin.accept()
+    served.send(agreement(served.receive_request()["Sec-WebSocket-Key"], "X-Inside: 10.1.2.3"), b"\x81\x03yes")
+    answer = client.receive_head()
+    assert (answer.status, answer["X-Inside"], answer["X-Rule"]) == (101, None, "101")
+    assert "headgate" in answer["Via"]
+    client.expect(b"\x81\x03yes")
+
+
 def test_bytes_pass_both_ways(client, origin):
     served = open_websocket(client, origin)
     client.send(b"\x81\x05hello")
