@@ -109,15 +109,20 @@ static void flush_reply(struct flushable *f) {
         push_body(r);
 }
 
+/* Of a request that its codec has refused there is no head. */
+static bool is_head_request(const struct exchange *x) {
+    const struct head *head = x->request.head;
+    return (head ? head->method : method_lookup(x->log_method)) == METHOD_HEAD;
+}
+
 int reply_attach(struct exchange *x, struct head *head, struct str body) {
     struct reply *r = arena_calloc(&x->arena, 1, sizeof *r);
     if (!r)
         return -1;
-    bool is_head_request = x->request.head && x->request.head->method == METHOD_HEAD;
     bool has_no_body = head->status == 204 || head->status == 304;
     head->content_length = has_no_body ? -1 : (int64_t)body.n;
     *r = (struct reply){.leg.ops = &reply_ops, .worker = x->worker, .head = head,
-                        .left = is_head_request || has_no_body ? STR("") : body};
+                        .left = is_head_request(x) || has_no_body ? STR("") : body};
     r->flushable.flush = flush_reply;
     r->leg.exchange = x;
     x->back = &r->leg;

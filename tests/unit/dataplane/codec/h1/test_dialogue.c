@@ -331,6 +331,17 @@ static void a_body_over_the_limit_in_tiny_chunks_is_413(void **state) {
     close(client);
 }
 
+/* What is refused before it is routed is still known to be HEAD. */
+static void a_head_request_that_is_refused_is_answered_without_a_body(void **state) {
+    (void)state;
+    int client = connect_client();
+    send_text(client, "HEAD / HTTP/1.1\r\n\r\n");
+    const char *answer = received(client);
+    assert_begins(answer, "HTTP/1.1 400 ");
+    assert_ends(answer, "\r\n\r\n");
+    close(client);
+}
+
 static void assert_no_line_begins(const char *text, const char *name) {
     for (const char *line = text; line; line = strstr(line, "\r\n")) {
         line += line == text ? 0 : 2;
@@ -392,6 +403,7 @@ int main(void) {
         TEST(an_origin_that_stops_reading_and_keeps_silent_is_not_waited_for),
         TEST(body_bytes_that_cross_the_deadline_are_dropped),
         TEST(a_body_over_the_limit_in_tiny_chunks_is_413),
+        TEST(a_head_request_that_is_refused_is_answered_without_a_body),
         TEST(names_that_alias_fields_of_the_gateway_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,16 +449,18 @@ static void what_is_only_unwelcome_is_answered(void **state) {
     client_init(&client, connect_gateway(), 65535);
     memset(huge, 'a', sizeof huge - 1);
     huge[0] = '/';
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        nghttp2_nv fields[] = {BASIC("GET", "/"),
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
+        const bool is_head = i % 2;
+        nghttp2_nv fields[] = {BASIC(is_head ? "HEAD" : "GET", "/"),
                                nv("accept", "*/*")};
-        size_t at = rows[i].name[0] != ':' ? 4 : rows[i].name[1] == 's' ? 1 : 3;
-        fields[at] = nv(rows[i].name, rows[i].value);
+        size_t row = i / 2, at = rows[row].name[0] != ':' ? 4 : rows[row].name[1] == 's' ? 1 : 3;
+        fields[at] = nv(rows[row].name, rows[row].value);
         struct call *call = request_fields(&client, fields, 5, STR(""), false);
         settle(&client);
-        assert_int_equal(call->status, rows[i].status);
-        assert_true(call->ended);
+        assert_int_equal(call->status, rows[row].status);
+        assert_true(call->ended && is_head == (call->body.n == 0));
     }
+    assert_int_equal(client.resets, 0);
     assert_false(client.has_goaway);
 }
 

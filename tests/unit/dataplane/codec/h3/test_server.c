@@ -152,6 +152,16 @@ static void head_keeps_its_length(void **state) {
     assert_non_null(strstr(text(&call->fields), "content-length: 1000\n"));
 }
 
+static void a_head_request_that_is_refused_is_answered_without_a_body(void **state) {
+    (void)state;
+    const nghttp3_nv fields[] = {BASIC("HEAD", "/"), nv("expect", "wonders")};
+    struct call *call = request_fields(fields, 5, STR(""), false);
+    settle();
+    assert_int_equal(call->status, 417);
+    assert_true(call->ended && call->body.n == 0);
+    assert_false(fake_stream(call->id)->was_reset);
+}
+
 static void interim_responses_come_first(void **state) {
     (void)state;
     struct call *call = get("/");
@@ -672,6 +682,7 @@ int main(void) {
         TEST(bytes_may_come_one_by_one),
         TEST(a_response_without_body_ends_with_its_head),
         TEST(head_keeps_its_length),
+        TEST(a_head_request_that_is_refused_is_answered_without_a_body),
         TEST(interim_responses_come_first),
         TEST(continue_is_said_once_the_origin_asks),
         TEST(trailers_go_both_ways),
