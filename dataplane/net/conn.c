@@ -225,6 +225,7 @@ static int send_gathered(struct conn *c, struct gather *g) {
     int error = n < 0 ? errno : 0;
     if (error == EAGAIN || error == EINTR)
         n = error = 0;
+    c->has_sent |= n > 0;
     struct slice_queue tail = c->out, rest = {0};
     if (gather_finish(g, n > 0 ? (size_t)n : 0, &rest) < 0 && !error)
         error = ENOMEM;

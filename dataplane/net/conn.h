@@ -93,6 +93,7 @@ struct conn {
     bool                   is_stalled : 1;   /* nothing can be written until TLS has the rest of a message of the peer's */
     bool                   is_closed : 1;
     bool                   has_more_input : 1; /* the last read was filled */
+    bool                   has_sent : 1;     /* the kernel has taken something, since the codec cleared it */
     bool                   is_resting : 1;   /* nothing is expected until something is sent; the codec says so */
 };
 

@@ -31,8 +31,6 @@ struct h1_client {
     bool                     keep_alive;
     bool                     is_tunnel;        /* the origin has agreed */
     bool                     has_ended;        /* of a tunnel: all is with the connection */
-    bool                     wrote_any;        /* of this exchange, to the kernel */
-    bool                     read_any;
 };
 
 static const struct conn_ops client_conn_ops;
@@ -65,7 +63,7 @@ static void cut(struct h1_client *c) {
 }
 
 static void break_off(struct h1_client *c, enum abort_code code) {
-    bool unprocessed = !c->wrote_any && code == ABORT_ORIGIN_RESET;
+    bool unprocessed = !c->conn.has_sent && code == ABORT_ORIGIN_RESET;
     struct leg *leg = &c->leg;
     cut(c);
     if (leg->exchange)
@@ -210,7 +208,6 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, size_t n) {
         break_off(c, ABORT_ORIGIN_RESET);
         return;
     }
-    c->read_any = true;
     if (c->input.n) {
         if (h1_input_add(&c->input, bytes, n) < 0)
             break_off(c, ABORT_MEMORY);
@@ -279,7 +276,7 @@ static void on_error(struct conn *conn, int error) {
 static void on_write_error(struct conn *conn, int error) {
     struct h1_client *c = (struct h1_client *)conn;
     (void)error;
-    if (!c->leg.exchange || !c->wrote_any) {
+    if (!c->leg.exchange || !conn->has_sent) {
         break_off(c, ABORT_ORIGIN_RESET);
         return;
     }
@@ -362,7 +359,6 @@ static void on_dirty(struct conn *conn) {
 
 static void on_written(struct conn *conn) {
     struct h1_client *c = (struct h1_client *)conn;
-    c->wrote_any = true;
     if (c->has_ended)
         conn_shutdown_write(conn);
     if (conn->is_eof && c->input.n == 0)
@@ -476,7 +472,7 @@ static struct leg *open_leg(struct client_connection *link) {
     c->scan = (struct h1_scan){.section = H1_RESPONSE};
     c->upgrade = c->accept = (struct str){NULL, 0};
     c->is_tunnel = c->has_ended = false;
-    c->in_body = c->is_writing = c->request_sent = c->wrote_any = c->read_any = false;
+    c->in_body = c->is_writing = c->request_sent = c->conn.has_sent = false;
     c->keep_alive = false;
     conn_set_deadline(&c->conn, DEADLINE_IDLE, 0);
     return &c->leg;

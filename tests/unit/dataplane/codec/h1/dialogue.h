@@ -122,6 +122,7 @@ static inline int dialogue_set_up(void **state) {
     proxy_init();
     logged.count = 0;
     rule_limits.has_body = false;
+    rule.retry = NULL;
     if (worker_set_up(state) < 0 || listen_as_origin() < 0 || settings_fill(&settings, NULL, &arena) < 0)
         return -1;
     view = (struct snapshot_view){.references = 1, .quiet = ignore_quiet};

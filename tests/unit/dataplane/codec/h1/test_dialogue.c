@@ -239,6 +239,60 @@ static void a_response_beyond_the_credit_arrives_after_the_upload_was_cut(void *
     strbuf_finish(&body);
 }
 
+/* ---- a request of which the kernel took only a part */
+
+/* An upload whose first flush blocks, and which would be kept for another attempt. */
+static int begin_partly_sent_upload(void) {
+    static Headgate__Retry retry = HEADGATE__RETRY__INIT;
+    retry.body = sizeof upload;
+    rule.retry = &retry;
+    rebuild_table();
+    settings.limits.buffer = sizeof upload;
+    make_question(METHOD_POST, sizeof upload);
+    front.to_send = (struct str){upload, sizeof upload};
+    exchange_on_head(&front.leg, &question, false);
+    while (loopback_push(&front, BUFFER))
+        ;
+    assert_int_equal(front.to_send.n, 0);
+    return accept_as_origin();
+}
+
+/* This answer comes, and no second connection. */
+static void assert_answered_once(unsigned status) {
+    settle();
+    assert_int_equal(accept(origin_listens, NULL, NULL), -1);
+    assert_int_equal(front.head_count, 1);
+    assert_int_equal(front.heads[0]->status, status);
+    pull_all();
+    assert_int_equal(logged.count, 1);
+    assert_int_equal(logged.attempts, 1);
+}
+
+static void a_request_that_was_sent_in_part_is_not_sent_again(void **state) {
+    char some[4096];
+    (void)state;
+    int origin = begin_partly_sent_upload();
+    assert_true(recv(origin, some, sizeof some, 0) > 0);
+    close(origin); /* with the rest unread: a reset */
+    assert_answered_once(502);
+    assert_int_equal(logged.abort, ABORT_ORIGIN_RESET);
+}
+
+static void an_early_answer_to_what_was_sent_in_part_arrives(void **state) {
+    (void)state;
+    struct strbuf part = {0};
+    int origin = begin_partly_sent_upload();
+    receive(origin, &part); /* there is room again */
+    assert_true(part.n < sizeof upload);
+    shutdown(origin, SHUT_RD);
+    settle(); /* writing fails */
+    send_text(origin, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge");
+    assert_answered_once(413);
+    assert_pulled("large");
+    strbuf_finish(&part);
+    close(origin);
+}
+
 /* Moves what goes: an upload in small chunks from the client, to be counted by the origin. */
 static void upload_in_chunks(int client, int origin, unsigned chunks, struct strbuf *ret_seen) {
     struct strbuf text = {0};
@@ -399,6 +453,8 @@ int main(void) {
         TEST(bytes_behind_a_response_end_the_connection),
         TEST(a_response_beyond_the_credit_arrives_while_the_upload_is_blocked),
         TEST(a_response_beyond_the_credit_arrives_after_the_upload_was_cut),
+        TEST(a_request_that_was_sent_in_part_is_not_sent_again),
+        TEST(an_early_answer_to_what_was_sent_in_part_arrives),
         TEST(an_upload_beyond_the_credit_arrives_while_the_response_is_blocked),
         TEST(an_origin_that_stops_reading_and_keeps_silent_is_not_waited_for),
         TEST(body_bytes_that_cross_the_deadline_are_dropped),
