@@ -203,10 +203,38 @@ bool conn_gather_unsent(struct conn *c, struct gather *g) {
     return true;
 }
 
+static bool is_too_slow(const struct conn *c) {
+    return c->blocked_since &&
+           pace_is_slow(c->blocked_bytes, c->worker->now - c->blocked_since, c->min_rate, c->write_timeout);
+}
+
+/* After a flush: waits for room, or for the peer where TLS cannot write, or notes that everything is sent. */
+static void note_blocked(struct conn *c, bool blocked) {
+    c->is_blocked = blocked;
+    watch(c, blocked ? watched(c) | EV_WRITE : watched(c) & ~EV_WRITE);
+    if (!blocked && !c->is_stalled) {
+        c->blocked_since = 0;
+        if (c->deadlines[DEADLINE_WRITE])
+            conn_set_deadline(c, DEADLINE_WRITE, 0);
+        return;
+    }
+    if (!c->blocked_since) {
+        c->blocked_since = c->worker->now;
+        c->blocked_bytes = 0;
+    }
+    if (is_too_slow(c))
+        c->ops->on_deadline(c, DEADLINE_WRITE);
+    else if (c->write_timeout && !c->deadlines[DEADLINE_WRITE])
+        conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
+}
+
 static void write_failed(struct conn *c, int error) {
     c->is_broken = true;
+    c->is_stalled = false;
     slice_queue_clear(&c->out, &c->worker->pool);
-    c->ops->on_write_error(c, error);
+    conn_charge(c);
+    c->ops->on_write_error(c, error); /* blocked_since still tells whether something was unsent before */
+    note_blocked(c, false);
 }
 
 /* *ret_wire: what the bytes that were taken are on the wire. */
@@ -246,31 +274,6 @@ static int send_gathered(struct conn *c, struct gather *g) {
     conn_count_bytes(c, true, wire);
     c->blocked_bytes += wire;
     return (size_t)n == wanted;
-}
-
-static bool is_too_slow(const struct conn *c) {
-    return c->blocked_since &&
-           pace_is_slow(c->blocked_bytes, c->worker->now - c->blocked_since, c->min_rate, c->write_timeout);
-}
-
-/* After a flush: waits for room, or for the peer where TLS cannot write, or notes that everything is sent. */
-static void note_blocked(struct conn *c, bool blocked) {
-    c->is_blocked = blocked;
-    watch(c, blocked ? watched(c) | EV_WRITE : watched(c) & ~EV_WRITE);
-    if (!blocked && !c->is_stalled) {
-        c->blocked_since = 0;
-        if (c->deadlines[DEADLINE_WRITE])
-            conn_set_deadline(c, DEADLINE_WRITE, 0);
-        return;
-    }
-    if (!c->blocked_since) {
-        c->blocked_since = c->worker->now;
-        c->blocked_bytes = 0;
-    }
-    if (is_too_slow(c))
-        c->ops->on_deadline(c, DEADLINE_WRITE);
-    else if (c->write_timeout && !c->deadlines[DEADLINE_WRITE])
-        conn_set_deadline(c, DEADLINE_WRITE, c->worker->now + c->write_timeout);
 }
 
 /* What is to be sent now; *ret_more: there can be more behind it. Returns 0, or an errno. */

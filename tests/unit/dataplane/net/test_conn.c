@@ -341,6 +341,28 @@ static void failed_write_drops_output_but_not_input(void **state) {
     assert_int_equal(fake.errors, 0);
 }
 
+/* The socket stays writable: who still waited for that would never rest, and run into the write deadline. */
+static void after_a_failed_write_nothing_waits_for_room(void **state) {
+    (void)state;
+    char *taken = test_malloc(LARGE);
+    fake.conn.write_timeout = 3600000000;
+    fake.limit = 0; /* what the peer has said is not read yet */
+    conn_want_read(&fake.conn);
+    send_bytes(large, LARGE);
+    turn();
+    assert_true(fake.conn.charged > 0 && fake.conn.deadlines[DEADLINE_WRITE]);
+    peer_read(taken, LARGE); /* there is room again */
+    shutdown(peer, SHUT_RD);
+    TURN_UNTIL(fake.write_errors);
+    turn();
+    assert_int_equal(fake.conn.io.events & EV_WRITE, 0);
+    assert_int_equal(fake.conn.deadlines[DEADLINE_WRITE], 0);
+    assert_false(fake.conn.flushable.is_dirty);
+    assert_int_equal(fake.conn.charged, 0);
+    assert_int_equal(worker.buffer_used, 0);
+    test_free(taken);
+}
+
 static void output_that_cannot_be_kept_is_a_write_error(void **state) {
     (void)state;
     send_bytes(large, LARGE);
@@ -601,6 +623,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(peer_that_takes_too_little_is_given_up_after_two_timeouts, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(failed_write_drops_output_but_not_input, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(after_a_failed_write_nothing_waits_for_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(output_that_cannot_be_kept_is_a_write_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_share_a_timer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_inside_any_operation_is_safe, set_up, tear_down),

@@ -230,11 +230,14 @@ static void a_response_beyond_the_credit_arrives_after_the_upload_was_cut(void *
     (void)state;
     struct strbuf body = {0};
     settings.limits.buffer = BUFFER;
+    cluster.options.write_timeout = 30000000;
     upload_until_blocked(upload, sizeof upload);
     int origin = accept_as_origin();
     shutdown(origin, SHUT_RD);
     send_large_response(origin, &body);
     close(origin); /* its end stands behind the kept bytes */
+    settle();
+    expire(); /* nothing is left to be written */
     assert_pulled_all(&body);
     strbuf_finish(&body);
 }

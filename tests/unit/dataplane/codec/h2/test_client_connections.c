@@ -47,6 +47,26 @@ static void get_acquainted(void) {
     loopback_finish(&calls[0].loop);
 }
 
+/* ---- a connection that breaks */
+
+/* The kernel takes a part of what many requests need, and then no more: the origin has seen some of them. */
+static void what_was_written_in_part_is_not_sent_again(void **state) {
+    enum { COUNT = 90 };
+    static char value[8000];
+    const char *const fields[][2] = {{"x-large", value}};
+    (void)state;
+    memset(value, 'x', sizeof value - 1);
+    get_acquainted();
+    for (int i = 0; i < COUNT; i++)
+        ask_fields("POST", STR(""), false, 0, 1, fields);
+    worker_end_turn(&worker);
+    origin_receive(&origins[0]);
+    assert_in_range(question_count, 2, COUNT);
+    shutdown(origins[0].fd, SHUT_RD);
+    settle();
+    assert_true(question_count <= 1 + COUNT);
+}
+
 /* ---- how many at once */
 
 static void the_origins_limit_is_kept(void **state) {
@@ -506,6 +526,7 @@ static void random_schedules(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(what_was_written_in_part_is_not_sent_again),
         TEST(the_origins_limit_is_kept),
         TEST(a_limit_that_comes_late),
         TEST(our_own_limit_is_kept),
