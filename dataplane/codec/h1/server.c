@@ -237,6 +237,7 @@ static size_t read_body(struct h1_server *s, const uint8_t *bytes, size_t n, boo
     case H1_READ_END: s->state = INPUT_DONE; break;
     case H1_READ_ERROR: refuse(s, error); return n;
     case H1_READ_GONE:
+        h1_server_cut(s);
         s->message = NULL;
         s->state = INPUT_STOPPED;
         return n;

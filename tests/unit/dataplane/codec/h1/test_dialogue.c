@@ -330,6 +330,25 @@ static void an_upload_beyond_the_credit_arrives_while_the_response_is_blocked(vo
     close(origin);
 }
 
+/* ---- without memory */
+
+static void an_upload_without_memory_is_cut(void **state) {
+    struct strbuf answer = {0};
+    (void)state;
+    int client = connect_client();
+    send_text(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    int origin = accept_as_origin();
+    send_text(client, "12345");
+    hg_alloc_fail_at(0, 1);
+    settle();
+    hg_alloc_fail_at(-1, 0);
+    assert_true(receive(client, &answer));
+    assert_int_equal(answer.n, 0);
+    assert_int_equal(logged.abort, ABORT_MEMORY);
+    close(client);
+    close(origin);
+}
+
 /* ---- deadlines */
 
 static void an_origin_that_stops_reading_and_keeps_silent_is_not_waited_for(void **state) {
@@ -459,6 +478,7 @@ int main(void) {
         TEST(a_request_that_was_sent_in_part_is_not_sent_again),
         TEST(an_early_answer_to_what_was_sent_in_part_arrives),
         TEST(an_upload_beyond_the_credit_arrives_while_the_response_is_blocked),
+        TEST(an_upload_without_memory_is_cut),
         TEST(an_origin_that_stops_reading_and_keeps_silent_is_not_waited_for),
         TEST(body_bytes_that_cross_the_deadline_are_dropped),
         TEST(a_body_over_the_limit_in_tiny_chunks_is_413),

@@ -171,6 +171,18 @@ static void tunnels_without_memory(void **state) {
     assert_true(failed > 5);
 }
 
+static void an_open_tunnel_without_memory_is_cut(void **state) {
+    (void)state;
+    int origin, client = open_tunnel(&origin);
+    send_text(client, "lost");
+    hg_alloc_fail_at(0, 1);
+    settle();
+    hg_alloc_fail_at(-1, 0);
+    expect_end(client);
+    expect_end(origin);
+    assert_int_equal(logged.abort, ABORT_MEMORY);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tunnel_opens_when_the_endpoint_is_there, set_up, tear_down),
@@ -184,6 +196,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(endpoint_that_leaves_is_heard_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_tunnel_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels_without_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_open_tunnel_without_memory_is_cut, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
