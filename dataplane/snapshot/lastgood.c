@@ -275,7 +275,7 @@ static bool stop_thread(struct lastgood *l) {
     pthread_mutex_lock(&l->lock);
     if (l->waiting) {
         l->job = l->waiting;
-        l->job_base = NULL;
+        l->job_base = l->in_work ? NULL : l->stored;
     }
     l->is_stopping = true;
     pthread_cond_signal(&l->news);

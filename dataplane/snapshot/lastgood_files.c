@@ -175,21 +175,28 @@ static struct resource_body *read_body(int fd) {
     return NULL;
 }
 
-/* A damaged object is of no use to anybody, and in the way of a good one. */
+/* The bytes under the name; NULL with errno. */
+static struct resource_body *read_object(struct lastgood_files *f, const char *name) {
+    int fd = openat(f->objects, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct resource_body *body = fd < 0 ? NULL : read_body(fd);
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return body;
+}
+
+/* A damaged object is of no use to anybody. */
 static int load_object(struct lastgood_files *f, const struct resource_id *id, struct delta *delta,
                        struct error_list *errors) {
     char name[OBJECT_NAME_SIZE];
     resource_id_format(id, name);
-    int fd = openat(f->objects, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct resource_body *body = fd < 0 ? NULL : read_body(fd);
-    int status = body ? 0 : fail_errno(errors, "cannot be read", name);
-    if (fd >= 0)
-        close(fd);
+    struct resource_body *body = read_object(f, name);
     if (!body)
-        return status;
+        return fail_errno(errors, "cannot be read", name);
     body->id = *id;
     size_t before = errors->count;
-    status = delta_take_body(delta, body, errors);
+    int status = delta_take_body(delta, body, errors);
     if (status < 0 && errors->count > before && errors->items[before].code == ERROR_INTEGRITY)
         unlinkat(f->objects, name, 0);
     return status;
@@ -296,16 +303,26 @@ int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struc
 
 /* ---- writing ---- */
 
+/* The name alone says nothing: after a loss of power a file can be there without its bytes. */
+static bool has_bytes(struct lastgood_files *f, const char *name, const struct resource *r) {
+    struct resource_body *body = read_object(f, name);
+    bool is_same = body && body->size == r->size && memcmp(body->bytes, r->bytes, r->size) == 0;
+    resource_body_unref(body);
+    return is_same;
+}
+
+/* A whole one stays: it may be on the disk already, which its replacement is not. */
 static int write_object(struct lastgood_files *f, const struct resource *r, struct error_list *errors) {
     char name[OBJECT_NAME_SIZE];
     resource_id_format(&r->id, name);
-    if (faccessat(f->objects, name, F_OK, 0) == 0)
+    bool is_new = faccessat(f->objects, name, F_OK, 0) < 0;
+    if (!is_new && has_bytes(f, name, r))
         return 0;
     const struct str pieces[] = {{(const char *)r->bytes, r->size}, {"", 0}};
     int fd = write_aside(f->objects, "new", pieces);
     if (fd < 0 || put_in_place(f, f->objects, "new", name, fd) < 0)
         return fail_errno(errors, "cannot be written", name);
-    f->object_count++;
+    f->object_count += is_new;
     return 0;
 }
 
@@ -499,7 +516,8 @@ int lastgood_files_init(struct lastgood_files *f, int dir, struct error_list *er
     learn_ids(f, LASTGOOD_CURRENT, &f->current);
     learn_ids(f, LASTGOOD_PREVIOUS, &f->previous);
     f->object_count = each_object(f, NULL);
-    f->has_old_secrets = true; /* who was killed may have left some */
+    f->has_old_secrets = true; /* who was killed may have left some, and files that are not on the disk */
+    f->has_unsynced = f->too_many_unsynced = true;
     return 0;
 }
 

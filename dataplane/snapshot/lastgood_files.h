@@ -8,7 +8,9 @@
  * Everything is written aside and renamed, so that a process killed at any instruction leaves a whole copy;
  * what was renamed outlives the process at once and a loss of power after lastgood_files_sync_step() has done
  * its work. A manifest replaces the previous one only when it had been synchronized, so that a loss of power
- * in between costs one step at most. Hashes are checked at every load. Thread: one at a time. */
+ * in between costs one step at most. What a process that was killed wrote counts as not synchronized. Hashes
+ * are checked at every load, and the bytes of an object before it is taken for the one to be written. Thread:
+ * one at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,10 +32,10 @@ struct lastgood_files {
     int            dir, objects;     /* descriptors; `dir` is the caller's */
     struct id_list current, previous;/* objects that the two manifests name */
     bool           current_is_good;  /* it may become the previous one, once it is synchronized */
-    bool           has_unsynced;
+    bool           has_unsynced;     /* at the start too: what a killed process wrote may be */
     int            unsynced[LASTGOOD_UNSYNCED_MAX]; /* descriptors of what was written since */
     size_t         unsynced_count;
-    bool           too_many_unsynced;/* then the whole file system is synchronized */
+    bool           too_many_unsynced;/* or not known which: then the whole file system is synchronized */
     size_t         object_count;     /* files in objects/, about */
     bool           has_old_secrets;  /* perhaps: bodies of secrets that neither manifest names any more */
 };

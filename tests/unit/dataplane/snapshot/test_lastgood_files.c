@@ -166,6 +166,51 @@ static void damaged_object_is_found_and_written_again(void **state) {
     resource_set_unref(set);
 }
 
+/* A loss of power can leave an object without its bytes under its name, before any manifest names it. */
+static void object_that_lost_its_bytes_is_written_again(void **state) {
+    (void)state;
+    struct resource_set *set = make_set(1);
+    char path[128] = "objects/";
+    resource_id_format(&set->intent.items[0]->id, path + 8);
+    close(openat(dir, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    start_again();
+    write_version(1);
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 1);
+    resource_set_unref(set);
+}
+
+static ino_t inode_of(const struct resource *r) {
+    char path[128] = "objects/";
+    struct stat st;
+    resource_id_format(&r->id, path + 8);
+    assert_int_equal(fstatat(dir, path, &st, 0), 0);
+    return st.st_ino;
+}
+
+/* What is on the disk is not replaced by what is not there yet. */
+static void whole_object_stays_as_it_is(void **state) {
+    (void)state;
+    struct resource_set *set = make_set(1);
+    write_version(1);
+    synchronize();
+    ino_t before = inode_of(set->intent.items[0]);
+    write_version(2);
+    assert_int_equal(inode_of(set->intent.items[0]), before);
+    resource_set_unref(set);
+}
+
+static void unsynchronized_copy_of_a_killed_writer_does_not_become_the_previous_one(void **state) {
+    (void)state;
+    write_version(1);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 1);
+    write_version(2);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 0);
+    synchronize();
+    write_version(3);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 2);
+}
+
 /* Flips each bit of the first copy's files in turn. */
 static void every_flipped_byte_is_found(void **state) {
     (void)state;
@@ -338,6 +383,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(synchronized_copy_becomes_the_previous_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damaged_manifest_leaves_the_previous_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damaged_object_is_found_and_written_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(object_that_lost_its_bytes_is_written_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(whole_object_stays_as_it_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            unsynchronized_copy_of_a_killed_writer_does_not_become_the_previous_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_object_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(objects_that_nothing_names_are_removed, set_up, tear_down),
