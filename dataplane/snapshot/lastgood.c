@@ -34,6 +34,7 @@ struct lastgood {
     pthread_mutex_t        lock;          /* guards what follows */
     pthread_cond_t         news;
     const struct resource_set *job, *job_base; /* NULL: none; the main thread holds the references */
+    bool                   is_lost;       /* what was written may not be on the disk */
     bool                   is_done;       /* the job's result is there */
     int                    status;
     struct strbuf          error;
@@ -60,7 +61,7 @@ static void run_job(struct lastgood *l, const struct resource_set *job, const st
     ev_async_send(l->loop, &l->finished);
 }
 
-/* Waits for a job, until `deadline` (realtime, microseconds; 0: for ever). Call with the lock held. */
+/* Waits for a job, until `deadline` (monotonic, microseconds; 0: for ever). Call with the lock held. */
 static void wait_for_news(struct lastgood *l, uint64_t deadline) {
     struct timespec until = {(time_t)(deadline / 1000000), (long)(deadline % 1000000) * 1000};
     if (deadline)
@@ -69,12 +70,30 @@ static void wait_for_news(struct lastgood *l, uint64_t deadline) {
         pthread_cond_wait(&l->news, &l->lock);
 }
 
-/* One step at a time, so that a job waits for one file at most. */
+/* Told from here, so that the last one before the end is told too. */
+static void sync_failed(struct lastgood *l, const struct error_list *errors) {
+    struct strbuf text = {0};
+    if (errors->count)
+        error_format(&errors->items[0], &text);
+    log_error("the last-known-good copy may not be on the disk",
+              LOG_S("error", text.p ? text.p : "out of memory"));
+    strbuf_finish(&text);
+    pthread_mutex_lock(&l->lock);
+    l->is_lost = true;
+    pthread_mutex_unlock(&l->lock);
+    ev_async_send(l->loop, &l->finished);
+}
+
+/* One step at a time, so that a job waits for one file at most. Returns whether there is more. */
 static bool synchronize_step(struct lastgood *l) {
-    bool has_more = lastgood_files_sync_step(&l->files);
-    if (!has_more)
+    struct error_list errors = {0};
+    int status = lastgood_files_sync_step(&l->files, &errors);
+    if (status < 0)
+        sync_failed(l, &errors);
+    else if (status == 0)
         lastgood_files_sweep(&l->files);
-    return has_more;
+    error_list_finish(&errors);
+    return status > 0;
 }
 
 static void *run(void *arg) {
@@ -85,7 +104,7 @@ static void *run(void *arg) {
     for (;;) {
         const struct resource_set *job = l->job, *base = l->job_base;
         bool is_stopping = l->is_stopping,
-             is_due = sync_at && (is_stopping || clock_realtime_us() >= sync_at);
+             is_due = sync_at && (is_stopping || clock_monotonic_us() >= sync_at);
         if (!job && !is_due && is_stopping)
             break;
         if (!job && !is_due) {
@@ -96,7 +115,7 @@ static void *run(void *arg) {
         if (job)
             run_job(l, job, base);
         if (job)
-            sync_at = sync_at ? sync_at : clock_realtime_us() + SYNC_DELAY_US;
+            sync_at = sync_at ? sync_at : clock_monotonic_us() + SYNC_DELAY_US;
         else if (!synchronize_step(l))
             sync_at = 0;
         pthread_mutex_lock(&l->lock);
@@ -173,22 +192,33 @@ static void job_failed(struct lastgood *l, const char *error) {
         answer(l, error);
 }
 
+/* Unless something else is about to be written, all of which will be written anew. */
+static void write_again(struct lastgood *l) {
+    if (!l->stored || l->waiting || l->in_work)
+        return;
+    l->waiting = resource_set_ref(l->stored);
+    l->is_urgent = false;
+    start_delay(l, retry_delay);
+}
+
 static void on_finished(struct ev_loop *loop, ev_async *watcher, int events) {
     struct lastgood *l = watcher->data;
     (void)loop;
     (void)events;
     pthread_mutex_lock(&l->lock);
-    bool is_done = l->is_done;
+    bool is_done = l->is_done, is_lost = l->is_lost;
     int status = l->status;
     struct strbuf error = l->error;
     l->error = (struct strbuf){0};
-    l->is_done = false;
+    l->is_done = l->is_lost = false;
     pthread_mutex_unlock(&l->lock);
     if (is_done && status == 0)
         job_succeeded(l);
     else if (is_done)
         job_failed(l, error.p ? error.p : "out of memory");
     strbuf_finish(&error);
+    if (is_lost)
+        write_again(l);
     if (l->waiting && l->is_urgent && !l->in_work)
         hand_over(l);
     else if (l->waiting && !ev_is_active(&l->delay))
@@ -248,6 +278,15 @@ int lastgood_start(struct lastgood *l, struct resource_set *stored) {
     return 0;
 }
 
+static void make_lock(struct lastgood *l) {
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->news, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 struct lastgood *lastgood_create(struct ev_loop *loop, int dir, struct error_list *errors) {
     struct lastgood *l = hg_calloc(1, sizeof *l);
     if (!l) {
@@ -257,8 +296,7 @@ struct lastgood *lastgood_create(struct ev_loop *loop, int dir, struct error_lis
     }
     l->loop = loop;
     l->dir = dir;
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->news, NULL);
+    make_lock(l);
     ev_async_init(&l->finished, on_finished);
     ev_timer_init(&l->delay, on_delay_over, 0., 0.);
     ev_timer_init(&l->timeout, on_timeout, 0., 0.);

@@ -4,7 +4,7 @@
  * changed intent is written and renamed before the Ack; it is synchronized to the disk (for a loss of power)
  * within half a second after that, so that a burst of pushes costs one synchronization. A change of the state
  * part alone is written within half a second and does not hold up its Ack. A write that fails is told, and
- * tried again. Thread: main. */
+ * tried again; so is a synchronization, whose copy is then written anew. Thread: main. */
 #pragma once
 
 #include <stdbool.h>

@@ -315,8 +315,9 @@ static bool has_bytes(struct lastgood_files *f, const char *name, const struct r
 static int write_object(struct lastgood_files *f, const struct resource *r, struct error_list *errors) {
     char name[OBJECT_NAME_SIZE];
     resource_id_format(&r->id, name);
-    bool is_new = faccessat(f->objects, name, F_OK, 0) < 0;
-    if (!is_new && has_bytes(f, name, r))
+    bool is_new = faccessat(f->objects, name, F_OK, 0) < 0,
+         is_trusted = f->current_is_good || id_list_has(&f->previous, &r->id);
+    if (!is_new && is_trusted && has_bytes(f, name, r))
         return 0;
     const struct str pieces[] = {{(const char *)r->bytes, r->size}, {"", 0}};
     int fd = write_aside(f->objects, "new", pieces);
@@ -418,6 +419,8 @@ int lastgood_files_write(struct lastgood_files *f, const struct resource_set *se
     struct entry_view intent = {0}, state = {0};
     bool rotates = f->current_is_good && !f->has_unsynced;
     int status = -1;
+    if (!f->current_is_good)
+        base = NULL;
     if (write_objects(f, &set->intent, base ? &base->intent : NULL, errors) == 0 &&
         write_objects(f, &set->state, base ? &base->state : NULL, errors) == 0) {
         if (entry_view_init(&intent, &set->intent) < 0 || entry_view_init(&state, &set->state) < 0)
@@ -432,23 +435,48 @@ int lastgood_files_write(struct lastgood_files *f, const struct resource_set *se
 
 /* ---- reaching the disk, and cleaning up ---- */
 
-static void sync_folders(struct lastgood_files *f) {
-    if (f->too_many_unsynced)
-        syncfs(f->dir);
-    fsync(f->objects);
-    fsync(f->dir);
-    f->too_many_unsynced = f->has_unsynced = false;
+/* Signals can interrupt it. EINVAL: the file system has no such thing. */
+static int synchronize(int (*how)(int fd), int fd) {
+    int status;
+    do
+        status = how(fd);
+    while (status < 0 && errno == EINTR);
+    return status < 0 && errno != EINVAL ? -1 : 0;
 }
 
-bool lastgood_files_sync_step(struct lastgood_files *f) {
-    if (f->unsynced_count) {
-        int fd = f->unsynced[--f->unsynced_count];
-        if (!f->too_many_unsynced)
-            fsync(fd);
-        close(fd);
-    } else if (f->has_unsynced)
-        sync_folders(f);
-    return f->has_unsynced;
+static int sync_folders(struct lastgood_files *f) {
+    if ((f->too_many_unsynced && synchronize(syncfs, f->dir) < 0) || synchronize(fsync, f->objects) < 0 ||
+        synchronize(fsync, f->dir) < 0)
+        return -1;
+    f->too_many_unsynced = f->has_unsynced = false;
+    return 0;
+}
+
+static int sync_file(struct lastgood_files *f) {
+    int fd = f->unsynced[--f->unsynced_count];
+    int status = f->too_many_unsynced ? 0 : synchronize(fsync, fd);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return status;
+}
+
+static void forget_unsynced(struct lastgood_files *f) {
+    while (f->unsynced_count)
+        close(f->unsynced[--f->unsynced_count]);
+    f->too_many_unsynced = false;
+}
+
+/* Once it has failed, the next fsync(2) of the same file can succeed though its bytes are lost, and they can be
+ * read until then: only another file helps. */
+int lastgood_files_sync_step(struct lastgood_files *f, struct error_list *errors) {
+    int status = f->unsynced_count ? sync_file(f) : f->has_unsynced ? sync_folders(f) : 0;
+    if (status == 0)
+        return f->has_unsynced;
+    fail_errno(errors, "cannot be synchronized", "manifest, objects");
+    forget_unsynced(f);
+    f->current_is_good = false;
+    return -1;
 }
 
 static bool is_named(const struct lastgood_files *f, const char *name) {
@@ -524,8 +552,7 @@ int lastgood_files_init(struct lastgood_files *f, int dir, struct error_list *er
 void lastgood_files_finish(struct lastgood_files *f) {
     id_list_finish(&f->current);
     id_list_finish(&f->previous);
-    while (f->unsynced_count)
-        close(f->unsynced[--f->unsynced_count]);
+    forget_unsynced(f);
     if (f->objects >= 0)
         close(f->objects);
     f->objects = -1;

@@ -31,7 +31,8 @@ struct id_list {
 struct lastgood_files {
     int            dir, objects;     /* descriptors; `dir` is the caller's */
     struct id_list current, previous;/* objects that the two manifests name */
-    bool           current_is_good;  /* it may become the previous one, once it is synchronized */
+    bool           current_is_good;  /* it may become the previous one, once it is synchronized; if not, all
+                                      * that the previous one does not name is written anew */
     bool           has_unsynced;     /* at the start too: what a killed process wrote may be */
     int            unsynced[LASTGOOD_UNSYNCED_MAX]; /* descriptors of what was written since */
     size_t         unsynced_count;
@@ -53,7 +54,8 @@ int lastgood_files_load(struct lastgood_files *f, enum lastgood_copy copy, struc
  * reason: then the current copy is what it was. */
 int lastgood_files_write(struct lastgood_files *f, const struct resource_set *set,
                          const struct resource_set *base, struct error_list *errors);
-/* Brings one file to the disk; call it until it returns false: nothing is left. */
-bool lastgood_files_sync_step(struct lastgood_files *f);
+/* Brings one file to the disk. 1: there is more. 0: nothing is left. -1 with the reason in `errors`: the
+ * current copy may not be on the disk; write a copy again, which does not make it the previous one. */
+int  lastgood_files_sync_step(struct lastgood_files *f, struct error_list *errors);
 /* Removes objects that neither manifest names, if there are many, or one of them has keys. */
 void lastgood_files_sweep(struct lastgood_files *f);

@@ -1,11 +1,14 @@
 /* labels: threads
  * The thread that writes the last-known-good copy, driven from a loop. */
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,6 +23,16 @@ static struct lastgood *lastgood;
 static struct error_list errors;
 static int answers;
 static char answer_text[256];
+
+static atomic_bool sync_fails;
+
+/* In place of libc's. A thread's first synchronization is this one. */
+int syncfs(int fd) {
+    if (!atomic_exchange(&sync_fails, false))
+        return (int)syscall(SYS_syncfs, fd);
+    errno = EIO;
+    return -1;
+}
 
 static int open_folder(void) {
     return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -132,6 +145,29 @@ static void failure_is_told_and_later_writes_succeed(void **state) {
     assert_int_equal(stored_version(), 2);
 }
 
+static void on_change(struct ev_loop *l, ev_stat *watcher, int events) {
+    (void)watcher;
+    (void)events;
+    ev_break(l, EVBREAK_ONE);
+}
+
+static void copy_that_did_not_reach_the_disk_is_written_again(void **state) {
+    (void)state;
+    char path[96];
+    ev_stat manifest;
+    atomic_store(&sync_fails, true);
+    store(1, true);
+    ev_run(loop, 0);
+    assert_string_equal(answer_text, "");
+    snprintf(path, sizeof path, "%s/manifest", folder);
+    ev_stat_init(&manifest, on_change, path, 0.1);
+    ev_stat_start(loop, &manifest);
+    ev_run(loop, 0);
+    ev_stat_stop(loop, &manifest);
+    assert_false(atomic_load(&sync_fails));
+    assert_int_equal(stored_version(), 1);
+}
+
 static void owner_that_has_gone_is_not_answered(void **state) {
     (void)state;
     store(1, true);
@@ -150,6 +186,7 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(urgent_after_not_urgent_carries_both, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failure_is_told_and_later_writes_succeed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(copy_that_did_not_reach_the_disk_is_written_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(owner_that_has_gone_is_not_answered, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

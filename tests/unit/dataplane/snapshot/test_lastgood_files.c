@@ -1,4 +1,5 @@
 /* The last-known-good copy: what is written is read again, and damage anywhere is found. */
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +21,31 @@ static char folder[64];
 static struct lastgood_files files;
 static struct error_list errors;
 static int dir = -1;
+
+static int syncs_until_failure; /* 0: none fails */
+static bool is_interrupted;
+
+/* In place of libc's: every other call is interrupted. */
+static int synchronize_with(long number, int fd) {
+    is_interrupted = !is_interrupted;
+    if (is_interrupted) {
+        errno = EINTR;
+        return -1;
+    }
+    if (syncs_until_failure && --syncs_until_failure == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(number, fd);
+}
+
+int fsync(int fd) {
+    return synchronize_with(SYS_fsync, fd);
+}
+
+int syncfs(int fd) {
+    return synchronize_with(SYS_syncfs, fd);
+}
 
 static int set_up(void **state) {
     (void)state;
@@ -77,9 +104,16 @@ static void write_version(uint64_t version) {
     resource_set_unref(set);
 }
 
+static int try_to_synchronize(void) {
+    int status;
+    do
+        status = lastgood_files_sync_step(&files, &errors);
+    while (status > 0);
+    return status;
+}
+
 static void synchronize(void) {
-    while (lastgood_files_sync_step(&files))
-        continue;
+    assert_int_equal(try_to_synchronize(), 0);
 }
 
 /* The version of a copy, 0 when there is none, -1 when it is damaged. */
@@ -209,6 +243,49 @@ static void unsynchronized_copy_of_a_killed_writer_does_not_become_the_previous_
     synchronize();
     write_version(3);
     assert_int_equal(load_version(LASTGOOD_PREVIOUS), 2);
+}
+
+static void write_set(const struct resource_set *set, const struct resource_set *base) {
+    assert_int_equal(lastgood_files_write(&files, set, base, &errors), 0);
+}
+
+/* Each synchronization failed in turn. Of what can be read no more is trusted than the previous copy names. */
+static void copy_that_did_not_reach_the_disk_is_written_anew(void **state) {
+    (void)state;
+    struct resource_set *first = make_set(1), *second = make_set(2);
+    const struct resource *shared = second->intent.items[0], *own = second->intent.items[1];
+    int failures = 0;
+    for (bool has_failed = true; has_failed; failures += has_failed) {
+        write_set(first, NULL);
+        synchronize();
+        write_set(second, NULL);
+        ino_t shared_before = inode_of(shared), own_before = inode_of(own);
+        syncs_until_failure = failures + 1;
+        has_failed = try_to_synchronize() < 0;
+        syncs_until_failure = 0;
+        assert_int_equal(errors.count > 0 && errors.items[0].code == ERROR_IO, has_failed);
+        write_set(second, second);
+        assert_int_equal(load_version(LASTGOOD_PREVIOUS), has_failed ? 1 : 2);
+        assert_true(inode_of(shared) == shared_before);
+        assert_int_equal(inode_of(own) != own_before, has_failed);
+        start_again();
+    }
+    assert_true(failures >= 3); /* a file, and two folders */
+    resource_set_unref(first);
+    resource_set_unref(second);
+}
+
+static void file_system_that_could_not_be_synchronized_is_told(void **state) {
+    (void)state;
+    write_version(1);
+    start_again();
+    assert_int_equal(load_version(LASTGOOD_CURRENT), 1);
+    write_version(2);
+    syncs_until_failure = 1;
+    assert_int_equal(try_to_synchronize(), -1);
+    assert_int_equal(errors.items[0].code, ERROR_IO);
+    write_version(3);
+    assert_int_equal(load_version(LASTGOOD_PREVIOUS), 0);
 }
 
 /* Flips each bit of the first copy's files in turn. */
@@ -387,6 +464,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(whole_object_stays_as_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             unsynchronized_copy_of_a_killed_writer_does_not_become_the_previous_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(copy_that_did_not_reach_the_disk_is_written_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(file_system_that_could_not_be_synchronized_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_object_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(objects_that_nothing_names_are_removed, set_up, tear_down),
