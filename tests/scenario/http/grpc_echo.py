@@ -13,7 +13,8 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Messages are bytes. What happened to calls that do not end by themselves is told in `events`."""
+    """The form of a call is the last segment of its path. Messages are bytes. What happened to calls that do not end by
+    themselves is told in `events`."""
 
     def __init__(self):
         self.events = queue.Queue()
@@ -26,7 +27,7 @@ class Echo(grpc.GenericRpcHandler):
                  "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
                  "Hang": grpc.unary_unary_rpc_method_handler(self.hang),
                  "HangOn": grpc.unary_stream_rpc_method_handler(self.hang_on)}
-        return forms.get(details.method.removeprefix(SERVICE))
+        return forms.get(details.method.rpartition("/")[2])
 
     @staticmethod
     def unary(message, context):
