@@ -5,12 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/dumps.h"
 #include "tests/unit/common/cmocka_all.h"
+
+/* In place of the sanitizers', which locks nothing. */
+int mlock(const void *address, size_t size) {
+    return (int)syscall(SYS_mlock, address, size);
+}
 
 static void blocks_are_cleared(void **state) {
     (void)state;
@@ -47,10 +54,10 @@ static void large_and_small_blocks_hold_what_is_written(void **state) {
     assert_null(secret_alloc(SIZE_MAX));
 }
 
-/* "dd" among the flags of the mapping that the address is in: left out of core files. */
-static bool is_left_out(const void *address) {
+/* Whether the mapping that the address is in has the flag. */
+static bool has_flag(const void *address, const char *flag) {
     char line[512];
-    bool is_in = false, is_out = false;
+    bool is_in = false, has = false;
     FILE *file = fopen("/proc/self/smaps", "re");
     assert_non_null(file);
     while (fgets(line, sizeof line, file)) {
@@ -58,19 +65,35 @@ static bool is_left_out(const void *address) {
         if (sscanf(line, "%lx-%lx ", &from, &until) == 2)
             is_in = from <= (unsigned long)address && (unsigned long)address < until;
         else if (is_in && strncmp(line, "VmFlags:", 8) == 0)
-            is_out = strstr(line, " dd") != NULL;
+            has = strstr(line, flag) != NULL;
     }
     fclose(file);
-    return is_out;
+    return has;
 }
 
 static void it_is_in_no_core_file(void **state) {
     (void)state;
     void *secret = secret_alloc(64), *other = malloc(64);
-    assert_true(is_left_out(secret));
-    assert_false(is_left_out(other));
+    assert_true(has_flag(secret, " dd"));
+    assert_false(has_flag(other, " dd"));
     free(other);
     secret_free(secret);
+}
+
+/* As far as RLIMIT_MEMLOCK allows, which another block as large as a secret's shows. */
+static void it_is_locked(void **state) {
+    enum { SIZE = 64 << 10 };
+    (void)state;
+    void *secret = secret_alloc(64), *other = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(other, MAP_FAILED);
+    bool is_locked = has_flag(secret, " lo"), is_allowed = mlock(other, SIZE) == 0;
+    munmap(other, SIZE);
+    secret_free(secret);
+    if (!is_allowed) {
+        print_message("skipped: RLIMIT_MEMLOCK allows nothing\n");
+        skip();
+    }
+    assert_true(is_locked);
 }
 
 static void dumps_can_be_forbidden(void **state) {
@@ -93,6 +116,7 @@ int main(void) {
         cmocka_unit_test(blocks_are_cleared),
         cmocka_unit_test(large_and_small_blocks_hold_what_is_written),
         cmocka_unit_test(it_is_in_no_core_file),
+        cmocka_unit_test(it_is_locked),
         cmocka_unit_test(dumps_can_be_forbidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
