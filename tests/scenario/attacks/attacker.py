@@ -36,12 +36,13 @@ class Attacker:
 
     def __init__(self, sock, settings=frames.settings()):
         self.sock, self.buffer, self.decoder, self.block = sock, b"", Decoder(), b""
-        self.code, self.is_closed = None, False
+        self.code, self.is_closed, self.was_reset = None, False, False
         self.resets, self.statuses, self.amounts, self.ended = {}, {}, {}, set()
-        self.acknowledged, self.marks, self.sent = 0, set(), 0
+        self.greeted, self.acknowledged, self.marks, self.sent = 0, 0, set(), 0
         sock.setblocking(False)
-        self.send(frames.PREFACE + settings + frames.SETTINGS_ACK)
-        self.wait(lambda: self.acknowledged)
+        self.send(frames.PREFACE + settings)
+        self.wait(lambda: self.greeted and self.acknowledged)
+        self.send(frames.SETTINGS_ACK)
 
     def __enter__(self):
         return self
@@ -69,13 +70,16 @@ class Attacker:
         return self
 
     def write(self, octets):
+        """How much of it is taken. What came before a reset is still there to be read."""
         try:
             return self.sock.send(octets[:16384])
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
+        except ConnectionError:
+            self.was_reset = True
         except OSError:
             self.is_closed = True
-            return 0
+        return 0
 
     def fence(self):
         """What was sent before has been looked at when this returns."""
@@ -97,8 +101,9 @@ class Attacker:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if got or not select.select([self.sock], [], [], seconds)[0]:
                     break
-            except OSError:
+            except OSError as error:
                 self.is_closed = True
+                self.was_reset |= isinstance(error, ConnectionError)
             self.take_frames()
         return got
 
@@ -119,7 +124,7 @@ class Attacker:
         return self.wait(lambda: streams <= self.ended | self.resets.keys())
 
     def __repr__(self):
-        return (f"code {self.code}, closed {self.is_closed}, resets {dict(list(self.resets.items())[:5])}, "
+        return (f"code {self.code}, closed {self.is_closed}, reset {self.was_reset}, resets {dict(list(self.resets.items())[:5])}, "
                 f"statuses {dict(list(self.statuses.items())[:5])}, ended {len(self.ended)}, sent {self.sent}")
 
     def take_frames(self):
@@ -147,6 +152,7 @@ class Attacker:
             self.code = int.from_bytes(payload[4:8], "big")
         elif kind == frames.SETTINGS:
             self.acknowledged += bool(flags & frames.ACK)
+            self.greeted += not flags & frames.ACK
         elif kind == frames.PING and flags & frames.ACK:
             self.marks.add(payload)
         if kind in (frames.HEADERS, frames.DATA) and flags & frames.END_STREAM:
