@@ -20,7 +20,7 @@ class Connection:
         self.loop, self.pipe, self.is_client = loop, pipe, is_client
         self.buffer, self.talk, self.arrived = bytearray(), None, []
         self.is_sent = True  # what was begun of our messages has ended
-        self.surplus, self.is_chunked, self.is_tunnel = None, False, False
+        self.surplus, self.is_chunked = None, False
         pipe.feed, pipe.on_end = self.feed, self.on_end
         self.parser = self.read_responses() if is_client else self.read_requests()
         next(self.parser)
@@ -73,11 +73,11 @@ class Connection:
             talk.head = Head(fields, method, target, fields.get("host"))
             self.talk, self.is_sent = talk, False
             self.arrived.append(talk)
+            if self.asks_for_tunnel(talk.head):  # whatever the answer will be: what comes too early is seen, too
+                yield from self.read_until_end(talk)
             yield from self.read_body(talk, 0)
             while not self.is_sent:  # the answer goes first
                 yield
-                if self.is_tunnel:
-                    yield from self.read_until_end(talk)
 
     def read_responses(self):
         while True:
@@ -190,10 +190,9 @@ class Connection:
 
     def agree_on_tunnel(self, talk):
         accept = base64.b64encode(hashlib.sha1((talk.head["sec-websocket-key"] + GUID).encode()).digest()).decode()
-        self.is_chunked, self.is_tunnel = False, True
+        self.is_chunked = False
         self.pipe.write(head_of("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: websocket",
                                 f"Sec-WebSocket-Accept: {accept}"))
-        next(self.parser)
 
     @staticmethod
     def asks_for_tunnel(head):

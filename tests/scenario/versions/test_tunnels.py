@@ -63,3 +63,27 @@ def test_an_origin_that_does_not_want_it(client, origin):
     asked = client.ask_tunnel()
     origin.request().respond(403, body="no")
     assert asked.answer().status == 403 and asked.rest() == b"no"
+
+
+# ---- what the client says before it has an answer
+
+def ask_and_go_on(client, origin):
+    """Both ends; the client's has sent more than its request already."""
+    asked = client.ask_tunnel().send("early")
+    return asked, origin.request()
+
+
+def test_what_comes_early_waits_until_the_origin_has_agreed(client, origin):
+    asked, served = ask_and_go_on(client, origin)
+    assert client.loop.is_quiet(lambda: served.received), "payload came before the agreement"
+    served.agree_on_tunnel()
+    assert served.receive(5) == b"early"
+    asked.cancel()
+
+
+def test_what_comes_early_is_not_for_an_origin_that_refuses(client, origin):
+    asked, served = ask_and_go_on(client, origin)
+    served.respond(403, body="no")
+    assert asked.answer().status == 403 and asked.rest() == b"no"
+    client.loop.until("the end of what the origin hears", lambda: served.is_over)
+    assert not served.received and not origin.arrived()
