@@ -10,7 +10,7 @@ import http1
 import http2
 import http3_peers
 from certificates import Authority
-from configuration import cluster, configure, listener
+from configuration import cluster, configure, listener, under
 from gateway import POLL_SECONDS, START_SECONDS, Gateway
 from loop import Listening, Loop, Pipe
 from talk import Client, Origin
@@ -23,6 +23,7 @@ if not http3_peers.reason:
 CODECS = {1: http1.Connection, 2: http2.Connection}
 PROTOCOLS = {1: "http/1.1", 2: "h2"}
 VERSIONS = (1, 2) if http3_peers.reason else (1, 2, 3)
+TUNNEL_IDLE = "100ms"  # below /idle
 LIMITS = {"header-bytes": "16KiB", "headers": 100, "trailer-bytes": "4KiB"}
 
 
@@ -113,7 +114,9 @@ class Site:
         listeners = [listener(self.gateway, protocols=protocols[:2]),
                      listener(self.gateway, name="secure", address=f"127.0.0.1:{self.port(True)}",
                               protocols=protocols[:len(VERSIONS)], tls={"certificates": [{"certificate": certificate, "key": key}]})]
-        hosts = [{"domains": [pair.authority], "rules": [{"cluster": pair.cluster}]} for pair in BACKS]
+        hosts = [{"domains": [pair.authority],
+                  "rules": [under("/idle", pair.cluster, timeouts={"tunnel-idle": TUNNEL_IDLE}), {"cluster": pair.cluster}]}
+                 for pair in BACKS]
         clusters = [self.cluster(pair) for pair in BACKS]
         return configure(self.gateway, clusters, listeners=listeners, hosts=hosts, limits=LIMITS, timeouts={"idle": "1h"})
 

@@ -1,11 +1,11 @@
 """WebSocket in all pairs: Upgrade of HTTP/1.1, extended CONNECT of HTTP/2, and from one to the other."""
 from bodies import bytes_at
-from talk import CONNECT_ERROR, CUT, END
+from talk import CANCEL, CONNECT_ERROR, CUT, END
 
 
-def open_tunnel(client, origin):
+def open_tunnel(client, origin, target="/chat"):
     """Both ends of it."""
-    asked = client.ask_tunnel()
+    asked = client.ask_tunnel(target)
     served = origin.request()
     served.agree_on_tunnel()
     assert asked.answer().status == (200 if asked.connection.can_multiplex else 101)
@@ -87,3 +87,17 @@ def test_what_comes_early_is_not_for_an_origin_that_refuses(client, origin):
     assert asked.answer().status == 403 and asked.rest() == b"no"
     client.loop.until("the end of what the origin hears", lambda: served.is_over)
     assert not served.received and not origin.arrived()
+
+
+# ---- idle
+
+def test_a_tunnel_that_is_idle_is_cut(pair, site, client, origin):
+    """That one alone: another goes on, over HTTP/2 and HTTP/3 on the same connections."""
+    other, beside = open_tunnel(client, origin)
+    asked, served = open_tunnel(client, origin, f"/idle/{pair}")
+    assert asked.fate() in ((CUT, END) if pair.front == 1 else (CANCEL,))
+    assert served.fate() in ((CUT, END) if pair.back == 1 else (CANCEL,))
+    site.gateway.wait_log(lambda r: r.get("target") == f"/idle/{pair}" and r.get("error") == "tunnel-idle")
+    beside.send("still there")
+    assert other.receive(11) == b"still there"
+    other.cancel()
