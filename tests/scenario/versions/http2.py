@@ -36,7 +36,7 @@ class Connection:
         self.buffer, self.streams, self.arrived, self.expects_preface = bytearray(), {}, [], not is_client
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder(max_header_list_size=1 << 22)
         self.first_window = self.window = FIRST_WINDOW  # what the peer takes: of a stream to begin with, of all
-        self.peer_settings, self.went_away, self.section = {}, None, None
+        self.peer_settings, self.goaways, self.section = {}, [], None
         self.next_number = 1
         pipe.feed, pipe.on_end = self.feed, self.on_end
         of_server = {MAX_CONCURRENT_STREAMS: streams, ENABLE_CONNECT_PROTOCOL: 1}
@@ -47,7 +47,7 @@ class Connection:
 
     @property
     def can_ask(self):
-        return not self.pipe.is_ended and not self.went_away
+        return not self.pipe.is_ended and not self.goaways
 
     # ---- receiving
 
@@ -86,7 +86,7 @@ class Connection:
         elif kind == PING and not flags & ACK:
             self.pipe.write(frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
-            self.went_away = struct.unpack(">II", payload[:8])
+            self.goaways.append(int.from_bytes(payload[:4], "big"))
         elif kind == WINDOW_UPDATE:
             self.on_window(number, struct.unpack(">I", payload)[0])
 

@@ -52,7 +52,7 @@ class Connection:
         self.loop, self.pipe, self.is_client, self.window = loop, pipe, is_client, window
         self.encoder, self.decoder = pylsqpack.Encoder(), pylsqpack.Decoder(TABLE, BLOCKED)
         self.streams, self.arrived, self.one_way, self.peer_settings = {}, [], {}, {}
-        self.went_away = self.control = self.of_encoder = self.of_decoder = None
+        self.goaways, self.control, self.of_encoder, self.of_decoder = [], None, None, None
         pipe.feed, pipe.on_end, pipe.on_push = self.feed, self.on_end, self.push
 
     @property
@@ -61,7 +61,7 @@ class Connection:
 
     @property
     def can_ask(self):
-        return not self.pipe.is_ended and self.went_away is None
+        return not self.pipe.is_ended and not self.goaways
 
     # ---- receiving
 
@@ -110,7 +110,7 @@ class Connection:
             if kind[0] == SETTINGS:
                 self.on_settings(payload)
             elif kind[0] == GOAWAY:
-                self.went_away = varint(payload, 0)[0]
+                self.goaways.append(varint(payload, 0)[0])
 
     def on_settings(self, payload):
         at = 0

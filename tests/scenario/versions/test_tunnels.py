@@ -1,5 +1,12 @@
 """WebSocket in all pairs: Upgrade of HTTP/1.1, extended CONNECT of HTTP/2, and from one to the other."""
+import contextlib
+
+import pytest
+
 from bodies import bytes_at
+from configuration import QUICK
+from gateway import START_SECONDS
+from pairs import ALL, Site
 from talk import CANCEL, CONNECT_ERROR, CUT, END
 
 
@@ -101,3 +108,56 @@ def test_a_tunnel_that_is_idle_is_cut(pair, site, client, origin):
     beside.send("still there")
     assert other.receive(11) == b"still there"
     other.cancel()
+
+
+# ---- a gateway that goes away, and clients that have tunnels on streams
+
+WITH_STREAMS = [pair for pair in ALL if pair.front > 1 and pair.back == 1]
+EVERY_STREAM = {2: (1 << 31) - 1, 3: (1 << 62) - 4}
+
+
+@pytest.fixture
+def own():
+    """A gateway that the test may end."""
+    site = Site()
+    try:
+        site.gateway.start()
+        yield site
+    finally:
+        site.gateway.stop()
+
+
+@contextlib.contextmanager
+def going_away(site, drain):
+    """Tunnels through a gateway that has been told to end: (pair, both ends) of each."""
+    site.gateway.serve({**site.configuration(), "timeouts": {"drain": drain}})
+    with contextlib.ExitStack() as stack:
+        clients = [(pair, stack.enter_context(site.client(pair))) for pair in WITH_STREAMS]
+        tunnels = [(pair, *open_tunnel(client, site.origins[pair.cluster])) for pair, client in clients]
+        site.gateway.holder.terminate()
+        yield tunnels
+        assert site.gateway.holder.wait(timeout=START_SECONDS) == 0
+
+
+def test_tunnels_on_streams_go_on_after_term(own):
+    """Clients are told twice: that all streams that are on their way are taken, and then which was the last one (RFC 9113
+    section 6.8; RFC 9114 section 5.2, with the first that is not taken)."""
+    with going_away(own, "60s") as tunnels:
+        connections = [asked.connection for _, asked, _ in tunnels]
+        own.loop.until("both GOAWAYs", lambda: all(len(c.goaways) == 2 for c in connections))
+        for pair, asked, served in tunnels:
+            assert asked.connection.goaways == [EVERY_STREAM[pair.front], asked.number + (4 if pair.front == 3 else 0)]
+            asked.send("still")
+            assert served.receive(5) == b"still"
+            served.send("there")
+            assert asked.receive(5) == b"there"
+            asked.cancel()
+            assert served.fate() in (CUT, END)
+        own.loop.until("the connections end", lambda: all(c.pipe.is_ended for c in connections))
+
+
+def test_tunnels_on_streams_end_with_the_time_to_drain(own):
+    with going_away(own, QUICK) as tunnels:
+        for _, asked, served in tunnels:
+            assert asked.fate() == CUT
+            assert served.fate() in (CUT, END)
