@@ -10,6 +10,7 @@ ENDPOINTS, INTERVAL = 20000, 5
 DEAD_SECONDS = 15       # three failures a second apart, and what it takes to begin
 MIB = 2 ** 20
 RATE_MIN = 0.9          # of the checks that the interval asks for
+LATE_MAX = ENDPOINTS    # of all; every further one is to be on time, as one core is to be enough
 NGINX = """
 worker_processes 1;
 daemon off;
@@ -75,7 +76,8 @@ def health(run):
     wanted = ENDPOINTS / INTERVAL
     yield f"checks a second (of {wanted:,.0f})", f"{found['checks_per_second']:,.0f}", \
         found["checks_per_second"] >= RATE_MIN * wanted
-    yield "begun more than a second late, or put off", f"{found['late']:,}, {found['put_off']:,}", found["put_off"] == 0
+    yield f"begun more than a second late (at most the {LATE_MAX:,} first ones, which come within a second), or put off (none)", \
+        f"{found['late']:,}, {found['put_off']:,}", found["late"] <= LATE_MAX and found["put_off"] == 0
     each = 1e6 * found["cores"] / found["checks_per_second"]
     yield "CPU of the checker", \
         f"{found['cores']:.3f} cores, {each:.0f} us a check (nginx {served / found['seconds']:.3f} cores)", \
