@@ -113,9 +113,10 @@ def health_changes(run):
                 quiet, churn, taken = under_load(site, run.amounts.flips, run.amounts.quiet_seconds)
     grown, alone = growth(costs[sizes[0]], costs[sizes[-1]]), taken_alone[sizes[-1]]
     yield f"its CPU, {sizes[-1]:,} clusters to {sizes[0]:,} (at most {CPU_GROWTH_MAX})", f"{grown:.2f}", grown <= CPU_GROWTH_MAX
-    yield f"one of {sizes[-1] * EACH:,} endpoints, from its check to all workers, {len(alone)} times (p95 at most " \
-        f"{CHANGE_MAX_MS} ms)", milliseconds(alone), percentile(alone, 0.95) <= CHANGE_MAX_MS * 1000
-    yield f"the same under load, {len(taken)} times", milliseconds(taken), True
+    yield f"one of {sizes[-1] * EACH:,} endpoints, from its check to all workers, {len(alone)} times (max at most " \
+        f"{CHANGE_MAX_MS} ms)", milliseconds(alone), max(alone) <= CHANGE_MAX_MS * 1000
+    yield f"the same under load, {len(taken)} times (p95 at most {CHANGE_MAX_MS} ms)", milliseconds(taken), \
+        percentile(taken, 0.95) <= CHANGE_MAX_MS * 1000
     yield "p99 without changes", tails(quiet), not any(map(failures, quiet))
     yield "p99 while they change", tails(churn), not any(map(failures, churn))
     yield "median of both", f"{statistics.median(r['p99_ms'] for r in quiet):.2f} and " \
