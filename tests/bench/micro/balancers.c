@@ -255,15 +255,39 @@ static void print_choices(void) {
     }
 }
 
+static const uint32_t changed_sizes[SIZES] = {1000, 10000, 100000};
+static struct costs costs[BALANCERS][SIZES];
+
+/* Of one that is there, with the same costs. */
+static bool is_variant(size_t b) {
+    return balancers[b].load_bound || balancers[b].is_sticky;
+}
+
+static void measure_changes(void) {
+    for (size_t b = 0; b < BALANCERS; b++)
+        for (unsigned s = 0; s < SIZES && !is_variant(b); s++)
+            costs[b][s] = measure_change(b, changed_sizes[s]);
+}
+
 static void print_changes(void) {
     printf("\n| one of 100,000 leaves | main thread: all anew, ms | the change, ms | worker: first use, ms | each slice, ms "
            "| the change, ms |\n|---|---|---|---|---|---|\n");
     for (size_t b = 0; b < BALANCERS; b++) {
-        if (balancers[b].load_bound || balancers[b].is_sticky)
-            continue;
-        struct costs cost = measure_change(b, 100000);
-        printf("| %s | %.0f | %.0f | %.2f | %.2f | %.2f |\n", balancers[b].name, cost.make_ms, cost.change_make_ms,
-               cost.first_ms, cost.slice_ms, cost.change_ms);
+        const struct costs *cost = &costs[b][SIZES - 1];
+        if (!is_variant(b))
+            printf("| %s | %.0f | %.0f | %.2f | %.2f | %.2f |\n", balancers[b].name, cost->make_ms, cost->change_make_ms,
+                   cost->first_ms, cost->slice_ms, cost->change_ms);
+    }
+}
+
+static void print_growth(void) {
+    printf("\n| one of so many leaves | main thread: 1,000, ms | 10,000 | 100,000 | worker: 1,000, ms | 10,000 | 100,000 |\n"
+           "|---|---|---|---|---|---|---|\n");
+    for (size_t b = 0; b < BALANCERS; b++) {
+        const struct costs *c = costs[b];
+        if (!is_variant(b))
+            printf("| %s | %.2f | %.2f | %.2f | %.3f | %.3f | %.3f |\n", balancers[b].name, c[0].change_make_ms,
+                   c[1].change_make_ms, c[2].change_make_ms, c[0].change_ms, c[1].change_ms, c[2].change_ms);
     }
 }
 
@@ -272,7 +296,9 @@ int main(void) {
         abort();
     worker.clusters = &table;
     print_choices();
+    measure_changes();
     print_changes();
+    print_growth();
     clusters_finish(&worker);
     worker_finish(&worker);
     return 0;
