@@ -20,9 +20,9 @@ ROWS = {"consecutive-5xx": THRESHOLD, "consecutive-gateway-failures": THRESHOLD,
 RETRY = {"retries": 2, "on": ["connect-failure", "reset"]}
 
 
-def serve(gateway, name, *endpoints, retry=None, **detection):
+def serve(gateway, name, *endpoints, retry=None, balancer="round-robin", **detection):
     """All requests go to one cluster of these endpoints. The retry budget is for all of them to fail at once."""
-    options = {"outlier-detection": detection, "circuit-breakers": {"min-retries": 100}}
+    options = {"balancer": balancer, "outlier-detection": detection, "circuit-breakers": {"min-retries": 100}}
     config = configure(gateway, [cluster(name, *endpoints, **options)])
     config["route-tables"][0]["hosts"][0]["rules"] = [{"cluster": name, **({"retry": retry} if retry else {})}]
     gateway.serve(config)
@@ -168,12 +168,12 @@ class CountingEach(Clients):
         wait_until("each has one more answer", lambda: all(self.each[ident] > count for ident, count in before))
 
 
-@pytest.mark.parametrize("retry, most", [(None, MOST), (RETRY, 0)], ids=["plain", "retried"])
-def test_killed_origin_under_load(gateway, retry, most):
-    """What was in flight may fail, and what finds nobody until the threshold; nothing when it may be retried."""
+def fail_when_one_is_killed(gateway, retry, balancer, row, most_ejected):
+    """One of three origins is killed under load: the failures that clients saw."""
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(Process()) for _ in range(3)]
-        serve(gateway, "killed", *processes, retry=retry, **{**ROWS, "base-ejection": "60s"})
+        serve(gateway, "killed", *processes, retry=retry, balancer=balancer,
+              **{**dict.fromkeys(ROWS, row), "base-ejection": "60s", "max-ejected-percent": most_ejected})
         before = ejections(gateway, "consecutive-local-failures")
         with CountingEach(gateway, threads=CLIENTS) as clients:
             wait_until("it runs", lambda: clients.answered > 100)
@@ -183,8 +183,20 @@ def test_killed_origin_under_load(gateway, retry, most):
             failed, answered = len(clients.failures), clients.answered
             wait_until("many more are answered", lambda: clients.answered > answered + 300)
             assert len(clients.failures) == failed
-        assert len(clients.failures) <= most, clients.failures
         assert ejections(gateway, "consecutive-local-failures") == before + 1
+        return clients.failures
+
+
+def test_killed_origin_fails_no_more_than_was_in_flight_on_it(gateway):
+    """With least connections an endpoint has at most a third of what a worker has under way, rounded up, at every moment. With
+    a row of one a worker begins nothing there after the first failure that it sees: either the endpoint is out, or there is
+    room for this worker to eject it."""
+    failures = fail_when_one_is_killed(gateway, {"retries": 0}, "least-connections", row=1, most_ejected=100)
+    assert len(failures) <= (CLIENTS + 2 * gateway.workers) // 3, failures
+
+
+def test_killed_origin_fails_nothing_that_may_be_retried(gateway):
+    assert not fail_when_one_is_killed(gateway, RETRY, "round-robin", row=THRESHOLD, most_ejected=10)
 
 
 def test_no_more_than_the_share_is_ejected(gateway):
