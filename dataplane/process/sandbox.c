@@ -107,6 +107,9 @@ static const int denied[] = {
 };
 static const int denied_unless_sanitized[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
+#ifdef SYS_fork /* later architectures have clone alone: deny_processes */
+    SYS_fork, SYS_vfork,
+#endif
 };
 
 enum {

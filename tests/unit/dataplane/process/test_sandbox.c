@@ -5,6 +5,7 @@
 #include <linux/landlock.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +21,12 @@
 #include <cmocka.h>
 
 #include "dataplane/process/sandbox.h"
+
+#ifdef SYS_fork
+enum { FORK_CALL = SYS_fork };
+#else
+enum { FORK_CALL = SYS_clone }; /* this architecture has but the one */
+#endif
 
 /* Sanitizers need some of what is denied otherwise (sandbox.c). */
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
@@ -119,6 +126,23 @@ static int make_process(int dir) {
     return failure(pid);
 }
 
+/* The calls before clone, which the C library's fork does without. */
+static int make_process_by_fork_call(int dir) {
+    (void)dir;
+    long pid = syscall(FORK_CALL, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        _exit(0);
+    return failure(pid);
+}
+
+static int make_process_by_vfork(int dir) {
+    (void)dir;
+    pid_t pid = vfork();
+    if (pid == 0)
+        _exit(0);
+    return failure(pid);
+}
+
 static int bind_socket(int dir) {
     struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0headgate-sandbox"};
     (void)dir;
@@ -208,6 +232,8 @@ static void programs_and_processes_cannot_be_started(void **state) {
     }
     assert_true(in_sandbox(run_program) == EPERM || in_sandbox(run_program) == EACCES);
     assert_int_equal(in_sandbox(make_process), EPERM);
+    assert_int_equal(in_sandbox(make_process_by_fork_call), EPERM);
+    assert_int_equal(in_sandbox(make_process_by_vfork), EPERM);
 }
 
 int main(void) {
