@@ -48,10 +48,12 @@ static void reset_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* In a process group of its own, so that Ctrl-C reaches it through us, and once. */
 static _Noreturn void become_data_plane(const struct holder_options *options, const struct identity *who,
                                         pid_t parent, int channel, int program) {
     const char *argv[2 * PASSED_OPTIONS_MAX + 2];
     make_arguments(options, argv);
+    setpgid(0, 0);
     if (place_channel(channel, &program) == 0 && identity_drop_privileges(who, parent) == 0) {
         reset_signals();
         execveat(program, "", (char *const *)argv, environ, AT_EMPTY_PATH);

@@ -55,6 +55,7 @@ struct process {
     enum lastgood_copy     copy;             /* that it came from */
     unsigned               boot_tries;
     bool                   is_draining;
+    bool                   was_told;         /* to end, by a signal */
     bool                   has_failed;
     ev_signal              term, interrupt, hup, usr1;
     ev_timer               boot_retry, admin_retry;
@@ -179,8 +180,10 @@ static uint64_t drain_time(const struct process *p) {
 }
 
 static void drain(struct process *p) {
-    if (p->is_draining || !p->dataplane) {
-        end(p, false); /* told twice: at once */
+    if (p->is_draining)
+        return;
+    if (!p->dataplane) {
+        end(p, false);
         return;
     }
     p->is_draining = true;
@@ -189,16 +192,19 @@ static void drain(struct process *p) {
 }
 
 static void on_term(struct ev_loop *loop, ev_signal *signal, int events) {
+    struct process *p = signal->data;
     (void)loop;
     (void)events;
-    drain(signal->data);
+    if (p->was_told)
+        end(p, false); /* told twice: at once */
+    p->was_told = true;
+    drain(p);
 }
 
+/* No signal, but one is about to come: that of our parent's death, which is no second one. */
 static void on_holder_lost(void *owner) {
-    struct process *p = owner;
     log_error("the holder is gone");
-    if (!p->is_draining)
-        drain(p);
+    drain(owner);
 }
 
 static void on_hup(struct ev_loop *loop, ev_signal *signal, int events) {

@@ -1,15 +1,21 @@
 """What the processes owe each other: privileges, restarts, signals, the copy on disk, the channel over TLS."""
+import contextlib
+import ctypes
+import errno
 import os
 import pathlib
 import re
 import signal
 import socket
+import stat
 import subprocess
 
 import pytest
 
 import wire
 from gateway import PROGRAMS, Gateway, children, wait_until
+
+PIDFD_GETFD = 438
 
 
 def configuration(gateway, number, **more):
@@ -163,20 +169,75 @@ def test_copy_that_is_damaged_altogether_waits_for_the_control_plane(fresh):
     assert version_served(fresh) == "1"
 
 
-def test_term_finishes_what_is_open_and_takes_nothing_new(fresh):
+@contextlib.contextmanager
+def open_exchange(gateway):
+    """An exchange whose request is with the origin: the client's and the origin's connection. Draining waits for it without end."""
     with wire.Origin() as origin:
-        config = configuration(fresh, 1, clusters=[{"name": "origin", "endpoints": [origin.endpoint]}])
+        config = configuration(gateway, 1, clusters=[{"name": "origin", "endpoints": [origin.endpoint]}],
+                               timeouts={"drain": "1h"})
         config["route-tables"][0]["hosts"][0]["rules"].append({"cluster": "origin"})
-        fresh.serve(config)
-        with fresh.connect() as client:
+        gateway.serve(config)
+        with gateway.connect() as client:
             client.send(wire.request("GET", "/slow"))
             with origin.accept() as there:
                 there.receive_request()
-                fresh.holder.send_signal(signal.SIGTERM)
-                wait_until("it is draining", lambda: fresh.probe(fresh.admin_port, "readyz") == 503)
-                there.send(wire.response(200, body=b"late"))
-            assert client.receive_response().body == b"late"
+                yield client, there
+
+
+def wait_draining(gateway):
+    wait_until("it is draining", lambda: gateway.probe(gateway.admin_port, "readyz") == 503)
+
+
+def test_term_finishes_what_is_open_and_takes_nothing_new(fresh):
+    with open_exchange(fresh) as (client, there):
+        fresh.holder.send_signal(signal.SIGTERM)
+        wait_draining(fresh)
+        there.send(wire.response(200, body=b"late"))
+        assert client.receive_response().body == b"late"
+    assert fresh.holder.wait(timeout=60) == 0
+
+
+def test_second_term_ends_at_once(fresh):
+    with open_exchange(fresh):
+        fresh.holder.send_signal(signal.SIGTERM)
+        wait_draining(fresh)
+        fresh.holder.send_signal(signal.SIGTERM)
         assert fresh.holder.wait(timeout=60) == 0
+
+
+def channel_of_holder(pid):
+    """The holder's end of the socket pair, as a descriptor of ours."""
+    libc, holder = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid)
+    try:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            copy = libc.syscall(PIDFD_GETFD, holder, int(number), 0)
+            if copy < 0 and ctypes.get_errno() == errno.EPERM:
+                pytest.skip("descriptors of other processes cannot be had here")
+            if copy < 0:
+                continue
+            if stat.S_ISSOCK(os.fstat(copy).st_mode):
+                sock = socket.socket(fileno=copy)
+                if (sock.family, sock.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                    return sock
+                sock.close()
+            else:
+                os.close(copy)
+    finally:
+        os.close(holder)
+    raise AssertionError("the holder has no socket pair")
+
+
+def test_term_after_the_end_of_the_socket_pair_is_the_first_one(fresh):
+    """The holder's death is both: a data plane that heard of it by its socket drains on."""
+    with open_exchange(fresh) as (client, there):
+        with channel_of_holder(fresh.holder.pid) as channel:
+            channel.shutdown(socket.SHUT_RDWR)
+        wait_draining(fresh)
+        os.kill(fresh.dataplane_pid(), signal.SIGTERM)
+        assert fresh.probe(fresh.admin_port, "readyz") == 503  # the loop has turned since: the signal was seen
+        there.send(wire.response(200, body=b"late"))
+        assert client.receive_response().body == b"late"
+    assert fresh.holder.wait(timeout=60) == 0
 
 
 def test_usr1_opens_the_access_log_anew(fresh):

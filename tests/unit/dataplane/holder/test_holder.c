@@ -26,6 +26,7 @@ struct report {
     char  what;                 /* 'h' hello, 's' signal, 'l' listening, 'a' accepted, 'p' parent is gone */
     int   value;                /* signal number, port */
     pid_t pid;
+    pid_t group;                /* of processes */
     uid_t uid;
     int   no_new_privs;
     int   bounding_set;         /* capabilities left in it */
@@ -46,6 +47,7 @@ static void on_signal(int number) {
 static struct report describe(void) {
     struct report r = {.what = 'h',
                        .pid = getpid(),
+                       .group = getpgrp(),
                        .uid = getuid(),
                        .no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)};
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
@@ -221,6 +223,13 @@ static void data_plane_has_no_privileges_and_no_descriptors(void **state) {
     assert_int_equal(r.bounding_set, 0);
 }
 
+/* What a terminal sends comes through the holder, and once. */
+static void data_plane_is_in_a_process_group_of_its_own(void **state) {
+    (void)state;
+    struct report r = next_child();
+    assert_int_equal(r.group, r.pid);
+}
+
 /* A connection made while no data plane runs waits in the backlog and is served by the next one. */
 static void killed_data_plane_is_restarted_and_no_connection_is_refused(void **state) {
     (void)state;
@@ -316,6 +325,7 @@ int main(int argc, char **argv) {
         return child_main(control_path);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(data_plane_has_no_privileges_and_no_descriptors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(data_plane_is_in_a_process_group_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_data_plane_is_restarted_and_no_connection_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(term_is_passed_on_and_ends_both, set_up, tear_down),
