@@ -132,7 +132,7 @@ static int listen_from(const struct held_address *h, unsigned first, int backlog
 
 static void remember_file(struct held_address *h) {
     struct stat st;
-    if (has_path(&h->bound) && lstat(h->bound.u.un.sun_path, &st) == 0) {
+    if (lstat(h->bound.u.un.sun_path, &st) == 0) {
         h->device = st.st_dev;
         h->inode = st.st_ino;
     }
@@ -164,6 +164,19 @@ static void drop(struct held_sockets *held, struct held_address **at) {
     hg_free(h);
 }
 
+/* A path is used with the rights of the data plane's user. What belongs to a port is always ours: SO_REUSEPORT asks for one
+ * owner of all its sockets, those of another moment too. */
+static int open_first(const struct held_sockets *held, struct held_address *h, unsigned count) {
+    if (!has_path(&h->asked))
+        return open_up_to(h, count);
+    identity_enter_files(&held->files);
+    int error = open_up_to(h, count);
+    if (!error)
+        remember_file(h);
+    identity_leave_files(&held->files);
+    return error;
+}
+
 /* `at` is the end of the list. */
 static int add(struct held_sockets *held, struct held_address **at, enum held_for purpose,
                const struct address *asked, unsigned count, int backlog) {
@@ -173,11 +186,7 @@ static int add(struct held_sockets *held, struct held_address **at, enum held_fo
     h->purpose = purpose;
     h->asked = h->bound = *asked;
     steering_group_init(&h->steering);
-    identity_enter_files(&held->files);
-    int error = open_up_to(h, count);
-    if (!error)
-        remember_file(h);
-    identity_leave_files(&held->files);
+    int error = open_first(held, h, count);
     if (!error)
         error = listen_from(h, 0, backlog);
     *at = h;

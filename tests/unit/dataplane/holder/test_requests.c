@@ -135,6 +135,24 @@ static void more_workers_add_sockets_and_fewer_close_none(void **state) {
     assert_int_equal(requests.sockets.sockets, 5);
 }
 
+static void need_root(void) {
+    if (geteuid() == 0)
+        return;
+    print_message("skipped: needs root to act for another user\n");
+    skip();
+}
+
+/* The kernel lets only sockets of one user share a port. */
+static void more_workers_add_sockets_when_the_data_plane_is_another_user(void **state) {
+    (void)state;
+    need_root();
+    assert_int_equal(identity_find("nobody", &requests.sockets.files), 0);
+    struct address any = address_of("127.0.0.1:0");
+    assert_int_equal(listen_on(&any, 2), 0);
+    assert_int_equal(listen_on(&any, 5), 0);
+    assert_int_equal(requests.reply.count, 5);
+}
+
 static void address_in_use_is_an_error_even_with_reuseport(void **state) {
     (void)state;
     struct address any = address_of("127.0.0.1:0");
@@ -301,10 +319,7 @@ static void only_plain_files_are_logs(void **state) {
 
 static void files_are_opened_with_the_rights_of_the_data_planes_user(void **state) {
     (void)state;
-    if (geteuid() != 0) {
-        print_message("skipped: needs root to act for another user\n");
-        skip();
-    }
+    need_root();
     char text[96];
     assert_int_equal(identity_find("nobody", &requests.sockets.files), 0);
     struct holder_request q = request_for(HOLDER_OPEN_LOG, NULL);
@@ -356,6 +371,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(connections_spread_over_the_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(same_address_again_gets_the_same_sockets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_workers_add_sockets_and_fewer_close_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(more_workers_add_sockets_when_the_data_plane_is_another_user, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(address_in_use_is_an_error_even_with_reuseport, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unlisten_closes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_next_data_plane_does_not_ask_for_is_dropped, set_up,
