@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ static int set_up(struct holder *h) {
         return fail("the state folder cannot be used", o->state_dir);
     if (set_up_udp(&h->requests.sockets.udp, o->steering) < 0)
         return -1;
-    if (privileges_reduce() < 0)
+    if ((h->identity.changes && setgroups(0, NULL) < 0) || privileges_reduce() < 0)
         return fail("privileges cannot be given up", "");
     h->signals = open_signals();
     return h->signals < 0 ? fail("signals cannot be read", "") : 0;

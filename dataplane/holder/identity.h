@@ -19,6 +19,7 @@ int identity_find(const char *user, struct identity *ret);
  * Async-signal-safe. */
 int identity_drop_privileges(const struct identity *who, pid_t parent);
 
-/* From here to _leave, file names are looked up with the rights of `who`. */
+/* From here to _leave, file names are looked up with the rights of `who` and of our supplementary groups: there must be
+ * none when `who` is another user. */
 void identity_enter_files(const struct identity *who);
 void identity_leave_files(const struct identity *who);

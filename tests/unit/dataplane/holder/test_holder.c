@@ -2,6 +2,7 @@
  * child connects to a socket of the test and does what it is told there. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,8 +24,8 @@
 /* ---- the child ---- */
 
 struct report {
-    char  what;                 /* 'h' hello, 's' signal, 'l' listening, 'a' accepted, 'p' parent is gone */
-    int   value;                /* signal number, port */
+    char  what;                 /* 'h' hello, 's' signal, 'l' listening, 'a' accepted, 'o' log opened */
+    int   value;                /* signal number, port, error */
     pid_t pid;
     pid_t group;                /* of processes */
     uid_t uid;
@@ -57,11 +58,8 @@ static struct report describe(void) {
     return r;
 }
 
-/* Asks the holder for one socket on 127.0.0.1, any port. */
-static int ask_for_socket(struct holder_reply *ret) {
-    struct holder_request q = {
-        .version = HOLDER_PROTOCOL_VERSION, .operation = HOLDER_LISTEN, .count = 1, .backlog = 64};
-    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+/* Asks the holder; returns the descriptor that came with the answer, or -1. */
+static int ask(const struct holder_request *q, struct holder_reply *ret) {
     union {
         struct cmsghdr header;
         char           bytes[CMSG_SPACE(sizeof(int))];
@@ -69,14 +67,31 @@ static int ask_for_socket(struct holder_reply *ret) {
     struct iovec piece = {ret, sizeof *ret};
     struct msghdr m = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
     struct pollfd readable = {.fd = HOLDER_DESCRIPTOR, .events = POLLIN};
-    q.address_length = sizeof loopback;
-    memcpy(&q.u.address, &loopback, sizeof loopback);
-    if (send(HOLDER_DESCRIPTOR, &q, sizeof q, 0) < 0 || poll(&readable, 1, -1) < 0 ||
+    int fd = -1;
+    if (send(HOLDER_DESCRIPTOR, q, sizeof *q, 0) < 0 || poll(&readable, 1, -1) < 0 ||
         recvmsg(HOLDER_DESCRIPTOR, &m, 0) < 0)
         _exit(1);
-    int fd;
-    memcpy(&fd, CMSG_DATA(&c.header), sizeof fd);
+    if (ret->count)
+        memcpy(&fd, CMSG_DATA(&c.header), sizeof fd);
     return fd;
+}
+
+/* One socket on 127.0.0.1, any port. */
+static int ask_for_socket(struct holder_reply *ret) {
+    struct holder_request q = {
+        .version = HOLDER_PROTOCOL_VERSION, .operation = HOLDER_LISTEN, .count = 1, .backlog = 64};
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    q.address_length = sizeof loopback;
+    memcpy(&q.u.address, &loopback, sizeof loopback);
+    return ask(&q, ret);
+}
+
+static void report_log(const char *control_path) {
+    struct holder_request q = {.version = HOLDER_PROTOCOL_VERSION, .operation = HOLDER_OPEN_LOG};
+    struct holder_reply reply;
+    snprintf(q.u.path, sizeof q.u.path, "%s.log", control_path);
+    close(ask(&q, &reply));
+    tell((struct report){.what = 'o', .value = reply.error});
 }
 
 static void report_socket(int *listener) {
@@ -121,6 +136,8 @@ static int child_main(const char *path) {
             report_socket(&listener);
         else if (order == 'a')
             accept_one(listener);
+        else if (order == 'o')
+            report_log(path);
         else
             return order - '0';
     }
@@ -131,6 +148,11 @@ static int child_main(const char *path) {
 static char folder[64], path[96];
 static int server, child = -1;
 static pid_t holder;
+static const gid_t group_of_holder = 4321; /* a supplementary one, if we may */
+
+static int run_holder(const struct holder_options *options) {
+    return geteuid() == 0 && setgroups(1, &group_of_holder) < 0 ? EXIT_FAILURE : holder_run(options);
+}
 
 static int set_up(void **state) {
     (void)state;
@@ -150,7 +172,7 @@ static int set_up(void **state) {
     struct holder_options options = {.dataplane = "/proc/self/exe", .state_dir = folder};
     if (status == 0 && resolver_name_parse(STR("unix:/nonexistent"), &options.control_plane) == 0 &&
         (holder = fork()) == 0)
-        _exit(holder_run(&options));
+        _exit(run_holder(&options));
     return status;
 }
 
@@ -228,6 +250,25 @@ static void data_plane_is_in_a_process_group_of_its_own(void **state) {
     (void)state;
     struct report r = next_child();
     assert_int_equal(r.group, r.pid);
+}
+
+static void data_plane_gets_no_file_of_the_holders_groups(void **state) {
+    char log_path[104];
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: needs root to have another group\n");
+        skip();
+    }
+    snprintf(log_path, sizeof log_path, "%s.log", path);
+    int fd = open(log_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(fchown(fd, 0, group_of_holder), 0);
+    assert_int_equal(fchmod(fd, 0620), 0);
+    close(fd);
+    next_child();
+    int error = order('o').value;
+    unlink(log_path);
+    assert_int_equal(error, EACCES);
 }
 
 /* A connection made while no data plane runs waits in the backlog and is served by the next one. */
@@ -326,6 +367,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(data_plane_has_no_privileges_and_no_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(data_plane_is_in_a_process_group_of_its_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(data_plane_gets_no_file_of_the_holders_groups, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_data_plane_is_restarted_and_no_connection_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(term_is_passed_on_and_ends_both, set_up, tear_down),
