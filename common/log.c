@@ -1,9 +1,13 @@
 #include "common/log.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,16 +75,47 @@ static void format_text(struct strbuf *b, enum log_level level, const char *mess
     strbuf_putc(b, '\n');
 }
 
-void log_write(enum log_level level, const char *message, const struct log_value *values) {
-    if ((int)level < atomic_load_explicit(&log_threshold, memory_order_relaxed))
-        return;
+/* Whether a write would not wait. A pipe that is writable has room for PIPE_BUF bytes, a socket for more. */
+static bool has_room(void) {
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&output, 1, 0) == 1 && (output.revents & POLLOUT);
+}
+
+/* A plain file takes every line, whole. */
+static bool write_line(char *line, size_t size) {
+    struct stat st;
+    bool is_file = fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+    if (!is_file && !has_room())
+        return false;
+    if (!is_file && size > PIPE_BUF) {
+        size = PIPE_BUF;
+        line[size - 1] = '\n';
+    }
+    return write(STDERR_FILENO, line, size) >= 0;
+}
+
+static bool write_record(enum log_level level, const char *message, const struct log_value *values) {
     struct strbuf line = {0};
     if (log_json)
         format_json(&line, level, message, values);
     else
         format_text(&line, level, message, values);
-    /* A log that cannot be written must not stop the daemon. */
-    ssize_t written = line.failed ? 0 : write(STDERR_FILENO, line.p, line.n);
-    (void)written;
+    bool is_written = !line.failed && write_line(line.p, line.n);
     strbuf_finish(&line);
+    return is_written;
+}
+
+void log_write(enum log_level level, const char *message, const struct log_value *values) {
+    /* Otherwise two threads could find the same room. */
+    static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+    static uint64_t dropped;
+    if ((int)level < atomic_load_explicit(&log_threshold, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&writing);
+    if (dropped && write_record(LOG_LEVEL_WARNING, "records before this one were dropped",
+                                LOG_VALUES(LOG_U("count", dropped))))
+        dropped = 0;
+    if (!write_record(level, message, values))
+        dropped++;
+    pthread_mutex_unlock(&writing);
 }

@@ -2,7 +2,12 @@
  *
  * One record is one line: time, level, component, message, then key/value pairs. Text for a terminal, JSON
  * otherwise (or as HEADGATE_LOG=text|json says; HEADGATE_LOG_LEVEL=debug|info|warning|error). Not for the
- * request path: access records have their own writer. Thread: any; a record is one write(2). */
+ * request path: access records have their own writer. Thread: any; a record is one write(2).
+ *
+ * Nobody waits for who reads a pipe or a socket: what that holds (64 kB, unless it was set otherwise) is the reader's time.
+ * Beyond it records are dropped and counted; before the next one that is written their number is told. A record is cut to
+ * PIPE_BUF bytes there, so that none is mixed with another process's. Where such a process takes the last room in the same
+ * moment, a write may still wait. */
 #pragma once
 
 #include <stdint.h>
