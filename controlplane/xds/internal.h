@@ -2,15 +2,22 @@
  * requests.c (what goes out), responses.c (what comes in), settle.c (answers, tickets). */
 #pragma once
 
+#include "common/map.h"
 #include "controlplane/xds/pace.h"
 #include "controlplane/xds/protocol.h"
+
+/* Why resources are refused, as the server is told: as much as there is room for. */
+struct xds_reasons {
+    struct strbuf text;
+    size_t        unsaid;               /* reasons for which there is no room */
+};
 
 /* An ACK or NACK that is to be sent; one block with its texts behind it. */
 struct xds_answer {
     struct xds_answer *next;
     uint64_t           ticket;
     struct str         nonce, version;
-    struct strbuf      error;           /* of a NACK */
+    struct xds_reasons reasons;         /* of a NACK */
     bool               is_refusal;
     bool               is_held;
     char               block[];
@@ -31,6 +38,7 @@ struct xds_journal {
     bool                is_void;        /* its version is not to be called accepted */
     struct xds_change  *changes;
     size_t              change_count, change_capacity;
+    struct map          by_name;        /* their numbers + 1 */
 };
 
 /* What was said of the names that are wanted since the last response came. */
@@ -129,12 +137,16 @@ bool xds_resource_is_kept(const struct xds_protocol *p, const struct xds_resourc
 uint64_t xds_type_due_at(const struct xds_protocol *p, const struct xds_type *t);
 void     xds_type_tell_again(struct xds_protocol *p, struct xds_stream *s, struct xds_type *t); /* behind a response */
 
+/* ---- responses.c ---- */
+
+void xds_reasons_add(struct xds_reasons *reasons, struct str name, struct str reason);
+
 /* ---- settle.c ---- */
 
-/* 0, or -1 without memory. A refusal has a text in `error`, which is copied. */
+/* 0, or -1 without memory. A refusal has reasons, which are copied. */
 int                xds_answer_add(struct xds_protocol *p, struct xds_type *t, const struct xds_response *response,
-                                  bool is_held, const struct strbuf *error);
-struct xds_answer *xds_answer_take(struct xds_type *t);
+                                  bool is_held, const struct xds_reasons *reasons);
+struct xds_answer *xds_answer_take(struct xds_type *t);     /* nothing is added to its reasons any more */
 void               xds_answer_free(struct xds_answer *a);
 void               xds_answers_drop(struct xds_type *t);
 /* One more NACK in a row: sets when it may go. */

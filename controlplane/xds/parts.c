@@ -91,14 +91,14 @@ static uint64_t hash_of(const struct part_list *parts) {
 
 /* ---- what does not fit ---- */
 
-/* The part that an error is about, "virtual_hosts[3].domains[0]"; NULL: none. */
-static struct world_item *blamed(const struct part_list *parts, const struct error *e, enum xds_role role) {
+/* Where the part is that an error is about, "virtual_hosts[3].domains[0]"; NULL: it is about none. */
+static struct world_item **blamed(const struct part_list *parts, const struct error *e, enum xds_role role) {
     const char *word = role == XDS_HOSTS ? "virtual_hosts[" : "scopes[";
     size_t n = strlen(word);
     if (!e->path || strncmp(e->path, word, n) != 0)
         return NULL;
     unsigned long i = strtoul(e->path + n, NULL, 10);
-    return i < parts->count ? parts->items[i] : NULL;
+    return i < parts->count ? &parts->items[i] : NULL;
 }
 
 static void leave_out(struct xds_world *w, struct world_item *part, const struct error *e) {
@@ -109,29 +109,32 @@ static void leave_out(struct xds_world *w, struct world_item *part, const struct
     strbuf_finish(&reason);
 }
 
-static void drop_from(struct part_list *parts, const struct world_item *part) {
+static void close_gaps(struct part_list *parts) {
     size_t kept = 0;
     for (size_t i = 0; i < parts->count; i++)
-        if (parts->items[i] != part)
+        if (parts->items[i])
             parts->items[kept++] = parts->items[i];
     parts->count = kept;
 }
 
-/* Takes out the first part that is to blame. Returns whether there is one; `*is_refused` where that is news. */
-static bool take_out(struct xds_world *w, enum xds_role role, struct part_list *parts, const struct error_list *errors,
-                     bool *is_refused) {
-    for (size_t i = 0; i < errors->count; i++) {
-        struct world_item *part = blamed(parts, &errors->items[i], role);
-        if (!part)
+/* Takes out the first parts that are to blame, `most` of them. Returns how many there were; `*is_refused` where that is
+ * news. */
+static size_t take_out(struct xds_world *w, enum xds_role role, struct part_list *parts, const struct error_list *errors,
+                       size_t most, bool *is_refused) {
+    size_t count = 0;
+    for (size_t i = 0; i < errors->count && count < most; i++) {
+        struct world_item **at = blamed(parts, &errors->items[i], role);
+        if (!at || !*at)
             continue;
-        if (!part->is_left_out) {
-            leave_out(w, part, &errors->items[i]);
+        if (!(*at)->is_left_out) {
+            leave_out(w, *at, &errors->items[i]);
             *is_refused = true;
         }
-        drop_from(parts, part);
-        return true;
+        *at = NULL;
+        count++;
     }
-    return false;
+    close_gaps(parts);
+    return count;
 }
 
 /* ---- the whole ---- */
@@ -148,14 +151,15 @@ static void give_up(struct xds_world *w, struct world_item *it, const struct err
     strbuf_finish(&reason);
 }
 
-/* With as many parts as possible. NULL: what is held stays. */
+/* With as many parts as possible: one that clashes only with one that is taken out itself may stay, so the first to blame
+ * goes alone. Then two, four and more at a time: many do not cost a translation each. NULL: what is held stays. */
 static struct world_made *make(struct xds_world *w, struct world_item *it, struct part_list *parts, bool *is_refused) {
     enum xds_role role = it->held->part_role;
-    for (;;) {
+    for (size_t most = 1;; most = most < ERROR_LIST_MAX ? 2 * most : most) {
         struct error_list errors = {0};
         struct world_made *made =
             world_make_with(w, it, strbuf_str(&it->held->source), parts->items, parts->count, &errors);
-        bool is_again = !made && !world_lacks_memory(&errors) && take_out(w, role, parts, &errors, is_refused);
+        bool is_again = !made && !world_lacks_memory(&errors) && take_out(w, role, parts, &errors, most, is_refused) > 0;
         if (!made && !is_again)
             give_up(w, it, &errors);
         error_list_finish(&errors);

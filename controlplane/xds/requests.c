@@ -163,7 +163,7 @@ static void fill_poll(struct xds_protocol *p, struct xds_stream *s, struct xds_t
     name_all(p, t, true, ret);
     if (s->sending && s->sending->is_refusal) {
         ret->is_refusal = true;
-        ret->error = strbuf_str(&s->sending->error);
+        ret->error = strbuf_str(&s->sending->reasons.text);
     }
 }
 
@@ -234,7 +234,7 @@ static void fill_answer(struct xds_protocol *p, struct xds_stream *s, struct xds
         fill_world_answer(p, t, a, ret);
     ret->response_nonce = a->nonce;
     ret->is_refusal = a->is_refusal;
-    ret->error = strbuf_str(&a->error);
+    ret->error = strbuf_str(&a->reasons.text);
     count_answer(p, t, a);
 }
 

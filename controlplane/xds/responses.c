@@ -16,8 +16,7 @@ struct pass {
     struct xds_type           *t;
     const struct xds_response *response;
     uint64_t                   now;
-    struct strbuf              reasons;     /* of the NACK */
-    size_t                     unsaid;      /* reasons for which there is no room */
+    struct xds_reasons         reasons;     /* of the NACK */
     struct strbuf              verdict;     /* scratch */
     struct xds_journal        *journal;
     bool                       is_changed;
@@ -38,16 +37,16 @@ static void add_text(struct strbuf *out, struct str text, size_t max) {
     }
 }
 
-static void add_reason(struct pass *pass, struct str name, struct str reason) {
-    if (pass->reasons.n >= REASONS_MAX) {
-        pass->unsaid++;
+void xds_reasons_add(struct xds_reasons *reasons, struct str name, struct str reason) {
+    if (reasons->text.n >= REASONS_MAX) {
+        reasons->unsaid++;
         return;
     }
-    if (pass->reasons.n > 0)
-        strbuf_puts(&pass->reasons, "; ");
-    add_text(&pass->reasons, name, REASON_MAX);
-    strbuf_puts(&pass->reasons, ": ");
-    add_text(&pass->reasons, reason, REASON_MAX);
+    if (reasons->text.n > 0)
+        strbuf_puts(&reasons->text, "; ");
+    add_text(&reasons->text, name, REASON_MAX);
+    strbuf_puts(&reasons->text, ": ");
+    add_text(&reasons->text, reason, REASON_MAX);
 }
 
 static void fail(struct pass *pass, enum xds_result result) {
@@ -106,7 +105,7 @@ static void accept(struct pass *pass, struct xds_resource *r, const struct xds_r
 
 /* What the resource has stays, if anything, unless that counts as its end. */
 static void refuse(struct pass *pass, struct xds_resource *r, struct str name, struct str reason) {
-    add_reason(pass, name, reason);
+    xds_reasons_add(&pass->reasons, name, reason);
     if (!r)
         return;
     note_return(pass, r);
@@ -293,11 +292,11 @@ static bool is_usable(const struct pass *pass, struct str name) {
 /* Whether the name may be taken: there, once, and one that can be sent back. */
 static bool check_name(struct pass *pass, struct map *names, struct str name) {
     if (!is_usable(pass, name)) {
-        add_reason(pass, STR("a resource"), STR("its name is missing, too long, not UTF-8, or *"));
+        xds_reasons_add(&pass->reasons, STR("a resource"), STR("its name is missing, too long, not UTF-8, or *"));
         return false;
     }
     if (map_get(names, name)) {
-        add_reason(pass, name, STR("it is in the response twice"));
+        xds_reasons_add(&pass->reasons, name, STR("it is in the response twice"));
         return false;
     }
     if (map_set(names, name, pass) != 0)
@@ -339,10 +338,8 @@ static bool must_be_held(struct pass *pass) {
 
 static void answer(struct pass *pass) {
     struct xds_type *t = pass->t;
-    bool is_refusal = pass->reasons.n > 0, is_held = !is_refusal && must_be_held(pass);
-    if (pass->unsaid)
-        strbuf_printf(&pass->reasons, "; and %zu more", pass->unsaid);
-    if (pass->reasons.failed || (is_held && !journal_of(pass))) {
+    bool is_refusal = pass->reasons.text.n > 0, is_held = !is_refusal && must_be_held(pass);
+    if (pass->reasons.text.failed || (is_held && !journal_of(pass))) {
         fail(pass, XDS_NO_MEMORY);
         return;
     }
@@ -358,8 +355,8 @@ static void answer(struct pass *pass) {
 
 static void finish(struct pass *pass) {
     if (pass->journal)
-        pass->journal->is_void |= pass->reasons.n > 0 || pass->result != XDS_OK;
-    strbuf_finish(&pass->reasons);
+        pass->journal->is_void |= pass->reasons.text.n > 0 || pass->result != XDS_OK;
+    strbuf_finish(&pass->reasons.text);
     strbuf_finish(&pass->verdict);
 }
 

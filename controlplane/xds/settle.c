@@ -5,13 +5,14 @@
 /* ---- answers ---- */
 
 int xds_answer_add(struct xds_protocol *p, struct xds_type *t, const struct xds_response *response, bool is_held,
-                   const struct strbuf *error) {
+                   const struct xds_reasons *reasons) {
     struct xds_answer *a = hg_malloc(sizeof *a + response->nonce.n + response->version.n);
     if (!a)
         return -1;
-    *a = (struct xds_answer){.ticket = p->ticket, .is_held = is_held, .is_refusal = error->n > 0};
-    strbuf_add_str(&a->error, strbuf_str(error));
-    if (a->error.failed) {
+    *a = (struct xds_answer){.ticket = p->ticket, .is_held = is_held, .is_refusal = reasons->text.n > 0,
+                             .reasons.unsaid = reasons->unsaid};
+    strbuf_add_str(&a->reasons.text, strbuf_str(&reasons->text));
+    if (a->reasons.text.failed) {
         xds_answer_free(a);
         return -1;
     }
@@ -33,13 +34,15 @@ struct xds_answer *xds_answer_take(struct xds_type *t) {
     if (!t->answers)
         t->answers_end = &t->answers;
     t->answer_count--;
+    if (a->reasons.unsaid)
+        strbuf_printf(&a->reasons.text, "; and %zu more", a->reasons.unsaid);
     return a;
 }
 
 void xds_answer_free(struct xds_answer *a) {
     if (!a)
         return;
-    strbuf_finish(&a->error);
+    strbuf_finish(&a->reasons.text);
     hg_free(a);
 }
 
@@ -70,6 +73,7 @@ static void free_journal(struct xds_protocol *p, struct xds_journal *j) {
         xds_copy_free(&p->cache, j->changes[i].previous);
     }
     xds_disown(&j->version);
+    map_finish(&j->by_name);
     hg_free(j->changes);
     hg_free(j);
 }
@@ -122,6 +126,10 @@ int xds_journal_add(struct xds_journal *j, struct str name, struct xds_copy *pre
         return -1;
     if (xds_own(&owned, name) != 0)
         return -1;
+    if (map_set(&j->by_name, owned, (void *)(uintptr_t)(j->change_count + 1)) != 0) {
+        xds_disown(&owned);
+        return -1;
+    }
     j->changes[j->change_count++] = (struct xds_change){owned, previous};
     return 0;
 }
@@ -159,10 +167,8 @@ void xds_protocol_ready(struct xds_protocol *p, uint64_t ticket) {
 /* ---- refusal by a data plane ---- */
 
 static struct xds_change *find_change(struct xds_journal *j, struct str name) {
-    for (size_t i = 0; i < j->change_count; i++)
-        if (str_eq(j->changes[i].name, name))
-            return &j->changes[i];
-    return NULL;
+    uintptr_t number = (uintptr_t)map_get(&j->by_name, name);
+    return number ? &j->changes[number - 1] : NULL;
 }
 
 /* The newest change of the resource up to the ticket. */
@@ -193,9 +199,10 @@ static uint64_t ticket_before(struct xds_protocol *p, const struct xds_journal *
     return before ? before->ticket : 0;
 }
 
-static struct xds_copy *take_previous(struct xds_protocol *p, struct xds_change *change) {
+static struct xds_copy *take_previous(struct xds_protocol *p, struct xds_journal *j, struct xds_change *change) {
     struct xds_copy *previous = change->previous;
     change->previous = NULL;
+    map_remove(&j->by_name, change->name);
     xds_disown(&change->name);
     if (!p->o.fail_on_data_errors)
         return previous;
@@ -214,7 +221,7 @@ static void restore(struct xds_protocol *p, struct xds_journal *j, struct xds_ch
                     uint64_t now) {
     struct xds_resource *r = xds_table_get(&j->type->table, change->name);
     struct xds_change *later = find_later_change(j, change->name);
-    struct xds_copy *previous = take_previous(p, change), *refused = NULL;
+    struct xds_copy *previous = take_previous(p, j, change), *refused = NULL;
     if (later) {
         refused = later->previous;
         later->previous = previous;
@@ -236,11 +243,7 @@ static void refuse_answer(struct xds_protocol *p, struct xds_type *t, struct xds
         xds_type_count_nack(p, t, now);
     a->is_refusal = true;
     a->is_held = false;
-    if (a->error.n > 0)
-        strbuf_puts(&a->error, "; ");
-    strbuf_add_str(&a->error, name);
-    strbuf_puts(&a->error, ": ");
-    strbuf_add_str(&a->error, reason);
+    xds_reasons_add(&a->reasons, name, reason);
 }
 
 /* In delta a server sends nothing twice on a stream, so that a reason that passes (an address that another process has for a

@@ -30,6 +30,7 @@ void xds_made_finish(struct xds_made *made) {
     }
     config_resources_finish(&made->set);
     hg_free(made->needs);
+    map_finish(&made->needs_by_name);
     hg_free(made->givens);
     hg_free(made->values);
     arena_finish(&made->arena);
@@ -37,17 +38,20 @@ void xds_made_finish(struct xds_made *made) {
 }
 
 int xds_made_need(struct xds_made *made, const char *type, struct str name, enum xds_awaited awaited) {
-    for (size_t i = 0; i < made->need_count; i++) {
-        struct xds_need *need = &made->needs[i];
-        if (strcmp(need->type, type) != 0 || !str_eq(str_of(need->name), name))
+    size_t last = (uintptr_t)map_get(&made->needs_by_name, name);
+    for (size_t i = last; i > 0; i = made->needs[i - 1].namesake) {
+        struct xds_need *need = &made->needs[i - 1];
+        if (strcmp(need->type, type) != 0)
             continue;
         need->awaited = awaited < need->awaited ? awaited : need->awaited;
         return 0;
     }
     struct str copy = arena_str(&made->arena, name);
-    if (!copy.p || hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof *made->needs) < 0)
+    if (!copy.p || hg_grow(&made->needs, &made->need_capacity, made->need_count + 1, sizeof *made->needs) < 0 ||
+        map_set(&made->needs_by_name, copy, (void *)(uintptr_t)(made->need_count + 1)) < 0)
         return -1;
-    made->needs[made->need_count++] = (struct xds_need){.type = type, .name = copy.p, .awaited = awaited};
+    made->needs[made->need_count++] =
+        (struct xds_need){.type = type, .name = copy.p, .awaited = awaited, .namesake = last};
     return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/arena.h"
 #include "common/error.h"
+#include "common/map.h"
 #include "controlplane/config/config.h"
 #include "controlplane/xds/translate/runtime.h"
 #include "proto/envoy/config/cluster/v3/cluster.pb-c.h"
@@ -34,6 +35,7 @@ struct xds_need {
     const char      *type;              /* "envoy.config.route.v3.RouteConfiguration" */
     const char      *name;              /* as the server knows it; "*": all that there are, as parts of what was made */
     enum xds_awaited awaited;
+    size_t           namesake;          /* the number + 1 of one of the same name and another type; 0: none */
 };
 
 /* The content of a secret that is given instead of read from files; xds_made_finish clears keys. Nothing here is checked
@@ -55,6 +57,7 @@ struct xds_made {
     struct config_resources set;        /* sorted */
     struct xds_need        *needs;      /* each once */
     size_t                  need_count, need_capacity;
+    struct map              needs_by_name;  /* the number + 1 of the last one of each name */
     struct xds_given       *givens;     /* secrets whose content stood in the message itself; each name once */
     size_t                  given_count, given_capacity;
     bool                    is_hollow;  /* nothing is in it, but parts may still come */

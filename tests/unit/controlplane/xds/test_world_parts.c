@@ -234,6 +234,40 @@ static void test_scopes_by_delta(void **state) {
     play_end(&y);
 }
 
+enum { MANY = 5000 };
+
+static void says_many_that_clash(struct play *y) {
+    static struct xds_response_resource resources[MANY];
+    static char names[MANY][16], texts[MANY][48];
+    struct str url = str_of(role_urls[XDS_SCOPES]);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "s%04d", i);
+        snprintf(texts[i], sizeof texts[i], "name:%s v:%d clash", names[i], i + 7);
+        resources[i] = (struct xds_response_resource){.name = str_of(names[i]), .type_url = url,
+                                                      .bytes = str_of(texts[i]), .has_body = true};
+    }
+    struct xds_response r = {.type_url = url, .version = STR("many"), .nonce = STR("many"), .resources = resources,
+                             .resource_count = MANY};
+    xds_protocol_receive(y->p, xds_protocol_stream_of(y->p, XDS_SCOPES), &r, y->now);
+    follow(y);
+}
+
+/* They do not cost a translation of the whole each, and the server is told as much as there is room for. */
+static void test_many_that_clash(void **state) {
+    struct play y;
+    (void)state;
+    begin_as(&y, XDS_DELTA);
+    says(&y, XDS_LISTENERS, "name:l v:1 parts rds:d");
+    says(&y, XDS_ROUTES, "name:d v:1 to:c");
+    uint64_t translations = xds_world_counters(y.w)->translations;
+    says_many_that_clash(&y);
+    assert_true(y.was_refused[XDS_SCOPES]);
+    assert_in_range(y.last[XDS_SCOPES].error.n, 4096, 8192);
+    assert_in_range(xds_world_counters(y.w)->translations - translations, MANY, MANY + 50);
+    assert_int_equal(sum_of(&y, "listener/l"), 7);
+    play_end(&y);
+}
+
 /* Routes that cannot be had hold nothing else back. */
 static void test_scope_without_routes(void **state) {
     struct play y;
@@ -253,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_one_that_clashes), cmocka_unit_test(test_given_up), cmocka_unit_test(test_delta_only),
         cmocka_unit_test(test_reconnected), cmocka_unit_test(test_another_server), cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_scopes_by_delta), cmocka_unit_test(test_scope_without_routes),
+        cmocka_unit_test(test_many_that_clash),
     };
     log_set_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,6 +278,8 @@ static void needs_are_there_once(void **state) {
     making_need(&making, "A", "y");
     making_need(&making, "A", "x");
     making_need(&making, "B", "x");
+    making_need(&making, "A", "x");
+    making_need(&making, "B", "x");
     assert_int_equal(making_end(&making), 0);
     assert_int_equal(made.need_count, 3);
     assert_string_equal(made.needs[2].type, "B");
