@@ -1,6 +1,7 @@
 /* Endpoints: found by sources and checked, and made known as a new generation of the state. */
 #include "controlplane/engine/endpoints.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/alloc.h"
@@ -455,11 +456,18 @@ struct part *engine_make_endpoints(struct engine *e, const struct config_resourc
 
 /* ---- for status and metrics ---- */
 
+/* Of a cluster that has a source. */
+static void fill_source_state(const struct tracked *t, struct source_state *ret) {
+    t->source->kind->state(t->source, ret);
+    if (!ret->failure[0] && t->refusal)
+        snprintf(ret->failure, sizeof ret->failure, "%s", t->refusal);
+}
+
 bool engine_cluster_source(const struct engine *e, const char *cluster, struct source_state *ret) {
     const struct tracked *t = map_get(&e->endpoints.clusters, str_of(cluster));
     if (!t || !t->source)
         return false;
-    t->source->kind->state(t->source, ret);
+    fill_source_state(t, ret);
     return true;
 }
 
@@ -472,7 +480,7 @@ static void add_totals(const struct tracked *t, struct engine_source_totals tota
     if (!t->source)
         return;
     struct engine_source_totals *sum = &totals[source_kind_index(t->source->kind)];
-    t->source->kind->state(t->source, &s);
+    fill_source_state(t, &s);
     sum->sources++;
     sum->failing += s.failure[0] != '\0';
     sum->left_out += s.left_out;

@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "controlplane/config/endpoint_bounds.h"
 #include "controlplane/engine/effective.h"
 
 /* ---- parts of messages ---- */
@@ -121,6 +122,11 @@ static void forget_failure(struct tracked *t) {
     t->failure = NULL;
 }
 
+static void forget_refusal(struct tracked *t) {
+    hg_free(t->refusal);
+    t->refusal = NULL;
+}
+
 static void drop_source(struct tracked *t) {
     struct engine_source_totals *gone;
     struct source_state s;
@@ -134,6 +140,7 @@ static void drop_source(struct tracked *t) {
     t->source = NULL;
     t->lacks_endpoints = false;
     forget_failure(t);
+    forget_refusal(t);
 }
 
 static struct source_config source_config_of(const struct engine *e) {
@@ -142,11 +149,28 @@ static struct source_config source_config_of(const struct engine *e) {
                                   .registry = e->config.registry};
 }
 
+/* Whether data planes would take it. Otherwise *ret_reason, the caller's, says why not; NULL without memory. */
+static bool is_within_bounds(const Headgate__Cluster *m, const Headgate__EndpointSet *set, char **ret_reason) {
+    struct error_list errors = {0};
+    bool is_within = config_check_endpoints(m, set, &errors) == 0;
+    bool has_reason = errors.count > 0 && errors.items[0].code != ERROR_MEMORY;
+    *ret_reason = has_reason ? hg_strdup(errors.items[0].message) : NULL;
+    error_list_finish(&errors);
+    return is_within;
+}
+
 /* What a source would say at once. */
 static Headgate__EndpointSet *known_already(const struct tracked *t, const Headgate__Cluster *m) {
     const struct source_kind *kind = source_kind_of(m->discovery);
     const struct source_config config = source_config_of(t->engine);
-    return kind && kind->known ? kind->known(&config, m->discovery) : NULL;
+    Headgate__EndpointSet *set = kind && kind->known ? kind->known(&config, m->discovery) : NULL;
+    char *reason = NULL;
+    if (set && !is_within_bounds(m, set, &reason)) {
+        free_set(set);
+        set = NULL;
+    }
+    hg_free(reason);
+    return set;
 }
 
 static int make_source(struct tracked *t, const Headgate__Discovery *m, const struct source_sink *sink) {
@@ -162,6 +186,36 @@ static int make_source(struct tracked *t, const Headgate__Discovery *m, const st
     return t->source ? 0 : -1;
 }
 
+static void refuse(struct tracked *t, char *reason) {
+    if (!t->refusal || strcmp(t->refusal, reason) != 0)
+        log_warning("endpoints found are more than data planes take; those before stay", LOG_S("cluster", t->name),
+                    LOG_S("reason", reason));
+    forget_refusal(t);
+    t->refusal = reason;
+}
+
+/* 1: they are used from now on; 0; or -1 without memory. Takes the set. */
+static int use_found(struct tracked *t, Headgate__EndpointSet *set, const struct resource_id *id) {
+    char *reason = NULL;
+    bool is_same = t->has_found && resource_id_equal(id, &t->found_id);
+    if (!is_same && !is_within_bounds(t->cluster, set, &reason)) {
+        free_set(set);
+        if (reason)
+            refuse(t, reason);
+        return reason ? 0 : -1;
+    }
+    forget_refusal(t);
+    if (is_same) {
+        free_set(set);
+        return 0;
+    }
+    free_set(t->base);
+    t->base = set;
+    t->found_id = *id;
+    t->has_found = true;
+    return 1;
+}
+
 int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     struct resource_id id;
     struct source_state state;
@@ -172,14 +226,9 @@ int tracked_found(struct tracked *t, const Headgate__EndpointSet *set) {
     t->source->kind->state(t->source, &state);
     if (!state.failure[0])
         forget_failure(t);
-    if (t->has_found && resource_id_equal(&id, &t->found_id)) {
-        free_set(copy);
-        return 0;
-    }
-    free_set(t->base);
-    t->base = copy;
-    t->found_id = id;
-    t->has_found = true;
+    int status = use_found(t, copy, &id);
+    if (status <= 0)
+        return status;
     t->received_at = state.received_at ? state.received_at : clock_monotonic_us();
     tracked_set_checks(t);
     return 1;
@@ -240,6 +289,14 @@ static void become_plain(struct tracked *t) {
     t->has_found = false;
 }
 
+/* By what the cluster is now it may be within bounds. */
+static void ask_for_refused(struct tracked *t) {
+    if (!t->refusal)
+        return;
+    t->lacks_endpoints = true;
+    engine_try_again_later(t->engine);
+}
+
 int tracked_update(struct tracked *t, const struct blob *cluster, const struct resource_id *declared,
                    const struct snapshot *s, const struct source_sink *sink) {
     Headgate__Cluster *m;
@@ -257,6 +314,7 @@ int tracked_update(struct tracked *t, const struct blob *cluster, const struct r
         free_cluster(t->cluster);
         t->cluster = m;
         tracked_set_checks(t);
+        ask_for_refused(t);
     }
     t->cluster_id = cluster->id;
     t->declared_id = *declared;

@@ -22,6 +22,7 @@ struct tracked {
     bool                   lacks_endpoints; /* the source found some for which there was no memory */
     bool                   lacks_checks;    /* they could not be set as they should be */
     char                  *failure;         /* of the source, as it was logged; NULL: it works */
+    char                  *refusal;         /* why what it found last is not used; NULL: it is */
 };
 
 struct tracked *tracked_create(struct engine *e, const char *name); /* NULL without memory */
@@ -36,7 +37,8 @@ int  tracked_preview(struct tracked *t, const struct tracked *now, const struct 
                      const struct config_resource *declared, const struct part *state);
 void tracked_preview_finish(struct tracked *t);
 
-/* What a source said. 1: that is something else than before, 0, or -1 without memory. */
+/* What a source said. 1: that is something else than before, and used; 0; or -1 without memory. What data planes would
+ * refuse is not used: with it they would take nothing at all, of this cluster or of others. */
 int  tracked_found(struct tracked *t, const Headgate__EndpointSet *set);
 /* Returns whether that is news. */
 bool tracked_failed(struct tracked *t, const char *reason);

@@ -83,9 +83,10 @@ static const struct schema_key balancing_keys[] = {
     {.key = "max-table-entries", .type = SCHEMA_INTEGER, .min = 3, .max = 1000000000,
      .description = "`ring-hash`, `maglev`: each subset, priority and zone has a table of its own; a cluster with more "
                     "entries than that in all is refused. An entry takes 4 bytes, a point 12. `validate` counts the "
-                    "endpoints that are in the file. It cannot know what a source finds, nor which are of the zone that "
-                    "each data plane is started with (`prefer-zone`): with those, data planes refuse what is too much, "
-                    "and keep what they have."},
+                    "endpoints that are in the file. When a source finds more, those that it found before stay in use, and "
+                    "`headgate status` says why. Which are of the zone that each data plane is started with "
+                    "(`prefer-zone`) is not known here: data planes refuse what is too much by that, and keep what they "
+                    "have."},
     {.key = "load-bound", .type = SCHEMA_INTEGER, .min = 0, .max = 10000, .flags = SCHEMA_MAY_BE_OFF,
      .description = "`ring-hash`, `maglev`: percent of the mean of requests under way that one endpoint may have; what is "
                     "above "

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "common/alloc.h"
+#include "controlplane/config/endpoint_bounds.h"
 #include "controlplane/config/endpoint_file.h"
 
 static const char *text_of(const Headgate__EndpointSet *set)
@@ -91,6 +92,32 @@ static void variables_are_an_error(void **state)
     error_list_finish(&errors);
 }
 
+/* With room for what checks will say of them. */
+static void sets_of_sources_have_bounds(void **state)
+{
+    enum { MANY = 4096, LONG = 16 << 10 };
+    static Headgate__Endpoint *list[MANY];
+    static char address[LONG];
+    Headgate__Endpoint one = HEADGATE__ENDPOINT__INIT;
+    Headgate__EndpointSet set = HEADGATE__ENDPOINT_SET__INIT;
+    Headgate__Cluster cluster = HEADGATE__CLUSTER__INIT;
+    struct error_list errors = {0};
+    (void)state;
+    memset(address, 'a', LONG - 9);     /* 3 bytes of its tag and length, 3 of those of the endpoint, 3 for health */
+    one.address = address;
+    for (size_t i = 0; i < MANY; i++)
+        list[i] = &one;
+    set.endpoints = list;
+    set.n_endpoints = MANY;
+    assert_int_equal(config_check_endpoints(&cluster, &set, &errors), 0);
+    address[LONG - 9] = 'a';
+    assert_in_range(headgate__endpoint_set__get_packed_size(&set), RESOURCE_BYTES_MAX - 2 * MANY, RESOURCE_BYTES_MAX - MANY);
+    assert_int_equal(config_check_endpoints(&cluster, &set, &errors), -1);
+    assert_int_equal(errors.count, 1);
+    assert_int_equal(errors.items[0].code, ERROR_RANGE);
+    error_list_finish(&errors);
+}
+
 static void memory_may_run_out(void **state)
 {
     (void)state;
@@ -116,6 +143,7 @@ int main(void)
         cmocka_unit_test(every_fault_is_told_with_its_place),
         cmocka_unit_test(what_is_something_else_is_not_quoted),
         cmocka_unit_test(variables_are_an_error),
+        cmocka_unit_test(sets_of_sources_have_bounds),
         cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,11 +99,11 @@ static const struct snapshot *current(const struct fixture *f) {
     return channel_current(engine_channel(f->engine));
 }
 
-/* "10.0.0.1:1 U, 10.0.0.2:1 H" of the state's set of "web"; "none" when it has none. */
-static const char *state_of(const struct fixture *f) {
+/* "10.0.0.1:1 U, 10.0.0.2:1 H" of the state's set of a cluster; "none" when it has none. */
+static const char *state_of_cluster(const struct fixture *f, const char *cluster) {
     static char text[512];
     static const char letters[] = "?HUD";
-    ssize_t at = part_find(current(f)->state, HEADGATE__KIND__KIND_ENDPOINT_SET, "web");
+    ssize_t at = part_find(current(f)->state, HEADGATE__KIND__KIND_ENDPOINT_SET, cluster);
     size_t n = 0;
     if (at < 0)
         return "none";
@@ -115,6 +115,10 @@ static const char *state_of(const struct fixture *f) {
                               letters[set->endpoints[i]->health]);
     headgate__endpoint_set__free_unpacked(set, NULL);
     return text;
+}
+
+static const char *state_of(const struct fixture *f) {
+    return state_of_cluster(f, "web");
 }
 
 /* Turns the loop until the state has that; a test that waits in vain is ended by its runner. */
@@ -295,14 +299,18 @@ static void last_failures_are_shown(void **state) {
 
 /* ---- discovery ---- */
 
-static const char *write_list(const struct fixture *f, const char *text) {
+static const char *write_file(const struct fixture *f, const char *name, const char *text) {
     static char path[128];
-    snprintf(path, sizeof path, "%s/list.yaml", f->folder);
+    snprintf(path, sizeof path, "%s/%s.yaml", f->folder, name);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
     return path;
+}
+
+static const char *write_list(const struct fixture *f, const char *text) {
+    return write_file(f, "list", text);
 }
 
 static void push_file_cluster(struct fixture *f, const char *path) {
@@ -348,6 +356,44 @@ static void another_source_keeps_the_endpoints_until_it_answers(void **state) {
     assert_string_equal(state_of(f), "10.0.0.2:1 ?");
     fixture_push_text(f, CHECKED("10.0.0.9:9"));
     assert_string_equal(state_of(f), "none");
+}
+
+/* "web" has a table of 1,009 entries for all of its endpoints, and one for each value of the key "shard". */
+static void push_bounded(struct fixture *f, const char *list, const char *other, unsigned bound) {
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml,
+             "clusters:\n"
+             "  - {name: web, discovery: {file: %s}, balancer: maglev,\n"
+             "     balancing: {table-size: 1009, max-table-entries: %u, subsets: [{keys: [shard]}]}}\n"
+             "  - {name: other, discovery: {file: %s}}\n", list, bound, other);
+    fixture_push_text(f, yaml);
+    assert_int_equal(f->reply->outcome, HEADGATE__PUSH_REPLY__OUTCOME__STORED);
+}
+
+#define SHARD(address, value) "{address: '" address "', metadata: {shard: " value "}}"
+
+/* With it data planes would refuse all, the endpoints of other clusters too. */
+static void more_than_data_planes_take_is_not_used(void **state) {
+    struct fixture *f = *state;
+    struct source_state source;
+    char list[128], other[128];
+    snprintf(list, sizeof list, "%s", write_file(f, "list", "[" SHARD("10.0.0.1:1", "a") "]"));
+    snprintf(other, sizeof other, "%s", write_file(f, "other", "[10.0.1.1:1]"));
+    push_bounded(f, list, other, 2 * 1009);
+    wait_state(f, "10.0.0.1:1 ?");
+    write_file(f, "list", "[" SHARD("10.0.0.1:1", "a") ", " SHARD("10.0.0.2:1", "b") "]");
+    do
+        ev_run(f->loop, EVRUN_ONCE);
+    while (engine_cluster_source(f->engine, "web", &source) && source.endpoints != 2);
+    assert_non_null(strstr(source.failure, "3027 entries"));
+    write_file(f, "other", "[10.0.1.2:1]");
+    while (strcmp(state_of_cluster(f, "other"), "10.0.1.2:1 ?") != 0)
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_string_equal(state_of(f), "10.0.0.1:1 ?");
+    push_bounded(f, list, other, 3 * 1009); /* with this it is used */
+    wait_state(f, "10.0.0.1:1 ?, 10.0.0.2:1 ?");
+    assert_true(engine_cluster_source(f->engine, "web", &source));
+    assert_string_equal(source.failure, "");
 }
 
 /* A push with checks and discovery with the nth allocation failing, for every n: each ends with a reply, and what is served
@@ -477,6 +523,7 @@ int main(void) {
         TEST(last_failures_are_shown),
         TEST(found_endpoints_replace_declared_ones_and_survive),
         TEST(another_source_keeps_the_endpoints_until_it_answers),
+        TEST(more_than_data_planes_take_is_not_used),
         TEST(pushes_survive_failing_allocations),
         TEST(a_cluster_that_cannot_be_followed_is_tried_again),
         cmocka_unit_test(draining_endpoints_stay_so_and_memory_may_run_out),

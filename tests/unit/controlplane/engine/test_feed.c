@@ -106,6 +106,21 @@ static void what_is_known_comes_with_the_cluster(void **state) {
     assert_int_equal(generation(f), before);        /* and saying it again is no news */
 }
 
+/* But what data planes would refuse does not, and they would refuse the version with it. */
+static void what_is_known_is_within_bounds(void **state) {
+    struct fixture *f = *state;
+    struct source_state s;
+    told.port = 1;
+    fixture_push_text(f, "clusters:\n  - {name: web, discovery: {xds: 'outbound|80||web'}, balancer: maglev,\n"
+                         "     balancing: {table-size: 1009, max-table-entries: 1008}}\n");
+    assert_int_equal(f->reply->outcome, HEADGATE__PUSH_REPLY__OUTCOME__STORED);
+    assert_string_equal(state_of(f), "none");
+    while (engine_cluster_source(f->engine, "web", &s) && !s.failure[0])
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_non_null(strstr(s.failure, "1009 entries"));
+    assert_string_equal(state_of(f), "none");
+}
+
 static void what_changes_is_a_generation(void **state) {
     struct fixture *f = *state;
     struct source_state s;
@@ -229,6 +244,7 @@ static void a_source_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_known_comes_with_the_cluster, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_known_is_within_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(what_changes_is_a_generation, setup, teardown),
         cmocka_unit_test_setup_teardown(localities_count_where_the_cluster_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(another_service, setup, teardown),
