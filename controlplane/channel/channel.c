@@ -124,29 +124,30 @@ void channel_disconnect(struct channel *c, struct data_plane *dp, const char *re
 
 /* ---- what a data plane should have ---- */
 
+static bool is_same_version(const struct snapshot *a, const struct snapshot *b) {
+    return memcmp(a->lineage, b->lineage, LINEAGE_SIZE) == 0 && a->version == b->version;
+}
+
 /* After a Nack only a new version is sent, or -- since the state can have been at fault -- a new generation
- * after a while. */
-static bool is_refused_by(const struct channel *c, const struct data_plane *dp, const struct snapshot *s) {
+ * after a while. When that is; 0: at once; UINT64_MAX: never. */
+static uint64_t next_try(const struct data_plane *dp, const struct snapshot *s) {
     enum { GENERATION_RETRY_US = 30 * 1000000 };
-    if (!dp->refused || memcmp(dp->refused->lineage, s->lineage, LINEAGE_SIZE) != 0 ||
-        dp->refused->version != s->version)
-        return false;
-    return dp->refused->generation == s->generation || c->now - dp->refused_at < GENERATION_RETRY_US;
+    if (!dp->refused || !is_same_version(dp->refused, s))
+        return 0;
+    return dp->refused->generation == s->generation ? UINT64_MAX : dp->refused_at + GENERATION_RETRY_US;
 }
 
 void data_plane_synchronize(struct channel *c, struct data_plane *dp) {
     if (exchange_owes_confirm(c, dp))
         c->events.wake(dp->owner);
-    if (dp->state != DATA_PLANE_IDLE || dp->is_in_push || !c->current ||
-        snapshot_is_same(dp->held, c->current))
+    if (dp->state != DATA_PLANE_IDLE || dp->is_in_push || !c->current || snapshot_is_same(dp->held, c->current) ||
+        node_record_losses(c, dp->node, c->current) >= CHANNEL_LOSSES_MAX)
         return;
-    if (is_refused_by(c, dp, c->current) || node_record_losses(c, dp->node, c->current) >= CHANNEL_LOSSES_MAX)
-        return;
-    exchange_start(c, dp, c->current, false, false);
-}
-
-static bool is_same_version(const struct snapshot *a, const struct snapshot *b) {
-    return memcmp(a->lineage, b->lineage, LINEAGE_SIZE) == 0 && a->version == b->version;
+    uint64_t at = next_try(dp, c->current);
+    if (at > c->now)
+        dp->deadline = at;
+    else
+        exchange_start(c, dp, c->current, false, false);
 }
 
 void channel_set_current(struct channel *c, struct snapshot *s) {
@@ -172,7 +173,7 @@ enum data_plane_health channel_health(const struct channel *c, const struct data
     if (!c->current || snapshot_is_same(dp->held, c->current))
         return DATA_PLANE_IN_SYNC;
     bool is_given_up = node_record_losses(c, dp->node, c->current) >= CHANNEL_LOSSES_MAX;
-    return is_given_up || is_refused_by(c, dp, c->current) ? DATA_PLANE_NACKED : DATA_PLANE_BEHIND;
+    return is_given_up || next_try(dp, c->current) > c->now ? DATA_PLANE_NACKED : DATA_PLANE_BEHIND;
 }
 
 /* ---- time ---- */
@@ -190,11 +191,20 @@ void channel_tell_time(struct channel *c, uint64_t now_us) {
         c->now = now_us;
 }
 
+static void pass_deadline(struct channel *c, struct data_plane *dp) {
+    if (dp->state != DATA_PLANE_IDLE) {
+        data_plane_end(c, dp, overdue(dp), true);
+        return;
+    }
+    dp->deadline = 0;
+    data_plane_synchronize(c, dp);
+}
+
 void channel_advance(struct channel *c, uint64_t now_us) {
     channel_tell_time(c, now_us);
     for (struct data_plane *dp = c->first; dp; dp = dp->next)
         if (dp->deadline && dp->deadline <= c->now)
-            data_plane_end(c, dp, overdue(dp), true);
+            pass_deadline(c, dp);
 }
 
 uint64_t channel_next_deadline(const struct channel *c) {

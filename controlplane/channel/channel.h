@@ -74,7 +74,7 @@ struct data_plane {
     bool is_unconfirmed;                /* it serves its last-known-good copy, and is to be told when that is current */
     uint64_t observe;                   /* to be asked for; 0: nothing */
     char *abort_reason, *refuse_reason; /* to be sent; NULL: none */
-    uint64_t deadline;                  /* 0: none */
+    uint64_t deadline;                  /* 0, UINT64_MAX: none; IDLE: when it is looked at again after a Nack */
 };
 
 /* A node whose stream has ended, until it comes back. */

@@ -323,6 +323,52 @@ static void a_nack_is_not_answered_with_the_same_again(void **state) {
     settle(s);
     assert_int_equal(s->version, 2);
     assert_null(s->stream->nack);
+    assert_int_equal(channel_next_deadline(f->channel), UINT64_MAX);
+}
+
+/* The state can have been at fault. Nothing else has to happen for it to be sent, and a refusal of that one counts anew. */
+static void a_new_generation_is_sent_a_while_after_a_nack(void **state) {
+    struct fixture *f = *state;
+    struct script *s = &f->nodes[0];
+    set_current(f, script_snapshot(1, 1, 10, 1, NULL));
+    connect_node(f, 0);
+    for (uint64_t generation = 1; generation < 3; generation++) {
+        script_pull(s);
+        script_nack(s, s->nonce, "no memory");
+        assert_int_equal(channel_next_deadline(f->channel), UINT64_MAX); /* the same is not sent again */
+        uint64_t due = f->now + 30 * SECOND;
+        pass(f, 5 * SECOND);
+        set_current(f, script_snapshot(1, generation + 1, 10, 1, NULL));
+        assert_int_equal(channel_next_deadline(f->channel), due);
+        pass(f, 25 * SECOND - 1);
+        script_pull(s);
+        assert_int_equal(s->transfers, generation);
+        channel_tell_time(f->channel, due); /* messages come first, then what is due */
+        assert_int_equal(channel_next_deadline(f->channel), due);
+        pass(f, 1);
+        script_pull(s);
+        assert_int_equal(s->transfers, generation + 1);
+    }
+    settle(s);
+    assert_int_equal(s->generation, 3);
+    assert_int_equal(channel_next_deadline(f->channel), UINT64_MAX);
+}
+
+/* Nothing waits any more for one that there is no reason to send. */
+static void what_waits_after_a_nack_may_be_wanted_no_more(void **state) {
+    struct fixture *f = *state;
+    struct script *s = &f->nodes[0];
+    start_in_sync(f, 1);
+    set_current(f, script_snapshot(2, 1, 10, 2, NULL));
+    script_pull(s);
+    script_nack(s, s->nonce, "no memory");
+    set_current(f, script_snapshot(2, 2, 10, 2, NULL));
+    channel_set_current(f->channel, NULL);
+    pass(f, 30 * SECOND);
+    script_pull(s);
+    assert_int_equal(s->transfers, 2);
+    assert_string_equal(s->ended, "");
+    assert_int_equal(channel_next_deadline(f->channel), UINT64_MAX);
 }
 
 static void a_node_that_dies_of_a_snapshot_is_spared(void **state) {
@@ -482,6 +528,8 @@ int main(void) {
         TEST(a_new_generation_waits_for_the_commit),
         TEST(a_new_generation_does_not_end_a_transfer),
         TEST(a_nack_is_not_answered_with_the_same_again),
+        TEST(a_new_generation_is_sent_a_while_after_a_nack),
+        TEST(what_waits_after_a_nack_may_be_wanted_no_more),
         TEST(a_node_that_dies_of_a_snapshot_is_spared),
         TEST(too_low_a_schema_level_is_refused),
         TEST(a_name_in_use_is_refused),
