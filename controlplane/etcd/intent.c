@@ -66,8 +66,8 @@ void etcd_values_finish(struct etcd_values *v) {
 
 /* ---- what etcd has ---- */
 
-static size_t size_of(const struct etcd_entry *e) {
-    return sizeof *e + e->key.n + e->value.n;
+static size_t size_with(struct str key, struct str value) {
+    return sizeof(struct etcd_entry) + key.n + value.n;
 }
 
 static void drop(struct etcd_intent *i, struct etcd_entry *e) {
@@ -75,7 +75,7 @@ static void drop(struct etcd_intent *i, struct etcd_entry *e) {
     *e->place = e->next;
     if (e->next)
         e->next->place = e->place;
-    i->bytes -= size_of(e);
+    i->bytes -= size_with(e->key, e->value);
     hg_free(e);
 }
 
@@ -91,8 +91,13 @@ void etcd_intent_list(struct etcd_intent *i) {
     i->left_out = 0;
 }
 
+static void leave_out(struct etcd_intent *i, size_t size) {
+    if (i->left_out++ == 0 || size < i->room_due)
+        i->room_due = size;
+}
+
 static struct etcd_entry *create_entry(struct str key, struct str value) {
-    struct etcd_entry *e = hg_malloc(sizeof *e + key.n + value.n);
+    struct etcd_entry *e = hg_malloc(size_with(key, value));
     if (!e)
         return NULL;
     char *text = (char *)(e + 1);
@@ -104,14 +109,15 @@ static struct etcd_entry *create_entry(struct str key, struct str value) {
 
 bool etcd_intent_set(struct etcd_intent *i, struct str key, struct str value, int64_t modified) {
     struct etcd_entry *old = map_get(&i->by_key, key);
+    size_t size = size_with(key, value);
     if (old && old->modified == modified && str_eq(old->value, value)) {
         old->round = i->round;
         return true;
     }
     if (old)
         drop(i, old);
-    if (i->bytes + sizeof *old + key.n + value.n > ETCD_INTENT_MAX) {
-        i->left_out++;
+    if (i->bytes + size > ETCD_INTENT_MAX) {
+        leave_out(i, size);
         return true;
     }
     struct etcd_entry *e = create_entry(key, value);
@@ -126,7 +132,7 @@ bool etcd_intent_set(struct etcd_intent *i, struct str key, struct str value, in
     if (e->next)
         e->next->place = &e->next;
     i->first = e;
-    i->bytes += size_of(e);
+    i->bytes += size;
     return true;
 }
 
@@ -134,6 +140,8 @@ void etcd_intent_removed(struct etcd_intent *i, struct str key) {
     struct etcd_entry *e = map_get(&i->by_key, key);
     if (e)
         drop(i, e);
+    else
+        i->room_due = 0; /* only what was left out is not known */
 }
 
 void etcd_intent_settled(struct etcd_intent *i) {
@@ -144,6 +152,10 @@ void etcd_intent_settled(struct etcd_intent *i) {
     }
     i->is_listing = false;
     i->is_known = true;
+}
+
+bool etcd_intent_is_list_due(const struct etcd_intent *i) {
+    return i->left_out > 0 && i->bytes + i->room_due <= ETCD_INTENT_MAX;
 }
 
 bool etcd_intent_has_current(const struct etcd_intent *i, int64_t *ret_modified) {

@@ -74,6 +74,7 @@ struct etcd_intent {
     bool               is_known;        /* one list was whole */
     size_t             bytes;
     size_t             left_out;        /* entries beyond ETCD_INTENT_MAX */
+    size_t             room_due;        /* bytes of the smallest of them; 0: one of them is gone */
 };
 
 void etcd_intent_finish(struct etcd_intent *i);
@@ -81,6 +82,7 @@ void etcd_intent_list(struct etcd_intent *i);
 bool etcd_intent_set(struct etcd_intent *i, struct str key, struct str value, int64_t modified);
 void etcd_intent_removed(struct etcd_intent *i, struct str key);
 void etcd_intent_settled(struct etcd_intent *i);
+bool etcd_intent_is_list_due(const struct etcd_intent *i); /* one that was left out fits now, or is gone */
 
 /* Whether there is a `current` at all. *ret_modified: the revision that it changed at last; 0 without. */
 bool etcd_intent_has_current(const struct etcd_intent *i, int64_t *ret_modified);

@@ -156,6 +156,10 @@ static void on_settled(void *context) {
         look(l);
 }
 
+static bool is_list_due(void *context) {
+    return etcd_intent_is_list_due(&((struct etcd_layer *)context)->intent);
+}
+
 static void on_watching(void *context) {
     struct etcd_layer *l = context;
     if (l->failure[0])
@@ -171,7 +175,7 @@ static void on_failed(void *context, const char *reason) {
 }
 
 static const struct etcd_mirror_ops ops = {.list = on_list, .set = on_set, .removed = on_removed, .settled = on_settled,
-                                           .watching = on_watching, .failed = on_failed};
+                                           .watching = on_watching, .failed = on_failed, .is_list_due = is_list_due};
 
 /* ---- life ---- */
 

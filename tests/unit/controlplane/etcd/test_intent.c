@@ -299,6 +299,40 @@ static void a_list_takes_away_what_it_lacks_at_its_end(void **state) {
     etcd_intent_finish(&i);
 }
 
+/* Is full but for so many bytes. */
+static void leave_room(struct etcd_intent *i, size_t room) {
+    i->bytes = ETCD_INTENT_MAX - room;
+}
+
+/* Not before one of them fits, and when one of them goes: what is left may be all that there is. */
+static void what_is_left_out_is_wanted_when_there_is_room(void **state) {
+    (void)state;
+    struct etcd_intent i = {0};
+    size_t size = sizeof(struct etcd_entry) + strlen("small") + strlen("1");
+    etcd_intent_list(&i);
+    put(&i, "known", "1");
+    size_t known = i.bytes;
+    leave_room(&i, size - 1);
+    put(&i, "larger", "1");
+    put(&i, "small", "1");
+    put(&i, "large", "12");
+    etcd_intent_settled(&i);
+    assert_true(i.left_out == 3 && !etcd_intent_is_list_due(&i));
+    leave_room(&i, size);
+    assert_true(etcd_intent_is_list_due(&i));
+    leave_room(&i, size - 1);
+    etcd_intent_removed(&i, STR("large"));
+    put(&i, "small", "2");
+    assert_true(etcd_intent_is_list_due(&i));
+    etcd_intent_list(&i);
+    i.bytes = known;
+    put(&i, "known", "1");
+    put(&i, "small", "2");
+    etcd_intent_settled(&i);
+    assert_true(i.left_out == 0 && !etcd_intent_is_list_due(&i));
+    etcd_intent_finish(&i);
+}
+
 static void without_memory(void **state) {
     (void)state;
     struct etcd_intent i = {0};
@@ -341,7 +375,8 @@ int main(void) {
         cmocka_unit_test(what_is_pushed_is_read), cmocka_unit_test(what_was_pushed_before_is_read),
         cmocka_unit_test(what_nobody_counts_goes), cmocka_unit_test(what_is_large_is_cut),
         cmocka_unit_test(faults_name_key_and_field), cmocka_unit_test(faults_of_current),
-        cmocka_unit_test(a_list_takes_away_what_it_lacks_at_its_end), cmocka_unit_test(without_memory),
+        cmocka_unit_test(a_list_takes_away_what_it_lacks_at_its_end),
+        cmocka_unit_test(what_is_left_out_is_wanted_when_there_is_room), cmocka_unit_test(without_memory),
         cmocka_unit_test(what_has_counted_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 #include "tests/unit/controlplane/etcd/scripted_rpc.h"
 
 #include "common/log.h"
-#include "controlplane/etcd/layer.h"
+#include "controlplane/etcd/layer.c" /* to be full without 128 MiB */
 
 typedef void done_function(void *context, const Headgate__PushReply *reply);
 
@@ -178,6 +178,26 @@ static void what_the_sink_cannot_take_is_tried_again(void **state) {
     assert_int_equal(status().state, ETCD_LAYER_IN_USE);
 }
 
+/* What is left out is not kept: when there is room, etcd has to say it again. */
+static void a_configuration_that_was_left_out_comes_when_there_is_room(void **state) {
+    (void)state;
+    struct rpc_stream *watch = list(one_cluster, 2);
+    static const char *const then[] = {CURRENT, POINTER("4", "h"), GENERATION("h"), WEB("81")};
+    sink_accepts();
+    size_t others = ETCD_INTENT_MAX - l->intent.bytes;
+    l->intent.bytes += others;
+    says_event(watch, 11, GENERATION("h"), WEB("81"));
+    says_event(watch, 12, CURRENT, POINTER("4", "h"));
+    assert_true(status().state == ETCD_LAYER_INVALID && sink.asked == 1 && !watch->is_abandoned);
+    l->intent.bytes -= others;
+    says_event(watch, 13, GENERATION("g"), NULL);
+    assert_true(watch->is_abandoned);
+    replies_list(next_call(), 13, then, 2);
+    assert_int_equal(sink.asked, 2);
+    sink_accepts();
+    assert_true(status().state == ETCD_LAYER_IN_USE && status().version == 4 && status().errors->count == 0);
+}
+
 static void why_etcd_is_not_followed_is_told(void **state) {
     (void)state;
     struct rpc_stream *watch = list(one_cluster, 2);
@@ -211,6 +231,7 @@ int main(void) {
         TEST(an_etcd_without_a_configuration_is_no_fault),
         TEST(a_refusal_is_told_by_key_and_tried_again),
         TEST(what_the_sink_cannot_take_is_tried_again),
+        TEST(a_configuration_that_was_left_out_comes_when_there_is_room),
         TEST(why_etcd_is_not_followed_is_told),
         TEST(the_end_may_come_before_the_answer),
     };
