@@ -7,7 +7,7 @@
 
 enum { ERRORS_LOGGED = 20 };
 
-static const double RETRY_MIN = 1., RETRY_MAX = 60.; /* seconds, after a refusal */
+static const double RETRY_MIN = 1., RETRY_MAX = 60.; /* seconds, after a refusal, or without memory */
 
 struct etcd_layer {
     struct etcd            *etcd;
@@ -22,7 +22,7 @@ struct etcd_layer {
     bool                    is_known;   /* something was looked at */
     bool                    is_asking;  /* the sink has not answered */
     bool                    is_due;     /* there is news since it was asked */
-    ev_timer                again;      /* after a refusal */
+    ev_timer                again;      /* after a refusal, or without memory */
     double                  retry;
     char                    failure[512];
 };
@@ -109,6 +109,14 @@ static void hand_on(struct etcd_layer *l) {
     retry(l);
 }
 
+/* It may be right: there was no memory to say so, or not even to say that. */
+static bool was_without_memory(const struct error_list *errors) {
+    bool was = errors->count == 0;
+    for (size_t i = 0; i < errors->count && !was; i++)
+        was = errors->items[i].code == ERROR_MEMORY;
+    return was;
+}
+
 static void look(struct etcd_layer *l) {
     int64_t modified;
     ev_timer_stop(loop_of(l), &l->again);
@@ -123,6 +131,8 @@ static void look(struct etcd_layer *l) {
         hand_on(l);
         return;
     }
+    if (was_without_memory(&l->errors))
+        retry(l);
     l->state = etcd_intent_has_current(&l->intent, &modified) ? ETCD_LAYER_INVALID : ETCD_LAYER_EMPTY;
     if (l->state == ETCD_LAYER_EMPTY && !l->version)
         clear_errors(l); /* etcd may be there for its endpoints alone */

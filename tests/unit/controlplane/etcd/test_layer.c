@@ -2,7 +2,7 @@
 #include "tests/unit/controlplane/etcd/scripted_rpc.h"
 
 #include "common/log.h"
-#include "controlplane/etcd/layer.c" /* to be full without 128 MiB */
+#include "controlplane/etcd/layer.c" /* to be full without 128 MiB, and to look again without a wait */
 
 typedef void done_function(void *context, const Headgate__PushReply *reply);
 
@@ -178,6 +178,51 @@ static void what_the_sink_cannot_take_is_tried_again(void **state) {
     assert_int_equal(status().state, ETCD_LAYER_IN_USE);
 }
 
+static void feed(const char *key, const char *value) {
+    struct str k = str_of(key), prefix = STR("/p/" ETCD_CONFIG);
+    assert_true(on_set(l, (struct str){k.p + prefix.n, k.n - prefix.n}, str_of(value), 10));
+}
+
+/* Whether the sink was asked although the nth allocation of the first look failed. When there is memory again it is asked in
+ * any case, without news of etcd. */
+static bool asks_without_memory(long nth, int and_all_later) {
+    assert_int_equal(set_up(NULL), 0);
+    on_list(l);
+    feed(one_cluster[0], one_cluster[1]);
+    feed(one_cluster[2], one_cluster[3]);
+    hg_alloc_fail_at(nth, and_all_later);
+    on_settled(l);
+    hg_alloc_fail_at(-1, 0);
+    bool has_asked = sink.asked > 0;
+    if (!has_asked) {
+        assert_true(ev_is_active(&l->again));
+        ev_invoke(loop.ev, &l->again, EV_TIMER);
+    }
+    assert_int_equal(sink.asked, 1);
+    sink_accepts();
+    assert_true(status().state == ETCD_LAYER_IN_USE && status().version == 3 && !ev_is_active(&l->again));
+    tear_down(NULL);
+    return has_asked;
+}
+
+static void a_moment_without_memory_is_no_fault_of_the_configuration(void **state) {
+    long count = 0;
+    (void)state;
+    while (!asks_without_memory(count, 1))
+        count++;
+    for (long nth = 0; nth < count; nth++)
+        asks_without_memory(nth, 0);
+}
+
+/* Only what is wrong with it is told then: it is not read again and again. */
+static void what_is_wrong_waits_for_news(void **state) {
+    (void)state;
+    struct rpc_stream *watch = list(one_cluster, 2);
+    sink_accepts();
+    says_event(watch, 11, GENERATION("g"), "{}");
+    assert_true(status().state == ETCD_LAYER_INVALID && !ev_is_active(&l->again));
+}
+
 /* What is left out is not kept: when there is room, etcd has to say it again. */
 static void a_configuration_that_was_left_out_comes_when_there_is_room(void **state) {
     (void)state;
@@ -231,6 +276,8 @@ int main(void) {
         TEST(an_etcd_without_a_configuration_is_no_fault),
         TEST(a_refusal_is_told_by_key_and_tried_again),
         TEST(what_the_sink_cannot_take_is_tried_again),
+        cmocka_unit_test(a_moment_without_memory_is_no_fault_of_the_configuration),
+        TEST(what_is_wrong_waits_for_news),
         TEST(a_configuration_that_was_left_out_comes_when_there_is_room),
         TEST(why_etcd_is_not_followed_is_told),
         TEST(the_end_may_come_before_the_answer),
