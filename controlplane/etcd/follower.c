@@ -18,7 +18,7 @@ struct etcd_follower {
     bool                 is_watching;   /* etcd said so */
     bool                 was_compacted; /* that ended the last one */
     ev_tstamp            began;         /* the watch */
-    ev_timer             again;
+    ev_timer             again;         /* asks; of a watch that is not confirmed, the end */
     uint64_t             retry;         /* the last wait; 0: all was well */
     struct etcd_follower_counters counters;
 };
@@ -104,6 +104,7 @@ static void take_watch(struct etcd_follower *f, const Etcdserverpb__WatchRespons
         return;
     }
     f->is_watching = true;
+    ev_timer_stop(loop_of(f), &f->again);
     f->counters.watches += reply->created;
     f->counters.events += reply->n_events > 0;
     rpc_stream_read(f->watch);
@@ -132,6 +133,12 @@ static void on_closed(void *owner, grpc_status_code status, struct str text) {
     strbuf_finish(&reason);
 }
 
+/* Its member does not say that it watches. */
+static void give_up_watch(struct etcd_follower *f) {
+    rpc_stream_abandon(f->watch);
+    on_closed(f, GRPC_STATUS_DEADLINE_EXCEEDED, STR("the watch is not confirmed"));
+}
+
 static const struct rpc_stream_handlers handlers = {.message = on_message, .closed = on_closed};
 
 static int send_request(struct etcd_follower *f) {
@@ -150,6 +157,7 @@ static int send_request(struct etcd_follower *f) {
 static int open_watch(struct etcd_follower *f, struct error_list *errors) {
     f->watch = etcd_open_watch(f->etcd, &handlers, f, &f->member, errors);
     f->is_watching = false;
+    ev_now_update(loop_of(f)); /* to take what was listed can have been long */
     f->began = ev_now(loop_of(f));
     if (!f->watch)
         return -1;
@@ -159,6 +167,7 @@ static int open_watch(struct etcd_follower *f, struct error_list *errors) {
         return -1;
     }
     rpc_stream_read(f->watch);
+    wait(f, ETCD_CALL_TIMEOUT_US);
     return 0;
 }
 
@@ -175,7 +184,11 @@ static void ask(struct etcd_follower *f) {
 static void on_again(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)loop;
     (void)events;
-    ask(timer->data);
+    struct etcd_follower *f = timer->data;
+    if (f->watch)
+        give_up_watch(f);
+    else
+        ask(f);
 }
 
 /* ---- life ---- */
@@ -193,6 +206,7 @@ struct etcd_follower *etcd_follow(struct etcd *e, const char *prefix, const stru
     f->etcd = e;
     f->call = (struct etcd_call){.done = on_range, .context = f};
     ev_timer_init(&f->again, on_again, 0., 0.);
+    ev_set_priority(&f->again, EV_MINPRI); /* after answers that came while the loop was busy: they are not late */
     f->again.data = f;
     ev_timer_start(loop_of(f), &f->again);
     return f;

@@ -64,14 +64,14 @@ static inline void take_metadata(struct rpc_stream *s, const struct rpc_stream_o
 }
 
 struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const struct rpc_stream_options *o,
-                                   const struct rpc_stream_handlers *handlers, void *owner, struct error_list *errors) {
+                                   const struct rpc_stream_handlers *h, void *owner, struct error_list *errors) {
     if (refuses_calls) {
         error_addf(errors, ERROR_SYNTAX, "no PEM certificate");
         return NULL;
     }
     assert_true(call_count < CALLS_MAX);
     struct rpc_stream *s = &calls[call_count++];
-    *s = (struct rpc_stream){.channel = c, .method = o->method, .handlers = handlers, .owner = owner};
+    *s = (struct rpc_stream){.channel = c, .method = o->method, .handlers = h, .owner = owner};
     take_metadata(s, o);
     return s;
 }
@@ -93,8 +93,8 @@ void rpc_stream_abandon(struct rpc_stream *s) {
 }
 
 struct rpc_stream *rpc_stream_call(struct rpc_channel *c, const struct rpc_stream_options *o, struct str request,
-                                   const struct rpc_stream_handlers *handlers, void *owner, struct error_list *errors) {
-    struct rpc_stream *s = rpc_stream_open(c, o, handlers, owner, errors);
+                                   const struct rpc_stream_handlers *h, void *owner, struct error_list *errors) {
+    struct rpc_stream *s = rpc_stream_open(c, o, h, owner, errors);
     if (!s || rpc_stream_send(s, request) == 0)
         return s;
     call_count--;

@@ -1,7 +1,7 @@
 /* A prefix that is followed: list, watch, and what is asked next when one of them breaks. */
-#include "tests/unit/controlplane/etcd/scripted_rpc.h"
+#include "controlplane/etcd/follower.c" /* so that time passes when a test wants it to */
 
-#include "controlplane/etcd/follower.h"
+#include "tests/unit/controlplane/etcd/scripted_rpc.h"
 #include "tests/unit/controlplane/etcd/told_ops.h"
 
 static struct rpc_loop loop;
@@ -195,6 +195,27 @@ static void a_call_that_cannot_be_made_is_tried_again(void **state) {
     assert_told("watching ");
 }
 
+/* The member took the call and says nothing: the next one is asked. */
+static void a_watch_that_is_not_confirmed_is_given_up(void **state) {
+    (void)state;
+    replies_list(next_call(), 10, pairs, 1);
+    struct rpc_stream *watch = newest();
+    assert_true(is_asked(watch, "Watch", "a:1"));
+    assert_told("list +a=1 settled ");
+    assert_true(ev_is_active(&f->again) && ev_timer_remaining(loop.ev, &f->again) > 9.);
+    ev_invoke(loop.ev, &f->again, EV_TIMER);
+    assert_true(watch->is_abandoned);
+    assert_told("failed:DEADLINE_EXCEEDED: the watch is not confirmed ");
+    struct rpc_stream *check = next_call();
+    assert_true(is_asked(check, "Range", "b:2"));
+    replies_list(check, 10, NULL, 0);
+    watch = newest();
+    assert_true(is_asked(watch, "Watch", "b:2"));
+    says_created(watch);
+    assert_told("watching ");
+    assert_false(ev_is_active(&f->again)); /* one that stands may be silent for as long as nothing changes */
+}
+
 static void one_that_goes_asks_no_more(void **state) {
     (void)state;
     struct rpc_stream *watch = begin_watch();
@@ -217,6 +238,7 @@ int main(void) {
         TEST(what_cannot_be_read_ends_the_watch),
         TEST(failures_are_waited_for),
         TEST(a_call_that_cannot_be_made_is_tried_again),
+        TEST(a_watch_that_is_not_confirmed_is_given_up),
         TEST(one_that_goes_asks_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
