@@ -79,7 +79,8 @@ static void print_changes(const char *what, const struct explained_change *chang
 static void print_action(const struct explained *x, struct strbuf *out) {
     const struct route *route = x->route.match.route;
     if (!route) {
-        strbuf_puts(out, "answer       404: no rule matches\n");
+        strbuf_puts(out, x->route.match.limit_hit ? "answer       500: whether the last rule matches is not known\n"
+                                                  : "answer       404: no rule matches\n");
         return;
     }
     switch (route->action) {
@@ -114,8 +115,6 @@ void explained_print(const struct explained *x, struct strbuf *out) {
     else
         strbuf_puts(out, "host         none has this name\n");
     print_rules(x, out);
-    if (x->route.match.limit_hit)
-        strbuf_puts(out, "  a regular expression gave up at a limit and counted as no match\n");
     print_action(x, out);
 }
 
@@ -180,7 +179,7 @@ static void add_changes(const char *key, const struct explained_change *changes,
 static void add_action(const struct explained *x, struct strbuf *out) {
     const struct route *route = x->route.match.route;
     if (!route) {
-        strbuf_puts(out, ",\"status\":404");
+        strbuf_puts(out, x->route.match.limit_hit ? ",\"status\":500" : ",\"status\":404");
         return;
     }
     add_key(out, "route", route->name);

@@ -154,11 +154,11 @@ enum abort_code request_prepare(struct exchange *x, struct head *head) {
         return ABORT_NO_ROUTE;
     route_table_match(x->routes->table, &request, x->worker->route_scratch, &x->match);
     x->route = x->match.route;
+    if (x->match.limit_hit)
+        return ABORT_REGEX_LIMIT;
     if (head->method == METHOD_CONNECT)
         return may_connect(x) ? ABORT_NONE : ABORT_METHOD_NOT_ALLOWED;
-    if (x->route)
-        return ABORT_NONE;
-    return x->match.limit_hit ? ABORT_REGEX_LIMIT : ABORT_NO_ROUTE;
+    return x->route ? ABORT_NONE : ABORT_NO_ROUTE;
 }
 
 /* ---- forwarding fields ---- */

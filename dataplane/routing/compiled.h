@@ -40,6 +40,11 @@ struct condition {
 
 enum verdict { VERDICT_NO, VERDICT_YES, VERDICT_LIMIT };
 
+/* Of two parts of a rule. One that says no decides, whatever a limit leaves open. */
+static inline enum verdict verdict_and(enum verdict a, enum verdict b) {
+    return a == VERDICT_NO || b == VERDICT_NO ? VERDICT_NO : a == VERDICT_LIMIT ? a : b;
+}
+
 /* ---- rules */
 
 enum path_kind { PATH_KIND_ANY, PATH_KIND_EXACT, PATH_KIND_PREFIX, PATH_KIND_REGEX, PATH_KIND_STARTS };

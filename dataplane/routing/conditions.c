@@ -224,9 +224,9 @@ enum verdict check_conditions(const struct rule *rule, const struct route_reques
     if (!check_method(rule, request) || !in_fraction(rule, request))
         return VERDICT_NO;
     enum verdict verdict = VERDICT_YES;
-    for (uint32_t i = 0; i < rule->header_count && verdict == VERDICT_YES; i++)
-        verdict = check_header(&rule->headers[i], request, scratch);
-    for (uint32_t i = 0; i < rule->query_count && verdict == VERDICT_YES; i++)
-        verdict = check_query(&rule->query[i], request, scratch);
+    for (uint32_t i = 0; i < rule->header_count && verdict != VERDICT_NO; i++)
+        verdict = verdict_and(verdict, check_header(&rule->headers[i], request, scratch));
+    for (uint32_t i = 0; i < rule->query_count && verdict != VERDICT_NO; i++)
+        verdict = verdict_and(verdict, check_query(&rule->query[i], request, scratch));
     return verdict;
 }

@@ -8,6 +8,7 @@ struct explainer {
     struct route_scratch       *scratch;
     struct arena               *arena;
     bool                        failed; /* no memory */
+    bool                        gave_up; /* at a limit: whether the last rule matches is not known */
 };
 
 static struct str say(struct explainer *e, char *text) {
@@ -72,11 +73,12 @@ static struct str explain_condition(struct explainer *e, const char *what, const
                                STR_FMT(expected)));
 }
 
-static bool explain_headers(struct explainer *e, const struct rule *rule, struct str *ret_why) {
+/* The first that is `wanted`: no, or not known. */
+static bool explain_headers(struct explainer *e, const struct rule *rule, enum verdict wanted, struct str *ret_why) {
     for (uint32_t i = 0; i < rule->header_count; i++) {
         const struct condition *c = &rule->headers[i];
         enum verdict verdict = check_header(c, e->request, e->scratch);
-        if (verdict == VERDICT_YES)
+        if (verdict != wanted)
             continue;
         bool is_present = true;
         struct str value = {"", 0};
@@ -87,11 +89,11 @@ static bool explain_headers(struct explainer *e, const struct rule *rule, struct
     return false;
 }
 
-static bool explain_query(struct explainer *e, const struct rule *rule, struct str *ret_why) {
+static bool explain_query(struct explainer *e, const struct rule *rule, enum verdict wanted, struct str *ret_why) {
     for (uint32_t i = 0; i < rule->query_count; i++) {
         const struct condition *c = &rule->query[i];
         enum verdict verdict = check_query(c, e->request, e->scratch);
-        if (verdict == VERDICT_YES)
+        if (verdict != wanted)
             continue;
         struct str rest = e->request->query, value = {"", 0};
         bool is_present = rest.n > 0 && query_next(&rest, c->name, &value);
@@ -101,22 +103,28 @@ static bool explain_query(struct explainer *e, const struct rule *rule, struct s
     return false;
 }
 
-/* Empty: it matches. */
+/* Empty: it matches. What says no comes before what is not known, which does not matter then. */
 static struct str explain_rule(struct explainer *e, const struct rule *rule) {
     enum verdict path = check_path(rule, e->request, e->scratch);
     struct str why = {"", 0};
-    if (path != VERDICT_YES)
+    if (path == VERDICT_NO)
         return explain_path(e, rule, path);
     if (!check_method(rule, e->request))
         return explain_method(e, rule);
-    if (!explain_headers(e, rule, &why) && !explain_query(e, rule, &why) && !in_fraction(rule, e->request))
+    if (explain_headers(e, rule, VERDICT_NO, &why) || explain_query(e, rule, VERDICT_NO, &why))
+        return why;
+    if (!in_fraction(rule, e->request))
         return explain_fraction(e, rule);
+    if (path == VERDICT_LIMIT)
+        why = explain_path(e, rule, path);
+    e->gave_up = path == VERDICT_LIMIT || explain_headers(e, rule, VERDICT_LIMIT, &why) ||
+                 explain_query(e, rule, VERDICT_LIMIT, &why);
     return why;
 }
 
 int route_table_explain(const struct route_table *table, const struct route_request *request, struct route_scratch *scratch,
                         struct arena *arena, struct route_explanation *ret) {
-    struct explainer e = {request, scratch, arena, false};
+    struct explainer e = {request, scratch, arena, false, false};
     struct route_explanation explanation = {0};
     route_table_match(table, request, scratch, &explanation.match);
     const struct domain *domain = find_domain(table, request);
@@ -130,7 +138,7 @@ int route_table_explain(const struct route_table *table, const struct route_requ
     explanation.domain = domain->text;
     explanation.rules = arena_calloc(arena, host->rule_count, sizeof *explanation.rules);
     bool is_found = false;
-    for (uint32_t i = 0; explanation.rules && i < host->rule_count && !is_found && !e.failed; i++) {
+    for (uint32_t i = 0; explanation.rules && i < host->rule_count && !is_found && !e.gave_up && !e.failed; i++) {
         struct str why = explain_rule(&e, &host->rules[i]);
         is_found = why.n == 0;
         explanation.rules[explanation.rule_count++] = (struct route_explained_rule){host->number, i, is_found, why};

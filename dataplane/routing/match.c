@@ -160,7 +160,7 @@ void fill_match(const struct rule *rule, const struct route_request *request, st
 /* The path last: the trie has chosen by it already, so only a regular expression costs more than a comparison. */
 static enum verdict check_rule(const struct rule *rule, const struct route_request *request, struct route_scratch *scratch) {
     enum verdict verdict = check_conditions(rule, request, scratch);
-    return verdict == VERDICT_YES ? check_path(rule, request, scratch) : verdict;
+    return verdict == VERDICT_NO ? verdict : verdict_and(verdict, check_path(rule, request, scratch));
 }
 
 void route_table_match(const struct route_table *table, const struct route_request *request, struct route_scratch *scratch,
@@ -175,10 +175,10 @@ void route_table_match(const struct route_table *table, const struct route_reque
     while ((number = take_first(&candidates, domain->host)) != NO_RULE) {
         const struct rule *rule = &domain->host->rules[number];
         enum verdict verdict = check_rule(rule, request, scratch);
-        ret->limit_hit |= verdict == VERDICT_LIMIT;
-        if (verdict == VERDICT_YES) {
+        if (verdict == VERDICT_YES)
             fill_match(rule, request, ret);
+        ret->limit_hit = verdict == VERDICT_LIMIT; /* it may forbid what a later rule allows */
+        if (verdict != VERDICT_NO)
             return;
-        }
     }
 }

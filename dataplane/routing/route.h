@@ -76,7 +76,7 @@ struct route_request {
 struct route_match {
     const struct route *route;          /* NULL: none matches */
     size_t              prefix_length;  /* bytes of the path that the rule's prefix (or exact path) matched */
-    bool                limit_hit;      /* a regular expression gave up; the rule counted as no match */
+    bool                limit_hit;      /* a regular expression gave up: nobody knows which rule it is */
 };
 
 /* Memory for regular expressions, one per thread. NULL: no memory. */

@@ -24,7 +24,8 @@ static const struct schema_key path_match_keys[] = {
      .type = SCHEMA_TEXT,
      .form = &text_regex,
      .group = 1,
-     .description = "A regular expression (PCRE2) for the whole path, with limits on steps and depth."},
+     .description = "A regular expression (PCRE2) for the whole path, with limits on steps and depth: where they are met, "
+                    "the answer is 500, and no later rule is taken."},
     {.key = "ignore-case",
      .type = SCHEMA_BOOL,
      .description =

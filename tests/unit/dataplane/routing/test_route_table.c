@@ -160,7 +160,8 @@ static void query(void **state) {
                   "rule name=not exact=/n query=q:!exact:1 respond=200\n", expected);
 }
 
-/* A pattern that never ends gives up; the next rule is tried, and the flag says so. */
+/* A pattern that never ends gives up, and so does the search: that rule may forbid what a later one allows. A rule that
+ * something else says no to has not been looked for. */
 static void limits_are_hit_not_passed(void **state) {
     (void)state;
     struct table_text t;
@@ -168,7 +169,9 @@ static void limits_are_hit_not_passed(void **state) {
     struct route_match match;
     table_text_init(&t,
                     "host *\nrule name=evil regex=/(a+)+[xy] respond=200\n"
-                    "rule name=evil2 header=x:!regex:(a+)+[xy] respond=200\n",
+                    "rule name=evil2 header=x:!regex:(a+)+[xy] respond=200\n"
+                    "rule name=other header=x:regex:(a+)+[xy] header=y:exact:1 respond=200\n"
+                    "rule name=all respond=200\n",
                     NULL);
     assert_non_null(t.table);
     route_table_match(
@@ -184,6 +187,13 @@ static void limits_are_hit_not_passed(void **state) {
     request_text(&t, "GET h/ x:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", &r);
     route_table_match(t.table, &r.request, scratch, &match);
     assert_true(match.limit_hit && !match.route);
+    table_text_finish(&t);
+    table_text_init(&t, "host *\nrule header=x:regex:(a+)+[xy] header=y:exact:1 respond=200\nrule name=all respond=200\n",
+                    NULL);
+    request_text(&t, "GET h/ x:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", &r);
+    route_table_match(t.table, &r.request, scratch, &match);
+    assert_false(match.limit_hit);
+    assert_string_equal(match.route->name.p, "all");
     table_text_finish(&t);
 }
 
@@ -638,7 +648,6 @@ static void explanations(void **state) {
         "query \"q\" is \"7\", expected not contains \"7\"",
         "query \"p\" is absent, expected present",
         "header \"x-e\": regex \"(a+)+[xy]\" gave up at a limit",
-        "",
     };
     struct table_text t;
     struct request_text r;
@@ -658,13 +667,19 @@ static void explanations(void **state) {
     assert_true(e.has_host && e.match.limit_hit);
     assert_int_equal(e.host, 1);
     assert_true(str_eq(e.domain, STR("*.a.com")));
-    assert_string_equal(e.match.route->name.p, "it");
+    assert_null(e.match.route);
     assert_int_equal(e.rule_count, sizeof expected / sizeof *expected);
     for (size_t i = 0; i < e.rule_count; i++) {
         assert_true(str_eq(e.rules[i].why_not, str_of(expected[i])));
-        assert_int_equal(e.rules[i].matches, i == e.rule_count - 1);
+        assert_false(e.rules[i].matches);
         assert_int_equal(e.rules[i].rule, i);
     }
+    request_text(&t, "GET x.a.com/api/x?q=7 x-a:2 x-e:b", &r);
+    assert_int_equal(route_table_explain(t.table, &r.request, scratch, &t.arena, &e), 0);
+    assert_true(e.has_host && !e.match.limit_hit);
+    assert_string_equal(e.match.route->name.p, "it");
+    assert_int_equal(e.rule_count, sizeof expected / sizeof *expected + 1);
+    assert_true(e.rules[e.rule_count - 1].matches);
     request_text(&t, "GET nowhere/", &r);
     assert_int_equal(route_table_explain(t.table, &r.request, scratch, &t.arena, &e), 0);
     assert_false(e.has_host);
