@@ -170,13 +170,11 @@ const char *etcd_mirror_take_watch(struct etcd_mirror *m, const Etcdserverpb__Wa
     *ret_is_due = false;
     if (reply->canceled)
         return take_end(m, reply, ret_is_due);
-    if (reply->created) {
+    if (reply->created)
         m->ops->watching(m->context);
-        return NULL;
-    }
-    if (!reply->n_events && reply->header && reply->header->revision > m->revision)
+    if (!reply->created && !reply->n_events && reply->header && reply->header->revision > m->revision)
         m->revision = reply->header->revision; /* all changes up to there have been told */
-    const char *wrong = take_events(m, reply);
+    const char *wrong = reply->created ? NULL : take_events(m, reply);
     if (wrong) {
         m->step = ETCD_CHECK;
     } else if (m->ops->is_list_due && m->ops->is_list_due(m->context)) {

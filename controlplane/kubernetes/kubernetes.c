@@ -114,6 +114,7 @@ static void on_slices_failed(void *context, const char *reason) {
     struct kubernetes_namespace *n = context;
     if (n->slices.is_full)
         reason = "the EndpointSlices of the namespace take more than 256 MiB";
+    n->slices.is_full = false;
     snprintf(n->slice_failure, sizeof n->slice_failure, "%s", reason);
     for (struct kubernetes_follower *f = n->followers; f; f = f->next)
         f->failed(f->context, reason);
@@ -165,6 +166,7 @@ static void on_services_failed(void *context, const char *reason) {
     struct kubernetes_namespace *n = context;
     if (n->services.is_full)
         reason = "the Services of the namespace take more than 256 MiB";
+    n->services.is_full = false;
     snprintf(n->service_failure, sizeof n->service_failure, "%s", reason);
     for (struct kubernetes_follower *f = n->followers; f; f = f->next)
         if (f->wants_services)

@@ -62,8 +62,13 @@ static struct service *create(const char *name, const cJSON *object) {
     return NULL;
 }
 
+/* As for slices: those that the list has not named yet do not count. */
+static size_t room_of(const struct services *all, const struct service *s) {
+    return s->round == all->round ? s->arena.heap : 0;
+}
+
 static void drop(struct services *all, struct service *s) {
-    all->bytes -= s->arena.heap;
+    all->bytes -= room_of(all, s);
     map_remove(&all->by_name, str_of(s->name));
     *s->place = s->after;
     if (s->after)
@@ -76,7 +81,7 @@ const char *services_set(struct services *all, const cJSON *object) {
     if (!s)
         return NULL;
     struct service *before = map_get(&all->by_name, str_of(s->name));
-    if (s->arena.heap > SERVICES_BYTES_MAX - all->bytes + (before ? before->arena.heap : 0)) {
+    if (s->arena.heap > SERVICES_BYTES_MAX - all->bytes + (before ? room_of(all, before) : 0)) {
         all->is_full = true;
         destroy(s);
         return NULL;
@@ -108,6 +113,7 @@ const char *services_remove(struct services *all, const cJSON *object) {
 
 void services_list(struct services *all) {
     all->is_full = false;
+    all->bytes = 0;
     all->round++;
 }
 

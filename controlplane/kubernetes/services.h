@@ -14,7 +14,7 @@ struct services {
     struct map      by_name;            /* to struct service */
     struct service *first;              /* of all */
     uint64_t        round;              /* of lists: what a list does not name is gone at its end */
-    size_t          bytes;
+    size_t          bytes;              /* of those of this round */
     bool            is_full;            /* since the list began one had no room */
 };
 

@@ -141,8 +141,13 @@ static struct slice *create(const char *name, const char *service, const cJSON *
 
 /* ---- all of them ---- */
 
+/* While a list comes, those of before stand beside those of now and count no more: they may be gone at its end. */
+static size_t room_of(const struct slices *all, const struct slice *s) {
+    return s->round == all->round ? s->arena.heap : 0;
+}
+
 static void unlink_slice(struct slices *all, struct slice *s) {
-    all->bytes -= s->arena.heap;
+    all->bytes -= room_of(all, s);
     map_remove(&all->by_name, str_of(s->name));
     *s->place = s->after;
     if (s->after)
@@ -167,7 +172,7 @@ static int link_slice(struct slices *all, struct slice *s) {
         map_remove(&all->by_name, str_of(s->name));
         return -1;
     }
-    all->bytes += s->arena.heap;
+    all->bytes += room_of(all, s);
     s->after = all->first;
     s->place = &all->first;
     if (s->after)
@@ -222,7 +227,7 @@ static bool replace(struct slices *all, struct slice *before, struct slice *s) {
 
 /* In the place of the other, which may be NULL. */
 static bool has_room(const struct slices *all, const struct slice *before, const struct slice *s) {
-    return s->arena.heap <= SLICES_BYTES_MAX - all->bytes + (before ? before->arena.heap : 0);
+    return s->arena.heap <= SLICES_BYTES_MAX - all->bytes + (before ? room_of(all, before) : 0);
 }
 
 bool slices_set(struct slices *all, const cJSON *object) {
@@ -248,6 +253,7 @@ bool slices_set(struct slices *all, const cJSON *object) {
 
 void slices_list(struct slices *all) {
     all->is_full = false;
+    all->bytes = 0;
     all->round++;
 }
 

@@ -24,7 +24,7 @@ struct slices {
     struct map by_service;              /* to the first struct slice of it */
     struct slice *first;                /* of all */
     uint64_t   round;                   /* of lists: what a list does not name is gone at its end */
-    size_t     bytes;
+    size_t     bytes;                      /* of those of this round */
     bool       is_full;                 /* since the list began one had no room */
 };
 

@@ -91,6 +91,8 @@ static uint64_t hash_of(const struct part_list *parts) {
 
 /* ---- what does not fit ---- */
 
+enum { ALONE = 16 };                    /* parts that are taken out one by one */
+
 /* Where the part is that an error is about, "virtual_hosts[3].domains[0]"; NULL: it is about none. */
 static struct world_item **blamed(const struct part_list *parts, const struct error *e, enum xds_role role) {
     const char *word = role == XDS_HOSTS ? "virtual_hosts[" : "scopes[";
@@ -151,11 +153,12 @@ static void give_up(struct xds_world *w, struct world_item *it, const struct err
     strbuf_finish(&reason);
 }
 
-/* With as many parts as possible: one that clashes only with one that is taken out itself may stay, so the first to blame
- * goes alone. Then two, four and more at a time: many do not cost a translation each. NULL: what is held stays. */
+/* With as many parts as possible: one that clashes only with one that is taken out itself may stay, so the first ALONE to
+ * blame go one by one. Then two, four and more at a time: many do not cost a translation each. NULL: what is held stays. */
 static struct world_made *make(struct xds_world *w, struct world_item *it, struct part_list *parts, bool *is_refused) {
     enum xds_role role = it->held->part_role;
-    for (size_t most = 1;; most = most < ERROR_LIST_MAX ? 2 * most : most) {
+    for (size_t round = 1, most = 1;; round++) {
+        most = round > ALONE && most < ERROR_LIST_MAX ? 2 * most : most;
         struct error_list errors = {0};
         struct world_made *made =
             world_make_with(w, it, strbuf_str(&it->held->source), parts->items, parts->count, &errors);

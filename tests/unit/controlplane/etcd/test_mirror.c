@@ -253,6 +253,9 @@ static void who_wants_what_it_did_not_keep_has_a_list(void **state) {
     assert_non_null(etcd_mirror_take_watch(m, &nothing, &is_due));
     assert_true(is_due);
     assert_string_equal(asked(m), "/p/config/../p/config0@0/1000");
+    assert_null(page(m, 11, NULL, false)); /* what was gone by its end had taken the room */
+    assert_non_null(created(m));
+    assert_string_equal(asked(m), "/p/config/../p/config0@0/1000");
 }
 
 static void a_store_that_has_gone_back_is_listed_again(void **state) {

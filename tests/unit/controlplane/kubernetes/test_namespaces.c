@@ -188,6 +188,21 @@ static void more_slices_than_are_kept_are_told(void **state) {
     cJSON_Delete(object);
 }
 
+/* Those that the list does not name will be gone at its end: they leave no less room for it. */
+static void a_list_has_all_the_room(void **state) {
+    struct fixture *f = *state;
+    list_all(f);
+    struct slices *slices = &f->follower.in->slices;
+    slices->bytes = SLICES_BYTES_MAX;
+    slice_ops.list(f->follower.in);
+    set_slice(f, "web-b", ONE ", " TWO);
+    slice_ops.listed(f->follower.in);
+    assert_int_equal(endpoints_of(f), 2);
+    assert_in_range(slices->bytes, 1, 1 << 20);
+    f->failure = "connection refused";
+    slice_ops.failed(f->follower.in, f->failure);
+}
+
 /* It names its port, and may be the only one that the API server lets be followed. */
 struct other {
     struct kubernetes_follower follower;
@@ -253,6 +268,7 @@ int main(void) {
         TEST(a_list_counts_without_a_watch),
         TEST(a_service_that_goes_is_told),
         TEST(more_slices_than_are_kept_are_told),
+        TEST(a_list_has_all_the_room),
         TEST(services_that_cannot_be_read_are_the_matter_of_who_needs_them),
         TEST(services_go_with_the_last_who_needs_them),
     };
