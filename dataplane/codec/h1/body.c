@@ -3,8 +3,6 @@
 #include "common/alloc.h"
 #include "dataplane/codec/h1/writer.h"
 
-enum { CHUNKED_SLACK = 1024 }; /* read beyond the credit, for chunk sizes and the like */
-
 /* ---- reading ---- */
 
 int h1_body_reader_init(struct h1_body_reader *r, enum h1_framing framing, uint64_t length, const struct h1_limits *limits,
@@ -101,12 +99,6 @@ enum h1_body_result h1_body_read(struct h1_body_reader *r, struct leg *leg, stru
     if (r->framing == H1_BODY_CHUNKED)
         return read_chunks(r, leg, w, bytes, n, is_hot, ret_used, ret_error);
     return read_plain(r, leg, w, bytes, n, is_hot, ret_used);
-}
-
-size_t h1_body_read_limit(const struct h1_body_reader *r, const struct leg *leg, size_t kept) {
-    uint64_t credit = kept ? 0 : exchange_credit(leg);
-    uint64_t slack = r->framing == H1_BODY_CHUNKED ? CHUNKED_SLACK : 0;
-    return credit == 0 ? 0 : credit < READ_MAX - slack ? credit + slack : READ_MAX;
 }
 
 /* ---- writing ---- */

@@ -27,9 +27,6 @@ int h1_body_reader_init(struct h1_body_reader *r, enum h1_framing framing, uint6
 enum h1_body_result h1_body_read(struct h1_body_reader *r, struct leg *leg, struct worker *w, const uint8_t *bytes, size_t n,
                                  bool is_hot, size_t *ret_used, enum h1_error *ret_error);
 
-/* How much may be read: what there is credit for, and the framing around it. Nothing while some is kept: that goes first. */
-size_t h1_body_read_limit(const struct h1_body_reader *r, const struct leg *leg, size_t kept);
-
 /* RFC 9112 section 6: how the end of this response is told; sets content_length and chunked accordingly. `is_old`: the
  * client speaks HTTP/1.0. `ends`: no body follows. */
 enum h1_framing h1_frame_response(struct head *head, bool is_head_request, bool is_old, bool ends);

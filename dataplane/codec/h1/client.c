@@ -9,6 +9,8 @@
 #include "dataplane/net/conn.h"
 #include "dataplane/tls/session.h"
 
+enum { FRAMING_SLACK = 1024 }; /* read beyond the credit, for chunk sizes and the like */
+
 struct h1_client {
     struct conn              conn;             /* first */
     struct client_connection link;
@@ -227,7 +229,10 @@ static size_t read_limit(struct conn *conn) {
     struct h1_client *c = (struct h1_client *)conn;
     if (!c->leg.exchange)
         return 4096;
-    return c->in_body ? h1_body_read_limit(&c->reader, &c->leg, c->input.n) : READ_MAX;
+    if (!c->in_body)
+        return READ_MAX;
+    uint64_t credit = exchange_credit(&c->leg);
+    return c->input.n || credit == 0 ? 0 : credit < READ_MAX - FRAMING_SLACK ? credit + FRAMING_SLACK : READ_MAX;
 }
 
 /* The origin has ended its side of the tunnel. */

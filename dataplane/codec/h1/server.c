@@ -347,7 +347,7 @@ static size_t read_limit(struct conn *c) {
     switch (s->state) {
     case INPUT_HEAD: return s->is_put_off ? 0 : READ_MAX;
     case INPUT_TUNNEL:
-    case INPUT_BODY: return h1_body_read_limit(&s->message->reader, &s->leg, s->input.n);
+    case INPUT_BODY: return s->input.n >= PIPELINE_MAX || exchange_credit(&s->leg) == 0 ? 0 : READ_MAX;
     case INPUT_DONE: return s->input.n >= PIPELINE_MAX ? 0 : 16384;
     case INPUT_STOPPED:
     case INPUT_LINGER: return READ_MAX;

@@ -142,9 +142,28 @@ static void a_short_budget_slows_down_and_stops_nobody(void **state) {
     pass_all_with_little_memory(open_relayed);
 }
 
+/* Nobody reads: beyond the budget each direction holds a trickle, besides what is on its way to the kernel. */
 static void the_budget_bounds_what_is_held(void **state) {
     (void)state;
-    hold_within_the_budget(open_relayed);
+    enum { LIMIT = 200000, TRICKLE = 4096 };
+    int ends[CONNECTIONS_MAX][2];
+    for (unsigned k = 0; k < CONNECTIONS_MAX; k++)
+        ends[k][0] = open_relayed(&ends[k][1]);
+    worker.buffer_limit = LIMIT;
+    for (unsigned turn = 0; turn < 40; turn++)
+        for (unsigned k = 0; k < CONNECTIONS_MAX; k++) {
+            send_some(ends[k][0], patterns[0], 100000);
+            send_some(ends[k][1], patterns[1], 100000);
+            settle();
+            assert_true(worker.buffer_used <= LIMIT + 2 * CONNECTIONS_MAX * (TRICKLE + UNSENT_MAX));
+        }
+    assert_true(worker.buffer_used >= LIMIT); /* it was reached */
+    for (unsigned k = 0; k < CONNECTIONS_MAX; k++) {
+        close(ends[k][0]);
+        close(ends[k][1]);
+    }
+    settle();
+    worker.buffer_limit = UINT64_MAX;
 }
 
 /* What the client still says is dropped until it ends, so that it can read in peace. */

@@ -110,11 +110,6 @@ static void a_short_budget_slows_down_and_stops_nobody(void **state) {
     pass_all_with_little_memory(open_tunnel);
 }
 
-static void the_budget_bounds_what_is_held(void **state) {
-    (void)state;
-    hold_within_the_budget(open_tunnel);
-}
-
 static void idle_tunnels_hold_nothing(void **state) {
     (void)state;
     int origin, client = open_tunnel(&origin);
@@ -197,7 +192,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_does_not_read_holds_up_the_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_are_exact_both_ways_under_any_schedule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_short_budget_slows_down_and_stops_nobody, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_budget_bounds_what_is_held, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_tunnels_hold_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(endpoint_that_leaves_is_heard_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_tunnel_is_cut, set_up, tear_down),

@@ -116,26 +116,3 @@ static inline void pass_all_with_little_memory(int (*open_one)(int *ret_origin))
 static inline void pass_both_ways(int client, int origin) {
     pass_all(&(const int[2]){client, origin}, 1);
 }
-
-/* Nobody reads: beyond the budget each direction holds a trickle, besides another that the kernel did not take. */
-static inline void hold_within_the_budget(int (*open_one)(int *ret_origin)) {
-    enum { LIMIT = 200000, TRICKLE = 4096 };
-    int ends[CONNECTIONS_MAX][2];
-    for (unsigned k = 0; k < CONNECTIONS_MAX; k++)
-        ends[k][0] = open_one(&ends[k][1]);
-    worker.buffer_limit = LIMIT;
-    for (unsigned turn = 0; turn < 40; turn++)
-        for (unsigned k = 0; k < CONNECTIONS_MAX; k++) {
-            send_some(ends[k][0], patterns[0], 100000);
-            send_some(ends[k][1], patterns[1], 100000);
-            settle();
-            assert_true(worker.buffer_used <= LIMIT + 2 * CONNECTIONS_MAX * 2 * TRICKLE);
-        }
-    assert_true(worker.buffer_used >= LIMIT); /* it was reached */
-    for (unsigned k = 0; k < CONNECTIONS_MAX; k++) {
-        close(ends[k][0]);
-        close(ends[k][1]);
-    }
-    settle();
-    worker.buffer_limit = UINT64_MAX;
-}
