@@ -16,7 +16,7 @@ static struct change_facts facts_of(const struct exchange *x, const struct head 
         .client = x->client, .peer = x->peer, .protocol = protocol(x), .route = x->route->name, .cluster = x->cluster,
         .method = request->method_text, .authority = request->authority, .scheme = x->is_tls ? STR("https") : STR("http"),
         .target = request->target, .request = &request->fields, .response = response ? &response->fields : NULL,
-        .status = response ? response->status : 0,
+        .status = !response ? 0 : x->tunnel == TUNNEL_OPEN ? tunnel_status(x) : response->status,
     };
 }
 

@@ -253,7 +253,7 @@ static int send_gathered(struct conn *c, struct gather *g) {
     int error = n < 0 ? errno : 0;
     if (error == EAGAIN || error == EINTR)
         n = error = 0;
-    c->has_sent |= n > 0;
+    c->has_sent |= n > 0 && c->has_produced;
     struct slice_queue tail = c->out, rest = {0};
     if (gather_finish(g, n > 0 ? (size_t)n : 0, &rest) < 0 && !error)
         error = ENOMEM;
@@ -286,7 +286,9 @@ static int fill(struct conn *c, struct gather *g, bool *ret_more) {
     c->is_stalled = c->tls && tls_must_read(c->tls);
     if (c->is_stalled)
         return 0;
+    size_t before = g->bytes;
     bool wants_room = c->ops->produce(c, g);
+    c->has_produced |= g->bytes > before;
     int error = c->tls && g->bytes && !c->is_closed ? conn_tls_seal(c, g) : 0;
     *ret_more = wants_room || conn_has_unsent(c);
     return error;

@@ -93,7 +93,8 @@ struct conn {
     bool                   is_stalled : 1;   /* nothing can be written until TLS has the rest of a message of the peer's */
     bool                   is_closed : 1;
     bool                   has_more_input : 1; /* the last read was filled */
-    bool                   has_sent : 1;     /* the kernel has taken something, since the codec cleared it */
+    bool                   has_produced : 1; /* the codec has given something, since it cleared this, and */
+    bool                   has_sent : 1;     /* the kernel has taken some of that: not of the handshake before it */
     bool                   is_resting : 1;   /* nothing is expected until something is sent; the codec says so */
 };
 

@@ -35,6 +35,7 @@ struct lastgood {
     pthread_cond_t         news;
     const struct resource_set *job, *job_base; /* NULL: none; the main thread holds the references */
     bool                   is_lost;       /* what was written may not be on the disk */
+    bool                   was_found;     /* as it started: a copy, to be synchronized before another comes */
     bool                   is_done;       /* the job's result is there */
     int                    status;
     struct strbuf          error;
@@ -98,7 +99,7 @@ static bool synchronize_step(struct lastgood *l) {
 
 static void *run(void *arg) {
     struct lastgood *l = arg;
-    uint64_t sync_at = 0; /* 0: everything is on the disk */
+    uint64_t sync_at = l->was_found ? clock_monotonic_us() : 0; /* 0: everything is on the disk */
     pthread_setname_np(pthread_self(), "last-good"); /* for those who look at threads */
     pthread_mutex_lock(&l->lock);
     for (;;) {
@@ -271,6 +272,7 @@ static int start_thread(struct lastgood *l) {
 }
 
 int lastgood_start(struct lastgood *l, struct resource_set *stored) {
+    l->was_found = stored;
     if (start_thread(l) < 0)
         return -1;
     l->stored = stored ? resource_set_ref(stored) : NULL;

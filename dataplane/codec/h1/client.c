@@ -472,7 +472,7 @@ static struct leg *open_leg(struct client_connection *link) {
     c->scan = (struct h1_scan){.section = H1_RESPONSE};
     c->upgrade = c->accept = (struct str){NULL, 0};
     c->is_tunnel = c->has_ended = false;
-    c->in_body = c->is_writing = c->request_sent = c->conn.has_sent = false;
+    c->in_body = c->is_writing = c->request_sent = c->conn.has_produced = c->conn.has_sent = false;
     c->keep_alive = false;
     conn_set_deadline(&c->conn, DEADLINE_IDLE, 0);
     return &c->leg;

@@ -25,9 +25,11 @@ static int answers;
 static char answer_text[256];
 
 static atomic_bool sync_fails;
+static atomic_uint syncs;
 
 /* In place of libc's. A thread's first synchronization is this one. */
 int syncfs(int fd) {
+    atomic_fetch_add(&syncs, 1);
     if (!atomic_exchange(&sync_fails, false))
         return (int)syscall(SYS_syncfs, fd);
     errno = EIO;
@@ -85,17 +87,21 @@ static void store(uint64_t version, bool is_urgent) {
     resource_set_unref(set);
 }
 
-static long stored_version(void) {
+static long version_of(enum lastgood_copy copy) {
     struct lastgood_files files;
     struct resource_set *set = NULL;
     int dir = open_folder();
     assert_int_equal(lastgood_files_init(&files, dir, &errors), 0);
-    assert_int_equal(lastgood_files_load(&files, LASTGOOD_CURRENT, &set, &errors), 0);
+    assert_int_equal(lastgood_files_load(&files, copy, &set, &errors), 0);
     long version = set ? (long)set->id.version : 0;
     resource_set_unref(set);
     lastgood_files_finish(&files);
     close(dir);
     return version;
+}
+
+static long stored_version(void) {
+    return version_of(LASTGOOD_CURRENT);
 }
 
 static void urgent_copy_is_on_disk_when_it_is_answered(void **state) {
@@ -168,6 +174,36 @@ static void copy_that_did_not_reach_the_disk_is_written_again(void **state) {
     assert_int_equal(stored_version(), 1);
 }
 
+static void look_again(struct ev_loop *l, ev_timer *timer, int events) {
+    (void)events;
+    if (atomic_load(&syncs))
+        ev_timer_stop(l, timer);
+}
+
+/* The first write of the next process: were it lost, what was there before is needed. */
+static void copy_that_was_found_becomes_the_previous_one(void **state) {
+    (void)state;
+    struct resource_set *found = NULL;
+    ev_timer timer;
+    store(1, true);
+    ev_run(loop, 0);
+    lastgood_destroy(lastgood);
+    atomic_store(&syncs, 0);
+    lastgood = lastgood_create(loop, open_folder(), &errors);
+    assert_non_null(lastgood);
+    assert_int_equal(lastgood_load(lastgood, LASTGOOD_CURRENT, &found, &errors), 0);
+    assert_int_equal(lastgood_start(lastgood, found), 0);
+    resource_set_unref(found);
+    ev_timer_init(&timer, look_again, 0., 0.01);
+    ev_timer_start(loop, &timer);
+    while (ev_is_active(&timer))
+        ev_run(loop, EVRUN_ONCE);
+    store(2, true);
+    ev_run(loop, 0);
+    assert_int_equal(stored_version(), 2);
+    assert_int_equal(version_of(LASTGOOD_PREVIOUS), 1);
+}
+
 static void owner_that_has_gone_is_not_answered(void **state) {
     (void)state;
     store(1, true);
@@ -187,6 +223,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(urgent_after_not_urgent_carries_both, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failure_is_told_and_later_writes_succeed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(copy_that_did_not_reach_the_disk_is_written_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(copy_that_was_found_becomes_the_previous_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(owner_that_has_gone_is_not_answered, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
