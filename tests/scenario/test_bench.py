@@ -93,6 +93,7 @@ def test_a_document_without_place_for_the_figures_is_refused_before_anything_is_
 
 CHOICES = "| balancer | ns |\n|---|---|\n| random | 13 |"
 ONE_LEAVES = "| one of 100,000 leaves | ms |\n|---|---|\n| random | 62 |"
+GROWTH = "| of so many | ms |\n|---|---|\n| 1,000 | 0.4 |"
 CHANGES = """| of 100,000 endpoints | balancer | main thread: all, ms | worker: longest turn, ms | all, ms | turns |
 |---|---|---|---|---|---|
 | one leaves | random | 107 | 0.09 | 0.1 | 1 |
@@ -114,11 +115,11 @@ def run_balancers(tmp_path, docs, *printed):
 def test_the_tables_of_balancers_are_written(tmp_path):
     docs = tmp_path / "balancers.md"
     docs.write_text("before\n<!-- measured: begin -->\nformer figures\n<!-- measured: end -->\nafter\n")
-    done = run_balancers(tmp_path, docs, f"{CHOICES}\n\n{ONE_LEAVES}", CHANGES)
+    done = run_balancers(tmp_path, docs, f"{CHOICES}\n\n{ONE_LEAVES}\n\n{GROWTH}", CHANGES)
     assert done.returncode == 0, done.stderr
     text = docs.read_text()
     assert text.startswith("before\n<!-- measured: begin -->\nMeasured on ") and text.endswith("<!-- measured: end -->\nafter\n")
-    assert CHOICES in text and ONE_LEAVES in text and "former figures" not in text
+    assert CHOICES in text and ONE_LEAVES in text and GROWTH in text and "former figures" not in text
     assert "| one leaves | 107 – 534 | 0.09 – 0.11 | 0.1 | 1 |\n| all leave | 9 | 0.10 | 11.0 | 98 |\n" in text
 
 
